@@ -1,0 +1,112 @@
+"""The skill as it is served, and the short instructions that `provision` and `info` return.
+
+`skill/SKILL.md` is the only file served. What it includes (`auth.md`) is a source fragment: its text is already in the
+served SKILL.md, nothing links to it, and a second copy would only be read twice.
+"""
+
+import hashlib
+import re
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ddb_mcp.errors import Misconfigured
+from ddb_mcp.keys import Prefix
+
+URI = "skill://dynamodb-database/SKILL.md"
+
+# An engine on localhost takes any credentials, but the SDKs insist on some; boto3 reads AWS_DEFAULT_REGION, the
+# JavaScript SDK AWS_REGION.
+LOCAL_AWS = "AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+
+_PACKAGE = Path(__file__).parent
+_INCLUDE = re.compile(r"\{\{include:(.*?)\}\}")
+
+
+@dataclass(frozen=True)
+class SkillFile:
+    """One file of the skill with the text a client reads, and what the Skills extension says of it."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of UTF-8."""
+        return len(self.text.encode())
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal digest of the UTF-8 bytes."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Skill:
+    """The loaded skill: `front_matter` is SKILL.md's YAML header as a mapping, `files` lists every served file."""
+
+    front_matter: dict[str, str]
+    files: tuple[SkillFile, ...]
+
+    @property
+    def text(self) -> str:
+        """SKILL.md, includes resolved."""
+        return self.files[0].text
+
+
+def load(folder: Path | None = None) -> Skill:
+    """Reads the skill from `folder`, by default from the installed package or, in a checkout, from beside `src`.
+
+    Raises:
+        Misconfigured: SKILL.md, or a file that it includes, is missing or is no plain file name in the folder, or
+            SKILL.md does not begin with front matter.
+    """
+    if folder is None:
+        packaged = _PACKAGE / "skill"
+        folder = packaged if packaged.is_dir() else _PACKAGE.parents[1] / "skill"
+    text = _INCLUDE.sub(lambda match: _read(folder, match[1]).rstrip("\n"), _read(folder, "SKILL.md"))
+    return Skill(_front_matter(text), (SkillFile("SKILL.md", text),))
+
+
+def instructions(table: str, prefix: str, region: str, mode: str) -> str:
+    """What an agent must know about this deployment before its first call, with the real names filled in.
+
+    Raises:
+        Misconfigured: `prefix` is not one that a deployment can have.
+    """
+    own = Prefix(prefix).joined
+    environment = f"DYNAMODB_TABLE={shlex.quote(table)} DYNAMODB_PREFIX={shlex.quote(prefix)}"
+    if mode == "local":
+        app = (
+            "The data are in an SQLite file on this machine, out of the AWS SDK's reach. For app code, start an engine "
+            "that speaks DynamoDB's protocol on localhost and give the app and this server (then in direct mode) one "
+            f"environment: AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000 {LOCAL_AWS} {environment} ddb-mcp"
+        )
+    else:
+        app = f"App code reads {environment} from its environment and uses the AWS SDK on the same items."
+    return (
+        f"Table {table}, region {region}, mode {mode}. You own the items whose pk starts with {own!r}, for example "
+        f'{{"pk": "{own}user#7", "sk": "PROFILE"}}. pk and sk are strings; ttl (a number, epoch seconds) expires an item.'
+        f"\n{app}\nKey design, patterns, Lambda code, HTTP with curl: {URI}"
+    )
+
+
+def _read(folder: Path, name: str) -> str:
+    try:
+        if name in ("", ".", "..") or Path(name).name != name:
+            raise FileNotFoundError(name)
+        return (folder / name).read_text(encoding="utf-8")
+    except OSError:
+        raise Misconfigured(
+            f"The skill is incomplete: {name!r} is no readable file in {folder}.", next="Install ddb-mcp again."
+        ) from None
+
+
+def _front_matter(text: str) -> dict[str, str]:
+    """Our own SKILL.md keeps to `name: plain text` on one line, the part of YAML that needs no parser."""
+    header = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    if not header:
+        raise Misconfigured("SKILL.md does not begin with front matter.", next="Install ddb-mcp again.")
+    pairs = (line.partition(": ") for line in header[1].splitlines())
+    return {name: value for name, _, value in pairs}
