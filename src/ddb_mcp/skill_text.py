@@ -87,8 +87,8 @@ def instructions(table: str, prefix: str, region: str, mode: str) -> str:
         app = f"App code reads {environment} from its environment and uses the AWS SDK on the same items."
     return (
         f"Table {table}, region {region}, mode {mode}. You own the items whose pk starts with {own!r}, for example "
-        f'{{"pk": "{own}user#7", "sk": "PROFILE"}}. pk and sk are strings; ttl (a number, epoch seconds) expires an item.'
-        f"\n{app}\nKey design, patterns, Lambda code, HTTP with curl: {URI}"
+        f'{{"pk": "{own}user#7", "sk": "PROFILE"}}. pk and sk are strings; ttl (a number, epoch seconds) '
+        f"expires an item.\n{app}\nKey design, patterns, Lambda code, HTTP with curl: {URI}"
     )
 
 
