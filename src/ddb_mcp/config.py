@@ -1,0 +1,257 @@
+"""Settings: environment and flags -> one validated, immutable object. `SETTINGS` is the one list of them all."""
+
+import difflib
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args
+
+from ddb_mcp.errors import Misconfigured
+from ddb_mcp.keys import Prefix
+
+Mode = Literal["platform", "direct", "local"]
+LOCAL_TABLE = "ddb-mcp-local"
+LOCAL_PREFIX = "deploy#local"
+DEFAULT_AUTH_COMMAND = "rebyte-auth"
+DEFAULT_AUTH_FILE = "~/.rebyte.ai/auth.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the server was told, checked. Fields are None or empty where they do not apply to the mode.
+
+    Attributes:
+        prefix: None in platform mode, where the platform says it.
+        sources: for each environment variable's name, where its value came from: `flag`, `environment` or `default`.
+    """
+
+    mode: Mode
+    read_only: bool = False
+    log_level: str = "WARNING"
+    max_result_bytes: int = 32768
+    read_budget: int = 100_000
+    table: str | None = None
+    prefix: Prefix | None = None
+    lambda_functions: tuple[str, ...] = ()
+    role_arn: str | None = None
+    local_path: Path | None = None
+    api_url: str | None = None
+    auth_token: str | None = field(default=None, repr=False)
+    auth_command: str | None = None
+    auth_file: Path | None = None
+    allow_http: bool = False
+    http_token: str | None = field(default=None, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+def _text(name: str, value: str) -> str:
+    return value
+
+
+def _switch(name: str, value: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if value.lower() not in words:
+        _refuse(name, value, ["true", "false"])
+    return words[value.lower()]
+
+
+def _one_of(*words: str) -> Callable[[str, str], str]:
+    def parse(name: str, value: str) -> str:
+        folded = value.upper() if words[0].isupper() else value.lower()
+        if folded not in words:
+            _refuse(name, value, list(words))
+        return folded
+
+    return parse
+
+
+def _whole(least: int, most: int) -> Callable[[str, str], int]:
+    def parse(name: str, value: str) -> int:
+        if not re.fullmatch("[0-9]{1,12}", value) or not least <= int(value) <= most:
+            raise Misconfigured(f"{name} is {value!r}.", next=f"Set it to a whole number from {least} to {most}.")
+        return int(value)
+
+    return parse
+
+
+def _table(name: str, value: str) -> str:
+    if not re.fullmatch("[a-zA-Z0-9_.-]{3,255}", value):
+        raise Misconfigured(f"{name} is {value!r}.", next="A table name has 3 to 255 letters, digits, `_`, `-` or `.`.")
+    return value
+
+
+def _prefix(name: str, value: str) -> Prefix:
+    return Prefix(value)
+
+
+def _list(name: str, value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _path(name: str, value: str) -> Path:
+    return Path(value).expanduser().absolute()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. `flag` is None for secrets: a command line is visible to every process of the machine."""
+
+    variable: str
+    field: str
+    parse: Callable[[str, str], Any]
+    modes: str
+    help: str
+    default: str = ""
+    secret: bool = False
+
+    @property
+    def flag(self) -> str | None:
+        return None if self.secret else "--" + self.variable.removeprefix("DDB_MCP_").lower().replace("_", "-")
+
+    @property
+    def is_switch(self) -> bool:
+        return self.parse is _switch
+
+
+SETTINGS = (
+    Setting("DDB_MCP_MODE", "mode", _one_of(*get_args(Mode)), "all", "platform, direct or local", "by what is set"),
+    Setting("DDB_MCP_READ_ONLY", "read_only", _switch, "all", "register only info, get, query and scan", "off"),
+    Setting(
+        "DDB_MCP_LOG_LEVEL",
+        "log_level",
+        _one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+        "all",
+        "what goes to stderr",
+        "WARNING",
+    ),
+    Setting(
+        "DDB_MCP_MAX_RESULT_BYTES", "max_result_bytes", _whole(1024, 10_000_000), "all", "bytes of a result", "32768"
+    ),
+    Setting(
+        "DDB_MCP_READ_BUDGET", "read_budget", _whole(1, 100_000_000), "all", "items that one call may read", "100000"
+    ),
+    Setting("DYNAMODB_TABLE", "table", _table, "direct, local", "the table", f"local: {LOCAL_TABLE}"),
+    Setting(
+        "DYNAMODB_PREFIX", "prefix", _prefix, "direct, local", "this deployment's prefix", f"local: {LOCAL_PREFIX}"
+    ),
+    Setting(
+        "DDB_MCP_LAMBDA_FUNCTIONS",
+        "lambda_functions",
+        _list,
+        "direct",
+        "functions, separated by commas, that provision gives DYNAMODB_TABLE and DYNAMODB_PREFIX",
+    ),
+    Setting("DDB_MCP_ROLE_ARN", "role_arn", _text, "direct", "role to assume, limited to the prefix"),
+    Setting("DDB_MCP_LOCAL_PATH", "local_path", _path, "local", "the SQLite file", "in the user's data directory"),
+    Setting("DDB_MCP_API_URL", "api_url", _text, "platform", "the platform's address (or API_URL)"),
+    Setting("DDB_MCP_AUTH_TOKEN", "auth_token", _text, "platform", "bearer token for it (or AUTH_TOKEN)", secret=True),
+    Setting(
+        "DDB_MCP_AUTH_COMMAND",
+        "auth_command",
+        _text,
+        "platform",
+        "command that prints a token, or JSON with token and URL",
+        f"{DEFAULT_AUTH_COMMAND} where it exists",
+    ),
+    Setting(
+        "DDB_MCP_AUTH_FILE",
+        "auth_file",
+        _path,
+        "platform",
+        "JSON file with sandbox.token and sandbox.relay_url",
+        DEFAULT_AUTH_FILE,
+    ),
+    Setting("DDB_MCP_ALLOW_HTTP", "allow_http", _switch, "platform", "allow http:// beyond this machine", "off"),
+    Setting("DDB_MCP_HTTP_TOKEN", "http_token", _text, "all", "bearer token that --http demands", secret=True),
+)
+_BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
+
+
+def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None) -> Settings:
+    """The settings from the environment and from flags, which win.
+
+    Args:
+        environment: variables; an empty value counts as unset.
+        flags: values by the name of the variable that the flag stands for.
+
+    Raises:
+        Misconfigured: an unknown DDB_MCP_ variable or value, or a mode that is only half configured.
+    """
+    for name in environment:
+        if name.startswith("DDB_MCP_") and name not in _BY_VARIABLE:
+            near = difflib.get_close_matches(name, _BY_VARIABLE, 1, cutoff=0.0)
+            raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=f"Did you mean {near[0]}?")
+    given = {name: environment[name] for name in _BY_VARIABLE if environment.get(name)}
+    sources = dict.fromkeys(given, "environment")
+    if "DDB_MCP_API_URL" not in given and environment.get("API_URL") and environment.get("AUTH_TOKEN"):
+        given |= {"DDB_MCP_API_URL": environment["API_URL"], "DDB_MCP_AUTH_TOKEN": environment["AUTH_TOKEN"]}
+        sources |= {"DDB_MCP_API_URL": "environment: API_URL", "DDB_MCP_AUTH_TOKEN": "environment: AUTH_TOKEN"}
+    given |= flags or {}
+    sources |= dict.fromkeys(flags or {}, "flag")
+    values = {_BY_VARIABLE[name].field: _BY_VARIABLE[name].parse(name, value) for name, value in given.items()}
+    for setting in SETTINGS:
+        sources.setdefault(setting.variable, "default")
+    values.setdefault("mode", _mode(values))
+    complete = {"platform": _platform, "direct": _direct, "local": _local}[values["mode"]]
+    return Settings(**complete(values), sources=sources)
+
+
+def _mode(values: Mapping[str, Any]) -> Mode:
+    if "api_url" in values:
+        return "platform"
+    if "auth_token" in values:
+        raise Misconfigured("DDB_MCP_AUTH_TOKEN is set without DDB_MCP_API_URL.", next="Set DDB_MCP_API_URL too.")
+    if "table" in values:
+        return "direct"
+    return "platform" if Path(DEFAULT_AUTH_FILE).expanduser().exists() else "local"
+
+
+def _platform(values: dict[str, Any]) -> dict[str, Any]:
+    # API_URL and AUTH_TOKEN count only together, and a token goes only where its own source says: a command or a file
+    # may bring the address along, a token alone may not.
+    if "auth_token" in values and "api_url" not in values:
+        _missing("DDB_MCP_API_URL", "platform")
+    if "auth_token" not in values:
+        if "auth_command" not in values and (command := default_auth_command()):
+            values["auth_command"] = command
+        values.setdefault("auth_file", Path(DEFAULT_AUTH_FILE).expanduser())
+        if "auth_command" not in values and not values["auth_file"].exists():
+            _missing("DDB_MCP_AUTH_TOKEN" if "api_url" in values else "DDB_MCP_API_URL", "platform")
+    return {name: value for name, value in values.items() if name not in ("table", "prefix", "local_path")}
+
+
+def default_auth_command() -> str | None:
+    """The platform's own token command, where this machine has it."""
+    on_path = shutil.which(DEFAULT_AUTH_COMMAND)
+    at_home = Path("~/.local/bin", DEFAULT_AUTH_COMMAND).expanduser()
+    return on_path or (str(at_home) if at_home.exists() else None)
+
+
+def _direct(values: dict[str, Any]) -> dict[str, Any]:
+    for name in ("DYNAMODB_TABLE", "DYNAMODB_PREFIX"):
+        if _BY_VARIABLE[name].field not in values:
+            _missing(name, "direct")
+    return values
+
+
+def _local(values: dict[str, Any]) -> dict[str, Any]:
+    values.setdefault("table", LOCAL_TABLE)
+    values.setdefault("prefix", Prefix(LOCAL_PREFIX))
+    if "local_path" not in values:
+        from platformdirs import user_data_path
+
+        values["local_path"] = user_data_path("ddb-mcp", appauthor=False) / f"{values['table']}.sqlite3"
+    return values
+
+
+def _missing(name: str, mode: str) -> NoReturn:
+    raise Misconfigured(f"{mode} mode needs {name}, which is not set.", next=f"Set {name}, or choose another mode.")
+
+
+def _refuse(name: str, value: str, words: list[str]) -> NoReturn:
+    near = difflib.get_close_matches(value.lower(), [word.lower() for word in words], 1, cutoff=0.0)
+    meant = next(word for word in words if word.lower() == near[0])
+    raise Misconfigured(f"{name} is {value!r}.", next=f"Did you mean {meant!r}? It takes {', '.join(words)}.")

@@ -1,0 +1,116 @@
+"""Every error a caller can meet, one class per code of the contract.
+
+DdbMcpError
+├── InvalidArgument      invalid_argument
+├── PrefixViolation      prefix_violation
+├── NotProvisioned       not_provisioned
+├── ConditionFailed      condition_failed   carries the stored item where it is known
+├── InvalidCursor        invalid_cursor
+├── ReadOnly             read_only
+├── Unsupported          unsupported
+├── Unauthenticated      unauthenticated
+├── Forbidden            forbidden
+├── Throttled            throttled          retryable
+├── Unavailable          unavailable        retryable
+├── Timeout              timeout            retryable
+├── Misconfigured        misconfigured
+└── Internal             internal
+"""
+
+from typing import Any, ClassVar
+
+
+class DdbMcpError(Exception):
+    """A failure with a stable code, what is wrong, and what to do next.
+
+    Args:
+        message: names the parameter or the part that failed and what is wrong with it.
+        next: what the caller should do.
+    """
+
+    code: ClassVar[str]
+    retryable: bool = False
+    default_next: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, next: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.next = self.default_next if next is None else next
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as the contract words it: `{"code", "message", "next", "retryable"}` and the code's own members."""
+        return {"code": self.code, "message": self.message, "next": self.next, "retryable": self.retryable}
+
+
+class InvalidArgument(DdbMcpError):
+    code = "invalid_argument"
+    default_next = "Correct the argument and call again."
+
+
+class PrefixViolation(DdbMcpError):
+    code = "prefix_violation"
+
+
+class NotProvisioned(DdbMcpError):
+    code = "not_provisioned"
+    default_next = "Call provision, then call again."
+
+
+class ConditionFailed(DdbMcpError):
+    """`item` is the stored item that did not satisfy the condition (DynamoDB JSON), None where none is known."""
+
+    code = "condition_failed"
+    default_next = "Read the stored item and decide again; nothing was written."
+
+    def __init__(self, message: str, *, item: dict[str, Any] | None = None, next: str | None = None) -> None:
+        super().__init__(message, next=next)
+        self.item = item
+
+
+class InvalidCursor(DdbMcpError):
+    code = "invalid_cursor"
+    default_next = "Start the listing again without a cursor."
+
+
+class ReadOnly(DdbMcpError):
+    code = "read_only"
+    default_next = "Ask the user to start the server without --read-only if this write is wanted."
+
+
+class Unsupported(DdbMcpError):
+    code = "unsupported"
+
+
+class Unauthenticated(DdbMcpError):
+    code = "unauthenticated"
+
+
+class Forbidden(DdbMcpError):
+    code = "forbidden"
+
+
+class Throttled(DdbMcpError):
+    code = "throttled"
+    retryable = True
+    default_next = "Wait a few seconds, then call again."
+
+
+class Unavailable(DdbMcpError):
+    code = "unavailable"
+    retryable = True
+    default_next = "Call again in a few seconds."
+
+
+class Timeout(DdbMcpError):
+    code = "timeout"
+    retryable = True
+    default_next = "Call again; ask for less if it happens twice."
+
+
+class Misconfigured(DdbMcpError):
+    code = "misconfigured"
+
+
+class Internal(DdbMcpError):
+    code = "internal"
+    default_next = "Report this id to the maintainers; the details are in the server's stderr."

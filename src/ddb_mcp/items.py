@@ -1,0 +1,391 @@
+"""Plain JSON <-> DynamoDB attribute values, exact both ways, and DynamoDB's rules for what an item may be.
+
+An attribute value is held as DynamoDB JSON throughout: `{"S": "x"}`, `{"N": "12"}`, `{"B": "<base64>"}` and so on.
+Plain JSON stands for it wherever that is exact. A plain object with exactly one member that is named `N`, `B`, `SS`,
+`NS`, `BS` or `M` is a typed value, in DynamoDB JSON; a stored map that looks like one is shown as `{"M": {…}}`.
+
+Rules: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+Sizes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn, cast
+
+from ddb_mcp.errors import InvalidArgument
+
+AttributeValue = dict[str, Any]
+Item = dict[str, AttributeValue]
+
+ITEM_MAX_BYTES = 400 * 1024
+MAX_DEPTH = 32
+EXACT_INTEGER = 2**53
+TYPED_IN_PLAIN_JSON = frozenset({"N", "B", "SS", "NS", "BS", "M"})
+TYPES = TYPED_IN_PLAIN_JSON | {"S", "BOOL", "NULL", "L"}
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_MAX_DIGITS = 38
+_PLAIN_NUMBER_LENGTH = 40
+
+
+def parse_item(given: Any, where: str = "item") -> Item:
+    """An item as a tool takes it: a JSON object, the same as a JSON string, or DynamoDB JSON (`pk` is `{"S": …}`).
+
+    Raises:
+        InvalidArgument: it is none of these, a member is duplicated, or DynamoDB could not hold a value in it. Keys are
+            not checked here beyond being strings, see `keys`.
+    """
+    if isinstance(given, str):
+        given = parse_json(given, where)
+    if not isinstance(given, dict):
+        raise InvalidArgument(f"{where} must be a JSON object, not {_kind(given)}.")
+    for name in ("pk", "sk"):
+        if name not in given:
+            raise InvalidArgument(f"{where} has no {name!r}; every item needs string attributes pk and sk.")
+    pk = given["pk"]
+    convert = from_dynamodb_json if isinstance(pk, dict) and pk.keys() == {"S"} else from_json
+    item = attributes_from(given, convert, where)
+    for name in ("pk", "sk"):
+        if "S" not in item[name]:
+            raise InvalidArgument(f"{where}.{name} must be a string, not {_kind(given[name])}.")
+    if (size := item_size(item)) > ITEM_MAX_BYTES:
+        raise InvalidArgument(
+            f"{where} has {size} bytes by DynamoDB's size rules; the limit is {ITEM_MAX_BYTES}.",
+            next="Split it over several sort keys, or keep large content elsewhere and store a reference.",
+        )
+    return item
+
+
+def parse_json(text: str, where: str) -> Any:
+    """JSON with its numbers as exact Decimals. Raises InvalidArgument, for duplicate members too."""
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidArgument(f"{where} has the member {twice!r} twice; only one could be stored.")
+        return found
+
+    def constant(name: str) -> NoReturn:
+        raise InvalidArgument(f"{where} contains {name}, which is not JSON and which DynamoDB cannot store.")
+
+    try:
+        return json.loads(
+            text, parse_int=Decimal, parse_float=Decimal, parse_constant=constant, object_pairs_hook=members
+        )
+    except RecursionError:
+        raise InvalidArgument(f"{where} is nested far deeper than {MAX_DEPTH} levels.") from None
+    except InvalidOperation:
+        raise InvalidArgument(f"{where} contains a number outside DynamoDB's range.") from None
+    except ValueError as error:
+        at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidArgument(f"{where} is a string that is not valid JSON{at}; send a JSON object.") from None
+
+
+def attributes_from(
+    given: Mapping[str, Any], convert: Callable[[Any, str, int], AttributeValue], where: str, depth: int = 0
+) -> Item:
+    """Each member of `given` as an attribute value. Raises InvalidArgument."""
+    attributes = {}
+    for name, value in given.items():
+        if not name:
+            raise InvalidArgument(f"{where} has an attribute with an empty name.")
+        check_unicode(name, f"a name in {where}")
+        attributes[name] = convert(value, f"{where}.{name}", depth)
+    return attributes
+
+
+def from_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
+    """The attribute value that plain JSON stands for.
+
+    Args:
+        value: as `json.loads` gives it, or with Decimals for numbers where the text was at hand (`parse_json`).
+        where: how an error names the value.
+        depth: how many lists and maps are round it.
+
+    Raises:
+        InvalidArgument: DynamoDB could not hold it, or plain JSON may already have rounded it.
+    """
+    match value:
+        case str():
+            return {"S": check_unicode(value, where)}
+        case bool():
+            return {"BOOL": value}
+        case None:
+            return {"NULL": True}
+        case int() | float():
+            return {"N": _plain_number(value, where)}
+        case Decimal():
+            return {"N": number_text(value, where)}
+        case list():
+            _check_depth(depth, where)
+            return {"L": [from_json(entry, f"{where}[{at}]", depth + 1) for at, entry in enumerate(value)]}
+        case dict() if is_typed(value):
+            return from_dynamodb_json(value, where, depth)
+        case dict():
+            _check_depth(depth, where)
+            return {"M": attributes_from(value, from_json, where, depth + 1)}
+    raise InvalidArgument(f"{where} has a type that JSON does not have.")
+
+
+def is_typed(value: Mapping[str, Any]) -> bool:
+    """Whether a plain JSON object is a typed value rather than a map."""
+    return len(value) == 1 and next(iter(value)) in TYPED_IN_PLAIN_JSON
+
+
+def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
+    """A typed value, checked and in canonical form. Arguments and errors as for `from_json`."""
+    if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in TYPES:
+        raise InvalidArgument(
+            f'{where} must be one DynamoDB JSON value such as {{"S": "text"}} or {{"N": "1"}}, not {_kind(value)}.',
+            next="Inside DynamoDB JSON every value is typed; or send the whole item as plain JSON.",
+        )
+    ((kind, content),) = value.items()
+    match kind, content:
+        case "S", str():
+            return {"S": check_unicode(content, where)}
+        case "N", str():
+            return {"N": number_text(content, where)}
+        case "B", str():
+            return {"B": _binary(content, where)}
+        case "BOOL", bool():
+            return {"BOOL": content}
+        case "NULL", True:
+            return {"NULL": True}
+        case (("SS" | "NS" | "BS"), list()):
+            return {kind: _set(kind, content, where)}
+        case "L", list():
+            _check_depth(depth, where)
+            entries = enumerate(content)
+            return {"L": [from_dynamodb_json(entry, f"{where}[{at}]", depth + 1) for at, entry in entries]}
+        case "M", dict():
+            _check_depth(depth, where)
+            return {"M": attributes_from(content, from_dynamodb_json, where, depth + 1)}
+    raise InvalidArgument(
+        f'{where} is {{"{kind}": …}} with {_kind(content)} in it; DynamoDB JSON wants {_WANTED[kind]} there.',
+        next=f'If a map with the one member "{kind}" is meant, write {{"M": {{"{kind}": <typed value>}}}}.',
+    )
+
+
+_WANTED = {
+    "S": "a string",
+    "N": "a string of digits",
+    "B": "a base64 string",
+    "BOOL": "true or false",
+    "NULL": "true",
+    "SS": "a list of strings",
+    "NS": "a list of strings of digits",
+    "BS": "a list of base64 strings",
+    "L": "a list of typed values",
+    "M": "an object of typed values",
+}
+
+
+def to_json(value: AttributeValue) -> Any:
+    """The plain JSON that stands for an attribute value; the inverse of `from_json`."""
+    ((kind, content),) = value.items()
+    match kind:
+        case "S" | "BOOL":
+            return content
+        case "NULL":
+            return None
+        case "N":
+            return _number_to_json(content)
+        case "L":
+            return [to_json(entry) for entry in content]
+        case "M":
+            if is_typed(content):
+                return {"M": {name: _canonical(entry) for name, entry in content.items()}}
+            return {name: to_json(entry) for name, entry in content.items()}
+        case "NS":
+            return {"NS": [number_text(entry) for entry in content]}
+    return {kind: content}
+
+
+def item_to_json(item: Item) -> dict[str, Any]:
+    """An item as plain JSON, its key first and its other attributes by name, so that equal items read alike."""
+    names = sorted(item, key=lambda name: (name != "pk", name != "sk", name))
+    return {name: to_json(item[name]) for name in names}
+
+
+def _canonical(value: AttributeValue) -> AttributeValue:
+    ((kind, content),) = value.items()
+    match kind:
+        case "N":
+            return {"N": number_text(content)}
+        case "NS":
+            return {"NS": [number_text(entry) for entry in content]}
+        case "L":
+            return {"L": [_canonical(entry) for entry in content]}
+        case "M":
+            return {"M": {name: _canonical(entry) for name, entry in content.items()}}
+    return value
+
+
+def number_text(number: str | int | Decimal, where: str = "number") -> str:
+    """A number as canonical text: no superfluous zeros, plain digits where they are short, else `1.5E+40`.
+
+    Raises:
+        InvalidArgument: not a number, more than 38 significant digits, or outside ±1E-130 … ±9.99E+125.
+    """
+    if isinstance(number, str):
+        if len(number) <= 15 and number.isascii() and number.isdigit():
+            return number.lstrip("0") or "0"
+        if not _NUMBER.fullmatch(number):
+            raise InvalidArgument(f"{where} is not a number in decimal notation.")
+    try:
+        decimal = Decimal(number)
+    except InvalidOperation:
+        raise InvalidArgument(f"{where} is outside DynamoDB's number range.") from None
+    if not decimal.is_finite():
+        raise InvalidArgument(f"{where} is {number}, which DynamoDB cannot store.")
+    sign, digits, exponent = decimal.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    stripped = text.rstrip("0")
+    if not stripped:
+        return "0"
+    exponent = cast("int", exponent) + len(text) - len(stripped)
+    if len(stripped) > _MAX_DIGITS:
+        raise InvalidArgument(
+            f"{where} has {len(stripped)} significant digits; DynamoDB keeps {_MAX_DIGITS}.",
+            next="Store it as a string if every digit matters.",
+        )
+    adjusted = exponent + len(stripped) - 1
+    if not -130 <= adjusted <= 125:
+        raise InvalidArgument(f"{where} is outside DynamoDB's number range of ±1E-130 to ±9.99E+125.")
+    plain = format(Decimal((0, tuple(map(int, stripped)), exponent)), "f")
+    if len(plain) > _PLAIN_NUMBER_LENGTH:
+        plain = f"{stripped[0]}{'.' + stripped[1:] if stripped[1:] else ''}E{adjusted:+d}"
+    return "-" + plain if sign else plain
+
+
+def _plain_number(number: float, where: str) -> str:
+    if not math.isfinite(number):
+        raise InvalidArgument(f"{where} is not a finite number, and DynamoDB stores only finite ones.")
+    exact = Decimal(repr(number) if isinstance(number, float) else number)
+    text = number_text(exact, where)
+    if abs(number) > EXACT_INTEGER:
+        raise InvalidArgument(
+            f"{where} is beyond 2^53 as plain JSON, where hosts may already have rounded it.",
+            next=f'Write the exact digits as a typed number, for example {{"N": "{text}"}}.',
+        )
+    return text
+
+
+def _number_to_json(text: str) -> Any:
+    if len(text) <= 15 and text.isascii() and text.isdigit():
+        return int(text)
+    exact = Decimal(text)
+    if exact == exact.to_integral_value():
+        return int(exact) if abs(exact) <= EXACT_INTEGER else {"N": number_text(exact)}
+    nearest = float(exact)
+    return nearest if Decimal(repr(nearest)) == exact else {"N": number_text(exact)}
+
+
+def _binary(text: str, where: str) -> str:
+    try:
+        return base64.b64encode(base64.b64decode(text.encode("ascii"), validate=True)).decode()
+    except (ValueError, binascii.Error):
+        raise InvalidArgument(f"{where} is not valid base64.") from None
+
+
+def _set(kind: str, content: list[Any], where: str) -> list[str]:
+    if not content:
+        raise InvalidArgument(f"{where} is an empty set, which DynamoDB does not have; leave the attribute out.")
+    if not all(isinstance(entry, str) for entry in content):
+        raise InvalidArgument(f'{where}: the members of {{"{kind}": …}} must all be strings.')
+    check = _SET_MEMBER[kind]
+    members = [check(entry, f"{where}[{at}]") for at, entry in enumerate(content)]
+    if len(set(members)) < len(members):
+        raise InvalidArgument(f"{where} has the same member twice, and a set holds each once.")
+    return members
+
+
+def check_unicode(text: str, where: str) -> str:
+    """`text` itself, if it can be UTF-8. Raises InvalidArgument."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgument(f"{where} contains a lone surrogate, which is not Unicode text.") from None
+    return text
+
+
+_SET_MEMBER: dict[str, Callable[[str, str], str]] = {"SS": check_unicode, "NS": number_text, "BS": _binary}
+
+
+def _check_depth(depth: int, where: str) -> None:
+    if depth >= MAX_DEPTH:
+        shown = where if len(where) < 80 else where[:80] + "…"
+        raise InvalidArgument(f"{shown} is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float() | Decimal():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+    return "an object"
+
+
+def item_size(item: Item) -> int:
+    """The size of an item in bytes by DynamoDB's rules: names count, and so do 3 bytes a list or map."""
+    return _names_and_values(item)
+
+
+def value_size(value: AttributeValue) -> int:
+    """The size of one attribute value in bytes by DynamoDB's rules, without its name."""
+    ((kind, content),) = value.items()
+    match kind:
+        case "S":
+            return _utf8(content)
+        case "N":
+            return _number_size(content)
+        case "B":
+            return _binary_size(content)
+        case "BOOL" | "NULL":
+            return 1
+        case "L":
+            return 3 + sum(1 + value_size(entry) for entry in content)
+        case "M":
+            return 3 + len(content) + _names_and_values(content)
+    member_size: Callable[[str], int] = {"SS": _utf8, "NS": _number_size, "BS": _binary_size}[kind]
+    return sum(map(member_size, content))
+
+
+def _names_and_values(attributes: Mapping[str, AttributeValue]) -> int:
+    return sum(_utf8(name) + value_size(value) for name, value in attributes.items())
+
+
+def _utf8(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _number_size(text: str) -> int:
+    digits = re.sub("[eE].*|[-+.]", "", text).strip("0")
+    return (len(digits) + 1) // 2 + 1 + text.startswith("-")
+
+
+def _binary_size(text: str) -> int:
+    return len(text) // 4 * 3 - text[-2:].count("=")
+
+
+def project(item: Item, attributes: Iterable[str] | None) -> Item:
+    """The item with only the named top-level attributes; `pk` and `sk` always come along. None keeps all."""
+    if attributes is None:
+        return item
+    wanted = {"pk", "sk", *attributes}
+    return {name: value for name, value in item.items() if name in wanted}

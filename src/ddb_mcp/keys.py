@@ -1,0 +1,151 @@
+"""Who owns a key: the only place that decides it.
+
+A key belongs to prefix P if it starts with `P + "#"` and has something after it. Where P already ends in a separator
+there is no joiner. Keys are compared as exact code points and never normalised, so `deploy#abc1234#x`, a full-width
+`＃` and a combining character are all foreign to `deploy#abc123`.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from ddb_mcp.errors import InvalidArgument, Misconfigured, PrefixViolation
+
+JOINER = "#"
+SEPARATORS = "#_:/|.-"
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+PK_MAX_BYTES = 2048
+SK_MAX_BYTES = 1024
+
+
+class Key(NamedTuple):
+    """The primary key of an item: partition key and sort key."""
+
+    pk: str
+    sk: str
+
+
+def check_text(parameter: str, text: str, max_bytes: int, *, may_be_empty: bool = False) -> str:
+    """`text` itself, if DynamoDB could hold it as a key of at most `max_bytes` bytes of UTF-8.
+
+    Raises:
+        InvalidArgument: it is empty, too long, or holds a lone surrogate.
+    """
+    if not text and not may_be_empty:
+        raise InvalidArgument(f"{parameter} is empty; DynamoDB keys have at least one character.")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{parameter} contains a lone surrogate, which is not Unicode text.") from None
+    if size > max_bytes:
+        raise InvalidArgument(f"{parameter} has {size} bytes of UTF-8; the limit is {max_bytes}.")
+    return text
+
+
+def check_sk(sk: str, parameter: str = "sk") -> str:
+    """`sk` itself, if it is a valid sort key. Raises InvalidArgument."""
+    return check_text(parameter, sk, SK_MAX_BYTES)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A deployment's prefix, for example `deploy#abc123` or `dep_abc123_`.
+
+    Raises:
+        Misconfigured: it is empty, not Unicode, leaves no room for a key, or is one segment that ends in a separator
+            (`deploy#` would own every deployment).
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        problem = None
+        try:
+            size = len(self.joined.encode())
+        except UnicodeEncodeError:
+            problem = "contains a lone surrogate"
+        else:
+            if not self.text or self.text.isspace():
+                problem = "is empty"
+            elif size >= PK_MAX_BYTES:
+                problem = f"has {size} bytes with its joiner and leaves no room for a key of {PK_MAX_BYTES}"
+            elif self.text[-1] in SEPARATORS and len(_segments(self.text)) < 2:
+                problem = f"{self.text!r} is one segment that ends in a separator, so it would own every deployment"
+        if problem:
+            raise Misconfigured(
+                f"The prefix {problem}.",
+                next="Set DYNAMODB_PREFIX to this deployment's own prefix, for example deploy#abc123.",
+            )
+
+    @cached_property
+    def joined(self) -> str:
+        """What every key of this deployment starts with."""
+        return self.text if self.text[-1:] in SEPARATORS and self.text else self.text + JOINER
+
+    def owns(self, pk: str) -> bool:
+        return len(pk) > len(self.joined) and pk.startswith(self.joined)
+
+    def overlaps(self, other: "Prefix") -> bool:
+        """Whether one of the two owns keys of the other."""
+        return self.joined.startswith(other.joined) or other.joined.startswith(self.joined)
+
+    def check(self, pk: str, parameter: str = "pk") -> str:
+        """`pk` itself, if it is a valid partition key of this deployment.
+
+        Raises:
+            InvalidArgument: DynamoDB could not hold it.
+            PrefixViolation: it belongs to somebody else; `next` shows the corrected key if `pk` looks relative.
+        """
+        check_text(parameter, pk, PK_MAX_BYTES)
+        if not self.owns(pk):
+            raise self._violation(pk, parameter)
+        return pk
+
+    def check_key(self, pk: str, sk: str) -> Key:
+        """The key, if this deployment owns it and DynamoDB could hold it. Raises as `check` and `check_sk` do."""
+        return Key(self.check(pk), check_sk(sk))
+
+    def check_scan(self, pk_prefix: str | None) -> str:
+        """What the keys of a scan start with: `pk_prefix`, or everything this deployment owns.
+
+        Raises InvalidArgument or PrefixViolation as `check` does; the joined prefix alone is allowed here.
+        """
+        if pk_prefix is None or pk_prefix == self.joined:
+            return self.joined
+        return self.check(pk_prefix, "pk_prefix")
+
+    def entity(self, pk: str) -> str:
+        """The entity type of an own partition key: its first segment after the prefix."""
+        return first_segment(pk[len(self.joined) :])
+
+    def _violation(self, pk: str, parameter: str) -> PrefixViolation:
+        if self.text.startswith(pk) or pk in (self.text, self.joined):
+            example = f"{self.joined}user{self.joined[-1]}7"
+            fix = f"Add something after {self.joined!r}, for example {example!r}."
+        elif self._looks_relative(pk) and len((self.joined + pk).encode()) <= PK_MAX_BYTES:
+            fix = f"Did you mean {self.joined + pk!r}?"
+        else:
+            fix = f"Use a key that starts with {self.joined!r}; other keys belong to other deployments."
+        return PrefixViolation(f"{parameter} is outside this deployment: it must start with {self.joined!r}.", next=fix)
+
+    def _looks_relative(self, pk: str) -> bool:
+        """A key that could be somebody's full key is never completed: `deploy#other#x` is no relative key."""
+        own, given = (_fold(_segments(text)[0]) if _segments(text) else "" for text in (self.text, pk))
+        printable = pk.isprintable() and pk.strip() == pk and pk[0] not in SEPARATORS
+        return printable and bool(given) and not own.startswith(given) and not given.startswith(own)
+
+
+def first_segment(text: str) -> str:
+    """The part before the first separator, the whole text where there is none."""
+    return re.split(f"[{re.escape(SEPARATORS)}]", text, maxsplit=1)[0]
+
+
+def _segments(text: str) -> list[str]:
+    return [part for part in re.split(f"[{re.escape(SEPARATORS)}]", text) if part]
+
+
+def _fold(text: str) -> str:
+    """Look-alikes made equal, only ever to withhold a suggestion."""
+    return unicodedata.normalize("NFKC", text).casefold()

@@ -1,0 +1,167 @@
+"""What a store does for `DataService`. Stores know nothing of MCP, of budgets of text, or of who owns a key."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ddb_mcp.conditions import ALL_SORT_KEYS, Filter, KeyRange
+from ddb_mcp.items import Item
+from ddb_mcp.keys import Key
+
+Position = Any
+"""Where a listing goes on: JSON-able, made and understood by one store, sealed before it leaves the server."""
+
+Progress = Callable[[str], Awaitable[None]]
+"""Tells the caller, if it asked, what is being done."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where a deployment's data is, as `provision` and `info` report it.
+
+    Attributes:
+        features: what the store can do beyond the documented platform API, by the names in `FEATURES`.
+        details: what the mode has to add to the result, for example `lambdaFunctions` in direct mode.
+    """
+
+    table_name: str
+    prefix: str
+    region: str
+    provisioned: bool
+    created: bool = False
+    features: frozenset[str] = frozenset()
+    instructions: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+FEATURES = frozenset({"conditions", "merge", "pages", "types"})
+"""conditions: `create_only` and `expect`. merge: `merge` and `remove`. pages: ranges, filters, projections, cursors.
+types: values in typed form."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What must hold for the stored item when it is written. `create_only`: there is none."""
+
+    create_only: bool = False
+    expect: Filter = ()
+
+
+NO_CONDITION = Condition()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a put or an update did.
+
+    Attributes:
+        created: whether there was no item before; None where the store cannot tell.
+        dropped: attributes that were stored and are gone, with their values.
+    """
+
+    created: bool | None
+    dropped: Item = field(default_factory=dict)
+
+    @classmethod
+    def over(cls, old: Item | None, kept: Item) -> "Written":
+        """The outcome of storing `kept` where `old` was."""
+        return cls(old is None, {name: value for name, value in (old or {}).items() if name not in kept})
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a delete did. `deleted` is None where the store cannot tell; `item` is what was there, where known."""
+
+    deleted: bool | None
+    item: Item | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """One page's worth of a query (`pk` is set) or of a scan (`pk_prefix` is set).
+
+    Attributes:
+        filter: clauses that items must satisfy; the store applies them.
+        attributes: top-level names to return besides the key; None for all.
+        position: where to go on, None for the beginning.
+        limit: at most so many items come back.
+        read_limit: at most so many stored items are read, filtered or not; a store may overshoot by one round of pages.
+        max_bytes: the items' plain JSON needs not be longer together: a hint for what is not worth fetching. The first
+            item may be longer.
+    """
+
+    pk: str | None = None
+    pk_prefix: str | None = None
+    range: KeyRange = ALL_SORT_KEYS
+    filter: Filter = ()
+    attributes: tuple[str, ...] | None = None
+    descending: bool = False
+    position: Position | None = None
+    limit: int = 50
+    read_limit: int = 100_000
+    max_bytes: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class StorePage:
+    """What one `Read` gave.
+
+    Attributes:
+        items: matching items, in sort-key order for a query. May be empty although there are more.
+        next: where to go on after all of `items`; None at the real end, or where the store cannot go on.
+        scanned: stored items read for it.
+        capacity: capacity units it cost, where the store reports them.
+        after: the position after `items[n]`, so that a page can be left in its middle; None where the store cannot
+            tell, and must be asked again for fewer.
+        complete: False where `next` is None and still nobody knows whether there is more (a platform without pages).
+    """
+
+    items: list[Item]
+    next: Position | None
+    scanned: int
+    capacity: float | None = None
+    after: Callable[[int], Position] | None = None
+    complete: bool = True
+
+
+class Store(Protocol):
+    """The seven operations over one kind of storage.
+
+    Every method raises the errors of `ddb_mcp.errors` and no others: NotProvisioned where the table is missing,
+    ConditionFailed where a condition does not hold (with the stored item where it is known), Throttled, Unavailable and
+    Timeout after the store's own bounded retries, Unsupported before anything is sent. Methods are safe to call
+    concurrently, and to cancel: a cancelled write may still happen.
+    """
+
+    mode: str
+
+    async def provision(self, progress: Progress) -> Deployment:
+        """Make what is missing. Safe to repeat and to run twice at once."""
+        ...
+
+    async def info(self) -> Deployment:
+        """The deployment as it is; changes nothing."""
+        ...
+
+    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+        """The stored item, strongly consistent; only `attributes` and the key where they are given."""
+        ...
+
+    async def put(self, item: Item, condition: Condition) -> Written:
+        """Replace the whole item."""
+        ...
+
+    async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
+        """Set the item's attributes on the stored one and remove others, atomically; creates it if absent.
+
+        `dropped` holds the removed attributes that were there.
+        """
+        ...
+
+    async def delete(self, key: Key, condition: Condition) -> Deleted: ...
+
+    async def query(self, read: Read) -> StorePage: ...
+
+    async def scan(self, read: Read) -> StorePage: ...
+
+    async def close(self) -> None: ...
