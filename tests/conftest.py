@@ -1,0 +1,37 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engines import ENGINES, Engine, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with running("dynoxide", tmp_path_factory.mktemp("dynoxide")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def dynalite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with running("dynalite", tmp_path_factory.mktemp("dynalite")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with running("ministack", tmp_path_factory.mktemp("ministack")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn, started when the first test asks for it."""
+    started: Engine = request.getfixturevalue(request.param)
+    return started
