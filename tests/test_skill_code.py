@@ -1,0 +1,249 @@
+"""Every code block of the skill, run."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ddb_mcp.conditions import parse_filter, parse_range
+from ddb_mcp.items import parse_item
+from ddb_mcp.keys import Prefix
+from tests.engines import environment
+from tests.skill_blocks import blocks, run_bash, run_handler
+from tests.test_skill import TOOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.engines import Engine
+
+(HANDLER,) = blocks("javascript")
+LOCAL_ENVIRONMENT, CREDENTIALS, CURL = blocks("bash")
+CALLS = [call for block in blocks("jsonl") for call in block.calls()]
+OWN = Prefix("deploy#abc123")
+
+
+def test_every_block_is_of_a_kind_that_is_run_here() -> None:
+    assert {block.language for block in blocks()} == {"javascript", "bash", "jsonl"}
+
+
+# Tool calls
+
+
+@pytest.mark.parametrize(("tool", "arguments"), CALLS, ids=[f"{at}-{tool}" for at, (tool, _) in enumerate(CALLS)])
+def test_call_is_well_formed(tool: str, arguments: dict[str, Any]) -> None:
+    assert arguments.keys() <= set(TOOLS[tool].split())
+    for item in arguments.get("items", [arguments["item"]] if "item" in arguments else []):
+        parse_item(item)
+        OWN.check_key(item["pk"], item["sk"])
+    if "pk" in arguments:
+        OWN.check(arguments["pk"])
+    OWN.check_scan(arguments.get("pk_prefix"))
+    parse_range(*(arguments.get(name) for name in ("sk_prefix", "sk_from", "sk_to")))
+    parse_filter(arguments.get("filter", {}), "filter", keys_allowed=tool == "scan")
+    parse_filter(arguments.get("expect", {}), "expect")
+
+
+# App code
+
+
+def request(method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
+    """An event of a Lambda function URL, payload version 2.0."""
+    event: dict[str, Any] = {"rawPath": path, "requestContext": {"http": {"method": method}}}
+    if body is not None:
+        event["body"] = json.dumps(body)
+    if query:
+        event["queryStringParameters"] = query
+    return event
+
+
+@pytest.fixture
+def app(dynoxide: Engine) -> dict[str, str]:
+    """The environment that the skill gives an app for an engine on localhost, with a table of this test's own."""
+    shell = environment(AWS_ENDPOINT_URL_DYNAMODB=dynoxide.endpoint)
+    lines = run_bash(f"{LOCAL_ENVIRONMENT.code}\nenv -0", shell).split("\0")
+    return {**dict(line.split("=", 1) for line in lines if line), "DYNAMODB_TABLE": dynoxide.create_table()}
+
+
+@pytest.mark.parametrize(("prefix", "own"), [("deploy#abc123", "deploy#abc123#"), ("dep_abc123_", "dep_abc123_")])
+def test_handler_writes_items_of_its_deployment(
+    dynoxide: Engine, app: dict[str, str], tmp_path: Path, prefix: str, own: str
+) -> None:
+    app["DYNAMODB_PREFIX"] = prefix
+    ada = {"email": "ada@example.com", "name": "Ada"}
+    created, again = run_handler(HANDLER.code, [request("POST", "/users", ada)] * 2, app, tmp_path)
+    assert (created["statusCode"], again["statusCode"]) == (201, 409)
+    user = json.loads(created["body"])["id"]
+    post, renamed, stale = run_handler(
+        HANDLER.code,
+        [
+            request("POST", f"/users/{user}/posts", {"title": "Hello"}),
+            request("PATCH", f"/users/{user}", {"name": "Ada L.", "version": 1}),
+            request("PATCH", f"/users/{user}", {"name": "Eve", "version": 1}),
+        ],
+        app,
+        tmp_path,
+    )
+    assert [answer["statusCode"] for answer in (post, renamed, stale)] == [201, 200, 409]
+
+    stored = dynoxide.client().scan(TableName=app["DYNAMODB_TABLE"])["Items"]
+    assert sorted(stored, key=lambda item: (item["pk"]["S"], item["sk"]["S"])) == sorted(
+        [
+            {"pk": {"S": f"{own}email#ada@example.com"}, "sk": {"S": "CLAIM"}, "user": {"S": user}},
+            {
+                "pk": {"S": f"{own}user#{user}"},
+                "sk": {"S": "PROFILE"},
+                "email": {"S": "ada@example.com"},
+                "name": {"S": "Ada L."},
+                "version": {"N": "2"},
+            },
+            {"pk": {"S": f"{own}user#{user}"}, "sk": {"S": json.loads(post["body"])["sk"]}, "title": {"S": "Hello"}},
+        ],
+        key=lambda item: (item["pk"]["S"], item["sk"]["S"]),
+    )
+    for item in stored:
+        Prefix(prefix).check(item["pk"]["S"])
+
+
+def test_handler_reads_every_page_of_what_was_stored(dynoxide: Engine, app: dict[str, str], tmp_path: Path) -> None:
+    client = dynoxide.client()
+    for at in range(25):
+        # Three of four are hidden, so that pages come back short or empty and the handler has to go on.
+        hidden: dict[str, Any] = {} if at % 4 == 0 else {"hidden": {"BOOL": True}}
+        key = {"pk": {"S": OWN.joined + "user#7"}, "sk": {"S": f"POST#{at:03}"}}
+        client.put_item(TableName=app["DYNAMODB_TABLE"], Item={**key, **hidden})
+    found, after = [], ""
+    for _ in range(8):
+        query = {"limit": "2", **({"after": after} if after else {})}
+        (answer,) = run_handler(HANDLER.code, [request("GET", "/users/7/posts", **query)], app, tmp_path)
+        page = json.loads(answer["body"])
+        found += [post["sk"] for post in page["posts"]]
+        after = page.get("after", "")
+        if not after:
+            break
+    assert found == [f"POST#{at:03}" for at in range(24, -1, -4)]
+    assert after == ""
+
+
+def test_numbers_beyond_2_53_in_the_document_client(dynoxide: Engine, app: dict[str, str], tmp_path: Path) -> None:
+    """Not a block, but what the skill says of the SDK."""
+    own = {"pk": {"S": OWN.joined + "n"}, "sk": {"S": "1"}}
+    stored = {"large": {"N": "12345678901234567890"}, "long": {"N": "0.1234567890123456789"}}
+    dynoxide.client().put_item(TableName=app["DYNAMODB_TABLE"], Item={**own, **stored})
+    code = """
+    const { DynamoDBClient } = require('@aws-sdk/client-dynamodb');
+    const { DynamoDBDocumentClient, GetCommand, PutCommand, NumberValue } = require('@aws-sdk/lib-dynamodb');
+    const TableName = process.env.DYNAMODB_TABLE, pk = process.env.DYNAMODB_PREFIX + '#n';
+    const plain = DynamoDBDocumentClient.from(new DynamoDBClient({}));
+    const exact = DynamoDBDocumentClient.from(new DynamoDBClient({}), { unmarshallOptions: { wrapNumbers: true } });
+    const read = async (db) => (await db.send(new GetCommand({ TableName, Key: { pk, sk: '1' } }))).Item;
+    const write = (value) => plain.send(new PutCommand({ TableName, Item: { pk, sk: '2', value } }));
+    exports.handler = async () => {
+      const rounded = await read(plain), wrapped = await read(exact);
+      const refused = await write(2 ** 60).then(() => false, () => true);
+      await write([12345678901234567890n, NumberValue.from('0.1234567890123456789')]);
+      return [typeof rounded.large, String(rounded.long), String(wrapped.large), String(wrapped.long), refused];
+    };
+    """
+    (answer,) = run_handler(code, [{}], app, tmp_path)
+    assert answer == ["bigint", "0.12345678901234568", stored["large"]["N"], stored["long"]["N"], True]
+    written = dynoxide.client().get_item(TableName=app["DYNAMODB_TABLE"], Key={**own, "sk": {"S": "2"}})
+    assert written["Item"]["value"] == {"L": [stored["large"], stored["long"]]}
+
+
+# Shell
+
+
+class Platform(ThreadingHTTPServer):
+    """Records requests and answers as the documented API does; stores nothing."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(("127.0.0.1", 0), PlatformRequest)
+        self.prefix = prefix
+        self.requests: list[tuple[str, str | None, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class PlatformRequest(BaseHTTPRequestHandler):
+    server: Platform
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append((self.path, self.headers["Authorization"], body))
+        answer = json.dumps(
+            {"tableName": "t", "prefix": self.server.prefix, "region": "r", "instructions": "i"}
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(params=[("deploy#abc123", "deploy#abc123#"), ("dep_abc123_", "dep_abc123_")])
+def platform(request: pytest.FixtureRequest) -> Iterator[tuple[Platform, str]]:
+    prefix, own = request.param
+    with Platform(prefix) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server, own
+        server.shutdown()
+        thread.join()
+
+
+def test_curl_sends_the_documented_requests(platform: tuple[Platform, str]) -> None:
+    server, own = platform
+    shell = environment(API_URL=server.url, AUTH_TOKEN="secret-token")
+    output = run_bash(f"{CREDENTIALS.code}\n{CURL.code}", shell)
+    assert "secret-token" not in output
+    assert {authorization for _, authorization, _ in server.requests} == {"Bearer secret-token"}
+    key = {"pk": f"{own}user#7", "sk": "PROFILE"}
+    put = next(body for path, _, body in server.requests if path.endswith("/put"))
+    assert put.keys() == {"item"}
+    assert json.loads(put["item"]) == {**key, "name": "Ada", "visits": 1}
+    assert [(path.removeprefix("/api/data/dynamodb/"), body) for path, _, body in server.requests] == [
+        ("provision", {}),
+        ("info", {}),
+        ("put", put),
+        ("get", key),
+        ("query", {"pk": key["pk"], "limit": 50}),
+        ("scan", {"limit": 100}),
+        ("delete", key),
+    ]
+
+
+def test_curl_keeps_the_token_out_of_its_arguments(tmp_path: Path) -> None:
+    fake = tmp_path / "curl"
+    fake.write_text('#!/bin/sh\necho "$@" >> "$ARGUMENTS"; cat > /dev/null; echo \'{"prefix": "a#b"}\'\n')
+    fake.chmod(0o755)
+    shell = environment(API_URL="http://127.0.0.1:1", AUTH_TOKEN="secret-token", ARGUMENTS=str(tmp_path / "arguments"))
+    run_bash(CURL.code, {**shell, "PATH": f"{tmp_path}:{shell['PATH']}"})
+    arguments = (tmp_path / "arguments").read_text()
+    assert "/api/data/dynamodb/scan" in arguments
+    assert "secret-token" not in arguments
+
+
+@pytest.mark.parametrize("given", [{}, {"API_URL": "https://other.example"}, {"AUTH_TOKEN": "of-another-url"}])
+def test_credentials_come_from_the_file_as_a_pair(tmp_path: Path, given: dict[str, str]) -> None:
+    (tmp_path / ".rebyte.ai").mkdir()
+    stored = {"sandbox": {"token": "file-token", "relay_url": "https://relay.example"}}
+    (tmp_path / ".rebyte.ai" / "auth.json").write_text(json.dumps(stored))
+    shell = {name: value for name, value in environment().items() if name not in ("API_URL", "AUTH_TOKEN")}
+    output = run_bash(CREDENTIALS.code + 'echo "$API_URL $AUTH_TOKEN"', {**shell, "HOME": str(tmp_path), **given})
+    # Only what the test itself prints: the block prints nothing.
+    assert output == "https://relay.example file-token\n"
+
+
+def test_credentials_in_the_environment_come_first(tmp_path: Path) -> None:
+    shell = environment(API_URL="https://own.example", AUTH_TOKEN="own-token", HOME=str(tmp_path))
+    assert run_bash(CREDENTIALS.code + 'echo "$API_URL $AUTH_TOKEN"', shell) == "https://own.example own-token\n"
