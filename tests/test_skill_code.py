@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ddb_mcp import config
 from ddb_mcp.conditions import parse_filter, parse_range
 from ddb_mcp.items import parse_item
 from ddb_mcp.keys import Prefix
@@ -62,12 +63,24 @@ def request(method: str, path: str, body: object = None, **query: str) -> dict[s
     return event
 
 
+def exported(shell: dict[str, str]) -> dict[str, str]:
+    """The environment of `shell` after the skill's block for an engine on localhost."""
+    lines = run_bash(f"{LOCAL_ENVIRONMENT.code}\nenv -0", shell).split("\0")
+    return dict(line.split("=", 1) for line in lines if line)
+
+
 @pytest.fixture
 def app(dynoxide: Engine) -> dict[str, str]:
     """The environment that the skill gives an app for an engine on localhost, with a table of this test's own."""
-    shell = environment(AWS_ENDPOINT_URL_DYNAMODB=dynoxide.endpoint)
-    lines = run_bash(f"{LOCAL_ENVIRONMENT.code}\nenv -0", shell).split("\0")
-    return {**dict(line.split("=", 1) for line in lines if line), "DYNAMODB_TABLE": dynoxide.create_table()}
+    variables = exported(environment(AWS_ENDPOINT_URL_DYNAMODB=dynoxide.endpoint))
+    return {**variables, "DYNAMODB_TABLE": dynoxide.create_table()}
+
+
+def test_environment_for_an_engine_on_localhost_means_direct_mode() -> None:
+    variables = exported({"PATH": environment()["PATH"]})
+    settings = config.resolve(variables)
+    assert (settings.mode, settings.table, settings.prefix) == ("direct", "app-data", OWN)
+    assert variables["AWS_ENDPOINT_URL_DYNAMODB"] == "http://127.0.0.1:8000"
 
 
 @pytest.mark.parametrize(("prefix", "own"), [("deploy#abc123", "deploy#abc123#"), ("dep_abc123_", "dep_abc123_")])
