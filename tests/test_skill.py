@@ -6,26 +6,27 @@ import hashlib
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from ddb_mcp import conditions, errors, skill_text
+from ddb_mcp import arguments, conditions, skill_text
 from ddb_mcp.errors import DdbMcpError, Misconfigured
+from ddb_mcp.keys import PK_MAX_BYTES, SEPARATORS, SK_MAX_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SKILL = skill_text.load()
 
-TOOLS = {
-    "provision": "",
-    "info": "",
-    "get": "pk sk attributes",
-    "put": "item items merge remove create_only expect",
-    "delete": "pk sk keys expect",
-    "query": "pk sk_prefix sk_from sk_to filter attributes descending view limit cursor",
-    "scan": "pk_prefix filter attributes view limit cursor",
+TOOLS: dict[str, type[arguments.Arguments]] = {
+    "provision": arguments.ProvisionArguments,
+    "info": arguments.InfoArguments,
+    "get": arguments.GetArguments,
+    "put": arguments.PutArguments,
+    "delete": arguments.DeleteArguments,
+    "query": arguments.QueryArguments,
+    "scan": arguments.ScanArguments,
 }
 
 
@@ -122,16 +123,25 @@ def test_files_describe_the_served_text(tmp_path: Path) -> None:
 def test_tool_table_lists_every_tool_and_parameter() -> None:
     table = rows("| tool | arguments | returns |")
     assert {tool.strip("`"): words(" ".join(re.findall("`.*?`", cells[0]))) for tool, cells in table.items()} == {
-        tool: set(parameters.split()) for tool, parameters in TOOLS.items()
+        tool: set(model.model_fields) for tool, model in TOOLS.items()
     }
+    for tool, cells in table.items():
+        optional = set(re.findall(r"(\w+)\?", cells[0]))
+        assert not any(TOOLS[tool.strip("`")].model_fields[name].is_required() for name in optional)
+
+
+def test_limits_are_those_of_the_code() -> None:
+    assert f"`limit` may differ: {arguments.LIMIT_DEFAULT} by default, {arguments.LIMIT_MAX} at most" in SKILL.text
+    assert f"`items` and `keys` take up to {arguments.BATCH_MAX}" in SKILL.text
+    assert f"`pk` {PK_MAX_BYTES} bytes, `sk` {SK_MAX_BYTES}" in SKILL.text
+    assert f"`{' '.join(SEPARATORS)}`" in SKILL.text
+    views = get_args(arguments.View)
+    assert all(f"`{view}`" in SKILL.text for view in views)
 
 
 def test_error_table_lists_every_code() -> None:
     codes = {code for first in rows("| error code | what to do |") for code in re.findall("`(.*?)`", first)}
-    assert codes == {
-        error.code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "code")
-    }
-    assert issubclass(Misconfigured, DdbMcpError)
+    assert codes == {error.code for error in DdbMcpError.__subclasses__()}
 
 
 def test_operators_are_those_of_the_filter() -> None:

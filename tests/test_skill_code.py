@@ -38,7 +38,7 @@ def test_every_block_is_of_a_kind_that_is_run_here() -> None:
 
 @pytest.mark.parametrize(("tool", "arguments"), CALLS, ids=[f"{at}-{tool}" for at, (tool, _) in enumerate(CALLS)])
 def test_call_is_well_formed(tool: str, arguments: dict[str, Any]) -> None:
-    assert arguments.keys() <= set(TOOLS[tool].split())
+    TOOLS[tool].parse(arguments)
     for item in arguments.get("items", [arguments["item"]] if "item" in arguments else []):
         parse_item(item)
         OWN.check_key(item["pk"], item["sk"])
