@@ -1,0 +1,157 @@
+"""JSON-RPC messages, one a line: the two streams between `Server.run` and stdin and stdout.
+
+They are our own, because those of the SDK (mcp 2.3) leave a line that they cannot parse without an answer, and its
+client waiting; take malformed UTF-8 for text; end in a traceback when the client goes away; and need the threads that
+tool calls use. They go when the SDK's do none of this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from anyio import CapacityLimiter, EndOfStream, Event, move_on_after
+from anyio.to_thread import run_sync
+from mcp.shared.message import SessionMessage
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
+from pydantic import ValidationError
+
+from ddb_mcp.server.stdio import leave
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel import Server
+
+# How long requests still in flight have when the client closes stdin, as `printf … | ddb-mcp` does at once, and the
+# server's own clean-up after that. A host that closes stdin expects the process to be gone within a second.
+GRACE_SECONDS = 0.4
+CLEANUP_SECONDS = 0.2
+
+
+async def serve(server: Server[Any], stdin: BinaryIO, stdout: int) -> None:
+    """Serves one client until stdin ends."""
+    answers = _Answers(stdout)
+    await server.run(_Requests(stdin, answers), answers, server.create_initialization_options())
+
+
+class _Stream:
+    """What `Server.run` wants of a stream besides its `receive` or `send`."""
+
+    async def aclose(self) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+
+class _Answers(_Stream):
+    """Writes messages, and knows which requests are still to be answered."""
+
+    def __init__(self, stdout: int) -> None:
+        self._stdout = stdout
+        self._limiter = CapacityLimiter(1)  # one line after the other
+        self._due: set[int | str] = set()
+        self._paid = Event()
+
+    def expect(self, request: int | str) -> None:
+        self._due.add(request)
+
+    async def all_sent(self) -> None:
+        while self._due:
+            await self._paid.wait()
+
+    async def send(self, item: SessionMessage, /) -> None:
+        message = item.message
+        line = message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+        await run_sync(self._write, line, limiter=self._limiter)
+        if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
+            self._due.discard(message.id)
+            self._paid.set()
+            self._paid = Event()
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[os.write(self._stdout, rest) :]
+        except BrokenPipeError:
+            leave(0)  # the client is gone
+
+
+class _Requests(_Stream):
+    """Reads messages. A line that is none is answered here."""
+
+    def __init__(self, stdin: BinaryIO, answers: _Answers) -> None:
+        self._stdin = stdin
+        self._answers = answers
+        self._limiter = CapacityLimiter(1)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage:
+        try:
+            return await self.receive()
+        except EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> SessionMessage:
+        while line := await run_sync(self._stdin.readline, limiter=self._limiter, abandon_on_cancel=True):
+            if not line.strip():
+                continue
+            try:
+                message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+            except ValidationError as error:
+                await self._answers.send(SessionMessage(_refusal(line, error)))
+                continue
+            if isinstance(message, JSONRPCRequest):
+                self._answers.expect(message.id)
+            return SessionMessage(message)
+        deadline = threading.Timer(GRACE_SECONDS + CLEANUP_SECONDS, leave, (0,))
+        deadline.daemon = True
+        deadline.start()
+        with move_on_after(GRACE_SECONDS):
+            await self._answers.all_sent()
+        raise EndOfStream
+
+
+def _refusal(line: bytes, error: ValidationError) -> JSONRPCError:
+    """The answer to a line that is no message, with the id of the request it was meant to be if one can be made out:
+    JSON-RPC 2.0 wants a null id only where there is none to be found, and a client goes on waiting for its own."""
+    if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+        reason = ErrorData(
+            code=PARSE_ERROR,
+            message="Parse error: not JSON in UTF-8, or nested over 200 deep, or with a number or string out of range",
+        )
+    else:
+        reason = ErrorData(code=INVALID_REQUEST, message="Invalid request: not a JSON-RPC 2.0 message")
+    return JSONRPCError(jsonrpc="2.0", id=_request_id(line), error=reason)
+
+
+def _request_id(line: bytes) -> int | str | None:
+    try:
+        message = json.loads(line.decode(errors="replace"), parse_int=_bounded_int)
+    except (ValueError, RecursionError):
+        return None
+    match message:
+        case {"method": _, "id": int() | str() as request} if not isinstance(request, bool):
+            return request if str(request).isprintable() else None
+        case _:
+            return None
+
+
+def _bounded_int(digits: str) -> int | None:
+    """`int` refuses thousands of digits, which must not hide the id beside them."""
+    return int(digits) if len(digits) < 100 else None

@@ -1,0 +1,64 @@
+"""MCP over stdin and stdout: the process around the server. The streams are in `lines.py`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from ddb_mcp.server import sdk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcp.server.lowlevel import Server
+
+logger = logging.getLogger(__name__)
+
+
+def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
+    """Serves what `build` returns on stdin and stdout until stdin ends, then leaves the process with exit code 0.
+
+    Call it from the main thread. `build` runs once stdout is safe and imports of the SDK are quick, so it should do
+    such imports itself. The process ends whatever its threads are doing, on SIGINT and SIGTERM at once: a store writes
+    atomically, so that only calls are lost which nobody was told had succeeded.
+
+    Raises:
+        Whatever `build` raises.
+    """
+    # Python's handler for SIGINT waits for the event loop, and then for worker threads.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    stdin, stdout = _claim_standard_streams()
+    with sdk.quick_import():
+        server = build()
+        sdk.repair(server)
+        import anyio
+
+        from ddb_mcp.server import lines
+    try:
+        anyio.run(lines.serve, server, stdin, stdout)
+    except BaseException:
+        logger.exception("The server failed")
+        leave(1)
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process without waiting for worker threads. There is nothing to flush but logs: answers are written
+    without a buffer."""
+    logging.shutdown()
+    os._exit(code)
+
+
+def _claim_standard_streams() -> tuple[BinaryIO, int]:
+    """Keeps stdin and stdout for the protocol; whatever else reads or prints gets nothing, and stderr."""
+    sys.stdout.flush()
+    stdin, stdout = os.fdopen(os.dup(0), "rb"), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return stdin, stdout
