@@ -1,0 +1,199 @@
+"""What each tool takes: one strict model a tool, for the MCP face and for the gateway alike.
+
+Unknown arguments are refused by name, nothing is coerced, and a null, `""`, `[]` or `{}` for an optional parameter
+counts as omitted, because models send them.
+"""
+
+import difflib
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from ddb_mcp.errors import InvalidArgument
+
+BATCH_MAX = 100
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 1000
+
+View = Literal["items", "keys", "count", "summary"]
+
+
+class _Published:
+    """The JSON Schema of a parameter whose Python type is wider than what callers should send."""
+
+    def __init__(self, **schema: Any) -> None:
+        self.schema = schema
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return dict(self.schema)
+
+
+# A JSON string is accepted too, since models send it; `items.parse_item` tells them apart.
+_ItemArgument = Annotated[Any, _Published(type="object")]
+_Names = list[Annotated[str, Field(min_length=1)]]
+
+
+class Arguments(BaseModel):
+    """The arguments of one tool. `Arguments.parse` is the way in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _omit_empty(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        required = {name for name, field in cls.model_fields.items() if field.is_required()}
+        return {
+            name: value
+            for name, value in given.items()
+            if name in required or name not in cls.model_fields or not _is_empty(value)
+        }
+
+    @classmethod
+    def parse(cls, given: Any) -> Self:
+        """The checked arguments. Raises InvalidArgument, which names the parameter and what is wrong with it."""
+        try:
+            return cls.model_validate(given)
+        except ValidationError as invalid:
+            raise _in_own_words(invalid, list(cls.model_fields)) from None
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and not value)
+
+
+class ProvisionArguments(Arguments):
+    pass
+
+
+class InfoArguments(Arguments):
+    pass
+
+
+class GetArguments(Arguments):
+    pk: str
+    sk: str
+    attributes: _Names | None = Field(None, description="Only these top-level attributes, whole.")
+
+
+class PutArguments(Arguments):
+    item: _ItemArgument | None = Field(
+        None,
+        description="The whole item, with string pk and sk. What plain JSON cannot carry is typed: "
+        '{"SS":["a"]}, {"NS":["1"]}, {"B":"<base64>"}, {"N":"12345678901234567890"}.',
+    )
+    items: list[_ItemArgument] | None = Field(
+        None, max_length=BATCH_MAX, description="Instead of item: independent writes, not a transaction."
+    )
+    merge: bool | None = Field(None, description="Set the given attributes and keep the others.")
+    remove: _Names | None = Field(None, description="With merge: attributes to delete.")
+    create_only: bool | None = Field(None, description="Fail if the key exists.")
+    expect: dict[str, Any] | None = Field(None, description="Filter the stored item must satisfy, see query.")
+
+
+class KeyArgument(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+    pk: str
+    sk: str
+
+
+class DeleteArguments(Arguments):
+    pk: str | None = None
+    sk: str | None = None
+    keys: list[KeyArgument] | None = Field(None, max_length=BATCH_MAX, description="Instead of pk and sk.")
+    expect: dict[str, Any] | None = Field(None, description="Filter the stored item must satisfy, see query.")
+
+
+class _Listing(Arguments):
+    filter: dict[str, Any] | None = Field(
+        None,
+        description='{"status":"open","total":{"gt":10},"address.city":{"begins_with":"Par"}}; all must hold. '
+        "Operators: eq ne lt le gt ge between in begins_with contains exists.",
+    )
+    attributes: _Names | None = Field(None, description="Only these top-level attributes, and the key.")
+    view: View | None = Field(None, description="keys; count; summary: entity types and their attributes.")
+    limit: int | None = Field(None, ge=1, le=LIMIT_MAX, description=f"Items a page, default {LIMIT_DEFAULT}.")
+    cursor: str | None = Field(None, description="From the last page; repeat the other arguments.")
+
+
+class QueryArguments(_Listing):
+    pk: str
+    sk_prefix: str | None = None
+    sk_from: str | None = Field(None, description="Inclusive, as is sk_to.")
+    sk_to: str | None = None
+    descending: bool | None = None
+
+
+class ScanArguments(_Listing):
+    pk_prefix: str | None = Field(None, description="Full prefix of the partition keys, own prefix included.")
+
+
+def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument:
+    """The first thing that pydantic found, without its prose and its addresses."""
+    error = invalid.errors(include_url=False, include_input=True)[0]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return InvalidArgument(f"{where} is missing.")
+        case "extra_forbidden":
+            near = difflib.get_close_matches(where, known, 1)
+            advice = f"Did you mean {near[0]}?" if near else f"The arguments are {', '.join(known)}."
+            return InvalidArgument(
+                f"{where} is not an argument of this tool.", next=advice if known else "This tool takes none."
+            )
+        case "string_type":
+            wanted = "a string"
+        case "int_type" | "int_from_float":
+            wanted = "a whole number"
+        case "bool_type":
+            wanted = "true or false"
+        case "list_type":
+            wanted = "a list"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            wanted = "an object"
+        case "literal_error":
+            wanted = f"one of {context['expected'].replace(chr(39), '')}"
+        case "greater_than_equal" | "less_than_equal":
+            wanted = f"from 1 to {LIMIT_MAX}"
+        case "too_long":
+            wanted = f"at most {context['max_length']} entries long; it has {context['actual_length']}"
+        case "string_too_short":
+            wanted = "a name, and is empty"
+        case _:
+            wanted = "of another form"
+    return InvalidArgument(f"{where or 'the arguments'} must be {wanted}.")
+
+
+class InputSchema(GenerateJsonSchema):
+    """JSON Schema as hosts like it: no titles, no `anyOf` with null, no null defaults, nested models in place."""
+
+    def generate(
+        self, schema: CoreSchema, mode: Literal["validation", "serialization"] = "validation"
+    ) -> JsonSchemaValue:
+        found = super().generate(schema, mode)
+        definitions = found.pop("$defs", {})
+        return {name: _plain(value, definitions) for name, value in found.items() if name != "title"}
+
+    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_plain(entry, definitions) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _plain(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
+    properties = schema.get("properties", {})
+    plain = {name: _plain(value, definitions) for name, value in schema.items() if name not in ("title", "properties")}
+    if properties:
+        plain["properties"] = {name: _plain(value, definitions) for name, value in properties.items()}
+    return plain

@@ -1,0 +1,212 @@
+"""One query or scan: reads store pages on and on until the result is full, the data ends or the budget is spent.
+
+Whole items only, and the cursor goes on after the last item returned, so following cursors yields each exactly once.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import anyio
+
+from ddb_mcp.arguments import LIMIT_MAX, View
+from ddb_mcp.conditions import why_nothing_matched
+from ddb_mcp.errors import Timeout
+from ddb_mcp.items import Item, item_to_json
+from ddb_mcp.keys import Prefix
+from ddb_mcp.pages import ENVELOPE_BYTES, READ_SECONDS, outline, size
+from ddb_mcp.results import PageResult, PlainItem, Stopped
+from ddb_mcp.stores.base import Position, Progress, Read, StorePage
+from ddb_mcp.summary import Summary
+
+logger = logging.getLogger(__name__)
+
+# What a store page may bring at once where its items are only counted.
+_AGGREGATE_BYTES = 4_000_000
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An item of the result, and where it came from: position `at` of a store page that was read from `start`."""
+
+    shown: PlainItem
+    bytes: int
+    outlined: bool
+    page: StorePage
+    start: Position | None
+    at: int
+
+
+class Listing:
+    """One call of query or scan.
+
+    Args:
+        fetch: the store's method.
+        own: what this deployment owns; other items are left out and logged.
+        read: what to read, and its limits for the whole call.
+        max_bytes: bytes of compact JSON that the result may have. A key alone may be longer.
+        carried: for `count`, what the pages before have counted.
+        seal: makes a cursor from a position and the running count.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Read], Awaitable[StorePage]],
+        own: Prefix,
+        read: Read,
+        *,
+        view: View,
+        max_bytes: int,
+        carried: int,
+        seal: Callable[[Position, int], str],
+    ) -> None:
+        self._fetch = fetch
+        self._own = own
+        self._read = read
+        self._view = view
+        self._max_bytes = max_bytes
+        self._seal = seal
+        self._aggregates = view in ("count", "summary")
+        self._entries: list[_Entry] = []
+        self._count = carried
+        self._summary = Summary(own)
+        self._position = read.position
+        self._stopped: Stopped | None = None
+        self._scanned = 0
+        self._capacity: float | None = None
+        self._hint: str | None = None
+
+    async def run(self, progress: Progress) -> PageResult:
+        """The page.
+
+        Raises:
+            Timeout: nothing at all came back in time.
+            DdbMcpError: what the store raises, if it does so before anything was read.
+        """
+        with anyio.move_on_after(READ_SECONDS) as scope:
+            await self._read_on(progress)
+            await self._explain()
+        if scope.cancelled_caught and self._stopped is None:
+            if self._position == self._read.position and not self._entries:
+                raise Timeout(f"The read took longer than {READ_SECONDS} s and gave nothing.")
+            self._stopped = "timeout"
+        while size(page := self._page()) > self._max_bytes and len(self._entries) > 1:
+            last = self._entries[-1]
+            before = self._entries[-2]
+            same = before.page is last.page
+            del self._entries[-1]
+            await self._leave(last.page if same else before.page, last.start if same else before.start, before.at + 1)
+            self._stopped = "bytes"
+        return page
+
+    async def _read_on(self, progress: Progress) -> None:
+        started = time.monotonic()
+        while True:
+            page = await self._fetch(
+                replace(
+                    self._read,
+                    position=self._position,
+                    limit=LIMIT_MAX if self._aggregates else self._read.limit - len(self._entries),
+                    read_limit=self._read.read_limit - self._scanned,
+                    max_bytes=_AGGREGATE_BYTES if self._aggregates else max(1, self._room()),
+                )
+            )
+            self._scanned += page.scanned
+            if page.capacity is not None:
+                self._capacity = (self._capacity or 0.0) + page.capacity
+            if not await self._take(page):
+                self._stopped = "bytes"
+                return
+            self._position = page.next
+            if page.next is None:
+                self._stopped = None if page.complete else "platform"
+                return
+            if not self._aggregates and len(self._entries) >= self._read.limit:
+                self._stopped = "limit"
+                return
+            if self._scanned >= self._read.read_limit:
+                self._stopped = "read_budget"
+                return
+            if time.monotonic() - started > 1:
+                await progress(f"{self._scanned} items read")
+
+    async def _take(self, page: StorePage) -> bool:
+        """Put a page's items into the result; False when one did not fit and the page was left in the middle."""
+        start = self._position
+        for at, item in enumerate(page.items):
+            if not self._own.owns(item["pk"]["S"]):
+                logger.error("The store returned an item of another deployment; it was left out.")
+                continue
+            if self._aggregates:
+                self._count += 1
+                if self._view == "summary":
+                    self._summary.add(item)
+                continue
+            entry = self._entry(item, page, start, at)
+            if self._entries and entry.bytes > self._room():
+                await self._leave(page, start, at)
+                return False
+            self._entries.append(entry)
+        return True
+
+    async def _leave(self, page: StorePage, start: Position | None, kept: int) -> None:
+        """Let the listing go on after the first `kept` items of a page that was read from `start`."""
+        if kept == 0:
+            self._position = start
+        elif kept == len(page.items):
+            self._position = page.next
+        elif page.after is not None:
+            self._position = page.after(kept - 1)
+        else:
+            # Only the store knows where its page could be left: ask again for as much as fits.
+            fewer = await self._fetch(
+                replace(self._read, position=start, limit=kept, read_limit=self._read.read_limit, max_bytes=10_000_000)
+            )
+            self._scanned += fewer.scanned
+            self._entries = [entry for entry in self._entries if entry.page is not page]
+            self._entries += (self._entry(item, fewer, start, at) for at, item in enumerate(fewer.items))
+            self._position = fewer.next
+
+    def _entry(self, item: Item, page: StorePage, start: Position | None, at: int) -> _Entry:
+        shown = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]} if self._view == "keys" else item_to_json(item)
+        length, budget = size(shown) + 1, self._max_bytes - ENVELOPE_BYTES
+        if outlined := length > budget:
+            shown = outline(item, budget)
+            length = size(shown) + 1
+        return _Entry(shown, length, outlined, page, start, at)
+
+    def _room(self) -> int:
+        return self._max_bytes - ENVELOPE_BYTES - sum(entry.bytes for entry in self._entries)
+
+    async def _explain(self) -> None:
+        """Where a filter matched nothing, look at some items without it for a reason that can be seen."""
+        if self._count or self._entries or not self._read.filter or self._read.position is not None:
+            return
+        sample = await self._fetch(replace(self._read, filter=(), attributes=None, limit=100, read_limit=1000))
+        seen = [item for item in sample.items if self._own.owns(item["pk"]["S"])]
+        self._hint = why_nothing_matched(self._read.filter, seen)
+
+    def _page(self) -> PageResult:
+        page: PageResult = {
+            "count": self._count if self._aggregates else len(self._entries),
+            "complete": self._stopped is None,
+            "scanned": self._scanned,
+        }
+        if not self._aggregates:
+            page = {"items": [entry.shown for entry in self._entries], **page}
+        if self._stopped is not None:
+            page["stopped"] = self._stopped
+            if self._position is not None:
+                page["cursor"] = self._seal(self._position, self._count if self._view == "count" else 0)
+        if self._capacity is not None:
+            page["capacity"] = self._capacity
+        if outlined := [at for at, entry in enumerate(self._entries) if entry.outlined]:
+            page["outlined"] = outlined
+        if self._hint:
+            page["hint"] = self._hint
+        if self._view == "summary":
+            if self._stopped or self._read.position is not None:
+                page["hint"] = "This summary covers what this call read; the other pages of the listing cover the rest."
+            page["groups"] = self._summary.groups(self._max_bytes - size(page) - len(',"groups":[]'))
+        return page

@@ -1,0 +1,92 @@
+"""What each tool returns, as types; the published output schemas come from these."""
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+PlainItem = dict[str, Any]
+Stopped = Literal["limit", "bytes", "read_budget", "timeout", "platform"]
+
+
+class ProvisionResult(TypedDict):
+    tableName: str
+    prefix: str
+    region: str
+    mode: str
+    created: bool
+    instructions: str
+    lambdaFunctions: NotRequired[list[dict[str, Any]]]
+    warnings: NotRequired[list[str]]
+
+
+class InfoResult(TypedDict):
+    tableName: str
+    prefix: str
+    region: str
+    mode: str
+    provisioned: bool
+    version: str
+    readOnly: bool
+    limits: dict[str, int]
+    features: list[str]
+    instructions: str
+    lambdaFunctions: NotRequired[list[dict[str, Any]]]
+    warnings: NotRequired[list[str]]
+
+
+class GetResult(TypedDict):
+    found: bool
+    item: NotRequired[PlainItem]
+    outlined: NotRequired[bool]
+
+
+class Failure(TypedDict):
+    index: int
+    error: dict[str, Any]
+
+
+class PutResult(TypedDict):
+    """`pk`, `sk`, `created`, `dropped` for one item; `written`, `failed` for several."""
+
+    pk: NotRequired[str]
+    sk: NotRequired[str]
+    created: NotRequired[bool]
+    dropped: NotRequired[PlainItem]
+    written: NotRequired[int]
+    failed: NotRequired[list[Failure]]
+    warnings: NotRequired[list[str]]
+
+
+class DeleteResult(TypedDict):
+    """`deleted`, `item` for one key; `deletedCount`, `failed` for several."""
+
+    deleted: NotRequired[bool]
+    item: NotRequired[PlainItem]
+    deletedCount: NotRequired[int]
+    failed: NotRequired[list[Failure]]
+
+
+class Group(TypedDict):
+    """Items of one entity type: their number, `attributes: {name: {type: count}}`, and one key."""
+
+    pk: str
+    sk: str
+    count: int
+    attributes: dict[str, dict[str, int]]
+    moreAttributes: NotRequired[int]
+    example: NotRequired[dict[str, str]]
+
+
+class PageResult(TypedDict):
+    """A page of a query or scan. `outlined`: positions in `items` of items that were too long to show."""
+
+    items: NotRequired[list[PlainItem]]
+    groups: NotRequired[list[Group]]
+    count: int
+    complete: bool
+    cursor: NotRequired[str]
+    stopped: NotRequired[Stopped]
+    scanned: int
+    capacity: NotRequired[float]
+    outlined: NotRequired[list[int]]
+    hint: NotRequired[str]

@@ -1,0 +1,427 @@
+"""The seven operations over any store: checks what comes in, guards what goes out, shapes the result."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+
+import anyio
+
+from ddb_mcp import __version__
+from ddb_mcp.arguments import (
+    BATCH_MAX,
+    LIMIT_DEFAULT,
+    LIMIT_MAX,
+    Arguments,
+    DeleteArguments,
+    GetArguments,
+    InfoArguments,
+    ProvisionArguments,
+    PutArguments,
+    QueryArguments,
+    ScanArguments,
+)
+from ddb_mcp.conditions import Filter, KeyRange, parse_filter, parse_range
+from ddb_mcp.errors import (
+    ConditionFailed,
+    DdbMcpError,
+    InvalidArgument,
+    NotProvisioned,
+    ReadOnly,
+)
+from ddb_mcp.items import ITEM_MAX_BYTES, Item, check_unicode, item_to_json, parse_item, to_json, value_size
+from ddb_mcp.keys import PK_MAX_BYTES, SK_MAX_BYTES, Key, Prefix
+from ddb_mcp.listing import Listing
+from ddb_mcp.pages import ENVELOPE_BYTES, Seal, outline, size
+from ddb_mcp.results import (
+    DeleteResult,
+    Failure,
+    GetResult,
+    InfoResult,
+    PageResult,
+    PlainItem,
+    ProvisionResult,
+    PutResult,
+)
+from ddb_mcp.skill_text import instructions
+from ddb_mcp.stores.base import Condition, Deployment, Progress, Read, Store
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+WRITES = frozenset({"provision", "put", "delete"})
+_CONCURRENT_WRITES = 16
+_MS_THRESHOLD = 10**11
+_FIVE_YEARS = 5 * 365 * 24 * 3600
+
+
+async def _no_progress(message: str) -> None:
+    pass
+
+
+class DataService:
+    """One deployment's access to its slice of a table. Safe for concurrent use.
+
+    Args:
+        store: where the data is.
+        prefix: what this deployment owns; None where the store's `info` has to say it (platform mode).
+        read_only: refuse the operations in `WRITES`.
+        read_budget: stored items that one query or scan may read.
+        max_result_bytes: bytes of compact JSON that one result may have.
+        cursor_key: see `Seal`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: Prefix | None,
+        *,
+        read_only: bool = False,
+        read_budget: int = 100_000,
+        max_result_bytes: int = 32768,
+        cursor_key: bytes | None = None,
+    ) -> None:
+        self.store = store
+        self._prefix = prefix
+        self._read_only = read_only
+        self._read_budget = read_budget
+        self._max_result_bytes = max_result_bytes
+        self._seal = Seal(cursor_key)
+        self._operations: dict[str, tuple[type[Arguments], Callable[..., Awaitable[Any]]]] = {
+            "provision": (ProvisionArguments, self._provision),
+            "info": (InfoArguments, self._info),
+            "get": (GetArguments, self._get),
+            "put": (PutArguments, self._put),
+            "delete": (DeleteArguments, self._delete),
+            "query": (QueryArguments, self._query),
+            "scan": (ScanArguments, self._scan),
+        }
+
+    async def call(
+        self, operation: str, arguments: Any, progress: Progress = _no_progress, *, max_bytes: int | None = None
+    ) -> dict[str, Any]:
+        """Run one operation.
+
+        Args:
+            operation: `provision`, `info`, `get`, `put`, `delete`, `query` or `scan`.
+            arguments: a JSON object, checked here against the operation's model in `ddb_mcp.arguments`.
+            progress: told what is being done while a call lasts.
+            max_bytes: a byte budget for this call instead of the service's own.
+
+        Returns:
+            The structured result, see `ddb_mcp.results`.
+
+        Raises:
+            DdbMcpError: one of its subclasses, each a code of the contract.
+        """
+        model, run = self._operations[operation]
+        call = _Call(model.parse(arguments), progress, max_bytes or self._max_result_bytes)
+        if self._read_only and operation in WRITES:
+            raise ReadOnly(f"This server is read-only; {operation} is switched off.")
+        if self._prefix is None and operation not in ("provision", "info"):
+            self._learn(await self.store.info())
+        try:
+            return cast("dict[str, Any]", await run(call))
+        except NotProvisioned:
+            if self.store.mode == "platform":
+                self._prefix = None
+            raise
+        except ConditionFailed as failed:
+            raise _shown(failed, call.max_bytes) from None
+
+    def _learn(self, deployment: Deployment) -> Deployment:
+        if self._prefix is None or self._prefix.text != deployment.prefix:
+            self._prefix = Prefix(deployment.prefix)
+        return deployment
+
+    @property
+    def _own(self) -> Prefix:
+        assert self._prefix is not None
+        return self._prefix
+
+    async def _provision(self, call: "_Call") -> ProvisionResult:
+        made = self._learn(await self.store.provision(call.progress))
+        common = self._common(made)
+        return cast(
+            "ProvisionResult",
+            {**common, "created": made.created, "instructions": self._instructions(made), **made.details},
+        )
+
+    async def _info(self, call: "_Call") -> InfoResult:
+        found = self._learn(await self.store.info())
+        return cast(
+            "InfoResult",
+            {
+                **self._common(found),
+                "provisioned": found.provisioned,
+                "version": __version__,
+                "readOnly": self._read_only,
+                "limits": {
+                    "itemBytes": ITEM_MAX_BYTES,
+                    "pkBytes": PK_MAX_BYTES,
+                    "skBytes": SK_MAX_BYTES,
+                    "resultBytes": self._max_result_bytes,
+                    "readBudget": self._read_budget,
+                    "limit": LIMIT_MAX,
+                    "batch": BATCH_MAX,
+                },
+                "features": sorted(found.features),
+                "instructions": self._instructions(found),
+                **found.details,
+            },
+        )
+
+    def _common(self, deployment: Deployment) -> dict[str, Any]:
+        return {
+            "tableName": deployment.table_name,
+            "prefix": deployment.prefix,
+            "region": deployment.region,
+            "mode": self.store.mode,
+        }
+
+    def _instructions(self, deployment: Deployment) -> str:
+        return deployment.instructions or instructions(
+            table=deployment.table_name, prefix=deployment.prefix, region=deployment.region, mode=self.store.mode
+        )
+
+    async def _get(self, call: "_Call") -> GetResult:
+        arguments = cast("GetArguments", call.arguments)
+        key = self._own.check_key(arguments.pk, arguments.sk)
+        item = await self.store.get(key, _names(arguments.attributes, "attributes"))
+        if item is None:
+            return {"found": False}
+        shown = item_to_json(item)
+        # Attributes that were asked for by name come whole, whatever their size.
+        if arguments.attributes is None and size(shown) > call.max_bytes - ENVELOPE_BYTES:
+            return {"found": True, "item": outline(item, call.max_bytes - ENVELOPE_BYTES), "outlined": True}
+        return {"found": True, "item": shown}
+
+    async def _put(self, call: "_Call") -> PutResult:
+        arguments = cast("PutArguments", call.arguments)
+        if (arguments.item is None) == (arguments.items is None):
+            raise InvalidArgument("Give either item or items.")
+        if arguments.create_only and (arguments.expect or arguments.merge or arguments.remove):
+            raise InvalidArgument("create_only does not go together with expect, merge or remove.")
+        condition = Condition(bool(arguments.create_only), self._expectation(arguments.expect))
+        remove = _names(arguments.remove, "remove") or ()
+        if arguments.item is not None:
+            item = self._own_item(arguments.item, "item", remove)
+            return await self._put_one(call, item, bool(arguments.merge), remove, condition)
+        items = [self._own_item(item, f"items[{at}]", remove) for at, item in enumerate(arguments.items or ())]
+        _refuse_twice([_key(item) for item in items], "items")
+
+        async def write(item: Item) -> list[str]:
+            one = await self._put_one(call, item, bool(arguments.merge), remove, condition)
+            return one.get("warnings", [])
+
+        written, failed = await self._each(call, items, write)
+        result: PutResult = {"written": len(written), "failed": failed}
+        if warnings := [f"items[{at}]: {text}" for at, texts in written.items() for text in texts]:
+            result["warnings"] = warnings[:10]
+        return result
+
+    async def _put_one(
+        self, call: "_Call", item: Item, merge: bool, remove: tuple[str, ...], condition: Condition
+    ) -> PutResult:
+        if merge or remove:
+            written = await self.store.merge(item, remove, condition)
+        else:
+            written = await self.store.put(item, condition)
+        key, warnings = _key(item), _ttl_warnings(item)
+        result: PutResult = {"pk": key.pk, "sk": key.sk}
+        if written.created is not None:
+            result["created"] = written.created
+        if written.dropped:
+            room = call.max_bytes - ENVELOPE_BYTES - size(result)
+            dropped = {name: to_json(value) for name, value in sorted(written.dropped.items())}
+            while dropped and size(dropped) > room:
+                longest = max(dropped, key=lambda name: size(dropped[name]))
+                del dropped[longest]
+                warnings.append(
+                    f"{longest} ({value_size(written.dropped[longest])} bytes) was dropped, too long to show"
+                )
+            result["dropped"] = dropped
+        if warnings:
+            result["warnings"] = warnings
+        return result
+
+    async def _delete(self, call: "_Call") -> DeleteResult:
+        arguments = cast("DeleteArguments", call.arguments)
+        condition = Condition(expect=self._expectation(arguments.expect))
+        if arguments.keys is None:
+            for name in ("pk", "sk"):
+                if getattr(arguments, name) is None:
+                    raise InvalidArgument(f"{name} is missing.", next="Give pk and sk, or keys.")
+            key = self._own.check_key(cast("str", arguments.pk), cast("str", arguments.sk))
+            return await self._delete_one(call, key, condition)
+        if arguments.pk is not None or arguments.sk is not None:
+            raise InvalidArgument("Give either pk and sk, or keys.")
+        keys = [self._own.check_key(key.pk, key.sk) for key in arguments.keys]
+        _refuse_twice(keys, "keys")
+
+        async def delete(key: Key) -> bool:
+            return (await self.store.delete(key, condition)).deleted is not False
+
+        deleted, failed = await self._each(call, keys, delete)
+        return {"deletedCount": sum(deleted.values()), "failed": failed}
+
+    async def _delete_one(self, call: "_Call", key: Key, condition: Condition) -> DeleteResult:
+        done = await self.store.delete(key, condition)
+        result: DeleteResult = {}
+        if done.deleted is not None:
+            result["deleted"] = done.deleted
+        if done.item is not None:
+            result["item"] = _shown_item(done.item, call.max_bytes)
+        return result
+
+    async def _each(
+        self, call: "_Call", entries: Sequence[_T], write: Callable[[_T], Awaitable[_R]]
+    ) -> tuple[dict[int, _R], list[Failure]]:
+        """Independent writes, done concurrently; the results and the failures, by position."""
+        done: dict[int, _R] = {}
+        failed: dict[int, Failure] = {}
+        limiter = anyio.CapacityLimiter(_CONCURRENT_WRITES)
+
+        async def one(at: int, entry: _T) -> None:
+            async with limiter:
+                try:
+                    done[at] = await write(entry)
+                except DdbMcpError as error:
+                    shown = _shown(error, call.max_bytes // 10) if isinstance(error, ConditionFailed) else error
+                    failed[at] = {"index": at, "error": shown.to_json()}
+
+        async with anyio.create_task_group() as group:
+            for at, entry in enumerate(entries):
+                group.start_soon(one, at, entry)
+        room = call.max_bytes - ENVELOPE_BYTES
+        for at in sorted(failed):
+            if (room := room - size(failed[at])) < 0:
+                failed[at]["error"].pop("item", None)
+        return dict(sorted(done.items())), [failed[at] for at in sorted(failed)]
+
+    def _own_item(self, given: Any, where: str, remove: tuple[str, ...]) -> Item:
+        item = parse_item(given, where)
+        for name in remove:
+            if name in item:
+                raise InvalidArgument(f"remove names {name!r}, which {where} sets; do one or the other.")
+        self._own.check(item["pk"]["S"], f"{where}.pk")
+        self._own.check_key(*_key(item))
+        return item
+
+    def _expectation(self, expect: dict[str, Any] | None) -> Filter:
+        if expect is None:
+            return ()
+        if len(expect) > 50:
+            raise InvalidArgument(f"expect has {len(expect)} attributes; the limit is 50.")
+        return parse_filter(expect, "expect")
+
+    async def _query(self, call: "_Call") -> PageResult:
+        arguments = cast("QueryArguments", call.arguments)
+        pk = self._own.check(arguments.pk)
+        keys = parse_range(arguments.sk_prefix, arguments.sk_from, arguments.sk_to)
+        clauses = parse_filter(arguments.filter, "filter", keys_allowed=False) if arguments.filter else ()
+        read = self._read(arguments, clauses, pk=pk, keys=keys, descending=bool(arguments.descending))
+        return await self._list(call, "query", arguments, read)
+
+    async def _scan(self, call: "_Call") -> PageResult:
+        arguments = cast("ScanArguments", call.arguments)
+        pk_prefix = self._own.check_scan(arguments.pk_prefix)
+        clauses = parse_filter(arguments.filter, "filter") if arguments.filter else ()
+        return await self._list(call, "scan", arguments, self._read(arguments, clauses, pk_prefix=pk_prefix))
+
+    def _read(
+        self,
+        arguments: QueryArguments | ScanArguments,
+        clauses: Filter,
+        *,
+        pk: str | None = None,
+        pk_prefix: str | None = None,
+        keys: KeyRange | None = None,
+        descending: bool = False,
+    ) -> Read:
+        attributes = _names(arguments.attributes, "attributes")
+        return Read(
+            pk=pk,
+            pk_prefix=pk_prefix,
+            range=keys or KeyRange(),
+            filter=clauses,
+            attributes=() if arguments.view in ("keys", "count") else attributes,
+            descending=descending,
+            limit=arguments.limit or LIMIT_DEFAULT,
+            read_limit=self._read_budget,
+        )
+
+    async def _list(
+        self, call: "_Call", operation: str, arguments: QueryArguments | ScanArguments, read: Read
+    ) -> PageResult:
+        bound = [operation, self._own.joined, arguments.model_dump(exclude={"limit", "cursor"}, exclude_none=True)]
+        carried = 0
+        if arguments.cursor is not None:
+            position, carried = self._seal.open(arguments.cursor, bound)
+            read = replace(read, position=position)
+        listing = Listing(
+            self.store.query if read.pk is not None else self.store.scan,
+            self._own,
+            read,
+            view=arguments.view or "items",
+            max_bytes=call.max_bytes,
+            carried=carried,
+            seal=lambda position, total: self._seal.seal([position, total], bound),
+        )
+        return await listing.run(call.progress)
+
+
+@dataclass(frozen=True)
+class _Call:
+    arguments: Arguments
+    progress: Progress
+    max_bytes: int
+
+
+def _key(item: Item) -> Key:
+    return Key(item["pk"]["S"], item["sk"]["S"])
+
+
+def _names(names: list[str] | None, parameter: str) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    for name in names:
+        check_unicode(name, f"a name in {parameter}")
+        if parameter == "remove" and name in ("pk", "sk"):
+            raise InvalidArgument("remove cannot name pk or sk, which are the key.")
+    return tuple(dict.fromkeys(names))
+
+
+def _refuse_twice(keys: list[Key], parameter: str) -> None:
+    if len(set(keys)) < len(keys):
+        twice = next(at for at, key in enumerate(keys) if key in keys[:at])
+        raise InvalidArgument(f"{parameter}[{twice}] has the same key as an entry before it.")
+
+
+def _shown_item(item: Item, max_bytes: int) -> PlainItem:
+    shown = item_to_json(item)
+    return shown if size(shown) <= max_bytes - ENVELOPE_BYTES else outline(item, max_bytes - ENVELOPE_BYTES)
+
+
+def _shown(failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
+    """The failure with its stored item as plain JSON."""
+    shown = _shown_item(failed.item, max_bytes) if failed.item is not None else None
+    return ConditionFailed(failed.message, item=shown, next=failed.next)
+
+
+def _ttl_warnings(item: Item) -> list[str]:
+    """Why a `ttl` will never expire anything.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
+    """
+    if "ttl" not in item:
+        return []
+    ((kind, content),) = item["ttl"].items()
+    if kind != "N":
+        return ["ttl is not a number, so the item will never expire; it wants seconds since 1970 as a number."]
+    seconds = float(content)
+    if seconds > _MS_THRESHOLD:
+        return ["ttl looks like milliseconds, so the item will not expire for ages; it wants seconds since 1970."]
+    if seconds < time.time() - _FIVE_YEARS:
+        return ["ttl is more than five years past, which DynamoDB ignores, so the item will never expire."]
+    return []
