@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "deviates(*engines, reason, raises): with these engines as a parameter the test must fail, "
+        "because they differ from DynamoDB there",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        parameters = (
+            item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+        )
+        for mark in item.iter_markers("deviates"):
+            if any(engine in parameters for engine in mark.args):
+                item.add_marker(pytest.mark.xfail(**mark.kwargs))
+
+
 @pytest.fixture(scope="session")
 def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with running("dynoxide", tmp_path_factory.mktemp("dynoxide")) as engine:

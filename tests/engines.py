@@ -137,7 +137,7 @@ def require(*parts: str) -> None:
 
 @dataclass(frozen=True)
 class Engine:
-    """A running engine: where it listens, what it has of DynamoDB, and how a test talks to it."""
+    """A running engine: where it listens, and how a test talks to it."""
 
     name: str
     endpoint: str
@@ -204,11 +204,11 @@ _PROGRAMS = {
     "ministack": _Program(
         ("ministack",),
         lambda port: [HOME / "ministack" / "bin" / "ministack"],
-        # It binds every interface unless told otherwise.
         lambda port: {
-            "BIND_HOST": "127.0.0.1",
+            "BIND_HOST": "127.0.0.1",  # else it binds every interface
             "GATEWAY_PORT": str(port),
             "SERVICES": "dynamodb,lambda,iam,sts",
+            "AUTH": "true",  # check policies: the access key `test` may do all, an assumed role what it is allowed
         },
     ),
 }
