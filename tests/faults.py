@@ -163,6 +163,8 @@ def _bound(address: tuple[str, int]) -> socket.socket:
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
     def __init__(self, proxy: FaultProxy, listener: socket.socket) -> None:
         super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
         self.socket.close()
