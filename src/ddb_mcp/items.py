@@ -94,7 +94,7 @@ def attributes_from(
     """Each member of `given` as an attribute value. Raises InvalidArgument."""
     attributes = {}
     for name, value in given.items():
-        if not name:
+        if not name and depth == 0:
             raise InvalidArgument(f"{where} has an attribute with an empty name.")
         check_unicode(name, f"a name in {where}")
         attributes[name] = convert(value, f"{where}.{name}", depth)
@@ -112,6 +112,7 @@ def from_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
     Raises:
         InvalidArgument: DynamoDB could not hold it, or plain JSON may already have rounded it.
     """
+    _check_depth(depth, where)
     match value:
         case str():
             return {"S": check_unicode(value, where)}
@@ -124,12 +125,10 @@ def from_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
         case Decimal():
             return {"N": number_text(value, where)}
         case list():
-            _check_depth(depth, where)
             return {"L": [from_json(entry, f"{where}[{at}]", depth + 1) for at, entry in enumerate(value)]}
         case dict() if is_typed(value):
             return from_dynamodb_json(value, where, depth)
         case dict():
-            _check_depth(depth, where)
             return {"M": attributes_from(value, from_json, where, depth + 1)}
     raise InvalidArgument(f"{where} has a type that JSON does not have.")
 
@@ -146,6 +145,7 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
             f'{where} must be one DynamoDB JSON value such as {{"S": "text"}} or {{"N": "1"}}, not {_kind(value)}.',
             next="Inside DynamoDB JSON every value is typed; or send the whole item as plain JSON.",
         )
+    _check_depth(depth, where)
     ((kind, content),) = value.items()
     match kind, content:
         case "S", str():
@@ -165,7 +165,6 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
             entries = enumerate(content)
             return {"L": [from_dynamodb_json(entry, f"{where}[{at}]", depth + 1) for at, entry in entries]}
         case "M", dict():
-            _check_depth(depth, where)
             return {"M": attributes_from(content, from_dynamodb_json, where, depth + 1)}
     raise InvalidArgument(
         f'{where} is {{"{kind}": …}} with {_kind(content)} in it; DynamoDB JSON wants {_WANTED[kind]} there.',
@@ -321,6 +320,7 @@ _SET_MEMBER: dict[str, Callable[[str, str], str]] = {"SS": check_unicode, "NS": 
 
 
 def _check_depth(depth: int, where: str) -> None:
+    # The item is the first level, so 31 lists or maps round a value are the most.
     if depth >= MAX_DEPTH:
         shown = where if len(where) < 80 else where[:80] + "…"
         raise InvalidArgument(f"{shown} is nested deeper than {MAX_DEPTH} levels.")

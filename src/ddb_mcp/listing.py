@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 # What a store page may bring at once where its items are only counted.
 _AGGREGATE_BYTES = 4_000_000
+_EXPLAIN_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,12 @@ class Listing:
         """
         with anyio.move_on_after(READ_SECONDS) as scope:
             await self._read_on(progress)
-            await self._explain()
-        if scope.cancelled_caught and self._stopped is None:
+        if scope.cancelled_caught:
             if self._position == self._read.position and not self._entries:
                 raise Timeout(f"The read took longer than {READ_SECONDS} s and gave nothing.")
             self._stopped = "timeout"
+        with anyio.move_on_after(_EXPLAIN_SECONDS):
+            await self._explain()
         while size(page := self._page()) > self._max_bytes and len(self._entries) > 1:
             last = self._entries[-1]
             before = self._entries[-2]
@@ -160,11 +162,12 @@ class Listing:
             self._position = page.after(kept - 1)
         else:
             # Only the store knows where its page could be left: ask again for as much as fits.
+            self._position = start
+            self._entries = [entry for entry in self._entries if entry.page is not page]
             fewer = await self._fetch(
                 replace(self._read, position=start, limit=kept, read_limit=self._read.read_limit, max_bytes=10_000_000)
             )
             self._scanned += fewer.scanned
-            self._entries = [entry for entry in self._entries if entry.page is not page]
             self._entries += (self._entry(item, fewer, start, at) for at, item in enumerate(fewer.items))
             self._position = fewer.next
 

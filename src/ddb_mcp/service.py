@@ -130,7 +130,7 @@ class DataService:
             raise _shown(failed, call.max_bytes) from None
 
     def _learn(self, deployment: Deployment) -> Deployment:
-        if self._prefix is None or self._prefix.text != deployment.prefix:
+        if deployment.prefix is not None and (self._prefix is None or self._prefix.text != deployment.prefix):
             self._prefix = Prefix(deployment.prefix)
         return deployment
 
@@ -174,14 +174,14 @@ class DataService:
     def _common(self, deployment: Deployment) -> dict[str, Any]:
         return {
             "tableName": deployment.table_name,
-            "prefix": deployment.prefix,
+            "prefix": self._own.text,
             "region": deployment.region,
             "mode": self.store.mode,
         }
 
     def _instructions(self, deployment: Deployment) -> str:
         return deployment.instructions or instructions(
-            table=deployment.table_name, prefix=deployment.prefix, region=deployment.region, mode=self.store.mode
+            table=deployment.table_name, prefix=self._own.text, region=deployment.region, mode=self.store.mode
         )
 
     async def _get(self, call: "_Call") -> GetResult:

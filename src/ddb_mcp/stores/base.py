@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ddb_mcp.conditions import ALL_SORT_KEYS, Filter, KeyRange
+from ddb_mcp.conditions import ALL_SORT_KEYS, Filter, KeyRange, matches
+from ddb_mcp.errors import ConditionFailed
 from ddb_mcp.items import Item
 from ddb_mcp.keys import Key
 
@@ -20,14 +21,15 @@ class Deployment:
     """Where a deployment's data is, as `provision` and `info` report it.
 
     Attributes:
+        prefix: where the store knows it, which is in platform mode.
         features: what the store can do beyond the documented platform API, by the names in `FEATURES`.
         details: what the mode has to add to the result, for example `lambdaFunctions` in direct mode.
     """
 
     table_name: str
-    prefix: str
     region: str
     provisioned: bool
+    prefix: str | None = None
     created: bool = False
     features: frozenset[str] = frozenset()
     instructions: str | None = None
@@ -45,6 +47,21 @@ class Condition:
 
     create_only: bool = False
     expect: Filter = ()
+
+    def check(self, stored: Item | None) -> None:
+        """Raise ConditionFailed, with the stored item, if this does not hold for it."""
+        if (self.create_only and stored is not None) or not matches(self.expect, stored or {}):
+            raise self.failed(stored)
+
+    def failed(self, stored: Item | None) -> ConditionFailed:
+        """The error for a write that a store refused because this did not hold."""
+        if self.create_only:
+            message = "create_only: there is an item with this key already."
+        elif stored is None:
+            message = "expect does not hold: there is no item with this key."
+        else:
+            message = "expect does not hold for the stored item."
+        return ConditionFailed(message, item=stored)
 
 
 NO_CONDITION = Condition()

@@ -1,0 +1,411 @@
+"""Items in an SQLite file on this machine: durable, offline, shared by any number of processes.
+
+One WITHOUT ROWID table keyed by the UTF-8 bytes of (pk, sk), so that SQLite's order is DynamoDB's and one deployment's
+items lie together. WAL with synchronous=FULL: an acknowledged write survives kill -9 and power loss.
+"""
+
+import json
+import logging
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from anyio import to_thread
+
+from ddb_mcp.conditions import matches
+from ddb_mcp.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
+from ddb_mcp.items import ITEM_MAX_BYTES, Item, item_size, project
+from ddb_mcp.keys import Key
+from ddb_mcp.stores.base import FEATURES, Condition, Deleted, Deployment, Progress, Read, StorePage, Written
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_APPLICATION_ID = 0x64646D63
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, expires INTEGER, PRIMARY KEY (pk, sk))
+    WITHOUT ROWID;
+CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
+"""
+_BUSY_SECONDS = 10
+_POOL_SIZE = 8
+_ROWS_A_PAGE = 10_000
+_SWEEP_SECONDS = 60
+_SWEEP_ROWS = 100
+_FIVE_YEARS = 5 * 365 * 24 * 3600
+# Their locks or shared memory do not work between machines, and SQLite's WAL needs both: https://sqlite.org/wal.html
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "9p", "afs", "afpfs", "ceph", "glusterfs", "lustre", "webdav"}
+    | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone"}
+)
+
+
+class LocalStore:
+    """`Store` over one SQLite file, which the first write or `provision` makes. Reads never make it.
+
+    Args:
+        path: the file. Its directory is made, for the user alone, where it is missing.
+        table: the name that results report.
+
+    Raises (each method):
+        Misconfigured: the file is not ours, newer than this version, damaged, not writable, or on a network share.
+        Unavailable: the disk is full or fails, or another process holds the write lock for long.
+    """
+
+    mode = "local"
+
+    def __init__(self, path: Path, table: str) -> None:
+        self.path = path
+        self._table = table
+        self._writing = threading.Lock()
+        self._pool: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
+        self._swept = 0.0
+
+    async def provision(self, progress: Progress) -> Deployment:
+        def provision() -> bool:
+            with self._writing, self._open(create=True) as opened:
+                assert opened
+                return opened[1]
+
+        return self._deployment(provisioned=True, created=await _in_thread(provision))
+
+    async def info(self) -> Deployment:
+        def exists() -> bool:
+            with self._open() as opened:
+                return opened is not None
+
+        return self._deployment(provisioned=await _in_thread(exists))
+
+    def _deployment(self, *, provisioned: bool, created: bool = False) -> Deployment:
+        return Deployment(
+            table_name=self._table, region="local", provisioned=provisioned, created=created, features=FEATURES
+        )
+
+    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+        def get() -> Item | None:
+            with self._open() as opened:
+                return _stored(opened[0], key) if opened else None
+
+        item = await _in_thread(get)
+        return project(item, attributes) if item else None
+
+    async def put(self, item: Item, condition: Condition) -> Written:
+        def put(connection: sqlite3.Connection) -> Written:
+            old = _stored(connection, _key(item))
+            condition.check(old)
+            _store(connection, item)
+            return Written.over(old, item)
+
+        return await self._write(put)
+
+    async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
+        def merge(connection: sqlite3.Connection) -> Written:
+            old = _stored(connection, _key(item))
+            condition.check(old)
+            new = {name: value for name, value in ((old or {}) | item).items() if name not in remove}
+            if (size := item_size(new)) > ITEM_MAX_BYTES:
+                raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {ITEM_MAX_BYTES}.")
+            _store(connection, new)
+            return Written.over(old, new)
+
+        return await self._write(merge)
+
+    async def delete(self, key: Key, condition: Condition) -> Deleted:
+        def delete(connection: sqlite3.Connection) -> Deleted:
+            old = _stored(connection, key)
+            condition.check(old)
+            if old is not None:
+                connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", _row_key(key))
+            return Deleted(old is not None, old)
+
+        return await self._write(delete)
+
+    async def query(self, read: Read) -> StorePage:
+        assert read.pk is not None
+        where, bounds = ["pk = ?"], [read.pk.encode()]
+        keys = read.range
+        for text, bound in (("sk >= ?", keys.low), ("sk <= ?", keys.high), ("sk >= ?", keys.prefix)):
+            if bound is not None:
+                where.append(text)
+                bounds.append(bound.encode())
+        if keys.prefix is not None:
+            where.append("sk < ?")
+            bounds.append(_end(keys.prefix.encode()))
+        if read.position is not None:
+            where.append("sk < ?" if read.descending else "sk > ?")
+            bounds.append(read.position[1].encode())
+        order = "sk DESC" if read.descending else "sk"
+        return await self._page(read, where, bounds, order)
+
+    async def scan(self, read: Read) -> StorePage:
+        assert read.pk_prefix is not None
+        start = read.pk_prefix.encode()
+        where, bounds = ["pk >= ?", "pk < ?"], [start, _end(start)]
+        if read.position is not None:
+            where.append("(pk, sk) > (?, ?)")
+            bounds += [part.encode() for part in read.position]
+        return await self._page(read, where, bounds, "pk, sk")
+
+    async def close(self) -> None:
+        while self._pool:
+            self._pool.pop()[0].close()
+
+    async def _page(self, read: Read, where: list[str], bounds: list[bytes], order: str) -> StorePage:
+        statement = f"SELECT document FROM items WHERE {' AND '.join(where)} ORDER BY {order}"
+
+        def page() -> StorePage:
+            with self._open() as opened:
+                if opened is None:
+                    return StorePage([], None, 0)
+                with closing(opened[0].execute(statement, bounds)) as rows:
+                    return _fill(read, rows)
+
+        return await _in_thread(page)
+
+    async def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
+        def write() -> _T:
+            # The lock makes threads of this process queue here rather than poll in SQLite's busy handler.
+            with self._writing, self._open(create=True) as opened:
+                assert opened
+                with _transaction(opened[0]) as connection:
+                    outcome = change(connection)
+                self._sweep(opened[0])
+                return outcome
+
+        return await _in_thread(write)
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        """Delete a few items whose time to live is over, as DynamoDB does some time after it.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
+        """
+        if time.monotonic() - self._swept < _SWEEP_SECONDS:
+            return
+        now = int(time.time())
+        expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"
+        try:
+            swept = connection.execute(
+                f"DELETE FROM items WHERE (pk, sk) IN ({expired})", (now - _FIVE_YEARS, now - 1, _SWEEP_ROWS)
+            ).rowcount
+        except sqlite3.Error as error:
+            logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
+            swept = 0
+        if swept < _SWEEP_ROWS:
+            self._swept = time.monotonic()
+
+    @contextmanager
+    def _open(self, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, bool] | None]:
+        """A connection for the time of one operation, and whether the schema was made for it.
+
+        None where there is no file and none is to be made. A connection that met an error is not used again.
+        """
+        try:
+            inode = self._inode(create=create)
+            if inode is None:
+                yield None
+                return
+            made = False
+            while self._pool:
+                connection, of = self._pool.pop()
+                if of == inode:
+                    break
+                connection.close()  # somebody removed or replaced the file
+            else:
+                connection, made = self._connect()
+            sound = False
+            try:
+                yield connection, made
+                sound = True
+            except DdbMcpError:
+                sound = True
+                raise
+            finally:
+                if sound and len(self._pool) < _POOL_SIZE:
+                    self._pool.append((connection, inode))
+                else:
+                    connection.close()
+        except (sqlite3.Error, OSError) as error:
+            raise _explained(error, self.path) from error
+
+    def _inode(self, *, create: bool) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            if not create:
+                return None
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            found = os.stat(self.path)
+        if not stat.S_ISREG(found.st_mode):
+            raise _unusable(self.path, "is not a file")
+        if found.st_size == 0 and not create:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _connect(self) -> tuple[sqlite3.Connection, bool]:
+        if (kind := _file_system(self.path)) in _NETWORK_FILE_SYSTEMS:
+            raise _unusable(self.path, f"is on a network file system ({kind}), where SQLite's locks do not hold")
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        try:
+            made = _prepare(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection, made
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    return await to_thread.run_sync(work, abandon_on_cancel=True)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> bool:
+    """Check that the file is ours before anything in it changes; make the schema where it is empty."""
+
+    def identity() -> tuple[int, int]:
+        return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+
+    made = False
+    if identity() == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        connection.execute("PRAGMA journal_mode = WAL")
+        with _transaction(connection):
+            if identity() == (0, 0):  # otherwise another process was first
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                made = True
+    application, version = identity()
+    if application != _APPLICATION_ID:
+        raise _unusable(path, "is another program's SQLite file")
+    if version > _SCHEMA_VERSION:
+        raise Misconfigured(
+            f"{path} was written by a newer ddb-mcp (schema {version}).", next="Upgrade ddb-mcp; the file is untouched."
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    return made
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One read-check-write, alone among all processes on the file."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _fill(read: Read, rows: Iterator[tuple[str]]) -> StorePage:
+    items: list[Item] = []
+    scanned = size = 0
+    last: list[str] | None = None
+    for (document,) in rows:
+        enough = len(items) >= read.limit or scanned >= min(read.read_limit, _ROWS_A_PAGE) or size > read.max_bytes
+        if enough:
+            return StorePage(items, last, scanned, after=lambda at: _position(items[at]))
+        item: Item = json.loads(document)
+        scanned += 1
+        last = _position(item)
+        if matches(read.filter, item):
+            size += len(document)
+            items.append(project(item, read.attributes))
+    return StorePage(items, None, scanned, after=lambda at: _position(items[at]))
+
+
+def _position(item: Item) -> list[str]:
+    return [item["pk"]["S"], item["sk"]["S"]]
+
+
+def _key(item: Item) -> Key:
+    return Key(*_position(item))
+
+
+def _row_key(key: Key) -> tuple[bytes, bytes]:
+    return key.pk.encode(), key.sk.encode()
+
+
+def _end(start: bytes) -> bytes:
+    """The first byte string after all that start with `start`; UTF-8 has no byte 0xFF."""
+    return start[:-1] + bytes([start[-1] + 1])
+
+
+def _stored(connection: sqlite3.Connection, key: Key) -> Item | None:
+    row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", _row_key(key)).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def _store(connection: sqlite3.Connection, item: Item) -> None:
+    document = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    connection.execute(
+        "INSERT OR REPLACE INTO items (pk, sk, document, expires) VALUES (?, ?, ?, ?)",
+        (*_row_key(_key(item)), document, _expires(item)),
+    )
+
+
+def _expires(item: Item) -> int | None:
+    number = item.get("ttl", {}).get("N")
+    if number is None or not 0 < (exact := Decimal(number)) < 2**62:
+        return None
+    return int(exact)
+
+
+def _file_system(path: Path) -> str | None:
+    """The kind of file system that holds `path`, where this machine says it."""
+    if os.name == "nt":
+        return "smb" if str(path).startswith("\\\\") else None
+    best, kind = "", None
+    try:
+        mounts = Path("/proc/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    resolved = str(path.resolve())
+    for line in mounts:
+        _, mount, fs, *_ = line.split(" ")
+        mount = mount.replace("\\040", " ").rstrip("/")
+        if len(mount) >= len(best) and (resolved == mount or resolved.startswith(mount + "/")):
+            best, kind = mount, fs
+    return kind
+
+
+def _unusable(path: Path, problem: str) -> Misconfigured:
+    return Misconfigured(
+        f"{path} {problem}.", next="Choose another file with DDB_MCP_LOCAL_PATH; this one is untouched."
+    )
+
+
+def _explained(error: sqlite3.Error | OSError, path: Path) -> DdbMcpError:
+    if isinstance(error, OSError):
+        if error.errno in (28, 122):
+            return _disk_full(path)
+        return _unusable(path, f"cannot be opened: {(error.strerror or 'system error').lower()}")
+    name: Any = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+    match name.split("_")[1]:
+        case "BUSY" | "LOCKED":
+            return Unavailable(f"{path} is locked by another process; nothing was written.")
+        case "FULL":
+            return _disk_full(path)
+        case "IOERR":
+            return Unavailable(f"The disk failed under {path} ({name}).", next="Check the disk, then call again.")
+        case "CORRUPT" | "NOTADB":
+            return _unusable(path, "is damaged or is not an SQLite file")
+        case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
+            return _unusable(path, "or its directory is not writable")
+    raise error
+
+
+def _disk_full(path: Path) -> Unavailable:
+    return Unavailable(f"The disk that holds {path} is full; nothing was written.", next="Free space, then call again.")
