@@ -28,28 +28,35 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def quick_import() -> Iterator[None]:
-    """While this is open, what imports the SDK takes about half the time, because it does only what is needed.
+    """While this is open, what imports the SDK for stdio takes about half the time: it does only what is needed.
 
     Every saving postpones work to its first use; none replaces anything. Each goes when the SDK has it itself: packages
     that import on first use (Python 3.15's lazy imports would do), and `defer_build` on its models.
 
     - The bodies of the packages `mcp` and `mcp.server` import the client, `MCPServer` and what those need, only to
       re-export them. Here a body runs when something first asks its package for a name that is not there yet.
-    - pydantic builds the validators of the SDK's 600 models. Deferred, it builds each on first use, under its own lock.
+    - pydantic builds the validators of the SDK's 600 models and of the unions over them. Here it builds each on first
+      use, which is on the event loop's thread.
+    - sse-starlette imports uvicorn, where there is one, to learn when it stops. Over stdio it never starts.
     - The garbage collector keeps walking over objects that all stay. Here it rests, and `gc.freeze` spares it the walk
       from then on.
     """
-    from pydantic import BaseModel
+    from pydantic import BaseModel, TypeAdapter
 
     for package in ("mcp", "mcp.server"):
         _defer(package)
-    collecting = gc.isenabled()
+    collecting, adapters_deferred = gc.isenabled(), TypeAdapter._defer_build
     gc.disable()
     BaseModel.model_config["defer_build"] = True
+    TypeAdapter._defer_build = property(lambda self: True)  # type: ignore[method-assign, assignment]
+    sys.modules.setdefault("uvicorn", None)  # type: ignore[arg-type]  # importing it raises ImportError
     try:
         yield
     finally:
         del BaseModel.model_config["defer_build"]
+        TypeAdapter._defer_build = adapters_deferred  # type: ignore[method-assign]
+        if sys.modules["uvicorn"] is None:
+            del sys.modules["uvicorn"]
         gc.freeze()
         if collecting:
             gc.enable()
