@@ -57,7 +57,10 @@ class NotProvisioned(DdbMcpError):
 
 
 class ConditionFailed(DdbMcpError):
-    """`item` is the stored item that did not satisfy the condition (DynamoDB JSON), None where none is known."""
+    """`item` is the stored item that did not satisfy the condition, None where none is known.
+
+    A store gives it in DynamoDB JSON, the service passes it on in plain JSON.
+    """
 
     code = "condition_failed"
     default_next = "Read the stored item and decide again; nothing was written."
@@ -65,6 +68,9 @@ class ConditionFailed(DdbMcpError):
     def __init__(self, message: str, *, item: dict[str, Any] | None = None, next: str | None = None) -> None:
         super().__init__(message, next=next)
         self.item = item
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | ({} if self.item is None else {"item": self.item})
 
 
 class InvalidCursor(DdbMcpError):

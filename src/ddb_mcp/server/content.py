@@ -1,0 +1,37 @@
+"""Results and errors as MCP content: compact, complete in both channels, stored values fenced."""
+
+import secrets
+from typing import Any
+
+from mcp_types import CallToolResult, TextContent
+
+from ddb_mcp.errors import DdbMcpError
+from ddb_mcp.pages import compact
+
+# What the fence, fresh in each result, adds to the bytes of the JSON inside.
+FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
+_STORED = ("item", "items", "groups", "dropped", "failed", "hint")
+
+
+def success(result: dict[str, Any]) -> CallToolResult:
+    """A tool's result. The text is one line of JSON, fenced where it carries what somebody stored."""
+    text = compact(result)
+    stored = any(result.get(name) for name in _STORED)
+    return CallToolResult(content=[_text(_fenced(text) if stored else text)], structured_content=result)
+
+
+def failure(error: DdbMcpError) -> CallToolResult:
+    """A tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
+    shown = error.to_json()
+    text = compact({"error": shown})
+    return CallToolResult(content=[_text(_fenced(text) if "item" in shown else text)], is_error=True)
+
+
+def _fenced(text: str) -> str:
+    boundary = f"stored-data-{secrets.token_hex(8)}"
+    return f"<{boundary}>\n{text}\n</{boundary}>"
+
+
+def _text(text: str) -> TextContent:
+    # An error may quote a lone surrogate that the caller sent; only its escape can be sent back.
+    return TextContent(text=text.encode(errors="backslashreplace").decode())
