@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ddb_mcp import __version__
 from ddb_mcp.config import SETTINGS, Settings, resolve
@@ -54,19 +54,25 @@ def _parser() -> argparse.ArgumentParser:
             parser.add_argument(setting.flag, dest=setting.field, action="store_const", const="true", help=text)
         else:
             parser.add_argument(setting.flag, dest=setting.field, metavar="VALUE", help=text)
+    parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
     parser.set_defaults(run=_serve)
     return parser
 
 
-def _serve(settings: Settings, arguments: argparse.Namespace) -> NoReturn:
-    from ddb_mcp.server.stdio import serve_stdio
-
+def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     logging.getLogger("ddb_mcp").info("Serving in %s mode", settings.mode)
 
     def build() -> "Server[Any]":
         from ddb_mcp.server.app import build
 
         return build(make_service(settings), settings)
+
+    if arguments.http:
+        from ddb_mcp.server.http import parse_address, serve_http
+
+        serve_http(build, *parse_address(arguments.http), settings.http_token)
+        return 0
+    from ddb_mcp.server.stdio import serve_stdio
 
     serve_stdio(build)
 

@@ -16,6 +16,7 @@ from ddb_mcp import __version__, skill_text
 from ddb_mcp.config import Settings
 from ddb_mcp.errors import DdbMcpError, Internal
 from ddb_mcp.server.content import FENCE_BYTES, failure, success
+from ddb_mcp.server.skills_extension import SkillsExtension
 from ddb_mcp.server.tools import DEFINITIONS, tools
 from ddb_mcp.service import DataService
 
@@ -29,7 +30,13 @@ INSTRUCTIONS = (
 )
 _Context = ServerRequestContext[Any, Any]
 _DAY_MS = 24 * 3600 * 1000
-_UNCHANGING: tuple[CacheableMethod, ...] = ("tools/list", "resources/list", "resources/read", "prompts/list")
+_UNCHANGING: tuple[CacheableMethod, ...] = (
+    "server/discover",
+    "tools/list",
+    "resources/list",
+    "resources/read",
+    "prompts/list",
+)
 
 
 def build(service: DataService, settings: Settings) -> Server[Any]:
@@ -104,7 +111,7 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
         message = types.PromptMessage(role="user", content=types.TextContent(text=skill.text))
         return types.GetPromptResult(description=skill.front_matter["description"], messages=[message])
 
-    return Server(
+    server = Server[Any](
         NAME,
         version=__version__,
         instructions=INSTRUCTIONS,
@@ -117,3 +124,5 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
+    SkillsExtension(skill_text.URI, skill).add_to(server)
+    return server

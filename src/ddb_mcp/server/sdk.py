@@ -41,12 +41,13 @@ def quick_import() -> Iterator[None]:
     - The garbage collector keeps walking over objects that all stay. Here it rests, and `gc.freeze` spares it the walk
       from then on.
     """
+    collecting = gc.isenabled()
+    gc.disable()
     from pydantic import BaseModel, TypeAdapter
 
     for package in ("mcp", "mcp.server"):
         _defer(package)
-    collecting, adapters_deferred = gc.isenabled(), TypeAdapter._defer_build
-    gc.disable()
+    adapters_deferred = TypeAdapter._defer_build
     BaseModel.model_config["defer_build"] = True
     TypeAdapter._defer_build = property(lambda self: True)  # type: ignore[method-assign, assignment]
     sys.modules.setdefault("uvicorn", None)  # type: ignore[arg-type]  # importing it raises ImportError
