@@ -71,10 +71,11 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
         from ddb_mcp.server.http import parse_address, serve_http
 
         serve_http(build, *parse_address(arguments.http), settings.http_token)
-        return 0
-    from ddb_mcp.server.stdio import serve_stdio
+    else:
+        from ddb_mcp.server.stdio import serve_stdio
 
-    serve_stdio(build)
+        serve_stdio(build)
+    return 0
 
 
 def make_service(settings: Settings) -> "DataService":
