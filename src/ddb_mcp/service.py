@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -354,7 +354,7 @@ class DataService:
     async def _list(
         self, call: "_Call", operation: str, arguments: QueryArguments | ScanArguments, read: Read
     ) -> PageResult:
-        bound = [operation, self._own.joined, arguments.model_dump(exclude={"limit", "cursor"}, exclude_none=True)]
+        bound = [operation, self._own.joined, arguments.view or "items", asdict(replace(read, limit=0))]
         carried = 0
         if arguments.cursor is not None:
             position, carried = self._seal.open(arguments.cursor, bound)

@@ -1,0 +1,338 @@
+"""provision, info, get, put and delete: the same on every store."""
+
+import json
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from ddb_mcp.errors import ConditionFailed, DdbMcpError
+from tests.contract.conftest import Api, Backend
+
+EVERY_TYPE: dict[str, Any] = {
+    "string": "naïve ☃ 𝄞",
+    "empty": "",
+    "integer": 42,
+    "negative": -17.25,
+    "zero": 0,
+    "exact": 9007199254740992,
+    "wide": {"N": "12345678901234567890123456789012345678"},
+    "tiny": {"N": "1.23456789012345678901234567890123E-100"},
+    "large": {"N": "9E+125"},
+    "true": True,
+    "nothing": None,
+    "list": [1, "two", [3.5, {"deep": [None, False]}], {"SS": ["in", "list"]}],
+    "map": {"a": {"b": {"c": "d"}}, "N": "not a number", "B": 1},
+    "mistakable": {"M": {"SS": {"L": [{"S": "a"}]}}},
+    "mistakable too": {"M": {"M": {"M": {"N": {"N": "5"}}}}},
+    "no lists": [],
+    "no map": {},
+    "strings": {"SS": ["a", "ä", "z"]},
+    "numbers": {"NS": ["-1", "2.5", "12345678901234567890"]},
+    "binaries": {"BS": ["AAE=", "/w=="]},
+    "binary": {"B": "AAECA/8="},
+    "empty binary": {"B": ""},
+    "dotted.name": 1,
+    "size": "a reserved word",
+}
+
+
+def normal(value: Any) -> Any:
+    """Sets have no order."""
+    if isinstance(value, dict):
+        if len(value) == 1 and (name := next(iter(value))) in ("SS", "NS", "BS"):
+            return {name: sorted(value[name])}
+        return {name: normal(entry) for name, entry in value.items()}
+    return [normal(entry) for entry in value] if isinstance(value, list) else value
+
+
+def test_provision_is_idempotent_and_info_changes_nothing(backend: Backend) -> None:
+    api = backend.api()
+    first, second = api.call("provision"), api.call("provision")
+    assert second["created"] is False
+    assert {**first, "created": False} == second
+    info = api.call("info")
+    assert info["provisioned"] is True
+    assert info["prefix"] == api.prefix == first["prefix"]
+    assert info["readOnly"] is False
+    for name in ("tableName", "region", "mode", "instructions"):
+        assert info[name] == first[name]
+        assert info[name]
+    assert api.prefix in info["instructions"]
+
+
+def test_every_type_comes_back_as_it_was(api: Api) -> None:
+    assert api.put("types", "1", **EVERY_TYPE)["created"] is True
+    stored = api.item("types", "1")
+    assert normal(stored) == normal({"pk": api.pk("types"), "sk": "1", **EVERY_TYPE})
+    again = api.call("put", item=stored)
+    assert again["created"] is False
+    assert "dropped" not in again
+    assert normal(api.item("types", "1")) == normal(stored)
+
+
+def test_an_item_may_be_a_json_string_or_dynamodb_json(api: Api) -> None:
+    text = f'{{"pk": "{api.pk("forms")}", "sk": "1", "n": 12345678901234567890, "d": 0.1000}}'
+    api.call("put", item=text)
+    api.call("put", item={"pk": {"S": api.pk("forms")}, "sk": {"S": "2"}, "n": {"N": "1.0"}, "l": {"L": [{"S": "a"}]}})
+    assert api.item("forms", "1") == {"pk": api.pk("forms"), "sk": "1", "n": {"N": "12345678901234567890"}, "d": 0.1}
+    assert api.item("forms", "2") == {"pk": api.pk("forms"), "sk": "2", "n": 1, "l": ["a"]}
+
+
+def test_get_can_name_attributes(api: Api) -> None:
+    api.put("a", "1", one=1, two=2, **{"dotted.name": 3, "name": 4})
+    key = {"pk": api.pk("a"), "sk": "1"}
+    assert api.call("get", **key, attributes=["two", "dotted.name", "absent"])["item"] == {
+        **key,
+        "two": 2,
+        "dotted.name": 3,
+    }
+    assert api.call("get", **key, attributes=["absent"])["item"] == key
+    assert api.call("get", **key, attributes=[])["item"] == {**key, "one": 1, "two": 2, "dotted.name": 3, "name": 4}
+
+
+def test_what_is_not_there_is_not_found(api: Api) -> None:
+    assert api.call("get", pk=api.pk("nobody"), sk="1") == {"found": False}
+    assert api.call("delete", pk=api.pk("nobody"), sk="1") == {"deleted": False}
+
+
+def test_put_replaces_and_returns_what_it_dropped(api: Api) -> None:
+    api.put("u", "1", kept=1, gone={"SS": ["x"]}, changed=1)
+    assert api.put("u", "1", kept=1, changed=2) == {
+        "pk": api.pk("u"),
+        "sk": "1",
+        "created": False,
+        "dropped": {"gone": {"SS": ["x"]}},
+    }
+    assert api.item("u", "1") == {"pk": api.pk("u"), "sk": "1", "kept": 1, "changed": 2}
+
+
+@pytest.mark.deviates("dynoxide", reason="ALL_OLD of an UpdateItem that creates has the key", raises=AssertionError)
+def test_merge_says_whether_it_created(api: Api) -> None:
+    assert api.call("put", item={"pk": api.pk("m"), "sk": "1", "a": 1}, merge=True)["created"] is True
+    assert api.call("put", item={"pk": api.pk("m"), "sk": "2"}, merge=True)["created"] is True
+    assert api.call("put", item={"pk": api.pk("m"), "sk": "1", "a": 1}, merge=True)["created"] is False
+
+
+def test_merge_sets_and_removes(api: Api) -> None:
+    key = {"pk": api.pk("m"), "sk": "1"}
+    api.call("put", item={**key, "a": 1, "b": {"x": 1}}, merge=True)
+    result = api.call(
+        "put", item={**key, "b": 2, "c": [3], "size": "reserved"}, merge=True, remove=["a", "never there"]
+    )
+    assert result["dropped"] == {"a": 1}
+    assert api.item("m", "1") == {**key, "b": 2, "c": [3], "size": "reserved"}
+    api.call("put", item=key, merge=True)
+    assert api.item("m", "1") == {**key, "b": 2, "c": [3], "size": "reserved"}
+    api.call("put", item={"pk": api.pk("m"), "sk": "only a key"}, merge=True)
+    assert api.item("m", "only a key") == {"pk": api.pk("m"), "sk": "only a key"}
+
+
+def test_remove_alone_keeps_the_rest(api: Api) -> None:
+    api.put("m", "1", a=1, b=2)
+    assert api.call("put", item={"pk": api.pk("m"), "sk": "1"}, remove=["a"])["dropped"] == {"a": 1}
+    assert api.item("m", "1") == {"pk": api.pk("m"), "sk": "1", "b": 2}
+
+
+def test_create_only(api: Api) -> None:
+    item = {"pk": api.pk("c"), "sk": "1", "by": "first"}
+    assert api.call("put", item=item, create_only=True)["created"] is True
+    error = api.fails("condition_failed", "put", item={**item, "by": "second"}, create_only=True)
+    assert isinstance(error, ConditionFailed)
+    assert error.item == item
+    assert api.item("c", "1") == item
+    for other in ({"expect": {"by": "first"}}, {"merge": True}, {"remove": ["by"]}):
+        api.fails("invalid_argument", "put", item=item, create_only=True, **other)
+
+
+def test_create_only_has_one_winner(api: Api) -> None:
+    for race in range(5):
+        calls: list[Future[dict[str, Any]]] = [
+            api.start("put", item={"pk": api.pk("race"), "sk": str(race), "by": by}, create_only=True)
+            for by in range(8)
+        ]
+        outcomes = [call.exception() for call in calls]
+        winners = [by for by, outcome in enumerate(outcomes) if outcome is None]
+        losers = [outcome.code for outcome in outcomes if isinstance(outcome, DdbMcpError)]
+        assert len(winners) == 1
+        assert losers == ["condition_failed"] * 7
+        stored = api.item("race", str(race))
+        assert stored is not None
+        assert stored["by"] == winners[0]
+
+
+STORED = {
+    "status": "open",
+    "total": 10,
+    "big": {"N": "12345678901234567890"},
+    "address": {"city": "Paris", "lines": ["a", "b"]},
+    "tags": {"SS": ["x", "y"]},
+    "nothing": None,
+    "flag": True,
+    "raw": {"B": "AAEC"},
+    "list": [1, "two"],
+    "map": {"a": 1},
+}
+HOLD: list[dict[str, Any]] = [
+    {"status": "open"},
+    {"status": {"eq": "open"}, "total": {"gt": 9, "lt": 11}},
+    {"total": {"between": [10, 20]}},
+    {"total": {"in": [1, 10]}},
+    {"total": {"eq": {"N": "10.00"}}},
+    {"big": {"gt": {"N": "12345678901234567889"}}},
+    {"status": {"ne": 10}},
+    {"absent": {"ne": "x"}},
+    {"absent": {"exists": False}},
+    {"address.city": {"begins_with": "Par"}},
+    {"address.lines[1]": "b"},
+    {"tags": {"contains": "x"}},
+    {"tags": {"SS": ["y", "x"]}},
+    {"status": {"contains": "pe"}},
+    {"list": {"contains": 1}},
+    {"list": [1, "two"]},
+    {"map": {"eq": {"a": 1}}},
+    {"nothing": None},
+    {"flag": True},
+    {"raw": {"B": "AAEC"}},
+    {"raw": {"begins_with": {"B": "AAE="}}},
+]
+FAIL: list[dict[str, Any]] = [
+    {"status": "closed"},
+    {"status": "open", "total": 11},
+    {"total": "10"},
+    {"total": {"gt": "9"}},
+    {"total": {"ge": 10.5}},
+    {"absent": "x"},
+    {"absent": {"lt": 5}},
+    {"absent": None},
+    {"nothing": {"exists": False}},
+    {"address.lines[2]": {"exists": True}},
+    {"tags": {"contains": "z"}},
+    {"list": {"contains": "1"}},
+    {"map": {"eq": {"a": 1, "b": 2}}},
+    {"flag": 1},
+]
+
+
+@pytest.mark.parametrize("expect", HOLD, ids=json.dumps)
+def test_expectations_that_hold(api: Api, expect: dict[str, Any]) -> None:
+    api.put("e", "1", **STORED)
+    assert api.call("put", item={"pk": api.pk("e"), "sk": "1", "new": 1}, merge=True, expect=expect)["created"] is False
+    assert api.call("query", pk=api.pk("e"), filter=expect)["count"] == 1
+    assert api.call("delete", pk=api.pk("e"), sk="1", expect=expect)["deleted"] is True
+
+
+@pytest.mark.parametrize("expect", FAIL, ids=json.dumps)
+def test_expectations_that_do_not_hold(api: Api, expect: dict[str, Any]) -> None:
+    api.put("e", "1", **STORED)
+    before = normal(api.item("e", "1"))
+    for operation, arguments in (
+        ("put", {"item": {"pk": api.pk("e"), "sk": "1", "new": 1}}),
+        ("put", {"item": {"pk": api.pk("e"), "sk": "1", "new": 1}, "merge": True}),
+        ("delete", {"pk": api.pk("e"), "sk": "1"}),
+    ):
+        error = api.fails("condition_failed", operation, **arguments, expect=expect)
+        assert isinstance(error, ConditionFailed)
+        assert normal(error.item) == before
+    assert normal(api.item("e", "1")) == before
+    assert api.call("query", pk=api.pk("e"), filter=expect)["count"] == 0
+
+
+def test_an_expectation_of_what_is_not_there(api: Api) -> None:
+    item = {"pk": api.pk("e"), "sk": "none", "a": 1}
+    error = api.fails("condition_failed", "put", item=item, expect={"a": 1})
+    assert isinstance(error, ConditionFailed)
+    assert error.item is None
+    assert api.item("e", "none") is None
+    assert api.call("put", item=item, expect={"a": {"exists": False}})["created"] is True
+
+
+def test_delete_returns_what_can_be_put_back(api: Api) -> None:
+    api.put("d", "1", **EVERY_TYPE)
+    stored = api.item("d", "1")
+    result = api.call("delete", pk=api.pk("d"), sk="1")
+    assert result["deleted"] is True
+    assert normal(result["item"]) == normal(stored)
+    assert api.item("d", "1") is None
+    api.call("put", item=result["item"])
+    assert normal(api.item("d", "1")) == normal(stored)
+
+
+def test_batches_are_independent_writes(api: Api) -> None:
+    items = [{"pk": api.pk("b"), "sk": str(at), "at": at} for at in range(100)]
+    api.call("put", item=items[3])
+    result = api.call("put", items=items, create_only=True)
+    assert result["written"] == 99
+    assert [failed["index"] for failed in result["failed"]] == [3]
+    assert result["failed"][0]["error"]["code"] == "condition_failed"
+    assert result["failed"][0]["error"]["item"] == items[3]
+    result = api.call(
+        "delete", keys=[{"pk": item["pk"], "sk": item["sk"]} for item in items[:99]] + [{"pk": api.pk("b"), "sk": "x"}]
+    )
+    assert result == {"deletedCount": 99, "failed": []}
+    assert api.call("query", pk=api.pk("b"), view="count")["count"] == 1
+
+
+def test_one_bad_entry_refuses_the_batch(api: Api) -> None:
+    good = {"pk": api.pk("b"), "sk": "1"}
+    for bad, code in (
+        ({"pk": api.pk("b")}, "invalid_argument"),
+        ({"pk": "deploy#somebody-else#b", "sk": "1"}, "prefix_violation"),
+        ({"pk": api.pk("b"), "sk": "2", "s": {"SS": []}}, "invalid_argument"),
+        (good, "invalid_argument"),
+    ):
+        assert "items[1]" in api.fails(code, "put", items=[good, bad]).message
+    assert api.item("b", "1") is None
+    api.fails("invalid_argument", "put", items=[{"pk": api.pk("b"), "sk": str(at)} for at in range(101)])
+    api.fails("invalid_argument", "put", item=good, items=[good])
+    api.fails("invalid_argument", "put")
+    api.fails("invalid_argument", "delete", pk=api.pk("b"))
+    api.fails("invalid_argument", "delete", pk=api.pk("b"), sk="1", keys=[good])
+
+
+def test_the_largest_item_and_one_byte_more(api: Api) -> None:
+    key = {"pk": api.pk("large"), "sk": "1"}
+    taken = sum(len(name) + len(value) for name, value in key.items()) + len("body")
+    api.call("put", item={**key, "body": "x" * (400 * 1024 - taken)})
+    assert api.call("get", **key, attributes=["body"])["item"]["body"].count("x") == 400 * 1024 - taken
+    api.fails("invalid_argument", "put", item={**key, "body": "y" * (400 * 1024 - taken + 1)})
+    api.fails("invalid_argument", "put", item={**key, "more": 1}, merge=True)
+    assert api.call("get", **key, attributes=["more"])["item"] == key
+
+
+def test_a_large_item_is_outlined(backend: Backend) -> None:
+    api = backend.api(max_result_bytes=4096)
+    api.call("provision")
+    api.put("l", "1", body="x" * 5000, small=1)
+    result = api.call("get", pk=api.pk("l"), sk="1")
+    assert result["outlined"] is True
+    assert result["item"]["outline"]["attributes"] == [
+        {"attribute": "body", "type": "S", "bytes": 5000},
+        {"attribute": "small", "type": "N", "bytes": 2},
+    ]
+    whole = api.call("get", pk=api.pk("l"), sk="1", attributes=["body"])
+    assert len(whole["item"]["body"]) == 5000
+
+
+@pytest.mark.parametrize(
+    ("ttl", "warned"),
+    [(1, True), ("1700000000", True), (4102444800000, True), (4102444800, False), ({"N": "4102444800"}, False)],
+)
+def test_a_ttl_that_never_expires_is_warned_about(api: Api, ttl: Any, warned: bool) -> None:
+    assert ("warnings" in api.put("t", "1", ttl=ttl)) is warned
+    stored = api.item("t", "1")
+    assert stored is not None
+    assert stored["ttl"] in (ttl, 4102444800)
+
+
+def test_a_read_only_service_refuses_writes(backend: Backend) -> None:
+    writer = backend.api()
+    writer.call("provision")
+    writer.put("r", "1")
+    reader = backend.api(writer.prefix, read_only=True)
+    assert reader.call("info")["readOnly"] is True
+    assert reader.item("r", "1") is not None
+    reader.fails("read_only", "provision")
+    reader.fails("read_only", "put", item={"pk": reader.pk("r"), "sk": "2"})
+    reader.fails("read_only", "delete", pk=reader.pk("r"), sk="1")
+    assert reader.call("scan", view="count")["count"] == 1

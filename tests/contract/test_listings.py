@@ -1,0 +1,262 @@
+"""query and scan: the same on every store."""
+
+import random
+from typing import Any
+
+import pytest
+
+from ddb_mcp.pages import size
+from tests.contract.conftest import Api, Backend
+
+SORT_KEYS = ["0", "A", "Z", "a", "a#1", "a#10", "a#2", "a$", "ab", "b", "é", "ー", "\uffee", "𝄞", "😀"]
+
+
+def keys(page: dict[str, Any]) -> list[str]:
+    return [item["sk"] for item in page["items"]]
+
+
+def test_query_is_in_order_of_utf8_bytes(api: Api) -> None:
+    api.put_all([{"pk": api.pk("q"), "sk": sk} for sk in random.sample(SORT_KEYS, len(SORT_KEYS))])
+    page = api.call("query", pk=api.pk("q"))
+    assert keys(page) == sorted(SORT_KEYS, key=str.encode)
+    assert page["complete"] is True
+    assert page["count"] == len(SORT_KEYS)
+    assert keys(api.call("query", pk=api.pk("q"), descending=True)) == keys(page)[::-1]
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "expected"),
+    [
+        ({"sk_prefix": "a#"}, ["a#1", "a#10", "a#2"]),
+        ({"sk_prefix": "a"}, ["a", "a#1", "a#10", "a#2", "a$", "ab"]),
+        ({"sk_from": "a#10", "sk_to": "ab"}, ["a#10", "a#2", "a$", "ab"]),
+        ({"sk_from": "ー"}, ["ー", "\uffee", "𝄞", "😀"]),
+        ({"sk_to": "A"}, ["0", "A"]),
+        ({"sk_from": "B", "sk_to": "C"}, []),
+        ({"sk_prefix": "𝄞"}, ["𝄞"]),
+    ],
+)
+def test_query_narrows_the_sort_key(api: Api, narrowed: dict[str, str], expected: list[str]) -> None:
+    api.put_all([{"pk": api.pk("q"), "sk": sk} for sk in SORT_KEYS])
+    assert keys(api.call("query", pk=api.pk("q"), **narrowed)) == expected
+    paged = [sk for page in api.walk("query", pk=api.pk("q"), **narrowed, limit=2) for sk in keys(page)]
+    assert paged == expected
+    backwards = api.walk("query", pk=api.pk("q"), **narrowed, limit=2, descending=True)
+    assert [sk for page in backwards for sk in keys(page)] == expected[::-1]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 1000])
+@pytest.mark.parametrize("operation", ["query", "scan"])
+def test_following_cursors_yields_each_item_once(api: Api, operation: str, limit: int) -> None:
+    entities = ["w"] if operation == "query" else ["w", "w2", "x", "x#y"]
+    stored = [{"pk": api.pk(entity), "sk": f"{at:02}", "at": at} for entity in entities for at in range(10)]
+    api.put_all(stored)
+    arguments = {"pk": api.pk("w")} if operation == "query" else {}
+    pages = list(api.walk(operation, **arguments, limit=limit))
+    found = [item for page in pages for item in page["items"]]
+    assert sorted(found, key=lambda item: (item["pk"], item["sk"])) == sorted(
+        stored, key=lambda item: (item["pk"], item["sk"])
+    )
+    assert all(page["count"] == len(page["items"]) <= limit for page in pages)
+    assert all(page["stopped"] == "limit" for page in pages[:-1])
+    assert pages[-1]["complete"] is True
+    assert "cursor" not in pages[-1]
+
+
+def test_complete_is_known_where_the_limit_is_just_met(api: Api) -> None:
+    api.put_all([{"pk": api.pk("c"), "sk": str(at)} for at in range(5)])
+    assert api.call("query", pk=api.pk("c"), limit=5)["complete"] is True
+    assert api.call("query", pk=api.pk("c"), limit=4)["complete"] is False
+    assert api.call("query", pk=api.pk("nothing")) | {"capacity": 0} == {
+        "items": [],
+        "count": 0,
+        "complete": True,
+        "scanned": 0,
+        "capacity": 0,
+    }
+
+
+def test_cursors_survive_changes_and_other_limits(api: Api) -> None:
+    api.put_all([{"pk": api.pk("c"), "sk": f"{at:02}"} for at in range(10)])
+    page = api.call("query", pk=api.pk("c"), limit=3)
+    api.call("delete", pk=api.pk("c"), sk="02")
+    api.put("c", "011")
+    api.put("c", "021")
+    rest = api.call("query", pk=api.pk("c"), limit=100, cursor=page["cursor"])
+    assert keys(rest) == ["021", "03", "04", "05", "06", "07", "08", "09"]
+
+
+def test_filters_and_limits(api: Api) -> None:
+    api.put_all([{"pk": api.pk("f"), "sk": f"{at:03}", "even": at % 2 == 0} for at in range(60)])
+    pages = list(api.walk("query", pk=api.pk("f"), filter={"even": True}, limit=7))
+    assert [sk for page in pages for sk in keys(page)] == [f"{at:03}" for at in range(0, 60, 2)]
+    assert [page["count"] for page in pages[:4]] == [7] * 4
+    scanned = [item["sk"] for page in api.walk("scan", filter={"even": False}, limit=7) for item in page["items"]]
+    assert sorted(scanned) == [f"{at:03}" for at in range(1, 60, 2)]
+
+
+def test_a_filter_may_name_keys_in_a_scan_only(api: Api) -> None:
+    api.put_all([{"pk": api.pk(entity), "sk": str(at)} for entity in "ab" for at in range(3)])
+    assert api.call("scan", filter={"sk": "1"})["count"] == 2
+    assert api.call("scan", filter={"pk": {"begins_with": api.pk("a")}})["count"] == 3
+    assert "sk_prefix" in api.fails("invalid_argument", "query", pk=api.pk("a"), filter={"sk": "1"}).next
+    api.fails("invalid_argument", "query", pk=api.pk("a"), filter={"pk": "1"})
+
+
+def test_attributes_and_keys(api: Api) -> None:
+    api.put("a", "1", one=1, two={"three": 3})
+    key = {"pk": api.pk("a"), "sk": "1"}
+    arguments: dict[str, Any]
+    for operation, arguments in (("query", {"pk": api.pk("a")}), ("scan", {})):
+        assert api.call(operation, **arguments, attributes=["two"])["items"] == [{**key, "two": {"three": 3}}]
+        assert api.call(operation, **arguments, view="keys")["items"] == [key]
+        assert api.call(operation, **arguments, view="keys", filter={"one": 1})["items"] == [key]
+
+
+def test_scan_gives_this_deployment_only(backend: Backend) -> None:
+    mine = backend.api()
+    mine.call("provision")
+    others = [backend.api(prefix) for prefix in (mine.prefix + "4", mine.prefix[:-1], mine.prefix.upper())]
+    for other in others:
+        other.put_all([{"pk": other.pk("user"), "sk": str(at)} for at in range(20)])
+    mine.put_all([{"pk": mine.pk("user"), "sk": str(at)} for at in range(5)])
+    mine.put_all([{"pk": mine.pk("post"), "sk": str(at)} for at in range(3)])
+    for limit in (1, 4, 100):
+        found = [item for page in mine.walk("scan", limit=limit) for item in page["items"]]
+        assert len(found) == 8
+        assert all(item["pk"].startswith(mine.prefix + "#") for item in found)
+    assert mine.call("scan", view="count")["count"] == 8
+    assert mine.call("scan", pk_prefix=mine.pk("us"))["count"] == 5
+    assert mine.call("scan", pk_prefix=mine.pk(""))["count"] == 8
+    for other in others:
+        mine.fails("prefix_violation", "scan", pk_prefix=other.pk("user"))
+    mine.fails("prefix_violation", "scan", pk_prefix=mine.prefix)
+
+
+def test_a_prefix_without_a_joiner(backend: Backend) -> None:
+    stem = backend.api().prefix.replace("#", "_")
+    mine, other = backend.api(stem + "_"), backend.api(stem + "4_")
+    mine.call("provision")
+    mine.call("put", item={"pk": stem + "_user", "sk": "1"})
+    other.call("put", item={"pk": stem + "4_user", "sk": "1"})
+    assert mine.call("scan")["items"] == [{"pk": stem + "_user", "sk": "1"}]
+    mine.fails("prefix_violation", "get", pk=stem + "4_user", sk="1")
+    mine.fails("prefix_violation", "get", pk=stem + "_", sk="1")
+
+
+def test_counts_run_on_over_pages(backend: Backend) -> None:
+    api = backend.api(read_budget=30)
+    api.call("provision")
+    api.put_all([{"pk": api.pk(str(at % 7)), "sk": str(at), "even": at % 2 == 0} for at in range(100)])
+    pages = list(api.walk("scan", view="count"))
+    assert pages[-1]["count"] == 100
+    assert [page["count"] for page in pages] == sorted(page["count"] for page in pages)
+    assert list(api.walk("scan", view="count", filter={"even": True}))[-1]["count"] == 50
+    assert "items" not in pages[-1]
+
+
+def test_the_read_budget_stops_a_listing(backend: Backend) -> None:
+    api = backend.api(read_budget=30)
+    api.call("provision")
+    api.put_all([{"pk": api.pk("b"), "sk": f"{at:03}", "wanted": at == 95} for at in range(100)])
+    pages = list(api.walk("query", pk=api.pk("b"), filter={"wanted": True}))
+    assert [item["sk"] for page in pages for item in page["items"]] == ["095"]
+    assert len(pages) > 1
+    assert pages[0]["stopped"] == "read_budget"
+    assert pages[0]["complete"] is False
+    assert pages[0]["scanned"] <= 31
+
+
+def test_summary(api: Api) -> None:
+    api.put_all([{"pk": api.pk(f"user#{at}"), "sk": "profile", "name": "n", "age": at} for at in range(3)])
+    api.put_all([{"pk": api.pk("user#1"), "sk": f"post#{at}", "text": None if at else "t"} for at in range(4)])
+    page = api.call("scan", view="summary")
+    assert page["count"] == 7
+    assert page["complete"] is True
+    groups = {(group["pk"], group["sk"]): group for group in page["groups"]}
+    assert groups["user", "post"]["count"] == 4
+    assert groups["user", "post"]["attributes"] == {"text": {"NULL": 3, "S": 1}}
+    assert groups["user", "profile"]["attributes"] == {"name": {"S": 3}, "age": {"N": 3}}
+    assert api.call("get", **groups["user", "post"]["example"])["found"] is True
+    assert api.call("query", pk=api.pk("user#1"), view="summary")["count"] == 5
+
+
+def test_a_hint_says_why_nothing_matched(api: Api) -> None:
+    api.put_all([{"pk": api.pk("h"), "sk": str(at), "total": "5"} for at in range(3)])
+    arguments: dict[str, Any]
+    for operation, arguments in (("query", {"pk": api.pk("h")}), ("scan", {})):
+        page = api.call(operation, **arguments, filter={"total": {"gt": 1}})
+        assert page["count"] == 0
+        assert "`total` is a string in 3 items" in page["hint"]
+        assert "total" in api.call(operation, **arguments, filter={"totl": 1})["hint"]
+        assert "hint" not in api.call(operation, **arguments, filter={"total": "6"})
+
+
+@pytest.mark.parametrize("budget", [1024, 3000, 20_000])
+@pytest.mark.parametrize("operation", ["query", "scan"])
+def test_whole_items_within_the_byte_budget(backend: Backend, operation: str, budget: int) -> None:
+    api = backend.api(max_result_bytes=budget)
+    api.call("provision")
+    chance = random.Random(budget)
+    stored = {f"{at:02}": "é" * chance.choice([1, 10, 100, 300, 1000, 5000]) for at in range(40)}
+    api.put_all([{"pk": api.pk("b"), "sk": sk, "body": body} for sk, body in stored.items()])
+    found: dict[str, Any] = {}
+    arguments = {"pk": api.pk("b")} if operation == "query" else {}
+    for page in api.walk(operation, **arguments, limit=1000):
+        assert size(page) <= budget
+        assert page["items"]
+        for at, item in enumerate(page["items"]):
+            assert item["sk"] not in found
+            found[item["sk"]] = item.get("body") if at not in page.get("outlined", []) else ...
+    assert found.keys() == stored.keys()
+    assert all(body in (stored[sk], ...) for sk, body in found.items())
+    assert all(body is ... or len(stored[sk]) <= 5000 for sk, body in found.items())
+    assert any(body is not ... for body in found.values())
+
+
+def test_cursors_belong_to_their_call(backend: Backend) -> None:
+    api = backend.api()
+    api.call("provision")
+    api.put_all([{"pk": api.pk(entity), "sk": str(at), "a": 1} for entity in "xy" for at in range(5)])
+    cursor = api.call("query", pk=api.pk("x"), limit=2)["cursor"]
+    other = backend.api()
+    for arguments in (
+        {"pk": api.pk("y")},
+        {"pk": api.pk("x"), "sk_prefix": "1"},
+        {"pk": api.pk("x"), "filter": {"a": 1}},
+        {"pk": api.pk("x"), "descending": True},
+        {"pk": api.pk("x"), "view": "keys"},
+        {"pk": api.pk("x"), "attributes": ["a"]},
+    ):
+        api.fails("invalid_cursor", "query", **arguments, cursor=cursor)
+    api.fails("invalid_cursor", "scan", cursor=cursor)
+    other.fails("invalid_cursor", "query", pk=other.pk("x"), cursor=cursor)
+    for forged in (cursor[:-1], cursor + "A", "A" + cursor[1:], cursor.swapcase(), "x", "é", "=" * 40):
+        api.fails("invalid_cursor", "query", pk=api.pk("x"), cursor=forged)
+    again = api.call("query", pk=api.pk("x"), limit=2, descending=False, cursor=cursor)
+    assert keys(again) == ["2", "3"]
+
+
+def test_arguments_that_no_listing_takes(api: Api) -> None:
+    for limit in (0, -1, 1001, "5", 2.5, True):
+        assert "limit" in api.fails("invalid_argument", "query", pk=api.pk("x"), limit=limit).message
+        assert "limit" in api.fails("invalid_argument", "scan", limit=limit).message
+    for arguments in (
+        {"sk_prefix": "a", "sk_from": "b"},
+        {"sk_from": "b", "sk_to": "a"},
+        {"filter": {"a": {"like": "b"}}},
+        {"filter": {"a": {"between": [2, 1]}}},
+        {"filter": {"a": {"between": [1, "2"]}}},
+        {"filter": {"a": {"gt": [1]}}},
+        {"filter": {"a": {"in": list(range(101))}}},
+        {"filter": {"a": {"in": []}}},
+        {"filter": {"a" * 5000: 1} | {f"{at}": at for at in range(600)}},
+        {"filter": {"a..b": 1}},
+        {"filter": {"a": {}}},
+        {"view": "everything"},
+        {"prefix": "x"},
+        {"sk_prefix": "a" * 1025},
+    ):
+        api.fails("invalid_argument", "query", pk=api.pk("x"), **arguments)
+    page = api.call("query", pk=api.pk("x"), sk_prefix="", filter={}, attributes=[], view=None, limit=None, cursor="")
+    assert page["complete"] is True
