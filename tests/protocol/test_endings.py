@@ -1,0 +1,98 @@
+"""How the process ends: at once, quietly, and with every finished answer delivered."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.protocol.wire import DDB_MCP, ENVELOPE, PATIENCE, TOY, Wire, clean_environment
+
+# A call that would keep the process for this long, were it waited for.
+FOREVER = 1000
+
+
+def test_stdin_at_its_end_ends_the_process_with_code_0(toy: Wire) -> None:
+    toy.end_input()
+    assert toy.wait() == 0
+    toy.__exit__()
+    assert toy.errors == ""
+
+
+def test_stdin_at_its_end_before_any_message_ends_the_process_with_code_0() -> None:
+    with Wire(TOY) as wire:
+        wire.end_input()
+        assert wire.wait() == 0
+
+
+def test_requests_that_stdin_ends_with_are_answered(local: dict[str, str]) -> None:
+    with Wire(DDB_MCP, local) as wire:
+        wire.send("tools/list", {"_meta": ENVELOPE}, 1)
+        for number in range(2, 6):
+            wire.send("tools/call", {"_meta": ENVELOPE, "name": "info", "arguments": {}}, number)
+        wire.end_input()
+        answers = wire.rest()
+        assert wire.wait() == 0
+    assert {answer["id"] for answer in answers} == {1, 2, 3, 4, 5}
+    assert all("result" in answer for answer in answers)
+
+
+def test_an_answer_that_nobody_reads_yet_is_delivered_after_the_end_of_stdin(toy: Wire) -> None:
+    text = "z" * 3_000_000  # far more than a pipe holds
+    toy.start_call("echo", 1, text=text)
+    toy.end_input()
+    assert toy.receive()["result"]["structuredContent"]["text"] == text
+    assert toy.wait() == 0
+
+
+def test_stdin_at_its_end_does_not_wait_for_calls_in_flight(toy: Wire) -> None:
+    toy.start_call("sleep", 1, seconds=FOREVER)
+    assert toy.call("echo", 2)["id"] == 2
+    toy.end_input()
+    assert toy.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("calls", [0, 1, 100])
+def test_a_signal_does_not_wait_for_calls_in_flight(toy: Wire, number: signal.Signals, calls: int) -> None:
+    for call in range(calls):
+        toy.start_call("sleep", call, seconds=FOREVER)
+    assert toy.ask("ping", request="ping")["id"] == "ping"
+    toy.process.send_signal(number)
+    assert toy.wait() == -number
+    toy.__exit__()
+    assert toy.errors == ""
+
+
+def test_more_calls_in_flight_than_threads_leave_the_protocol_alive(toy: Wire) -> None:
+    for call in range(100):
+        toy.start_call("sleep", call, seconds=FOREVER)
+    assert toy.call("echo", "echo")["id"] == "echo"
+
+
+def test_a_client_that_is_gone_ends_the_process_quietly() -> None:
+    requests = b""
+    for number in range(3):
+        message = {"jsonrpc": "2.0", "id": number, "method": "tools/list", "params": {"_meta": ENVELOPE}}
+        requests += json.dumps(message).encode() + b"\n"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(TOY, stdin=pipe, stdout=pipe, stderr=pipe, env=clean_environment()) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(requests)
+        process.stdin.flush()  # and stays open
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == b""
+
+
+def test_a_signal_while_the_server_starts_ends_it_without_a_traceback(local: dict[str, str]) -> None:
+    with Wire(DDB_MCP, local) as wire:
+        time.sleep(0.2)
+        wire.process.send_signal(signal.SIGTERM)
+        assert wire.wait() == -signal.SIGTERM
+    assert "Traceback" not in wire.errors
