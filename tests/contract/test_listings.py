@@ -51,7 +51,7 @@ def test_following_cursors_yields_each_item_once(api: Api, operation: str, limit
     entities = ["w"] if operation == "query" else ["w", "w2", "x", "x#y"]
     stored = [{"pk": api.pk(entity), "sk": f"{at:02}", "at": at} for entity in entities for at in range(10)]
     api.put_all(stored)
-    arguments = {"pk": api.pk("w")} if operation == "query" else {}
+    arguments: dict[str, Any] = {"pk": api.pk("w")} if operation == "query" else {}
     pages = list(api.walk(operation, **arguments, limit=limit))
     found = [item for page in pages for item in page["items"]]
     assert sorted(found, key=lambda item: (item["pk"], item["sk"])) == sorted(
@@ -201,7 +201,7 @@ def test_whole_items_within_the_byte_budget(backend: Backend, operation: str, bu
     stored = {f"{at:02}": "é" * chance.choice([1, 10, 100, 300, 1000, 5000]) for at in range(40)}
     api.put_all([{"pk": api.pk("b"), "sk": sk, "body": body} for sk, body in stored.items()])
     found: dict[str, Any] = {}
-    arguments = {"pk": api.pk("b")} if operation == "query" else {}
+    arguments: dict[str, Any] = {"pk": api.pk("b")} if operation == "query" else {}
     for page in api.walk(operation, **arguments, limit=1000):
         assert size(page) <= budget
         assert page["items"]
