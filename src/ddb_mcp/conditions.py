@@ -139,6 +139,24 @@ def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool
     return parsed
 
 
+def filter_to_json(clauses: Filter) -> dict[str, Any]:
+    """The JSON that `parse_filter` reads as these clauses, with every operand in DynamoDB JSON."""
+    given: dict[str, dict[str, Any]] = {}
+    for clause in clauses:
+        name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in clause.path)[1:]
+        if clause.operator == "exists":
+            operand: Any = clause.exists
+        elif clause.operator in ("between", "in"):
+            operand = list(clause.values)
+        else:
+            operand = clause.values[0]
+        # `a[0]` and `a[00]` are one path, and only such spellings can name an operator of a path twice.
+        while clause.operator in given.get(name, ()):
+            name = re.sub(r"\[(?=[0-9]+\]$)", "[0", name)
+        given.setdefault(name, {})[clause.operator] = operand
+    return given
+
+
 def parse_path(name: str, parameter: str) -> Path:
     """A document path such as `address.lines[0]` as its steps. Raises InvalidArgument."""
     check_unicode(name, f"a name in {parameter}")

@@ -1,0 +1,207 @@
+"""Where a platform's address and token come from: the environment, a command, or a file.
+
+A token goes only to the address that its own source gave, or that was configured together with it. Nothing here ever
+puts a token, or what a command printed, into an exception or a log.
+"""
+
+import ipaddress
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+
+from ddb_mcp.config import Settings
+from ddb_mcp.errors import Misconfigured, Unauthenticated
+
+COMMAND_SECONDS = 20
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+_TOKEN_NAMES = ("token", "access_token", "accessToken", "auth_token", "AUTH_TOKEN")
+_URL_NAMES = ("relay_url", "api_url", "apiUrl", "url", "API_URL")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A token and the one address it may go to.
+
+    Attributes:
+        url: the platform's address without a slash at its end.
+        source: what a person has to renew, by its name.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    source: str
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what a redirect must not leave."""
+        return origin(self.url)
+
+
+class CredentialSource:
+    """The credentials of a platform, read when they are first needed and again when the platform refuses them.
+
+    Safe for concurrent use: of several calls that meet one expired token, one reads the source again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._current: Credentials | None = None
+        self._lock = anyio.Lock()
+
+    async def current(self) -> Credentials:
+        """The credentials.
+
+        Raises:
+            Misconfigured: the source cannot be read, has no token, or its address is one that no token may go to.
+            Unauthenticated: the command fails or gives nothing in time.
+        """
+        return self._current or await self.renew(None)
+
+    async def renew(self, refused: Credentials | None) -> Credentials:
+        """The credentials after the platform refused `refused`; the source is read again unless somebody just did.
+
+        Raises:
+            Misconfigured, Unauthenticated: as `current` does.
+        """
+        async with self._lock:
+            if self._current is refused or self._current is None:
+                self._current = await self._read()
+            return self._current
+
+    async def _read(self) -> Credentials:
+        settings = self._settings
+        if settings.auth_token is not None:
+            source = settings.sources.get("DDB_MCP_AUTH_TOKEN", "").partition(": ")[2]  # "environment: AUTH_TOKEN"
+            return self._checked(settings.api_url, settings.auth_token, source or "DDB_MCP_AUTH_TOKEN")
+        if settings.auth_command is not None:
+            return await self._from_command(settings.auth_command)
+        if settings.auth_file is None:
+            raise Misconfigured(
+                "There is no token for the platform.", next="Set DDB_MCP_API_URL and DDB_MCP_AUTH_TOKEN."
+            )
+        source = f"the file {settings.auth_file}"
+        token, url = _token_and_url(_read_document(settings.auth_file))
+        return self._checked(self._address(url, source), token, source)
+
+    async def _from_command(self, command: str) -> Credentials:
+        chosen = self._settings.sources.get("DDB_MCP_AUTH_COMMAND", "default") != "default"
+        source = "the command in DDB_MCP_AUTH_COMMAND" if chosen else f"the command {Path(command).name}"
+        output = await _output_of(shlex.split(command, posix=os.name == "posix") if chosen else [command], source)
+        try:
+            document = json.loads(output) if output.startswith("{") else {"token": output}
+        except ValueError:
+            document = {}
+        token, url = _token_and_url(document)
+        if url is None and not chosen and self._settings.auth_file and self._settings.auth_file.exists():
+            # The platform installs its command and its file together: the command's token is for the file's address.
+            url = _token_and_url(_read_document(self._settings.auth_file))[1]
+        return self._checked(self._address(url, source), token, source)
+
+    def _address(self, own: str | None, source: str) -> str | None:
+        configured = self._settings.api_url
+        if own and configured and origin(own) != origin(configured):
+            raise Misconfigured(
+                f"The token of {source} is for {origin(own)}, and DDB_MCP_API_URL is {origin(configured)}.",
+                next="Unset DDB_MCP_API_URL, or set DDB_MCP_AUTH_TOKEN together with it: a token only goes to its own "
+                "address.",
+            )
+        return configured or own
+
+    def _checked(self, url: str | None, token: str | None, source: str) -> Credentials:
+        if not token or not _TOKEN.fullmatch(token):
+            what = "is not one line of visible ASCII" if token else "is missing"
+            raise Misconfigured(f"The token of {source} {what}.", next=f"Correct {source}.")
+        if not url:
+            raise Misconfigured(f"{source} gives a token without an address.", next="Set DDB_MCP_API_URL.")
+        return Credentials(check_url(url, allow_http=self._settings.allow_http), token, source)
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        raise _bad_url("has a port that is no number") from None
+    return f"{parts.scheme}://{parts.hostname}:{port or {'http': 80, 'https': 443}.get(parts.scheme)}"
+
+
+def check_url(url: str, *, allow_http: bool) -> str:
+    """The URL without a slash at its end, if a token may go there. Raises Misconfigured."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[^\x21-\x7e]", url):
+        raise _bad_url("is not an http:// or https:// URL")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise _bad_url("must not have a user name, a query or a fragment")
+    origin(url)
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
+        raise Misconfigured(
+            f"The platform's address is http://{parts.hostname}, where everybody on the way could read the token.",
+            next="Use https://, or set DDB_MCP_ALLOW_HTTP if the network is private.",
+        )
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine and nothing else."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _bad_url(problem: str) -> Misconfigured:
+    # The URL is not shown: a user name in it may come with a password.
+    return Misconfigured(f"The platform's address {problem}.", next="Correct DDB_MCP_API_URL, or the file it is in.")
+
+
+def _read_document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problem = (error.strerror or "cannot be read") if isinstance(error, OSError) else "it is not JSON"
+        raise Misconfigured(
+            f"The auth file {path} is of no use: {problem}.", next="Correct it, or point DDB_MCP_AUTH_FILE to another."
+        ) from None
+
+
+def _token_and_url(document: Any) -> tuple[str | None, str | None]:
+    found = document if isinstance(document, Mapping) else {}
+    if isinstance(found.get("sandbox"), Mapping):
+        found = found["sandbox"]
+
+    def first(names: tuple[str, ...]) -> str | None:
+        return next((text.strip() for name in names if isinstance(text := found.get(name), str) and text.strip()), None)
+
+    return first(_TOKEN_NAMES), first(_URL_NAMES)
+
+
+async def _output_of(command: list[str], source: str) -> str:
+    """What a command prints, and nothing of it anywhere else."""
+    try:
+        with anyio.fail_after(COMMAND_SECONDS):
+            done = await anyio.run_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    except TimeoutError:
+        raise Unauthenticated(
+            f"{source} gave no token within {COMMAND_SECONDS} s.", next="Run it in a terminal to see what it waits for."
+        ) from None
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or "it is not a command line"
+        raise Misconfigured(f"{source} cannot be run: {problem}.", next="Correct DDB_MCP_AUTH_COMMAND.") from None
+    if done.returncode != 0:
+        raise Unauthenticated(
+            f"{source} ended with exit status {done.returncode}.", next="Run it in a terminal and renew its login."
+        )
+    return done.stdout.decode(errors="replace").strip()

@@ -1,0 +1,447 @@
+"""Items behind a platform's HTTP API, as documented and, where its `info` lists our extensions, with those.
+
+The published description leaves the answers open, so each is read in all the forms that platforms are known to use.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ddb_mcp.arguments import LIMIT_MAX
+from ddb_mcp.conditions import ALL_SORT_KEYS, equal, filter_to_json, matches
+from ddb_mcp.config import Settings
+from ddb_mcp.errors import DdbMcpError, InvalidArgument, NotProvisioned, Unavailable, Unsupported
+from ddb_mcp.items import (
+    MAX_DEPTH,
+    AttributeValue,
+    Item,
+    attributes_from,
+    from_dynamodb_json,
+    from_json,
+    item_size,
+    item_to_json,
+    parse_json,
+    project,
+    to_json,
+)
+from ddb_mcp.keys import Key, Prefix
+from ddb_mcp.pages import ENVELOPE_BYTES, compact
+from ddb_mcp.stores.base import (
+    FEATURES,
+    NO_CONDITION,
+    Condition,
+    Deleted,
+    Deployment,
+    Progress,
+    Read,
+    StorePage,
+    Written,
+)
+from ddb_mcp.stores.credentials import CredentialSource
+from ddb_mcp.stores.platform_api import Answer, OutcomeUnknown, PlatformApi
+
+logger = logging.getLogger(__name__)
+
+_WRAPPERS = ("data", "result")
+_ITEM = ("item", "Item")
+_ITEMS = ("items", "Items")
+_TOKENS = (
+    *("cursor", "nextCursor", "next_cursor", "nextToken", "NextToken", "next_token", "nextKey", "next"),
+    *("lastEvaluatedKey", "LastEvaluatedKey", "last_evaluated_key", "lastKey", "last_key"),
+    *("continuationToken", "continuation_token", "continuation"),
+)
+_MORE = ("hasMore", "has_more", "more", "truncated", "isTruncated")
+# A query that gave less than this much ended for want of items, not at DynamoDB's 1 MB a page.
+_WELL_UNDER_A_PAGE = 512 * 1024
+# Platforms that cap the limit do so at round numbers; so many items may be the cap, not the end.
+_ROUND = 100
+
+
+class PlatformStore:
+    """`Store` over a platform's HTTP API.
+
+    Args:
+        settings: where the platform's address and token come from.
+        attempt_seconds: how long one request may take.
+        call_seconds: after this time a failed request is not repeated.
+
+    Raises (each method):
+        Misconfigured, Unauthenticated: there are no credentials that the platform takes.
+        DdbMcpError: the platform's own refusal, by the code that fits it.
+        Unsupported: the platform lacks what is asked for; nothing was sent.
+        Unavailable, Timeout, Throttled: after bounded repeats; Unavailable too for what is not an answer of the API.
+    """
+
+    mode = "platform"
+
+    def __init__(self, settings: Settings, *, attempt_seconds: float = 30, call_seconds: float = 40) -> None:
+        self._api = PlatformApi(CredentialSource(settings), attempt_seconds=attempt_seconds, call_seconds=call_seconds)
+        self._deployment: Deployment | None = None
+
+    async def provision(self, progress: Progress) -> Deployment:
+        answer = await self._call("provision", {})
+        found = _deployment(answer.document)
+        self._deployment = found
+        return replace(found, created=found.created and not answer.repeated)
+
+    async def info(self) -> Deployment:
+        self._deployment = _deployment((await self._call("info", {})).document)
+        return self._deployment
+
+    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+        features = (await self._known()).features
+        body: dict[str, Any] = {"pk": key.pk, "sk": key.sk}
+        if "pages" in features and attributes:
+            body["attributes"] = list(attributes)
+        answer = await self._call("get", body)
+        item = _item_in(answer, key, typed="types" in features)
+        return project(item, attributes) if item else None
+
+    async def put(self, item: Item, condition: Condition) -> Written:
+        features = (await self._known()).features
+        body = {"item": _item_text(item, features), **_condition(condition, features)}
+        try:
+            return _written(await self._call("put", body, repeatable=condition == NO_CONDITION), features)
+        except OutcomeUnknown as lost:
+            stored = await self._after(lost, _key(item))
+            if stored is not None and equal({"M": stored}, {"M": item}):
+                return Written(True if condition.create_only else None)
+            if stored is not None and condition.create_only:
+                raise condition.failed(stored) from None
+            raise lost from None
+
+    async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
+        features = (await self._known()).features
+        _need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
+        body = {"item": _item_text(item, features), "merge": True, **_condition(condition, features)}
+        if remove:
+            body["remove"] = list(remove)
+        try:
+            return _written(await self._call("put", body, repeatable=condition == NO_CONDITION), features)
+        except OutcomeUnknown as lost:
+            stored = await self._after(lost, _key(item)) or {}
+            merged = all(name in stored and equal(stored[name], value) for name, value in item.items())
+            if merged and not any(name in stored for name in remove):
+                return Written(None)
+            raise lost from None
+
+    async def delete(self, key: Key, condition: Condition) -> Deleted:
+        features = (await self._known()).features
+        body = {"pk": key.pk, "sk": key.sk, **_condition(condition, features)}
+        try:
+            answer = await self._call("delete", body, repeatable=condition == NO_CONDITION)
+        except OutcomeUnknown as lost:
+            if await self._after(lost, key) is None:
+                return Deleted(None)
+            raise lost from None
+        try:
+            item = _item_in(answer, key, typed="types" in features)
+        except Unavailable:  # the write is done, whatever else the answer says
+            item = None
+        deleted = _fields(answer.document).get("deleted")
+        if item is not None or deleted is True:
+            return Deleted(True, item)
+        return Deleted(False if deleted is False and not answer.repeated else None)
+
+    async def query(self, read: Read) -> StorePage:
+        assert read.pk is not None
+        known = await self._known()
+        if "pages" not in known.features:
+            return await self._narrowed("query", {"pk": read.pk}, read, known)
+        body: dict[str, Any] = {"pk": read.pk}
+        named = {"sk_prefix": read.range.prefix, "sk_from": read.range.low, "sk_to": read.range.high}
+        body |= {name: text for name, text in named.items() if text is not None}
+        if read.descending:
+            body["descending"] = True
+        return await self._page("query", body, read, known)
+
+    async def scan(self, read: Read) -> StorePage:
+        known = await self._known()
+        if "pages" not in known.features:
+            return await self._narrowed("scan", {}, read, known)
+        return await self._page("scan", {"pk_prefix": read.pk_prefix}, read, known)
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def _call(self, operation: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Answer:
+        try:
+            return await self._api.call(operation, body, repeatable=repeatable)
+        except NotProvisioned:
+            self._deployment = None
+            raise
+
+    async def _known(self) -> Deployment:
+        return self._deployment or await self.info()
+
+    async def _after(self, lost: OutcomeUnknown, key: Key) -> Item | None:
+        """The stored item after a write whose answer was lost."""
+        try:
+            return await self.get(key, None)
+        except DdbMcpError:
+            raise lost from None
+
+    async def _page(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
+        """A page of a platform that narrows and continues itself."""
+        body["limit"] = min(read.limit, LIMIT_MAX)
+        body["max_bytes"] = max(1, read.max_bytes) + ENVELOPE_BYTES
+        if read.filter:
+            body["filter"] = filter_to_json(read.filter)
+        if read.attributes:
+            body["attributes"] = list(read.attributes)
+        elif read.attributes is not None:
+            body["view"] = "keys"
+        if read.position is not None:
+            body["cursor"] = read.position
+        document = (await self._call(operation, body)).document
+        found = _fields(document)
+        items = _items(document, typed="types" in known.features)
+        cursor = found.get("cursor")
+        for at in map(int, found.get("outlined", ())):  # too long for the platform's page, not for an answer to get
+            items[at] = await self.get(_key(items[at]), read.attributes) or {}
+        capacity = found.get("capacity")
+        return StorePage(
+            items=[item for item in items if item],
+            next=cursor if isinstance(cursor, str) else None,
+            scanned=_whole(found.get("scanned"), len(items)),
+            capacity=float(capacity) if capacity is not None else None,
+            complete=found.get("complete") is True,
+        )
+
+    async def _narrowed(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
+        """A page of a platform that only takes a limit: narrowed here, and honest about what it cannot know."""
+        assert known.prefix is not None
+        prefix = Prefix(known.prefix)
+        narrows = (
+            bool(read.filter)
+            or read.range != ALL_SORT_KEYS
+            or read.descending
+            or read.pk_prefix not in (None, prefix.joined)
+        )
+        asked = LIMIT_MAX if narrows else min(read.limit, LIMIT_MAX)
+        document = (await self._call(operation, {**body, "limit": asked})).document
+        items = _items(document, typed="types" in known.features)
+        if foreign := sum(not prefix.owns(_key(item).pk) for item in items):
+            logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
+        matching = [
+            item
+            for item in items
+            if prefix.owns(_key(item).pk) and _is_asked_for(_key(item), read) and matches(read.filter, item)
+        ]
+        if operation == "query":
+            matching.sort(key=lambda item: _key(item).sk, reverse=read.descending)
+        ended = _ended(document)
+        if ended is None:
+            ended = (
+                operation == "query"
+                and len(items) < asked
+                and (len(items) % _ROUND != 0 or not items)
+                and sum(map(item_size, items)) < _WELL_UNDER_A_PAGE
+            )
+        return StorePage(
+            items=[project(item, read.attributes) for item in matching[: read.limit]],
+            next=None,
+            scanned=len(items),
+            complete=ended and len(matching) <= read.limit,
+        )
+
+
+def _key(item: Item) -> Key:
+    return Key(item["pk"]["S"], item["sk"]["S"])
+
+
+def _is_asked_for(key: Key, read: Read) -> bool:
+    if read.pk is not None:
+        return key.pk == read.pk and read.range.contains(key.sk)
+    return key.pk.startswith(read.pk_prefix or "")
+
+
+def _need(feature: str, features: frozenset[str], what: str, instead: str) -> None:
+    if feature not in features:
+        raise Unsupported(f"This platform does not have {what}; nothing was sent.", next=instead)
+
+
+def _condition(condition: Condition, features: frozenset[str]) -> dict[str, Any]:
+    if condition == NO_CONDITION:
+        return {}
+    _need("conditions", features, "conditions (create_only, expect)", "Get the item, decide, and write without them.")
+    if condition.create_only:
+        return {"create_only": True}
+    return {"expect": filter_to_json(condition.expect)}
+
+
+def _written(answer: Answer, features: frozenset[str]) -> Written:
+    """What a put did. A platform without our extensions may echo the item, whose attributes are called anything."""
+    found = _fields(answer.document) if "conditions" in features else {}
+    created, dropped = found.get("created"), found.get("dropped")
+    if not isinstance(created, bool) or (answer.repeated and not created):
+        created = None
+    return Written(created, _attributes(dropped, typed=True) if isinstance(dropped, dict) else {})
+
+
+# Items
+
+
+def _item_text(item: Item, features: frozenset[str]) -> str:
+    if "types" in features:
+        return compact(item_to_json(item))
+    return json.dumps({name: _untyped(value, name) for name, value in item.items()}, ensure_ascii=False)
+
+
+def _untyped(value: AttributeValue, where: str) -> Any:
+    """Plain JSON for a platform that understands no typed values. Raises Unsupported where only those are exact."""
+    ((kind, content),) = value.items()
+    if kind == "L":
+        return [_untyped(entry, f"{where}[{at}]") for at, entry in enumerate(content)]
+    if kind == "M":
+        return {name: _untyped(entry, f"{where}.{name}") for name, entry in content.items()}
+    plain = to_json(value)
+    if isinstance(plain, dict):
+        what = "number that plain JSON cannot carry exactly" if kind == "N" else "set or binary value"
+        raise Unsupported(
+            f"{where} is a {what}, and this platform takes plain JSON only; nothing was sent.",
+            next="Store it as a string, or a set as a list.",
+        )
+    return plain
+
+
+def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
+    """An attribute value from a platform to which every object is a map."""
+    if isinstance(value, list | dict) and depth > MAX_DEPTH:
+        raise InvalidArgument(f"{where} is nested deeper than DynamoDB can store.")
+    if isinstance(value, list):
+        return {"L": [_from_untyped(entry, where, depth + 1) for entry in value]}
+    if isinstance(value, dict):
+        return {"M": attributes_from(value, _from_untyped, where, depth + 1)}
+    return from_json(value, where)
+
+
+def _attributes(given: Mapping[str, Any], *, typed: bool) -> Item:
+    pk = given.get("pk")
+    try:
+        if isinstance(pk, dict) and pk.keys() == {"S"}:
+            return attributes_from(given, from_dynamodb_json, "item")
+        return attributes_from(given, from_json if typed else _from_untyped, "item")
+    except InvalidArgument as error:
+        raise Unavailable(f"The platform's answer has a value that DynamoDB cannot hold: {error.message}") from None
+
+
+def _is_item(given: Any) -> bool:
+    return isinstance(given, Mapping) and all(_is_key_text(given.get(name)) for name in ("pk", "sk"))
+
+
+def _is_key_text(given: Any) -> bool:
+    return isinstance(given, str) or (
+        isinstance(given, Mapping) and isinstance(given.get("S"), str) and len(given) == 1
+    )
+
+
+def _item(given: Any, *, typed: bool) -> Item:
+    if isinstance(given, str):
+        try:
+            given = parse_json(given, "item")
+        except InvalidArgument:
+            given = None
+    if not _is_item(given):
+        raise Unavailable("The platform's answer has an item without string pk and sk.")
+    return _attributes(given, typed=typed)
+
+
+# Answers
+
+
+def _fields(document: Any) -> Mapping[str, Any]:
+    """The members of an answer, those of `data` or `result` among them."""
+    if not isinstance(document, Mapping):
+        return {}
+    wrapped = (document[name] for name in _WRAPPERS if isinstance(document.get(name), Mapping))
+    return {**next(wrapped, {}), **document}
+
+
+def _deployment(document: Any) -> Deployment:
+    found = _fields(document)
+
+    def text(*names: str) -> str | None:
+        return next((value for name in names if isinstance(value := found.get(name), str) and value), None)
+
+    prefix = text("prefix", "keyPrefix", "key_prefix")
+    provisioned = found.get("provisioned") is not False
+    if prefix is None:
+        if not provisioned:
+            raise NotProvisioned("The platform has nothing provisioned for this deployment yet.")
+        raise Unavailable("The platform's answer does not say the prefix.", next="Is its address right?")
+    features = found.get("features")
+    return Deployment(
+        table_name=text("tableName", "table_name", "table") or "unknown",
+        region=text("region", "awsRegion") or "unknown",
+        provisioned=provisioned,
+        prefix=prefix,
+        created=found.get("created") is True,
+        features=FEATURES.intersection(features if isinstance(features, list) else ()),
+        instructions=text("instructions"),
+    )
+
+
+def _item_in(answer: Answer, key: Key, *, typed: bool) -> Item | None:
+    """The item in an answer: bare, or as `item`; None where the answer says that there is none.
+
+    Raises:
+        Unavailable: the answer has none of the known forms, or has another item than the one asked for.
+    """
+    document = answer.document
+    holders = [document]
+    if isinstance(document, Mapping):
+        holders += [document[name] for name in _WRAPPERS if name in document]
+    for holder in holders:
+        if _is_item(holder):
+            given = holder
+            break
+        if isinstance(holder, Mapping) and (names := [name for name in _ITEM if name in holder]):
+            given = holder[names[0]]
+            break
+    else:
+        given = None
+        says_absent = isinstance(document, Mapping) and (
+            document.get("found") is False
+            or (document.keys() <= {"success", "ok", "exists", *_WRAPPERS} and not any(map(document.get, _WRAPPERS)))
+        )
+        if answer.empty or not (document is None or says_absent):
+            raise Unavailable("The platform's answer has no known form.")
+    if not given:
+        return None
+    if isinstance(given, Mapping) and not {"pk", "sk"} & given.keys():
+        given = {"pk": key.pk, "sk": key.sk, **given}  # some leave out what was asked for
+    item = _item(given, typed=typed)
+    if _key(item) != key:
+        logger.error("Platform fault: another item was returned than the one asked for; it was left out.")
+        raise Unavailable("The platform answered with another item than the one asked for.")
+    return item
+
+
+def _items(document: Any, *, typed: bool) -> list[Item]:
+    given = document
+    if isinstance(document, Mapping):
+        found = _fields(document)
+        lists = (found[name] for name in (*_ITEMS, *_WRAPPERS) if isinstance(found.get(name), list))
+        given = next(lists, None)
+    if not isinstance(given, list):
+        raise Unavailable("The platform's answer has no list of items.")
+    return [_item(entry, typed=typed) for entry in given]
+
+
+def _ended(document: Any) -> bool | None:
+    """Whether the platform marked the end of a listing; None where it says nothing."""
+    found = _fields(document)
+    marks = [not found[name] for name in (*_TOKENS, *_MORE) if name in found]
+    if isinstance(found.get("complete"), bool):
+        marks.append(found["complete"])
+    return all(marks) if marks else None
+
+
+def _whole(number: Any, otherwise: int) -> int:
+    try:
+        return int(number)
+    except (TypeError, ValueError):
+        return otherwise

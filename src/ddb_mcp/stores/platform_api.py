@@ -1,0 +1,351 @@
+"""The platform's HTTP API: one request and its answer, repeated where that is safe, every failure an error of ours."""
+
+import email.utils
+import json
+import logging
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+import anyio
+
+from ddb_mcp import __version__, errors
+from ddb_mcp.errors import (
+    ConditionFailed,
+    DdbMcpError,
+    Forbidden,
+    InvalidArgument,
+    Misconfigured,
+    NotProvisioned,
+    Throttled,
+    Timeout,
+    Unauthenticated,
+    Unavailable,
+)
+from ddb_mcp.items import parse_item, parse_json
+from ddb_mcp.stores.credentials import Credentials, CredentialSource, origin
+
+if TYPE_CHECKING:
+    import httpx
+
+logger = logging.getLogger(__name__)
+
+PATH = "/api/data/dynamodb/"
+ANSWER_MAX_BYTES = 10_000_000
+ATTEMPTS = 4
+CONNECTIONS = 32
+CONNECT_SECONDS = 5
+_FIRST_WAIT = 0.2
+_REDIRECTS = 3
+_SHOWN = 400
+
+_OWN_CODES = {
+    error.code: error
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, DdbMcpError) and error is not DdbMcpError
+}
+_BY_STATUS: dict[int, type[DdbMcpError]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotProvisioned,
+    408: Timeout,
+    409: Unavailable,
+    412: ConditionFailed,
+    429: Throttled,
+    504: Timeout,
+}
+# What platforms call things that have a code here; looked for in the error's code and, below 500, in its message.
+_NOT_PROVISIONED = re.compile(
+    r"not.?provisioned|(table|deployment).{0,40}(not.?found|not.?exist)|resource.?not.?found", re.I
+)
+_ABSENT = re.compile(r"not.?found|no such item|not.?exist", re.I)
+_BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
+    (_NOT_PROVISIONED, NotProvisioned),
+    (re.compile(r"throttl|rate.?limit|too.?many.?requests|throughput", re.I), Throttled),
+    (re.compile(r"conditional.?check|condition.?failed", re.I), ConditionFailed),
+    (
+        re.compile(r"unauthori[sz]ed|unauthenticated|(invalid|expired|missing).{0,8}token|token.{0,12}expired", re.I),
+        Unauthenticated,
+    ),
+    (re.compile(r"forbidden|access.?denied|not.?permitted", re.I), Forbidden),
+    (re.compile(r"timed.?out|timeout", re.I), Timeout),
+    (re.compile(r"validation|invalid|required|malformed|bad.?request", re.I), InvalidArgument),
+)
+
+
+class OutcomeUnknown(Unavailable):
+    """The answer to a write was lost: it may have been done."""
+
+    default_next = "Get the item to see whether the write was done before you write again."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the platform answered.
+
+    Attributes:
+        document: the JSON, with its numbers as exact Decimals; None for `null`, and for no content at all.
+        empty: there was no content.
+        repeated: an earlier attempt whose answer was lost may already have done it.
+    """
+
+    document: Any
+    empty: bool = False
+    repeated: bool = False
+
+
+class _Failed(Exception):
+    """One attempt failed. `acted`: the platform may have done what it was asked. `transient`: trying again may help."""
+
+    def __init__(
+        self, error: DdbMcpError, *, acted: bool, transient: bool = True, retry_after: float | None = None
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.acted = acted
+        self.transient = transient and error.retryable
+        self.retry_after = retry_after
+
+
+class PlatformApi:
+    """Calls of a platform over one HTTP client with kept connections, made on first use.
+
+    Args:
+        credentials: where address and token come from.
+        attempt_seconds: how long one request may take.
+        call_seconds: after this time a failed request is not repeated.
+    """
+
+    def __init__(self, credentials: CredentialSource, *, attempt_seconds: float, call_seconds: float) -> None:
+        self._credentials = credentials
+        self._attempt_seconds = attempt_seconds
+        self._call_seconds = call_seconds
+        self._client: httpx.AsyncClient | None = None
+        self._slots = anyio.CapacityLimiter(CONNECTIONS)
+
+    async def call(self, operation: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Answer:
+        """POST `body` to the operation.
+
+        Args:
+            repeatable: False for a write that must not be done twice. It is still sent again after a failure that
+                proves that the platform did nothing: no connection, a refused token, throttling.
+
+        Raises:
+            OutcomeUnknown: not repeatable, and the platform may or may not have done it.
+            DdbMcpError: as the platform answered, or Unavailable, Timeout or Throttled after the last attempt.
+        """
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        started = anyio.current_time()
+        acted, renewed, attempt = False, False, 0
+        credentials = await self._credentials.current()
+        while True:
+            attempt += 1
+            try:
+                async with self._slots:
+                    answer = await self._attempt(operation, content, credentials)
+            except _Failed as failed:
+                acted = acted or failed.acted
+                if isinstance(failed.error, Unauthenticated) and not renewed:
+                    renewed = True
+                    credentials = await self._credentials.renew(credentials)
+                    continue
+                wait = random.uniform(0.5, 1) * _FIRST_WAIT * 2**attempt
+                if failed.retry_after is not None:
+                    wait = failed.retry_after
+                    failed.error.next = f"Wait {wait:.0f} s, then call again."
+                in_time = anyio.current_time() + wait - started <= self._call_seconds and attempt < ATTEMPTS
+                if not (failed.transient and in_time and (repeatable or not failed.acted)):
+                    if acted and not repeatable:
+                        raise OutcomeUnknown(f"{failed.error.message} The outcome of the write is unknown.") from None
+                    raise failed.error from None
+                logger.info("%s: %s; repeated after %.1f s", operation, failed.error.code, wait)
+                await anyio.sleep(wait)
+            else:
+                return Answer(answer.document, answer.empty, repeated=acted)
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _attempt(self, operation: str, content: bytes, credentials: Credentials) -> Answer:
+        import httpx
+
+        started = time.monotonic()
+        try:
+            with anyio.fail_after(self._attempt_seconds):
+                response, body = await self._post(credentials.url + PATH + operation, content, credentials)
+        except TimeoutError:
+            error: DdbMcpError = Timeout(f"The platform gave no answer within {self._attempt_seconds:g} s.")
+            raise _Failed(error, acted=True) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as failed:
+            if "CERTIFICATE_VERIFY_FAILED" in str(failed):
+                error = Misconfigured(
+                    f"The TLS certificate of {credentials.origin} is not trusted here.",
+                    next="Correct the address, or let SSL_CERT_FILE name the certificates to trust.",
+                )
+            else:
+                error = Unavailable(f"There is no connection to {credentials.origin}.")
+            raise _Failed(error, acted=False) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as failed:
+            # Only the kind of failure: its text can quote what was sent.
+            error = Unavailable(f"The connection to {credentials.origin} broke ({type(failed).__name__}).")
+            raise _Failed(error, acted=True) from None
+        logger.debug("%s: status %s in %.0f ms", operation, response.status_code, (time.monotonic() - started) * 1000)
+        return _judged(operation, response, body, credentials)
+
+    async def _post(self, url: str, content: bytes, credentials: Credentials) -> "tuple[httpx.Response, bytes]":
+        """The answer after redirects within the platform's own origin; its body cut off above the maximum."""
+        headers = {"Authorization": f"Bearer {credentials.token}", "Content-Type": "application/json"}
+        client = self._opened()
+        for _ in range(_REDIRECTS):
+            async with client.stream("POST", url, content=content, headers=headers) as response:
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > ANSWER_MAX_BYTES:
+                        break
+            if not response.has_redirect_location:
+                break
+            url = urljoin(url, response.headers["location"])
+            if origin(url) != credentials.origin:
+                error = Misconfigured(
+                    f"The platform redirects to {origin(url)}, another origin, where its token does not go.",
+                    next="If the platform has moved, configure its new address.",
+                )
+                raise _Failed(error, acted=False)
+            if response.status_code not in (307, 308):  # the others turn a POST into a GET
+                break
+        return response, bytes(body)
+
+    def _opened(self) -> "httpx.AsyncClient":
+        if self._client is None:
+            import httpx
+
+            # Their debug output has whole response headers, and a platform might repeat a token in one.
+            for name in ("httpx", "httpcore"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+            self._client = httpx.AsyncClient(
+                headers={"Accept": "application/json", "User-Agent": f"ddb-mcp/{__version__}"},
+                timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+                limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+                # A proxy would see the token of an http:// request; that of https:// goes through it in a tunnel.
+                mounts={"http://": None},
+            )
+        return self._client
+
+
+def _judged(operation: str, response: "httpx.Response", body: bytes, credentials: Credentials) -> Answer:
+    """The answer, if it is one. Raises _Failed."""
+    status = response.status_code
+    document, problem = _document(response, body)
+    refused = isinstance(document, Mapping) and document.get("success") is False
+    if 200 <= status < 300 and not problem and not refused:
+        return Answer(document, empty=not body.strip())
+    code, text, advice = _words(document, credentials.token)
+    kind = _OWN_CODES.get(code) or _kind(status, code, text)
+    absent = kind is NotProvisioned and not problem and not _NOT_PROVISIONED.search(f"{code} {text}")
+    if absent and operation in ("get", "delete"):
+        return Answer({"item": None, "deleted": False})
+    if problem and kind not in (Unauthenticated, Forbidden, Throttled):
+        error: DdbMcpError = Unavailable(f"The platform answered with status {status} and {problem}.")
+    elif kind is NotProvisioned and operation == "provision":
+        error = Unavailable(f"The platform answered provision with status {status}.", next="Is its address right?")
+    else:
+        error = _error(kind, status, text, advice, document, credentials)
+    raise _Failed(
+        error,
+        acted=isinstance(error, Unavailable | Timeout | errors.Internal) and not 300 <= status < 500,
+        transient=status >= 500 or kind in (Throttled, Timeout),
+        retry_after=_retry_after(response.headers.get("retry-after")),
+    )
+
+
+def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str | None]:
+    """The JSON of an answer, and what is wrong with it."""
+    if len(body) > ANSWER_MAX_BYTES:
+        return None, f"more than {ANSWER_MAX_BYTES // 1_000_000} MB"
+    if not body.strip():
+        return None, None
+    media = response.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media != "application/json" and not media.endswith("+json"):
+        return None, f"{media if re.fullmatch('[a-z0-9.+/-]{1,60}', media) else 'content'} that is not JSON"
+    try:
+        return parse_json(body.decode(), "the answer"), None
+    except (InvalidArgument, UnicodeDecodeError):
+        return None, "JSON that is broken off or not valid"
+
+
+def _words(document: Any, token: str) -> tuple[str, str, str | None]:
+    """The error's code, its message, and what to do next, from the forms in which platforms say it."""
+    said = document if isinstance(document, Mapping) else {}
+    if isinstance(said.get("error"), Mapping):
+        said = said["error"]
+
+    def text(*names: str) -> str:
+        found = next((value for name in names if isinstance(value := said.get(name), str) and value.strip()), "")
+        clean = " ".join(found.replace(token, "(token)").split())
+        return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"
+
+    return (
+        text("error", "code", "errorCode"),
+        text("message", "detail", "error_description", "error"),
+        text("next") or None,
+    )
+
+
+def _kind(status: int, code: str, text: str) -> type[DdbMcpError]:
+    if status in (401, 403, 429):
+        return _BY_STATUS[status]
+    words = code if status >= 500 else f"{code} {text}"
+    for pattern, kind in _BY_WORDS:
+        if pattern.search(words):
+            return kind
+    if status < 300 and _ABSENT.search(words):
+        return NotProvisioned
+    return _BY_STATUS.get(status, InvalidArgument if 400 <= status < 500 else Unavailable)
+
+
+def _error(
+    kind: type[DdbMcpError], status: int, text: str, advice: str | None, document: Any, credentials: Credentials
+) -> DdbMcpError:
+    says = f" It says: {text}" if text else ""
+    if kind is Unauthenticated:
+        return Unauthenticated(
+            f"The platform refused the token of {credentials.source} (status {status}).{says}",
+            next=f"Renew the token of {credentials.source}.",
+        )
+    if kind is Forbidden:
+        return Forbidden(
+            f"The platform does not allow this with the token of {credentials.source} (status {status}).{says}",
+            next=advice or "Use a token with the rights for this, or leave it.",
+        )
+    if kind is ConditionFailed:
+        return ConditionFailed(text or "The condition does not hold.", item=_stored(document), next=advice)
+    if advice is not None:  # only our own gateway says what to do next, in the words that are due to the caller
+        return kind(text, next=advice)
+    return kind(f"The platform answered with status {status}.{says}")
+
+
+def _stored(document: Any) -> Any:
+    """The stored item in a failed condition, which only platforms with the feature `types` send."""
+    try:
+        return parse_item(document["item"])
+    except (KeyError, TypeError, InvalidArgument):
+        return None
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds to wait, from either form of the header: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
+    if header is None:
+        return None
+    if re.fullmatch("[0-9]{1,6}", header.strip()):
+        return float(header)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+    except ValueError:
+        return None
