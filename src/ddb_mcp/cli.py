@@ -1,10 +1,12 @@
 """The command line: one small function a command. Imports happen in the functions, so that each pays for its own."""
 
 import argparse
+import difflib
+import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ddb_mcp import __version__
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 2 for a wrong call or configuration, 1 for a failure."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], [setting.flag or "" for setting in SETTINGS] + ["--http"], 1)
+        parser.error(f"unknown argument {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
     flags = {s.variable: getattr(arguments, s.field) for s in SETTINGS if getattr(arguments, s.field, None) is not None}
     try:
         settings = resolve(os.environ, flags)
@@ -35,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    flags = _setting_flags()
     parser = argparse.ArgumentParser(
         prog="ddb-mcp",
         description="An MCP server for one deployment's slice of a shared DynamoDB table. "
@@ -42,20 +49,41 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Every flag is also an environment variable, named in brackets; secrets are variables only: "
         + ", ".join(f"{s.variable} ({s.help})" for s in SETTINGS if s.secret)
         + ".",
+        parents=[flags],
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"ddb-mcp {__version__}")
+    parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
+    parser.set_defaults(run=_serve, http=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Settings, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, parents=[flags], allow_abbrev=False)
+        added.set_defaults(run=run)
+        return added
+
+    call = command("call", _call, "call one tool and print its result as JSON")
+    call.add_argument("tool", choices=("provision", "info", "get", "put", "delete", "query", "scan"))
+    call.add_argument(
+        "arguments", nargs="?", default="{}", metavar="JSON", help="its arguments; - reads them from stdin"
+    )
+    command("doctor", _doctor, "show the configuration, try the store, and say what to fix")
+    command("policy", _policy, "print the least-privilege IAM policy for the table and prefix")
+    return parser
+
+
+def _setting_flags() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = parser.add_argument_group("settings")
     for setting in SETTINGS:
         if setting.flag is None:
             continue
         default = f"; default: {setting.default}" if setting.default else ""
         text = f"{setting.help} [{setting.variable}; {setting.modes}{default}]".replace("%", "%%")
         if setting.is_switch:
-            parser.add_argument(setting.flag, dest=setting.field, action="store_const", const="true", help=text)
+            group.add_argument(setting.flag, dest=setting.field, action="store_const", const="true", help=text)
         else:
-            parser.add_argument(setting.flag, dest=setting.field, metavar="VALUE", help=text)
-    parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
-    parser.set_defaults(run=_serve)
+            group.add_argument(setting.flag, dest=setting.field, metavar="VALUE", help=text)
     return parser
 
 
@@ -75,6 +103,45 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
         from ddb_mcp.server.stdio import serve_stdio
 
         serve_stdio(build)
+    return 0
+
+
+def _call(settings: Settings, arguments: argparse.Namespace) -> int:
+    import anyio
+
+    from ddb_mcp.items import parse_json
+    from ddb_mcp.pages import compact
+
+    text = sys.stdin.read() if arguments.arguments == "-" else arguments.arguments
+    parse_json(text, "arguments")  # refuses duplicate members, which the next line would drop
+    given = json.loads(text)
+
+    async def call() -> int:
+        service = make_service(settings)
+        try:
+            print(compact(await service.call(arguments.tool, given)))
+        except DdbMcpError as error:
+            print(compact({"error": error.to_json()}), file=sys.stderr)
+            return 1
+        finally:
+            await service.store.close()
+        return 0
+
+    return anyio.run(call)
+
+
+def _doctor(settings: Settings, arguments: argparse.Namespace) -> int:
+    import anyio
+
+    from ddb_mcp.doctor import examine
+
+    return 0 if anyio.run(examine, settings, make_service(settings), print) else 1
+
+
+def _policy(settings: Settings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.policy import policy
+
+    print(json.dumps(policy(settings), indent=2))
     return 0
 
 

@@ -196,8 +196,6 @@ class Listing:
             "complete": self._stopped is None,
             "scanned": self._scanned,
         }
-        if not self._aggregates:
-            page = {"items": [entry.shown for entry in self._entries], **page}
         if self._stopped is not None:
             page["stopped"] = self._stopped
             if self._position is not None:
@@ -208,6 +206,9 @@ class Listing:
             page["outlined"] = outlined
         if self._hint:
             page["hint"] = self._hint
+        # Last, so that a host that shows only the beginning of a result still shows what the page is.
+        if not self._aggregates:
+            page["items"] = [entry.shown for entry in self._entries]
         if self._view == "summary":
             if self._stopped or self._read.position is not None:
                 page["hint"] = "This summary covers what this call read; the other pages of the listing cover the rest."
