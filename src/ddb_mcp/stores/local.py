@@ -156,8 +156,7 @@ class LocalStore:
         return await self._page(read, where, bounds, "pk, sk")
 
     async def close(self) -> None:
-        while self._pool:
-            self._pool.pop()[0].close()
+        self._idle()
 
     async def _page(self, read: Read, where: list[str], bounds: list[bytes], order: str) -> StorePage:
         statement = f"SELECT document FROM items WHERE {' AND '.join(where)} ORDER BY {order}"
@@ -213,13 +212,8 @@ class LocalStore:
             if inode is None:
                 yield None
                 return
-            made = False
-            while self._pool:
-                connection, of = self._pool.pop()
-                if of == inode:
-                    break
-                connection.close()  # somebody removed or replaced the file
-            else:
+            connection, made = self._idle(inode), False
+            if connection is None:
                 connection, made = self._connect()
             sound = False
             try:
@@ -235,6 +229,17 @@ class LocalStore:
                     connection.close()
         except (sqlite3.Error, OSError) as error:
             raise _explained(error, self.path) from error
+
+    def _idle(self, inode: tuple[int, int] | None = None) -> sqlite3.Connection | None:
+        """An idle connection to the file; those to a file that was removed or replaced since are closed."""
+        while True:
+            try:
+                connection, of = self._pool.pop()
+            except IndexError:  # other threads take connections too
+                return None
+            if of == inode:
+                return connection
+            connection.close()
 
     def _inode(self, *, create: bool) -> tuple[int, int] | None:
         try:
