@@ -23,7 +23,10 @@ engines: $(VENV)/.installed
 	@$(BIN)/python -m tests.engines
 
 test: lint engines
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/conformance
+
+conformance: $(VENV)/.installed engines
+	$(BIN)/python -m pytest tests/conformance
 
 bench: $(VENV)/.installed engines
 	@$(BIN)/python -m benchmarks

@@ -4,7 +4,6 @@ Whole items only, and the cursor goes on after the last item returned, so follow
 """
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -103,7 +102,6 @@ class Listing:
         return page
 
     async def _read_on(self, progress: Progress) -> None:
-        started = time.monotonic()
         while True:
             page = await self._fetch(
                 replace(
@@ -130,8 +128,7 @@ class Listing:
             if self._scanned >= self._read.read_limit:
                 self._stopped = "read_budget"
                 return
-            if time.monotonic() - started > 1:
-                await progress(f"{self._scanned} items read")
+            await progress(f"{self._scanned} items read")
 
     async def _take(self, page: StorePage) -> bool:
         """Put a page's items into the result; False when one did not fit and the page was left in the middle."""
