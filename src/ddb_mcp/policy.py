@@ -1,0 +1,73 @@
+"""The least that AWS must allow for one deployment, as an IAM policy."""
+
+import re
+from typing import Any
+
+from ddb_mcp.config import Settings
+from ddb_mcp.errors import Misconfigured
+
+_READ = ["GetItem", "Query"]
+_WRITE = ["PutItem", "UpdateItem", "DeleteItem"]
+_SET_UP = ["CreateTable", "TagResource", "UpdateTimeToLive"]
+
+
+def policy(settings: Settings, *, partition: str = "aws", region: str = "*", account: str = "*") -> dict[str, Any]:
+    """The policy for a table and prefix, one statement for each thing that a deployment may be denied.
+
+    Args:
+        settings: `table`, `prefix`, `lambda_functions` and `read_only` count.
+        partition: `aws`, or for example `aws-cn`.
+        region: of the table and the functions; `*` for any.
+        account: its account's id; `*` for any.
+
+    Raises:
+        Misconfigured: there is no table or prefix to make a policy for.
+    """
+    if settings.table is None or settings.prefix is None:
+        raise Misconfigured("A policy is for one table and one prefix.", next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX.")
+    table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
+    items = {
+        **_allow("OwnItems", "dynamodb", _READ if settings.read_only else _READ + _WRITE, table),
+        # ForAllValues holds for a request without keys too; Null demands that it has some.
+        "Condition": {
+            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [literal(settings.prefix.joined) + "*"]},
+            "Null": {"dynamodb:LeadingKeys": "false"},
+        },
+    }
+    statements = [
+        items,
+        _allow("ScanWholeTable", "dynamodb", ["Scan"], table),
+        _allow("TableState", "dynamodb", ["DescribeTable", "DescribeTimeToLive"], table),
+    ]
+    if not settings.read_only:
+        statements.append(_allow("Provision", "dynamodb", _SET_UP, table))
+    if settings.lambda_functions:
+        functions = [_function_arn(name, partition, region, account) for name in settings.lambda_functions]
+        actions = ["GetFunctionConfiguration"] + ([] if settings.read_only else ["UpdateFunctionConfiguration"])
+        statements.append(_allow("Functions", "lambda", actions, functions))
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def literal(text: str) -> str:
+    """Text that means itself in a policy's values.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
+    """
+    return re.sub(r"[*?$]", lambda found: "${" + found[0] + "}", text)
+
+
+def _allow(sid: str, service: str, actions: list[str], resource: str | list[str]) -> dict[str, Any]:
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": [f"{service}:{action}" for action in actions],
+        "Resource": resource,
+    }
+
+
+def _function_arn(given: str, partition: str, region: str, account: str) -> str:
+    """The ARN of a function by its name, by `account:function:name`, or by its ARN: the forms that Lambda takes."""
+    if given.startswith("arn:"):
+        return given
+    its_account, _, name = given.rpartition(":function:")
+    return f"arn:{partition}:lambda:{region}:{its_account or account}:function:{name}"

@@ -1,0 +1,122 @@
+"""How clients of AWS are made: the session, the assumed role, and how answers are parsed.
+
+Imported on first use only: botocore takes longer to import than a call takes.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import IncompleteReadError, NoCredentialsError
+from botocore.parsers import JSONParser, ResponseParser, ResponseParserError, ResponseParserFactory
+from botocore.utils import JSONFileCache
+
+from ddb_mcp import __version__
+from ddb_mcp.errors import Misconfigured, Unauthenticated
+from ddb_mcp.stores import aws
+
+SESSION_POLICY_MAX = 2048
+"""Characters. https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
+_CLI_CACHE = "~/.aws/cli/cache"
+
+
+def session(role_arn: str | None, session_policy: dict[str, Any]) -> botocore.session.Session:
+    """A session on AWS's own chain of credentials and regions, or on a role assumed with them.
+
+    Raises Misconfigured where the policy is too long for a session, and botocore's errors.
+    """
+    made = botocore.session.Session()
+    _never_prompt(made)
+    if role_arn is not None:
+        source, made = made, botocore.session.Session()
+        made.register_component("credential_provider", AssumedRole(source, role_arn, session_policy))
+    made.register_component("response_parser_factory", _Parsers())
+    return made
+
+
+def client(session: botocore.session.Session, service: str) -> Any:
+    """A low-level client as boto3 would make it, that tries once and checks what it receives."""
+    return session.create_client(service, config=_config())
+
+
+def _config() -> Config:
+    return Config(
+        connect_timeout=aws.CONNECT_SECONDS,
+        read_timeout=aws.READ_SECONDS,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=aws.POOL,
+        tcp_keepalive=True,
+        parameter_validation=False,  # DataService has checked what is sent, and validation takes longer than sending
+        user_agent_extra=f"ddb-mcp/{__version__}",
+    )
+
+
+def _never_prompt(session: botocore.session.Session) -> None:
+    """Refuse to ask for an MFA code: standard input is the protocol's. Use the session that the AWS CLI keeps."""
+
+    def refuse(prompt: str) -> NoReturn:
+        profile = session.profile or "default"
+        raise Unauthenticated(
+            "The AWS profile wants an MFA code, which this server cannot ask for.",
+            next=f"Run `aws sts get-caller-identity --profile {profile}` and enter the code there, then call again: "
+            "the server uses the session that the AWS CLI keeps.",
+        )
+
+    provider = session.get_component("credential_provider").get_provider("assume-role")
+    provider.cache = JSONFileCache(str(Path(_CLI_CACHE).expanduser()))
+    provider._prompter = refuse
+
+
+class AssumedRole:
+    """Gives a session the credentials of a role, renewed before they expire, instead of its chain of providers."""
+
+    def __init__(self, source: botocore.session.Session, role_arn: str, policy: dict[str, Any]) -> None:
+        self.source = source
+        self._role_arn = role_arn
+        self._policy = json.dumps(policy, separators=(",", ":"))
+        if len(self._policy) > SESSION_POLICY_MAX:
+            raise Misconfigured(
+                f"The session policy for DDB_MCP_ROLE_ARN has {len(self._policy)} characters; AWS takes "
+                f"{SESSION_POLICY_MAX}.",
+                next="Shorten DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
+            )
+
+    def load_credentials(self) -> DeferredRefreshableCredentials:
+        credentials = self.source.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        fetcher = AssumeRoleCredentialFetcher(
+            partial(self.source.create_client, config=_config()),
+            credentials,
+            self._role_arn,
+            extra_args={"RoleSessionName": "ddb-mcp", "Policy": self._policy},
+        )
+        return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+
+
+class _Parsers(ResponseParserFactory):
+    def create_parser(self, protocol_name: str) -> ResponseParser:
+        return _WholeAnswers(blob_parser=str) if protocol_name == "json" else super().create_parser(protocol_name)
+
+
+class _WholeAnswers(JSONParser):
+    """Refuses half an answer, and gives a whole one of DynamoDB as the JSON it is.
+
+    botocore takes a body cut short, or a proxy's page of HTML, for an answer without members: an item "not found". And
+    it walks through every value to decode binary, which is kept in base64 here.
+    """
+
+    def parse(self, response: Any, shape: Any) -> Any:
+        body, length = response["body"], response["headers"].get("content-length")
+        if length is not None and len(body) < int(length):
+            raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(length))
+        if response["status_code"] != 200:
+            return super().parse(response, shape)
+        try:
+            return {**json.loads(body), "ResponseMetadata": {"HTTPStatusCode": 200}}
+        except (ValueError, TypeError):
+            raise ResponseParserError("not a JSON object") from None

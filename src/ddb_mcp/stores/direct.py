@@ -1,0 +1,409 @@
+"""Items in DynamoDB, or in any engine that speaks its protocol, through boto3's low-level client."""
+
+import base64
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import anyio
+
+from ddb_mcp.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
+from ddb_mcp.config import Settings
+from ddb_mcp.errors import ConditionFailed, DdbMcpError, InvalidArgument
+from ddb_mcp.items import AttributeValue, Item, project
+from ddb_mcp.keys import Key
+from ddb_mcp.policy import policy
+from ddb_mcp.stores.aws import Answer, Aws, Refused
+from ddb_mcp.stores.base import (
+    FEATURES,
+    Condition,
+    Deleted,
+    Deployment,
+    Position,
+    Progress,
+    Read,
+    StorePage,
+    Written,
+)
+from ddb_mcp.stores.provisioning import Functions, Table
+
+SEGMENTS = 8
+PAGE = 1000
+"""Items that one request asks for at most where few of them would come back, and the most that a single one reads."""
+SMALL_ITEM_BYTES = 128
+"""Nobody's items are much smaller: more than `max_bytes` holds of these need not be fetched."""
+FEWEST = 16
+
+
+class DirectStore:
+    """The store of `direct` mode. See `Store` for its operations and errors.
+
+    Args:
+        settings: with `table` and `prefix`. AWS's own variables and files are read by boto3 on first use.
+    """
+
+    mode = "direct"
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.table is not None
+        assert settings.prefix is not None
+        self._table = settings.table
+        self._prefix = settings.prefix
+        self._aws = Aws(self._table, settings.role_arn, policy(settings))
+        variables = {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": self._prefix.text}
+        self._functions = Functions(self._aws, settings.lambda_functions, variables)
+
+    async def provision(self, progress: Progress) -> Deployment:
+        table = Table(self._aws, self._table, self._prefix)
+        created = await table.make(progress)
+        ttl = await table.enable_ttl()
+        functions = await self._functions.update(progress)
+        return await self._deployment(table, provisioned=True, created=created, ttl=ttl, functions=functions)
+
+    async def info(self) -> Deployment:
+        table = Table(self._aws, self._table, self._prefix)
+        provisioned = await table.exists()
+        ttl = await table.ttl() if provisioned else None
+        functions = await self._functions.states()
+        return await self._deployment(table, provisioned=provisioned, created=False, ttl=ttl, functions=functions)
+
+    async def _deployment(
+        self, table: Table, *, provisioned: bool, created: bool, ttl: str | None, functions: list[dict[str, Any]]
+    ) -> Deployment:
+        details = {"ttl": ttl, "lambdaFunctions": functions, "warnings": table.warnings}
+        return Deployment(
+            table_name=self._table,
+            prefix=self._prefix.text,
+            region=await self._aws.region(),
+            provisioned=provisioned,
+            created=created,
+            features=FEATURES,
+            details={name: value for name, value in details.items() if value},
+        )
+
+    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+        expression = Expression()
+        parameters = _projection(attributes, expression) | _placeholders(expression)
+        answer = await self._call("get_item", Key=_key(key), ConsistentRead=True, **parameters)
+        item = answer.get("Item")
+        return None if item is None else project(item, attributes)
+
+    async def put(self, item: Item, condition: Condition) -> Written:
+        def done(stored: Item | None) -> bool:
+            return stored is not None and equal({"M": stored}, {"M": item})
+
+        key = Key(item["pk"]["S"], item["sk"]["S"])
+        written, old = await self._write("put_item", key, condition, Expression(), done, Item=_outgoing(item))
+        return Written.over(old, item) if written else Written(None)
+
+    async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
+        def done(stored: Item | None) -> bool:
+            return (
+                stored is not None
+                and all(name in stored and equal(stored[name], value) for name, value in item.items())
+                and not any(name in stored for name in remove)
+            )
+
+        key = Key(item["pk"]["S"], item["sk"]["S"])
+        expression = Expression()
+        assignments = [
+            f"{expression.path(name)}={expression.value(value)}"
+            for name, value in item.items()
+            if name not in ("pk", "sk")
+        ]
+        update = " ".join(
+            [
+                *(["SET " + ",".join(assignments)] if assignments else []),
+                *(["REMOVE " + ",".join(map(expression.path, remove))] if remove else []),
+            ]
+        )
+        if len(update) > EXPRESSION_MAX_BYTES:
+            raise InvalidArgument(
+                f"merge sets and removes {len(item) - 2 + len(remove)} attributes, too many for one update expression.",
+                next="Merge them in several calls, or put the whole item.",
+            )
+        parameters = {"UpdateExpression": update} if update else {}
+        written, old = await self._write("update_item", key, condition, expression, done, Key=_key(key), **parameters)
+        if not written:
+            return Written(None)
+        return Written(old is None, {name: old[name] for name in remove if old and name in old} if old else {})
+
+    async def delete(self, key: Key, condition: Condition) -> Deleted:
+        def done(stored: Item | None) -> bool:
+            return stored is None
+
+        written, old = await self._write("delete_item", key, condition, Expression(), done, Key=_key(key))
+        return Deleted(old is not None, old) if written else Deleted(None)
+
+    async def _write(
+        self,
+        operation: str,
+        key: Key,
+        condition: Condition,
+        expression: Expression,
+        done: Callable[[Item | None], bool],
+        **parameters: Any,
+    ) -> tuple[bool, Item | None]:
+        """Write one item. Returns True with the item that was there before, or False where that answer was lost.
+
+        `done` tells from the stored item whether the write was carried out. An equal item may be somebody else's work,
+        so that nothing is said about what was there before.
+        """
+        text = expression.condition(condition.expect)
+        if condition.create_only:
+            text = f"attribute_not_exists({expression.path('pk')})"
+        if text:
+            parameters |= {"ConditionExpression": text, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+
+        async def settled() -> bool:
+            return done(await self.get(key, None))
+
+        try:
+            answer = await self._aws.call(
+                "dynamodb",
+                operation,
+                settled=settled,
+                expected=("ConditionalCheckFailedException",),
+                TableName=self._table,
+                ReturnValues="ALL_OLD",
+                **parameters,
+                **_placeholders(expression),
+            )
+        except Refused as refused:
+            raise await self._condition_failed(key, condition, refused.response.get("Item")) from None
+        return (False, None) if answer is None else (True, answer.get("Attributes") or None)
+
+    async def _condition_failed(self, key: Key, condition: Condition, item: Item | None) -> ConditionFailed:
+        if item is None:  # there is none, or the engine does not return it
+            try:
+                item = await self.get(key, None)
+            except DdbMcpError:
+                return ConditionFailed("The condition does not hold; the stored item could not be read.")
+        if condition.create_only:
+            return ConditionFailed("There is an item with this key already.", item=item)
+        if item is None:
+            return ConditionFailed("There is no item with this key, so that expect does not hold.")
+        return ConditionFailed("The stored item does not satisfy expect.", item=item)
+
+    async def query(self, read: Read) -> StorePage:
+        expression = Expression()
+        condition = f"{expression.path('pk')}={expression.value({'S': read.pk})}{_range(read.range, expression)}"
+        start = {} if read.position is None else {"ExclusiveStartKey": _key(Key(str(read.pk), read.position))}
+        # One more than wanted, so that a page that holds the rest says that nothing follows.
+        limit = PAGE if read.filter else _wanted(read) + 1
+        answer = await self._call(
+            "query",
+            KeyConditionExpression=condition,
+            ScanIndexForward=not read.descending,
+            Limit=min(limit, max(1, read.read_limit)),
+            **start,
+            **self._reading(read, expression, expression.condition(read.filter)),
+        )
+        items = [
+            project(item, read.attributes)
+            for item in answer["Items"]
+            if item["pk"]["S"] == read.pk and read.range.contains(item["sk"]["S"])
+        ]
+        last = answer.get("LastEvaluatedKey")
+        following = None if last is None else last["sk"]["S"]
+
+        def after(at: int) -> Position:
+            return items[at]["sk"]["S"]
+
+        if len(items) > read.limit:
+            following = after(read.limit - 1)
+        return StorePage(
+            items[: read.limit], following, answer["ScannedCount"], _capacity(answer), after if items else None
+        )
+
+    async def scan(self, read: Read) -> StorePage:
+        """One request to one segment where the items wanted are likely to be in it, else one to each that is left.
+
+        How likely is told by what the listing has found so far: a table that is all this deployment's is read in
+        order, one that is mostly others' in waves that grow.
+        """
+        at = _ScanPosition.of(read.position)
+        need = math.ceil(_wanted(read) * (at.scanned + 1) / (at.matched + 1))
+        segments = list(at.starts)[:1] if need <= PAGE else list(at.starts)
+        limit = max(1, min(need, max(read.read_limit, 1)) // len(segments))
+
+        expression = Expression()
+        own = f"begins_with({expression.path('pk')},{expression.value({'S': read.pk_prefix})})"
+        text = " AND ".join(filter(None, [own, expression.condition(read.filter)]))
+        reading = self._reading(read, expression, text)
+
+        async def fetch(segment: int) -> Answer:
+            start = at.starts[segment]
+            return await self._call(
+                "scan",
+                Segment=segment,
+                TotalSegments=at.total,
+                Limit=limit,
+                **({} if start is None else {"ExclusiveStartKey": _key(start)}),
+                **reading,
+            )
+
+        answers = await _together([partial(fetch, segment) for segment in segments])
+        entries: list[tuple[int, Item]] = []
+        ends = dict(at.starts)
+        for segment, answer in zip(segments, answers, strict=True):
+            found = [item for item in answer["Items"] if item["pk"]["S"].startswith(str(read.pk_prefix))]
+            entries += [(segment, project(item, read.attributes)) for item in found]
+            if (last := answer.get("LastEvaluatedKey")) is None:
+                del ends[segment]
+            else:
+                ends[segment] = Key(last["pk"]["S"], last["sk"]["S"])
+        scanned = sum(answer["ScannedCount"] for answer in answers)
+        counts = (at.scanned + scanned, at.matched + len(entries))
+        page = _ScanPage(at, ends, entries, counts)
+        following = page.after(read.limit - 1) if len(entries) > read.limit else page.end()
+        costs = [cost for answer in answers if (cost := _capacity(answer)) is not None]
+        items = [item for _, item in entries[: read.limit]]
+        return StorePage(items, following, scanned, sum(costs) if costs else None, page.after if items else None)
+
+    async def close(self) -> None:
+        self._aws.close()
+
+    async def _call(self, operation: str, **parameters: Any) -> Answer:
+        answer = await self._aws.call("dynamodb", operation, TableName=self._table, **parameters)
+        assert answer is not None, "only writes are settled without an answer"
+        return answer
+
+    def _reading(self, read: Read, expression: Expression, text: str) -> dict[str, Any]:
+        """What a query and a scan have in common."""
+        return {
+            **({"FilterExpression": text} if text else {}),
+            **_projection(read.attributes, expression),
+            **_placeholders(expression),
+            "ConsistentRead": True,
+            "ReturnConsumedCapacity": "TOTAL",
+        }
+
+
+@dataclass(frozen=True)
+class _ScanPosition:
+    """Where a scan is: for each segment that is not done, the key it goes on after, and what was found so far."""
+
+    starts: dict[int, Key | None]
+    total: int
+    scanned: int = 0
+    matched: int = 0
+
+    @classmethod
+    def of(cls, position: Position | None) -> "_ScanPosition":
+        if position is None:
+            return cls(dict.fromkeys(range(SEGMENTS)), SEGMENTS)
+        total, scanned, matched, starts = position
+        return cls({int(segment): key and Key(*key) for segment, key in starts.items()}, total, scanned, matched)
+
+
+@dataclass(frozen=True)
+class _ScanPage:
+    """Items with the segments they are from, in the order of the segments, and where each segment goes on."""
+
+    at: _ScanPosition
+    ends: Mapping[int, Key | None]
+    entries: list[tuple[int, Item]]
+    counts: tuple[int, int]
+
+    def end(self) -> Position | None:
+        return self._position(dict(self.ends)) if self.ends else None
+
+    def after(self, n: int) -> Position:
+        """The position after item `n`: its segment goes on there, later segments with items are read again."""
+        segment, item = self.entries[n]
+        ends = dict(self.ends)
+        for other, _ in self.entries[n + 1 :]:
+            ends[other] = self.at.starts[other]
+        if self.entries[n + 1 :] and self.entries[n + 1][0] == segment:
+            ends[segment] = Key(item["pk"]["S"], item["sk"]["S"])
+        return self._position(dict(sorted(ends.items())))
+
+    def _position(self, starts: dict[int, Key | None]) -> Position:
+        return [self.at.total, *self.counts, {str(segment): key and list(key) for segment, key in starts.items()}]
+
+
+async def _together(calls: list[Callable[[], Awaitable[Answer]]]) -> list[Answer]:
+    """The answers of concurrent calls, in order; the first failure ends the others and is raised as it is."""
+    answers: dict[int, Answer] = {}
+    failure: DdbMcpError | None = None
+
+    async def one(at: int) -> None:
+        nonlocal failure
+        try:
+            answers[at] = await calls[at]()
+        except DdbMcpError as error:
+            failure = failure or error
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for at in range(len(calls)):
+            group.start_soon(one, at)
+    if failure:
+        raise failure
+    return [answers[at] for at in range(len(calls))]
+
+
+def _wanted(read: Read) -> int:
+    """How many items are worth fetching."""
+    return min(read.limit, max(FEWEST, read.max_bytes // SMALL_ITEM_BYTES))
+
+
+def _range(keys: KeyRange, expression: Expression) -> str:
+    """What a key condition says of the sort key, with its AND."""
+    if keys == ALL_SORT_KEYS:
+        return ""
+    sk = expression.path("sk")
+    if keys.prefix is not None:
+        return f" AND begins_with({sk},{expression.value({'S': keys.prefix})})"
+    low = keys.low and expression.value({"S": keys.low})
+    high = keys.high and expression.value({"S": keys.high})
+    if low and high:
+        return f" AND {sk} BETWEEN {low} AND {high}"
+    return f" AND {sk}>={low}" if low else f" AND {sk}<={high}"
+
+
+def _projection(attributes: tuple[str, ...] | None, expression: Expression) -> dict[str, str]:
+    if attributes is None:
+        return {}
+    text = ",".join(map(expression.path, dict.fromkeys(("pk", "sk", *attributes))))
+    # Too many names for an expression: take the whole item; `project` selects from it.
+    return {"ProjectionExpression": text} if len(text) <= EXPRESSION_MAX_BYTES else {}
+
+
+def _placeholders(expression: Expression) -> dict[str, Any]:
+    names, values = expression.names, expression.values
+    return {
+        **({"ExpressionAttributeNames": names} if names else {}),
+        **({"ExpressionAttributeValues": _outgoing(values)} if values else {}),
+    }
+
+
+def _capacity(answer: Answer) -> float | None:
+    units = answer.get("ConsumedCapacity", {}).get("CapacityUnits")
+    return None if units is None else float(units)
+
+
+def _key(key: Key) -> Item:
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _outgoing(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
+    """Attribute values as boto3 sends them: binary as bytes. What it receives is left in base64 (`aws_session`)."""
+    return {name: _outgoing_value(value) for name, value in attributes.items()}
+
+
+def _outgoing_value(value: AttributeValue) -> dict[str, Any]:
+    ((kind, content),) = value.items()
+    match kind:
+        case "B":
+            return {"B": base64.b64decode(content)}
+        case "BS":
+            return {"BS": [base64.b64decode(member) for member in content]}
+        case "L":
+            return {"L": [_outgoing_value(entry) for entry in content]}
+        case "M":
+            return {"M": _outgoing(content)}
+    return value

@@ -1,0 +1,286 @@
+"""What `provision` and `info` do in an AWS account: the table, its TTL, and the environment of Lambda functions.
+
+Each part may lack its permission without the others being of no use: what can go on without comes back as warnings.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from ddb_mcp.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unsupported
+from ddb_mcp.keys import Prefix
+from ddb_mcp.stores.aws import Answer, Aws, Refused
+from ddb_mcp.stores.base import Progress
+
+TTL_ATTRIBUTE = "ttl"
+TABLE_SECONDS = 180.0
+FUNCTION_SECONDS = 60.0
+POLL_SECONDS = 1.0
+REVISION_ATTEMPTS = 3
+_KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+_KEY_TYPES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
+_TAGS = [{"Key": "created-by", "Value": "ddb-mcp"}]
+_USABLE = ("ACTIVE", "UPDATING")
+_UNUSABLE = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED")
+
+
+@dataclass
+class Table:
+    """One table in an account, and what was found out about it.
+
+    Attributes:
+        own: the deployment's prefix; a key of its is read where the table may not be described.
+        warnings: what could not be done or seen, and what works all the same.
+    """
+
+    aws: Aws
+    name: str
+    own: Prefix
+    warnings: list[str] = field(default_factory=list)
+
+    async def exists(self) -> bool:
+        """Whether the table can be used.
+
+        Raises:
+            Misconfigured: it has another key schema, or is archived.
+        """
+        return await self._status() in _USABLE
+
+    async def make(self, progress: Progress) -> bool:
+        """Create the table where it is missing, and wait until it can be used. True if this call created it.
+
+        Raises as `exists`, and:
+            Forbidden: it is missing and may not be created.
+            Timeout: it is not there after `TABLE_SECONDS`.
+        """
+        created = False
+        deadline = time.monotonic() + TABLE_SECONDS
+        while (status := await self._status()) not in _USABLE:
+            if time.monotonic() > deadline:
+                raise Timeout(f"The table {self.name!r} is still not usable ({status or 'missing'}).")
+            if status is None and not created:
+                created = await self._create()
+                await progress(f"creating the table {self.name}")
+                continue
+            await progress(f"the table {self.name} is {(status or 'creating').lower()}")
+            await anyio.sleep(POLL_SECONDS)
+        return created
+
+    async def ttl(self) -> str:
+        """The state of TTL: `enabled`, `enabling`, `disabled`, `disabling`, `unknown`, or `on <other attribute>`."""
+        try:
+            answer = await self.aws.call("dynamodb", "describe_time_to_live", TableName=self.name)
+        except Unsupported:
+            self.warnings.append("This engine has no TTL: items are never expired.")
+            return "unknown"
+        except Forbidden:
+            self.warnings.append(
+                "The permission dynamodb:DescribeTimeToLive is missing, so it is unknown whether items expire by ttl; "
+                "everything else works."
+            )
+            return "unknown"
+        found = _found(answer).get("TimeToLiveDescription", {})
+        state = str(found.get("TimeToLiveStatus", "DISABLED")).lower()
+        attribute = found.get("AttributeName", TTL_ATTRIBUTE)
+        return state if attribute == TTL_ATTRIBUTE or state == "disabled" else f"on {attribute}"
+
+    async def enable_ttl(self) -> str:
+        """Enable TTL on `ttl` where it is off, and return its state. Enabling it twice is an error on AWS."""
+        state = await self.ttl()
+        if state == "disabled":
+            try:
+                await self.aws.call(
+                    "dynamodb",
+                    "update_time_to_live",
+                    expected=("ValidationException",),
+                    TableName=self.name,
+                    TimeToLiveSpecification={"Enabled": True, "AttributeName": TTL_ATTRIBUTE},
+                )
+            except Refused:
+                pass  # another provision was first, or TTL was changed within the hour
+            except Unsupported:
+                self.warnings.append("This engine has no TTL: items are never expired.")
+                return "unknown"
+            except Forbidden:
+                self.warnings.append(
+                    "The permission dynamodb:UpdateTimeToLive is missing, so TTL stays off and items are never "
+                    "expired; everything else works."
+                )
+                return state
+            state = await self.ttl()
+        if state.startswith("on "):
+            self.warnings.append(
+                f"The table's TTL is {state!r}, which is left alone: items do not expire by {TTL_ATTRIBUTE}."
+            )
+        elif state in ("disabled", "disabling"):
+            self.warnings.append(f"TTL is {state} and could not be enabled now: call provision again in an hour.")
+        return state
+
+    async def _status(self) -> str | None:
+        try:
+            answer = await self.aws.call("dynamodb", "describe_table", TableName=self.name)
+        except NotProvisioned:
+            return None
+        except Forbidden:
+            return await self._status_by_reading()
+        found = _found(answer)["Table"]
+        status = str(found["TableStatus"])
+        types = [entry for entry in found.get("AttributeDefinitions", []) if entry["AttributeName"] in ("pk", "sk")]
+        if status == "DELETING":
+            return status
+        if _by_name(found["KeySchema"]) != _by_name(_KEY_SCHEMA) or _by_name(types) != _by_name(_KEY_TYPES):
+            keys = ", ".join(f"{entry['AttributeName']} ({entry['KeyType']})" for entry in found["KeySchema"])
+            raise Misconfigured(
+                f"The table {self.name!r} has the keys {keys}; they must be pk (HASH) and sk (RANGE), both strings.",
+                next="Set DYNAMODB_TABLE to such a table, or to a new name for provision to create.",
+            )
+        if status in _UNUSABLE:
+            raise Misconfigured(
+                f"The table {self.name!r} is {status.lower()}.", next="Restore the table or its encryption key."
+            )
+        return status
+
+    async def _status_by_reading(self) -> str | None:
+        key = {"pk": {"S": self.own.joined + "provision"}, "sk": {"S": "provision"}}
+        try:
+            await self.aws.call("dynamodb", "get_item", TableName=self.name, Key=key)
+        except NotProvisioned:
+            return None
+        warning = (
+            "The permission dynamodb:DescribeTable is missing, so the table was only seen to answer; "
+            "reading and writing items works."
+        )
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+        return "ACTIVE"
+
+    async def _create(self) -> bool:
+        table: dict[str, Any] = {
+            "TableName": self.name,
+            "KeySchema": _KEY_SCHEMA,
+            "AttributeDefinitions": _KEY_TYPES,
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        denied = ("AccessDeniedException", "AccessDenied")
+        try:
+            try:
+                await self.aws.call(
+                    "dynamodb", "create_table", expected=("ResourceInUseException", *denied), **table, Tags=_TAGS
+                )
+            except Refused as refused:
+                if refused.code not in denied or "TagResource" not in refused.message:
+                    raise
+                self.warnings.append("The permission dynamodb:TagResource is missing, so the table has no tags.")
+                await self.aws.call("dynamodb", "create_table", expected=("ResourceInUseException", *denied), **table)
+        except Refused as refused:
+            if refused.code in denied:
+                raise Forbidden(
+                    f"The table {self.name!r} does not exist, and the permission dynamodb:CreateTable is missing.",
+                    next="Ask the account's administrator for the permission, or for a table with partition key pk and "
+                    "sort key sk, both strings. Nothing but info works until then.",
+                ) from None
+            return False  # another provision was first
+        return True
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The Lambda functions whose code uses the table."""
+
+    aws: Aws
+    names: tuple[str, ...]
+    variables: dict[str, str]
+
+    async def states(self) -> list[dict[str, Any]]:
+        """Of each function: `name`, `state` (`current`, `stale`, `missing`, `forbidden`, …), and why where it helps."""
+        return [await self._reported(name, self._state(name)) for name in self.names]
+
+    async def update(self, progress: Progress) -> list[dict[str, Any]]:
+        """Give each function the variables, without touching its others; the same report, with `updated`, `failed`."""
+        reports = []
+        for name in self.names:
+            await progress(f"setting the environment of {name}")
+            reports.append(await self._reported(name, self._update(name)))
+        return reports
+
+    async def _reported(self, name: str, doing: Any) -> dict[str, Any]:
+        try:
+            state, detail = await doing
+        except NotProvisioned:
+            state, detail = "missing", "There is no such function in this account and region."
+        except Forbidden as error:
+            state, detail = "forbidden", f"{error.message} The table works all the same."
+        except DdbMcpError as error:
+            state, detail = "failed", f"{error.message} Call provision again."
+        return {"name": name, "state": state, **({"detail": detail} if detail else {})}
+
+    async def _state(self, name: str) -> tuple[str, str | None]:
+        found = await self._read(name)
+        if unreadable := _unreadable(found):
+            return "unreadable", unreadable
+        return ("current" if self._is_current(found) else "stale"), None
+
+    async def _update(self, name: str) -> tuple[str, str | None]:
+        for _ in range(REVISION_ATTEMPTS):
+            found = await self._settled(name)
+            if unreadable := _unreadable(found):
+                return "unreadable", f"{unreadable} Nothing was changed: writing would wipe the other variables."
+            if self._is_current(found):
+                return "current", None
+            variables = {**found.get("Environment", {}).get("Variables", {}), **self.variables}
+            try:
+                await self.aws.call(
+                    "lambda",
+                    "update_function_configuration",
+                    expected=(
+                        "PreconditionFailedException",
+                        "ResourceConflictException",
+                        "InvalidParameterValueException",
+                    ),
+                    FunctionName=name,
+                    Environment={"Variables": variables},
+                    RevisionId=found["RevisionId"],
+                )
+            except Refused as refused:
+                if refused.code == "InvalidParameterValueException":
+                    return "failed", "Lambda refuses the environment: all variables together may have 4 KB."
+                continue
+            found = await self._settled(name)
+            if found.get("LastUpdateStatus") == "Failed":
+                reason = found.get("LastUpdateStatusReasonCode", "no reason given")
+                return "failed", f"Lambda could not apply the change ({reason})."
+            return "updated", None
+        return "failed", "Others changed the function each time; nothing was changed. Call provision again."
+
+    async def _read(self, name: str) -> Answer:
+        return _found(await self.aws.call("lambda", "get_function_configuration", FunctionName=name))
+
+    async def _settled(self, name: str) -> Answer:
+        """The configuration once no update of it is in progress; Lambda refuses changes until then."""
+        deadline = time.monotonic() + FUNCTION_SECONDS
+        while (found := await self._read(name)).get("LastUpdateStatus") == "InProgress":
+            if time.monotonic() > deadline:
+                raise Timeout(f"The function {name} is still being updated.")
+            await anyio.sleep(POLL_SECONDS)
+        return found
+
+    def _is_current(self, found: Answer) -> bool:
+        present: dict[str, str] = found.get("Environment", {}).get("Variables", {})
+        return self.variables.items() <= present.items()
+
+
+def _unreadable(found: Answer) -> str | None:
+    """Why the environment could not be read, which Lambda reports inside a successful answer."""
+    error = found.get("Environment", {}).get("Error")
+    return error and f"Its environment cannot be read ({error.get('ErrorCode', 'unknown')})."
+
+
+def _by_name(entries: list[dict[str, str]]) -> list[list[str]]:
+    return sorted(sorted(entry.values()) for entry in entries)
+
+
+def _found(answer: Answer | None) -> Answer:
+    assert answer is not None, "only writes of items are settled without an answer"
+    return answer

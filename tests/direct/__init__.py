@@ -1,0 +1,1 @@
+"""The direct store on real engines, over real sockets."""
