@@ -83,6 +83,7 @@ class DataService:
     ) -> None:
         self.store = store
         self._prefix = prefix
+        self._learns = prefix is None
         self._read_only = read_only
         self._read_budget = read_budget
         self._max_result_bytes = max_result_bytes
@@ -123,14 +124,14 @@ class DataService:
         try:
             return cast("dict[str, Any]", await run(call))
         except NotProvisioned:
-            if self.store.mode == "platform":
+            if self._learns:
                 self._prefix = None
             raise
         except ConditionFailed as failed:
             raise _shown(failed, call.max_bytes) from None
 
     def _learn(self, deployment: Deployment) -> Deployment:
-        if deployment.prefix is not None and (self._prefix is None or self._prefix.text != deployment.prefix):
+        if self._learns and deployment.prefix is not None:
             self._prefix = Prefix(deployment.prefix)
         return deployment
 
