@@ -265,7 +265,7 @@ def number_text(number: str | int | Decimal, where: str = "number") -> str:
 
 
 def _plain_number(number: float, where: str) -> str:
-    if not math.isfinite(number):
+    if isinstance(number, float) and not math.isfinite(number):
         raise InvalidArgument(f"{where} is not a finite number, and DynamoDB stores only finite ones.")
     exact = Decimal(repr(number) if isinstance(number, float) else number)
     text = number_text(exact, where)
