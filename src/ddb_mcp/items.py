@@ -289,7 +289,7 @@ def _number_to_json(text: str) -> Any:
 
 def _binary(text: str, where: str) -> str:
     try:
-        return base64.b64encode(base64.b64decode(text.encode("ascii"), validate=True)).decode()
+        return base64.b64encode(binascii.a2b_base64(text.encode("ascii"), strict_mode=True)).decode()
     except (ValueError, binascii.Error):
         raise InvalidArgument(f"{where} is not valid base64.") from None
 
