@@ -9,7 +9,6 @@ Sizes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Capacity
 """
 
 import base64
-import binascii
 import json
 import math
 import re
@@ -289,9 +288,12 @@ def _number_to_json(text: str) -> Any:
 
 def _binary(text: str, where: str) -> str:
     try:
-        return base64.b64encode(binascii.a2b_base64(text.encode("ascii"), strict_mode=True)).decode()
-    except (ValueError, binascii.Error):
-        raise InvalidArgument(f"{where} is not valid base64.") from None
+        canonical = base64.b64encode(base64.b64decode(text, validate=True)).decode()
+    except ValueError:
+        canonical = None
+    if canonical is None or len(canonical) != len(text):  # Python overlooks needless padding, as in `YWJj=`
+        raise InvalidArgument(f"{where} is not valid base64.")
+    return canonical
 
 
 def _set(kind: str, content: list[Any], where: str) -> list[str]:
