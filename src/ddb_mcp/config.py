@@ -174,8 +174,10 @@ def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str
     """The settings from the environment and from flags, which win.
 
     Args:
-        environment: variables; an empty value counts as unset.
+        environment: variables.
         flags: values by the name of the variable that the flag stands for.
+
+    An empty value counts as unset in both.
 
     Raises:
         Misconfigured: an unknown DDB_MCP_ variable or value, or a mode that is only half configured.
@@ -184,13 +186,12 @@ def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str
         if name.startswith("DDB_MCP_") and name not in _BY_VARIABLE:
             near = difflib.get_close_matches(name, _BY_VARIABLE, 1, cutoff=0.0)
             raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=f"Did you mean {near[0]}?")
-    given = {name: environment[name] for name in _BY_VARIABLE if environment.get(name)}
-    sources = dict.fromkeys(given, "environment")
+    flags = {name: value for name, value in (flags or {}).items() if value}
+    given = {name: environment[name] for name in _BY_VARIABLE if environment.get(name)} | flags
+    sources = dict.fromkeys(given, "environment") | dict.fromkeys(flags, "flag")
     if "DDB_MCP_API_URL" not in given and environment.get("API_URL") and environment.get("AUTH_TOKEN"):
         given |= {"DDB_MCP_API_URL": environment["API_URL"], "DDB_MCP_AUTH_TOKEN": environment["AUTH_TOKEN"]}
         sources |= {"DDB_MCP_API_URL": "environment: API_URL", "DDB_MCP_AUTH_TOKEN": "environment: AUTH_TOKEN"}
-    given |= flags or {}
-    sources |= dict.fromkeys(flags or {}, "flag")
     values = {_BY_VARIABLE[name].field: _BY_VARIABLE[name].parse(name, value) for name, value in given.items()}
     for setting in SETTINGS:
         sources.setdefault(setting.variable, "default")
