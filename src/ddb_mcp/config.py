@@ -195,9 +195,10 @@ def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str
     values = {_BY_VARIABLE[name].field: _BY_VARIABLE[name].parse(name, value) for name, value in given.items()}
     for setting in SETTINGS:
         sources.setdefault(setting.variable, "default")
-    values.setdefault("mode", _mode(values))
-    complete = {"platform": _platform, "direct": _direct, "local": _local}[values["mode"]]
-    return Settings(**complete(values), sources=sources)
+    mode = values["mode"] = values.get("mode") or _mode(values)
+    complete = {"platform": _platform, "direct": _direct, "local": _local}[mode]
+    applicable = {setting.field for setting in SETTINGS if setting.modes == "all" or mode in setting.modes}
+    return Settings(**{name: v for name, v in complete(values).items() if name in applicable}, sources=sources)
 
 
 def _mode(values: Mapping[str, Any]) -> Mode:
@@ -221,7 +222,7 @@ def _platform(values: dict[str, Any]) -> dict[str, Any]:
         values.setdefault("auth_file", Path(DEFAULT_AUTH_FILE).expanduser())
         if "auth_command" not in values and not values["auth_file"].exists():
             _missing("DDB_MCP_AUTH_TOKEN" if "api_url" in values else "DDB_MCP_API_URL", "platform")
-    return {name: value for name, value in values.items() if name not in ("table", "prefix", "local_path")}
+    return values
 
 
 def default_auth_command() -> str | None:
