@@ -92,7 +92,10 @@ def _list(name: str, value: str) -> tuple[str, ...]:
 
 
 def _path(name: str, value: str) -> Path:
-    return Path(value).expanduser().absolute()
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise Misconfigured(f"{name} is {value!r}, and that home is not known.", next="Write the whole path.") from None
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def _mode(values: Mapping[str, Any]) -> Mode:
         raise Misconfigured("DDB_MCP_AUTH_TOKEN is set without DDB_MCP_API_URL.", next="Set DDB_MCP_API_URL too.")
     if "table" in values:
         return "direct"
-    return "platform" if Path(DEFAULT_AUTH_FILE).expanduser().exists() else "local"
+    return "platform" if _at_home(DEFAULT_AUTH_FILE) else "local"
 
 
 def _platform(values: dict[str, Any]) -> dict[str, Any]:
@@ -219,17 +222,24 @@ def _platform(values: dict[str, Any]) -> dict[str, Any]:
     if "auth_token" not in values:
         if "auth_command" not in values and (command := default_auth_command()):
             values["auth_command"] = command
-        values.setdefault("auth_file", Path(DEFAULT_AUTH_FILE).expanduser())
-        if "auth_command" not in values and not values["auth_file"].exists():
+        if "auth_file" not in values and (file := _at_home(DEFAULT_AUTH_FILE)):
+            values["auth_file"] = file
+        if "auth_command" not in values and "auth_file" not in values:
             _missing("DDB_MCP_AUTH_TOKEN" if "api_url" in values else "DDB_MCP_API_URL", "platform")
     return values
 
 
 def default_auth_command() -> str | None:
     """The platform's own token command, where this machine has it."""
-    on_path = shutil.which(DEFAULT_AUTH_COMMAND)
-    at_home = Path("~/.local/bin", DEFAULT_AUTH_COMMAND).expanduser()
-    return on_path or (str(at_home) if at_home.exists() else None)
+    at_home = _at_home(f"~/.local/bin/{DEFAULT_AUTH_COMMAND}")
+    return shutil.which(DEFAULT_AUTH_COMMAND) or (str(at_home) if at_home else None)
+
+
+def _at_home(path: str) -> Path | None:
+    """The file at `~/…`, None where there is none, or no home, or one that this user may not look into."""
+    # Unlike the methods of Path, these two functions do not raise then.
+    found = os.path.expanduser(path)
+    return Path(found) if os.path.exists(found) else None
 
 
 def _direct(values: dict[str, Any]) -> dict[str, Any]:
