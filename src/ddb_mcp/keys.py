@@ -132,9 +132,9 @@ class Prefix:
 
     def _looks_relative(self, pk: str) -> bool:
         """A key that could be somebody's full key is never completed: `deploy#other#x` is no relative key."""
-        own, given = (_fold(_segments(text)[0]) if _segments(text) else "" for text in (self.text, pk))
-        printable = pk.isprintable() and pk.strip() == pk and pk[0] not in SEPARATORS
-        return printable and bool(given) and not own.startswith(given) and not given.startswith(own)
+        own, given = _fold(_segments(self.text)[0]), _fold(pk)
+        printable = pk.isprintable() and pk.strip() == pk
+        return printable and not own.startswith(first_segment(given)) and own not in given
 
 
 def first_segment(text: str) -> str:
