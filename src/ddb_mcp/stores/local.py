@@ -259,6 +259,7 @@ class LocalStore:
     def _connect(self) -> tuple[sqlite3.Connection, bool]:
         if (kind := _file_system(self.path)) in _NETWORK_FILE_SYSTEMS:
             raise _unusable(self.path, f"is on a network file system ({kind}), where SQLite's locks do not hold")
+        _check(self.path)
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
         )
@@ -274,29 +275,49 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     return await to_thread.run_sync(work, abandon_on_cancel=True)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> bool:
-    """Check that the file is ours before anything in it changes; make the schema where it is empty."""
+def _check(path: Path) -> None:
+    """Refuse a file that is not ours before it is opened for writing.
 
-    def identity() -> tuple[int, int]:
-        return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    That alone would change it: SQLite brings into a file what a log or journal beside it holds.
+    """
+    log = path.with_name(path.name + "-wal")
+    in_log = log.exists() and log.stat().st_size > 0
+    uri = f"{path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
+        _is_blank(connection, path)
+        if not in_log and path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
+            raise _unusable(path, "is damaged: it ends within a page")  # SQLite reads over the end
 
-    made = False
-    if identity() == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-        connection.execute("PRAGMA journal_mode = WAL")
-        with _transaction(connection):
-            if identity() == (0, 0):  # otherwise another process was first
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-                made = True
-    application, version = identity()
+
+def _is_blank(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether there is nothing in the file yet. Raises Misconfigured where there is and it is not ours."""
+    # One statement sees one state, whatever other processes do.
+    application, version, tables = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if (application, version, tables) == (0, 0, 0):
+        return True
     if application != _APPLICATION_ID:
         raise _unusable(path, "is another program's SQLite file")
     if version > _SCHEMA_VERSION:
         raise Misconfigured(
             f"{path} was written by a newer ddb-mcp (schema {version}).", next="Upgrade ddb-mcp; the file is untouched."
         )
+    return False
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> bool:
+    """Make the schema in a blank file. Returns whether this connection made it."""
+    made = False
+    if _is_blank(connection, path):
+        connection.execute("PRAGMA journal_mode = WAL")
+        with _transaction(connection):
+            if made := _is_blank(connection, path):  # otherwise another process was first
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     connection.execute("PRAGMA synchronous = FULL")
     return made
 
