@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -88,11 +87,3 @@ def test_a_client_that_is_gone_ends_the_process_quietly() -> None:
         process.stdin.flush()  # and stays open
         assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == b""
-
-
-def test_a_signal_while_the_server_starts_ends_it_without_a_traceback(local: dict[str, str]) -> None:
-    with Wire(DDB_MCP, local) as wire:
-        time.sleep(0.2)
-        wire.process.send_signal(signal.SIGTERM)
-        assert wire.wait() == -signal.SIGTERM
-    assert "Traceback" not in wire.errors

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
-TOOLS = ("echo", "sleep", "surrogate", "crash", "print", "progress", "refuse")
+TOOLS = ("echo", "sleep", "surrogate", "crash", "print", "progress", "working")
 
 
 def build() -> Server[Any]:
@@ -25,6 +25,7 @@ def build() -> Server[Any]:
     from mcp.shared.exceptions import MCPError
 
     Context = ServerRequestContext[Any, Any]
+    working = 0
 
     async def list_tools(ctx: Context, params: Any) -> types.ListToolsResult:
         return types.ListToolsResult(
@@ -37,6 +38,8 @@ def build() -> Server[Any]:
         match params.name:
             case "echo":
                 answer.update(arguments)
+            case "working":
+                answer["calls"] = working
             case "sleep":  # in a worker thread that nothing interrupts
                 await run_sync(time.sleep, arguments["seconds"])
             case "surrogate":
@@ -48,11 +51,16 @@ def build() -> Server[Any]:
                 sys.__stdout__.write("more stray output\n")  # type: ignore[union-attr]
             case "progress":
 
-                def work() -> None:
-                    for step in range(1000):
-                        from_thread.check_cancelled()
-                        from_thread.run(ctx.session.report_progress, step, 1000.0)
-                        time.sleep(0.01)
+                def work() -> None:  # as a long scan does between pages
+                    nonlocal working
+                    working += 1
+                    try:
+                        for step in range(arguments["steps"]):
+                            from_thread.check_cancelled()
+                            from_thread.run(ctx.session.report_progress, step, float(arguments["steps"]))
+                            time.sleep(0.01)
+                    finally:
+                        working -= 1
 
                 await run_sync(work)
             case "refuse":
