@@ -35,12 +35,13 @@ class Summary:
             if attribute in group["attributes"] or len(group["attributes"]) < _ATTRIBUTES_MAX:
                 group["attributes"].setdefault(attribute, Counter())[next(iter(value))] += 1
             elif len(group["left_out"]) < 10_000:
-                group["left_out"].add(attribute)
+                group["left_out"].add(hash(attribute))  # a name may have 64 KB
 
     def groups(self, budget: int) -> list[Group]:
         """The groups, largest first and `(other)` last, in at most `budget` bytes of compact JSON.
 
-        What does not fit goes in this order: the rarer attributes, the example keys, the smaller groups.
+        What does not fit goes in this order: the rarer attributes, the example keys, the smaller groups. `(other)` alone
+        always stands.
         """
         ordered = sorted(self._groups.items(), key=lambda entry: (entry[0] == (OTHER, OTHER), -entry[1]["count"]))
         for most in (100, 50, 25, 12, 6, 3, 1, 0):
@@ -49,9 +50,10 @@ class Summary:
                 return groups
         for group in groups:
             group.pop("example", None)
-        while len(groups) > 1 and size(groups) > budget:
-            last = groups.pop()
-            groups[-1] = {"pk": OTHER, "sk": OTHER, "count": groups[-1]["count"] + last["count"], "attributes": {}}
+        rest: Group = {"pk": OTHER, "sk": OTHER, "count": 0, "attributes": {}}
+        while size(groups) > budget and groups not in ([], [rest]):
+            rest["count"] = sum(group["count"] for group in groups[-2:])
+            groups[-2:] = [rest]
         return groups
 
 
