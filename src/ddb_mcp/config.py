@@ -222,9 +222,11 @@ def _platform(values: dict[str, Any]) -> dict[str, Any]:
     if "auth_token" not in values:
         if "auth_command" not in values and (command := default_auth_command()):
             values["auth_command"] = command
-        if "auth_file" not in values and (file := _at_home(DEFAULT_AUTH_FILE)):
-            values["auth_file"] = file
-        if "auth_command" not in values and "auth_file" not in values:
+        file = _at_home(str(values.get("auth_file", DEFAULT_AUTH_FILE)))
+        if "auth_file" in values and not file:
+            raise Misconfigured(f"There is no file {values['auth_file']}.", next="Correct or unset DDB_MCP_AUTH_FILE.")
+        values["auth_file"] = file
+        if "auth_command" not in values and not file:
             _missing("DDB_MCP_AUTH_TOKEN" if "api_url" in values else "DDB_MCP_API_URL", "platform")
     return values
 
@@ -236,7 +238,7 @@ def default_auth_command() -> str | None:
 
 
 def _at_home(path: str) -> Path | None:
-    """The file at `~/…`, None where there is none, or no home, or one that this user may not look into."""
+    """The file at a path such as `~/…`, None where there is none, or no home, or one that this user may not look into."""
     # Unlike the methods of Path, these two functions do not raise then.
     found = os.path.expanduser(path)
     return Path(found) if os.path.exists(found) else None
