@@ -373,7 +373,8 @@ def _names_and_values(attributes: Mapping[str, AttributeValue]) -> int:
 
 
 def _utf8(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+    # A store may have let in a lone surrogate, and its item must still be shown.
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def _number_size(text: str) -> int:

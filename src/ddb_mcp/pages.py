@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 from ddb_mcp.errors import InvalidCursor
-from ddb_mcp.items import Item, value_size
+from ddb_mcp.items import Item, item_size, value_size
 from ddb_mcp.stores.base import Position
 
 # A listing stops reading after this time, well inside the 60 s after which common hosts give up on a call.
@@ -39,7 +39,7 @@ def outline(item: Item, budget: int) -> dict[str, Any]:
     shown: dict[str, Any] = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]}
     attributes: list[dict[str, Any]] = []
     shown["outline"] = about = {
-        "bytes": sum(len(name.encode()) + value_size(value) for name, value in item.items()),
+        "bytes": item_size(item),
         "attributes": attributes,
         "next": "Too long to show. Call get with attributes: [names] for the parts you need.",
     }
