@@ -139,6 +139,8 @@ def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument
     match error["type"]:
         case "missing":
             return InvalidArgument(f"{where} is missing.")
+        case "extra_forbidden" if len(error["loc"]) > 1:
+            return InvalidArgument(f"{where} is not a member of a key.", next="A key has pk and sk.")
         case "extra_forbidden":
             near = difflib.get_close_matches(where, known, 1)
             advice = f"Did you mean {near[0]}?" if near else f"The arguments are {', '.join(known)}."
@@ -161,6 +163,8 @@ def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument
             wanted = f"from 1 to {LIMIT_MAX}"
         case "too_long":
             wanted = f"at most {context['max_length']} entries long; it has {context['actual_length']}"
+        case "string_unicode":
+            wanted = "Unicode text, and holds a lone surrogate"
         case "string_too_short":
             wanted = "a name, and is empty"
         case _:
