@@ -238,7 +238,7 @@ def default_auth_command() -> str | None:
 
 
 def _at_home(path: str) -> Path | None:
-    """The file at a path such as `~/…`, None where there is none, or no home, or one that this user may not look into."""
+    """The file at a path such as `~/…`; None where there is none, no home, or one this user may not look into."""
     # Unlike the methods of Path, these two functions do not raise then.
     found = os.path.expanduser(path)
     return Path(found) if os.path.exists(found) else None

@@ -40,8 +40,8 @@ class Summary:
     def groups(self, budget: int) -> list[Group]:
         """The groups, largest first and `(other)` last, in at most `budget` bytes of compact JSON.
 
-        What does not fit goes in this order: the rarer attributes, the example keys, the smaller groups. `(other)` alone
-        always stands.
+        What does not fit goes in this order: the rarer attributes, the example keys, the smaller groups.
+        `(other)` alone always stands.
         """
         ordered = sorted(self._groups.items(), key=lambda entry: (entry[0] == (OTHER, OTHER), -entry[1]["count"]))
         for most in (100, 50, 25, 12, 6, 3, 1, 0):
