@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 # What a store page may bring at once where its items are only counted.
 _AGGREGATE_BYTES = 4_000_000
 _EXPLAIN_SECONDS = 3
+_SAMPLE_ITEMS, _SAMPLE_READS = 100, 5000
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,14 @@ class Listing:
         """Where a filter matched nothing, look at some items without it for a reason that can be seen."""
         if self._count or self._entries or not self._read.filter or self._read.position is not None:
             return
-        sample = await self._fetch(replace(self._read, filter=(), attributes=None, limit=100, read_limit=1000))
-        seen = [item for item in sample.items if self._own.owns(item["pk"]["S"])]
+        read = replace(self._read, filter=(), attributes=None, limit=_SAMPLE_ITEMS, read_limit=_SAMPLE_READS)
+        seen: list[Item] = []
+        while read.read_limit > 0 and len(seen) < _SAMPLE_ITEMS:
+            sample = await self._fetch(read)
+            seen += (item for item in sample.items if self._own.owns(item["pk"]["S"]))
+            if sample.next is None:
+                break
+            read = replace(read, position=sample.next, read_limit=read.read_limit - max(1, sample.scanned))
         self._hint = why_nothing_matched(self._read.filter, seen)
 
     def _page(self) -> PageResult:

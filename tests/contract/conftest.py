@@ -19,6 +19,8 @@ from ddb_mcp.keys import Prefix
 from ddb_mcp.service import DataService
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local import LocalStore
+from tests.direct.support import connected
+from tests.engines import ENGINES, Engine
 
 
 @dataclass
@@ -83,8 +85,21 @@ def _local(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Ca
     return lambda prefix: store
 
 
+def _direct(
+    engine: str,
+) -> Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]]:
+    def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Callable[[Prefix], Store]:
+        running: Engine = request.getfixturevalue(engine)
+        portal: BlockingPortal = request.getfixturevalue("portal")
+        table = running.create_table()
+        return lambda prefix: connected(portal, running.endpoint, table, prefix.text)
+
+    return start
+
+
 BACKENDS: dict[str, Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]]] = {
     "local": _local,
+    **{engine: _direct(engine) for engine in ENGINES},
 }
 
 

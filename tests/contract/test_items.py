@@ -173,7 +173,8 @@ STORED = {
     "list": [1, "two"],
     "map": {"a": 1},
 }
-HOLD: list[dict[str, Any]] = [
+_NO_EQUALITY = pytest.mark.deviates("dynalite", reason="no list and no map equals another", raises=ConditionFailed)
+HOLD = [
     {"status": "open"},
     {"status": {"eq": "open"}, "total": {"gt": 9, "lt": 11}},
     {"total": {"between": [10, 20]}},
@@ -189,8 +190,8 @@ HOLD: list[dict[str, Any]] = [
     {"tags": {"SS": ["y", "x"]}},
     {"status": {"contains": "pe"}},
     {"list": {"contains": 1}},
-    {"list": [1, "two"]},
-    {"map": {"eq": {"a": 1}}},
+    pytest.param({"list": [1, "two"]}, marks=_NO_EQUALITY),
+    pytest.param({"map": {"eq": {"a": 1}}}, marks=_NO_EQUALITY),
     {"nothing": None},
     {"flag": True},
     {"raw": {"B": "AAEC"}},
