@@ -21,6 +21,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,21 @@ NPM_PACKAGES = {
 }
 NODE_MODULES = HOME / "npm" / "node_modules"
 
-PARTS = {"node": NODE_WHEEL, "npm": json.dumps(NPM_PACKAGES), "ministack": MINISTACK}
+# No engines: what hosts are built with, for `make conformance`.
+CONFORMANCE_PACKAGES = {
+    "@modelcontextprotocol/conformance": "0.2.0-alpha.12",
+    "@modelcontextprotocol/inspector": "2.12.0",
+    "@modelcontextprotocol/sdk": "1.32.2",
+    "@modelcontextprotocol/client": "2.4.0",
+}
+CONFORMANCE_MODULES = HOME / "conformance" / "node_modules"
+
+PARTS = {
+    "node": NODE_WHEEL,
+    "npm": json.dumps(NPM_PACKAGES),
+    "ministack": MINISTACK,
+    "conformance": json.dumps(CONFORMANCE_PACKAGES),
+}
 
 
 # Installing
@@ -66,8 +81,9 @@ def main() -> None:
     with (HOME / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _install("node", _install_node)
-        _install("npm", _install_npm)
+        _install("npm", partial(_install_npm, NPM_PACKAGES))
         _install("ministack", _install_ministack)
+        _install("conformance", partial(_install_npm, CONFORMANCE_PACKAGES))
     if CI and not all(is_installed(part) for part in PARTS):
         sys.exit(1)
 
@@ -98,9 +114,9 @@ def _install_node(folder: Path) -> None:
     _pip(sys.executable, "--no-deps", "--only-binary=:all:", "--target", str(folder), NODE_WHEEL)
 
 
-def _install_npm(folder: Path) -> None:
+def _install_npm(packages: dict[str, str], folder: Path) -> None:
     folder.mkdir()
-    (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": NPM_PACKAGES}))
+    (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
     # Without scripts: no package runs or downloads anything while it is installed.
     options = ["--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run([NODE, NPM_CLI, "install", *options], cwd=folder, env=environment(), check=True)

@@ -34,6 +34,7 @@ _UNCHANGING: tuple[CacheableMethod, ...] = (
     "server/discover",
     "tools/list",
     "resources/list",
+    "resources/templates/list",
     "resources/read",
     "prompts/list",
 )
@@ -93,6 +94,11 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
             ]
         )
 
+    async def list_templates(
+        ctx: _Context, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        return types.ListResourceTemplatesResult(resource_templates=[])  # hosts ask every server that has resources
+
     async def read_resource(ctx: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         if str(params.uri) != skill_text.URI:
             raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {params.uri}", {"uri": str(params.uri)})
@@ -120,6 +126,7 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
         on_list_tools=list_tools,
         on_call_tool=call_tool,
         on_list_resources=list_resources,
+        on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
