@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import io
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from ddb_mcp import __version__
 from ddb_mcp.config import SETTINGS, Settings, resolve
 from ddb_mcp.errors import DdbMcpError
+from ddb_mcp.gateway.commands import configure_gateway, configure_purge, run_purge
 
 if TYPE_CHECKING:
     from typing import Any
@@ -23,53 +25,89 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 2 for a wrong call or configuration, 1 for a failure."""
-    parser = _parser()
-    arguments, unknown = parser.parse_known_args(argv)
+    _choose_encodings()
+    flags_only, parser = _parsers()
+    # Asked first: argparse would take the value of an unknown flag for the command, and complain of that.
+    unknown = [flag for flag in flags_only.parse_known_args(argv)[1][:1] if flag.startswith("--") and flag != "--help"]
+    if not unknown:
+        arguments, unknown = parser.parse_known_args(argv)
     if unknown:
-        near = difflib.get_close_matches(unknown[0], [setting.flag or "" for setting in SETTINGS] + ["--http"], 1)
-        parser.error(f"unknown argument {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
+        parser.error(f"unknown argument {_unknown(unknown[0].partition('=')[0])}")
     flags = {s.variable: getattr(arguments, s.field) for s in SETTINGS if getattr(arguments, s.field, None) is not None}
     try:
         settings = resolve(os.environ, flags)
         logging.basicConfig(
             stream=sys.stderr, level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
-        return int(arguments.run(settings, arguments))
+        code = int(arguments.run(settings, arguments))
+        sys.stdout.flush()
+        return code
     except DdbMcpError as error:
+        if arguments.run is _doctor:
+            from ddb_mcp.doctor import list_given
+
+            list_given(os.environ, flags, print)
         print(f"ddb-mcp: {error.message} {error.next}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `ddb-mcp … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
+        return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    flags = _setting_flags()
+def _choose_encodings() -> None:
+    """What is piped is UTF-8, as JSON is; a terminal keeps its own encoding. No text can fail to be printed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def _unknown(flag: str) -> str:
+    """The name of an unknown flag, and what may have been meant by it."""
+    for setting in SETTINGS:
+        if setting.secret and flag == setting.words:
+            return f"{flag}; secrets are variables only: set {setting.variable}"
+    near = difflib.get_close_matches(flag, [*(s.flag for s in SETTINGS if s.flag), "--http", "--version", "--help"], 1)
+    return f"{flag}; did you mean {near[0]}?" if near else flag
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """The parser of what may stand before a command, and the whole one."""
+    settings = _setting_flags()
+    top = argparse.ArgumentParser(prog="ddb-mcp", parents=[settings], allow_abbrev=False, add_help=False)
+    top.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
+    top.add_argument("--version", action="version", version=f"ddb-mcp {__version__}")
     parser = argparse.ArgumentParser(
         prog="ddb-mcp",
+        usage="%(prog)s [SETTING ...] [--http HOST:PORT | COMMAND ...]",
         description="An MCP server for one deployment's slice of a shared DynamoDB table. "
         "Without a command it serves MCP over stdin and stdout.",
         epilog="Every flag is also an environment variable, named in brackets; secrets are variables only: "
         + ", ".join(f"{s.variable} ({s.help})" for s in SETTINGS if s.secret)
         + ".",
-        parents=[flags],
+        parents=[top],
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"ddb-mcp {__version__}")
-    parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
-    parser.set_defaults(run=_serve, http=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="ddb-mcp")
 
-    def command(name: str, run: Callable[[Settings, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text, parents=[flags], allow_abbrev=False)
+    def command(
+        name: str, run: Callable[[Settings, argparse.Namespace], int], text: str, takes: str = ""
+    ) -> argparse.ArgumentParser:
+        usage = f"%(prog)s [SETTING ...]{takes}"
+        added = commands.add_parser(
+            name, help=text, description=text, usage=usage, parents=[settings], allow_abbrev=False
+        )
         added.set_defaults(run=run)
         return added
 
-    call = command("call", _call, "call one tool and print its result as JSON")
-    call.add_argument("tool", choices=("provision", "info", "get", "put", "delete", "query", "scan"))
+    call = command("call", _call, "call one tool and print its result as JSON", " TOOL [JSON]")
+    call.add_argument("tool", metavar="TOOL", choices=("provision", "info", "get", "put", "delete", "query", "scan"))
     call.add_argument(
         "arguments", nargs="?", default="{}", metavar="JSON", help="its arguments; - reads them from stdin"
     )
     command("doctor", _doctor, "show the configuration, try the store, and say what to fix")
     command("policy", _policy, "print the least-privilege IAM policy for the table and prefix")
-    return parser
+    return top, parser
 
 
 def _setting_flags() -> argparse.ArgumentParser:
@@ -112,14 +150,14 @@ def _call(settings: Settings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.items import parse_json
     from ddb_mcp.pages import compact
 
-    text = sys.stdin.read() if arguments.arguments == "-" else arguments.arguments
-    parse_json(text, "arguments")  # refuses duplicate members, which the next line would drop
-    given = json.loads(text)
-
     async def call() -> int:
         service = make_service(settings)
         try:
-            print(compact(await service.call(arguments.tool, given)))
+            text = arguments.arguments
+            if text == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
+                text = sys.stdin.buffer.read().decode("utf-8-sig", errors="surrogateescape")
+            parse_json(text, "arguments")  # refuses duplicate members, which the next line would drop
+            print(compact(await service.call(arguments.tool, json.loads(text))))
         except DdbMcpError as error:
             print(compact({"error": error.to_json()}), file=sys.stderr)
             return 1

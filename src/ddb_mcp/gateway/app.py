@@ -1,0 +1,247 @@
+"""The platform's HTTP API over one store: a token opens one deployment, and `DataService` keeps it to its prefix."""
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ddb_mcp.errors import DdbMcpError, Internal, InvalidArgument, Unauthenticated
+from ddb_mcp.gateway.deployments import Registry, Tenant
+from ddb_mcp.gateway.rates import RateExceeded, Rates
+from ddb_mcp.pages import compact
+from ddb_mcp.service import DataService
+from ddb_mcp.skill_text import instructions
+from ddb_mcp.stores.base import FEATURES, Store
+
+logger = logging.getLogger(__name__)
+access_log = logging.getLogger("ddb_mcp.gateway.access")
+
+PATH = "/api/data/dynamodb/{operation}"
+OPERATIONS = ("provision", "info", "get", "put", "delete", "query", "scan")
+
+# An item of 400 KB, all of it characters that JSON escapes, as a JSON string within JSON, is below 3 MB.
+BODY_MAX_BYTES = 4_000_000
+ANSWER_MAX_BYTES = 5_000_000
+PAGE_BYTES = 1_000_000
+# What one request may read; a cursor goes on. Small enough that no request is long.
+READ_BUDGET = 10_000
+BODY_SECONDS = 20
+
+_STATUS = {
+    "invalid_argument": 400,
+    "invalid_cursor": 400,
+    "unauthenticated": 401,
+    "prefix_violation": 403,
+    "read_only": 403,
+    "forbidden": 403,
+    "not_provisioned": 409,
+    "condition_failed": 412,
+    "throttled": 429,
+    "unsupported": 501,
+    "unavailable": 503,
+    "timeout": 504,
+}
+_BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.I)
+_LOCAL_STORAGE = (
+    "The data are behind this platform's HTTP API only, out of the AWS SDK's reach: app code uses the same API, with a "
+    "token from its environment."
+)
+
+
+class _BodyTooLarge(Exception):
+    pass
+
+
+class Gateway:
+    """The requests of all deployments.
+
+    Args:
+        registry: who may do what.
+        store: where the items of all deployments are.
+    """
+
+    def __init__(self, registry: Registry, store: Store) -> None:
+        self._registry = registry
+        self._store = store
+        self._cursor_key = registry.cursor_key
+        self._rates: dict[Tenant, Rates] = {}
+
+    def app(self) -> Starlette:
+        """The ASGI application. Its end closes the store and the registry."""
+
+        @asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[None]:
+            yield
+            await self._store.close()
+            self._registry.close()
+
+        routes = [
+            Route(PATH, self.operation, methods=["POST"]),
+            Route("/health", self.health, methods=["GET"]),
+        ]
+        app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _no_such_route})
+        app.router.redirect_slashes = False
+        return app
+
+    async def health(self, request: Request) -> Response:
+        """200 while the registry can be read. Says nothing about the storage, which anybody could load by asking."""
+        self._registry.list()
+        return _json({"status": "ok"}, 200)
+
+    async def operation(self, request: Request) -> Response:
+        """One of the seven operations for the deployment whose token came along."""
+        started = time.monotonic()
+        operation = request.path_params["operation"]
+        entry: dict[str, Any] = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "client": request.client.host if request.client else None,
+            "operation": operation if operation in OPERATIONS else None,
+        }
+        try:
+            response = await self._answered(request, operation, entry)
+        except ClientDisconnect:
+            response = Response(status_code=499)
+        entry["status"] = response.status_code
+        entry["ms"] = round((time.monotonic() - started) * 1000, 1)
+        entry["bytes"] = len(response.body)
+        access_log.info(json.dumps(entry))
+        return response
+
+    async def _answered(self, request: Request, operation: str, entry: dict[str, Any]) -> Response:
+        headers = {}
+        try:
+            if operation not in OPERATIONS:
+                raise HTTPException(404)
+            tenant = self._authenticated(request)
+            entry["deployment"] = tenant.name
+            self._rates_of(tenant).admit()
+            return _json(await self._run(tenant, operation, await _body(request)), 200)
+        except HTTPException as missing:
+            return _no_such_route(request, missing)
+        except _BodyTooLarge:
+            error: DdbMcpError = InvalidArgument(f"The body has more than {BODY_MAX_BYTES} bytes.")
+            status = 413
+        except TimeoutError:
+            error, status = InvalidArgument(f"The body was not sent within {BODY_SECONDS} s."), 408
+        except DdbMcpError as refused:
+            error, status = refused, _STATUS.get(refused.code, 500)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            number = secrets.token_hex(4)
+            logger.exception("Internal error %s", number)
+            error, status = Internal(f"The gateway met a bug; it is logged as {number}."), 500
+        entry["error"] = error.code
+        if isinstance(error, RateExceeded):
+            headers["Retry-After"] = str(error.wait)
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        said = error.to_json()
+        return _json({"error": said.pop("code"), **said}, status, headers)
+
+    def _authenticated(self, request: Request) -> Tenant:
+        given = request.headers.getlist("authorization")
+        bearer = _BEARER.fullmatch(given[0]) if len(given) == 1 else None
+        tenant = self._registry.by_token(bearer[1]) if bearer else None
+        if tenant is None:
+            problem = "is not one that opens a deployment" if bearer else "must come once, as Authorization: Bearer …"
+            raise Unauthenticated(f"The token {problem}.", next="Use the deployment's current token.")
+        return tenant
+
+    def _rates_of(self, tenant: Tenant) -> Rates:
+        if tenant not in self._rates:
+            self._rates[tenant] = Rates(tenant)
+        return self._rates[tenant]
+
+    async def _run(self, tenant: Tenant, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        max_bytes = ANSWER_MAX_BYTES
+        if operation in ("query", "scan"):
+            max_bytes = _page_bytes(body.pop("max_bytes", PAGE_BYTES))
+        service = DataService(
+            self._store,
+            tenant.prefix,
+            read_budget=READ_BUDGET,
+            max_result_bytes=ANSWER_MAX_BYTES,
+            cursor_key=self._cursor_key,
+        )
+        rates = self._rates_of(tenant)
+        async with rates.turns:
+            answer = await service.call(operation, body, max_bytes=max_bytes)
+        rates.read(int(answer.get("scanned", operation == "get")))
+        if operation in ("provision", "info"):
+            answer["mode"] = "platform"
+            answer["features"] = sorted(FEATURES)
+            table, prefix, region = answer["tableName"], answer["prefix"], answer["region"]
+            about = instructions(table=table, prefix=prefix, region=region, mode="platform")
+            if self._store.mode == "local":
+                about = "\n".join(
+                    _LOCAL_STORAGE if line.startswith("App code") else line for line in about.splitlines()
+                )
+            answer["instructions"] = about
+        return answer
+
+
+def _page_bytes(given: Any) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise InvalidArgument("max_bytes must be a whole number of bytes.")
+    return min(given, ANSWER_MAX_BYTES)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object in the body, `{}` where there is none.
+
+    Raises:
+        _BodyTooLarge, TimeoutError: it is too long, or is too long in coming.
+        InvalidArgument: it is not one JSON object.
+    """
+    if int(request.headers.get("content-length", 0)) > BODY_MAX_BYTES:
+        raise _BodyTooLarge
+    content = bytearray()
+    with anyio.fail_after(BODY_SECONDS):
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > BODY_MAX_BYTES:
+                raise _BodyTooLarge
+    try:
+        body = json.loads(content or b"{}", parse_constant=_no_constant, object_pairs_hook=_members)
+    except RecursionError:
+        raise InvalidArgument("The body is nested too deeply.") from None
+    except ValueError:
+        raise InvalidArgument("The body is not valid JSON in UTF-8.") from None
+    if not isinstance(body, dict):
+        raise InvalidArgument("The body must be a JSON object.")
+    return body
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise InvalidArgument(f"The body contains {name}, which is not JSON.")
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(members := dict(pairs)) < len(pairs):
+        raise InvalidArgument("An object in the body has a member twice.")
+    return members
+
+
+def _json(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    content = compact(document).encode(errors="backslashreplace")
+    return Response(content, status, headers, media_type="application/json")
+
+
+def _no_such_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    wrong = f"It must be one of {', '.join(OPERATIONS)}, by POST to {PATH}."
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
+    return _json({"error": code, "message": wrong}, error.status_code, error.headers)

@@ -1,0 +1,227 @@
+"""`ddb-mcp gateway …` and `ddb-mcp purge` on the command line."""
+
+import argparse
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddb_mcp.config import Settings
+from ddb_mcp.errors import Misconfigured, ReadOnly
+from ddb_mcp.keys import Prefix
+
+if TYPE_CHECKING:
+    from ddb_mcp.gateway.deployments import Registry
+    from ddb_mcp.stores.base import Store
+
+# After a token has ended, requests that it opened may still be under way.
+_UNDER_WAY_SECONDS = 2
+# Settings and stores want a prefix; the gateway's own is nobody's.
+_NOBODY = "deploy#gateway-itself"
+
+
+def configure_gateway(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+    """The arguments of `ddb-mcp gateway`. Each command is a function `run(settings, arguments) -> exit code`.
+
+    Args:
+        flags: the settings' own flags, which every command takes.
+    """
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, parents=[flags])
+    common.add_argument("--registry", type=Path, metavar="FILE", help="the file with the deployments")
+    parser.set_defaults(implied={"DYNAMODB_PREFIX": _NOBODY}, registry=None)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serving = commands.add_parser("serve", help="serve the HTTP API", parents=[common], allow_abbrev=False)
+    serving.add_argument("--host", default="127.0.0.1", help="address to listen on, default 127.0.0.1")
+    serving.add_argument("--port", type=int, default=8787, help="port, default 8787; 0 for any free one")
+    serving.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate chain")
+    serving.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the certificate")
+    serving.add_argument("--behind-tls-proxy", action="store_true", help="a proxy before this process terminates TLS")
+    serving.set_defaults(run=_serve)
+    deployments = commands.add_parser("deployments", help="add, list, rotate and remove deployments")
+    actions = deployments.add_subparsers(required=True, metavar="ACTION")
+
+    def action(
+        name: str, run: Callable[[Settings, argparse.Namespace], int], text: str, *, named: bool = True
+    ) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=text, parents=[common], allow_abbrev=False)
+        if named:
+            added.add_argument("name", metavar="NAME", help="the deployment")
+        added.set_defaults(run=run)
+        return added
+
+    adding = action("add", _add, "register a deployment and print its token, once")
+    adding.add_argument("--prefix", dest="own_prefix", help="what it owns, default deploy#NAME")
+    adding.add_argument("--requests-per-second", type=_positive, metavar="N", help="its requests, default 500")
+    adding.add_argument("--items-per-second", type=_positive, metavar="N", help="items it may read, default 20000")
+    action("list", _list, "list the deployments", named=False)
+    action("rotate", _rotate, "give it a new token; the old one ends at once")
+    removing = action("remove", _remove, "end its token and delete its data; run again after an interruption")
+    removing.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def configure_purge(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `ddb-mcp purge`."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.gateway.app import Gateway
+    from ddb_mcp.gateway.server import log_to_stderr, serve
+
+    registry = _registry(settings, arguments)
+    log_to_stderr()
+    serve(
+        Gateway(registry, _storage(settings)),
+        host=arguments.host,
+        port=arguments.port,
+        tls_certificate=arguments.tls_cert,
+        tls_key=arguments.tls_key,
+        behind_tls_proxy=arguments.behind_tls_proxy,
+    )
+    return 0
+
+
+def _add(settings: Settings, arguments: argparse.Namespace) -> int:
+    rates = {
+        name: value
+        for name in ("requests_per_second", "items_per_second")
+        if (value := getattr(arguments, name)) is not None
+    }
+    prefix = Prefix(arguments.own_prefix or f"deploy#{arguments.name}")
+    token = _registry(settings, arguments).add(arguments.name, prefix, **rates)
+    _print_token(token, f"{arguments.name} owns the keys that start with {prefix.joined}")
+    return 0
+
+
+def _list(settings: Settings, arguments: argparse.Namespace) -> int:
+    for tenant in _registry(settings, arguments).list():
+        added = datetime.fromtimestamp(tenant.created, UTC).date().isoformat()
+        state = "being removed" if tenant.removing else f"since {added}"
+        rates = f"{tenant.requests_per_second} requests/s, {tenant.items_per_second} items/s"
+        _print(f"{tenant.name}\t{tenant.prefix.text}\t{rates}\t{state}")
+    return 0
+
+
+def _rotate(settings: Settings, arguments: argparse.Namespace) -> int:
+    _print_token(_registry(settings, arguments).rotate(arguments.name), "The old token has ended")
+    return 0
+
+
+def _remove(settings: Settings, arguments: argparse.Namespace) -> int:
+    registry = _registry(settings, arguments)
+    tenants = [tenant for tenant in registry.list() if tenant.name == arguments.name]
+    if tenants and not _confirmed(arguments, f"Delete {arguments.name} and everything under {tenants[0].prefix.text}?"):
+        return 1
+    return _run(remove(registry, _storage(settings), arguments.name))
+
+
+async def remove(registry: "Registry", store: "Store", name: str, under_way_seconds: float = _UNDER_WAY_SECONDS) -> int:
+    """End a deployment's token, delete its data, forget it. Interrupted, it goes on where it was when run again.
+
+    Returns:
+        How many items were deleted.
+
+    Raises:
+        InvalidArgument: there is no such deployment.
+        DdbMcpError: what the store raises; the deployment is then still being removed.
+    """
+    import anyio
+
+    from ddb_mcp.purge import purge
+
+    tenant = registry.close_off(name)
+    await anyio.sleep(under_way_seconds)
+    done = await purge(store, tenant.prefix, _progress)
+    registry.forget(name)
+    return done.deleted
+
+
+def run_purge(settings: Settings, arguments: argparse.Namespace) -> int:
+    """`ddb-mcp purge`."""
+    if settings.read_only:
+        raise ReadOnly("purge deletes, and this configuration is read-only.")
+    return _run(_purge_configured(settings, arguments))
+
+
+async def _purge_configured(settings: Settings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.purge import purge
+    from ddb_mcp.stores import make_store
+
+    store = make_store(settings)
+    try:
+        prefix = settings.prefix or Prefix((await store.info()).prefix or "")
+        if not _confirmed(arguments, f"Delete everything under {prefix.text}, mode {settings.mode}?"):
+            return 0
+        done = await purge(store, prefix, _progress)
+        if not done.complete:
+            await _progress("This platform does not say whether there is more than it showed.")
+        return done.deleted
+    finally:
+        await store.close()
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    import asyncio
+
+    try:
+        deleted = asyncio.run(work)
+    except KeyboardInterrupt:
+        print("Interrupted; run it again to go on.", file=sys.stderr)  # noqa: T201
+        return 130
+    _print(f"{deleted} items deleted")
+    return 0
+
+
+def _storage(settings: Settings) -> "Store":
+    from ddb_mcp.stores import make_store
+
+    # The functions' environment names one prefix, and here are many.
+    return make_store(replace(settings, lambda_functions=()))
+
+
+def _registry(settings: Settings, arguments: argparse.Namespace) -> "Registry":
+    from ddb_mcp.gateway.deployments import Registry
+
+    if settings.mode == "platform":
+        raise Misconfigured("The gateway serves direct or local storage.", next="Set DDB_MCP_MODE to direct or local.")
+    if settings.role_arn is not None:
+        raise Misconfigured(
+            "DDB_MCP_ROLE_ARN limits a server to one prefix, and a gateway serves many.", next="Unset DDB_MCP_ROLE_ARN."
+        )
+    path = arguments.registry
+    if path is None:
+        from platformdirs import user_data_path
+
+        path = user_data_path("ddb-mcp", appauthor=False) / "gateway.sqlite3"
+    where = settings.local_path if settings.mode == "local" else settings.table
+    return Registry(path.expanduser().absolute(), f"{settings.mode} storage {where}")
+
+
+def _confirmed(arguments: argparse.Namespace, question: str) -> bool:
+    if arguments.yes or not sys.stdin.isatty():
+        return True
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _print_token(token: str, about: str) -> None:
+    """The token alone on stdout, so that a script can keep it; the rest is for people."""
+    print(f"{about}. The token, shown only now:", file=sys.stderr)  # noqa: T201
+    _print(token)
+
+
+def _print(line: str) -> None:
+    print(line)  # noqa: T201
+
+
+async def _progress(message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201

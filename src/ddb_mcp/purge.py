@@ -1,0 +1,71 @@
+"""Deletes everything that a deployment owns, and nothing else."""
+
+from dataclasses import dataclass
+
+import anyio
+
+from ddb_mcp.errors import DdbMcpError, NotProvisioned, Unavailable
+from ddb_mcp.keys import Key, Prefix
+from ddb_mcp.stores.base import NO_CONDITION, Position, Progress, Read, Store
+
+_CONCURRENT_DELETES = 16
+_PASSES = 10
+
+
+@dataclass(frozen=True)
+class Purged:
+    """`complete` is False where the store cannot tell whether it showed everything (a platform without pages)."""
+
+    deleted: int
+    complete: bool
+
+
+async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
+    """Delete every item under `prefix`.
+
+    Goes over the items until none is found. It can be interrupted at any point and run again: what is deleted stays
+    deleted, and the rest is found anew.
+
+    Raises:
+        Unavailable: somebody keeps writing.
+        DdbMcpError: what the store raises.
+    """
+    deleted = 0
+    limiter = anyio.CapacityLimiter(_CONCURRENT_DELETES)
+    failures: list[DdbMcpError] = []
+
+    async def delete(key: Key) -> None:
+        async with limiter:
+            try:
+                if not failures:
+                    await store.delete(key, NO_CONDITION)
+            except DdbMcpError as failure:
+                failures.append(failure)
+
+    for _ in range(_PASSES):
+        position: Position | None = None
+        found = 0
+        while True:
+            try:
+                page = await store.scan(
+                    Read(pk_prefix=prefix.joined, attributes=(), position=position, limit=1000, max_bytes=4_000_000)
+                )
+            except NotProvisioned:
+                return Purged(deleted, complete=True)
+            keys = [Key(item["pk"]["S"], item["sk"]["S"]) for item in page.items]
+            own = [key for key in keys if prefix.owns(key.pk)]
+            async with anyio.create_task_group() as group:
+                for key in own:
+                    group.start_soon(delete, key)
+            if failures:
+                raise failures[0]
+            found += len(own)
+            deleted += len(own)
+            if own:
+                await progress(f"{deleted} items deleted")
+            position = page.next
+            if position is None:
+                break
+        if not found:
+            return Purged(deleted, page.complete)
+    raise Unavailable("New items kept appearing while the others were deleted.", next="Stop what writes them first.")
