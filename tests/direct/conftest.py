@@ -1,0 +1,37 @@
+"""A portal into one event loop, a table on dynoxide, and a proxy before it that makes faults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from ddb_mcp.stores import aws as aws_module
+from tests.direct.support import CREDENTIALS, aws
+from tests.faults import FaultProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.engines import Engine
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture
+def proxy(dynoxide: Engine) -> Iterator[FaultProxy]:
+    with FaultProxy(dynoxide.endpoint) as proxy, aws(proxy.endpoint, **CREDENTIALS):
+        yield proxy
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short waits, so that a test of a fault that lasts is over soon."""
+    monkeypatch.setattr(aws_module, "READ_SECONDS", 0.4)
+    monkeypatch.setattr(aws_module, "GIVE_UP_SECONDS", 0.6)
+    monkeypatch.setattr(aws_module, "BACKOFF_SECONDS", 0.001)

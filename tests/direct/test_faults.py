@@ -1,0 +1,332 @@
+"""What networks and overloaded services do, over a real socket: each fault has its code, in bounded time, and the
+store goes on afterwards."""
+
+from __future__ import annotations
+
+import re
+import time
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from ddb_mcp.conditions import parse_filter
+from ddb_mcp.errors import (
+    ConditionFailed,
+    DdbMcpError,
+    NotProvisioned,
+    Throttled,
+    Timeout,
+    Unauthenticated,
+    Unavailable,
+)
+from ddb_mcp.keys import Key
+from ddb_mcp.stores import aws as aws_module
+from ddb_mcp.stores import aws_session
+from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
+from ddb_mcp.stores.direct import DirectStore
+from tests.direct.support import aws, direct
+from tests.faults import Answer, Cut, FaultProxy, Silence, dynamodb_error, throttled
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
+
+    from anyio.from_thread import BlockingPortal
+
+    from tests.engines import Engine
+
+pytestmark = pytest.mark.usefixtures("quick")
+KEY = Key("deploy#me#p", "s")
+ITEM = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}, "n": {"N": "1"}}
+OTHER = {**ITEM, "n": {"N": "2"}}
+IS_ONE = Condition(expect=parse_filter({"n": 1}, "expect"))
+CREATE = Condition(create_only=True)
+QUERY = Read(pk=KEY.pk)
+SCAN = Read(pk_prefix="deploy#me#")
+
+
+@pytest.fixture
+def store(dynoxide: Engine, proxy: FaultProxy) -> DirectStore:
+    return direct(dynoxide.create_table())
+
+
+def run(portal: BlockingPortal, call: Coroutine[Any, Any, Any]) -> Any:
+    async def awaited() -> Any:
+        return await call
+
+    return portal.call(awaited)
+
+
+READS: dict[str, Any] = {
+    "GetItem": lambda store: store.get(KEY, None),
+    "Query": lambda store: store.query(QUERY),
+    "Scan": lambda store: store.scan(SCAN),
+}
+WRITES: dict[str, Any] = {
+    "PutItem": lambda store: store.put(OTHER, NO_CONDITION),
+    "UpdateItem": lambda store: store.merge(OTHER, (), NO_CONDITION),
+    "DeleteItem": lambda store: store.delete(KEY, NO_CONDITION),
+}
+
+
+@pytest.mark.parametrize("operation", [*READS, *WRITES])
+@pytest.mark.parametrize("fault", [throttled(), dynamodb_error("InternalServerError", 500)], ids=["throttled", "500"])
+def test_what_passes_is_waited_out(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str, fault: Answer
+) -> None:
+    run(portal, store.put(ITEM, NO_CONDITION))
+    before = proxy.count(operation)
+    proxy.plan(fault, times=3, on=operation)
+    answer = run(portal, {**READS, **WRITES}[operation](store))
+    expected = {
+        "GetItem": ITEM,
+        "PutItem": Written(created=False),
+        "UpdateItem": Written(created=False),
+        "DeleteItem": Deleted(deleted=True, item=ITEM),
+    }
+    assert answer == expected.get(operation, answer)
+    # A scan asks several segments at once, and each of them waits for itself.
+    assert proxy.count(operation) - before == 4
+
+
+@pytest.mark.parametrize("operation", [*READS, *WRITES])
+def test_what_does_not_pass_is_given_up(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str
+) -> None:
+    proxy.plan(throttled(), times=aws_module.ATTEMPTS, on=operation)
+    with pytest.raises(Throttled):
+        run(portal, {**READS, **WRITES}[operation](store))
+    assert proxy.count(operation) == aws_module.ATTEMPTS
+    run(portal, {**READS, **WRITES}[operation](store))
+
+
+@pytest.mark.parametrize("operation", [*READS, *WRITES])
+def test_no_connection_is_unavailable_until_there_is_one(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str
+) -> None:
+    call = {**READS, **WRITES}[operation]
+    proxy.refuse()
+    with pytest.raises(Unavailable) as caught:
+        run(portal, call(store))
+    assert "unknown" not in caught.value.message
+    proxy.accept()
+    run(portal, call(store))
+
+
+@pytest.mark.parametrize("operation", READS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Cut(0, "close"),
+        Cut(0, "reset"),
+        Cut(60, "reset"),
+        Cut(-1, "close"),
+        Answer(200, b"<html>Sign in to the guest network</html>", {"Content-Type": "text/html"}),
+        Answer(502, b"<html>Bad gateway</html>", {"Content-Type": "text/html"}),
+    ],
+    ids=["closed", "reset", "reset in the middle", "cut short", "a page", "a gateway's page"],
+)
+def test_half_an_answer_to_a_read_is_none(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str, fault: Any
+) -> None:
+    run(portal, store.put(ITEM, NO_CONDITION))
+    proxy.plan(fault, on=operation)
+    answer = run(portal, READS[operation](store))
+    assert answer == ITEM if operation == "GetItem" else answer.scanned == 1 or answer.next
+    proxy.plan(fault, times=aws_module.ATTEMPTS, on=operation)
+    with pytest.raises(Unavailable):
+        run(portal, READS[operation](store))
+
+
+@pytest.mark.parametrize("operation", READS)
+def test_silence_ends_in_bounded_time(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str
+) -> None:
+    proxy.plan(Silence(), times=10, on=operation)
+    begun = time.monotonic()
+    with pytest.raises(Timeout):
+        run(portal, READS[operation](store))
+    assert time.monotonic() - begun < 10
+    assert proxy.count(operation) <= 3
+
+
+# Writes whose answer is lost
+
+LOST = [Cut(0, "close"), Cut(0, "reset"), Cut(-1, "close"), Cut(0, "hang"), Cut(20, "hang")]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=str)
+@pytest.mark.parametrize(
+    ("operation", "write", "outcome", "stored"),
+    [
+        ("PutItem", lambda store: store.put(OTHER, NO_CONDITION), Written(None), OTHER),
+        ("PutItem", lambda store: store.put(OTHER, IS_ONE), Written(None), OTHER),
+        ("UpdateItem", lambda store: store.merge(OTHER, (), NO_CONDITION), Written(None), OTHER),
+        ("UpdateItem", lambda store: store.merge({"pk": ITEM["pk"], "sk": ITEM["sk"]}, ("n",), IS_ONE), Written(None),
+         {"pk": ITEM["pk"], "sk": ITEM["sk"]}),
+        ("DeleteItem", lambda store: store.delete(KEY, NO_CONDITION), Deleted(None), None),
+        ("DeleteItem", lambda store: store.delete(KEY, IS_ONE), Deleted(None), None),
+    ],
+    ids=["put", "put expect", "merge", "merge remove expect", "delete", "delete expect"],
+)  # fmt: skip
+def test_a_write_that_was_done_is_done_once_and_said_so(
+    portal: BlockingPortal,
+    proxy: FaultProxy,
+    store: DirectStore,
+    fault: Cut,
+    operation: str,
+    write: Any,
+    outcome: Any,
+    stored: Any,
+) -> None:
+    run(portal, store.put(ITEM, NO_CONDITION))
+    before = proxy.count(operation)
+    proxy.plan(fault, on=operation)
+    assert run(portal, write(store)) == outcome
+    assert proxy.count(operation) - before == 1
+    assert run(portal, store.get(KEY, None)) == stored
+
+
+@pytest.mark.parametrize("fault", LOST, ids=str)
+def test_a_creation_whose_answer_was_lost_is_no_failed_condition(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, fault: Cut
+) -> None:
+    proxy.plan(fault, on="PutItem")
+    assert run(portal, store.put(ITEM, CREATE)) == Written(None)
+    assert proxy.count("PutItem") == 1
+
+
+@pytest.mark.parametrize("condition", [NO_CONDITION, CREATE, IS_ONE], ids=["put", "create", "expect"])
+@pytest.mark.parametrize(
+    "fault", [Silence(), Answer(504, b"<html>Gateway timeout</html>", {"Content-Type": "text/html"})], ids=str
+)
+def test_a_write_that_cannot_be_seen_has_an_unknown_outcome(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, condition: Condition, fault: Any
+) -> None:
+    if condition is IS_ONE:
+        run(portal, store.put(ITEM, NO_CONDITION))
+    before = proxy.count("PutItem")
+    proxy.plan(fault, on="PutItem")
+    with pytest.raises(Unavailable, match="outcome is unknown") as caught:
+        run(portal, store.put(OTHER, condition))
+    assert "get" in caught.value.next
+    assert proxy.count("PutItem") - before == 1
+
+
+def test_a_write_is_unknown_where_the_item_cannot_be_read_either(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
+) -> None:
+    proxy.plan(Cut(0), on="PutItem")
+    proxy.plan(throttled(), times=aws_module.ATTEMPTS, on="GetItem")
+    with pytest.raises(Unavailable, match="outcome is unknown"):
+        run(portal, store.put(ITEM, CREATE))
+    assert run(portal, store.get(KEY, None)) == ITEM
+
+
+def test_a_creation_that_failed_on_the_service_s_side_is_repeated(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
+) -> None:
+    proxy.plan(dynamodb_error("InternalServerError", 500), on="PutItem")
+    assert run(portal, store.put(ITEM, CREATE)) == Written(created=True)
+    with pytest.raises(ConditionFailed) as caught:
+        run(portal, store.put(OTHER, CREATE))
+    assert caught.value.item == ITEM
+
+
+# Between two calls
+
+
+def test_a_table_deleted_between_two_calls(
+    portal: BlockingPortal, dynoxide: Engine, proxy: FaultProxy, store: DirectStore
+) -> None:
+    run(portal, store.put(ITEM, NO_CONDITION))
+    dynoxide.client().delete_table(TableName=store._table)
+    for call in ({**READS, **WRITES}).values():
+        with pytest.raises(NotProvisioned, match=store._table):
+            run(portal, call(store))
+    assert run(portal, store.info()).provisioned is False
+    assert run(portal, store.provision(_quiet)).created is True
+    assert run(portal, store.put(ITEM, NO_CONDITION)) == Written(created=True)
+
+
+async def _quiet(message: str) -> None:
+    pass
+
+
+def test_credentials_that_expire_are_read_once_more(portal: BlockingPortal, dynoxide: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    profile = "[work]\naws_access_key_id = {}\naws_secret_access_key = secret-of-{}\naws_session_token = token\n"
+    file.write_text(profile.format("FIRSTKEY", 1))
+    variables = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_PROFILE": "work"}
+    store = direct(dynoxide.create_table())
+    with FaultProxy(dynoxide.endpoint) as proxy, aws(proxy.endpoint, **variables):
+        run(portal, store.put(ITEM, NO_CONDITION))
+        expired = dynamodb_error("ExpiredTokenException")
+
+        proxy.plan(expired, times=2)
+        with pytest.raises(Unauthenticated) as caught:
+            run(portal, store.get(KEY, None))
+        assert "aws sso login --profile work" in caught.value.next
+        assert "secret" not in str(caught.value.to_json())
+
+        file.write_text(profile.format("SECONDKEY", 2))
+        proxy.plan(expired)
+        assert run(portal, store.get(KEY, None)) == ITEM
+        used = [re.findall(r"Credential=(\w+)/", request.headers["Authorization"])[0] for request in proxy.requests]
+        assert used == ["FIRSTKEY"] * 4 + ["SECONDKEY"]
+
+
+# One client
+
+
+def test_one_client_and_one_connection_for_life(portal: BlockingPortal, proxy: FaultProxy, store: DirectStore) -> None:
+    for _ in range(20):
+        run(portal, store.put(ITEM, NO_CONDITION))
+        run(portal, store.get(KEY, None))
+        run(portal, store.query(QUERY))
+    assert proxy.connections == 1
+
+
+def test_concurrent_first_calls_make_one_client(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    make = aws_session.client
+
+    def counted(*arguments: Any) -> Any:
+        made.append(arguments)
+        return make(*arguments)
+
+    monkeypatch.setattr(aws_session, "client", counted)
+    for _ in range(2):
+        wait([portal.start_task_soon(store.get, KEY, None) for _ in range(100)])
+    assert len(made) == 1
+    assert proxy.count("GetItem") == 200
+    assert proxy.connections <= aws_module.POOL
+
+
+def test_a_call_that_waits_can_be_cancelled(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_module, "READ_SECONDS", 30.0)
+    proxy.plan(Silence(), times=10)
+
+    async def cancelled() -> bool:
+        with anyio.move_on_after(0.3) as scope:
+            await store.scan(SCAN)
+        return scope.cancelled_caught
+
+    begun = time.monotonic()
+    assert portal.call(cancelled) is True
+    assert time.monotonic() - begun < 10
+
+
+def test_a_failure_ends_a_wave_as_it_is(portal: BlockingPortal, proxy: FaultProxy, store: DirectStore) -> None:
+    proxy.plan(throttled(), times=1000, on="Scan")
+    begun = time.monotonic()
+    with pytest.raises(DdbMcpError) as caught:
+        run(portal, store.scan(Read(pk_prefix="deploy#me#", position=[8, 5000, 0, {str(at): None for at in range(8)}])))
+    assert type(caught.value) is Throttled
+    assert time.monotonic() - begun < 10
