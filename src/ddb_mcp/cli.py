@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown argument {_unknown(unknown[0].partition('=')[0])}")
     flags = {s.variable: getattr(arguments, s.field) for s in SETTINGS if getattr(arguments, s.field, None) is not None}
     try:
-        settings = resolve(os.environ, flags)
+        settings = resolve({**getattr(arguments, "implied", {}), **os.environ}, flags)
         logging.basicConfig(
             stream=sys.stderr, level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
@@ -64,7 +64,7 @@ def _choose_encodings() -> None:
 def _unknown(flag: str) -> str:
     """The name of an unknown flag, and what may have been meant by it."""
     for setting in SETTINGS:
-        if setting.secret and flag == setting.words:
+        if setting.secret and setting.variable.endswith(flag[1:].upper().replace("-", "_")):
             return f"{flag}; secrets are variables only: set {setting.variable}"
     near = difflib.get_close_matches(flag, [*(s.flag for s in SETTINGS if s.flag), "--http", "--version", "--help"], 1)
     return f"{flag}; did you mean {near[0]}?" if near else flag
@@ -73,12 +73,13 @@ def _unknown(flag: str) -> str:
 def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """The parser of what may stand before a command, and the whole one."""
     settings = _setting_flags()
-    top = argparse.ArgumentParser(prog="ddb-mcp", parents=[settings], allow_abbrev=False, add_help=False)
+    usage = "%(prog)s [SETTING ...] [--http HOST:PORT | COMMAND ...]"
+    top = argparse.ArgumentParser("ddb-mcp", usage, parents=[settings], allow_abbrev=False, add_help=False)
     top.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
     top.add_argument("--version", action="version", version=f"ddb-mcp {__version__}")
     parser = argparse.ArgumentParser(
-        prog="ddb-mcp",
-        usage="%(prog)s [SETTING ...] [--http HOST:PORT | COMMAND ...]",
+        "ddb-mcp",
+        usage,
         description="An MCP server for one deployment's slice of a shared DynamoDB table. "
         "Without a command it serves MCP over stdin and stdout.",
         epilog="Every flag is also an environment variable, named in brackets; secrets are variables only: "
@@ -91,22 +92,27 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="ddb-mcp")
 
     def command(
-        name: str, run: Callable[[Settings, argparse.Namespace], int], text: str, takes: str = ""
+        name: str,
+        run: Callable[[Settings, argparse.Namespace], int],
+        text: str,
+        usage: str | None = "%(prog)s [SETTING ...]",
     ) -> argparse.ArgumentParser:
-        usage = f"%(prog)s [SETTING ...]{takes}"
         added = commands.add_parser(
             name, help=text, description=text, usage=usage, parents=[settings], allow_abbrev=False
         )
         added.set_defaults(run=run)
         return added
 
-    call = command("call", _call, "call one tool and print its result as JSON", " TOOL [JSON]")
+    call = command("call", _call, "call one tool and print its result as JSON", "%(prog)s [SETTING ...] TOOL [JSON]")
     call.add_argument("tool", metavar="TOOL", choices=("provision", "info", "get", "put", "delete", "query", "scan"))
     call.add_argument(
         "arguments", nargs="?", default="{}", metavar="JSON", help="its arguments; - reads them from stdin"
     )
     command("doctor", _doctor, "show the configuration, try the store, and say what to fix")
     command("policy", _policy, "print the least-privilege IAM policy for the table and prefix")
+    gateway = command("gateway", _serve, "serve the platform's HTTP API; add and remove deployments", None)
+    configure_gateway(gateway, settings)
+    configure_purge(command("purge", run_purge, "delete everything under the configured prefix"))
     return top, parser
 
 
@@ -157,7 +163,8 @@ def _call(settings: Settings, arguments: argparse.Namespace) -> int:
             if text == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
                 text = sys.stdin.buffer.read().decode("utf-8-sig", errors="surrogateescape")
             parse_json(text, "arguments")  # refuses duplicate members, which the next line would drop
-            print(compact(await service.call(arguments.tool, json.loads(text))))
+            given = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 4000 else float(digits))
+            print(compact(await service.call(arguments.tool, given)))
         except DdbMcpError as error:
             print(compact({"error": error.to_json()}), file=sys.stderr)
             return 1

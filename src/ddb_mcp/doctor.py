@@ -1,16 +1,26 @@
 """`ddb-mcp doctor`: what is configured, where each value came from, whether the store answers, and what to fix."""
 
+import logging
+import os
 import platform
+import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from ddb_mcp import __version__
-from ddb_mcp.config import SETTINGS, Settings
+from ddb_mcp.config import SETTINGS, Setting, Settings
 from ddb_mcp.errors import DdbMcpError
+from ddb_mcp.keys import Prefix
 from ddb_mcp.service import DataService
+
+logger = logging.getLogger(__name__)
+
+MASK = "set, not shown"
+_AWS_SECRET = re.compile("KEY|SECRET|TOKEN|PASSWORD")
+_URL_SECRETS = re.compile(r"(?<=//)[^/]*(?=@)|(?<=[?#]).*")  # a user and password, and what follows the path
 
 
 async def examine(settings: Settings, service: DataService, say: Callable[[str], None]) -> bool:
@@ -27,11 +37,14 @@ async def examine(settings: Settings, service: DataService, say: Callable[[str],
     say(f"ddb-mcp {__version__}, mcp {version('mcp')}, Python {platform.python_version()}, {sys.platform}")
     say(f"\nSettings ({settings.mode} mode)")
     for setting in SETTINGS:
-        value = getattr(settings, setting.field)
-        shown = "set, not shown" if setting.secret and value else _plain(value)
-        if setting.field == "auth_command" and value:
-            shown = f"{value.split()[0]} …"  # its arguments may be secrets
-        say(f"  {setting.variable:<26} {shown:<40} {settings.sources[setting.variable]}")
+        value, source = getattr(settings, setting.field), settings.sources[setting.variable]
+        if source != "default" and value in (None, ()):
+            source += f", not used in {settings.mode} mode"
+        say(_line(setting.variable, _shown(setting, value), source))
+    if settings.mode == "direct":
+        for name in sorted(os.environ):
+            if name.startswith("AWS_"):
+                say(_line(name, MASK if _AWS_SECRET.search(name) else os.environ[name], "environment"))
     say("\nSteps")
     fixes: list[str] = []
 
@@ -43,6 +56,11 @@ async def examine(settings: Settings, service: DataService, say: Callable[[str],
             say(f"  {name:<26} {error.code}, {_ms(started)}: {error.message}")
             fixes.append(f"{error.message} {error.next}")
             return None
+        except Exception as error:
+            logger.exception("%s failed", name)
+            say(f"  {name:<26} internal, {_ms(started)}: {type(error).__name__}")
+            fixes.append("This is a bug in ddb-mcp. Report it with the details above.")
+            return None
         say(f"  {name:<26} ok, {_ms(started)}")
         return result
 
@@ -52,8 +70,8 @@ async def examine(settings: Settings, service: DataService, say: Callable[[str],
         if not info["provisioned"] and settings.mode != "local":
             fixes.append("Nothing is provisioned yet. Call the tool provision, or: ddb-mcp call provision")
         elif await step("scan one item", lambda: service.call("scan", {"limit": 1, "view": "keys"})) is not None:
-            own = info["prefix"] if info["prefix"][-1] in "#_:/|.-" else info["prefix"] + "#"
-            await step("get a missing item", lambda: service.call("get", {"pk": own + "ddb-mcp-doctor", "sk": "none"}))
+            key = {"pk": Prefix(info["prefix"]).joined + "ddb-mcp-doctor", "sk": "none"}
+            await step("get a missing item", lambda: service.call("get", key))
     await service.store.close()
     say("\nFix this" if fixes else "\nAll is well.")
     for fix in dict.fromkeys(fixes):
@@ -61,11 +79,29 @@ async def examine(settings: Settings, service: DataService, say: Callable[[str],
     return not fixes
 
 
+def list_given(environment: Mapping[str, str], flags: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Print the settings that were given and where, for when they make no configuration. Prints no secret."""
+    say(f"ddb-mcp {__version__}\n\nSettings that were given")
+    for setting in SETTINGS:
+        for given, source in ((flags, "flag"), (environment, "environment")):
+            if value := given.get(setting.variable):
+                say(_line(setting.variable, _shown(setting, value), source))
+    known = {setting.variable for setting in SETTINGS}
+    for name in sorted(environment.keys() - known):
+        if name.startswith("DDB_MCP_") or name in ("API_URL", "AUTH_TOKEN"):
+            say(_line(name, MASK, "environment"))  # a misspelt name may well hold a token
+    say("")
+
+
+def _line(name: str, shown: str, source: str) -> str:
+    return f"  {name:<26} {shown:<40} {source}"
+
+
 def _ms(started: float) -> str:
     return f"{(time.perf_counter() - started) * 1000:.0f} ms"
 
 
-def _plain(value: Any) -> str:
+def _shown(setting: Setting, value: Any) -> str:
     match value:
         case None | () | "":
             return "-"
@@ -73,4 +109,10 @@ def _plain(value: Any) -> str:
             return "on" if value else "off"
         case tuple():
             return ", ".join(value)
+    if setting.secret:
+        return MASK
+    if setting.field == "auth_command":
+        return f"{value.split()[0]} …"  # its arguments may be secrets
+    if setting.field == "api_url":
+        return _URL_SECRETS.sub("…", value)
     return str(getattr(value, "text", value))
