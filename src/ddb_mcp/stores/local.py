@@ -311,7 +311,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> bool:
     """Make the schema in a blank file. Returns whether this connection made it."""
     made = False
     if _is_blank(connection, path):
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_log(connection)
         with _transaction(connection):
             if made := _is_blank(connection, path):  # otherwise another process was first
                 for statement in _SCHEMA.split(";"):
@@ -320,6 +320,19 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> bool:
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     connection.execute("PRAGMA synchronous = FULL")
     return made
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """WAL from now on. Where two processes ask at once, SQLite tells one of them at once that the other is at it."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -420,7 +433,7 @@ def _explained(error: sqlite3.Error | OSError, path: Path) -> DdbMcpError:
         return _unusable(path, f"cannot be opened: {(error.strerror or 'system error').lower()}")
     name: Any = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
     match name.split("_")[1]:
-        case "BUSY" | "LOCKED":
+        case "BUSY" | "LOCKED" | "PROTOCOL":
             return Unavailable(f"{path} is locked by another process; nothing was written.")
         case "FULL":
             return _disk_full(path)
