@@ -437,6 +437,8 @@ def _explained(error: sqlite3.Error | OSError, path: Path) -> DdbMcpError:
             return Unavailable(f"{path} is locked by another process; nothing was written.")
         case "FULL":
             return _disk_full(path)
+        case "IOERR" if name.endswith("SHMSIZE"):  # no room for the shared index beside the log
+            return _disk_full(path)
         case "IOERR":
             return Unavailable(f"The disk failed under {path} ({name}).", next="Check the disk, then call again.")
         case "CORRUPT" | "NOTADB":
