@@ -1,7 +1,7 @@
 """The official conformance suite over HTTP: what two protocol revisions require of any server.
 
-The suite is written for a server made for it, with tools such as `test_simple_text`. What needs those is left out by name
-below. Each scenario left out must really fail, and each that runs must be named here, so that no name can go stale.
+The suite is written for a server made for it, with tools such as `test_simple_text`. What needs those is left out by
+name below. Each scenario left out must really fail, and each that runs must be named here, so that no name goes stale.
 """
 
 from __future__ import annotations
