@@ -36,6 +36,7 @@ CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, 
     WITHOUT ROWID;
 CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
 """
+_MOUNTS = Path("/proc/mounts")
 _BUSY_SECONDS = 10
 _POOL_SIZE = 8
 _ROWS_A_PAGE = 10_000
@@ -247,6 +248,7 @@ class LocalStore:
         except FileNotFoundError:
             if not create:
                 return None
+            _refuse_network(self.path)
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             found = os.stat(self.path)
@@ -257,8 +259,7 @@ class LocalStore:
         return found.st_dev, found.st_ino
 
     def _connect(self) -> tuple[sqlite3.Connection, bool]:
-        if (kind := _file_system(self.path)) in _NETWORK_FILE_SYSTEMS:
-            raise _unusable(self.path, f"is on a network file system ({kind}), where SQLite's locks do not hold")
+        _refuse_network(self.path)
         _check(self.path)
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -402,13 +403,18 @@ def _expires(item: Item) -> int | None:
     return int(exact)
 
 
+def _refuse_network(path: Path) -> None:
+    if (kind := _file_system(path)) in _NETWORK_FILE_SYSTEMS:
+        raise _unusable(path, f"is on a network file system ({kind}), where SQLite's locks do not hold")
+
+
 def _file_system(path: Path) -> str | None:
     """The kind of file system that holds `path`, where this machine says it."""
     if os.name == "nt":
         return "smb" if str(path).startswith("\\\\") else None
     best, kind = "", None
     try:
-        mounts = Path("/proc/mounts").read_text(errors="replace").splitlines()
+        mounts = _MOUNTS.read_text(errors="replace").splitlines()
     except OSError:
         return None
     resolved = str(path.resolve())
