@@ -3,6 +3,7 @@
 `make demo` runs it. What is printed after an arrow is what an agent sees.
 """
 
+import io
 import json
 import sys
 import tempfile
@@ -102,4 +103,6 @@ async def walk(agent: Walk) -> None:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without arrows still shows the rest
     anyio.run(main)
