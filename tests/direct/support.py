@@ -21,8 +21,8 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 @contextmanager
-def aws(endpoint: str | None, **variables: str) -> Iterator[None]:
-    """AWS's variables as a user sets them, and nothing of the machine's own AWS settings."""
+def aws(endpoint: str | None, **variables: str | None) -> Iterator[None]:
+    """AWS's variables as a user sets them (None: not at all), and nothing of the machine's own AWS settings."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith("AWS_"):
@@ -32,7 +32,8 @@ def aws(endpoint: str | None, **variables: str) -> Iterator[None]:
         offline = {"AWS_EC2_METADATA_DISABLED": "true"}
         region = {"AWS_DEFAULT_REGION": "us-east-1"}
         for name, value in {**endpoints, **nowhere, **offline, **region, **variables}.items():
-            patch.setenv(name, value)
+            if value is not None:
+                patch.setenv(name, value)
         yield
 
 

@@ -49,6 +49,7 @@ from ddb_mcp.errors import (
     Unsupported,
 )
 from ddb_mcp.stores import aws
+from ddb_mcp.stores.aws_session import RoleSession
 
 _THROTTLED = frozenset(
     {
@@ -125,6 +126,8 @@ _RENEW = {
     "sso": "Run `aws sso login --profile {profile}`, then call again.",
     "login": "Run `aws login --profile {profile}`, then call again.",
     "custom-process": "Renew what the credential_process of AWS profile {profile} relies on, then call again.",
+    "mfa": "Run `aws sts get-caller-identity --profile {profile}` and enter the code there, then call again: the "
+    "session that the AWS CLI keeps is used here too.",
     "iam-role": "This machine's instance role gives no valid credentials; check it, then call again.",
     "container-role": "This container's task role gives no valid credentials; check it, then call again.",
     "none": "Set up AWS profile {profile} with `aws configure sso` or `aws configure`, or name another one in "
@@ -282,7 +285,11 @@ def _unanswered(failure: BotoCoreError, operation: str, session: Session | None)
             return Unauthenticated("The AWS SSO session has expired, or there is none.", next=_renew(session, "sso"))
         case LoginError():
             return Unauthenticated("The AWS login has expired, or there is none.", next=_renew(session, "login"))
-        case CredentialRetrievalError() | MetadataRetrievalError() | RefreshWithMFAUnsupportedError():
+        case RefreshWithMFAUnsupportedError():
+            return Unauthenticated(
+                "The AWS profile wants an MFA code, which this server cannot ask for.", next=_renew(session, "mfa")
+            )
+        case CredentialRetrievalError() | MetadataRetrievalError():
             return Unauthenticated("The AWS credentials could not be obtained.", next=_renew(session))
         case ProfileNotFound():
             return Misconfigured(
@@ -304,9 +311,7 @@ def _unanswered(failure: BotoCoreError, operation: str, session: Session | None)
 
 def _renew(session: Session | None, method: str | None = None) -> str:
     """What renews the credentials of a session, by where they came from."""
-    source: Any = session
-    if session is not None:
-        source = getattr(session.get_component("credential_provider"), "source", session)
+    source: Any = session.source if isinstance(session, RoleSession) else session
     profile = (source.profile if source is not None else None) or "default"
     if method is None:
         # Not get_credentials(), which may be what has just failed.

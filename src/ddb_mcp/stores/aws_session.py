@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import IncompleteReadError, NoCredentialsError
+from botocore.exceptions import IncompleteReadError, NoCredentialsError, RefreshWithMFAUnsupportedError
 from botocore.parsers import JSONParser, ResponseParser, ResponseParserError, ResponseParserFactory
 from botocore.utils import JSONFileCache
 
 from ddb_mcp import __version__
-from ddb_mcp.errors import Misconfigured, Unauthenticated
+from ddb_mcp.errors import Misconfigured
 from ddb_mcp.stores import aws
 
 SESSION_POLICY_MAX = 2048
@@ -32,8 +32,7 @@ def session(role_arn: str | None, session_policy: dict[str, Any]) -> botocore.se
     made = botocore.session.Session()
     _never_prompt(made)
     if role_arn is not None:
-        source, made = made, botocore.session.Session()
-        made.register_component("credential_provider", AssumedRole(source, role_arn, session_policy))
+        made = RoleSession(made, role_arn, session_policy)
     made.register_component("response_parser_factory", _Parsers())
     return made
 
@@ -59,22 +58,18 @@ def _never_prompt(session: botocore.session.Session) -> None:
     """Refuse to ask for an MFA code: standard input is the protocol's. Use the session that the AWS CLI keeps."""
 
     def refuse(prompt: str) -> NoReturn:
-        profile = session.profile or "default"
-        raise Unauthenticated(
-            "The AWS profile wants an MFA code, which this server cannot ask for.",
-            next=f"Run `aws sts get-caller-identity --profile {profile}` and enter the code there, then call again: "
-            "the server uses the session that the AWS CLI keeps.",
-        )
+        raise RefreshWithMFAUnsupportedError
 
     provider = session.get_component("credential_provider").get_provider("assume-role")
     provider.cache = JSONFileCache(str(Path(_CLI_CACHE).expanduser()))
     provider._prompter = refuse
 
 
-class AssumedRole:
-    """Gives a session the credentials of a role, renewed before they expire, instead of its chain of providers."""
+class RoleSession(botocore.session.Session):
+    """A session with the credentials of a role, renewed before they expire, that is assumed with those of `source`."""
 
     def __init__(self, source: botocore.session.Session, role_arn: str, policy: dict[str, Any]) -> None:
+        super().__init__()
         self.source = source
         self._role_arn = role_arn
         self._policy = json.dumps(policy, separators=(",", ":"))
@@ -84,8 +79,10 @@ class AssumedRole:
                 f"{SESSION_POLICY_MAX}.",
                 next="Shorten DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
             )
+        self.register_component("credential_provider", self)
 
     def load_credentials(self) -> DeferredRefreshableCredentials:
+        """The role's credentials, in place of what the chain of providers would find."""
         credentials = self.source.get_credentials()
         if credentials is None:
             raise NoCredentialsError

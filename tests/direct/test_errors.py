@@ -1,0 +1,359 @@
+"""Every error that botocore knows for our operations has a code of ours, and words of ours."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import TYPE_CHECKING, Any
+
+import botocore.exceptions
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+from botocore.session import Session
+
+from ddb_mcp.errors import (
+    DdbMcpError,
+    Forbidden,
+    Internal,
+    InvalidArgument,
+    Misconfigured,
+    NotProvisioned,
+    Throttled,
+    Timeout,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
+from ddb_mcp.keys import Key
+from ddb_mcp.stores import aws_errors
+from tests.direct.support import CREDENTIALS, aws, direct
+from tests.faults import Answer, FaultProxy, dynamodb_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anyio.from_thread import BlockingPortal
+
+    from ddb_mcp.stores.direct import DirectStore
+    from tests.engines import Engine
+
+OPERATIONS = {
+    "dynamodb": (
+        *("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"),
+        *("CreateTable", "DescribeTable", "DescribeTimeToLive", "UpdateTimeToLive"),
+    ),
+    "lambda": ("GetFunctionConfiguration", "UpdateFunctionConfiguration"),
+    "sts": ("AssumeRole",),
+}
+HANDLED = {  # as `expected` by the one caller that can meet them
+    "ConditionalCheckFailedException",
+    "PreconditionFailedException",
+    "InvalidParameterValueException",
+    "InvalidCodeSignatureException",  # the code of a function is never changed
+    "CodeVerificationFailedException",
+    "CodeSigningConfigNotFoundException",
+}
+# The service models' own lists, and the errors common to all operations:
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html
+CODES: dict[str, type[DdbMcpError]] = {
+    "AccessDeniedException": Forbidden,
+    "ExpiredToken": Unauthenticated,
+    "ExpiredTokenException": Unauthenticated,
+    "IncompleteSignature": Unauthenticated,
+    "InternalFailure": Unavailable,
+    "InternalServerError": Unavailable,
+    "InvalidClientTokenId": Unauthenticated,
+    "InvalidSignatureException": Unauthenticated,
+    "ItemCollectionSizeLimitExceededException": InvalidArgument,
+    "LimitExceededException": Unavailable,
+    "MalformedPolicyDocumentException": Misconfigured,
+    "MissingAuthenticationToken": Unauthenticated,
+    "NotAuthorized": Forbidden,
+    "OptInRequired": Forbidden,
+    "PackedPolicyTooLargeException": Misconfigured,
+    "ProvisionedThroughputExceededException": Throttled,
+    "RegionDisabledException": Forbidden,
+    "ReplicatedWriteConflictException": Unavailable,
+    "RequestExpired": Unauthenticated,
+    "RequestLimitExceeded": Throttled,
+    "ResourceConflictException": Unavailable,
+    "ResourceInUseException": Unavailable,
+    "ResourceNotFoundException": NotProvisioned,
+    "ServiceException": Unavailable,
+    "ServiceUnavailable": Unavailable,
+    "ThrottlingException": Throttled,
+    "TooManyRequestsException": Throttled,
+    "TransactionConflictException": Unavailable,
+    "UnknownOperationException": Unsupported,
+    "UnrecognizedClientException": Unauthenticated,
+    "ValidationException": InvalidArgument,
+    "SomethingNewException": Internal,
+    "404": Misconfigured,
+    "503": Unavailable,
+    "429": Throttled,
+}
+
+
+def session() -> Session:
+    made = Session()
+    made.set_config_variable("profile", "work")
+    return made
+
+
+def said(failure: Exception) -> DdbMcpError:
+    return aws_errors.mapped(failure, "dynamodb", "get_item", "the-table", session())
+
+
+def answer(code: str, message: str = "SECRET PROSE", operation: str = "GetItem") -> ClientError:
+    status = int(code) if code.isdigit() else 400
+    response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, operation)
+
+
+def test_the_table_has_every_error_of_our_operations() -> None:
+    documented = set()
+    for service, operations in OPERATIONS.items():
+        model = Session().get_service_model(service)
+        for operation in operations:
+            shapes = model.operation_model(operation).error_shapes
+            documented |= {shape.metadata.get("error", {}).get("code", shape.name) for shape in shapes}
+            documented |= {shape.name for shape in shapes}
+    short = {"MalformedPolicyDocument", "PackedPolicyTooLarge", "RegionDisabledException"}  # as STS spells them
+    assert documented - HANDLED - short <= CODES.keys()
+    for code in short:
+        assert not isinstance(said(answer(code)), Internal)
+
+
+@pytest.mark.parametrize(("code", "expected"), CODES.items())
+def test_answers(code: str, expected: type[DdbMcpError]) -> None:
+    error = said(answer(code))
+    assert type(error) is expected
+    assert error.message
+    assert error.next
+    assert "botocore" not in f"{error.message} {error.next}"
+    if code != "ValidationException":  # DynamoDB's words are all there is to tell what is invalid
+        assert "PROSE" not in f"{error.message} {error.next}"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "words"),
+    [
+        ("The provided key element does not match the schema", Misconfigured, "key schema"),
+        ("One or more parameter values were invalid: Missing the key sk in the item", Misconfigured, "key schema"),
+        ("Item size has exceeded the maximum allowed size", InvalidArgument, "400 KB"),
+        ("Item size to update has exceeded the maximum allowed size", InvalidArgument, "400 KB"),
+        ("Nesting Levels have exceeded supported limits", InvalidArgument, "nested"),
+        (
+            "One or more parameter values were invalid: Type mismatch for Index Key gsi1pk Expected: S Actual: NULL "
+            "IndexName: gsi1",
+            InvalidArgument,
+            "gsi1pk is a key of the table's index gsi1, where it must be of type S, not NULL",
+        ),
+        ("Something\n  else", InvalidArgument, "Something else"),
+    ],
+)
+def test_what_dynamodb_finds_invalid(message: str, expected: type[DdbMcpError], words: str) -> None:
+    error = said(answer("ValidationException", message))
+    assert type(error) is expected
+    assert words in error.message
+
+
+def test_a_missing_permission_is_named() -> None:
+    prose = "User: arn:aws:iam::1:user/x is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:::key/y"
+    assert "kms:Decrypt" in said(answer("AccessDeniedException", prose)).message
+    assert "dynamodb:GetItem" in said(answer("AccessDeniedException", "")).message
+    assert "sts:AssumeRole" in said(answer("AccessDenied", "", "AssumeRole")).message
+
+
+def every_failure() -> list[type[BotoCoreError]]:
+    found = [kind for _, kind in inspect.getmembers(botocore.exceptions, inspect.isclass)]
+    return [kind for kind in found if issubclass(kind, BotoCoreError) and kind is not BotoCoreError]
+
+
+CLIENT: dict[str, type[DdbMcpError]] = {
+    **dict.fromkeys(("ConnectTimeoutError", "ReadTimeoutError"), Timeout),
+    **dict.fromkeys(
+        (
+            *("ConnectionClosedError", "ConnectionError", "EndpointConnectionError", "HTTPClientError"),
+            *("IncompleteReadError", "ProxyConnectionError", "ResponseStreamingError", "SSLError"),
+            *("ChecksumError", "FlexibleChecksumError"),
+        ),
+        Unavailable,
+    ),
+    **dict.fromkeys(
+        (
+            *("CredentialRetrievalError", "MetadataRetrievalError", "NoAuthTokenError", "NoCredentialsError"),
+            *("PartialCredentialsError", "RefreshWithMFAUnsupportedError", "SSOError", "SSOTokenLoadError"),
+            *("TokenRetrievalError", "UnauthorizedSSOTokenError", "LoginError", "LoginRefreshRequired"),
+            *("LoginInsufficientPermissions", "LoginTokenLoadError", "LoginAuthorizationCodeError"),
+        ),
+        Unauthenticated,
+    ),
+}
+
+
+class _Any(dict[str, str]):
+    """Whatever an exception's text wants."""
+
+    def __missing__(self, name: str) -> str:
+        return "SECRET PROSE"
+
+
+@pytest.mark.parametrize("kind", every_failure(), ids=lambda kind: kind.__name__)
+def test_failures_without_an_answer(kind: type[BotoCoreError]) -> None:
+    """What is not in `CLIENT` is some configuration that botocore cannot use."""
+    failure = kind.__new__(kind)
+    Exception.__init__(failure, "SECRET PROSE")
+    failure.kwargs = {}
+    error = said(failure)
+    assert type(error) is CLIENT.get(kind.__name__, Misconfigured)
+    assert error.message
+    assert "PROSE" not in f"{error.message} {error.next}"
+
+
+def test_the_command_that_renews_is_named() -> None:
+    from botocore.credentials import Credentials
+
+    assert "aws sso login --profile work" in said(botocore.exceptions.UnauthorizedSSOTokenError()).next
+    assert (
+        "aws sso login --profile work"
+        in said(botocore.exceptions.TokenRetrievalError(provider="sso", error_msg="")).next
+    )
+    assert "aws login --profile work" in said(botocore.exceptions.LoginRefreshRequired()).next
+    for method, words in (
+        ("sso", "aws sso login --profile work"),
+        ("login", "aws login --profile work"),
+        ("env", "AWS_SESSION_TOKEN"),
+        ("shared-credentials-file", "aws sso login --profile work"),
+        ("assume-role", "profile work"),
+        ("custom-process", "credential_process"),
+        ("iam-role", "instance role"),
+    ):
+        used: Any = session()
+        used._credentials = Credentials("a", "b", method=method)
+        error = aws_errors.mapped(answer("ExpiredTokenException"), "dynamodb", "get_item", "t", used)
+        assert words in error.next
+
+
+def test_a_page_of_html_is_unavailable() -> None:
+    assert type(said(ResponseParserError("<html>"))) is Unavailable
+
+
+def test_a_bug_stays_a_bug() -> None:
+    with pytest.raises(ZeroDivisionError):
+        said(ZeroDivisionError())
+
+
+# The same through the whole store, with AWS's files as users have them
+
+
+def failure_of(portal: BlockingPortal, store: DirectStore) -> DdbMcpError:
+    with pytest.raises(DdbMcpError) as caught:
+        portal.call(store.get, Key("deploy#me#p", "s"), None)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("config", "variables", "expected", "words"),
+    [
+        ("", {}, Unauthenticated, "aws configure"),
+        ("", {**CREDENTIALS, "AWS_DEFAULT_REGION": None}, Misconfigured, "AWS_DEFAULT_REGION"),
+        ("", {**CREDENTIALS, "AWS_DEFAULT_REGION": "no region!"}, Misconfigured, "AWS_DEFAULT_REGION"),
+        ("", {"AWS_PROFILE": "gone"}, Misconfigured, "list-profiles"),
+        ("[profile", {**CREDENTIALS}, Misconfigured, "~/.aws/config"),
+        ("", {**CREDENTIALS, "AWS_ENDPOINT_URL_DYNAMODB": "localhost:8000"}, Misconfigured, "http://"),
+        (
+            "[profile work]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\nregion = us-east-1\n"
+            "[sso-session s]\nsso_region = us-east-1\nsso_start_url = https://example.com/start\n",
+            {"AWS_PROFILE": "work"},
+            Unauthenticated,
+            "aws sso login --profile work",
+        ),
+        (
+            "[profile work]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\nmfa_serial = m\n"
+            "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n",
+            {"AWS_PROFILE": "work"},
+            Unauthenticated,
+            "aws sts get-caller-identity --profile work",
+        ),
+        (
+            "[profile work]\ncredential_process = false\n",
+            {"AWS_PROFILE": "work"},
+            Unauthenticated,
+            "credential_process|profile work",
+        ),
+    ],
+    ids=["none", "no region", "bad region", "no profile", "bad file", "bad endpoint", "sso", "mfa", "process"],
+)
+def test_settings_of_aws(
+    portal: BlockingPortal,
+    tmp_path: Path,
+    config: str,
+    variables: dict[str, str | None],
+    expected: type[DdbMcpError],
+    words: str,
+) -> None:
+    file = tmp_path / "config"
+    file.write_text(config)
+    home = {"HOME": str(tmp_path), "AWS_CONFIG_FILE": str(file), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    with aws("http://127.0.0.1:1", **home, **variables):
+        error = failure_of(portal, direct("t-1"))
+    assert type(error) is expected, error.message
+    assert any(word in f"{error.message} {error.next}" for word in words.split("|")), error.to_json()
+
+
+def test_an_untrusted_certificate(portal: BlockingPortal, tmp_path: Path) -> None:
+    import datetime
+    import ssl
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "both.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """The client hangs up, as it should."""
+
+    with Server(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        with aws(f"https://localhost:{server.server_address[1]}", **CREDENTIALS):
+            error = failure_of(portal, direct("t-1"))
+        server.shutdown()
+        thread.join()
+    assert type(error) is Misconfigured
+    assert "AWS_CA_BUNDLE" in error.next
+
+
+def test_another_service_at_the_endpoint(portal: BlockingPortal, dynoxide: Engine) -> None:
+    with FaultProxy(dynoxide.endpoint) as proxy, aws(proxy.endpoint, **CREDENTIALS):
+        proxy.plan(Answer(404, b"<html>Not here</html>", {"Content-Type": "text/html"}))
+        store = direct("t-1")
+        assert type(failure_of(portal, store)) is Misconfigured
+        proxy.plan(dynamodb_error("UnknownOperationException"))
+        assert type(failure_of(portal, store)) is Unsupported
