@@ -378,8 +378,13 @@ def _utf8(text: str) -> int:
 
 
 def _number_size(text: str) -> int:
-    digits = re.sub("[eE].*|[-+.]", "", text).strip("0")
-    return (len(digits) + 1) // 2 + 1 + text.startswith("-")
+    # Two digits a byte, paired from the decimal point on, without zeros at the ends; a byte more, and one for a minus.
+    number = Decimal(text)
+    if not number:
+        return 1
+    sign, digits, exponent = number.as_tuple()
+    last = cast("int", exponent) + next(at for at, digit in enumerate(reversed(digits)) if digit)
+    return number.adjusted() // 2 - last // 2 + 2 + sign
 
 
 def _binary_size(text: str) -> int:
