@@ -18,7 +18,7 @@ TTL_ATTRIBUTE = "ttl"
 TABLE_SECONDS = 180.0
 FUNCTION_SECONDS = 60.0
 POLL_SECONDS = 1.0
-REVISION_ATTEMPTS = 3
+REREADS = 3
 _KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
 _KEY_TYPES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
 _TAGS = [{"Key": "created-by", "Value": "ddb-mcp"}]
@@ -223,7 +223,7 @@ class Functions:
         return ("current" if self._is_current(found) else "stale"), None
 
     async def _update(self, name: str) -> tuple[str, str | None]:
-        for _ in range(REVISION_ATTEMPTS):
+        for _ in range(1 + REREADS):
             found = await self._settled(name)
             if unreadable := _unreadable(found):
                 return "unreadable", f"{unreadable} Nothing was changed: writing would wipe the other variables."

@@ -1,0 +1,195 @@
+"""The environment of Lambda functions, on ministack: two variables set, no other touched, no change of others lost."""
+
+from __future__ import annotations
+
+import io
+import uuid
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from ddb_mcp.stores import provisioning
+from tests.direct.support import CREDENTIALS, aws, direct
+from tests.engines import client_options
+from tests.faults import Answer, FaultProxy, dynamodb_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anyio.from_thread import BlockingPortal
+    from mypy_boto3_lambda import LambdaClient
+
+    from ddb_mcp.stores.direct import DirectStore
+    from tests.engines import Engine
+
+
+@pytest.fixture(autouse=True)
+def poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioning, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def functions(ministack: Engine) -> LambdaClient:
+    client: LambdaClient = boto3.client("lambda", endpoint_url=ministack.endpoint, **client_options())
+    return client
+
+
+@pytest.fixture(scope="module")
+def role(ministack: Engine) -> str:
+    iam = boto3.client("iam", endpoint_url=ministack.endpoint, **client_options())
+    arn: str = iam.create_role(RoleName=f"role-{uuid.uuid4().hex[:8]}", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    return arn
+
+
+@pytest.fixture
+def name(functions: LambdaClient, role: str) -> str:
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("index.js", "exports.handler = async () => 1;")
+    name = f"fn-{uuid.uuid4().hex[:8]}"
+    functions.create_function(
+        FunctionName=name,
+        Runtime="nodejs22.x",
+        Role=role,
+        Handler="index.handler",
+        Code={"ZipFile": code.getvalue()},
+        Environment={"Variables": {"OTHER": "kept", "DYNAMODB_TABLE": "old"}},
+    )
+    return name
+
+
+@pytest.fixture
+def proxy(ministack: Engine) -> Iterator[FaultProxy]:
+    with FaultProxy(ministack.endpoint) as proxy, aws(proxy.endpoint, **CREDENTIALS):
+        yield proxy
+
+
+@pytest.fixture
+def store(ministack: Engine, proxy: FaultProxy, name: str) -> DirectStore:
+    return direct(ministack.create_table(), lambda_functions=(name,))
+
+
+def provisioned(portal: BlockingPortal, store: DirectStore) -> list[dict[str, Any]]:
+    async def quiet(message: str) -> None:
+        pass
+
+    reports: list[dict[str, Any]] = portal.call(store.provision, quiet).details["lambdaFunctions"]
+    return reports
+
+
+def stated(portal: BlockingPortal, store: DirectStore) -> list[dict[str, Any]]:
+    reports: list[dict[str, Any]] = portal.call(store.info).details["lambdaFunctions"]
+    return reports
+
+
+def variables(functions: LambdaClient, name: str) -> dict[str, str]:
+    return functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+
+
+def path(name: str) -> str:
+    return f"/2015-03-31/functions/{name}/configuration"
+
+
+def test_two_variables_are_set_and_no_other_is_touched(
+    portal: BlockingPortal, proxy: FaultProxy, functions: LambdaClient, store: DirectStore, name: str
+) -> None:
+    assert stated(portal, store) == [{"name": name, "state": "stale"}]
+    assert provisioned(portal, store) == [{"name": name, "state": "updated"}]
+    expected = {"OTHER": "kept", "DYNAMODB_TABLE": store._table, "DYNAMODB_PREFIX": "deploy#me"}
+    assert variables(functions, name) == expected
+    assert stated(portal, store) == [{"name": name, "state": "current"}]
+    revision = functions.get_function_configuration(FunctionName=name)["RevisionId"]
+    assert provisioned(portal, store) == [{"name": name, "state": "current"}]
+    assert functions.get_function_configuration(FunctionName=name)["RevisionId"] == revision
+
+
+@pytest.fixture
+def meddling(
+    functions: LambdaClient, store: DirectStore, name: str, monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, str]]:
+    """Environments that somebody else gives the function, one after each time that we have read it."""
+    changes: list[dict[str, str]] = []
+    call = store._aws.call
+
+    async def meddled(service: str, operation: str, **parameters: Any) -> Any:
+        answer = await call(service, operation, **parameters)
+        if operation == "get_function_configuration" and answer["LastUpdateStatus"] != "InProgress" and changes:
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": changes.pop(0)})
+        return answer
+
+    monkeypatch.setattr(store._aws, "call", meddled)
+    return changes
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_concurrent_change_is_kept(
+    portal: BlockingPortal,
+    functions: LambdaClient,
+    store: DirectStore,
+    name: str,
+    meddling: list[dict[str, str]],
+    times: int,
+) -> None:
+    meddling += [{"THEIRS": str(at)} for at in range(times)]
+    assert provisioned(portal, store)[0]["state"] == "updated"
+    expected = {"THEIRS": str(times - 1), "DYNAMODB_TABLE": store._table, "DYNAMODB_PREFIX": "deploy#me"}
+    assert variables(functions, name) == expected
+
+
+def test_it_reads_again_three_times_and_gives_up(
+    portal: BlockingPortal, functions: LambdaClient, store: DirectStore, name: str, meddling: list[dict[str, str]]
+) -> None:
+    meddling += [{"THEIRS": str(at)} for at in range(4)]
+    (report,) = provisioned(portal, store)
+    assert report["state"] == "failed"
+    assert variables(functions, name) == {"THEIRS": "3"}
+
+
+def test_an_environment_that_cannot_be_read_is_not_written(
+    portal: BlockingPortal, proxy: FaultProxy, functions: LambdaClient, store: DirectStore, name: str
+) -> None:
+    unreadable = {
+        "FunctionName": name,
+        "RevisionId": "r",
+        "LastUpdateStatus": "Successful",
+        "Environment": {"Error": {"ErrorCode": "AccessDeniedException", "Message": "KMS"}},
+    }
+    proxy.plan(Answer(200, unreadable), times=2, on=path(name))
+    assert stated(portal, store)[0]["state"] == "unreadable"
+    (report,) = provisioned(portal, store)
+    assert report["state"] == "unreadable"
+    assert "AccessDeniedException" in report["detail"]
+    assert proxy.count(path(name)) == 2  # both of them reads
+    assert variables(functions, name) == {"OTHER": "kept", "DYNAMODB_TABLE": "old"}
+
+
+def test_an_update_in_progress_is_waited_for(
+    portal: BlockingPortal, proxy: FaultProxy, functions: LambdaClient, store: DirectStore, name: str
+) -> None:
+    busy = {"FunctionName": name, "RevisionId": "r", "LastUpdateStatus": "InProgress"}
+    proxy.plan(Answer(200, busy), times=3, on=path(name))
+    assert provisioned(portal, store)[0]["state"] == "updated"
+    assert variables(functions, name)["OTHER"] == "kept"
+
+
+def test_functions_that_are_missing_or_forbidden_do_not_stop_the_rest(
+    portal: BlockingPortal, ministack: Engine, proxy: FaultProxy, name: str
+) -> None:
+    store = direct(ministack.create_table(), lambda_functions=("no-such", "not-ours", name))
+    denied = Answer(403, {"Message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"})
+    proxy.plan(denied, on=path("not-ours"))
+    missing, forbidden, done = provisioned(portal, store)
+    assert missing["state"] == "missing"
+    assert forbidden["state"] == "forbidden"
+    assert "lambda:GetFunctionConfiguration" in forbidden["detail"]
+    assert done == {"name": name, "state": "updated"}
+
+
+def test_a_lost_answer_is_looked_up(
+    portal: BlockingPortal, proxy: FaultProxy, functions: LambdaClient, store: DirectStore, name: str
+) -> None:
+    proxy.plan(dynamodb_error("ServiceException", 500), on=path(name))
+    assert provisioned(portal, store)[0]["state"] == "updated"
+    assert variables(functions, name)["OTHER"] == "kept"

@@ -1,0 +1,264 @@
+"""The table and its TTL: made once, whoever else is making it, and as far as permissions go."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ddb_mcp.errors import Forbidden, Misconfigured, Timeout
+from ddb_mcp.keys import Key
+from ddb_mcp.stores import provisioning
+from ddb_mcp.stores.base import FEATURES, NO_CONDITION, Written
+from tests.direct.support import CREDENTIALS, aws, direct
+from tests.faults import FaultProxy, dynamodb_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anyio.from_thread import BlockingPortal
+
+    from ddb_mcp.stores.base import Deployment
+    from ddb_mcp.stores.direct import DirectStore
+    from tests.engines import Engine
+
+ITEM = {"pk": {"S": "deploy#me#p"}, "sk": {"S": "s"}}
+
+
+@pytest.fixture(autouse=True)
+def poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioning, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def endpoint(engine: Engine) -> Iterator[str]:
+    with aws(engine.endpoint, **CREDENTIALS):
+        yield engine.endpoint
+
+
+@pytest.fixture
+def name() -> str:
+    return f"new-{uuid.uuid4().hex[:8]}"
+
+
+def provisioned(portal: BlockingPortal, store: DirectStore, told: list[str] | None = None) -> Deployment:
+    async def progress(message: str) -> None:
+        if told is not None:
+            told.append(message)
+
+    return portal.call(store.provision, progress)
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_a_missing_table_is_made_once(portal: BlockingPortal, engine: Engine, name: str) -> None:
+    store = direct(name)
+    before = portal.call(store.info)
+    assert (before.provisioned, before.details) == (False, {})
+    told: list[str] = []
+    made = provisioned(portal, store, told)
+    assert (made.created, made.provisioned, made.region, made.features) == (True, True, "us-east-1", FEATURES)
+    assert (made.table_name, made.prefix) == (name, "deploy#me")
+    assert told == [f"creating the table {name}"]
+    again = provisioned(portal, direct(name))
+    assert again.created is False
+    assert portal.call(store.info).provisioned is True
+    assert portal.call(store.put, ITEM, NO_CONDITION) == Written(created=True)
+    table = engine.client().describe_table(TableName=name)["Table"]
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+@pytest.mark.deviates("dynalite", reason="forgets the tags that a table is made with", raises=AssertionError)
+@pytest.mark.usefixtures("endpoint")
+def test_a_table_is_tagged(portal: BlockingPortal, engine: Engine, name: str) -> None:
+    provisioned(portal, direct(name))
+    client = engine.client()
+    arn = client.describe_table(TableName=name)["Table"]["TableArn"]
+    assert client.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "created-by", "Value": "ddb-mcp"}]
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_two_may_provision_at_once(portal: BlockingPortal, name: str) -> None:
+    stores = [direct(name, f"deploy#{at}") for at in range(4)]
+    done = [portal.start_task_soon(store.provision, _quiet) for store in stores]
+    wait(done)
+    assert sorted(future.result().created for future in done) == [False, False, False, True]
+
+
+async def _quiet(message: str) -> None:
+    pass
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize(
+    ("keys", "kinds"),
+    [
+        ({"pk": "HASH"}, {"pk": "S"}),
+        ({"id": "HASH", "sk": "RANGE"}, {"id": "S", "sk": "S"}),
+        ({"pk": "HASH", "sk": "RANGE"}, {"pk": "S", "sk": "N"}),
+        ({"sk": "HASH", "pk": "RANGE"}, {"pk": "S", "sk": "S"}),
+    ],
+    ids=["no sk", "other name", "other type", "exchanged"],
+)
+def test_another_key_schema_is_refused(
+    portal: BlockingPortal, engine: Engine, name: str, keys: dict[str, Any], kinds: dict[str, Any]
+) -> None:
+    engine.client().create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key, kind in kinds.items()],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    with pytest.raises(Misconfigured, match="pk"):
+        provisioned(portal, direct(name))
+    with pytest.raises(Misconfigured, match="pk"):
+        portal.call(direct(name).info)
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_an_index_on_the_table_is_no_other_key_schema(portal: BlockingPortal, engine: Engine, name: str) -> None:
+    engine.client().create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("other", "sk", "pk")],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by-other",
+                "KeySchema": [{"AttributeName": "other", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    assert provisioned(portal, direct(name)).created is False
+
+
+# TTL
+
+
+@pytest.mark.deviates("dynalite", reason="has no UpdateTimeToLive", raises=AssertionError)
+def test_ttl_is_enabled_once(portal: BlockingPortal, engine: Engine, name: str) -> None:
+    with FaultProxy(engine.endpoint) as proxy, aws(proxy.endpoint, **CREDENTIALS):
+        store = direct(name)
+        for _ in range(3):
+            assert provisioned(portal, store).details == {"ttl": "enabled"}
+        assert proxy.count("UpdateTimeToLive") == 1
+        assert portal.call(store.info).details == {"ttl": "enabled"}
+
+
+def test_an_engine_without_ttl_says_so(portal: BlockingPortal, dynalite: Engine, name: str) -> None:
+    with aws(dynalite.endpoint, **CREDENTIALS):
+        made = provisioned(portal, direct(name))
+    assert made.created is True
+    assert "TTL" in made.details["warnings"][0]
+
+
+def test_ttl_on_another_attribute_is_left_alone(portal: BlockingPortal, dynoxide: Engine) -> None:
+    name, client = dynoxide.create_table(), dynoxide.client()
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"})
+    with aws(dynoxide.endpoint, **CREDENTIALS):
+        made = provisioned(portal, direct(name))
+    assert made.details["ttl"] == "on expires"
+    assert "expires" in made.details["warnings"][0]
+    after = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    assert after == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+
+
+def test_ttl_enabled_by_another_between_read_and_write(
+    portal: BlockingPortal, proxy: FaultProxy, dynoxide: Engine
+) -> None:
+    store = direct(dynoxide.create_table())
+    proxy.plan(dynamodb_error("ValidationException", message="TimeToLive is already enabled"), on="UpdateTimeToLive")
+    made = provisioned(portal, store)
+    assert made.details["ttl"] == "disabled"
+    assert "provision again" in made.details["warnings"][0]
+    assert provisioned(portal, store).details == {"ttl": "enabled"}
+
+
+# Waiting
+
+
+def creating(status: str) -> Any:
+    from tests.faults import Answer
+
+    described = {
+        "TableStatus": status,
+        "KeySchema": provisioning._KEY_SCHEMA,
+        "AttributeDefinitions": provisioning._KEY_TYPES,
+    }
+    return Answer(200, {"Table": described})
+
+
+def test_a_table_that_others_are_making_or_deleting_is_waited_for(
+    portal: BlockingPortal, proxy: FaultProxy, dynoxide: Engine, name: str
+) -> None:
+    proxy.plan(creating("DELETING"), times=2, on="DescribeTable")
+    told: list[str] = []
+    assert provisioned(portal, direct(name), told).created is True
+    assert told == [f"the table {name} is deleting"] * 2 + [f"creating the table {name}"]
+
+    existing, told = dynoxide.create_table(), []
+    proxy.plan(creating("CREATING"), times=2, on="DescribeTable")
+    assert provisioned(portal, direct(existing), told).created is False
+    assert told == [f"the table {existing} is creating"] * 2
+
+
+def test_waiting_ends(portal: BlockingPortal, proxy: FaultProxy, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioning, "TABLE_SECONDS", 0.05)
+    proxy.plan(creating("CREATING"), times=1000, on="DescribeTable")
+    with pytest.raises(Timeout, match="CREATING"):
+        provisioned(portal, direct(name))
+
+
+def test_a_table_out_of_reach_is_no_table(portal: BlockingPortal, proxy: FaultProxy, name: str) -> None:
+    proxy.plan(creating("ARCHIVED"), on="DescribeTable")
+    with pytest.raises(Misconfigured, match="archived"):
+        portal.call(direct(name).info)
+
+
+# Permissions
+
+DENIED = dynamodb_error("AccessDeniedException")
+
+
+def test_without_describe_table_the_items_work(portal: BlockingPortal, proxy: FaultProxy, dynoxide: Engine) -> None:
+    store = direct(dynoxide.create_table())
+    proxy.plan(DENIED, times=2, on="DescribeTable")
+    for deployment in (portal.call(store.info), provisioned(portal, store)):
+        assert deployment.provisioned is True
+        assert "dynamodb:DescribeTable" in deployment.details["warnings"][0]
+        assert "works" in deployment.details["warnings"][0]
+    assert portal.call(store.get, Key("deploy#me#p", "s"), None) is None
+
+
+def test_without_create_table_it_says_what_is_missing(portal: BlockingPortal, proxy: FaultProxy, name: str) -> None:
+    proxy.plan(DENIED, on="CreateTable")
+    with pytest.raises(Forbidden, match="dynamodb:CreateTable") as caught:
+        provisioned(portal, direct(name))
+    assert "partition key pk" in caught.value.next
+
+
+def test_without_any_permission_the_missing_one_is_named(portal: BlockingPortal, proxy: FaultProxy, name: str) -> None:
+    proxy.plan(DENIED, times=2)
+    with pytest.raises(Forbidden, match="dynamodb:GetItem"):
+        portal.call(direct(name).info)
+
+
+def test_without_tag_resource_the_table_has_no_tags(portal: BlockingPortal, proxy: FaultProxy, name: str) -> None:
+    message = "User: x is not authorized to perform: dynamodb:TagResource on resource: y"
+    proxy.plan(dynamodb_error("AccessDeniedException", message=message), on="CreateTable")
+    made = provisioned(portal, direct(name))
+    assert made.created is True
+    assert "dynamodb:TagResource" in made.details["warnings"][0]
+
+
+@pytest.mark.parametrize("operation", ["DescribeTimeToLive", "UpdateTimeToLive"])
+def test_without_permission_for_ttl_the_rest_works(
+    portal: BlockingPortal, proxy: FaultProxy, name: str, operation: str
+) -> None:
+    proxy.plan(DENIED, on=operation)
+    made = provisioned(portal, direct(name))
+    assert made.provisioned is True
+    assert f"dynamodb:{operation}" in made.details["warnings"][0]
+    assert "everything else works" in made.details["warnings"][0]
