@@ -126,6 +126,9 @@ class Listing:
             if not self._aggregates and len(self._entries) >= self._read.limit:
                 self._stopped = "limit"
                 return
+            if page.full and self._entries:
+                self._stopped = "bytes"
+                return
             if self._scanned >= self._read.read_limit:
                 self._stopped = "read_budget"
                 return

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.errors import DdbMcpError
+from ddb_mcp.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.keys import Prefix
 from ddb_mcp.service import DataService
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local import LocalStore
 from tests.direct.support import connected
 from tests.engines import ENGINES, Engine
+from tests.gateway.running import running_gateway
 
 
 @dataclass
@@ -97,9 +98,32 @@ def _direct(
     return start
 
 
+def _gateway(
+    behind: Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]],
+) -> Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]]:
+    def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Callable[[Prefix], Store]:
+        shared = behind(stack, request, folder)(Prefix("deploy#gateway"))
+        gateway = stack.enter_context(running_gateway(shared, folder))
+        portal: BlockingPortal = request.getfixturevalue("portal")
+
+        def client(prefix: Prefix) -> Store:
+            try:
+                store = gateway.store(prefix)
+            except InvalidArgument:  # the gateway takes no overlapping prefixes; somebody else may use the table itself
+                return shared
+            stack.callback(portal.call, store.close)
+            return store
+
+        return client
+
+    return start
+
+
 BACKENDS: dict[str, Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]]] = {
     "local": _local,
     **{engine: _direct(engine) for engine in ENGINES},
+    "gateway": _gateway(_local),
+    "gateway-dynoxide": _gateway(_direct("dynoxide")),
 }
 
 

@@ -166,13 +166,14 @@ class Gateway:
         return self._rates[tenant]
 
     async def _run(self, tenant: Tenant, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        max_bytes = ANSWER_MAX_BYTES
+        max_bytes, read_limit = ANSWER_MAX_BYTES, READ_BUDGET
         if operation in ("query", "scan"):
-            max_bytes = _page_bytes(body.pop("max_bytes", PAGE_BYTES))
+            max_bytes = _at_most(ANSWER_MAX_BYTES, body, "max_bytes", PAGE_BYTES)
+            read_limit = _at_most(READ_BUDGET, body, "read_limit", READ_BUDGET)
         service = DataService(
             self._store,
             tenant.prefix,
-            read_budget=READ_BUDGET,
+            read_budget=read_limit,
             max_result_bytes=ANSWER_MAX_BYTES,
             cursor_key=self._cursor_key,
         )
@@ -193,10 +194,12 @@ class Gateway:
         return answer
 
 
-def _page_bytes(given: Any) -> int:
+def _at_most(most: int, body: dict[str, Any], name: str, default: int) -> int:
+    """A budget that the body may carry besides the operation's arguments, taken out of it."""
+    given = body.pop(name, default)
     if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise InvalidArgument("max_bytes must be a whole number of bytes.")
-    return min(given, ANSWER_MAX_BYTES)
+        raise InvalidArgument(f"{name} must be a whole number from 1.")
+    return min(given, most)
 
 
 async def _body(request: Request) -> dict[str, Any]:

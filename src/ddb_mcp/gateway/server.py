@@ -31,6 +31,9 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # asyncio does this for sockets that it made itself; head and body of an answer are sent apart, and would wait
+        # 40 ms for each other.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -87,7 +90,25 @@ def serve(
             f"On {host or 'every address'}, tokens and data would travel in the clear.",
             next="Give --tls-cert and --tls-key, or --behind-tls-proxy if a proxy terminates TLS.",
         )
-    config = uvicorn.Config(
+    config = configured(gateway, tls_certificate, tls_key)
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(
+            f"The TLS certificate or its key cannot be used: {error.strerror or error.args[0]}.",
+            next="Correct --tls-cert and --tls-key.",
+        ) from None
+    with listening(host, port) as listener:
+        shown = f"[{host}]" if ":" in host else host
+        scheme = "https" if tls_certificate else "http"
+        logger.info("Listening on %s://%s:%d", scheme, shown, listener.getsockname()[1])
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def configured(gateway: Gateway, tls_certificate: Path | None = None, tls_key: Path | None = None) -> uvicorn.Config:
+    """How the gateway is served."""
+    return uvicorn.Config(
         gateway.app(),
         http=_Protocol,
         ws="none",
@@ -102,22 +123,10 @@ def serve(
         ssl_certfile=tls_certificate,
         ssl_keyfile=tls_key,
     )
-    try:
-        config.load()
-    except OSError as error:  # ssl.SSLError is one
-        raise Misconfigured(
-            f"The TLS certificate or its key cannot be used: {error.strerror or error.args[0]}.",
-            next="Correct --tls-cert and --tls-key.",
-        ) from None
-    with _listening(host, port) as listener:
-        shown = f"[{host}]" if ":" in host else host
-        scheme = "https" if tls_certificate else "http"
-        logger.info("Listening on %s://%s:%d", scheme, shown, listener.getsockname()[1])
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises Misconfigured."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

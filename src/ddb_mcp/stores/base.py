@@ -131,6 +131,7 @@ class StorePage:
         after: the position after `items[n]`, so that a page can be left in its middle; None where the store cannot
             tell, and must be asked again for fewer.
         complete: False where `next` is None and still nobody knows whether there is more (a platform without pages).
+        full: the next item is known not to fit into what was left of `max_bytes`.
     """
 
     items: list[Item]
@@ -139,6 +140,7 @@ class StorePage:
     capacity: float | None = None
     after: Callable[[int], Position] | None = None
     complete: bool = True
+    full: bool = False
 
 
 class Store(Protocol):

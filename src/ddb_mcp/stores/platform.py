@@ -186,7 +186,8 @@ class PlatformStore:
     async def _page(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
         """A page of a platform that narrows and continues itself."""
         body["limit"] = min(read.limit, LIMIT_MAX)
-        body["max_bytes"] = max(1, read.max_bytes) + ENVELOPE_BYTES
+        body["max_bytes"] = read.max_bytes + ENVELOPE_BYTES
+        body["read_limit"] = read.read_limit
         if read.filter:
             body["filter"] = filter_to_json(read.filter)
         if read.attributes:
@@ -208,6 +209,7 @@ class PlatformStore:
             scanned=_whole(found.get("scanned"), len(items)),
             capacity=float(capacity) if capacity is not None else None,
             complete=found.get("complete") is True,
+            full=found.get("stopped") == "bytes",
         )
 
     async def _narrowed(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
