@@ -44,7 +44,7 @@ def visit(
             async with Client(stdio_client(server)) as client:
                 tools = [tool.name for tool in (await client.list_tools()).tools]
                 info = await client.call_tool("info", {})
-                assert not info.is_error
+                assert not info.is_error, info.content
                 assert client.server_info is not None
                 (skill,) = (await client.read_resource(skill_text.URI)).contents
                 return Visit(

@@ -1,0 +1,180 @@
+"""What the README says, done: its snippets start the server, its commands run, its lists are the code's own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ddb_mcp import cli, errors
+from ddb_mcp.config import SETTINGS
+from tests.hosts import TOOLS, visit
+from tests.protocol.wire import clean_environment
+
+PROJECT = Path(__file__).resolve().parents[1]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+BIN = Path(sys.executable).parent
+
+Config = dict[str, Any]
+
+
+def _blocks(language: str) -> list[str]:
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+def _lines() -> list[str]:
+    """The commands in the shell blocks, without what `#` says of them."""
+    return [line for text in _blocks("sh") for line in map(_command, text.splitlines()) if line]
+
+
+def _command(line: str) -> str:
+    return re.sub(r"(^|\s+)# .*", "", line)
+
+
+def _configs() -> dict[str, Config]:
+    """Each host's way to name our command: `{"command", "args", "env"}`, by where it stands."""
+    found: dict[str, Config] = {}
+    for at, text in enumerate(_blocks("json")):
+        ((kind, servers),) = json.loads(text).items()
+        assert kind in ("mcpServers", "servers")  # `servers` is VS Code's
+        found |= {f"json {at + 1}: {kind}": servers["ddb-mcp"]}
+    for at, text in enumerate(_blocks("toml")):
+        found |= {f"toml {at + 1}": tomllib.loads(text)["mcp_servers"]["ddb-mcp"]}
+    for line in _lines():
+        if line.startswith("claude mcp add "):
+            words = shlex.split(line)
+            command, *args = words[words.index("--") + 1 :]
+            found |= {line: {"command": command, "args": args}}
+    for link in re.findall(r"\]\(([^\s)]*mcp/install[^\s)]*)\)", README):
+        url = urlsplit(link)
+        query = {name: value for name, (value,) in parse_qs(url.query, strict_parsing=True).items()}
+        assert query.keys() == {"name", "config"}
+        assert query["name"] == "ddb-mcp"
+        text = query["config"] if url.scheme == "https" else base64.b64decode(query["config"], validate=True).decode()
+        found |= {f"{url.scheme}://{url.netloc}{url.path}": json.loads(text)}
+    return found
+
+
+CONFIGS = _configs()
+
+
+def test_every_host_is_covered() -> None:
+    assert set(CONFIGS) == {
+        "json 1: mcpServers",
+        "json 2: servers",
+        "toml 1",
+        "claude mcp add ddb-mcp -- uvx ddb-mcp",
+        # https://cursor.com/docs/mcp/install-links
+        "cursor://anysphere.cursor-deeplink/mcp/install",
+        # https://code.visualstudio.com/api/extension-guides/ai/mcp: GitHub shows no link to the vscode: scheme itself
+        "https://insiders.vscode.dev/redirect/mcp/install",
+    }
+    assert {kind for kind, _ in BLOCKS} == {"sh", "json", "toml"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_a_host_is_told_starts_the_server(name: str, tmp_path: Path) -> None:
+    config = CONFIGS[name]
+    assert config.keys() <= {"type", "command", "args", "env"}
+    assert config.get("type", "stdio") == "stdio"
+    command, args = config["command"], config.get("args", [])
+    if command == "uvx":
+        # uvx would take the package from PyPI. Its name and its program's are the project's here, so the program that
+        # uvx would start is the one in this environment.
+        project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert args[0] == project["name"]
+        assert args[0] in project["scripts"]
+        command, *args = args
+    assert command == "ddb-mcp"
+    given = config.get("env", {})
+    seen = visit(str(BIN / command), args, {**given, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)})
+    assert (seen.name, seen.tools, seen.info["mode"]) == ("ddb-mcp", TOOLS, "local")
+    assert seen.info["prefix"] == given.get("DYNAMODB_PREFIX", "deploy#local")
+
+
+def test_the_shell_commands_run(tmp_path: Path) -> None:
+    answers = []
+    for line in _lines():
+        words = shlex.split(line)
+        if words[0] == "make":
+            subprocess.run([*words, "--dry-run"], cwd=PROJECT, capture_output=True, check=True)
+        elif words[:2] == ["ddb-mcp", "call"]:
+            environment = clean_environment(HOME=str(tmp_path), DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
+            words[0] = str(BIN / "ddb-mcp")
+            answers.append(json.loads(subprocess.run(words, env=environment, capture_output=True, check=True).stdout))
+        else:
+            assert line in CONFIGS, f"nothing here tries {line!r}"
+    assert [answer.get("created", answer.get("items")) for answer in answers] == [
+        True,
+        [{"pk": "deploy#local#user#7", "sk": "PROFILE", "name": "Ada"}],
+    ]
+
+
+@pytest.mark.parametrize("text", sorted(set(re.findall(r"`(ddb-mcp [^`…]*)`", README))))
+def test_commands_in_the_text_are_understood(text: str) -> None:
+    _, unknown = cli._parsers()[1].parse_known_args(shlex.split(text)[1:])
+    assert not unknown
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make (\w+)`", README)) | {"demo", "test"}))
+def test_make_targets_exist(target: str) -> None:
+    subprocess.run(["make", "--dry-run", target], cwd=PROJECT, capture_output=True, check=True)
+
+
+def _table(heading: str) -> list[list[str]]:
+    """The rows of the table under a heading, its own first row aside."""
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [row.strip("|").split("|") for row in section.splitlines() if row.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def test_the_table_of_tools_is_complete() -> None:
+    assert [name for name, _ in _table("The seven tools")] == [f"`{name}`" for name in TOOLS]
+
+
+def test_errors_in_the_troubleshooting_are_the_codes() -> None:
+    codes = {getattr(error, "code", "") for error in vars(errors).values()}
+    named = {code for row in _table("Troubleshooting") for code in re.findall(r"`([a-z_]+)`", row[0])} - {"uvx"}
+    assert named
+    assert named <= codes
+
+
+def test_readme_help_and_code_list_the_same_settings() -> None:
+    code = {s.variable: s.modes for s in SETTINGS}
+    table = {row[0].strip("`"): row[1] for row in _table("Settings") if re.fullmatch("`[A-Z_]+`", row[0])}
+    assert table == code
+    told = subprocess.run(
+        [str(BIN / "ddb-mcp"), "--help"],
+        env=clean_environment(COLUMNS="1000"),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    flags = dict(re.findall(r"^  (--\S+)(?: VALUE)?\s+\S.*\[([A-Z_]+); ", told, re.MULTILINE))
+    assert flags == {s.flag: s.variable for s in SETTINGS if not s.secret}
+    assert re.findall(r"[A-Z_]{5,}(?= \()", told.partition("variables only:")[2]) == [
+        s.variable for s in SETTINGS if s.secret
+    ]
+
+
+def test_readme_and_code_have_the_same_defaults() -> None:
+    defaults = {row[0].strip("`"): row[3].replace("`", "") for row in _table("Settings")}
+    plain = {s.variable: s.default for s in SETTINGS if re.fullmatch(r"\S*|local: \S+", s.default)}
+    assert len(plain) > 8
+    assert {name: defaults[name] for name in plain} == plain
+
+
+def test_no_text_names_a_setting_that_there_is_not() -> None:
+    texts = [PROJECT / "README.md", *(PROJECT / "src").rglob("*.py"), *(PROJECT / "skill").iterdir()]
+    named = {name for path in texts for name in re.findall("DDB_MCP_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))}
+    assert named == {s.variable for s in SETTINGS if s.variable.startswith("DDB_MCP_")}
