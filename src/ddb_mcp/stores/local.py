@@ -213,6 +213,12 @@ class LocalStore:
             if inode is None:
                 yield None
                 return
+            if not _is_writable(self.path):
+                if create:
+                    raise _unusable(self.path, "or its directory is not writable")
+                with closing(_reader(self.path)) as reader:
+                    yield reader, False
+                return
             connection, made = self._idle(inode), False
             if connection is None:
                 connection, made = self._connect()
@@ -260,7 +266,7 @@ class LocalStore:
 
     def _connect(self) -> tuple[sqlite3.Connection, bool]:
         _refuse_network(self.path)
-        _check(self.path)
+        _reader(self.path).close()
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
         )
@@ -276,18 +282,29 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     return await to_thread.run_sync(work, abandon_on_cancel=True)
 
 
-def _check(path: Path) -> None:
-    """Refuse a file that is not ours before it is opened for writing.
+def _is_writable(path: Path) -> bool:
+    # What SQLite leaves beside a read-only file would be read-only itself, and would outlast the file's being so.
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
-    That alone would change it: SQLite brings into a file what a log or journal beside it holds.
+
+def _reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot change the file, as one for writing would: SQLite brings in what a log holds.
+
+    Raises:
+        Misconfigured: the file is not ours, or damaged.
     """
     log = path.with_name(path.name + "-wal")
     in_log = log.exists() and log.stat().st_size > 0
     uri = f"{path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
+    try:
         _is_blank(connection, path)
         if not in_log and path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
             raise _unusable(path, "is damaged: it ends within a page")  # SQLite reads over the end
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _is_blank(connection: sqlite3.Connection, path: Path) -> bool:
