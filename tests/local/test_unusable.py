@@ -1,0 +1,322 @@
+"""Files, disks and places that the store cannot use: a clear error, and not one byte changed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ddb_mcp.stores import local
+from tests.local.data import Child, Data, pk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OPERATIONS: dict[str, dict[str, Any]] = {
+    "info": {},
+    "get": {"pk": pk("a"), "sk": "000"},
+    "query": {"pk": pk("a")},
+    "scan": {},
+    "put": {"item": {"pk": pk("a"), "sk": "new"}},
+    "delete": {"pk": pk("a"), "sk": "000"},
+    "provision": {},
+}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder but SQLite's index of its log, which holds no data and which a reader rebuilds."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".db-shm"}
+
+
+def refuses_everything(data: Data, file: Path) -> list[str]:
+    """Asserts that no operation works and nothing changes; returns the messages."""
+    before = contents(file.parent)
+    answers = {operation: data.answer(operation, **arguments) for operation, arguments in OPERATIONS.items()}
+    data.close()
+    codes = {operation: answer.get("error", {}).get("code") for operation, answer in answers.items()}
+    assert codes == dict.fromkeys(OPERATIONS, "misconfigured")
+    assert contents(file.parent) == before
+    messages = [answer["error"]["message"] for answer in answers.values()]
+    assert all(str(file) in message for message in messages)
+    assert all(answer["error"]["next"] for answer in answers.values())
+    return messages
+
+
+def write_and_crash(file: Path, *statements: str) -> None:
+    """SQL run by a process that ends without closing the file, so that what it wrote is still in the log."""
+    script = (
+        "import os, sqlite3, sys\nconnection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "for statement in sys.argv[2:]: connection.execute(statement)\nos._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(file), *statements], check=True)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder / "items.db"
+
+
+@pytest.fixture
+def sound(open_data: Callable[[Path], Data], tmp_path: Path) -> bytes:
+    """A file of a hundred items."""
+    data = open_data(tmp_path / "sound.db")
+    data.put_all([{"pk": pk("a"), "sk": f"{at:03}", "text": "x" * 1000} for at in range(100)])
+    data.close()
+    return (tmp_path / "sound.db").read_bytes()
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize("application", [0, 0x12345678])
+def test_another_programs_file(data: Data, file: Path, journal: str, application: int) -> None:
+    statements = [f"PRAGMA journal_mode = {journal}", f"PRAGMA application_id = {application}", "CREATE TABLE t (x)"]
+    write_and_crash(file, *statements, *["INSERT INTO t VALUES (zeroblob(3000))"] * 10)
+    assert all("another program's" in message for message in refuses_everything(data, file))
+
+
+def test_another_programs_file_that_waits_to_be_rolled_back(data: Data, file: Path) -> None:
+    write_and_crash(file, "CREATE TABLE t (x)", "INSERT INTO t VALUES (zeroblob(100000))")
+    crash = ["PRAGMA cache_size = 1", "BEGIN", "UPDATE t SET x = randomblob(100000)", "PRAGMA cache_spill = 1"]
+    write_and_crash(file, *crash, *["INSERT INTO t VALUES (randomblob(100000))"] * 5)
+    assert Path(f"{file}-journal").stat().st_size > 0
+    assert all("another program's" in message for message in refuses_everything(data, file))
+
+
+@pytest.mark.parametrize("in_log", [False, True])
+def test_a_newer_file(data: Data, file: Path, sound: bytes, in_log: bool) -> None:
+    file.write_bytes(sound)
+    if in_log:
+        write_and_crash(file, "PRAGMA user_version = 2")
+    else:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA user_version = 2")
+    assert all("newer ddb-mcp (schema 2)" in message for message in refuses_everything(data, file))
+
+
+@pytest.mark.parametrize("left", [1, 15, 16, 99, 100, 511, 512, 4095, 4096, 4097, 8192, 0.5, -4096, -1000, -1])
+def test_a_truncated_file(data: Data, file: Path, sound: bytes, left: float) -> None:
+    end = int(len(sound) * left) if isinstance(left, float) else left
+    file.write_bytes(sound[:end])
+    refuses_everything(data, file)
+    file.write_bytes(sound)
+    assert len(data.sort_keys()) == 100
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\n", b"pk,sk\n", b"\0" * 4096, b"SQLite format 3\0" + b"\xff" * 4080, bytes(range(256)) * 40],
+    ids=["newline", "text", "zeros", "magic", "binary"],
+)
+def test_no_sqlite_file(data: Data, file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    refuses_everything(data, file)
+
+
+def test_a_directory(data: Data, file: Path) -> None:
+    file.mkdir()
+    (file / "note").write_text("keep")
+    assert all("not a file" in message for message in refuses_everything(data, file))
+
+
+def test_a_path_through_a_file(file: Path, open_data: Callable[[Path], Data]) -> None:
+    file.write_text("keep")
+    inside = file / "items.db"
+    answer = open_data(inside).answer("put", item={"pk": pk("a"), "sk": "1"})
+    assert answer["error"]["code"] == "misconfigured"
+    assert str(inside) in answer["error"]["message"]
+    assert file.read_text() == "keep"
+
+
+def lower_privileges() -> None:
+    """Make the permission bits count for root as well: no CAP_DAC_OVERRIDE, no CAP_DAC_READ_SEARCH after exec."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):
+            assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP, of Linux
+
+
+@contextlib.contextmanager
+def permissions(path: Path, mode: int) -> Iterator[None]:
+    before = path.stat().st_mode
+    path.chmod(mode)
+    try:
+        yield
+    finally:
+        path.chmod(before)
+
+
+needs_permissions = pytest.mark.skipif(
+    os.name == "nt" or (os.geteuid() == 0 and sys.platform != "linux"), reason="root cannot give up its rights here"
+)
+
+
+@needs_permissions
+@pytest.mark.parametrize(("part", "bits"), [("file", 0o400), ("folder", 0o500)])
+def test_a_read_only_place_can_be_read_and_is_left_as_it_was(file: Path, sound: bytes, part: str, bits: int) -> None:
+    file.write_bytes(sound)
+    before = contents(file.parent)
+    with permissions(file if part == "file" else file.parent, bits), Child(file, preexec=lower_privileges) as child:
+        for operation in ("put", "delete", "provision"):
+            error = child.answer(operation, **OPERATIONS[operation])["error"]
+            assert error["code"] == "misconfigured"
+            assert "not writable" in error["message"]
+            assert str(file) in error["message"]
+            assert child.answer("query", pk=pk("a"), view="count")["result"]["count"] == 100
+    assert contents(file.parent) == before
+    with Child(file, preexec=lower_privileges) as child:
+        assert child.answer("put", **OPERATIONS["put"])["result"]["created"] is True
+
+
+@needs_permissions
+def test_a_file_that_nobody_may_open(file: Path, sound: bytes) -> None:
+    file.write_bytes(sound)
+    with permissions(file, 0), Child(file, preexec=lower_privileges) as child:
+        assert {child.answer(o, **arguments)["error"]["code"] for o, arguments in OPERATIONS.items()} == {
+            "misconfigured"
+        }
+
+
+@needs_permissions
+def test_a_directory_in_which_no_file_can_be_made(file: Path) -> None:
+    with permissions(file.parent, 0o500), Child(file, preexec=lower_privileges) as child:
+        assert child.answer("info")["result"]["provisioned"] is False
+        for operation in ("provision", "put"):
+            error = child.answer(operation, **OPERATIONS[operation])["error"]
+            assert error["code"] == "misconfigured"
+            assert "permission denied" in error["message"]
+
+
+# A file system of its own, of so many bytes, that lasts as long as the command. Users may mount in a namespace.
+SMALL_DISK = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+SMALL_DISK += ['mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"']
+
+
+def small_disk(size: str, folder: Path) -> list[str]:
+    probe = [*SMALL_DISK, size, str(folder), "true"]
+    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    return probe[:-1]
+
+
+@pytest.mark.parametrize("size", ["16k", "40k", "44k", "64k"])
+def test_a_disk_too_small_for_the_file(file: Path, size: str) -> None:
+    with Child(file, command=small_disk(size, file.parent)) as child:
+        error = child.answer("put", item={"pk": pk("a"), "sk": "1", "text": "x" * 50_000})["error"]
+        assert (error["code"], error["retryable"]) == ("unavailable", True)
+        assert "full" in error["message"]
+
+
+def test_a_disk_that_fills_up_loses_nothing(file: Path) -> None:
+    with Child(file, command=small_disk("1m", file.parent)) as child:
+        folder = Path(f"/proc/{child.process.pid}/root") / file.parent.relative_to("/")  # as the child sees it
+        filler = folder / "filler"
+        assert child.answer("provision")["result"]["created"] is True
+        filler.write_bytes(b"x" * 500_000)
+        acknowledged = []
+        for at in range(1000):
+            answer = child.answer("put", item={"pk": pk("a"), "sk": f"{at:03}", "text": "x" * 3000})
+            if "error" in answer:
+                break
+            acknowledged.append(f"{at:03}")
+        assert acknowledged
+        assert answer["error"]["code"] == "unavailable"
+        assert "full" in answer["error"]["message"]
+
+        def stored() -> list[str]:
+            return [item["sk"] for item in child.answer("query", pk=pk("a"), limit=1000)["result"]["items"]]
+
+        assert stored() == acknowledged
+        error = child.answer("delete", pk=pk("a"), sk="000")["error"]
+        assert error["code"] == "unavailable"
+        assert stored() == acknowledged
+        filler.unlink()
+        assert child.answer("put", item={"pk": pk("a"), "sk": "zzz"})["result"]["created"] is True
+        assert stored() == [*acknowledged, "zzz"]
+
+
+def test_a_file_locked_for_long(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_BUSY_SECONDS", 0.2)
+    data.put("1")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for operation in ("put", "delete"):
+            error = data.answer(operation, **OPERATIONS[operation])["error"]
+            assert (error["code"], error["retryable"]) == ("unavailable", True)
+            assert "locked by another process" in error["message"]
+        assert data.sort_keys() == ["1"]
+        other.execute("ROLLBACK")
+    data.put("2")
+    assert data.sort_keys() == ["1", "2"]
+
+
+def test_a_lock_that_ends_in_time_is_waited_for(data: Data, file: Path) -> None:
+    data.put("1")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor() as executor:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = executor.submit(data.put, "2")
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+        other.execute("ROLLBACK")
+        waiting.result(30)
+    assert data.sort_keys() == ["1", "2"]
+
+
+# What /proc/mounts says, made up: no share can be mounted in a test.
+MOUNTS = """\
+sysfs /sys sysfs rw 0 0
+/dev/sda1 / ext4 rw 0 0
+server:/home {home} nfs4 rw 0 0
+/dev/sdb1 {home}/fast ext4 rw 0 0
+//server/share {home}/with\\040space cifs rw 0 0
+user@server:/ {home}/fast/ssh fuse.sshfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("home", "nfs4"),
+        ("home/with space", "cifs"),
+        ("home/with", "nfs4"),
+        ("home/fast", None),
+        ("home/faster", "nfs4"),
+        ("home/fast/ssh", "fuse.sshfs"),
+        ("home/fast/link", "nfs4"),
+        ("homes", None),
+    ],
+)
+def test_network_file_systems(
+    tmp_path: Path, open_data: Callable[[Path], Data], monkeypatch: pytest.MonkeyPatch, place: str, kind: str | None
+) -> None:
+    (tmp_path / "home/fast").mkdir(parents=True)
+    (tmp_path / "home/fast/link").symlink_to(tmp_path / "home")
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS.format(home=tmp_path / "home"))
+    monkeypatch.setattr(local, "_MOUNTS", mounts)
+    file = tmp_path / place / "sub" / "items.db"
+    answer = open_data(file).answer("provision")
+    if kind is None:
+        assert answer["result"]["created"] is True
+    else:
+        assert answer["error"]["code"] == "misconfigured"
+        assert f"network file system ({kind})" in answer["error"]["message"]
+        assert not file.parent.exists()
+
+
+def test_an_existing_file_on_a_network_file_system(
+    tmp_path: Path, data: Data, file: Path, sound: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_bytes(sound)
+    (tmp_path / "mounts").write_text(f"server:/ {tmp_path} nfs rw 0 0\n")
+    monkeypatch.setattr(local, "_MOUNTS", tmp_path / "mounts")
+    assert all("network file system (nfs)" in message for message in refuses_everything(data, file))
