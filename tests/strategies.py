@@ -127,12 +127,12 @@ json_values: st.SearchStrategy[Any] = st.recursive(
         st.dictionaries(names | st.just(""), inner, max_size=4),
         st.dictionaries(st.sampled_from(TYPE_NAMES), inner, min_size=1, max_size=2),
     ),
-    max_leaves=8,
+    max_leaves=5,
 )
 json_objects = st.one_of(
-    st.dictionaries(names, json_values, max_size=5).map(lambda members: {**members, "pk": "p#1", "sk": "s"}),
+    st.dictionaries(names, json_values, max_size=2).map(lambda members: {**members, "pk": "p#1", "sk": "s"}),
     # DynamoDB JSON, right and wrong
-    st.dictionaries(names, attribute_values | json_values, max_size=3).map(
+    st.dictionaries(names, attribute_values | json_values, max_size=2).map(
         lambda members: {**members, "pk": {"S": "p#1"}, "sk": {"S": "s"}}
     ),
 )

@@ -142,7 +142,7 @@ def test_how_a_value_is_shown(typed: AttributeValue, plain: Any) -> None:
 def test_no_map_is_mistaken_for_a_typed_value(name: str) -> None:
     inner: AttributeValue
     for inner in ({"S": "YQ=="}, {"N": "1"}, {"L": [{"S": "1"}]}, {"M": {}}, {"NULL": True}, {"M": {"M": {"M": {}}}}):
-        typed = {"M": {name: inner}}
+        typed: AttributeValue = {"M": {name: inner}}
         assert from_json(to_json(typed), "x") == typed
         assert from_json(to_json({"L": [{"M": {"a": typed}}]}), "x") == {"L": [{"M": {"a": typed}}]}
 
