@@ -181,8 +181,8 @@ def _operand(given: Any, where: str) -> AttributeValue:
 
 def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison:
     if operator not in OPERATORS:
-        near = difflib.get_close_matches(operator, OPERATORS, 1)
-        meant = f"; did you mean {near[0]!r}?" if near else f"; the operators are {', '.join(OPERATORS)}."
+        near = difflib.get_close_matches(operator, OPERATORS, 2)
+        meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; the operators are {', '.join(OPERATORS)}."
         raise InvalidArgument(
             f"{where} has the unknown operator {operator!r}{meant}",
             next='An object holds operators only; equality with a map is {"eq": {…}}.',
