@@ -127,23 +127,23 @@ class CredentialSource:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL."""
-    parts = urlsplit(url)
+    """Scheme, host and port of a URL. Raises Misconfigured if it is none."""
     try:
-        port = parts.port
-    except ValueError:
-        raise _bad_url("has a port that is no number") from None
-    return f"{parts.scheme}://{parts.hostname}:{port or {'http': 80, 'https': 443}.get(parts.scheme)}"
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        raise _bad_url("is not an http:// or https:// URL") from None
+    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def check_url(url: str, *, allow_http: bool) -> str:
     """The URL without a slash at its end, if a token may go there. Raises Misconfigured."""
+    origin(url)
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[^\x21-\x7e]", url):
+    if not parts.hostname or re.search(r"[^\x21-\x7e]", url):
         raise _bad_url("is not an http:// or https:// URL")
     if parts.username is not None or parts.query or parts.fragment:
         raise _bad_url("must not have a user name, a query or a fragment")
-    origin(url)
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise Misconfigured(
             f"The platform's address is http://{parts.hostname}, where everybody on the way could read the token.",

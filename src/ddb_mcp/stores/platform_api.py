@@ -46,7 +46,10 @@ _SHOWN = 400
 _OWN_CODES = {
     error.code: error
     for error in vars(errors).values()
-    if isinstance(error, type) and issubclass(error, DdbMcpError) and error is not DdbMcpError
+    if isinstance(error, type)
+    and issubclass(error, DdbMcpError)
+    # A bug of the platform's is not one of ours.
+    and error not in (DdbMcpError, errors.Internal)
 }
 _BY_STATUS: dict[int, type[DdbMcpError]] = {
     401: Unauthenticated,
@@ -210,10 +213,14 @@ class PlatformApi:
                         break
             if not response.has_redirect_location:
                 break
-            url = urljoin(url, response.headers["location"])
-            if origin(url) != credentials.origin:
+            try:
+                url = urljoin(url, response.headers["location"])
+                target = origin(url)
+            except (ValueError, Misconfigured):
+                break
+            if target != credentials.origin:
                 error = Misconfigured(
-                    f"The platform redirects to {origin(url)}, another origin, where its token does not go.",
+                    f"The platform redirects to {target}, another origin, where its token does not go.",
                     next="If the platform has moved, configure its new address.",
                 )
                 raise _Failed(error, acted=False)
@@ -260,7 +267,7 @@ def _judged(operation: str, response: "httpx.Response", body: bytes, credentials
         error = _error(kind, status, text, advice, document, credentials)
     raise _Failed(
         error,
-        acted=isinstance(error, Unavailable | Timeout | errors.Internal) and not 300 <= status < 500,
+        acted=isinstance(error, Unavailable | Timeout) and not 300 <= status < 500,
         transient=status >= 500 or kind in (Throttled, Timeout),
         retry_after=_retry_after(response.headers.get("retry-after")),
     )

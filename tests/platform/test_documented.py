@@ -1,0 +1,336 @@
+"""A platform as documented and no more: exact requests, answers in every form, honest about what it cannot know."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.platform.conftest import Client
+from tests.platform.documented import PREFIX, DocumentedPlatform, Raw, Refused
+
+PK = PREFIX + "#user#7"
+ITEM = {"pk": PK, "sk": "PROFILE", "name": "Ada", "n": 1.5, "deep": {"list": [1, None, {"x": True}]}}
+KEY = {"pk": PK, "sk": "PROFILE"}
+
+
+def fill(platform: DocumentedPlatform, count: int, pk: str = PK, **attributes: Any) -> None:
+    for at in range(count):
+        platform.items[pk, f"{at:04}"] = {"pk": pk, "sk": f"{at:04}", "at": at, **attributes}
+
+
+def test_requests_are_exactly_the_documented_ones(platform: DocumentedPlatform, client: Client) -> None:
+    assert client.call("provision")["tableName"] == "cctools-app-data"
+    client.call("put", item=ITEM)
+    assert client.call("get", **KEY) == {"found": True, "item": ITEM}
+    assert client.call("query", pk=PK)["items"] == [ITEM]
+    assert client.call("scan", limit=7)["items"] == [ITEM]
+    assert client.call("delete", **KEY) == {}
+    assert client.call("get", **KEY) == {"found": False}
+    sent = [(operation, body) for operation, body in platform.requests if operation != "put"]
+    assert sent == [
+        ("provision", {}),
+        ("get", KEY),
+        ("query", {"pk": PK, "limit": 50}),
+        ("scan", {"limit": 7}),
+        ("delete", KEY),
+        ("get", KEY),
+    ]
+    (put,) = [body for operation, body in platform.requests if operation == "put"]
+    assert put.keys() == {"item"}
+    assert json.loads(put["item"]) == ITEM
+
+
+def test_info_says_what_the_platform_says(client: Client) -> None:
+    info = client.call("info")
+    assert {name: info[name] for name in ("tableName", "prefix", "region", "mode", "features", "instructions")} == {
+        "tableName": "cctools-app-data",
+        "prefix": PREFIX,
+        "region": "us-east-1",
+        "mode": "platform",
+        "features": [],
+        "instructions": "Use the table.",
+    }
+
+
+def test_the_prefix_is_learned_once_and_again_after_not_provisioned(
+    platform: DocumentedPlatform, client: Client
+) -> None:
+    for _ in range(3):
+        client.call("get", **KEY)
+    assert platform.operations() == ["info", "get", "get", "get"]
+
+    def gone(operation: str, result: Any) -> Any:
+        raise Refused(409, "not_provisioned", "deploy first")
+
+    platform.answer = gone
+    client.fails("not_provisioned", "get", **KEY)
+    platform.answer = lambda operation, result: result
+    platform.prefix = "dep_abc123_"
+    assert client.fails("prefix_violation", "get", **KEY).message.endswith("'dep_abc123_'.")
+    assert client.call("get", pk="dep_abc123_user", sk="1") == {"found": False}
+    assert platform.operations()[4:] == ["get", "info", "get"]
+
+
+FOUND: dict[str, Any] = {
+    "item": {"item": ITEM},
+    "Item": {"Item": ITEM},
+    "bare": ITEM,
+    "with success": {"success": True, "item": ITEM},
+    "in data": {"success": True, "data": {"item": ITEM}},
+    "bare in data": {"data": ITEM},
+    "in result": {"result": {"Item": ITEM}},
+    "a JSON string": {"item": json.dumps(ITEM)},
+    "without the key": {"item": {name: ITEM[name] for name in ("name", "n", "deep")}},
+    "DynamoDB JSON": {
+        "Item": {
+            "pk": {"S": PK},
+            "sk": {"S": "PROFILE"},
+            "name": {"S": "Ada"},
+            "n": {"N": "1.5"},
+            "deep": {"M": {"list": {"L": [{"N": "1"}, {"NULL": True}, {"M": {"x": {"BOOL": True}}}]}}},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("form", FOUND.values(), ids=FOUND)
+def test_every_form_of_a_found_item(platform: DocumentedPlatform, client: Client, form: Any) -> None:
+    platform.answer = lambda operation, result: form if operation == "get" else result
+    assert client.call("get", **KEY) == {"found": True, "item": ITEM}
+
+
+ABSENT: dict[str, Any] = {
+    "null item": {"item": None},
+    "null Item": {"Item": None},
+    "empty item": {"item": {}},
+    "null": None,
+    "empty object": {},
+    "success only": {"success": True},
+    "null data": {"success": True, "data": None},
+    "found false": {"found": False, "key": KEY},
+    "404": Raw(404, b'{"error": "not_found", "message": "no such item"}'),
+    "404 without content": Raw(404, b""),
+    "404 null": Raw(404, b"null"),
+    "success false": {"success": False, "error": "Item not found"},
+}
+
+
+@pytest.mark.parametrize("form", ABSENT.values(), ids=ABSENT)
+def test_every_form_of_an_absent_item(platform: DocumentedPlatform, client: Client, form: Any) -> None:
+    platform.answer = lambda operation, result: form if operation == "get" else result
+    assert client.call("get", **KEY) == {"found": False}
+
+
+UNREADABLE: dict[str, Any] = {
+    "other members": {"welcome": "to the platform"},
+    "a list": [1],
+    "a number": 5,
+    "no content": Raw(200, b""),
+    "a string that is no item": {"item": "oops"},
+    "another item": {"item": {**ITEM, "sk": "OTHER"}},
+    "a number out of range": Raw(200, b'{"item": {"n": 1e999}}'),
+}
+
+
+@pytest.mark.parametrize("form", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_never_taken_for_absence(
+    platform: DocumentedPlatform, client: Client, form: Any
+) -> None:
+    platform.answer = lambda operation, result: form if operation == "get" else result
+    client.fails("unavailable", "get", **KEY)
+
+
+LISTS: dict[str, Callable[[list[Any]], Any]] = {
+    "items": lambda items: {"items": items},
+    "Items": lambda items: {"Items": items, "Count": len(items)},
+    "bare": lambda items: items,
+    "in data": lambda items: {"success": True, "data": {"items": items}},
+    "data": lambda items: {"data": items},
+}
+
+
+@pytest.mark.parametrize("form", LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize("operation", ["query", "scan"])
+def test_every_form_of_a_list(
+    platform: DocumentedPlatform, client: Client, form: Callable[[list[Any]], Any], operation: str
+) -> None:
+    fill(platform, 3)
+    platform.answer = lambda operation, result: form(result["items"]) if "items" in result else result
+    page = client.call(operation, **({"pk": PK} if operation == "query" else {}))
+    assert [item["at"] for item in page["items"]] == [0, 1, 2]
+
+
+MARKED: dict[str, tuple[dict[str, Any], bool]] = {
+    "lastEvaluatedKey null": ({"lastEvaluatedKey": None}, True),
+    "LastEvaluatedKey": ({"LastEvaluatedKey": {"pk": PK, "sk": "0002"}}, False),
+    "nextToken": ({"nextToken": "abc"}, False),
+    "cursor null": ({"cursor": None}, True),
+    "cursor": ({"cursor": "abc"}, False),
+    "next_cursor empty": ({"next_cursor": ""}, True),
+    "hasMore": ({"hasMore": True, "nextToken": None}, False),
+    "no more": ({"hasMore": False}, True),
+    "complete": ({"complete": True}, True),
+}
+
+
+@pytest.mark.parametrize(("mark", "complete"), MARKED.values(), ids=MARKED)
+@pytest.mark.parametrize("operation", ["query", "scan"])
+def test_the_end_as_the_platform_marks_it(
+    platform: DocumentedPlatform, client: Client, operation: str, mark: dict[str, Any], complete: bool
+) -> None:
+    fill(platform, 3)
+    platform.answer = lambda operation, result: {**result, **mark} if "items" in result else result
+    page = client.call(operation, **({"pk": PK} if operation == "query" else {}))
+    assert page["complete"] is complete
+    assert page.get("stopped") == (None if complete else "platform")
+    assert "cursor" not in page
+
+
+def test_an_unmarked_end_is_known_for_a_short_query_only(platform: DocumentedPlatform, client: Client) -> None:
+    fill(platform, 10)
+    assert client.call("query", pk=PK)["complete"] is True
+    for operation, arguments in (("scan", {}), ("query", {"pk": PK, "limit": 10}), ("query", {"pk": PK, "limit": 4})):
+        page = client.call(operation, **arguments)
+        assert page["complete"] is False, (operation, arguments)
+        assert page["stopped"] == "platform"
+        assert "cursor" not in page
+
+
+def test_a_query_near_a_megabyte_may_have_more(platform: DocumentedPlatform, client: Client) -> None:
+    fill(platform, 3, text="x" * 300_000)
+    page = client.call("query", pk=PK, view="keys")
+    assert page["count"] == 3
+    assert page["complete"] is False
+
+
+def test_a_round_number_may_be_the_platforms_own_limit(platform: DocumentedPlatform, client: Client) -> None:
+    fill(platform, 150)
+    platform.answer = lambda operation, result: {"items": result["items"][:100]} if "items" in result else result
+    page = client.call("query", pk=PK, view="count")
+    assert page["count"] == 100
+    assert page["complete"] is False
+
+
+def test_narrowing_is_done_here(platform: DocumentedPlatform, client: Client) -> None:
+    fill(platform, 60, colour="red")
+    fill(platform, 5, pk=PREFIX + "#user#8", colour="blue")
+    assert client.call("query", pk=PK, sk_prefix="000")["count"] == 10
+    assert platform.requests[-1] == ("query", {"pk": PK, "limit": 1000})
+    page = client.call("query", pk=PK, sk_from="0010", sk_to="0029", filter={"at": {"ge": 20}}, attributes=["at"])
+    assert page["complete"] is True
+    assert page["items"] == [{"pk": PK, "sk": f"{at:04}", "at": at} for at in range(20, 30)]
+    newest = client.call("query", pk=PK, descending=True, limit=2)
+    assert [item["at"] for item in newest["items"]] == [59, 58]
+    assert newest["complete"] is False
+    scanned = client.call("scan", pk_prefix=PREFIX + "#user#8")
+    assert scanned["count"] == 5
+    assert client.call("scan", filter={"colour": "blue"}, view="count")["count"] == 5
+    assert sum(group["count"] for group in client.call("scan", view="summary")["groups"]) == 65
+    assert all(body.keys() <= {"pk", "limit"} for _, body in platform.requests)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"item": ITEM, "create_only": True},
+        {"item": ITEM, "expect": {"n": 1}},
+        {"item": ITEM, "merge": True},
+        {"item": ITEM, "merge": True, "remove": ["x"]},
+        {"item": {**KEY, "tags": {"SS": ["a"]}}},
+        {"item": {**KEY, "deep": [{"x": {"B": "aGk="}}]}},
+        {"item": {**KEY, "n": {"N": "12345678901234567890"}}},
+        {"item": {**KEY, "n": {"N": "0.12345678901234567890"}}},
+    ],
+)
+def test_what_it_could_store_wrongly_is_unsupported_before_anything_is_sent(
+    platform: DocumentedPlatform, client: Client, arguments: dict[str, Any]
+) -> None:
+    error = client.fails("unsupported", "put", **arguments)
+    assert error.next
+    assert "put" not in platform.operations()
+    client.fails("unsupported", "delete", **KEY, expect={"n": 1})
+    assert "delete" not in platform.operations()
+
+
+def test_a_map_that_looks_typed_is_a_map(platform: DocumentedPlatform, client: Client) -> None:
+    client.call("put", item={**KEY, "map": {"M": {"SS": {"L": [{"S": "a"}]}}}, "n": {"N": "5"}})
+    assert json.loads(platform.requests[-1][1]["item"]) == {**KEY, "map": {"SS": ["a"]}, "n": 5}
+    assert client.call("get", **KEY)["item"] == {**KEY, "map": {"M": {"SS": {"L": [{"S": "a"}]}}}, "n": 5}
+
+
+def test_numbers_are_read_exactly(platform: DocumentedPlatform, client: Client) -> None:
+    exact = b'{"item": {"a": 12345678901234567890, "b": 0.1, "c": 1e3, "d": 0.123456789012345678901}}'
+    platform.answer = lambda operation, result: Raw(200, exact) if operation == "get" else result
+    assert client.call("get", **KEY)["item"] == {
+        **KEY,
+        "a": {"N": "12345678901234567890"},
+        "b": 0.1,
+        "c": 1000,
+        "d": {"N": "0.123456789012345678901"},
+    }
+
+
+def test_items_outside_the_prefix_are_dropped_and_logged(
+    platform: DocumentedPlatform, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(platform, 2)
+    fill(platform, 3, pk=PREFIX + "4#user", secret="theirs")
+    with caplog.at_level(logging.ERROR):
+        page = client.call("scan")
+    assert page["count"] == 2
+    assert "Platform fault" in caplog.text
+    assert "theirs" not in caplog.text
+    assert "theirs" not in json.dumps(page)
+
+
+def test_an_item_that_echoes_our_own_words_says_nothing_about_the_write(
+    platform: DocumentedPlatform, client: Client
+) -> None:
+    platform.answer = lambda operation, result: {**ITEM, "created": True} if operation == "put" else result
+    assert client.call("put", item=ITEM) == KEY
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ({"success": True}, {}),
+        ({"deleted": True}, {"deleted": True}),
+        ({"deleted": False}, {"deleted": False}),
+        ({"Attributes": None}, {}),
+        ({"item": ITEM}, {"deleted": True, "item": ITEM}),
+        (Raw(204, b""), {}),
+        (Raw(200, b""), {}),
+        (Raw(404, b'{"error": "not_found"}'), {"deleted": False}),
+    ],
+)
+def test_every_form_of_a_delete(
+    platform: DocumentedPlatform, client: Client, form: Any, expected: dict[str, Any]
+) -> None:
+    platform.answer = lambda operation, result: form if operation == "delete" else result
+    assert client.call("delete", **KEY) == expected
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"table_name": "t", "prefix": PREFIX, "region": "r"},
+        {"success": True, "data": {"tableName": "t", "prefix": PREFIX, "region": "r"}},
+        {"table": "t", "keyPrefix": PREFIX, "awsRegion": "r", "features": ["later", 5]},
+    ],
+)
+def test_every_form_of_info(platform: DocumentedPlatform, client: Client, form: Any) -> None:
+    platform.answer = lambda operation, result: form
+    info = client.call("info")
+    assert (info["tableName"], info["prefix"], info["region"], info["features"]) == ("t", PREFIX, "r", [])
+    assert PREFIX in info["instructions"]
+
+
+def test_info_without_a_prefix_is_no_info(platform: DocumentedPlatform, client: Client) -> None:
+    platform.answer = lambda operation, result: {"hello": "world"}
+    client.fails("unavailable", "get", **KEY)
+    platform.answer = lambda operation, result: {"provisioned": False, "prefix": None}
+    client.fails("not_provisioned", "get", **KEY)

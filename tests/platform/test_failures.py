@@ -1,0 +1,208 @@
+"""What platforms and networks do wrong, over real sockets: each failure has its code, in bounded time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ddb_mcp.stores import platform_api
+from tests.faults import Answer, Cut, Fault, FaultProxy, Silence
+from tests.platform.conftest import Client
+from tests.platform.documented import PATH, PREFIX, TOKEN, DocumentedPlatform, Raw
+
+PK = PREFIX + "#user#7"
+KEY = {"pk": PK, "sk": "PROFILE"}
+ITEM = {**KEY, "n": 1}
+JSON = {"Content-Type": "application/json"}
+HTML = {"Content-Type": "text/html"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform_api, "_FIRST_WAIT", 0.001)
+
+
+@pytest.fixture
+def proxy(platform: DocumentedPlatform) -> Iterator[FaultProxy]:
+    with FaultProxy(platform.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def client(proxy: FaultProxy, connect: Callable[..., Client]) -> Client:
+    client = connect(proxy.endpoint)
+    client.call("info")
+    return client
+
+
+def answers(status: int, **document: Any) -> Answer:
+    return Answer(status, document, JSON)
+
+
+REFUSALS: dict[str, tuple[Answer, str]] = {
+    "400": (answers(400, error="validation_error", message="limit is too high"), "invalid_argument"),
+    "401": (answers(401, error="unauthorized", message="expired"), "unauthenticated"),
+    "403": (answers(403, error="denied", message="not yours"), "forbidden"),
+    "403 page": (Answer(403, b"<html>no</html>", HTML), "forbidden"),
+    "404": (answers(404, error="not_found", message="nothing here"), "not_provisioned"),
+    "404 page": (Answer(404, b"<html>no</html>", HTML), "unavailable"),
+    "409": (answers(409, error="conflict", message="busy"), "unavailable"),
+    "413": (answers(413, error="too_large", message="too large"), "invalid_argument"),
+    "429": (answers(429, error="slow down", message="later"), "throttled"),
+    "500": (answers(500, error="internal", message="invalid memory"), "unavailable"),
+    "502 page": (Answer(502, b"<html><body>Bad gateway</body></html>", HTML), "unavailable"),
+    "503": (answers(503, error="down", message="for maintenance"), "unavailable"),
+    "504": (answers(504, error="slow", message="too slow"), "timeout"),
+    "301": (Answer(301, b"", {}), "unavailable"),
+    "a page with 200": (Answer(200, b"<html>login</html>", HTML), "unavailable"),
+    "text with 200": (Answer(200, b'{"items": []}', {"Content-Type": "text/plain"}), "unavailable"),
+    "JSON broken off": (Answer(200, b'{"items": [{"pk": "', JSON), "unavailable"),
+    "no UTF-8": (Answer(200, b'{"items": ["\xff"]}', JSON), "unavailable"),
+    "nested deeply": (Answer(200, b"[" * 100_000, JSON), "unavailable"),
+    "a member twice": (Answer(200, b'{"items": [], "items": []}', JSON), "unavailable"),
+    "more than 10 MB": (Answer(200, b'{"items": ["' + b"x" * 10_000_000 + b'"]}', JSON), "unavailable"),
+    "gzip that is none": (Answer(200, b"oops", {**JSON, "Content-Encoding": "gzip"}), "unavailable"),
+    "success false": (answers(200, success=False, error="boom", message="it broke"), "unavailable"),
+    "success false, throttled": (answers(200, success=False, error="ThrottlingException"), "throttled"),
+    "success false, token": (answers(200, success=False, error="token expired"), "unauthenticated"),
+    "success false, denied": (answers(200, success=False, message="Access denied"), "forbidden"),
+    "success false, validation": (answers(200, success=False, error="limit is invalid"), "invalid_argument"),
+    "nested error": (
+        answers(200, success=False, error={"code": "ResourceNotFoundException", "message": "Table: x not found"}),
+        "not_provisioned",
+    ),
+    "our own code": (answers(400, error="not_provisioned", message="call provision"), "not_provisioned"),
+}
+
+
+@pytest.mark.parametrize(("answer", "code"), REFUSALS.values(), ids=REFUSALS)
+def test_every_refusal_has_its_code(proxy: FaultProxy, client: Client, answer: Answer, code: str) -> None:
+    proxy.plan(answer, times=platform_api.ATTEMPTS, on=PATH + "query")
+    error = client.fails(code, "query", pk=PK)
+    assert error.next
+    assert "<html>" not in error.message
+    if code == "unavailable" and "broke" not in error.message:
+        assert f"status {answer.status}" in error.message
+    assert error.message == " ".join(error.message.split())
+
+
+def test_what_the_platform_says_is_passed_on_in_part(proxy: FaultProxy, client: Client) -> None:
+    said = f"limit\n is\r\n too high {TOKEN} " + "x" * 1000
+    proxy.plan(answers(400, error="validation_error", message=said))
+    message = client.fails("invalid_argument", "query", pk=PK).message
+    assert "limit is too high (token) xxx" in message
+    assert len(message) < 600
+
+
+TRANSIENT: dict[str, tuple[Fault, str]] = {
+    "reset": (Cut(0, "reset"), "unavailable"),
+    "closed": (Cut(0, "close"), "unavailable"),
+    "cut off in its middle": (Cut(-5, "close"), "unavailable"),
+    "502": (Answer(502, b"<html>", HTML), "unavailable"),
+    "503": (answers(503, error="down"), "unavailable"),
+    "429": (answers(429, error="slow"), "throttled"),
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), TRANSIENT.values(), ids=TRANSIENT)
+@pytest.mark.parametrize("operation", ["get", "put", "delete", "query", "scan"])
+def test_what_is_safe_is_repeated_and_not_for_ever(
+    proxy: FaultProxy, client: Client, operation: str, fault: Fault, code: str
+) -> None:
+    calls: dict[str, dict[str, Any]] = {
+        "get": KEY,
+        "put": {"item": ITEM},
+        "delete": KEY,
+        "query": {"pk": PK},
+        "scan": {},
+    }
+    arguments = calls[operation]
+    proxy.plan(fault, times=2, on=PATH + operation)
+    client.call(operation, **arguments)
+    assert proxy.count(PATH + operation) == 3
+    proxy.plan(fault, times=platform_api.ATTEMPTS, on=PATH + operation)
+    client.fails(code, operation, **arguments)
+    assert proxy.count(PATH + operation) == 3 + platform_api.ATTEMPTS
+    client.call(operation, **arguments)
+
+
+def test_a_refusal_is_not_repeated(proxy: FaultProxy, client: Client) -> None:
+    for answer in (answers(400, error="no"), answers(200, success=False, error="boom"), Answer(200, b"<html>", HTML)):
+        before = proxy.count(PATH + "query")
+        proxy.plan(answer, on=PATH + "query")
+        with pytest.raises(Exception, match="platform"):
+            client.call("query", pk=PK)
+        assert proxy.count(PATH + "query") == before + 1
+
+
+def test_retry_after_is_honoured(proxy: FaultProxy, client: Client) -> None:
+    proxy.plan(Answer(429, {"error": "slow"}, {**JSON, "Retry-After": "1"}), on=PATH + "get")
+    client.call("get", **KEY)
+    first, second = [request.at for request in proxy.requests if request.operation == PATH + "get"]
+    assert second - first >= 1
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 600))
+    for header in ("600", date):
+        proxy.plan(Answer(503, {"error": "down"}, {**JSON, "Retry-After": header}), on=PATH + "scan")
+        error = client.fails("unavailable", "scan")
+        assert "call again" in error.next
+        assert "59" in error.next or "600" in error.next
+    assert proxy.count(PATH + "scan") == 2
+
+
+def test_silence_ends_in_time(proxy: FaultProxy, connect: Callable[..., Client]) -> None:
+    client = connect(proxy.endpoint, attempt_seconds=0.3, call_seconds=0.5)
+    client.call("info")
+    proxy.plan(Silence(), times=2)
+    error = client.fails("timeout", "get", **KEY)
+    assert error.retryable
+    assert client.call("get", **KEY) == {"found": False}
+
+
+def test_no_connection_is_unavailable_and_recovered_from(proxy: FaultProxy, client: Client) -> None:
+    proxy.refuse()
+    error = client.fails("unavailable", "put", item=ITEM)
+    assert proxy.endpoint.removeprefix("http://") in error.message
+    proxy.accept()
+    assert client.call("put", item=ITEM) == KEY
+
+
+def test_connections_are_kept(proxy: FaultProxy, client: Client) -> None:
+    for _ in range(10):
+        client.call("get", **KEY)
+    assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_origin_is_refused(
+    proxy: FaultProxy, client: Client, status: int, connect: Callable[..., Client]
+) -> None:
+    with DocumentedPlatform() as other:
+        proxy.plan(Answer(status, b"", {"Location": other.url + PATH + "get"}), on=PATH + "get")
+        error = client.fails("misconfigured", "get", **KEY)
+        assert other.url in error.message
+        assert other.requests == []
+
+
+def test_a_redirect_to_nowhere(proxy: FaultProxy, client: Client) -> None:
+    for location in ("http://[::1", "http://x:port/", "mailto:x@example"):
+        proxy.plan(Answer(307, b"", {"Location": location}), times=platform_api.ATTEMPTS, on=PATH + "get")
+        client.fails("unavailable", "get", **KEY)
+    proxy.plan(Answer(307, b"", {"Location": "ftp://x.example/"}), on=PATH + "get")
+    assert "status 307" in client.fails("unavailable", "get", **KEY).message
+
+
+def test_a_redirect_within_the_origin_is_followed(proxy: FaultProxy, client: Client) -> None:
+    proxy.plan(Answer(308, b"", {"Location": PATH + "get"}), on=PATH + "get")
+    assert client.call("get", **KEY) == {"found": False}
+    proxy.plan(Answer(307, b"", {"Location": PATH + "get"}), on=PATH + "get", times=10)
+    assert "status 307" in client.fails("unavailable", "get", **KEY).message
+    assert proxy.count(PATH + "get") == 2 + 3
+
+
+def test_provision_where_there_is_no_platform(platform: DocumentedPlatform, client: Client) -> None:
+    platform.answer = lambda operation, result: Raw(404, json.dumps({"detail": "Not Found"}).encode())
+    assert "address" in client.fails("unavailable", "provision").next
