@@ -21,10 +21,13 @@ def policy(settings: Settings, *, partition: str = "aws", region: str = "*", acc
         account: its account's id; `*` for any.
 
     Raises:
-        Misconfigured: there is no table or prefix to make a policy for.
+        Misconfigured: the mode is another than `direct`, so that there is no table in AWS.
     """
-    if settings.table is None or settings.prefix is None:
-        raise Misconfigured("A policy is for one table and one prefix.", next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX.")
+    if settings.mode != "direct" or settings.table is None or settings.prefix is None:
+        raise Misconfigured(
+            f"A policy is for a table in AWS, and the mode is {settings.mode}.",
+            next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX for direct mode.",
+        )
     table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
     items = {
         **_allow("OwnItems", "dynamodb", _READ if settings.read_only else _READ + _WRITE, table),

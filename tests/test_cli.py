@@ -1,0 +1,407 @@
+"""The command line as people, scripts and agents' hosts use it: always the installed program, in its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from ddb_mcp import __version__
+from ddb_mcp.config import SETTINGS
+from tests.protocol.wire import Wire, clean_environment
+
+if TYPE_CHECKING:
+    from tests.engines import Engine
+
+DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
+OWN = "deploy#local#user#7"
+SECRET = "open-sesame"
+# Python's usual ways out of an old locale switched off, so that it really has to do without UTF-8.
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+class Run(Protocol):
+    """Runs `ddb-mcp` with settings as environment variables, and returns what it wrote, read as UTF-8."""
+
+    def __call__(self, *words: str, given: str | bytes = b"", **settings: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a user who has configured nothing and owns nothing yet."""
+    kept = clean_environment(HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path / "share"))
+    for name in ("API_URL", "AUTH_TOKEN", "PYTHONUNBUFFERED"):
+        kept.pop(name, None)
+    return kept
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Run:
+    def run(*words: str, given: str | bytes = b"", **settings: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [DDB_MCP, *words],
+            input=given if isinstance(given, bytes) else given.encode(),
+            env={**environment, **settings},
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert b"Traceback" not in done.stderr
+        out, err = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(words, done.returncode, out, err)
+
+    return run
+
+
+# Flags and values
+
+
+def test_version(run: Run) -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"ddb-mcp {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--dynamodb-tabel", "app"], "--dynamodb-table"),
+        (["--prefix=deploy#a"], "--dynamodb-prefix"),
+        (["--read-onyl", "doctor"], "--read-only"),
+        (["doctor", "--read-onyl"], "--read-only"),
+        (["call", "--reed-only", "info"], "--read-only"),
+        (["--htp", "127.0.0.1:0"], "--http"),
+        (["--mode", "locl"], "'local'"),
+        (["--log-level", "WARN"], "'WARNING'"),
+        (["--max-result-bytes", "32k"], "a whole number"),
+        (["--mode"], "--mode: expected one argument"),
+        (["--http", "8765"], "127.0.0.1:8765"),
+        (["caal"], "'call'"),
+        (["call", "scna"], "'scan'"),
+        (["doctor", "now"], "now"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_names_what_was_meant(run: Run, words: list[str], named: str) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("flag", ["--auth-token", "--http-token"])
+def test_a_secret_as_a_flag_is_refused_with_its_variable_and_not_shown(run: Run, flag: str) -> None:
+    for words in ([flag, SECRET], [f"{flag}={SECRET}"], ["doctor", flag, SECRET]):
+        done = run(*words)
+        assert done.returncode == 2
+        assert "DDB_MCP_" + flag[2:].upper().replace("-", "_") in done.stderr
+        assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"DDB_MCP_MOED": "local"}, "DDB_MCP_MODE"),
+        ({"DDB_MCP_MODE": "dirct"}, "'direct'"),
+        ({"DDB_MCP_READ_ONLY": "ja"}, "'true'|'false'"),
+        ({"DDB_MCP_READ_BUDGET": "0"}, "from 1 to"),
+        ({"DDB_MCP_MODE": "direct"}, "DYNAMODB_TABLE"),
+        ({"DYNAMODB_TABLE": "app"}, "DYNAMODB_PREFIX"),
+        ({"DYNAMODB_PREFIX": "deploy#"}, "every deployment"),
+        ({"DDB_MCP_AUTH_TOKEN": SECRET}, "DDB_MCP_API_URL"),
+    ],
+)
+def test_a_wrong_environment_ends_the_start_with_2_and_names_what_is_wrong(
+    run: Run, settings: dict[str, str], named: str
+) -> None:
+    done = run(**settings)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search(named, done.stderr)
+    assert len(done.stderr.splitlines()) == 1
+    assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["call"], ["doctor"], ["policy"], ["purge"]])
+def test_help_documents_each_setting(run: Run, words: list[str]) -> None:
+    done = run(*words, "--help", COLUMNS="500")
+    assert done.returncode == 0
+    for setting in SETTINGS:
+        if setting.flag:
+            assert re.search(rf"^  {setting.flag}\b.*\s+.*\[{setting.variable};", done.stdout, re.MULTILINE)
+            assert setting.help in done.stdout
+        elif not words:
+            assert f"{setting.variable} ({setting.help})" in done.stdout
+
+
+def test_a_flag_wins_over_the_environment_wherever_it_stands(run: Run) -> None:
+    for words in (
+        ["--dynamodb-prefix", "deploy#flag", "call", "info"],
+        ["call", "--dynamodb-prefix=deploy#flag", "info"],
+    ):
+        assert json.loads(run(*words, DYNAMODB_PREFIX="deploy#env").stdout)["prefix"] == "deploy#flag"
+
+
+# ddb-mcp call
+
+
+def test_call_prints_the_result_as_one_line_of_json(run: Run) -> None:
+    item = {"pk": OWN, "sk": "PROFILE", "name": "Ada", "n": {"N": "12345678901234567890"}}
+    assert run("call", "put", json.dumps({"item": item})).stdout.count("\n") == 1
+    done = run("call", "get", json.dumps({"pk": OWN, "sk": "PROFILE"}))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"found": True, "item": item}
+
+
+def test_call_without_arguments_and_with_arguments_from_stdin(run: Run) -> None:
+    assert json.loads(run("call", "info").stdout)["mode"] == "local"
+    given = json.dumps({"item": {"pk": OWN, "sk": "é"}}, ensure_ascii=False)
+    assert json.loads(run("call", "put", "-", given=given).stdout)["sk"] == "é"
+    assert json.loads(run("call", "put", "-", given=b"\xef\xbb\xbf" + given.encode()).stdout)["created"] is False
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "code"),
+    [
+        ("get", '{"pk": "deploy#other#a", "sk": "b"}', "prefix_violation"),
+        ("info", '{"a": 1}', "invalid_argument"),
+        ("info", "[]", "invalid_argument"),
+        ("info", "{", "invalid_argument"),
+        ("info", "", "invalid_argument"),
+        ("get", '{"pk": "deploy#local#a", "sk": "b", "sk": "c"}', "invalid_argument"),
+        ("put", '{"item": {"pk": "deploy#local#a", "sk": "b", "n": NaN}}', "invalid_argument"),
+        ("put", '{"item": {"pk": "deploy#local#a", "sk": "b", "n": %s}}' % ("9" * 5000), "invalid_argument"),
+        ("put", "[" * 100_000, "invalid_argument"),
+    ],
+)
+def test_a_refused_call_ends_with_1_and_its_error_on_stderr(run: Run, tool: str, arguments: str, code: str) -> None:
+    done = run("call", tool, arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert json.loads(done.stderr)["error"]["code"] == code
+
+
+def test_call_keeps_to_read_only(run: Run) -> None:
+    done = run("call", "put", json.dumps({"item": {"pk": OWN, "sk": "a"}}), DDB_MCP_READ_ONLY="1")
+    assert json.loads(done.stderr)["error"]["code"] == "read_only"
+    assert json.loads(run("call", "scan").stdout)["count"] == 0
+
+
+@pytest.mark.parametrize("locale", [ASCII, {"PYTHONIOENCODING": "latin-1"}])
+def test_call_speaks_utf_8_in_any_locale(run: Run, locale: dict[str, str]) -> None:
+    given = json.dumps({"item": {"pk": OWN, "sk": "漢 ✓"}}, ensure_ascii=False)
+    assert json.loads(run("call", "put", "-", given=given, **locale).stdout)["sk"] == "漢 ✓"
+    refused = run("call", "get", "-", given=json.dumps({"pk": "漢", "sk": "✓"}), **locale)
+    assert json.loads(refused.stderr)["error"]["code"] == "prefix_violation"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error_to_talk_about(environment: dict[str, str]) -> None:
+    line = f"{shlex.quote(DDB_MCP)} doctor | true"
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+# ddb-mcp doctor
+
+
+def test_doctor_shows_each_setting_its_source_and_each_step(run: Run, tmp_path: Path) -> None:
+    done = run("doctor", "--read-only", DYNAMODB_PREFIX="deploy#abc", AWS_REGION="not shown in this mode")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = {words[0]: words[1:] for line in done.stdout.splitlines() if (words := line.split())}
+    assert [name for name in shown if name in {s.variable for s in SETTINGS}] == [s.variable for s in SETTINGS]
+    assert shown["DDB_MCP_MODE"] == ["local", "default"]
+    assert shown["DDB_MCP_READ_ONLY"] == ["on", "flag"]
+    assert shown["DYNAMODB_PREFIX"] == ["deploy#abc", "environment"]
+    assert shown["DDB_MCP_LOCAL_PATH"][0].startswith(str(tmp_path))
+    for step in ("info", "scan one item", "get a missing item"):
+        assert re.search(rf"^  {step} +ok, \d+ ms$", done.stdout, re.MULTILINE)
+    assert done.stdout.endswith("\nAll is well.\n")
+    assert not (tmp_path / "share").exists(), "doctor wrote"
+
+
+def test_doctor_says_what_to_fix_in_a_store_that_fails(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("this is no database, and it is more than a few bytes long" * 20)
+    done = run("doctor", DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert re.search(r"^  info +misconfigured, \d+ ms: ", done.stdout, re.MULTILINE)
+    assert "DDB_MCP_LOCAL_PATH" in done.stdout.partition("\nFix this\n")[2]
+
+
+def test_doctor_lists_what_was_given_where_that_is_no_configuration(run: Run) -> None:
+    done = run(
+        *("doctor", "--mode", "platform"),
+        DDB_MCP_MODE="local",
+        DDB_MCP_AUTH_TOKEN=SECRET,
+        DDB_MCP_AUTH_COMMAND=f"login --password {SECRET}",
+    )
+    assert done.returncode == 2
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["DDB_MCP_MODE", "platform", "flag"] in lines
+    assert ["DDB_MCP_MODE", "local", "environment"] in lines
+    assert ["DDB_MCP_AUTH_TOKEN", "set,", "not", "shown", "environment"] in lines
+    assert "DDB_MCP_API_URL" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    misspelt = run("doctor", DDB_MCP_AUTH_TOKNE=SECRET)
+    assert "DDB_MCP_AUTH_TOKNE" in misspelt.stdout
+    assert SECRET not in misspelt.stdout + misspelt.stderr
+
+
+def _closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"DDB_MCP_API_URL": "http://127.0.0.1:{port}", "DDB_MCP_AUTH_TOKEN": SECRET},
+        {"API_URL": "http://127.0.0.1:{port}", "AUTH_TOKEN": SECRET},
+        {"DDB_MCP_API_URL": f"http://user:{SECRET}@127.0.0.1:{{port}}/?key={SECRET}", "DDB_MCP_AUTH_TOKEN": "t"},
+        {"DDB_MCP_MODE": "platform", "DDB_MCP_AUTH_COMMAND": f"/no/such/program --password {SECRET}"},
+        {
+            "DYNAMODB_TABLE": "app",
+            "DYNAMODB_PREFIX": "deploy#a",
+            "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:{port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_SESSION_TOKEN": SECRET,
+        },
+    ],
+    ids=["token", "the platform's own names", "in the address", "command", "aws"],
+)
+def test_doctor_shows_no_secret_and_ends_with_1(run: Run, settings: dict[str, str]) -> None:
+    port = str(_closed_port())
+    done = run("doctor", DDB_MCP_HTTP_TOKEN=SECRET, **{k: v.replace("{port}", port) for k, v in settings.items()})
+    assert done.returncode == 1
+    assert SECRET not in done.stdout + done.stderr
+    for name in settings:
+        assert name in done.stdout
+    assert done.stdout.partition("\nFix this\n")[2].strip()
+
+
+def test_doctor_before_and_after_provision_in_direct_mode(run: Run, dynoxide: Engine) -> None:
+    settings = {
+        "DYNAMODB_TABLE": "doctor",
+        "DYNAMODB_PREFIX": "deploy#a",
+        "AWS_ENDPOINT_URL_DYNAMODB": dynoxide.endpoint,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+    before = run("doctor", **settings)
+    assert before.returncode == 1
+    assert "ddb-mcp call provision" in before.stdout.partition("\nFix this\n")[2]
+    assert json.loads(run("call", "provision", **settings).stdout)["created"] is True
+    after = run("doctor", **settings)
+    assert (after.returncode, after.stderr) == (0, "")
+    assert re.search(r"^  AWS_ENDPOINT_URL_DYNAMODB +http\S+ +environment$", after.stdout, re.MULTILINE)
+
+
+# ddb-mcp policy
+
+
+def test_policy_is_for_the_table_and_the_prefix(run: Run) -> None:
+    done = run("policy", "--dynamodb-table", "app", "--dynamodb-prefix", "deploy#a")
+    assert done.returncode == 0
+    statements = {statement["Sid"]: statement for statement in json.loads(done.stdout)["Statement"]}
+    condition = statements["OwnItems"]["Condition"]["ForAllValues:StringLike"]
+    assert condition == {"dynamodb:LeadingKeys": ["deploy#a#*"]}
+    assert all(statement["Resource"].endswith(":table/app") for statement in statements.values())
+
+
+@pytest.mark.parametrize("mode", ["local", "platform"])
+def test_policy_is_refused_where_there_is_no_aws(run: Run, mode: str) -> None:
+    done = run("policy", DDB_MCP_MODE=mode, DDB_MCP_API_URL="https://platform.example", DDB_MCP_AUTH_TOKEN="t")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "DYNAMODB_TABLE" in done.stderr
+
+
+# Serving, as hosts start it
+
+
+def _serve(command: list[str], environment: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
+    """A short conversation over stdio: every line that the server wrote, parsed, and its stderr."""
+    with Wire(command, environment) as wire:
+        said = [wire.ask("initialize", _HANDSHAKE, "handshake")]
+        wire.send("notifications/initialized")
+        said.append(wire.call("put", 1, item={"pk": OWN, "sk": "漢", "text": "✓ é \r\n"}))
+        said.append(wire.call("get", 2, pk=OWN, sk="漢"))
+        assert said[-1]["result"]["structuredContent"]["item"]["text"] == "✓ é \r\n"
+        said.append(wire.call("get", 3, pk="deploy#other#a", sk="漢"))
+        assert said[-1]["result"]["isError"]
+        wire.end_input()
+        said += wire.rest()
+        assert wire.wait() == 0
+    return said, wire.errors
+
+
+_HANDSHAKE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING"])
+def test_stdout_is_the_protocols_at_any_log_level(environment: dict[str, str], level: str) -> None:
+    said, errors = _serve([DDB_MCP, "--log-level", level], environment)
+    assert [message["id"] for message in said] == ["handshake", 1, 2, 3]
+    assert ("INFO ddb_mcp: Serving in local mode" in errors) == (level != "WARNING")
+    assert "✓" not in errors, "an item's content was logged"
+
+
+def test_a_quiet_server_writes_nothing_to_stderr(environment: dict[str, str]) -> None:
+    assert _serve([DDB_MCP], environment)[1] == ""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(ASCII, id="no UTF-8"),
+        pytest.param({"PYTHONIOENCODING": "utf-16"}, id="another encoding"),
+        pytest.param({"DDB_MCP_LOCAL_PATH": "{tmp}/with space/ünï 漢/a b?#%.db"}, id="odd path"),
+        pytest.param({"DDB_MCP_LOCAL_PATH": "{relative}/relative.db"}, id="relative path"),
+        pytest.param({"DDB_MCP_LOCAL_PATH": "~/here.db"}, id="path with ~"),
+        pytest.param({f"VARIABLE_{n}": "x" * 10_000 for n in range(100)}, id="huge environment"),
+        pytest.param({"DDB_MCP_MODE": "", "DYNAMODB_TABLE": "", "DDB_MCP_LOCAL_PATH": ""}, id="empty variables"),
+        pytest.param({"HOME": "/no/such/place"}, id="no home"),
+        pytest.param({"TZ": "Nowhere/Land", "LANG": "xx_YY.ISO-8859-99"}, id="unknown locale"),
+    ],
+)
+def test_it_serves_in_an_odd_environment(environment: dict[str, str], tmp_path: Path, settings: dict[str, str]) -> None:
+    places = {"{tmp}": str(tmp_path), "{relative}": os.path.relpath(tmp_path)}
+    for place, path in places.items():
+        settings = {name: value.replace(place, path) for name, value in settings.items()}
+    _, errors = _serve([DDB_MCP], {**environment, **settings})
+    assert errors == ""
+    assert [path for path in tmp_path.rglob("*.*") if path.suffix in (".db", ".sqlite3")], "the data are elsewhere"
+
+
+def test_it_serves_without_home_variables(environment: dict[str, str], tmp_path: Path) -> None:
+    # `env -u` because Wire only adds to this process's environment.
+    command = ["env", "-u", "HOME", "-u", "XDG_DATA_HOME", DDB_MCP]
+    _serve(command, {**environment, "DDB_MCP_LOCAL_PATH": str(tmp_path / "data.db")})
+    assert (tmp_path / "data.db").exists()
+
+
+def test_it_serves_with_stderr_closed(environment: dict[str, str]) -> None:
+    said, _ = _serve(["sh", "-c", f"exec {shlex.quote(DDB_MCP)} --log-level DEBUG 2>&-"], environment)
+    assert len(said) == 4
+
+
+def test_lines_may_end_as_windows_ends_them(environment: dict[str, str]) -> None:
+    with Wire([DDB_MCP], environment) as wire:
+        wire.send_line(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode() + b"\r")
+        assert wire.receive()["id"] == 1
+
+
+def test_a_home_that_cannot_be_written_says_so_in_the_call(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "share").write_text("a file where the directory should be")
+    with Wire([DDB_MCP], environment) as wire:
+        wire.shake_hands()
+        answer = wire.call("put", item={"pk": OWN, "sk": "a"})
+    error = json.loads(answer["result"]["content"][0]["text"])["error"]
+    assert error["code"] == "misconfigured"
+    assert "DDB_MCP_LOCAL_PATH" in error["next"]

@@ -1,0 +1,79 @@
+"""`python -m demo`, which `make demo` runs, shows what it promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hosts import TOOLS
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> str:
+    # A home of its own, to prove that the demo leaves nothing there.
+    home = tmp_path_factory.mktemp("home")
+    done = subprocess.run(
+        [sys.executable, "-m", "demo"],
+        cwd=PROJECT,
+        env={**os.environ, "HOME": str(home), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert not list(home.iterdir())
+    return done.stdout.decode()
+
+
+def _calls(shown: str) -> list[tuple[str, str]]:
+    """Each call, `tool {arguments}`, and what came back without the line breaks that folding put in."""
+    calls = re.findall(r"^  (\w+ \{.*\})\n((?:  [→✗] .*\n)+)", shown, re.MULTILINE)
+    return [(call, re.sub(r"\s*\n?  [→✗] ", "", answer).strip()) for call, answer in calls]
+
+
+def test_all_seven_tools_are_called(shown: str) -> None:
+    assert {call.split()[0] for call, _ in _calls(shown)} == set(TOOLS)
+
+
+def test_one_page_is_followed_by_its_cursor(shown: str) -> None:
+    queries = [(call, answer) for call, answer in _calls(shown) if call.startswith("query") and "limit" in call]
+    (_, first), (following, rest) = queries
+    (cursor,) = re.findall('"cursor":"(.*?)"', first)
+    assert f'"cursor": "{cursor}"' in following
+    assert '"complete":false' in first
+    assert '"complete":true' in rest
+
+
+def test_a_foreign_key_is_refused(shown: str) -> None:
+    (answer,) = (answer for call, answer in _calls(shown) if "deploy#other" in call)
+    assert '"code":"prefix_violation"' in answer
+
+
+def test_a_summary_shows_the_entity_types(shown: str) -> None:
+    (answer,) = (answer for call, answer in _calls(shown) if '"view": "summary"' in call)
+    assert set(re.findall('"sk":"([A-Z]+)"', answer)) >= {"PROFILE", "ORDER", "POST", "SESSION"}
+
+
+def test_only_what_should_fail_fails(shown: str) -> None:
+    failed = re.findall(r'"error":\{"code":"(\w+)"', "".join(answer for _, answer in _calls(shown)))
+    assert sorted(failed) == ["condition_failed", "prefix_violation", "prefix_violation"]
+
+
+def test_a_terminal_without_arrows_shows_the_rest() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "demo"],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"7. delete" in done.stdout
