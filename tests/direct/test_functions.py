@@ -115,7 +115,12 @@ def meddling(
 
     async def meddled(service: str, operation: str, **parameters: Any) -> Any:
         answer = await call(service, operation, **parameters)
-        if operation == "get_function_configuration" and answer["LastUpdateStatus"] != "InProgress" and changes:
+        if (
+            operation == "get_function_configuration"
+            and changes
+            and answer
+            and answer["LastUpdateStatus"] != "InProgress"
+        ):
             functions.update_function_configuration(FunctionName=name, Environment={"Variables": changes.pop(0)})
         return answer
 
