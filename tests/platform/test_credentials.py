@@ -281,11 +281,11 @@ async def run(environment):
 
 
 asyncio.run(run({"DDB_MCP_API_URL": url, "DDB_MCP_AUTH_TOKEN": token}), debug=True)
-asyncio.run(run({"DDB_MCP_API_URL": url, "DDB_MCP_AUTH_COMMAND": "printf " + token}), debug=True)
+asyncio.run(run({"DDB_MCP_API_URL": url, "DDB_MCP_AUTH_COMMAND": "cat " + sys.argv[5]}), debug=True)
 """
 
 
-def test_the_token_appears_nowhere(platform: DocumentedPlatform) -> None:
+def test_the_token_appears_nowhere(platform: DocumentedPlatform, home: Path) -> None:
     """Every byte that a process writes at DEBUG over failures, where the platform repeats the token in all it says."""
     echo = {"Content-Type": "application/json", "X-Token": TOKEN, "Set-Cookie": f"t={TOKEN}"}
     said = {"error": f"bad_{TOKEN}", "message": f"Bearer {TOKEN} is bad", "next": TOKEN, "detail": TOKEN}
@@ -301,13 +301,25 @@ def test_the_token_appears_nowhere(platform: DocumentedPlatform) -> None:
         Cut(20, "reset"),
         Cut(0, "close"),
     ]
+    (home / "token").write_text(TOKEN)
     operations = ["info", "get", "get", *["get", "scan"] * len(faults)]
     with FaultProxy(platform.url) as proxy:
         for on in ("get", "scan"):
             for fault in faults:
                 proxy.plan(fault, on=f"/api/data/dynamodb/{on}")
         done = subprocess.run(
-            [sys.executable, "-X", "dev", "-c", LEAKS, proxy.endpoint, TOKEN, PREFIX, json.dumps(operations)],
+            [
+                sys.executable,
+                "-X",
+                "dev",
+                "-c",
+                LEAKS,
+                proxy.endpoint,
+                TOKEN,
+                PREFIX,
+                json.dumps(operations),
+                home / "token",
+            ],
             capture_output=True,
             env={**os.environ, "PYTHONPATH": "src"},
             check=False,

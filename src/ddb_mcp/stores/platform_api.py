@@ -42,6 +42,7 @@ CONNECT_SECONDS = 5
 _FIRST_WAIT = 0.2
 _REDIRECTS = 3
 _SHOWN = 400
+_SHOWN_MEDIA = ("text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream")
 
 _OWN_CODES = {
     error.code: error
@@ -281,7 +282,7 @@ def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str | None]
         return None, None
     media = response.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not media.endswith("+json"):
-        return None, f"{media if re.fullmatch('[a-z0-9.+/-]{1,60}', media) else 'content'} that is not JSON"
+        return None, f"{media if media in _SHOWN_MEDIA else 'content'} that is not JSON"
     try:
         return parse_json(body.decode(), "the answer"), None
     except (InvalidArgument, UnicodeDecodeError):
