@@ -182,7 +182,8 @@ def _operand(given: Any, where: str) -> AttributeValue:
 def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison:
     if operator not in OPERATORS:
         near = difflib.get_close_matches(operator, OPERATORS, 2)
-        meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; the operators are {', '.join(OPERATORS)}."
+        others = f"; the operators are {', '.join(OPERATORS)}."
+        meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else others
         raise InvalidArgument(
             f"{where} has the unknown operator {operator!r}{meant}",
             next='An object holds operators only; equality with a map is {"eq": {…}}.',
