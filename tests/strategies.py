@@ -103,6 +103,21 @@ def value(typed: AttributeValue) -> tuple[str, Any]:
     return kind, content
 
 
+def as_boto3_has_it(typed: AttributeValue) -> dict[str, Any]:
+    """The value as boto3 has it: binary not in base64."""
+    ((kind, content),) = typed.items()
+    match kind:
+        case "B":
+            return {"B": base64.b64decode(content)}
+        case "BS":
+            return {"BS": [base64.b64decode(member) for member in content]}
+        case "L":
+            return {"L": list(map(as_boto3_has_it, content))}
+        case "M":
+            return {"M": {name: as_boto3_has_it(member) for name, member in content.items()}}
+    return typed
+
+
 # JSON that a model could send
 
 _json_scalars = st.one_of(

@@ -29,6 +29,7 @@ from ddb_mcp.items import (
 )
 from tests.strategies import (
     TYPE_NAMES,
+    as_boto3_has_it,
     attribute_values,
     examples,
     items,
@@ -513,7 +514,7 @@ def capacity(ministack: Engine) -> Callable[[AttributeValue], float]:
     client, table = ministack.client(), ministack.create_table()
 
     def put(attribute: AttributeValue) -> float:
-        item: Any = {**TYPED_KEY, "sk": {"S": uuid.uuid4().hex}, "a": with_bytes(attribute)}
+        item: Any = {**TYPED_KEY, "sk": {"S": uuid.uuid4().hex}, "a": as_boto3_has_it(attribute)}
         return client.put_item(TableName=table, Item=item, ReturnConsumedCapacity="TOTAL")["ConsumedCapacity"][
             "CapacityUnits"
         ]
@@ -526,21 +527,6 @@ def capacity(ministack: Engine) -> Callable[[AttributeValue], float]:
 def test_an_engine_measures_alike(capacity: Callable[[AttributeValue], float], typed: AttributeValue) -> None:
     # 1024 entries in a list: each byte of the value, and the one that an entry takes, is one more unit.
     assert capacity({"L": [typed] * 1024}) == item_size({"": typed}) + 2
-
-
-def with_bytes(typed: AttributeValue) -> dict[str, Any]:
-    """The value as boto3 has it: binary not in base64."""
-    ((kind, content),) = typed.items()
-    match kind:
-        case "B":
-            return {"B": base64.b64decode(content)}
-        case "BS":
-            return {"BS": [base64.b64decode(member) for member in content]}
-        case "L":
-            return {"L": list(map(with_bytes, content))}
-        case "M":
-            return {"M": {name: with_bytes(member) for name, member in content.items()}}
-    return typed
 
 
 def test_a_duplicate_among_very_many_members_is_found_at_once() -> None:

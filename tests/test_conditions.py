@@ -1,0 +1,472 @@
+"""Filters, expectations and ranges: evaluated in Python as an engine evaluates them, and refused where it would."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ddb_mcp.conditions import (
+    EXPRESSION_MAX_BYTES,
+    OPERATORS,
+    Comparison,
+    Expression,
+    Filter,
+    KeyRange,
+    equal,
+    matches,
+    parse_filter,
+    parse_path,
+    parse_range,
+    value_at,
+    why_nothing_matched,
+)
+from ddb_mcp.errors import InvalidArgument
+from ddb_mcp.items import AttributeValue, Item, parse_item
+from tests.strategies import as_boto3_has_it, attribute_values, examples, texts, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.engines import Engine
+
+    Oracle = Callable[[Filter], set[str]]  # the sort keys of the stored items that match
+
+
+def refusal(given: dict[str, Any], **options: Any) -> str:
+    with pytest.raises(InvalidArgument) as refused:
+        parse_filter(given, "filter", **options)
+    return refused.value.message
+
+
+# Engines as the oracle: ASCII only, see test_engines. ministack refuses `begins_with` where an item has a value of
+# another type, and finds nothing with `contains` in binary; it is only asked for comparisons.
+
+POOL: list[AttributeValue] = [
+    *({"S": text} for text in ("", "a", "ab", "b", "B", "1", "10", "YQ==")),
+    *({"N": text} for text in ("0", "1", "1.0", "-1", "10", "2", "1E-10", "12345678901234567890123456789012345678")),
+    *({"B": base64.b64encode(raw).decode()} for raw in (b"", b"a", b"ab", b"b", b"\x80", b"\xff")),
+    *({"BOOL": True}, {"BOOL": False}, {"NULL": True}),
+    *({"SS": ["a", "b"]}, {"SS": ["b", "a"]}, {"SS": ["1"]}, {"NS": ["1", "2"]}, {"NS": ["2.0", "1"]}, {"NS": ["10"]}),
+    *({"BS": ["YQ==", "Yg=="]}, {"BS": ["Yg==", "YQ=="]}, {"BS": ["YWI="]}),
+    *({"L": []}, {"L": [{"S": "a"}, {"N": "1.0"}]}, {"L": [{"N": "1"}, {"S": "a"}]}, {"L": [{"S": "a"}, {"N": "1"}]}),
+    *({"L": [{"NULL": True}, {"BOOL": False}, {"B": "YQ=="}]}, {"L": [{"L": [{"S": "a"}]}]}),
+    *({"M": {}}, {"M": {"a": {"N": "1"}}}, {"M": {"a": {"N": "1.0"}}}, {"M": {"a": {"S": "1"}, "b": {"NULL": True}}}),
+    {"M": {"S": {"S": "a"}}},
+]
+
+
+def _stored(at: int) -> Item:
+    one, other = POOL[at], POOL[at * 7 % len(POOL)]
+    nested: Item = {"m": {"M": {"a": other, "b": one}}, "l": {"L": [other, {"M": {"a": one}}]}} if at % 3 else {}
+    return {"pk": {"S": "p"}, "sk": {"S": f"{at:03}"}, "a": one, "a.b": {"S": "a"}, **nested}
+
+
+STORED = [*map(_stored, range(len(POOL))), {"pk": {"S": "p"}, "sk": {"S": "bare"}}]
+
+
+def _oracle(engine: Engine) -> Oracle:
+    client, table = engine.client(), engine.create_table()
+    for item in STORED:
+        client.put_item(TableName=table, Item={name: as_boto3_has_it(typed) for name, typed in item.items()})
+
+    def found(clauses: Filter) -> set[str]:
+        expression = Expression()
+        text = expression.condition(clauses)
+        values = {name: as_boto3_has_it(typed) for name, typed in expression.values.items()}
+        parameters: Any = {"ExpressionAttributeValues": values} if values else {}
+        answer = client.scan(
+            TableName=table, FilterExpression=text, ExpressionAttributeNames=expression.names, **parameters
+        )
+        assert "LastEvaluatedKey" not in answer
+        return {item["sk"]["S"] for item in answer["Items"]}
+
+    return found
+
+
+@pytest.fixture(scope="module")
+def on_dynoxide(dynoxide: Engine) -> Oracle:
+    return _oracle(dynoxide)
+
+
+@pytest.fixture(scope="module")
+def on_ministack(ministack: Engine) -> Oracle:
+    return _oracle(ministack)
+
+
+def in_python(clauses: Filter) -> set[str]:
+    return {item["sk"]["S"] for item in STORED if matches(clauses, item)}
+
+
+def parsed(operator: str) -> Iterator[Filter]:
+    """The operator with every value of the pool that it takes."""
+    for operand in POOL:
+        with contextlib.suppress(InvalidArgument):
+            yield parse_filter({"a": {operator: operand}}, "filter")
+
+
+@pytest.mark.parametrize("operator", ["eq", "ne", "lt", "le", "gt", "ge", "begins_with", "contains"])
+def test_every_operator_on_every_pair_of_values(operator: str, on_dynoxide: Oracle) -> None:
+    every = list(parsed(operator))
+    assert len(every) >= 14
+    for clauses in every:
+        assert in_python(clauses) == on_dynoxide(clauses)
+
+
+@pytest.mark.parametrize("operator", ["eq", "ne", "lt", "ge"])
+def test_every_comparison_of_every_pair_of_values(operator: str, on_ministack: Oracle) -> None:
+    for clauses in parsed(operator):
+        assert in_python(clauses) == on_ministack(clauses)
+
+
+PATHS = [
+    "a",
+    "m",
+    "m.a",
+    "m.b",
+    "l",
+    "l[0]",
+    "l[1]",
+    "l[1].a",
+    "l[7]",
+    "a.b",
+    "a[0]",
+    "a[1]",
+    "a.a",
+    "m.a.a",
+    "none",
+    "pk",
+]
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> dict[str, Any]:
+    """One to three conditions that the parser accepts."""
+    wanted: dict[str, Any] = {}
+    for path in draw(st.lists(st.sampled_from(PATHS), min_size=1, max_size=3, unique=True)):
+        operator = draw(st.sampled_from(OPERATORS))
+        pool = st.sampled_from(POOL)
+        match operator:
+            case "exists":
+                operand: Any = draw(st.booleans())
+            case "in":
+                operand = draw(st.lists(pool, min_size=1, max_size=5))
+            case "between":
+                operand = [draw(pool), draw(pool)]
+            case _:
+                operand = draw(pool)
+        wanted[path] = {operator: operand}
+        try:
+            parse_filter(wanted, "filter")
+        except InvalidArgument:
+            wanted[path] = draw(pool)
+    return wanted
+
+
+@given(conditions())
+@examples(250)
+def test_a_filter_matches_what_an_engine_matches(on_dynoxide: Oracle, wanted: dict[str, Any]) -> None:
+    clauses = parse_filter(wanted, "filter")
+    assert in_python(clauses) == on_dynoxide(clauses)
+
+
+@given(attribute_values, attribute_values)
+@examples(200)
+def test_equality_is_of_type_and_value(one: AttributeValue, other: AttributeValue) -> None:
+    assert equal(one, one)
+    assert equal(one, other) is equal(other, one) is (value(one) == value(other))
+    assert matches((Comparison(("a",), "ne", (other,)),), {"a": one}) is not equal(one, other)
+
+
+@given(texts, texts)
+@examples(200)
+def test_strings_order_by_their_bytes(one: str, other: str) -> None:
+    below = one.encode() < other.encode()
+    assert matches(parse_filter({"a": {"lt": other}}, "filter"), {"a": {"S": one}}) is below
+    if one and other:
+        assert KeyRange(low=one).contains(other) is (one.encode() <= other.encode())
+        assert KeyRange(high=one).contains(other) is (other.encode() <= one.encode())
+        assert KeyRange(prefix=one).contains(other) is other.encode().startswith(one.encode())
+
+
+def test_numbers_of_38_digits_compare_exactly() -> None:
+    low, high = {"N": "1" * 37 + "1"}, {"N": "1" * 37 + "2"}
+    assert matches(parse_filter({"a": {"lt": high}}, "filter"), {"a": low})
+    assert not matches(parse_filter({"a": high}, "filter"), {"a": low})
+    assert matches(parse_filter({"a": {"between": [low, low]}}, "filter"), {"a": low})
+
+
+# Expressions
+
+
+@given(conditions())
+@examples(100)
+def test_an_expression_has_placeholders_only(wanted: dict[str, Any]) -> None:
+    expression = Expression()
+    text = expression.condition(parse_filter(wanted, "filter"))
+    words = text.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    functions = {"attribute_exists", "attribute_not_exists", "begins_with", "contains"}
+    syntax = {"=", "<>", "<", "<=", ">", ">=", "BETWEEN", "AND", "IN"} | functions
+    assert all(word in syntax or word[0] in "#:" for word in words)
+    assert len(set(expression.names.values())) == len(expression.names)
+    used = {part.split("[")[0] for word in words if word[0] in "#:" for part in word.split(".")}
+    assert used == {*expression.names, *expression.values}
+
+
+def test_an_expression_goes_on_where_another_part_of_the_request_began() -> None:
+    expression = Expression()
+    path = expression.path("a", 0, "b", "a")
+    assert path == "#0[0].#1.#0"
+    assert expression.condition(parse_filter({"b": 1, "c": {"exists": False}}, "filter")) == (
+        "#1 = :0 AND attribute_not_exists(#2)"
+    )
+    assert expression.names == {"#0": "a", "#1": "b", "#2": "c"}
+    assert Expression(names=expression.names).path("c") == "#2"
+    assert Expression().condition(()) == ""
+
+
+# What is refused
+
+UNORDERED: list[Any] = [True, None, [], {}, {"SS": ["a"]}, {"NS": ["1"]}, {"L": []}, {"BOOL": True}]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"a": {}}, "empty object"),
+        ({"a": {"equals": 1}}, "unknown operator 'equals'"),
+        ({"a": {"startswith": "x"}}, "unknown operator"),
+        ({"a": {"gte": 1}}, "did you mean 'gt' or 'ge'?"),
+        ({"a": {"EQ": 1}}, "unknown operator 'EQ'"),
+        ({"a": {"eq": 1, "x": 1}}, "unknown operator 'x'"),
+        ({"a": {"city": "Paris"}}, "unknown operator 'city'"),
+        ({"a": {"\ud800": 1}}, "unknown operator"),
+        ({"a": {"exists": "true"}}, "must be true or false"),
+        ({"a": {"exists": 1}}, "must be true or false"),
+        ({"a": {"exists": None}}, "must be true or false"),
+        ({"a": {"between": [1]}}, "two values"),
+        ({"a": {"between": [1, 2, 3]}}, "two values"),
+        ({"a": {"between": {"low": 1}}}, "two values"),
+        ({"a": {"between": [2, 1]}}, "low bound above"),
+        ({"a": {"between": ["b", "a"]}}, "low bound above"),
+        ({"a": {"between": ["10", 2]}}, "different types"),
+        ({"a": {"between": [{"B": "Yg=="}, {"B": "YQ=="}]}}, "low bound above"),
+        ({"a": {"between": ["\uffff", "\N{GRINNING FACE}", 1]}}, "two values"),
+        ({"a": {"in": []}}, "1 to 100"),
+        ({"a": {"in": "abc"}}, "1 to 100"),
+        ({"a": {"in": list(range(101))}}, "1 to 100"),
+        *(({"a": {op: operand}}, "orders strings, numbers and binary")
+          for op in ("lt", "le", "gt", "ge")
+          for operand in UNORDERED),
+        ({"a": {"between": [True, True]}}, "orders strings, numbers and binary"),
+        ({"a": {"begins_with": 1}}, "takes a string or binary"),
+        ({"a": {"begins_with": ["a"]}}, "takes a string or binary"),
+        ({"a": {"contains": {"SS": ["a"]}}}, "one scalar value"),
+        ({"a": {"N": 5}}, "wants a string of digits"),
+        ({"a": {"eq": {"N": "x"}}}, "not a number"),
+        ({"a": {"eq": {"SS": []}}}, "empty set"),
+        ({"a": {"in": [1, 2**53 + 1]}}, r"filter.a.in[1] is beyond 2^53"),
+        ({"a": float("nan")}, "not a finite number"),
+        ({"a": "\ud800"}, "lone surrogate"),
+        ({"\ud800": 1}, "lone surrogate"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_before_a_store_is_asked(given: dict[str, Any], said: str) -> None:
+    assert said in refusal(given)
+    assert refusal(given).startswith(("filter", "a name in filter"))
+
+
+@pytest.mark.parametrize(
+    "path", ["", ".", "a.", ".a", "a..b", "[0]", "a[", "a[]", "a[-1]", "a[x]", "a[0]b", "a]", "a[0][", "a[123456]",
+             "a[1 ]", "a[١]"]
+)  # fmt: skip
+def test_what_is_no_document_path(path: str) -> None:
+    assert "not a document path" in refusal({path: 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("a", ("a",)),
+        ("a.b", ("a", "b")),
+        ("a[0]", ("a", 0)),
+        ("a[0][12].b", ("a", 0, 12, "b")),
+        ("größe", ("größe",)),
+        ("a b#:-", ("a b#:-",)),
+        (".".join("a" * 32), ("a",) * 32),
+    ],
+)
+def test_document_paths(text: str, path: tuple[str | int, ...]) -> None:
+    assert parse_path(text, "filter") == path
+
+
+def test_a_path_has_32_steps_at_most() -> None:
+    assert "32 steps" in refusal({".".join("a" * 33): 1})
+    assert "32 steps" in refusal({"a" + "[0]" * 32: 1})
+
+
+@pytest.mark.parametrize("name", ["pk", "sk", "sk[0]", "pk.a"])
+def test_a_query_is_not_filtered_by_the_key(name: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        parse_filter({name: "x"}, "filter", keys_allowed=False)
+    assert "sk_prefix" in refused.value.next
+    assert "sk_from" in refused.value.next
+    assert "sk_to" in refused.value.next
+    assert parse_filter({name: "x"}, "filter")
+    assert parse_filter({"x." + name: "x", "x" + name: "x"}, "filter", keys_allowed=False)
+
+
+def test_an_expression_has_4_kb_at_most() -> None:
+    sizes = set()
+    for number in itertools.count(1):
+        given = {f"a{at}": {"in": list(range(20))} for at in range(number)}
+        try:
+            parse_filter(given, "filter")
+        except InvalidArgument as refused:
+            too_long = refused.message
+            break
+        sizes.add(len(Expression().condition(parse_filter(given, "filter"))))
+    assert str(EXPRESSION_MAX_BYTES) in too_long
+    assert max(sizes) <= EXPRESSION_MAX_BYTES < max(sizes) + 200
+    assert parse_filter({"a": "x" * 100_000}, "filter")  # values do not count, nor do names
+    assert parse_filter({"x" * 10_000: 1}, "filter")
+
+
+def test_100_values_in_a_set_of_choices_are_allowed() -> None:
+    (clause,) = parse_filter({"a": {"in": list(range(100))}}, "filter")
+    assert matches((clause,), {"a": {"N": "99.0"}})
+
+
+# What is accepted
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("open", [("eq", [{"S": "open"}])]),
+        ("", [("eq", [{"S": ""}])]),
+        (None, [("eq", [{"NULL": True}])]),
+        (["a"], [("eq", [{"L": [{"S": "a"}]}])]),
+        ([], [("eq", [{"L": []}])]),
+        ({"S": "a"}, [("eq", [{"S": "a"}])]),
+        ({"N": "10.0"}, [("eq", [{"N": "10"}])]),
+        ({"NULL": True}, [("eq", [{"NULL": True}])]),
+        ({"BOOL": False}, [("eq", [{"BOOL": False}])]),
+        ({"L": [{"S": "a"}]}, [("eq", [{"L": [{"S": "a"}]}])]),
+        ({"M": {"gt": {"N": "1"}}}, [("eq", [{"M": {"gt": {"N": "1"}}}])]),
+        ({"eq": {"city": "Paris"}}, [("eq", [{"M": {"city": {"S": "Paris"}}}])]),
+        ({"eq": {}}, [("eq", [{"M": {}}])]),
+        ({"gt": 1, "lt": 5}, [("gt", [{"N": "1"}]), ("lt", [{"N": "5"}])]),
+        ({"between": [1, 1]}, [("between", [{"N": "1"}, {"N": "1"}])]),
+        ({"contains": None}, [("contains", [{"NULL": True}])]),
+        ({"in": [1, "a", None]}, [("in", [{"N": "1"}, {"S": "a"}, {"NULL": True}])]),
+        ({"exists": False}, [("exists", [])]),
+    ],
+)
+def test_how_a_condition_is_read(condition: Any, expected: list[tuple[str, list[AttributeValue]]]) -> None:
+    clauses = parse_filter({"a": condition}, "filter")
+    assert [(clause.operator, list(clause.values)) for clause in clauses] == expected
+    assert parse_filter(json.loads(json.dumps({"a": condition})), "filter") == clauses
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_a_missing_attribute_satisfies_only_ne_and_its_absence(operator: str) -> None:
+    operands: dict[str, Any] = {"between": [1, 2], "in": [1], "begins_with": "a", "exists": True}
+    (clause,) = parse_filter({"a.b[0]": {operator: operands.get(operator, 1)}}, "filter")
+    without = parse_item({"pk": "p", "sk": "s", "a": {"b": "not a list"}})
+    assert clause.holds(without) is (operator == "ne")
+    assert matches(parse_filter({"a.b[0]": {"exists": False}}, "filter"), without)
+
+
+def test_a_path_leads_through_maps_and_lists() -> None:
+    item = parse_item({"pk": "p", "sk": "s", "a": [[{"b": 1}], {"N": "5"}], "m": {"a.b": 1, "0": 2}})
+    for path, found in [
+        ("a[0][0].b", {"N": "1"}),
+        ("a[1]", {"N": "5"}),
+        ("m.0", {"N": "2"}),
+        *(
+            (path, None)
+            for path in ("a[2]", "a[0][1]", "a.b", "a[0].b", "m[0]", "m.a.b", "m.a.b.c", "x[0].y", "a[1].N")
+        ),
+    ]:
+        assert value_at(item, parse_path(path, "filter")) == found
+
+
+# Ranges of sort keys
+
+
+def test_ranges_that_cannot_be() -> None:
+    for sk_from, sk_to in (("b", None), (None, "b"), ("a", "b")):
+        with pytest.raises(InvalidArgument, match="exclude each other"):
+            parse_range("a", sk_from, sk_to)
+    for low, high in (("b", "a"), ("a", "B"), ("\N{GRINNING FACE}", "\uffff"), ("aa", "a")):
+        with pytest.raises(InvalidArgument, match="sk_from comes after sk_to"):
+            parse_range(None, low, high)
+    for at, parameter in enumerate(("sk_prefix", "sk_from", "sk_to")):
+        for text, said in (("é" * 512 + "x", "1025 bytes"), ("\ud800", "lone surrogate")):
+            arguments: list[str | None] = [None, None, None]
+            arguments[at] = text
+            with pytest.raises(InvalidArgument, match=f"{parameter} .*{said}"):
+                parse_range(*arguments)
+
+
+def test_ranges() -> None:
+    assert parse_range(None, None, None) == KeyRange()
+    assert KeyRange().contains("\x00")
+    for arguments, inside, outside in (
+        (("a", None, None), ["a", "a\x00", "a\uffff"], ["", "A", "b", "b\N{COMBINING ACUTE ACCENT}"]),
+        ((None, "a", "b"), ["a", "ab", "b"], ["A", "b\x00", "bb", ""]),
+        ((None, "b", None), ["b", "\N{GRINNING FACE}"], ["a", "b"[:0]]),
+        ((None, None, "b"), ["", "b"], ["b\x00"]),
+        ((None, "é" * 512, "é" * 512), ["é" * 512], ["é"]),
+    ):
+        found = parse_range(*arguments)
+        assert all(map(found.contains, inside))
+        assert not any(map(found.contains, outside))
+
+
+# Hints
+
+
+SEEN = [
+    parse_item(
+        {"pk": "p", "sk": str(at), "total": str(at), "status": "open", "tags": ["a"], "address": {"city": "Paris"}}
+    )
+    for at in range(37)
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"total": {"gt": 10}}, "`total` is a string in 37 items, and the filter compares it with a number."),
+        ({"status": "open", "total": 10}, "`total` is a string in 37 items, and the filter compares it with a number."),
+        ({"total": {"between": [1, 5]}}, "`total` is a string in 37 items, and the filter compares it with a number."),
+        ({"total": {"in": [1, None]}},
+         "`total` is a string in 37 items, and the filter compares it with a number or null."),
+        ({"tags": "a"}, "`tags` is a list in 37 items, and the filter compares it with a string."),
+        ({"stauts": "open"}, "none of 37 items looked at has `stauts`; did you mean `status`?"),
+        ({"nowhere": 1}, "none of 37 items looked at has `nowhere`."),
+        ({"adress.city": "Paris"}, "none of 37 items looked at has `adress.city`; did you mean `address`?"),
+        ({"address.town": "Paris"}, "none of 37 items looked at has `address.town`."),
+        ({"address.city": 5}, "`address.city` is a string in 37 items, and the filter compares it with a number."),
+        ({"status": "closed"}, None),
+        ({"tags": {"contains": 5}}, None),
+        ({"total": {"ne": 5}}, None),
+        ({"nowhere": {"exists": True}}, None),
+    ],
+)  # fmt: skip
+def test_why_nothing_matched(given: dict[str, Any], hint: str | None) -> None:
+    assert why_nothing_matched(parse_filter(given, "filter"), SEEN) == hint
+
+
+def test_no_reason_is_made_up() -> None:
+    assert why_nothing_matched(parse_filter({"total": 10}, "filter"), []) is None
+    mixed = [*SEEN, parse_item({"pk": "p", "sk": "x", "total": 5})]
+    assert why_nothing_matched(parse_filter({"total": 10}, "filter"), mixed) is None
