@@ -1,0 +1,126 @@
+"""Writes whose answer was lost on the way from the gateway: settled by reading where that decides it, else said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ddb_mcp.config import resolve
+from ddb_mcp.errors import DdbMcpError
+from ddb_mcp.stores import platform_api
+from ddb_mcp.stores.platform import PlatformStore
+from tests.faults import Answer, Cut, Fault, FaultProxy, Silence
+from tests.gateway.conftest import PATH, Client
+from tests.gateway.running import RunningGateway
+
+PREFIX = "deploy#lost"
+KEY = {"pk": PREFIX + "#a", "sk": "1"}
+LOST = Cut(0, "reset")
+NEVER_CAME = Answer(502, b"<html>", {"Content-Type": "text/html"})
+
+
+@pytest.fixture
+def proxy(gateway: RunningGateway) -> Iterator[FaultProxy]:
+    with FaultProxy(gateway.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def client(
+    gateway: RunningGateway,
+    proxy: FaultProxy,
+    connect: Callable[[PlatformStore], Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Client:
+    monkeypatch.setattr(platform_api, "_FIRST_WAIT", 0.001)
+    settings = resolve({"DDB_MCP_API_URL": proxy.endpoint, "DDB_MCP_AUTH_TOKEN": gateway.token(PREFIX)})
+    client = connect(PlatformStore(settings, attempt_seconds=1))
+    client.call("delete", **KEY)
+    return client
+
+
+def unknown(client: Client, operation: str, **arguments: Any) -> DdbMcpError:
+    with pytest.raises(DdbMcpError) as caught:
+        client.call(operation, **arguments)
+    assert caught.value.code == "unavailable"
+    assert "outcome of the write is unknown" in caught.value.message
+    return caught.value
+
+
+def sent(proxy: FaultProxy, operation: str) -> int:
+    return proxy.count(PATH + operation)
+
+
+@pytest.mark.parametrize("fault", [LOST, Cut(-3, "close"), Cut(0, "hang")], ids=["reset", "cut off", "silent"])
+@pytest.mark.parametrize("condition", [{"create_only": True}, {"expect": {"n": {"exists": False}}}])
+def test_a_conditional_put_that_was_done_is_found_done(
+    proxy: FaultProxy, client: Client, condition: dict[str, Any], fault: Fault
+) -> None:
+    proxy.plan(fault, on=PATH + "put")
+    assert client.call("put", item={**KEY, "n": 1}, **condition) == KEY
+    assert sent(proxy, "put") == 1
+    assert client.call("get", **KEY)["item"] == {**KEY, "n": 1}
+
+
+@pytest.mark.parametrize("condition", [{"create_only": True}, {"expect": {"n": {"exists": False}}}])
+def test_a_conditional_put_that_was_not_seen_done_is_not_repeated(
+    proxy: FaultProxy, client: Client, condition: dict[str, Any]
+) -> None:
+    proxy.plan(NEVER_CAME, on=PATH + "put")
+    assert "Get the item" in unknown(client, "put", item={**KEY, "n": 1}, **condition).next
+    assert sent(proxy, "put") == 1
+    assert client.call("get", **KEY) == {"found": False}
+
+
+def test_a_conditional_put_whose_key_somebody_else_has_is_unknown(proxy: FaultProxy, client: Client) -> None:
+    client.call("put", item={**KEY, "n": 2})
+    proxy.plan(NEVER_CAME, on=PATH + "put")
+    unknown(client, "put", item={**KEY, "n": 1}, create_only=True)
+    assert client.call("get", **KEY)["item"]["n"] == 2
+
+
+def test_a_conditional_merge(proxy: FaultProxy, client: Client) -> None:
+    client.call("put", item={**KEY, "version": 1, "old": True, "kept": 5})
+    arguments = {"item": {**KEY, "version": 2}, "merge": True, "remove": ["old"], "expect": {"version": 1}}
+    proxy.plan(NEVER_CAME, on=PATH + "put")
+    unknown(client, "put", **arguments)
+    proxy.plan(LOST, on=PATH + "put")
+    assert client.call("put", **arguments) == KEY
+    assert client.call("get", **KEY)["item"] == {**KEY, "version": 2, "kept": 5}
+
+
+def test_a_conditional_delete(proxy: FaultProxy, client: Client) -> None:
+    client.call("put", item={**KEY, "n": 1})
+    proxy.plan(NEVER_CAME, on=PATH + "delete")
+    unknown(client, "delete", **KEY, expect={"n": 1})
+    proxy.plan(LOST, on=PATH + "delete")
+    assert client.call("delete", **KEY, expect={"n": 1}) == {}
+    assert client.call("get", **KEY) == {"found": False}
+    assert sent(proxy, "delete") == 3  # the fixture's is one
+
+
+def test_unconditional_writes_are_repeated_without_claims(proxy: FaultProxy, client: Client) -> None:
+    proxy.plan(LOST, on=PATH + "put")
+    assert client.call("put", item={**KEY, "n": 1}) == KEY  # the second attempt met the first one's item
+    proxy.plan(NEVER_CAME, on=PATH + "put")
+    assert client.call("put", item={**KEY, "sk": "new"}) == {**KEY, "sk": "new", "created": True}
+    proxy.plan(LOST, on=PATH + "delete")
+    assert client.call("delete", **KEY) == {}
+    assert client.call("delete", **KEY) == {"deleted": False}
+    client.call("delete", pk=KEY["pk"], sk="new")
+
+
+def test_what_was_surely_not_done_is_repeated_though_conditional(proxy: FaultProxy, client: Client) -> None:
+    proxy.plan(Answer(429, {"error": "slow"}, {"Content-Type": "application/json"}), times=2, on=PATH + "put")
+    assert client.call("put", item={**KEY, "n": 1}, create_only=True)["created"] is True
+    assert sent(proxy, "put") == 3
+
+
+def test_when_nothing_can_be_read_either_the_outcome_is_unknown(proxy: FaultProxy, client: Client) -> None:
+    client.call("info")
+    proxy.plan(LOST, on=PATH + "put")
+    proxy.plan(Silence(), times=platform_api.ATTEMPTS, on=PATH + "get")
+    unknown(client, "put", item={**KEY, "n": 1}, create_only=True)
+    assert client.call("get", **KEY)["found"] is True
