@@ -132,3 +132,8 @@ def test_a_policy_too_long_for_a_session_is_misconfigured(portal: BlockingPortal
     with pytest.raises(Misconfigured, match="2048"):
         portal.call(direct("t-1", role_arn=role, lambda_functions=many).get, KEY, None)
     assert proxy.requests == []
+
+
+def test_a_role_is_named_by_its_arn() -> None:
+    with pytest.raises(Misconfigured, match="not the ARN of a role"):
+        direct("t-1", role_arn="app-role")

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ import anyio
 
 from ddb_mcp.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import ConditionFailed, DdbMcpError, InvalidArgument
+from ddb_mcp.errors import ConditionFailed, DdbMcpError, InvalidArgument, Misconfigured
 from ddb_mcp.items import AttributeValue, Item, project
 from ddb_mcp.keys import Key
 from ddb_mcp.policy import policy
@@ -51,7 +52,7 @@ class DirectStore:
         assert settings.prefix is not None
         self._table = settings.table
         self._prefix = settings.prefix
-        self._aws = Aws(self._table, settings.role_arn, policy(settings))
+        self._aws = Aws(self._table, settings.role_arn, _session_policy(settings))
         variables = {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": self._prefix.text}
         self._functions = Functions(self._aws, settings.lambda_functions, variables)
 
@@ -323,6 +324,19 @@ class _ScanPage:
 
     def _position(self, starts: dict[int, Key | None]) -> Position:
         return [self.at.total, *self.counts, {str(segment): key and list(key) for segment, key in starts.items()}]
+
+
+def _session_policy(settings: Settings) -> dict[str, Any]:
+    """What the role is limited to. Raises Misconfigured where the role is not one."""
+    if settings.role_arn is None:
+        return {}
+    role = re.fullmatch(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/.+", settings.role_arn)
+    if role is None:
+        raise Misconfigured(
+            f"DDB_MCP_ROLE_ARN is {settings.role_arn!r}, which is not the ARN of a role.",
+            next="An example is arn:aws:iam::123456789012:role/app.",
+        )
+    return policy(settings, partition=role[1])
 
 
 async def _together(calls: list[Callable[[], Awaitable[Answer]]]) -> list[Answer]:
