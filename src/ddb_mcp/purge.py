@@ -10,6 +10,7 @@ from ddb_mcp.stores.base import NO_CONDITION, Position, Progress, Read, Store
 
 _CONCURRENT_DELETES = 16
 _PASSES = 10
+_PAGE = 200
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
         while True:
             try:
                 page = await store.scan(
-                    Read(pk_prefix=prefix.joined, attributes=(), position=position, limit=1000, max_bytes=4_000_000)
+                    Read(pk_prefix=prefix.joined, attributes=(), position=position, limit=_PAGE, max_bytes=4_000_000)
                 )
             except NotProvisioned:
                 return Purged(deleted, complete=True)

@@ -1,0 +1,252 @@
+"""The registry of deployments, and what `ddb-mcp gateway deployments` and `ddb-mcp purge` do with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from ddb_mcp.errors import InvalidArgument, Misconfigured, Unavailable
+from ddb_mcp.gateway.commands import remove
+from ddb_mcp.gateway.deployments import Registry
+from ddb_mcp.keys import Key, Prefix
+from ddb_mcp.purge import purge
+from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted
+from ddb_mcp.stores.local import LocalStore
+from tests.gateway.conftest import post
+from tests.gateway.process import DDB_MCP, Operator
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with closing(Registry(tmp_path / "registry.sqlite3", "tests")) as registry:
+        yield registry
+
+
+async def silent(message: str) -> None:
+    pass
+
+
+def items_of(operator: Operator) -> set[tuple[str, str]]:
+    with sqlite3.connect(operator.folder / "items.sqlite3") as connection:
+        found = {(bytes(pk).decode(), bytes(sk).decode()) for pk, sk in connection.execute("SELECT pk, sk FROM items")}
+    connection.close()
+    return found
+
+
+async def fill(store: LocalStore, prefix: str, count: int) -> None:
+    for at in range(count):
+        await store.put({"pk": {"S": f"{prefix}#{at % 7}"}, "sk": {"S": str(at)}}, NO_CONDITION)
+
+
+def test_a_token_is_shown_once_and_kept_as_a_hash(operator: Operator) -> None:
+    token = operator.deployments("add", "alpha")
+    assert len(token.split()) == 1
+    listed = operator.deployments("list")
+    assert listed.startswith("alpha\tdeploy#alpha\t")
+    for file in operator.folder.glob("registry.sqlite3*"):
+        assert token.rpartition("_")[2].encode() not in file.read_bytes()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_tokens_open_their_own_deployment_until_they_are_rotated(registry: Registry) -> None:
+    alpha = registry.add("alpha", Prefix("deploy#alpha"))
+    beta = registry.add("beta", Prefix("deploy#beta"), requests_per_second=5)
+    found = registry.by_token(beta)
+    assert found is not None
+    assert (found.name, found.prefix.text, found.requests_per_second) == ("beta", "deploy#beta", 5)
+    mixed = "_".join([*beta.split("_")[:2], alpha.split("_", 2)[2]])
+    for wrong in ("", alpha[:-1], alpha + "x", alpha.upper(), alpha.split("_")[1], mixed, "ddbmcp_" + "0" * 16):
+        assert registry.by_token(wrong) is None
+    renewed = registry.rotate("alpha")
+    assert registry.by_token(alpha) is None
+    assert registry.by_token(renewed) is not None
+    with pytest.raises(InvalidArgument, match="no deployment"):
+        registry.rotate("gamma")
+
+
+@pytest.mark.parametrize("prefix", ["deploy#alpha", "deploy#alpha#x", "deploy", "deploy#alpha#", "deploy#alpha#x_"])
+def test_nested_prefixes_are_refused(registry: Registry, prefix: str) -> None:
+    registry.add("alpha", Prefix("deploy#alpha"))
+    with pytest.raises(InvalidArgument, match="overlaps"):
+        registry.add("beta", Prefix(prefix))
+    assert [tenant.name for tenant in registry.list()] == ["alpha"]
+
+
+def test_look_alikes_are_no_overlap(registry: Registry) -> None:
+    for at, prefix in enumerate(["deploy#alpha", "deploy#alpha2", "deploy#alph", "Deploy#alpha", "deploy_alpha_"]):
+        registry.add(f"d{at}", Prefix(prefix))
+    assert len(registry.list()) == 5
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-x", "../x", "x" * 64, "é", "a\n"])
+def test_names(registry: Registry, name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        registry.add(name, Prefix("deploy#x"))
+
+
+def test_a_registry_is_for_one_storage_and_is_never_overwritten(tmp_path: Path) -> None:
+    Registry(tmp_path / "registry", "direct storage one").close()
+    with pytest.raises(Misconfigured, match="direct storage one"):
+        Registry(tmp_path / "registry", "direct storage two")
+    (tmp_path / "text").write_text("this is no database, and it is a little longer than a header " * 50)
+    connection = sqlite3.connect(tmp_path / "other")
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    (tmp_path / "folder").mkdir()
+    for name in ("text", "other", "folder"):
+        before = (tmp_path / name).read_bytes() if name == "text" else b""
+        with pytest.raises(Misconfigured):
+            Registry(tmp_path / name, "tests")
+        assert name != "text" or (tmp_path / name).read_bytes() == before
+
+
+def test_removing_deletes_the_deployments_data_and_nothing_else(operator: Operator) -> None:
+    store = LocalStore(operator.folder / "items.sqlite3", "t")
+
+    async def prepare() -> None:
+        await fill(store, "deploy#alpha", 250)
+        for neighbour in ("deploy#alpha2", "deploy#alph", "deploy"):
+            await fill(store, neighbour, 10)
+        await store.close()
+
+    token = operator.deployments("add", "alpha")
+    operator.deployments("add", "beta", "--prefix", "deploy#alpha2")
+    anyio.run(prepare)
+    others = {key for key in items_of(operator) if not key[0].startswith("deploy#alpha#")}
+    with operator.serve() as gateway:
+        assert post(gateway.url, "scan", {"view": "count"}, authorization=f"Bearer {token}").document["count"] == 250
+        done = operator.run(
+            "gateway", "deployments", "remove", "alpha", "--registry", str(operator.folder / "registry.sqlite3")
+        )
+        assert done.returncode == 0
+        assert done.stdout == "250 items deleted\n"
+        assert "200 items deleted" in done.stderr
+        assert post(gateway.url, "info", {}, authorization=f"Bearer {token}").status == 401
+    assert items_of(operator) == others
+    assert operator.deployments("list").startswith("beta\t")
+    assert operator.deployments("add", "alpha")
+
+
+def test_an_interrupted_removal_goes_on(operator: Operator) -> None:
+    store = LocalStore(operator.folder / "items.sqlite3", "t")
+
+    async def prepare() -> None:
+        await fill(store, "deploy#alpha", 500)
+        await store.close()
+
+    anyio.run(prepare)
+    operator.deployments("add", "alpha")
+    registry = str(operator.folder / "registry.sqlite3")
+    removal = subprocess.Popen(
+        [DDB_MCP, "gateway", "deployments", "remove", "alpha", "--registry", registry],
+        env=operator.environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert removal.stderr is not None
+    assert "items deleted" in removal.stderr.readline()
+    removal.send_signal(signal.SIGINT)
+    assert "run it again" in removal.communicate(timeout=30)[1]
+    assert removal.returncode == 130
+    left = len(items_of(operator))
+    assert 0 < left < 500
+    assert "being removed" in operator.deployments("list")
+    for arguments in (["rotate", "alpha"], ["add", "alpha"], ["add", "x", "--prefix", "deploy#alpha"]):
+        refused = operator.run("gateway", "deployments", *arguments, "--registry", registry)
+        assert refused.returncode == 2
+        assert "remove" in refused.stderr or "overlaps" in refused.stderr
+    assert operator.deployments("remove", "alpha") == f"{left} items deleted"
+    assert items_of(operator) == set()
+    assert operator.deployments("list") == ""
+
+
+def test_a_removal_that_fails_leaves_the_deployment_closed_off(registry: Registry, tmp_path: Path) -> None:
+    class Failing(LocalStore):
+        async def delete(self, key: Key, condition: Condition) -> Deleted:
+            if key.sk == "5":
+                raise Unavailable("The disk is on fire.")
+            return await super().delete(key, condition)
+
+    async def attempt() -> None:
+        store = Failing(tmp_path / "items.sqlite3", "t")
+        await fill(store, "deploy#alpha", 10)
+        with pytest.raises(Unavailable, match="fire"):
+            await remove(registry, store, "alpha", under_way_seconds=0)
+        await store.close()
+        good = LocalStore(tmp_path / "items.sqlite3", "t")
+        assert 0 < await remove(registry, good, "alpha", under_way_seconds=0) < 10
+        await good.close()
+
+    token = registry.add("alpha", Prefix("deploy#alpha"))
+    anyio.run(attempt)
+    assert registry.by_token(token) is None
+    assert registry.list() == []
+
+
+def test_purge_deletes_what_the_prefix_owns(operator: Operator) -> None:
+    settings = {"DYNAMODB_PREFIX": "deploy#mine", "DDB_MCP_MODE": "local"}
+    assert operator.run("purge", **settings).stdout == "0 items deleted\n"
+    store = LocalStore(operator.folder / "items.sqlite3", "t")
+
+    async def prepare() -> None:
+        await fill(store, "deploy#mine", 12)
+        await fill(store, "deploy#mine2", 3)
+        await store.close()
+
+    anyio.run(prepare)
+    assert operator.run("purge", DDB_MCP_READ_ONLY="1", **settings).returncode == 2
+    assert len(items_of(operator)) == 15
+    assert operator.run("purge", **settings).stdout == "12 items deleted\n"
+    assert {pk.split("#")[1] for pk, _ in items_of(operator)} == {"mine2"}
+
+
+def test_purge_gives_up_on_a_prefix_that_keeps_filling(tmp_path: Path) -> None:
+    class Refilled(LocalStore):
+        async def delete(self, key: Key, condition: Condition) -> Deleted:
+            done = await super().delete(key, condition)
+            await self.put({"pk": {"S": key.pk}, "sk": {"S": str(time.monotonic_ns())}}, NO_CONDITION)
+            return done
+
+    async def attempt() -> None:
+        store = Refilled(tmp_path / "items.sqlite3", "t")
+        await fill(store, "deploy#mine", 3)
+        with pytest.raises(Unavailable, match="kept appearing"):
+            await purge(store, Prefix("deploy#mine"), silent)
+        await store.close()
+
+    anyio.run(attempt)
+
+
+def test_what_the_gateway_is_not_for(operator: Operator) -> None:
+    for settings, word in (
+        ({"DDB_MCP_API_URL": "https://x.example", "DDB_MCP_AUTH_TOKEN": "t"}, "direct or local"),
+        ({"DYNAMODB_TABLE": "some-table", "DDB_MCP_MODE": "direct", "DDB_MCP_ROLE_ARN": "arn:x"}, "DDB_MCP_ROLE_ARN"),
+    ):
+        done = operator.run("gateway", "deployments", "list", **settings)
+        assert done.returncode == 2
+        assert word in done.stderr
+
+
+def test_direct_storage_needs_no_prefix_of_its_own(operator: Operator) -> None:
+    settings: dict[str, Any] = {"DYNAMODB_TABLE": "some-table", "DDB_MCP_MODE": "direct"}
+    registry = str(operator.folder / "r")
+    done = operator.run("gateway", "deployments", "list", "--registry", registry, **settings)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert os.path.exists(registry)
