@@ -257,7 +257,11 @@ def _local(values: dict[str, Any]) -> dict[str, Any]:
     if "local_path" not in values:
         from platformdirs import user_data_path
 
-        values["local_path"] = user_data_path("ddb-mcp", appauthor=False) / f"{values['table']}.sqlite3"
+        try:
+            folder = user_data_path("ddb-mcp", appauthor=False)
+        except RuntimeError:
+            raise Misconfigured("This user has no data directory.", next="Set DDB_MCP_LOCAL_PATH to a file.") from None
+        values["local_path"] = folder / f"{values['table']}.sqlite3"
     return values
 
 
