@@ -1,0 +1,162 @@
+"""Following cursors yields every item exactly once, each page within its budget, whatever the sizes."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from contextlib import ExitStack
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.stdio.server import Answer, Server, pk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+WALKS = [(1024, 1000), (2000, 40), (5000, 7), (32768, 40), (32768, 1000), (200000, 13), (200000, 1000)]
+BUDGETS = (1024, 32768)
+
+
+def make_items() -> list[dict[str, Any]]:
+    """A thousand items of 10 bytes to 60 KB, half of them in one partition; hostile to the text they travel in."""
+    numbers = random.Random(60)
+    items = []
+    for at in range(1000):
+        length = int(10 ** numbers.uniform(1, 4.78))
+        item: dict[str, Any] = {"pk": pk("many" if at % 2 else f"p{at % 17}"), "sk": f"{at:03}"}
+        letter = numbers.choice(["a", "a", "a", "é", "😀", "\n", '"', "\u2028"])
+        match at % 4:
+            case 0:
+                item["text"] = letter * (length // len(letter.encode()))
+            case 1:
+                item |= {f"attribute {n}": letter * 10 for n in range(length // 30)}
+            case 2:
+                item["list"] = [{"n": n, "ok": True} for n in range(length // 20)]
+        items.append(item)
+    return items
+
+
+ITEMS = make_items()
+BY_KEY = {(item["pk"], item["sk"]): item for item in ITEMS}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("pages") / "items.db"
+    with Server(file) as server:
+        server.put_all(ITEMS)
+    return file
+
+
+@pytest.fixture(scope="module")
+def serve(stored: Path) -> Iterator[Callable[[int], Server]]:
+    """A server with a byte budget, started when it is first asked for; all are on one file."""
+    with ExitStack() as stack:
+        yield cache(lambda budget: stack.enter_context(Server(stored, DDB_MCP_MAX_RESULT_BYTES=str(budget))))
+
+
+def check_page(answer: Answer, server: Server, limit: int) -> list[tuple[str, str]]:
+    """The keys of a page's items, once all that holds for a page is found to hold."""
+    page = answer.result
+    assert len(answer.text.encode()) <= server.budget
+    assert page["count"] == len(page["items"]) <= limit
+    assert page["complete"] is ("cursor" not in page) is ("stopped" not in page)
+    outlined = set(page.get("outlined", ()))
+    for at, item in enumerate(page["items"]):
+        whole = BY_KEY[item["pk"], item["sk"]]
+        if at not in outlined:
+            assert item == whole
+            continue
+        assert item.keys() == {"pk", "sk", "outline"}
+        outline = item["outline"]
+        assert outline["bytes"] > server.budget / 4
+        named = {entry["attribute"] for entry in outline["attributes"]}
+        assert named <= whole.keys() - {"pk", "sk"}
+        assert len(named) + outline.get("more", 0) == len(whole) - 2
+    return [(item["pk"], item["sk"]) for item in page["items"]]
+
+
+@pytest.mark.parametrize(("budget", "limit"), WALKS)
+def test_a_scan_yields_each_item_once(serve: Callable[[int], Server], budget: int, limit: int) -> None:
+    server = serve(budget)
+    keys = [key for answer in server.walk("scan", limit=limit) for key in check_page(answer, server, limit)]
+    assert keys == sorted(BY_KEY)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_query_yields_each_item_once(serve: Callable[[int], Server], descending: bool) -> None:
+    server = serve(5000)
+    expected = sorted((key for key in BY_KEY if key[0] == pk("many")), reverse=descending)
+    pages = server.walk("query", pk=pk("many"), descending=descending, limit=1000)
+    assert [key for answer in pages for key in check_page(answer, server, 1000)] == expected
+
+
+def test_one_at_a_time_yields_each_item_once(serve: Callable[[int], Server]) -> None:
+    server = serve(32768)
+    expected = sorted(key for key in BY_KEY if key[0] == pk("p4"))
+    pages = server.walk("query", pk=pk("p4"), limit=1)
+    assert [key for answer in pages for key in check_page(answer, server, 1)] == expected
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_keys_alone_keep_to_the_budget_too(serve: Callable[[int], Server], budget: int) -> None:
+    server = serve(budget)
+    found = []
+    for answer in server.walk("scan", view="keys", limit=1000):
+        assert len(answer.text.encode()) <= server.budget
+        found += [(item["pk"], item["sk"]) for item in answer.result["items"]]
+    assert found == sorted(BY_KEY)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_filter_changes_nothing_about_that(serve: Callable[[int], Server], budget: int) -> None:
+    server = serve(budget)
+    found = Counter(
+        key
+        for answer in server.walk("scan", filter={"list": {"exists": True}}, limit=40)
+        for key in check_page(answer, server, 40)
+    )
+    assert found == Counter(key for key, item in BY_KEY.items() if "list" in item)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_summary_keeps_to_the_budget(serve: Callable[[int], Server], budget: int) -> None:
+    server = serve(budget)
+    answer = server.call("scan", view="summary")
+    assert len(answer.text.encode()) <= server.budget
+    assert sum(group["count"] for group in answer.result["groups"]) == 1000
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_each_item_can_be_read_in_full(serve: Callable[[int], Server], budget: int) -> None:
+    """An outline says how: its attributes by name, which come whole whatever their size."""
+    server = serve(budget)
+    for item in random.Random(1).sample(ITEMS, 30):
+        answer = server.call("get", pk=item["pk"], sk=item["sk"])
+        if not answer.result.get("outlined"):
+            assert answer.result["item"] == item
+            continue
+        assert len(answer.text.encode()) <= server.budget
+        outline = answer.result["item"]["outline"]
+        names = [entry["attribute"] for entry in outline["attributes"]]
+        found = server.result("get", pk=item["pk"], sk=item["sk"], attributes=[*names, "no such attribute"])
+        assert found["item"] == {name: item[name] for name in ("pk", "sk", *names)}
+
+
+def test_what_a_put_dropped_and_a_delete_deleted_keep_to_the_budget(file: Path) -> None:
+    with Server(file, DDB_MCP_MAX_RESULT_BYTES="2000") as server:
+        key = {"pk": pk("a"), "sk": "1"}
+        server.put_all([{**key, "short": 1, "long": "x" * 10_000, "longer": "y" * 20_000}])
+        answer = server.call("put", item=key)
+        assert answer.result["dropped"] == {"short": 1}
+        assert ["longer" in warning for warning in answer.result["warnings"]] == [True, False]
+        server.put_all([{**key, "long": "x" * 10_000}])
+        deleted = server.call("delete", **key)
+        assert deleted.result["item"]["outline"]["attributes"][0]["attribute"] == "long"
+        server.put_all([{**key, "long": "x" * 10_000}])
+        refused = server.call("put", item=key, create_only=True)
+        assert refused.error["item"]["outline"]["attributes"][0]["attribute"] == "long"
+        assert max(len(a.text.encode()) for a in (answer, deleted, refused)) <= 2000
