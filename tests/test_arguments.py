@@ -1,0 +1,250 @@
+"""What the tools take: nothing coerced, nothing unknown, nothing empty, and schemas that hosts can read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ddb_mcp.arguments import (
+    Arguments,
+    DeleteArguments,
+    GetArguments,
+    InfoArguments,
+    InputSchema,
+    ProvisionArguments,
+    PutArguments,
+    QueryArguments,
+    ScanArguments,
+)
+from ddb_mcp.errors import InvalidArgument
+from tests.strategies import examples, json_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REQUIRED: dict[type[Arguments], dict[str, Any]] = {
+    ProvisionArguments: {},
+    InfoArguments: {},
+    GetArguments: {"pk": "p", "sk": "s"},
+    PutArguments: {},
+    DeleteArguments: {},
+    QueryArguments: {"pk": "p"},
+    ScanArguments: {},
+}
+MODELS = list(REQUIRED)
+OPTIONAL = [(model, name) for model in MODELS for name in model.model_fields if name not in REQUIRED[model]]
+
+
+def refusal(model: type[Arguments], given: Any) -> InvalidArgument:
+    with pytest.raises(InvalidArgument) as refused:
+        model.parse(given)
+    shown = refused.value.message + refused.value.next
+    assert not any(word in shown.lower() for word in ("pydantic", "http", "validation", "input_", "nonetype"))
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+    return refused.value
+
+
+def asked(model: type[Arguments], **given: Any) -> Any:
+    return model.parse({**REQUIRED[model], **given})
+
+
+# Omitted, unknown, wrong
+
+
+@pytest.mark.parametrize("empty", [None, "", [], {}])
+@pytest.mark.parametrize(("model", "name"), OPTIONAL)
+def test_an_empty_optional_argument_counts_as_omitted(model: type[Arguments], name: str, empty: Any) -> None:
+    assert asked(model, **{name: empty}) == asked(model)
+    assert getattr(asked(model, **{name: empty}), name) is None
+
+
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model in MODELS for name in REQUIRED[model]])
+def test_a_required_argument_is_required(model: type[Arguments], name: str) -> None:
+    without = {key: value for key, value in REQUIRED[model].items() if key != name}
+    assert refusal(model, without).message == f"{name} is missing."
+    for wrong in (None, [], {}, 5, True, 2.5, ["p"], {"S": "p"}):
+        assert refusal(model, {**without, name: wrong}).message == f"{name} must be a string."
+    assert getattr(model.parse({**without, name: ""}), name) == ""  # for `keys` to refuse, which says more
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "name", ["table", "tableName", "prefix", "PK", "pk ", "", "__class__", "x" * 10_000, "é", "\ud800"]
+)
+@pytest.mark.parametrize("value", [None, "x"])
+def test_unknown_arguments_are_refused_by_name(model: type[Arguments], name: str, value: Any) -> None:
+    error = refusal(model, {**REQUIRED[model], name: value})
+    if name == "\ud800":
+        assert "surrogate" in error.message
+    else:
+        assert error.message == f"{name} is not an argument of this tool."
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "near"),
+    [
+        (QueryArguments, "sk_prefx", "Did you mean sk_prefix?"),
+        (QueryArguments, "Limit", "Did you mean limit?"),
+        (PutArguments, "createOnly", "Did you mean create_only?"),
+        (ScanArguments, "sk_prefix", "Did you mean pk_prefix?"),
+        (GetArguments, "consistent", "The arguments are pk, sk, attributes."),
+        (InfoArguments, "verbose", "This tool takes none."),
+    ],
+)
+def test_what_an_unknown_argument_may_have_meant(model: type[Arguments], name: str, near: str) -> None:
+    assert refusal(model, {**REQUIRED[model], name: 1}).next == near
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("given", [None, [], "", "{}", 5, True, [{}]])
+def test_arguments_are_an_object(model: type[Arguments], given: Any) -> None:
+    assert refusal(model, given).message == "the arguments must be an object."
+
+
+@pytest.mark.parametrize("model", [QueryArguments, ScanArguments])
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        *((limit, "limit must be from 1 to 1000.") for limit in (0, -1, 1001, 10**400, -(10**400))),
+        *((limit, "limit must be a whole number.") for limit in ("5", 2.5, 5.0, True, False, "0", [5], float("inf"))),
+    ],
+    ids=str,
+)
+def test_limits_that_are_none(model: type[Arguments], limit: Any, said: str) -> None:
+    assert refusal(model, {**REQUIRED[model], "limit": limit}).message == said
+    for allowed in (1, 1000):
+        assert asked(model, limit=allowed).limit == allowed
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "said"),
+    [
+        (GetArguments, {"attributes": "name"}, "attributes must be a list."),
+        (GetArguments, {"attributes": {"name": 1}}, "attributes must be a list."),
+        (GetArguments, {"attributes": [""]}, "attributes[0] must be a name, and is empty."),
+        (GetArguments, {"attributes": ["a", 5]}, "attributes[1] must be a string."),
+        (
+            GetArguments,
+            {"attributes": ["a", "\ud800"]},
+            "attributes[1] must be Unicode text, and holds a lone surrogate.",
+        ),
+        (PutArguments, {"items": {"pk": "p"}}, "items must be a list."),
+        (PutArguments, {"items": "[]"}, "items must be a list."),
+        (PutArguments, {"items": [{}] * 101}, "items must be at most 100 entries long; it has 101."),
+        (PutArguments, {"merge": "true"}, "merge must be true or false."),
+        (PutArguments, {"merge": 0}, "merge must be true or false."),
+        (PutArguments, {"create_only": 1}, "create_only must be true or false."),
+        (PutArguments, {"remove": "name"}, "remove must be a list."),
+        (PutArguments, {"remove": [None]}, "remove[0] must be a string."),
+        (PutArguments, {"expect": "{}"}, "expect must be an object."),
+        (PutArguments, {"expect": [{"a": 1}]}, "expect must be an object."),
+        (DeleteArguments, {"keys": {"pk": "p", "sk": "s"}}, "keys must be a list."),
+        (DeleteArguments, {"keys": ["p"]}, "keys[0] must be an object."),
+        (DeleteArguments, {"keys": [{"pk": "p", "sk": "s"}, None]}, "keys[1] must be an object."),
+        (DeleteArguments, {"keys": [{"pk": "p"}]}, "keys[0].sk is missing."),
+        (DeleteArguments, {"keys": [{"pk": "p", "sk": 5}]}, "keys[0].sk must be a string."),
+        (DeleteArguments, {"keys": [{"pk": "p", "sk": "s", "keys": 1}]}, "keys[0].keys is not a member of a key."),
+        (
+            DeleteArguments,
+            {"keys": [{"pk": "p", "sk": "s"}] * 101},
+            "keys must be at most 100 entries long; it has 101.",
+        ),
+        (QueryArguments, {"filter": '{"a": 1}'}, "filter must be an object."),
+        (QueryArguments, {"filter": [["a", 1]]}, "filter must be an object."),
+        (QueryArguments, {"view": "full"}, "view must be one of items, keys, count or summary."),
+        (QueryArguments, {"view": "Items"}, "view must be one of items, keys, count or summary."),
+        (QueryArguments, {"view": ["keys"]}, "view must be one of items, keys, count or summary."),
+        (QueryArguments, {"descending": "desc"}, "descending must be true or false."),
+        (QueryArguments, {"cursor": 5}, "cursor must be a string."),
+        (QueryArguments, {"sk_prefix": ["a"]}, "sk_prefix must be a string."),
+        (ScanArguments, {"pk_prefix": 5}, "pk_prefix must be a string."),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_are_named_with_what_is_wanted(
+    model: type[Arguments], given: dict[str, Any], said: str
+) -> None:
+    assert refusal(model, {**REQUIRED[model], **given}).message == said
+
+
+@given(st.sampled_from(MODELS), st.data())
+@examples(200)
+def test_whatever_is_sent_is_taken_as_it_is_or_refused(model: type[Arguments], data: st.DataObject) -> None:
+    names = st.sampled_from([*model.model_fields, "x"])
+    sent = REQUIRED[model] | data.draw(st.dictionaries(names, json_values, max_size=4))
+    try:
+        parsed = model.parse(sent)
+    except InvalidArgument as refused:
+        said = refused.message
+    else:
+        for name, value in sent.items():
+            taken = getattr(parsed, name)
+            assert (
+                taken is None if value in (None, "", [], {}) else (taken == value or value != value or name == "keys")
+            )
+            assert type(taken) is type(value) or taken is None or name == "keys"
+        return
+    assert any(name in said for name in sent)
+
+
+def test_batches_of_100_are_taken() -> None:
+    assert len(asked(PutArguments, items=[{"pk": "p"}] * 100).items) == 100
+    assert len(asked(DeleteArguments, keys=[{"pk": "p", "sk": "s"}] * 100).keys) == 100
+
+
+def test_an_item_may_be_anything_for_the_items_module_to_judge() -> None:
+    for item in ('{"pk": "p"}', {"pk": 1}, 5, ["x"], float("inf")):
+        assert asked(PutArguments, item=item).item == item
+        assert asked(PutArguments, items=[item]).items == [item]
+
+
+def test_false_is_not_empty() -> None:
+    assert asked(PutArguments, merge=False).merge is False
+    assert asked(QueryArguments, descending=False).descending is False
+
+
+# Schemas
+
+
+def inner(schema: Any) -> Iterator[dict[str, Any]]:
+    """The schema and every schema in it."""
+    if isinstance(schema, list):
+        for entry in schema:
+            yield from inner(entry)
+    elif isinstance(schema, dict):
+        yield schema
+        for name, entry in schema.items():
+            yield from inner(list(entry.values()) if name == "properties" else entry)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_schemas_are_plain(model: type[Arguments]) -> None:
+    schema = model.model_json_schema(schema_generator=InputSchema)
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == set(model.model_fields)
+    assert set(schema.get("required", [])) == set(REQUIRED[model])
+    text = json.dumps(schema)
+    for word in ("anyOf", "oneOf", "allOf", "$ref", "$defs", "null", "title", 'default":'):
+        assert word not in text
+    for part in inner(schema):
+        assert isinstance(part.get("type", "object"), str)
+    for name, part in schema["properties"].items():
+        assert part["type"] in ("string", "integer", "boolean", "array", "object"), name
+
+
+def test_schemas_say_what_is_checked() -> None:
+    query = QueryArguments.model_json_schema(schema_generator=InputSchema)["properties"]
+    assert (query["limit"]["minimum"], query["limit"]["maximum"]) == (1, 1000)
+    assert query["view"]["enum"] == ["items", "keys", "count", "summary"]
+    put = PutArguments.model_json_schema(schema_generator=InputSchema)["properties"]
+    assert put["items"]["maxItems"] == 100
+    assert put["items"]["items"] == {"type": "object"}
+    key = DeleteArguments.model_json_schema(schema_generator=InputSchema)["properties"]["keys"]["items"]
+    assert key["required"] == ["pk", "sk"]
+    assert key["additionalProperties"] is False
