@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
+import uuid
+import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from ddb_mcp.config import Settings
 from ddb_mcp.keys import Prefix
 from ddb_mcp.stores.direct import DirectStore
+from tests.engines import client_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anyio.from_thread import BlockingPortal
+    from mypy_boto3_lambda import LambdaClient
+
+    from tests.engines import Engine
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
@@ -47,3 +55,23 @@ def connected(portal: BlockingPortal, endpoint: str, table: str, prefix: str) ->
     with aws(endpoint, **CREDENTIALS):
         portal.call(store.info)
     return store
+
+
+def lambda_function(ministack: Engine) -> str:
+    """A new function whose environment has a variable of its own and an old one of ours."""
+    name = f"fn-{uuid.uuid4().hex[:8]}"
+    iam = boto3.client("iam", endpoint_url=ministack.endpoint, **client_options())
+    role: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("index.js", "exports.handler = async () => 1;")
+    functions: LambdaClient = boto3.client("lambda", endpoint_url=ministack.endpoint, **client_options())
+    functions.create_function(
+        FunctionName=name,
+        Runtime="nodejs22.x",
+        Role=role,
+        Handler="index.handler",
+        Code={"ZipFile": code.getvalue()},
+        Environment={"Variables": {"OTHER": "kept", "DYNAMODB_TABLE": "old"}},
+    )
+    return name

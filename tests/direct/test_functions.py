@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import uuid
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
 from ddb_mcp.stores import provisioning
-from tests.direct.support import CREDENTIALS, aws, direct
+from tests.direct.support import CREDENTIALS, aws, direct, lambda_function
 from tests.engines import client_options
 from tests.faults import Answer, FaultProxy, dynamodb_error
 
@@ -36,28 +33,9 @@ def functions(ministack: Engine) -> LambdaClient:
     return client
 
 
-@pytest.fixture(scope="module")
-def role(ministack: Engine) -> str:
-    iam = boto3.client("iam", endpoint_url=ministack.endpoint, **client_options())
-    arn: str = iam.create_role(RoleName=f"role-{uuid.uuid4().hex[:8]}", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    return arn
-
-
 @pytest.fixture
-def name(functions: LambdaClient, role: str) -> str:
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w") as archive:
-        archive.writestr("index.js", "exports.handler = async () => 1;")
-    name = f"fn-{uuid.uuid4().hex[:8]}"
-    functions.create_function(
-        FunctionName=name,
-        Runtime="nodejs22.x",
-        Role=role,
-        Handler="index.handler",
-        Code={"ZipFile": code.getvalue()},
-        Environment={"Variables": {"OTHER": "kept", "DYNAMODB_TABLE": "old"}},
-    )
-    return name
+def name(ministack: Engine) -> str:
+    return lambda_function(ministack)
 
 
 @pytest.fixture
