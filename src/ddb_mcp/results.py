@@ -15,6 +15,7 @@ class ProvisionResult(TypedDict):
     mode: str
     created: bool
     instructions: str
+    ttl: NotRequired[str]
     lambdaFunctions: NotRequired[list[dict[str, Any]]]
     warnings: NotRequired[list[str]]
 
@@ -30,6 +31,7 @@ class InfoResult(TypedDict):
     limits: dict[str, int]
     features: list[str]
     instructions: str
+    ttl: NotRequired[str]
     lambdaFunctions: NotRequired[list[dict[str, Any]]]
     warnings: NotRequired[list[str]]
 
