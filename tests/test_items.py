@@ -315,7 +315,7 @@ def test_a_plain_integer_beyond_2_to_the_53_is_refused_with_its_typed_form(numbe
     assert from_json(json.loads(shown), "n") == {"N": json.loads(shown)["N"]}
 
 
-@pytest.mark.parametrize("digits", [39, 309, 400, 5000, 100_000])
+@pytest.mark.parametrize("digits", [39, 309, 400, 5000, 20_000])
 def test_a_plain_integer_beyond_every_range_is_refused(digits: int) -> None:
     for number in (10**digits, 10**digits - 1, -(10**digits)):
         assert refusal({**KEY, "n": number}).startswith("item.n")
@@ -522,7 +522,7 @@ def capacity(ministack: Engine) -> Callable[[AttributeValue], float]:
     return put
 
 
-@given(attribute_values.filter(lambda typed: item_size({"": typed}) < 200))
+@given(attribute_values.filter(lambda typed: item_size({"": typed}) < 60))
 @examples(40)
 def test_an_engine_measures_alike(capacity: Callable[[AttributeValue], float], typed: AttributeValue) -> None:
     # 1024 entries in a list: each byte of the value, and the one that an entry takes, is one more unit.
