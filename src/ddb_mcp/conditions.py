@@ -130,7 +130,10 @@ def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool
             raise InvalidArgument(f'{where} is an empty object; equality with a map is {{"eq": {{…}}}}.')
         clauses += (_comparison(path, name, operand, where) for name, operand in condition.items())
     parsed = tuple(clauses)
-    size = len(Expression().condition(parsed).encode())
+    expression = Expression()
+    # A scan of a shared table has a clause of its own before the filter's, and must still fit.
+    own = f"begins_with({expression.path('pk')},{expression.value({'S': ''})}) AND "
+    size = len(own + expression.condition(parsed))
     if size > EXPRESSION_MAX_BYTES:
         raise InvalidArgument(
             f"{parameter} makes an expression of {size} bytes; DynamoDB takes {EXPRESSION_MAX_BYTES}.",
