@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ddb_mcp.conditions import KeyRange, parse_filter
-from ddb_mcp.errors import InvalidCursor, PrefixViolation
+from ddb_mcp.errors import InvalidArgument, InvalidCursor, PrefixViolation
 from ddb_mcp.keys import Prefix
 from ddb_mcp.service import DataService
 from ddb_mcp.stores.base import Read
@@ -174,6 +174,18 @@ def test_names_and_values_are_placeholders_and_the_budget_holds(
         words = set(text.replace("(", " ").replace(")", " ").replace(",", " ").replace("=", " ").split())
         plain = {word for word in words if word[0] not in "#:"}
         assert plain <= {"AND", "BETWEEN", "begins_with", ">", "<"}
+
+
+def test_the_longest_filter_still_fits(portal: BlockingPortal, dynoxide: Engine) -> None:
+    store = connected(portal, dynoxide.endpoint, fill(dynoxide, OWN), "deploy#me")
+    longest: dict[str, Any] = {}
+    with pytest.raises(InvalidArgument, match="4096"):
+        for at in range(500):
+            parse_filter({**longest, f"x{at}": {"exists": False}}, "filter")
+            longest[f"x{at}"] = {"exists": False}
+    assert len(longest) > 100
+    read = Read(pk_prefix="deploy#me#", filter=parse_filter(longest, "filter"), limit=1000)
+    assert sorted(portal.call(read_through(store, "scan", read))) == sorted(OWN)
 
 
 # The border, with 50,000 items beyond it
