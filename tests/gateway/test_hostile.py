@@ -1,0 +1,267 @@
+"""A tenant that tries everything: keys and cursors of others, headers, paths, bodies, and time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from ddb_mcp.gateway import app, server
+from tests.gateway.conftest import PATH, post, request
+from tests.gateway.running import RunningGateway
+
+MINE, THEIRS = "deploy#abc123", "deploy#abc1234"
+SECRET = {"pk": THEIRS + "#user", "sk": "1", "secret": "theirs alone"}
+
+
+@pytest.fixture(scope="module")
+def tokens(gateway: RunningGateway) -> tuple[str, str]:
+    mine, theirs = gateway.token(MINE), gateway.token(THEIRS)
+    put = post(gateway.url, "put", {"item": json.dumps(SECRET)}, authorization=f"Bearer {theirs}")
+    assert put.status == 200
+    for at in range(5):
+        body = {"item": json.dumps({"pk": THEIRS + "#many", "sk": str(at)})}
+        assert post(gateway.url, "put", body, authorization=f"Bearer {theirs}").status == 200
+    return mine, theirs
+
+
+def raw(gateway: RunningGateway, data: bytes) -> bytes:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=1) as connection:
+        connection.sendall(data)
+        answer = b""
+        with contextlib.suppress(TimeoutError):
+            while chunk := connection.recv(65536):
+                answer += chunk
+    return answer
+
+
+FOREIGN = [
+    THEIRS + "#user",
+    THEIRS + "#",
+    THEIRS,
+    MINE + "4#user",
+    MINE,
+    MINE + "#",
+    "deploy#",
+    "deploy",
+    "#",
+    MINE.upper() + "#user",
+    MINE + "＃user",
+    MINE[:-1] + "３#user",
+    MINE + "\u0301#user",
+    " " + MINE + "#user",
+    MINE + "\u0000#user",
+    "\ufeff" + MINE + "#user",
+    MINE.replace("a", "а") + "#user",
+]
+
+
+@pytest.mark.parametrize("pk", FOREIGN)
+def test_no_key_leads_out_of_the_prefix(gateway: RunningGateway, tokens: tuple[str, str], pk: str) -> None:
+    key = {"pk": pk, "sk": "1"}
+    smuggled = f'{{"pk": "{MINE}#user", "sk": "1", "pk": {json.dumps(pk)}}}'
+    attempts: list[tuple[str, Any]] = [
+        ("get", key),
+        ("delete", key),
+        ("delete", {"keys": [{"pk": MINE + "#user", "sk": "1"}, key]}),
+        ("query", {"pk": pk}),
+        ("query", {"pk": pk, "view": "count"}),
+        ("put", {"item": json.dumps(key)}),
+        ("put", {"item": key}),
+        ("put", {"item": {"pk": {"S": pk}, "sk": {"S": "1"}}}),
+        ("put", {"item": json.dumps({"pk": {"S": pk}, "sk": {"S": "1"}})}),
+        ("put", {"item": smuggled}),
+        ("put", {"items": [{"pk": MINE + "#user", "sk": "2"}, key]}),
+        ("put", {"item": key, "merge": True}),
+    ]
+    if pk != MINE + "#":
+        attempts.append(("scan", {"pk_prefix": pk}))
+    for operation, body in attempts:
+        answer = post(gateway.url, operation, body, authorization=f"Bearer {tokens[0]}")
+        assert answer.status in (400, 403), (operation, body)
+        assert answer.document["error"] in ("prefix_violation", "invalid_argument")
+        assert "theirs alone" not in json.dumps(answer.document)
+    theirs = post(gateway.url, "scan", {"view": "count"}, authorization=f"Bearer {tokens[1]}")
+    assert theirs.document["count"] == 6
+    mine = post(gateway.url, "scan", {}, authorization=f"Bearer {tokens[0]}")
+    assert mine.document["items"] == []
+
+
+def test_cursors_of_others_and_of_other_calls(gateway: RunningGateway, tokens: tuple[str, str]) -> None:
+    query = {"pk": THEIRS + "#many", "limit": 2}
+    cursor = post(gateway.url, "query", query, authorization=f"Bearer {tokens[1]}").document["cursor"]
+    for operation, body in (
+        ("query", {"pk": MINE + "#many", "limit": 2}),
+        ("scan", {"limit": 2}),
+        ("scan", {}),
+    ):
+        answer = post(gateway.url, operation, {**body, "cursor": cursor}, authorization=f"Bearer {tokens[0]}")
+        assert (answer.status, answer.document["error"]) == (400, "invalid_cursor")
+    altered = cursor[:-2] + ("AA" if cursor[-2:] != "AA" else "BB")
+    answer = post(gateway.url, "query", {**query, "cursor": altered}, authorization=f"Bearer {tokens[1]}")
+    assert answer.document["error"] == "invalid_cursor"
+    answer = post(gateway.url, "query", {**query, "cursor": cursor}, authorization=f"Bearer {tokens[1]}")
+    assert [item["sk"] for item in answer.document["items"]] == ["2", "3"]
+
+
+def test_headers(gateway: RunningGateway, tokens: tuple[str, str]) -> None:
+    mine, theirs = tokens
+
+    def status(*lines: str) -> int:
+        head = "\r\n".join([f"POST {PATH}info HTTP/1.1", "Host: x", *lines, "Content-Length: 2", "Connection: close"])
+        answer = raw(gateway, f"{head}\r\n\r\n{{}}".encode())
+        code = int(answer.split()[1])
+        if code == 200:
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["prefix"] == MINE
+        return code
+
+    assert status(f"Authorization: Bearer {mine}") == 200
+    assert status(f"AUTHORIZATION:bearer   {mine}  ") == 200
+    for lines in (
+        [],
+        ["Authorization:"],
+        ["Authorization: Bearer"],
+        ["Authorization: Bearer "],
+        [f"Authorization: {mine}"],
+        [f"Authorization: Basic {mine}"],
+        [f"Authorization: Bearer {mine}", f"Authorization: Bearer {theirs}"],
+        [f"Authorization: Bearer {mine}", f"Authorization: Bearer {mine}"],
+        [f"Authorization: Bearer {mine}, Bearer {theirs}"],
+        [f"Authorization: Bearer {mine},{theirs}"],
+        [f"Authorization: Bearer {mine} {theirs}"],
+        [f"Authorization: Bearer {mine}x"],
+        [f"Authorization: Bearer {mine[:-1]}"],
+        [f"Authorization: Bearer {mine.upper()}"],
+        [f'Authorization: Bearer "{mine}"'],
+        [f"Authorization: Bearer\t{mine}"],
+        [f"Authorization : Bearer {mine}"],
+        [f"X-Authorization: Bearer {mine}"],
+        [f"Cookie: token={mine}"],
+        [f"Authorization: Bearer {mine}\x00"],
+        ["Authorization: Bearer " + "a" * 10_000],
+        [f"X-Forwarded-User: {mine}", f"X-Forwarded-Authorization: Bearer {mine}"],
+    ):
+        assert status(*lines) in (400, 401), lines
+
+
+def test_paths(gateway: RunningGateway, tokens: tuple[str, str]) -> None:
+    headers = {"Authorization": f"Bearer {tokens[0]}"}
+    for path in (
+        "/api/data/dynamodb/../dynamodb/info",
+        "//api/data/dynamodb/info",
+        "/api/data//dynamodb/info",
+        "/api/data/dynamodb/info%2f",
+        "/api/data/dynamodb/info%00",
+        "/api/data/dynamodb/INFO",
+        "/api/data/dynamodb/info;x",
+        "/api/data/dynamodb/info/../../../../etc/passwd",
+        "/api/data/dynamodb/%2e%2e/info",
+        "/API/DATA/DYNAMODB/info",
+    ):
+        assert request(gateway.url, "POST", path, b"{}", headers).status == 404, path
+    path = "/api/data/dynamodb/%69nfo?prefix=" + THEIRS.replace("#", "%23")
+    encoded = request(gateway.url, "POST", path, b"{}", headers)
+    assert encoded.document["prefix"] == MINE
+
+
+def test_smuggled_requests(gateway: RunningGateway, tokens: tuple[str, str]) -> None:
+    inner = f"POST {PATH}info HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    both = (
+        f"POST {PATH}info HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens[0]}\r\n"
+        f"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"
+    )
+    answers = raw(gateway, both.encode())
+    assert answers.count(b'"prefix"') <= 1
+    twice = (
+        f"POST {PATH}info HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens[0]}\r\n"
+        f"Content-Length: 2\r\nContent-Length: 50\r\n\r\n{{}}{inner}"
+    )
+    assert raw(gateway, twice.encode()).startswith(b"HTTP/1.1 400")
+    # A second request on the connection of the first does not inherit its token.
+    first = f"POST {PATH}info HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens[0]}\r\n"
+    answers = raw(gateway, f"{first}Content-Length: 2\r\n\r\n{{}}{inner}".encode())
+    assert b"HTTP/1.1 200" in answers
+    assert b"HTTP/1.1 401" in answers
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 10_000 + b"]" * 10_000,
+        b'{"pk":' * 10_000 + b"1" + b"}" * 10_000,
+        b'{"filter": {"a": {"eq": ' + b"[" * 10_000 + b"]" * 10_000 + b'}}, "pk": "deploy#abc123#a"}',
+        b'{"item": ' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}",
+        b'{"item": "' + b"[" * 100_000 + b'"}',
+        json.dumps({"item": '{"pk": "deploy#abc123#a", "sk": "1", "x": ' + "[" * 10_000 + "]" * 10_000 + "}"}).encode(),
+        b'{"item": {"pk": "deploy#abc123#a", "sk": "1", "x": ' + b'{"M":' * 500 + b"{}" + b"}" * 500 + b"}}",
+        b'{"items": [' + b"1," * 100_000 + b"1]}",
+        b'{"expect": {"' + b"a." * 5_000 + b'a": 1}, "item": {"pk": "deploy#abc123#a", "sk": "1"}}',
+    ],
+    ids=range(9),
+)
+def test_bodies_that_should_break_something(gateway: RunningGateway, tokens: tuple[str, str], body: bytes) -> None:
+    for operation in ("put", "query"):
+        answer = post(gateway.url, operation, body, authorization=f"Bearer {tokens[0]}")
+        assert (answer.status, answer.document["error"]) == (400, "invalid_argument")
+        assert len(answer.document["message"]) < 1000
+
+
+def test_a_hundred_megabytes(gateway: RunningGateway, tokens: tuple[str, str]) -> None:
+    """Refused by its announced length, or as soon as it is too long: with a token, and at once without one."""
+    for authorization, status in ((f"Authorization: Bearer {tokens[0]}\r\n", b"413"), ("", b"401")):
+        for announced in ("Content-Length: 100000000", "Transfer-Encoding: chunked"):
+            host, port = gateway.url.removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port)), timeout=30) as connection:
+                connection.sendall(f"POST {PATH}put HTTP/1.1\r\nHost: x\r\n{authorization}{announced}\r\n\r\n".encode())
+                if "chunked" in announced and status == b"413":
+                    for _ in range(app.BODY_MAX_BYTES // 100_000 + 1):
+                        connection.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n")
+                assert connection.recv(1000).split()[1] == status
+
+
+def test_slow_connections_starve_nobody_and_end(
+    gateway: RunningGateway, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 connections that send a byte now and then: half of them in the head of a request, half in its body."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 3)
+    monkeypatch.setattr(app, "BODY_SECONDS", 3)
+    host, port = gateway.url.removeprefix("http://").split(":")
+    head = f"POST {PATH}put HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens[0]}\r\nContent-Length: 1000\r\n\r\n"
+    ended: list[bytes] = []
+    stop = threading.Event()
+
+    def drip(connection: socket.socket, started: bytes) -> None:
+        try:
+            connection.sendall(started)
+            while not stop.wait(0.5):
+                connection.sendall(b"x")
+        except OSError:
+            pass
+        try:
+            ended.append(connection.recv(1000))
+        except OSError:
+            ended.append(b"")
+
+    connections = [socket.create_connection((host, int(port)), timeout=30) for _ in range(200)]
+    with ThreadPoolExecutor(200) as pool:
+        for at, connection in enumerate(connections):
+            pool.submit(drip, connection, head.encode() if at % 2 else b"POST ")
+        deadline = time.monotonic() + 20
+        answered = 0
+        while len(ended) < 200 and time.monotonic() < deadline:
+            assert post(gateway.url, "info", {}, authorization=f"Bearer {tokens[1]}").status == 200
+            answered += 1
+            time.sleep(0.1)
+        stop.set()
+    for connection in connections:
+        connection.close()
+    assert answered > 5
+    assert len(ended) == 200
+    assert sum(b" 408 " in answer for answer in ended) > 50, "slow bodies are told so"
