@@ -10,7 +10,7 @@ from ddb_mcp.pages import compact
 
 # What the fence, fresh in each result, adds to the bytes of the JSON inside.
 FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
-_STORED = ("item", "items", "groups", "dropped", "failed", "hint")
+_STORED = ("item", "items", "groups", "dropped", "failed", "hint", "warnings")
 
 
 def success(result: dict[str, Any]) -> CallToolResult:
