@@ -1,0 +1,134 @@
+"""Many clients at once, and a gateway that is killed under them: what was acknowledged is there."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from ddb_mcp.config import resolve
+from ddb_mcp.errors import DdbMcpError
+from ddb_mcp.service import DataService
+from ddb_mcp.stores import platform_api
+from ddb_mcp.stores.platform import PlatformStore
+from tests.gateway.process import GatewayProcess, Operator
+
+PK = "deploy#alpha#load"
+
+
+class Load:
+    """Clients that write, read back and count; `acknowledged` maps each key that was ever acknowledged to its value."""
+
+    def __init__(self, url: str, token: str, clients: int) -> None:
+        self._settings = resolve({"DDB_MCP_API_URL": url, "DDB_MCP_AUTH_TOKEN": token})
+        self._clients = clients
+        self.acknowledged: dict[str, int] = {}
+        self.calls: Counter[str] = Counter()
+        self.stop = False
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(self._clients):
+                group.start_soon(self._client, number)
+
+    async def _client(self, number: int) -> None:
+        store = PlatformStore(self._settings)
+        service = DataService(store, None)
+        at = 0
+        while not self.stop:
+            at += 1
+            sk = f"{number}-{at % 20}"
+            try:
+                await service.call("put", {"item": {"pk": PK, "sk": sk, "n": at, "text": "x" * 200}})
+                self.acknowledged[sk] = at
+                self.calls["put"] += 1
+                found = await service.call("get", {"pk": PK, "sk": sk})
+                assert found["item"]["n"] == at
+                await service.call("query", {"pk": PK, "sk_prefix": f"{number}-", "limit": 10})
+                self.calls["read"] += 2
+            except DdbMcpError as error:
+                self.calls[error.code] += 1
+        await store.close()
+
+    async def stored(self) -> dict[str, int]:
+        store = PlatformStore(self._settings)
+        service = DataService(store, None)
+        found: dict[str, int] = {}
+        arguments: dict[str, Any] = {"pk": PK, "limit": 1000}
+        while True:
+            page = await service.call("query", arguments)
+            found |= {item["sk"]: item["n"] for item in page["items"]}
+            if page["complete"]:
+                await store.close()
+                return found
+            arguments["cursor"] = page["cursor"]
+
+
+def rated(operator: Operator) -> str:
+    return operator.deployments("add", "alpha", "--requests-per-second", "100000", "--items-per-second", "10000000")
+
+
+def test_64_clients_lose_nothing(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    token = rated(operator)
+
+    async def attempt(gateway: GatewayProcess) -> Load:
+        load = Load(gateway.url, token, 64)
+        async with anyio.create_task_group() as group:
+            group.start_soon(load.run)
+            await anyio.sleep(3)
+            load.stop = True
+        assert await load.stored() == load.acknowledged
+        return load
+
+    with operator.serve() as gateway:
+        load = anyio.run(attempt, gateway)
+        assert load.calls.keys() == {"put", "read"}
+        assert load.calls["put"] >= 64
+        statuses = Counter(entry["status"] for entry in gateway.requests())
+        assert statuses.keys() == {200}
+
+
+def test_a_kill_under_load_loses_nothing_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform_api, "_FIRST_WAIT", 0.02)  # so that clients meet the gap rather than wait it out
+    operator = Operator(tmp_path)
+    token = rated(operator)
+
+    async def until(enough: Any) -> None:
+        deadline = time.monotonic() + 30
+        while not enough():
+            assert time.monotonic() < deadline
+            await anyio.sleep(0.05)
+
+    async def attempt(first: GatewayProcess) -> None:
+        load = Load(first.url, token, 16)
+        async with anyio.create_task_group() as group:
+            group.start_soon(load.run)
+            for _ in range(3):
+                before = load.calls["put"]
+                await until(lambda before=before: load.calls["put"] > before + 50)
+                failed = load.calls["unavailable"]
+                running[-1].kill()
+                await until(lambda failed=failed: load.calls["unavailable"] > failed)
+                again = operator.serve(port=first.port)
+                await anyio.to_thread.run_sync(again.__enter__)
+                running.append(again)
+            before = load.calls["put"]
+            await until(lambda before=before: load.calls["put"] > before + 50)
+            load.stop = True
+        stored = await load.stored()
+        # A write that was not acknowledged may have been done, and then a later one of the same client took its place.
+        assert stored.keys() >= load.acknowledged.keys()
+        assert all(stored[sk] >= value for sk, value in load.acknowledged.items())
+        assert load.calls.keys() == {"put", "read", "unavailable"}
+
+    running = [operator.serve().__enter__()]
+    try:
+        anyio.run(attempt, running[0])
+    finally:
+        for gateway in running:
+            gateway.__exit__()
