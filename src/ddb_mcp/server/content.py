@@ -11,6 +11,8 @@ from ddb_mcp.pages import compact
 # What the fence, fresh in each result, adds to the bytes of the JSON inside.
 FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
 _STORED = ("item", "items", "groups", "dropped", "failed", "hint", "warnings")
+# Characters of an error's members, which may quote what a caller sent: a name of 60 KB, or a key to use instead.
+_LONGEST = {"message": 600, "next": 2500}
 
 
 def success(result: dict[str, Any]) -> CallToolResult:
@@ -23,6 +25,9 @@ def success(result: dict[str, Any]) -> CallToolResult:
 def failure(error: DdbMcpError) -> CallToolResult:
     """A tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
     shown = error.to_json()
+    for name, most in _LONGEST.items():
+        if len(shown[name]) > most:
+            shown[name] = shown[name][:most] + "…"
     text = compact({"error": shown})
     return CallToolResult(content=[_text(_fenced(text) if "item" in shown else text)], is_error=True)
 
