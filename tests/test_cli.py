@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -207,6 +208,19 @@ def test_a_reader_that_has_seen_enough_is_no_error_to_talk_about(environment: di
     line = f"{shlex.quote(DDB_MCP)} doctor | true"
     done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_ctrl_c_ends_a_call_at_once_and_quietly(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        settings = {"DDB_MCP_API_URL": f"http://127.0.0.1:{never_answers.getsockname()[1]}", "DDB_MCP_AUTH_TOKEN": "t"}
+        command = [DDB_MCP, "call", "info"]
+        with subprocess.Popen(command, env={**environment, **settings}, stderr=subprocess.PIPE) as process:
+            never_answers.settimeout(60)
+            connection, _ = never_answers.accept()  # so the call is under way
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=30) == (None, b"")
+            connection.close()
+    assert process.returncode == 130
 
 
 # ddb-mcp doctor

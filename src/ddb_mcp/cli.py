@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream=sys.stderr, level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
         code = int(arguments.run(settings, arguments))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where it was closed
+            sys.stdout.flush()
         return code
     except DdbMcpError as error:
         if arguments.run is _doctor:
@@ -52,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `ddb-mcp … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
         return 1
+    except KeyboardInterrupt:
+        from ddb_mcp.server.stdio import leave
+
+        leave(130)  # now: a worker thread may be waiting for the network
 
 
 def _choose_encodings() -> None:
