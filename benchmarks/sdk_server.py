@@ -1,4 +1,4 @@
-"""What the official SDK makes of seven tools like ours, written as its documentation shows it: the floor to compare with.
+"""What the SDK itself makes of seven tools like ours, written as its documentation shows: the floor to compare with.
 
 Run as `python benchmarks/sdk_server.py`, over stdio. `noop` is for the cost of a call that does nothing.
 """

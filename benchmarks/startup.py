@@ -38,8 +38,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+def main(runs: int = 15) -> None:
     with ExitStack() as stack:
         servers = {FLOOR: (SDK_SERVER, {}), **{mode: (OURS, settings) for mode, settings in _modes(stack).items()}}
         times: dict[tuple[str, str, str], list[float]] = {}
@@ -86,7 +85,7 @@ def _modes(stack: ExitStack) -> dict[str, dict[str, str]]:
             "DYNAMODB_TABLE": "app",
             "DYNAMODB_PREFIX": "deploy#abc123",
             "AWS_ENDPOINT_URL_DYNAMODB": engine.endpoint,
-            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
         }
@@ -162,4 +161,4 @@ def _send(server: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:2]))
