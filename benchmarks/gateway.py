@@ -1,0 +1,125 @@
+"""The gateway under load, as a ratio to the store behind it called directly by the same clients in the same run.
+
+`python -m benchmarks.gateway [SECONDS]`: 64 clients, half writes and half reads, for 60 s on each side; then every
+acknowledged write is looked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from ddb_mcp.config import resolve
+from ddb_mcp.keys import Prefix
+from ddb_mcp.service import DataService
+from ddb_mcp.stores.base import Store
+from ddb_mcp.stores.local import LocalStore
+from ddb_mcp.stores.platform import PlatformStore
+
+CLIENTS = 64
+PREFIX = "deploy#bench"
+DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
+
+
+@dataclass
+class Outcome:
+    seconds: float
+    latencies: list[float] = field(default_factory=list)
+    acknowledged: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def throughput(self) -> float:
+        return len(self.latencies) / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Seconds that this share of the calls did not exceed."""
+        return sorted(self.latencies)[int(share * (len(self.latencies) - 1))]
+
+
+async def _client(service: DataService, number: int, until: float, outcome: Outcome) -> None:
+    pk, at = f"{PREFIX}#client#{number}", 0
+    while time.monotonic() < until:
+        at += 1
+        key = {"pk": pk, "sk": f"{at % 50:03}"}
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("put", {"item": {**key, "n": at, "text": "x" * 300}}),
+            ("get", key),
+            ("put", {"item": {**key, "n": at, "done": True}, "merge": True}),
+            ("query", {"pk": pk, "limit": 10}),
+        ]
+        for operation, arguments in calls:
+            started = time.perf_counter()
+            await service.call(operation, arguments)
+            outcome.latencies.append(time.perf_counter() - started)
+        outcome.acknowledged[key["pk"], key["sk"]] = at
+
+
+async def _measure(connect: Callable[[], Sequence[Store]], seconds: float) -> Outcome:
+    """The load on these stores, the clients spread over them, and the proof that nothing was lost."""
+    outcome = Outcome(seconds)
+    stores = connect()
+    services = [DataService(store, Prefix(PREFIX)) for store in stores]
+    for service in services:
+        await service.call("provision", {})
+    until = time.monotonic() + seconds
+    async with anyio.create_task_group() as group:
+        for number in range(CLIENTS):
+            group.start_soon(_client, services[number % len(services)], number, until, outcome)
+    for (pk, sk), at in outcome.acknowledged.items():
+        found = await services[0].call("get", {"pk": pk, "sk": sk})
+        assert found["item"]["n"] >= at, "an acknowledged write is lost"
+    for store in stores:
+        await store.close()
+    return outcome
+
+
+@contextlib.contextmanager
+def _gateway(folder: Path) -> Iterator[tuple[str, str]]:
+    """A gateway process over SQLite, its address and a token."""
+    options = ["--registry", str(folder / "registry.sqlite3"), "--mode", "local", "--local-path", str(folder / "items")]
+    rates = ["--requests-per-second", "1000000", "--items-per-second", "100000000"]
+    add = [DDB_MCP, "gateway", "deployments", "add", "bench", "--prefix", PREFIX, *options, *rates]
+    token = subprocess.run(add, check=True, capture_output=True, text=True).stdout.strip()
+    log = folder / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen([DDB_MCP, "gateway", "serve", "--port", "0", *options], stderr=output)
+    try:
+        while not (listening := re.search(r"Listening on (\S+)", log.read_text())):
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield listening[1], token
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main(seconds: float = 60) -> None:
+    """Print the figures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        direct = anyio.run(_measure, lambda: [LocalStore(folder / "direct", "bench")], seconds)
+        with _gateway(folder) as (url, token):
+            settings = resolve({"DDB_MCP_API_URL": url, "DDB_MCP_AUTH_TOKEN": token})
+            through = anyio.run(_measure, lambda: [PlatformStore(settings) for _ in range(CLIENTS)], seconds)
+    for name, outcome in (("store directly", direct), ("through the gateway", through)):
+        p50, p99 = (outcome.percentile(share) * 1000 for share in (0.5, 0.99))
+        print(f"{name:20} {outcome.throughput:8.0f} calls/s   p50 {p50:7.1f} ms   p99 {p99:7.1f} ms")
+    print(
+        f"gateway / store: throughput {through.throughput / direct.throughput:.2f}, "
+        f"p99 {through.percentile(0.99) / direct.percentile(0.99):.2f}; "
+        f"{len(direct.acknowledged) + len(through.acknowledged)} acknowledged keys, all there"
+    )
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 60)
