@@ -1,9 +1,14 @@
-"""The platform's HTTP API over one store: a token opens one deployment, and `DataService` keeps it to its prefix."""
+"""The platform's HTTP API over one store: a token opens one deployment, and `DataService` keeps it to its prefix.
+
+Bodies and answers are the tools' own arguments and results, which contain the documented API. Listings also take
+`max_bytes` and `read_limit`: how long the page may be, and how many stored items may be read for it.
+"""
 
 import json
 import logging
 import re
 import secrets
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -70,11 +75,13 @@ class Gateway:
     Args:
         registry: who may do what.
         store: where the items of all deployments are.
+        read_only: nobody writes.
     """
 
-    def __init__(self, registry: Registry, store: Store) -> None:
+    def __init__(self, registry: Registry, store: Store, *, read_only: bool = False) -> None:
         self._registry = registry
         self._store = store
+        self._read_only = read_only
         self._cursor_key = registry.cursor_key
         self._rates: dict[Tenant, Rates] = {}
 
@@ -97,7 +104,11 @@ class Gateway:
 
     async def health(self, request: Request) -> Response:
         """200 while the registry can be read. Says nothing about the storage, which anybody could load by asking."""
-        self._registry.list()
+        try:
+            self._registry.list()
+        except sqlite3.Error:
+            logger.exception("The registry cannot be read")
+            return _json({"status": "the registry cannot be read"}, 503)
         return _json({"status": "ok"}, 200)
 
     async def operation(self, request: Request) -> Response:
@@ -173,6 +184,7 @@ class Gateway:
         service = DataService(
             self._store,
             tenant.prefix,
+            read_only=self._read_only,
             read_budget=read_limit,
             max_result_bytes=ANSWER_MAX_BYTES,
             cursor_key=self._cursor_key,

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,20 +66,20 @@ def configure_purge(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError("it takes a whole number from 1")
+    return int(text)
 
 
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.gateway.app import Gateway
     from ddb_mcp.gateway.server import log_to_stderr, serve
+    from ddb_mcp.stores import make_store
 
     registry = _registry(settings, arguments)
     log_to_stderr()
     serve(
-        Gateway(registry, _storage(settings)),
+        Gateway(registry, make_store(settings), read_only=settings.read_only),
         host=arguments.host,
         port=arguments.port,
         tls_certificate=arguments.tls_cert,
@@ -107,7 +106,7 @@ def _list(settings: Settings, arguments: argparse.Namespace) -> int:
         added = datetime.fromtimestamp(tenant.created, UTC).date().isoformat()
         state = "being removed" if tenant.removing else f"since {added}"
         rates = f"{tenant.requests_per_second} requests/s, {tenant.items_per_second} items/s"
-        _print(f"{tenant.name}\t{tenant.prefix.text}\t{rates}\t{state}")
+        print(f"{tenant.name}\t{tenant.prefix.text}\t{rates}\t{state}")
     return 0
 
 
@@ -117,11 +116,23 @@ def _rotate(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _remove(settings: Settings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.stores import make_store
+
+    if settings.read_only:
+        raise ReadOnly("remove deletes, and this configuration is read-only.")
     registry = _registry(settings, arguments)
     tenants = [tenant for tenant in registry.list() if tenant.name == arguments.name]
     if tenants and not _confirmed(arguments, f"Delete {arguments.name} and everything under {tenants[0].prefix.text}?"):
         return 1
-    return _run(remove(registry, _storage(settings), arguments.name))
+    store = make_store(settings)
+
+    async def removal() -> int:
+        try:
+            return await remove(registry, store, arguments.name)
+        finally:
+            await store.close()
+
+    return _run(removal())
 
 
 async def remove(registry: "Registry", store: "Store", name: str, under_way_seconds: float = _UNDER_WAY_SECONDS) -> int:
@@ -175,17 +186,10 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
     try:
         deleted = asyncio.run(work)
     except KeyboardInterrupt:
-        print("Interrupted; run it again to go on.", file=sys.stderr)  # noqa: T201
+        print("Interrupted; run it again to go on.", file=sys.stderr)
         return 130
-    _print(f"{deleted} items deleted")
+    print(f"{deleted} items deleted")
     return 0
-
-
-def _storage(settings: Settings) -> "Store":
-    from ddb_mcp.stores import make_store
-
-    # The functions' environment names one prefix, and here are many.
-    return make_store(replace(settings, lambda_functions=()))
 
 
 def _registry(settings: Settings, arguments: argparse.Namespace) -> "Registry":
@@ -193,10 +197,12 @@ def _registry(settings: Settings, arguments: argparse.Namespace) -> "Registry":
 
     if settings.mode == "platform":
         raise Misconfigured("The gateway serves direct or local storage.", next="Set DDB_MCP_MODE to direct or local.")
-    if settings.role_arn is not None:
-        raise Misconfigured(
-            "DDB_MCP_ROLE_ARN limits a server to one prefix, and a gateway serves many.", next="Unset DDB_MCP_ROLE_ARN."
-        )
+    for name, value in (
+        ("DDB_MCP_ROLE_ARN", settings.role_arn),
+        ("DDB_MCP_LAMBDA_FUNCTIONS", settings.lambda_functions),
+    ):
+        if value:
+            raise Misconfigured(f"{name} is for one prefix, and a gateway serves many.", next=f"Unset {name}.")
     path = arguments.registry
     if path is None:
         from platformdirs import user_data_path
@@ -209,19 +215,15 @@ def _registry(settings: Settings, arguments: argparse.Namespace) -> "Registry":
 def _confirmed(arguments: argparse.Namespace, question: str) -> bool:
     if arguments.yes or not sys.stdin.isatty():
         return True
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _print_token(token: str, about: str) -> None:
     """The token alone on stdout, so that a script can keep it; the rest is for people."""
-    print(f"{about}. The token, shown only now:", file=sys.stderr)  # noqa: T201
-    _print(token)
-
-
-def _print(line: str) -> None:
-    print(line)  # noqa: T201
+    print(f"{about}. The token, shown only now:", file=sys.stderr)
+    print(token)
 
 
 async def _progress(message: str) -> None:
-    print(message, file=sys.stderr)  # noqa: T201
+    print(message, file=sys.stderr)

@@ -76,7 +76,7 @@ class PlatformStore:
 
     mode = "platform"
 
-    def __init__(self, settings: Settings, *, attempt_seconds: float = 30, call_seconds: float = 40) -> None:
+    def __init__(self, settings: Settings, *, attempt_seconds: float = 25, call_seconds: float = 30) -> None:
         self._api = PlatformApi(CredentialSource(settings), attempt_seconds=attempt_seconds, call_seconds=call_seconds)
         self._deployment: Deployment | None = None
 
