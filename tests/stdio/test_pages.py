@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-WALKS = [(1024, 1000), (2000, 40), (5000, 7), (32768, 40), (32768, 1000), (200000, 13), (200000, 1000)]
+WALKS = [(1024, 1000), (2000, 40), (5000, 7), (32768, 1000), (200000, 13), (200000, 1000)]
 BUDGETS = (1024, 32768)
 
 
@@ -111,9 +111,8 @@ def test_keys_alone_keep_to_the_budget_too(serve: Callable[[int], Server], budge
     assert found == sorted(BY_KEY)
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
-def test_a_filter_changes_nothing_about_that(serve: Callable[[int], Server], budget: int) -> None:
-    server = serve(budget)
+def test_a_filter_changes_nothing_about_that(serve: Callable[[int], Server]) -> None:
+    server = serve(5000)
     found = Counter(
         key
         for answer in server.walk("scan", filter={"list": {"exists": True}}, limit=40)
