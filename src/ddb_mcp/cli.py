@@ -147,7 +147,7 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.http:
         from ddb_mcp.server.http import parse_address, serve_http
 
-        serve_http(build, *parse_address(arguments.http), settings.http_token)
+        serve_http(build, *parse_address(arguments.http), settings.http_token, settings.http_hosts)
     else:
         from ddb_mcp.server.stdio import serve_stdio
 

@@ -44,6 +44,7 @@ class Settings:
     auth_file: Path | None = None
     allow_http: bool = False
     http_token: str | None = field(default=None, repr=False)
+    http_hosts: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -169,6 +170,13 @@ SETTINGS = (
     ),
     Setting("DDB_MCP_ALLOW_HTTP", "allow_http", _switch, "platform", "allow http:// beyond this machine", "off"),
     Setting("DDB_MCP_HTTP_TOKEN", "http_token", _text, "all", "bearer token that --http demands", secret=True),
+    Setting(
+        "DDB_MCP_HTTP_HOSTS",
+        "http_hosts",
+        _list,
+        "all",
+        "host names, separated by commas, under which clients of --http know it besides this machine's own",
+    ),
 )
 _BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
 

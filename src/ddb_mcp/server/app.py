@@ -123,6 +123,7 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
         cache_hints={method: CacheHint(ttl_ms=_DAY_MS, scope="public") for method in _UNCHANGING},
+        get_tool_input_schema=lambda name: None,  # no parameter is sent as a header; else each HTTP call lists tools
         on_list_tools=list_tools,
         on_call_tool=call_tool,
         on_list_resources=list_resources,
