@@ -238,6 +238,7 @@ def test_what_the_gateway_is_not_for(operator: Operator) -> None:
     for settings, word in (
         ({"DDB_MCP_API_URL": "https://x.example", "DDB_MCP_AUTH_TOKEN": "t"}, "direct or local"),
         ({"DYNAMODB_TABLE": "some-table", "DDB_MCP_MODE": "direct", "DDB_MCP_ROLE_ARN": "arn:x"}, "DDB_MCP_ROLE_ARN"),
+        ({"DYNAMODB_TABLE": "some-table", "DDB_MCP_LAMBDA_FUNCTIONS": "one"}, "DDB_MCP_LAMBDA_FUNCTIONS"),
     ):
         done = operator.run("gateway", "deployments", "list", **settings)
         assert done.returncode == 2

@@ -266,6 +266,7 @@ def test_ports_and_certificates_that_cannot_be_used(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for arguments in (
             ["--port", str(taken.getsockname()[1])],
+            ["--port", "70000"],
             ["--port", "0", "--tls-cert", str(tmp_path / "bad.pem"), "--tls-key", str(tmp_path / "bad.pem")],
             ["--port", "0", "--tls-cert", str(tmp_path / "no.pem"), "--tls-key", str(tmp_path / "no.pem")],
             ["--port", "0", "--tls-cert", str(tmp_path / "bad.pem")],
@@ -293,6 +294,18 @@ def test_the_end_waits_for_requests_under_way(tmp_path: Path) -> None:
     with operator.serve() as gateway:
         answer = post(gateway.url, "get", {"pk": "deploy#alpha#a", "sk": "1"}, authorization=f"Bearer {token}")
         assert answer.document["found"] is True
+
+
+def test_a_read_only_gateway(tmp_path: Path) -> None:
+    operator = Operator(tmp_path, DDB_MCP_READ_ONLY="1")
+    token = operator.deployments("add", "alpha")
+    body = {"item": {"pk": "deploy#alpha#a", "sk": "1"}}
+    with operator.serve() as gateway:
+        answer = post(gateway.url, "put", body, authorization=f"Bearer {token}")
+        assert (answer.status, answer.document["error"]) == (403, "read_only")
+        assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
+    registry = str(tmp_path / "registry.sqlite3")
+    assert operator.run("gateway", "deployments", "remove", "alpha", "--registry", registry).returncode == 2
 
 
 def test_a_token_made_or_ended_while_it_serves(tmp_path: Path) -> None:

@@ -130,10 +130,9 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise Misconfigured(
-            f"Cannot listen on {host}, port {port}: {error.strerror}.", next="Choose another."
-        ) from None
+    except (OSError, OverflowError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+        raise Misconfigured(f"Cannot listen on {host}, port {port}: {problem}.", next="Choose another.") from None
 
 
 def log_to_stderr() -> None:
