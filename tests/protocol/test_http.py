@@ -101,6 +101,13 @@ def test_requests_to_other_names_and_from_other_sites_are_refused_on_any_address
     assert _post(address, {"Authorization": f"Bearer {TOKEN}", **headers}).status_code == status
 
 
+def test_a_proxys_name_is_served_where_it_is_configured(local: dict[str, str]) -> None:
+    settings = {**local, "DDB_MCP_HTTP_HOSTS": "mcp.example.com, other.example"}
+    with listening((*DDB_MCP, "--http", "127.0.0.1:0"), **settings) as (url, _):
+        for host, status in (("mcp.example.com", 200), ("other.example:443", 200), ("evil.example", 421)):
+            assert _post(url, {"Host": host}).status_code == status
+
+
 def test_the_token_opens(guarded: str) -> None:
     for value in (f"Bearer {TOKEN}", f"bearer  {TOKEN}"):
         assert _post(guarded, {"Authorization": value}).status_code == 200
