@@ -227,6 +227,8 @@ class DirectStore:
         """
         at = _ScanPosition.of(read.position)
         need = math.ceil(_wanted(read) * (at.scanned + 1) / (at.matched + 1))
+        if at.scanned and not at.matched:
+            need *= SEGMENTS  # how rare, nobody knows yet: one wave too many takes longer than reading on
         segments = list(at.starts)[:1] if need <= PAGE else list(at.starts)
         limit = max(1, min(need, max(read.read_limit, 1)) // len(segments))
 
