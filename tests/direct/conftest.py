@@ -31,7 +31,12 @@ def proxy(dynoxide: Engine) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short waits, so that a test of a fault that lasts is over soon."""
-    monkeypatch.setattr(aws_module, "READ_SECONDS", 0.4)
-    monkeypatch.setattr(aws_module, "GIVE_UP_SECONDS", 0.6)
+    """Short waits between attempts, so that a fault that lasts is given up soon."""
     monkeypatch.setattr(aws_module, "BACKOFF_SECONDS", 0.001)
+
+
+@pytest.fixture
+def impatient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short waits for answers too, where one will not come."""
+    monkeypatch.setattr(aws_module, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(aws_module, "GIVE_UP_SECONDS", 0.5)
