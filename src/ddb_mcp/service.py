@@ -294,11 +294,9 @@ class DataService:
         async with anyio.create_task_group() as group:
             for at, entry in enumerate(entries):
                 group.start_soon(one, at, entry)
-        room = call.max_bytes - ENVELOPE_BYTES
-        for at in sorted(failed):
-            if (room := room - size(failed[at])) < 0:
-                failed[at]["error"].pop("item", None)
-        return dict(sorted(done.items())), [failed[at] for at in sorted(failed)]
+        failures = [failed[at] for at in sorted(failed)]
+        _shorten(failures, call.max_bytes - ENVELOPE_BYTES)
+        return dict(sorted(done.items())), failures
 
     def _own_item(self, given: Any, where: str, remove: tuple[str, ...]) -> Item:
         item = parse_item(given, where)
@@ -397,6 +395,19 @@ def _refuse_twice(keys: list[Key], parameter: str) -> None:
     if len(set(keys)) < len(keys):
         twice = next(at for at, key in enumerate(keys) if key in keys[:at])
         raise InvalidArgument(f"{parameter}[{twice}] has the same key as an entry before it.")
+
+
+def _shorten(failures: list[Failure], max_bytes: int) -> None:
+    """Leave out what the first failures of a batch tell already: stored items, then all but the code."""
+    over = size(failures) - max_bytes
+    for names in (("item",), ("message", "next", "retryable")):
+        for failure in reversed(failures):
+            if over <= 0:
+                return
+            before = size(failure)
+            for name in names:
+                failure["error"].pop(name, None)
+            over -= before - size(failure)
 
 
 def _shown_item(item: Item, max_bytes: int) -> PlainItem:
