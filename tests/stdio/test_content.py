@@ -115,6 +115,22 @@ def test_an_error_keeps_to_the_budget_whatever_it_quotes(server: Server) -> None
         assert len(answer.text.encode()) <= 5000
 
 
+@pytest.mark.parametrize("budget", [8000, 32768])
+def test_a_hundred_failures_keep_to_the_budget(file: Path, budget: int) -> None:
+    items = [{"pk": pk("a"), "sk": f"{at:03}", "text": "x" * 1000} for at in range(100)]
+    with Server(file, DDB_MCP_MAX_RESULT_BYTES=str(budget)) as server:
+        server.put_all(items)
+        answer = server.call("put", items=items, create_only=True)
+    assert len(answer.text.encode()) <= budget
+    failed = answer.result["failed"]
+    assert [failure["index"] for failure in failed] == list(range(100))
+    assert {failure["error"]["code"] for failure in failed} == {"condition_failed"}
+    assert failed[0]["error"]["message"]
+    shown = [failure["error"]["item"] for failure in failed if "item" in failure["error"]]
+    assert shown == items[: len(shown)]
+    assert bool(shown) is (budget > 20_000)
+
+
 def test_a_read_only_server_has_no_writing_tools(file: Path) -> None:
     with Server(file) as server:
         server.put_all([{"pk": pk("a"), "sk": "1"}])
