@@ -17,6 +17,7 @@ import pytest
 
 from ddb_mcp import cli, errors
 from ddb_mcp.config import SETTINGS
+from ddb_mcp.sockets import listen
 from tests.hosts import TOOLS, visit
 from tests.protocol.wire import clean_environment
 
@@ -33,8 +34,9 @@ def _blocks(language: str) -> list[str]:
 
 
 def _lines() -> list[str]:
-    """The commands in the shell blocks, without what `#` says of them."""
-    return [line for text in _blocks("sh") for line in map(_command, text.splitlines()) if line]
+    """The commands in the shell blocks, without what `#` says of them. Blocks with variables are scripts instead."""
+    blocks = [text for text in _blocks("sh") if "export " not in text]
+    return [line for text in blocks for line in map(_command, text.splitlines()) if line]
 
 
 def _command(line: str) -> str:
@@ -118,6 +120,36 @@ def test_the_shell_commands_run(tmp_path: Path) -> None:
         True,
         [{"pk": "deploy#local#user#7", "sk": "PROFILE", "name": "Ada"}],
     ]
+
+
+def test_your_own_platform_runs_and_serves_an_agents_machine(tmp_path: Path) -> None:
+    (own,) = (text for text in _blocks("sh") if "gateway serve" in text)
+    (agent,) = (text for text in _blocks("sh") if "platform.example" in text)
+    storage = own.splitlines()[0]
+    assert storage.partition(" #")[0].split()[1:] == [
+        "DDB_MCP_MODE=direct",
+        "DYNAMODB_TABLE=app-data",
+        "AWS_REGION=us-east-1",
+    ]
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    # Over SQLite, as the block's own first comment offers, and on a free port.
+    own = own.replace(storage, "export DDB_MCP_MODE=local").replace("8787", str(port))
+    own = own.replace("gateway serve &", f"gateway serve --port {port} & trap 'kill %1' EXIT; {WAIT.format(port)}")
+    agent = agent.replace("https://platform.example", "$API_URL").replace("AUTH_TOKEN=…", "AUTH_TOKEN=$AUTH_TOKEN")
+    script = f"set -e\n{own}\nunset DDB_MCP_MODE\n{agent}\n"
+    environment = clean_environment(HOME=str(tmp_path), DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
+    environment["PATH"] = f"{BIN}:{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    provisioned, doctor = done.stdout.split("\n", 1)
+    assert json.loads(provisioned)["prefix"] == "deploy#alice"
+    assert "All is well." in doctor
+
+
+WAIT = "for i in $(seq 300); do curl -fs http://127.0.0.1:{}/health && break; sleep 0.1; done > /dev/null"
 
 
 @pytest.mark.parametrize("text", sorted(set(re.findall(r"`(ddb-mcp [^`…]*)`", README))))

@@ -40,7 +40,7 @@ class Settings:
     local_path: Path | None = None
     api_url: str | None = None
     auth_token: str | None = field(default=None, repr=False)
-    auth_command: str | None = None
+    auth_command: str | None = field(default=None, repr=False)
     auth_file: Path | None = None
     allow_http: bool = False
     http_token: str | None = field(default=None, repr=False)

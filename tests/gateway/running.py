@@ -15,6 +15,7 @@ from ddb_mcp.gateway import server
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.deployments import Registry
 from ddb_mcp.keys import Prefix
+from ddb_mcp.sockets import listen
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.platform import PlatformStore
 
@@ -51,7 +52,7 @@ def running_gateway(store: Store, folder: Path) -> Iterator[RunningGateway]:
     """The gateway over `store`, served from a thread with the very server that `serve` runs."""
     path = folder / "registry.sqlite3"
     Registry(path, "tests").close()
-    with server.listening("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener:
         made: list[uvicorn.Server] = []
 
         def serve() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ddb_mcp.errors import Misconfigured
 from ddb_mcp.gateway.app import Gateway
-from ddb_mcp.stores.credentials import is_loopback
+from ddb_mcp.sockets import is_loopback, listen
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +20,6 @@ logger = logging.getLogger(__name__)
 HEAD_SECONDS = 30
 GRACE_SECONDS = 30
 HEAD_MAX_BYTES = 16_384
-_BACKLOG = 1024
 
 
 class _Protocol(H11Protocol):
@@ -31,9 +29,6 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # asyncio does this for sockets that it made itself; head and body of an answer are sent apart, and would wait
-        # 40 ms for each other.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -98,7 +93,7 @@ def serve(
             f"The TLS certificate or its key cannot be used: {error.strerror or error.args[0]}.",
             next="Correct --tls-cert and --tls-key.",
         ) from None
-    with listening(host, port) as listener:
+    with listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         scheme = "https" if tls_certificate else "http"
         logger.info("Listening on %s://%s:%d", scheme, shown, listener.getsockname()[1])
@@ -123,16 +118,6 @@ def configured(gateway: Gateway, tls_certificate: Path | None = None, tls_key: P
         ssl_certfile=tls_certificate,
         ssl_keyfile=tls_key,
     )
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises Misconfigured."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "ports end at 65535"
-        raise Misconfigured(f"Cannot listen on {host}, port {port}: {problem}.", next="Choose another.") from None
 
 
 def log_to_stderr() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import ipaddress
 import logging
 import signal
 import socket
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.errors import Misconfigured
 from ddb_mcp.server import sdk
 from ddb_mcp.server.stdio import leave
+from ddb_mcp.sockets import is_loopback, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,19 +68,12 @@ def serve_http(
         Misconfigured: `host` is beyond loopback and there is no token, or the address cannot be listened on.
         Whatever `build` raises.
     """
-    if not token and not _is_loopback(host):
+    if not token and not is_loopback(host):
         raise Misconfigured(
             f"{host} can be reached from other machines, and there is no token to keep them out.",
             next="Set DDB_MCP_HTTP_TOKEN, or listen on 127.0.0.1.",
         )
-    try:
-        listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
-        )
-    except OSError as error:
-        raise Misconfigured(
-            f"Cannot listen on {host}:{port}: {error.strerror}.", next="Choose another address."
-        ) from None
+    listener = listen(host, port)
 
     import uvicorn
 
@@ -110,19 +103,12 @@ def serve_http(
     Process(config).run([listener])
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _security(host: str, names: Iterable[str]) -> TransportSecuritySettings:
     """Given always: without it the SDK checks neither header as soon as the host is not loopback."""
     from mcp.server.transport_security import TransportSecuritySettings
 
     known = {"127.0.0.1", "localhost", "[::1]", *names}
-    if not _is_loopback(host):
+    if not is_loopback(host):
         known |= {f"[{host}]" if ":" in host else host, socket.gethostname(), socket.getfqdn()}
         with contextlib.suppress(OSError):
             known |= {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}

@@ -4,7 +4,6 @@ A token goes only to the address that its own source gave, or that was configure
 puts a token, or what a command printed, into an exception or a log.
 """
 
-import ipaddress
 import json
 import os
 import re
@@ -20,6 +19,7 @@ import anyio
 
 from ddb_mcp.config import Settings
 from ddb_mcp.errors import Misconfigured, Unauthenticated
+from ddb_mcp.sockets import is_loopback
 
 COMMAND_SECONDS = 20
 
@@ -150,16 +150,6 @@ def check_url(url: str, *, allow_http: bool) -> str:
             next="Use https://, or set DDB_MCP_ALLOW_HTTP if the network is private.",
         )
     return url.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine and nothing else."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _bad_url(problem: str) -> Misconfigured:

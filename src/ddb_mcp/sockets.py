@@ -1,0 +1,36 @@
+"""Which addresses are this machine alone, and sockets that servers listen on."""
+
+import ipaddress
+import os
+import socket
+
+from ddb_mcp.errors import Misconfigured
+
+BACKLOG = 1024
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine and nothing else."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one. Raises Misconfigured."""
+    # With the protocol named, asyncio sets TCP_NODELAY on its connections. Without, the head and the body of an answer,
+    # which are sent apart, wait 40 ms for each other.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        problem = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+        raise Misconfigured(f"Cannot listen on {host}, port {port}: {problem}.", next="Choose another.") from None
+    return listener
