@@ -218,7 +218,7 @@ def test_ctrl_c_ends_a_call_at_once_and_quietly(environment: dict[str, str]) -> 
             never_answers.settimeout(60)
             connection, _ = never_answers.accept()  # so the call is under way
             process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=30) == (None, b"")
+            assert process.communicate(timeout=30)[1] == b""
             connection.close()
     assert process.returncode == 130
 
