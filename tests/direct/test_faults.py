@@ -3,6 +3,7 @@ store goes on afterwards."""
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from concurrent.futures import wait
@@ -334,3 +335,24 @@ def test_a_failure_ends_a_wave_as_it_is(portal: BlockingPortal, proxy: FaultProx
         run(portal, store.scan(Read(pk_prefix="deploy#me#", position=[8, 5000, 0, {str(at): None for at in range(8)}])))
     assert type(caught.value) is Throttled
     assert time.monotonic() - begun < 10
+
+
+def test_no_secret_and_no_item_is_logged(
+    portal: BlockingPortal, dynoxide: Engine, proxy: FaultProxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    store = direct(dynoxide.create_table())
+    caplog.clear()
+    secrets = {"AWS_ACCESS_KEY_ID": "IDOFKEY", "AWS_SECRET_ACCESS_KEY": "hushhush", "AWS_SESSION_TOKEN": "tokentoken"}
+    with aws(proxy.endpoint, **secrets):
+        run(portal, store.put({**ITEM, "note": {"S": "private"}}, NO_CONDITION))
+        run(portal, store.get(KEY, None))
+        proxy.plan(throttled(), times=2)
+        proxy.plan(Cut(-1), on="Query")
+        run(portal, store.query(QUERY))
+        proxy.plan(dynamodb_error("ExpiredTokenException"), times=2)
+        with pytest.raises(Unauthenticated):
+            run(portal, store.get(KEY, None))
+    assert b"private" in proxy.requests[0].body
+    for word in ("IDOFKEY", "hushhush", "tokentoken", "private"):
+        assert word not in caplog.text

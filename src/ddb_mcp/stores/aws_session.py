@@ -4,6 +4,7 @@ Imported on first use only: botocore takes longer to import than a call takes.
 """
 
 import json
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +23,10 @@ from ddb_mcp.stores import aws
 SESSION_POLICY_MAX = 2048
 """Characters. https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
 _CLI_CACHE = "~/.aws/cli/cache"
+
+# They log requests with session tokens, and answers with items, and what fails is told by the errors of ours.
+for _name in ("botocore", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 def session(role_arn: str | None, session_policy: dict[str, Any]) -> botocore.session.Session:
