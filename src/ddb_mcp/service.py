@@ -51,6 +51,7 @@ _R = TypeVar("_R")
 
 WRITES = frozenset({"provision", "put", "delete"})
 _CONCURRENT_WRITES = 16
+_WARNINGS_MAX = 10
 _MS_THRESHOLD = 10**11
 _FIVE_YEARS = 5 * 365 * 24 * 3600
 
@@ -213,12 +214,14 @@ class DataService:
 
         async def write(item: Item) -> list[str]:
             one = await self._put_one(call, item, bool(arguments.merge), remove, condition)
-            return one.get("warnings", [])
+            gone = ", ".join(name[:50] for name in one.get("dropped", {}) if name not in remove)
+            return one.get("warnings", []) + ([f"replaced a stored item; gone: {gone[:300]}"] if gone else [])
 
         written, failed = await self._each(call, items, write)
         result: PutResult = {"written": len(written), "failed": failed}
         if warnings := [f"items[{at}]: {text}" for at, texts in written.items() for text in texts]:
-            result["warnings"] = warnings[:10]
+            more = len(warnings) - _WARNINGS_MAX
+            result["warnings"] = warnings[:_WARNINGS_MAX] + ([f"and {more} more"] if more > 0 else [])
         return result
 
     async def _put_one(
@@ -239,7 +242,7 @@ class DataService:
                 longest = max(dropped, key=lambda name: size(dropped[name]))
                 del dropped[longest]
                 warnings.append(
-                    f"{longest} ({value_size(written.dropped[longest])} bytes) was dropped, too long to show"
+                    f"{longest[:100]} ({value_size(written.dropped[longest])} bytes) was dropped, too long to show"
                 )
             result["dropped"] = dropped
         if warnings:

@@ -276,6 +276,15 @@ def test_batches_are_independent_writes(api: Api) -> None:
     assert api.call("query", pk=api.pk("b"), view="count")["count"] == 1
 
 
+def test_a_batch_names_what_it_dropped(api: Api) -> None:
+    api.put_all([{"pk": api.pk("b"), "sk": str(at), "old": at, "kept": 1} for at in range(12)])
+    result = api.call("put", items=[{"pk": api.pk("b"), "sk": str(at), "kept": 1} for at in range(12)])
+    assert result["written"] == 12
+    assert result["warnings"][0] == "items[0]: replaced a stored item; gone: old"
+    assert result["warnings"][10] == "and 2 more"
+    assert "warnings" not in api.call("put", items=[{"pk": api.pk("b"), "sk": "1", "kept": 2}])
+
+
 def test_one_bad_entry_refuses_the_batch(api: Api) -> None:
     good = {"pk": api.pk("b"), "sk": "1"}
     for bad, code in (
