@@ -28,7 +28,7 @@ from ddb_mcp.conditions import (
     why_nothing_matched,
 )
 from ddb_mcp.errors import InvalidArgument
-from ddb_mcp.items import AttributeValue, Item, parse_item
+from ddb_mcp.items import AttributeValue, Item, parse_item, to_json
 from tests.strategies import as_boto3_has_it, attribute_values, examples, texts, value
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def in_python(clauses: Filter) -> set[str]:
 
 def parsed(operator: str) -> Iterator[Filter]:
     """The operator with every value of the pool that it takes."""
-    for operand in POOL:
+    for operand in map(to_json, POOL):
         with contextlib.suppress(InvalidArgument):
             yield parse_filter({"a": {operator: operand}}, "filter")
 
@@ -151,7 +151,7 @@ def conditions(draw: st.DrawFn) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     for path in draw(st.lists(st.sampled_from(PATHS), min_size=1, max_size=3, unique=True)):
         operator = draw(st.sampled_from(OPERATORS))
-        pool = st.sampled_from(POOL)
+        pool = st.sampled_from(POOL).map(to_json)
         match operator:
             case "exists":
                 operand: Any = draw(st.booleans())
@@ -361,6 +361,8 @@ def test_100_values_in_a_set_of_choices_are_allowed() -> None:
         ({"L": [{"S": "a"}]}, [("eq", [{"L": [{"S": "a"}]}])]),
         ({"M": {"gt": {"N": "1"}}}, [("eq", [{"M": {"gt": {"N": "1"}}}])]),
         ({"eq": {"city": "Paris"}}, [("eq", [{"M": {"city": {"S": "Paris"}}}])]),
+        ({"eq": {"S": "a"}}, [("eq", [{"M": {"S": {"S": "a"}}}])]),
+        ({"eq": {"SS": ["a"]}}, [("eq", [{"SS": ["a"]}])]),
         ({"eq": {}}, [("eq", [{"M": {}}])]),
         ({"gt": 1, "lt": 5}, [("gt", [{"N": "1"}]), ("lt", [{"N": "5"}])]),
         ({"between": [1, 1]}, [("between", [{"N": "1"}, {"N": "1"}])]),

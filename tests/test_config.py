@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -111,6 +109,14 @@ def test_a_half_configured_mode_names_what_is_missing(environment: dict[str, str
     assert missing in error.message
     assert missing in error.next
     assert "-token" not in error.message + error.next
+
+
+def test_platform_settings_mean_platform(home: Path) -> None:
+    file = auth_file(home).rename(home / "own.json")
+    found = resolve({"DDB_MCP_AUTH_FILE": str(file)})
+    assert (found.mode, found.auth_file, found.auth_command) == ("platform", file, None)
+    assert resolve({"DDB_MCP_AUTH_COMMAND": "print-token"}).mode == "platform"
+    assert resolve({"DDB_MCP_AUTH_FILE": str(file), "DYNAMODB_TABLE": "abc", "DYNAMODB_PREFIX": "a#b"}).mode == "direct"
 
 
 def test_an_auth_file_that_is_not_there_is_named(home: Path) -> None:
@@ -320,26 +326,6 @@ def test_settings_do_not_change() -> None:
 
 
 # One list of settings
-
-
-def documented(text: str) -> set[str]:
-    return set(re.findall(r"\b(?:DDB_MCP|DYNAMODB)_[A-Z][A-Z_]*[A-Z]\b", text))
-
-
-def test_help_lists_every_setting_and_its_flag() -> None:
-    command = [sys.executable, "-c", "from ddb_mcp.cli import main; main(['--help'])"]
-    shown = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "1000"}
-    ).stdout
-    assert documented(shown) == {setting.variable for setting in SETTINGS}
-    assert {flag for setting in SETTINGS if (flag := setting.flag)} <= set(re.findall(r"--[a-z-]+", shown))
-
-
-def test_the_readme_lists_every_setting() -> None:
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
-    assert sorted(rows) == sorted(setting.variable for setting in SETTINGS)
-    assert documented(" ".join(re.findall(r"`[^`]*`", text))) == set(rows)
 
 
 def test_every_setting_has_a_field() -> None:

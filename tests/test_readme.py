@@ -18,6 +18,8 @@ import pytest
 from ddb_mcp import cli, errors
 from ddb_mcp.config import SETTINGS
 from ddb_mcp.sockets import listen
+from tests.engines import Engine
+from tests.engines import environment as environment_without_aws
 from tests.hosts import TOOLS, visit
 from tests.protocol.wire import clean_environment
 
@@ -57,12 +59,13 @@ def _configs() -> dict[str, Config]:
             words = shlex.split(line)
             command, *args = words[words.index("--") + 1 :]
             found |= {line: {"command": command, "args": args}}
-    for link in re.findall(r"\]\(([^\s)]*mcp/install[^\s)]*)\)", README):
+    for link in re.findall(r"\]\(([^\s)]*(?:mcp/install|install-mcp)[^\s)]*)\)", README):
         url = urlsplit(link)
         query = {name: value for name, (value,) in parse_qs(url.query, strict_parsing=True).items()}
         assert query.keys() == {"name", "config"}
         assert query["name"] == "ddb-mcp"
-        text = query["config"] if url.scheme == "https" else base64.b64decode(query["config"], validate=True).decode()
+        plain = query["config"].startswith("{")
+        text = query["config"] if plain else base64.b64decode(query["config"], validate=True).decode()
         found |= {f"{url.scheme}://{url.netloc}{url.path}": json.loads(text)}
     return found
 
@@ -76,8 +79,8 @@ def test_every_host_is_covered() -> None:
         "json 2: servers",
         "toml 1",
         "claude mcp add ddb-mcp -- uvx ddb-mcp",
-        # https://cursor.com/docs/mcp/install-links
-        "cursor://anysphere.cursor-deeplink/mcp/install",
+        # https://cursor.com/docs/mcp/install-links has cursor:, to which GitHub shows no links; this page leads there
+        "https://cursor.com/en/install-mcp",
         # https://code.visualstudio.com/api/extension-guides/ai/mcp: GitHub shows no link to the vscode: scheme itself
         "https://insiders.vscode.dev/redirect/mcp/install",
     }
@@ -129,7 +132,7 @@ def test_your_own_platform_runs_and_serves_an_agents_machine(tmp_path: Path) -> 
     assert storage.partition(" #")[0].split()[1:] == [
         "DDB_MCP_MODE=direct",
         "DYNAMODB_TABLE=app-data",
-        "AWS_REGION=us-east-1",
+        "AWS_PROFILE=work",
     ]
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
@@ -147,6 +150,22 @@ def test_your_own_platform_runs_and_serves_an_agents_machine(tmp_path: Path) -> 
     provisioned, doctor = done.stdout.split("\n", 1)
     assert json.loads(provisioned)["prefix"] == "deploy#alice"
     assert "All is well." in doctor
+
+
+def test_direct_mode_in_a_shell(tmp_path: Path, dynoxide: Engine) -> None:
+    (aws,) = (text for text in _blocks("sh") if "AWS_PROFILE=work AWS_DEFAULT_REGION" in text)
+    (engine,) = (text for text in _blocks("sh") if "AWS_ENDPOINT_URL_DYNAMODB" in text)
+    environment = environment_without_aws(HOME=str(tmp_path))
+    environment["PATH"] = f"{BIN}:{environment['PATH']}"
+
+    def run(script: str) -> Any:
+        return json.loads(
+            subprocess.run(["bash", "-ec", script], env=environment, capture_output=True, check=True).stdout
+        )
+
+    assert "deploy#abc123#" in json.dumps(run(aws))
+    provisioned = run(engine.replace("http://127.0.0.1:8000", dynoxide.endpoint))
+    assert (provisioned["mode"], provisioned["prefix"]) == ("direct", "deploy#abc123")
 
 
 WAIT = "for i in $(seq 300); do curl -fs http://127.0.0.1:{}/health && break; sleep 0.1; done > /dev/null"

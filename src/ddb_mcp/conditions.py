@@ -9,13 +9,13 @@ import base64
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from ddb_mcp.errors import InvalidArgument
-from ddb_mcp.items import TYPES, AttributeValue, Item, check_unicode, from_dynamodb_json, from_json
+from ddb_mcp.items import TYPES, AttributeValue, Item, check_unicode, from_dynamodb_json, from_json, to_json
 from ddb_mcp.keys import SK_MAX_BYTES, check_text
 
 EXPRESSION_MAX_BYTES = 4096
@@ -123,8 +123,11 @@ def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool
                 f"{parameter} cannot use {path[0]} in a query.",
                 next="Narrow the sort key with sk_prefix, or with sk_from and sk_to; pk is the query's own argument.",
             )
-        if not isinstance(condition, dict) or (len(condition) == 1 and next(iter(condition)) in TYPES):
-            clauses.append(Comparison(path, "eq", (_operand(condition, where),)))
+        if not isinstance(condition, dict):
+            clauses.append(Comparison(path, "eq", (from_json(condition, where),)))
+            continue
+        if len(condition) == 1 and next(iter(condition)) in TYPES:  # no operator has a type's name
+            clauses.append(Comparison(path, "eq", (from_dynamodb_json(condition, where),)))
             continue
         if not condition:
             raise InvalidArgument(f'{where} is an empty object; equality with a map is {{"eq": {{…}}}}.')
@@ -143,21 +146,30 @@ def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool
 
 
 def filter_to_json(clauses: Filter) -> dict[str, Any]:
-    """The JSON that `parse_filter` reads as these clauses, with every operand in DynamoDB JSON."""
+    """The JSON that `parse_filter` reads as these clauses, with every operand in plain JSON."""
     given: dict[str, dict[str, Any]] = {}
     for clause in clauses:
         name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in clause.path)[1:]
         if clause.operator == "exists":
             operand: Any = clause.exists
         elif clause.operator in ("between", "in"):
-            operand = list(clause.values)
+            operand = list(map(to_json, clause.values))
         else:
-            operand = clause.values[0]
+            operand = to_json(clause.values[0])
         # `a[0]` and `a[00]` are one path, and only such spellings can name an operator of a path twice.
         while clause.operator in given.get(name, ()):
             name = re.sub(r"\[(?=[0-9]+\]$)", "[0", name)
         given.setdefault(name, {})[clause.operator] = operand
     return given
+
+
+def check_update(item: Item, remove: Sequence[str]) -> None:
+    """Raise InvalidArgument if a merge would not fit into one update expression."""
+    if len(Expression().update(item, remove)) > EXPRESSION_MAX_BYTES:
+        raise InvalidArgument(
+            f"merge sets and removes {len(item) - 2 + len(remove)} attributes, too many for one update expression.",
+            next="Merge them in several calls, or put the whole item.",
+        )
 
 
 def parse_path(name: str, parameter: str) -> Path:
@@ -174,12 +186,6 @@ def parse_path(name: str, parameter: str) -> Path:
     if len(path) > 32:
         raise InvalidArgument(f"{parameter}: a path has more than 32 steps.")
     return tuple(path)
-
-
-def _operand(given: Any, where: str) -> AttributeValue:
-    if isinstance(given, dict) and len(given) == 1 and next(iter(given)) in TYPES:
-        return from_dynamodb_json(given, where)
-    return from_json(given, where)
 
 
 def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison:
@@ -202,9 +208,9 @@ def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison
         if not isinstance(given, list) or not least <= len(given) <= most:
             amount = "two values, low and high" if operator == "between" else f"1 to {IN_MAX} values"
             raise InvalidArgument(f"{where} must be a list of {amount}.")
-        values = tuple(_operand(value, f"{where}[{at}]") for at, value in enumerate(given))
+        values = tuple(from_json(value, f"{where}[{at}]") for at, value in enumerate(given))
     else:
-        values = (_operand(given, where),)
+        values = (from_json(given, where),)
     kinds = [_type(value) for value in values]
     if operator in _ORDERED and not _ORDERED_TYPES.issuperset(kinds):
         raise InvalidArgument(f"{where} orders strings, numbers and binary only.")
@@ -325,6 +331,13 @@ class Expression:
     def condition(self, clauses: Filter) -> str:
         """The clauses as a condition or filter expression, `""` where there are none."""
         return " AND ".join(map(self._clause, clauses))
+
+    def update(self, item: Item, remove: Iterable[str]) -> str:
+        """The update expression that sets an item's attributes and removes others, `""` where there are none."""
+        sets = [f"{self.path(name)}={self.value(item[name])}" for name in item if name not in ("pk", "sk")]
+        removes = list(map(self.path, remove))
+        parts = ["SET " + ",".join(sets)] * bool(sets) + ["REMOVE " + ",".join(removes)] * bool(removes)
+        return " ".join(parts)
 
     def _clause(self, clause: Comparison) -> str:
         path = self.path(*clause.path)

@@ -219,7 +219,9 @@ def _mode(values: Mapping[str, Any]) -> Mode:
         raise Misconfigured("DDB_MCP_AUTH_TOKEN is set without DDB_MCP_API_URL.", next="Set DDB_MCP_API_URL too.")
     if "table" in values:
         return "direct"
-    return "platform" if _at_home(DEFAULT_AUTH_FILE) else "local"
+    if "auth_command" in values or "auth_file" in values or _at_home(DEFAULT_AUTH_FILE):
+        return "platform"
+    return "local"
 
 
 def _platform(values: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +230,7 @@ def _platform(values: dict[str, Any]) -> dict[str, Any]:
     if "auth_token" in values and "api_url" not in values:
         _missing("DDB_MCP_API_URL", "platform")
     if "auth_token" not in values:
-        if "auth_command" not in values and (command := default_auth_command()):
+        if not {"auth_command", "auth_file"} & values.keys() and (command := default_auth_command()):
             values["auth_command"] = command
         file = _at_home(str(values.get("auth_file", DEFAULT_AUTH_FILE)))
         if "auth_file" in values and not file:

@@ -21,7 +21,7 @@ from ddb_mcp.arguments import (
     QueryArguments,
     ScanArguments,
 )
-from ddb_mcp.conditions import Filter, KeyRange, parse_filter, parse_range
+from ddb_mcp.conditions import Filter, KeyRange, check_update, parse_filter, parse_range
 from ddb_mcp.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -206,14 +206,15 @@ class DataService:
             raise InvalidArgument("create_only does not go together with expect, merge or remove.")
         condition = Condition(bool(arguments.create_only), self._expectation(arguments.expect))
         remove = _names(arguments.remove, "remove") or ()
+        merge = bool(arguments.merge or remove)
         if arguments.item is not None:
-            item = self._own_item(arguments.item, "item", remove)
-            return await self._put_one(call, item, bool(arguments.merge), remove, condition)
-        items = [self._own_item(item, f"items[{at}]", remove) for at, item in enumerate(arguments.items or ())]
+            item = self._own_item(arguments.item, "item", merge, remove)
+            return await self._put_one(call, item, merge, remove, condition)
+        items = [self._own_item(item, f"items[{at}]", merge, remove) for at, item in enumerate(arguments.items or ())]
         _refuse_twice([_key(item) for item in items], "items")
 
         async def write(item: Item) -> list[str]:
-            one = await self._put_one(call, item, bool(arguments.merge), remove, condition)
+            one = await self._put_one(call, item, merge, remove, condition)
             gone = ", ".join(name[:50] for name in one.get("dropped", {}) if name not in remove)
             return one.get("warnings", []) + ([f"replaced a stored item; gone: {gone[:300]}"] if gone else [])
 
@@ -227,7 +228,7 @@ class DataService:
     async def _put_one(
         self, call: "_Call", item: Item, merge: bool, remove: tuple[str, ...], condition: Condition
     ) -> PutResult:
-        if merge or remove:
+        if merge:
             written = await self.store.merge(item, remove, condition)
         else:
             written = await self.store.put(item, condition)
@@ -301,13 +302,15 @@ class DataService:
         _shorten(failures, call.max_bytes - ENVELOPE_BYTES)
         return dict(sorted(done.items())), failures
 
-    def _own_item(self, given: Any, where: str, remove: tuple[str, ...]) -> Item:
+    def _own_item(self, given: Any, where: str, merge: bool, remove: tuple[str, ...]) -> Item:
         item = parse_item(given, where)
         for name in remove:
             if name in item:
                 raise InvalidArgument(f"remove names {name!r}, which {where} sets; do one or the other.")
         self._own.check(item["pk"]["S"], f"{where}.pk")
         self._own.check_key(*_key(item))
+        if merge:
+            check_update(item, remove)
         return item
 
     def _expectation(self, expect: dict[str, Any] | None) -> Filter:

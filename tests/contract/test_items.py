@@ -136,6 +136,15 @@ def test_remove_alone_keeps_the_rest(api: Api) -> None:
     assert api.item("m", "1") == {"pk": api.pk("m"), "sk": "1", "b": 2}
 
 
+def test_a_merge_too_long_for_an_update_expression_is_refused(api: Api) -> None:
+    key = {"pk": api.pk("m"), "sk": "1"}
+    many = {f"a{at}": at for at in range(500)}
+    assert "500 attributes" in api.fails("invalid_argument", "put", item={**key, **many}, merge=True).message
+    assert api.call("put", item={**key, **many})["created"] is True
+    api.fails("invalid_argument", "put", items=[{**key, "a1": 1}], remove=[f"b{at}" for at in range(1000)])
+    assert api.call("put", item={**key, "new": 1}, merge=True)["created"] is False
+
+
 def test_create_only(api: Api) -> None:
     item = {"pk": api.pk("c"), "sk": "1", "by": "first"}
     assert api.call("put", item=item, create_only=True)["created"] is True

@@ -12,7 +12,12 @@ FILTERS: list[dict[str, Any]] = [
     {"status": "open", "total": {"gt": 10, "le": 99.5}, "address.city": {"begins_with": "Par"}},
     {"gone": {"exists": False}, "there": {"exists": True}},
     {"a.b[0][12].c": {"in": [1, "x", None, True, {"SS": ["a"]}]}, "n": {"between": [1, {"N": "1e30"}]}},
-    {"map": {"eq": {"x": {"N": "5"}}}, "typed": {"eq": {"M": {"S": {"S": "x"}}}}, "list": [1, [2, {"x": {}}]]},
+    {
+        "map": {"eq": {"x": {"N": "5"}}},
+        "typed": {"eq": {"M": {"N": {"S": "x"}}}},
+        "s": {"eq": {"S": "x"}},
+        "list": [1, [2, {"x": {}}]],
+    },
     {"tags": {"contains": "x"}, "binary": {"ne": {"B": "aGk="}}, "null": None, "n": {"N": "5"}},
     {"a[0]": {"gt": 1}, "a[00]": {"gt": 2}, "a[000]": {"gt": 3}},
     {"pk": {"begins_with": "deploy#x"}, "naïve ключ": "é"},

@@ -20,6 +20,7 @@ from mcp_types import (
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
+    JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
     jsonrpc_message_adapter,
@@ -77,9 +78,12 @@ class _Answers(_Stream):
         line = message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
         await run_sync(self._write, line, limiter=self._limiter)
         if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
-            self._due.discard(message.id)
-            self._paid.set()
-            self._paid = Event()
+            self.forget(message.id)
+
+    def forget(self, request: int | str) -> None:
+        self._due.discard(request)
+        self._paid.set()
+        self._paid = Event()
 
     def _write(self, line: bytes) -> None:
         rest = memoryview(line)
@@ -118,6 +122,10 @@ class _Requests(_Stream):
                 continue
             if isinstance(message, JSONRPCRequest):
                 self._answers.expect(message.id)
+            elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+                request = (message.params or {}).get("requestId")
+                if isinstance(request, int | str):
+                    self._answers.forget(request)  # the SDK answers it no more
             return SessionMessage(message)
         deadline = threading.Timer(GRACE_SECONDS + CLEANUP_SECONDS, leave, (0,))
         deadline.daemon = True

@@ -1,6 +1,7 @@
 """The seven tools as models see them. What they take and return is defined in `arguments` and `results`."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
@@ -90,6 +91,7 @@ DEFINITIONS = (
 )
 
 
+@cache
 def tools(*, read_only: bool) -> list[Tool]:
     """The tools as `tools/list` publishes them; those that write are left out of a read-only server."""
     return [_tool(definition) for definition in DEFINITIONS if not (read_only and definition.name in WRITES)]

@@ -12,7 +12,7 @@ import anyio
 
 from ddb_mcp.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import ConditionFailed, DdbMcpError, InvalidArgument, Misconfigured
+from ddb_mcp.errors import ConditionFailed, DdbMcpError, Misconfigured
 from ddb_mcp.items import AttributeValue, Item, project
 from ddb_mcp.keys import Key
 from ddb_mcp.policy import policy
@@ -109,22 +109,7 @@ class DirectStore:
 
         key = Key(item["pk"]["S"], item["sk"]["S"])
         expression = Expression()
-        assignments = [
-            f"{expression.path(name)}={expression.value(value)}"
-            for name, value in item.items()
-            if name not in ("pk", "sk")
-        ]
-        update = " ".join(
-            [
-                *(["SET " + ",".join(assignments)] if assignments else []),
-                *(["REMOVE " + ",".join(map(expression.path, remove))] if remove else []),
-            ]
-        )
-        if len(update) > EXPRESSION_MAX_BYTES:
-            raise InvalidArgument(
-                f"merge sets and removes {len(item) - 2 + len(remove)} attributes, too many for one update expression.",
-                next="Merge them in several calls, or put the whole item.",
-            )
+        update = expression.update(item, remove)
         parameters = {"UpdateExpression": update} if update else {}
         written, old = await self._write("update_item", key, condition, expression, done, Key=_key(key), **parameters)
         if not written:
@@ -182,11 +167,7 @@ class DirectStore:
                 item = await self.get(key, None)
             except DdbMcpError:
                 return ConditionFailed("The condition does not hold; the stored item could not be read.")
-        if condition.create_only:
-            return ConditionFailed("There is an item with this key already.", item=item)
-        if item is None:
-            return ConditionFailed("There is no item with this key, so that expect does not hold.")
-        return ConditionFailed("The stored item does not satisfy expect.", item=item)
+        return condition.failed(item)
 
     async def query(self, read: Read) -> StorePage:
         expression = Expression()
