@@ -165,7 +165,7 @@ def conditions(draw: st.DrawFn) -> dict[str, Any]:
         try:
             parse_filter(wanted, "filter")
         except InvalidArgument:
-            wanted[path] = draw(pool)
+            wanted[path] = {"eq": draw(pool)}
     return wanted
 
 
