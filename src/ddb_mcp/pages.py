@@ -7,7 +7,7 @@ import os
 import zlib
 from typing import Any
 
-from ddb_mcp.errors import InvalidCursor
+from ddb_mcp.errors import InvalidArgument, InvalidCursor
 from ddb_mcp.items import Item, item_size, value_size
 from ddb_mcp.stores.base import Position
 
@@ -29,6 +29,17 @@ def size(value: Any) -> int:
     return len(compact(value).encode(errors="backslashreplace"))
 
 
+_OUTLINE_NEXT = "Too long to show. Call get with attributes: [names] for the parts you need."
+
+
+def refuse_outline(item: Item, where: str) -> None:
+    """Raise InvalidArgument for an outline sent back as if it were the item: it would replace what it stands for."""
+    if item.get("outline", {}).get("M", {}).get("next") == {"S": _OUTLINE_NEXT}:
+        raise InvalidArgument(
+            f"{where} is the outline of an item, not the item itself.", next="Use merge to change single attributes."
+        )
+
+
 def outline(item: Item, budget: int) -> dict[str, Any]:
     """What stands for an item that is too long to show: each attribute with its type and its size by DynamoDB's rules.
 
@@ -41,7 +52,7 @@ def outline(item: Item, budget: int) -> dict[str, Any]:
     shown["outline"] = about = {
         "bytes": item_size(item),
         "attributes": attributes,
-        "next": "Too long to show. Call get with attributes: [names] for the parts you need.",
+        "next": _OUTLINE_NEXT,
     }
     room = budget - size(shown) - 40
     for left, name in zip(range(len(item) - 2, 0, -1), sorted(item.keys() - {"pk", "sk"}), strict=True):

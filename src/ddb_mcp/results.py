@@ -8,32 +8,29 @@ PlainItem = dict[str, Any]
 Stopped = Literal["limit", "bytes", "read_budget", "timeout", "platform"]
 
 
-class ProvisionResult(TypedDict):
+class _Whereabouts(TypedDict):
+    """What `provision` and `info` have in common."""
+
     tableName: str
     prefix: str
     region: str
     mode: str
-    created: bool
     instructions: str
     ttl: NotRequired[str]
     lambdaFunctions: NotRequired[list[dict[str, Any]]]
     warnings: NotRequired[list[str]]
 
 
-class InfoResult(TypedDict):
-    tableName: str
-    prefix: str
-    region: str
-    mode: str
+class ProvisionResult(_Whereabouts):
+    created: bool
+
+
+class InfoResult(_Whereabouts):
     provisioned: bool
     version: str
     readOnly: bool
     limits: dict[str, int]
     features: list[str]
-    instructions: str
-    ttl: NotRequired[str]
-    lambdaFunctions: NotRequired[list[dict[str, Any]]]
-    warnings: NotRequired[list[str]]
 
 
 class GetResult(TypedDict):

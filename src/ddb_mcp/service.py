@@ -32,7 +32,7 @@ from ddb_mcp.errors import (
 from ddb_mcp.items import ITEM_MAX_BYTES, Item, check_unicode, item_to_json, parse_item, to_json, value_size
 from ddb_mcp.keys import PK_MAX_BYTES, SK_MAX_BYTES, Key, Prefix
 from ddb_mcp.listing import Listing
-from ddb_mcp.pages import ENVELOPE_BYTES, Seal, outline, size
+from ddb_mcp.pages import ENVELOPE_BYTES, Seal, outline, refuse_outline, size
 from ddb_mcp.results import (
     DeleteResult,
     Failure,
@@ -309,6 +309,7 @@ class DataService:
                 raise InvalidArgument(f"remove names {name!r}, which {where} sets; do one or the other.")
         self._own.check(item["pk"]["S"], f"{where}.pk")
         self._own.check_key(*_key(item))
+        refuse_outline(item, where)
         if merge:
             check_update(item, remove)
         return item

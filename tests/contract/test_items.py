@@ -331,6 +331,7 @@ def test_a_large_item_is_outlined(backend: Backend) -> None:
         {"attribute": "body", "type": "S", "bytes": 5000},
         {"attribute": "small", "type": "N", "bytes": 2},
     ]
+    assert "outline" in api.fails("invalid_argument", "put", item=result["item"]).message
     whole = api.call("get", pk=api.pk("l"), sk="1", attributes=["body"])
     assert len(whole["item"]["body"]) == 5000
 
