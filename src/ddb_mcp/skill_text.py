@@ -69,21 +69,24 @@ def load(folder: Path | None = None) -> Skill:
     return Skill(_front_matter(text), (SkillFile("SKILL.md", text),))
 
 
-def instructions(table: str, prefix: str, region: str, mode: str) -> str:
+def instructions(table: str, prefix: str, region: str, mode: str, *, app: str | None = None) -> str:
     """What an agent must know about this deployment before its first call, with the real names filled in.
+
+    Args:
+        app: how app code reaches the items, where it is not as the mode says.
 
     Raises:
         Misconfigured: `prefix` is not one that a deployment can have.
     """
     own = Prefix(prefix).joined
     environment = f"DYNAMODB_TABLE={shlex.quote(table)} DYNAMODB_PREFIX={shlex.quote(prefix)}"
-    if mode == "local":
+    if app is None and mode == "local":
         app = (
             "The data are in an SQLite file on this machine, out of the AWS SDK's reach. For app code, start an engine "
             "that speaks DynamoDB's protocol on localhost and give the app and this server (then in direct mode) one "
             f"environment: AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000 {LOCAL_AWS} {environment} ddb-mcp"
         )
-    else:
+    elif app is None:
         app = f"App code reads {environment} from its environment and uses the AWS SDK on the same items."
     return (
         f"Table {table}, region {region}, mode {mode}. You own the items whose pk starts with {own!r}, for example "

@@ -196,13 +196,13 @@ class Gateway:
         if operation in ("provision", "info"):
             answer["mode"] = "platform"
             answer["features"] = sorted(FEATURES)
-            table, prefix, region = answer["tableName"], answer["prefix"], answer["region"]
-            about = instructions(table=table, prefix=prefix, region=region, mode="platform")
-            if self._store.mode == "local":
-                about = "\n".join(
-                    _LOCAL_STORAGE if line.startswith("App code") else line for line in about.splitlines()
-                )
-            answer["instructions"] = about
+            answer["instructions"] = instructions(
+                answer["tableName"],
+                answer["prefix"],
+                answer["region"],
+                "platform",
+                app=_LOCAL_STORAGE if self._store.mode == "local" else None,
+            )
         return answer
 
 
