@@ -93,7 +93,9 @@ def _direct(
         running: Engine = request.getfixturevalue(engine)
         portal: BlockingPortal = request.getfixturevalue("portal")
         table = running.create_table()
-        return lambda prefix: connected(portal, running.endpoint, table, prefix.text)
+        # One client for all deployments, as a gateway has it: making one takes longer than most tests.
+        shared = connected(portal, running.endpoint, table, "deploy#contract")
+        return lambda prefix: shared
 
     return start
 
