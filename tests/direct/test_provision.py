@@ -60,7 +60,8 @@ def test_a_missing_table_is_made_once(portal: BlockingPortal, engine: Engine, na
     made = provisioned(portal, store, told)
     assert (made.created, made.provisioned, made.region, made.features) == (True, True, "us-east-1", FEATURES)
     assert (made.table_name, made.prefix) == (name, "deploy#me")
-    assert told == [f"creating the table {name}"]
+    assert told[0] == f"creating the table {name}"
+    assert set(told[1:]) <= {f"the table {name} is creating"}  # an engine may take a while
     again = provisioned(portal, direct(name))
     assert again.created is False
     assert portal.call(store.info).provisioned is True
