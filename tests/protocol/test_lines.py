@@ -35,6 +35,9 @@ NO_ID = {
     "nested 100,000 deep": (_call('{"a":' + "[" * 100_000 + "]" * 100_000 + "}"), -32700),
     "a batch": (b'[{"jsonrpc":"2.0","id":7,"method":"ping"}]', -32600),
     "no message": (b'{"a":1}', -32600),
+    "a fraction for an id": (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', -32600),
+    "null for an id": (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600),
+    "true for an id": (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600),
     "a malformed answer": (b'{"jsonrpc":"2.0","id":7,"error":1}', -32600),
 }
 

@@ -122,6 +122,10 @@ class _Requests(_Stream):
                 continue
             if isinstance(message, JSONRPCRequest):
                 self._answers.expect(message.id)
+            elif isinstance(message, JSONRPCNotification) and b'"id"' in line and "id" in _members(line):
+                # The SDK takes a request whose id is a fraction, true or null for a notification.
+                await self._answers.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=_NO_MESSAGE)))
+                continue
             elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
                 request = (message.params or {}).get("requestId")
                 if isinstance(request, int | str):
@@ -135,6 +139,9 @@ class _Requests(_Stream):
         raise EndOfStream
 
 
+_NO_MESSAGE = ErrorData(code=INVALID_REQUEST, message="Invalid request: not a JSON-RPC 2.0 message")
+
+
 def _refusal(line: bytes, error: ValidationError) -> JSONRPCError:
     """The answer to a line that is no message, with the id of the request it was meant to be if one can be made out:
     JSON-RPC 2.0 wants a null id only where there is none to be found, and a client goes on waiting for its own."""
@@ -144,20 +151,24 @@ def _refusal(line: bytes, error: ValidationError) -> JSONRPCError:
             message="Parse error: not JSON in UTF-8, or nested over 200 deep, or with a number or string out of range",
         )
     else:
-        reason = ErrorData(code=INVALID_REQUEST, message="Invalid request: not a JSON-RPC 2.0 message")
+        reason = _NO_MESSAGE
     return JSONRPCError(jsonrpc="2.0", id=_request_id(line), error=reason)
 
 
 def _request_id(line: bytes) -> int | str | None:
-    try:
-        message = json.loads(line.decode(errors="replace"), parse_int=_bounded_int)
-    except (ValueError, RecursionError):
-        return None
-    match message:
+    match _members(line):
         case {"method": _, "id": int() | str() as request} if not isinstance(request, bool):
             return request if str(request).isprintable() else None
         case _:
             return None
+
+
+def _members(line: bytes) -> Any:
+    """What a lenient parser makes of the line; `{}` where it makes nothing."""
+    try:
+        return json.loads(line.decode(errors="replace"), parse_int=_bounded_int)
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _bounded_int(digits: str) -> int | None:
