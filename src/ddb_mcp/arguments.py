@@ -74,7 +74,7 @@ class InfoArguments(Arguments):
 
 
 class GetArguments(Arguments):
-    pk: str
+    pk: str = Field(description="Full partition key, prefix included.")
     sk: str
     attributes: _Names | None = Field(None, description="Only these top-level attributes, whole.")
 
@@ -120,7 +120,7 @@ class _Listing(Arguments):
 
 
 class QueryArguments(_Listing):
-    pk: str
+    pk: str = Field(description="Full partition key, prefix included.")
     sk_prefix: str | None = None
     sk_from: str | None = Field(None, description="Inclusive, as is sk_to.")
     sk_to: str | None = None

@@ -146,6 +146,13 @@ def test_a_scan_goes_through_segments_that_stay_the_same(portal: BlockingPortal,
     assert len(requests) < 3 * SEGMENTS  # waves, not item by item
 
 
+def test_where_nothing_is_found_a_scan_goes_on_in_whole_pages(portal: BlockingPortal, dynoxide: Engine) -> None:
+    table = fill(dynoxide, [(f"deploy#other#p{at % 50}", f"{at:04}") for at in range(2000)])
+    first, *rest = asked(portal, dynoxide, table, "scan", Read(pk_prefix="deploy#me#", limit=20))
+    assert first["Limit"] == 20
+    assert len(rest) == SEGMENTS
+
+
 def test_where_everything_is_own_a_scan_reads_no_more_than_it_returns(portal: BlockingPortal, dynoxide: Engine) -> None:
     table = fill(dynoxide, [(f"deploy#me#p{at % 50}", f"{at:04}") for at in range(1000)])
     store = connected(portal, dynoxide.endpoint, table, "deploy#me")

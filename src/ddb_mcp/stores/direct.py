@@ -36,6 +36,8 @@ PAGE = 1000
 SMALL_ITEM_BYTES = 128
 """Nobody's items are much smaller: more than `max_bytes` holds of these need not be fetched."""
 FEWEST = 16
+MARGIN = 1.5
+"""So much more is read than the last round's share of own items asks for, which spares most second rounds."""
 
 
 class DirectStore:
@@ -203,15 +205,17 @@ class DirectStore:
     async def scan(self, read: Read) -> StorePage:
         """One request to one segment where the items wanted are likely to be in it, else one to each that is left.
 
-        How likely is told by what the listing has found so far: a table that is all this deployment's is read in
-        order, one that is mostly others' in waves that grow.
+        How likely is told by what the last round found: a table that is all this deployment's is read in order, one
+        that is mostly others' in waves of the size that should do, and in whole pages where a round found nothing.
         """
         at = _ScanPosition.of(read.position)
-        need = math.ceil(_wanted(read) * (at.scanned + 1) / (at.matched + 1))
-        if at.scanned and not at.matched:
-            need *= SEGMENTS  # how rare, nobody knows yet: one wave too many takes longer than reading on
+        most = max(1, read.read_limit)
+        if at.matched == at.scanned:  # at the beginning, and where everything is own
+            need = min(most, _wanted(read))
+        else:
+            need = min(most, math.ceil(_wanted(read) * MARGIN * at.scanned / at.matched) if at.matched else most)
         segments = list(at.starts)[:1] if need <= PAGE else list(at.starts)
-        limit = max(1, min(need, max(read.read_limit, 1)) // len(segments))
+        limit = max(1, need // len(segments))
 
         expression = Expression()
         own = f"begins_with({expression.path('pk')},{expression.value({'S': read.pk_prefix})})"
@@ -240,8 +244,7 @@ class DirectStore:
             else:
                 ends[segment] = Key(last["pk"]["S"], last["sk"]["S"])
         scanned = sum(answer["ScannedCount"] for answer in answers)
-        counts = (at.scanned + scanned, at.matched + len(entries))
-        page = _ScanPage(at, ends, entries, counts)
+        page = _ScanPage(at, ends, entries, scanned)
         following = page.after(read.limit - 1) if len(entries) > read.limit else page.end()
         costs = [cost for answer in answers if (cost := _capacity(answer)) is not None]
         items = [item for _, item in entries[: read.limit]]
@@ -268,7 +271,7 @@ class DirectStore:
 
 @dataclass(frozen=True)
 class _ScanPosition:
-    """Where a scan is: for each segment that is not done, the key it goes on after, and what was found so far."""
+    """Where a scan is: for each segment that is not done, the key it goes on after; and what the last round found."""
 
     starts: dict[int, Key | None]
     total: int
@@ -290,7 +293,7 @@ class _ScanPage:
     at: _ScanPosition
     ends: Mapping[int, Key | None]
     entries: list[tuple[int, Item]]
-    counts: tuple[int, int]
+    scanned: int
 
     def end(self) -> Position | None:
         return self._position(dict(self.ends)) if self.ends else None
@@ -306,7 +309,8 @@ class _ScanPage:
         return self._position(dict(sorted(ends.items())))
 
     def _position(self, starts: dict[int, Key | None]) -> Position:
-        return [self.at.total, *self.counts, {str(segment): key and list(key) for segment, key in starts.items()}]
+        counts = [self.scanned, len(self.entries)]
+        return [self.at.total, *counts, {str(segment): key and list(key) for segment, key in starts.items()}]
 
 
 def _session_policy(settings: Settings) -> dict[str, Any]:
