@@ -176,9 +176,9 @@ class LocalStore:
             # The lock makes threads of this process queue here rather than poll in SQLite's busy handler.
             with self._writing, self._open(create=True) as opened:
                 assert opened
+                self._sweep(opened[0])  # before, so that what is written now can be read for a while
                 with _transaction(opened[0]) as connection:
                     outcome = change(connection)
-                self._sweep(opened[0])
                 return outcome
 
         return await _in_thread(write)
