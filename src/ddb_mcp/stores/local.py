@@ -178,8 +178,7 @@ class LocalStore:
                 assert opened
                 self._sweep(opened[0])  # before, so that what is written now can be read for a while
                 with _transaction(opened[0]) as connection:
-                    outcome = change(connection)
-                return outcome
+                    return change(connection)
 
         return await _in_thread(write)
 
