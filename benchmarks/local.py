@@ -24,6 +24,7 @@ from typing import Any, Self
 from anyio.from_thread import start_blocking_portal
 
 from ddb_mcp.keys import Prefix
+from ddb_mcp.server.tools import tools
 from ddb_mcp.service import DataService
 from ddb_mcp.stores.local import LocalStore
 
@@ -37,6 +38,8 @@ KILLS, WRITERS = 20, 4
 
 def main() -> None:
     print("Local mode")
+    seen = [[tool.name, tool.description, tool.input_schema] for tool in tools(read_only=False)]
+    print(f"  names, descriptions and input schemas of the tools: {len(json.dumps(seen, separators=(',', ':')))} bytes")
     with tempfile.TemporaryDirectory() as folder:
         _calls(Path(folder))
         _text(Path(folder))
