@@ -1,4 +1,4 @@
-"""The MCP server: the seven tools, and the skill as a resource and as a prompt."""
+"""The MCP server: the seven tools, what introduces them, and what else is plugged in."""
 
 import logging
 import secrets
@@ -16,6 +16,7 @@ from ddb_mcp import __version__, skill_text
 from ddb_mcp.config import Settings
 from ddb_mcp.errors import DdbMcpError, Internal
 from ddb_mcp.server.content import FENCE_BYTES, failure, success
+from ddb_mcp.server.skill import SkillPages
 from ddb_mcp.server.skills_extension import SkillsExtension
 from ddb_mcp.server.tools import DEFINITIONS, tools
 from ddb_mcp.service import DataService
@@ -47,6 +48,7 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
         Misconfigured: the skill is incomplete.
     """
     skill = skill_text.load()
+    pages = SkillPages(skill)
     max_bytes = settings.max_result_bytes - FENCE_BYTES
     names = {definition.name for definition in DEFINITIONS}
 
@@ -80,43 +82,6 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
             logger.exception("Internal error %s in %s", number, params.name)
             return failure(Internal(f"Internal error {number}."))
 
-    async def list_resources(ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
-        main = skill.files[0]
-        return types.ListResourcesResult(
-            resources=[
-                types.Resource(
-                    uri=skill_text.URI,
-                    name=skill.front_matter["name"],
-                    description=skill.front_matter["description"],
-                    mime_type="text/markdown",
-                    size=main.size,
-                )
-            ]
-        )
-
-    async def list_templates(
-        ctx: _Context, params: types.PaginatedRequestParams | None
-    ) -> types.ListResourceTemplatesResult:
-        return types.ListResourceTemplatesResult(resource_templates=[])  # hosts ask every server that has resources
-
-    async def read_resource(ctx: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        if str(params.uri) != skill_text.URI:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {params.uri}", {"uri": str(params.uri)})
-        content = types.TextResourceContents(uri=skill_text.URI, mime_type="text/markdown", text=skill.text)
-        return types.ReadResourceResult(contents=[content])
-
-    async def list_prompts(ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
-        prompt = types.Prompt(
-            name=skill.front_matter["name"], title="DynamoDB skill", description=skill.front_matter["description"]
-        )
-        return types.ListPromptsResult(prompts=[prompt])
-
-    async def get_prompt(ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        if params.name != skill.front_matter["name"]:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
-        message = types.PromptMessage(role="user", content=types.TextContent(text=skill.text))
-        return types.GetPromptResult(description=skill.front_matter["description"], messages=[message])
-
     server = Server[Any](
         NAME,
         version=__version__,
@@ -126,11 +91,11 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
         get_tool_input_schema=lambda name: None,  # no parameter is sent as a header; else each HTTP call lists tools
         on_list_tools=list_tools,
         on_call_tool=call_tool,
-        on_list_resources=list_resources,
-        on_list_resource_templates=list_templates,
-        on_read_resource=read_resource,
-        on_list_prompts=list_prompts,
-        on_get_prompt=get_prompt,
+        on_list_resources=pages.list_resources,
+        on_list_resource_templates=pages.list_templates,
+        on_read_resource=pages.read_resource,
+        on_list_prompts=pages.list_prompts,
+        on_get_prompt=pages.get_prompt,
     )
     SkillsExtension(skill_text.URI, skill).add_to(server)
     return server
