@@ -231,7 +231,8 @@ def test_cursors_belong_to_their_call(backend: Backend) -> None:
         api.fails("invalid_cursor", "query", **arguments, cursor=cursor)
     api.fails("invalid_cursor", "scan", cursor=cursor)
     other.fails("invalid_cursor", "query", pk=other.pk("x"), cursor=cursor)
-    for forged in (cursor[:-1], cursor + "A", "A" + cursor[1:], cursor.swapcase(), "x", "é", "=" * 40):
+    other_first = "B" if cursor[0] == "A" else "A"
+    for forged in (cursor[:-1], cursor + "A", other_first + cursor[1:], cursor.swapcase(), "x", "é", "=" * 40):
         api.fails("invalid_cursor", "query", pk=api.pk("x"), cursor=forged)
     again = api.call("query", pk=api.pk("x"), limit=2, descending=False, cursor=cursor)
     assert keys(again) == ["2", "3"]

@@ -242,7 +242,7 @@ ALTERED: dict[str, Callable[[str], str]] = {
     "one character": lambda cursor: cursor[:1],
     "first character altered": lambda cursor: ("B" if cursor[0] == "A" else "A") + cursor[1:],
     "last character altered": lambda cursor: cursor[:-1] + chr(ord(cursor[-1]) ^ 1),
-    "middle altered": lambda cursor: cursor[:20] + cursor[20].swapcase() + "x" + cursor[22:],
+    "middle altered": lambda cursor: cursor[:20] + ("y" if cursor[20] == "x" else "x") + cursor[21:],
     "extended": lambda cursor: cursor + "A",
     "padded": lambda cursor: cursor + "==",
     "with a space": lambda cursor: cursor[:9] + " " + cursor[9:],
