@@ -118,6 +118,14 @@ def test_10000_entity_types_make_50_groups_at_most(budget: int) -> None:
         assert len(groups) == 50
 
 
+def test_the_largest_groups_are_shown_whatever_came_first() -> None:
+    rare = [item(f"audit{at}#1", a={"N": "1"}) for at in range(60)]
+    groups = summed(*rare, *(item(f"user#{at}", "profile", a={"S": ""}, b={"N": "1"}) for at in range(1000)))
+    assert (groups[0]["pk"], groups[0]["sk"], groups[0]["count"]) == ("user", "profile", 1000)
+    assert (groups[-1]["pk"], groups[-1]["count"], len(groups)) == (OTHER, 12, 50)
+    assert groups[-1]["attributes"] == {"a": {"N": 12}}
+
+
 @pytest.mark.parametrize("budget", [100, 1024, 8_192, 32_768, 200_000])
 def test_10000_attributes_with_long_names_stay_in_the_budget(budget: int) -> None:
     many = {f"\x01{'é' * 50}{at}": {"BOOL": True} for at in range(10_000)}

@@ -1,7 +1,8 @@
 """The `summary` view: what kinds of items there are, from the first segments of their keys."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from ddb_mcp.items import Item
 from ddb_mcp.keys import Prefix, first_segment
@@ -9,8 +10,25 @@ from ddb_mcp.pages import size
 from ddb_mcp.results import Group
 
 GROUPS_MAX = 50
+# Groups that are counted one by one, so that those shown are the largest and not the first met.
+_COUNTED_MAX = 2000
 _ATTRIBUTES_MAX = 100
 OTHER = "(other)"
+_OTHERS = (OTHER, OTHER)
+
+
+@dataclass
+class _Counted:
+    example: dict[str, str]
+    count: int = 0
+    attributes: dict[str, Counter[str]] = field(default_factory=dict)
+    left_out: set[int] = field(default_factory=set)  # hashes, since a name may have 64 KB
+
+    def add(self, attribute: str, types: Iterable[str] | Mapping[str, int]) -> None:
+        if attribute in self.attributes or len(self.attributes) < _ATTRIBUTES_MAX:
+            self.attributes.setdefault(attribute, Counter()).update(types)
+        elif len(self.left_out) < 10_000:
+            self.left_out.add(hash(attribute))
 
 
 class Summary:
@@ -18,24 +36,18 @@ class Summary:
 
     def __init__(self, prefix: Prefix) -> None:
         self._prefix = prefix
-        self._groups: dict[tuple[str, str], dict[str, Any]] = {}
+        self._groups: dict[tuple[str, str], _Counted] = {}
 
     def add(self, item: Item) -> None:
         pk, sk = item["pk"]["S"], item["sk"]["S"]
         name = (self._prefix.entity(pk), first_segment(sk))
-        if name not in self._groups and len(self._groups) >= GROUPS_MAX - 1:
-            name = (OTHER, OTHER)
-        group = self._groups.setdefault(
-            name, {"count": 0, "attributes": {}, "left_out": set(), "example": {"pk": pk, "sk": sk}}
-        )
-        group["count"] += 1
+        if name not in self._groups and len(self._groups) >= _COUNTED_MAX:
+            name = _OTHERS
+        group = self._groups.setdefault(name, _Counted({"pk": pk, "sk": sk}))
+        group.count += 1
         for attribute, value in item.items():
-            if attribute in ("pk", "sk"):
-                continue
-            if attribute in group["attributes"] or len(group["attributes"]) < _ATTRIBUTES_MAX:
-                group["attributes"].setdefault(attribute, Counter())[next(iter(value))] += 1
-            elif len(group["left_out"]) < 10_000:
-                group["left_out"].add(hash(attribute))  # a name may have 64 KB
+            if attribute not in ("pk", "sk"):
+                group.add(attribute, tuple(value))
 
     def groups(self, budget: int) -> list[Group]:
         """The groups, largest first and `(other)` last, in at most `budget` bytes of compact JSON.
@@ -43,7 +55,7 @@ class Summary:
         What does not fit goes in this order: the rarer attributes, the example keys, the smaller groups.
         `(other)` alone always stands.
         """
-        ordered = sorted(self._groups.items(), key=lambda entry: (entry[0] == (OTHER, OTHER), -entry[1]["count"]))
+        ordered = self._largest()
         for most in (100, 50, 25, 12, 6, 3, 1, 0):
             groups = [_group(name, group, most) for name, group in ordered]
             if size(groups) <= budget:
@@ -56,11 +68,23 @@ class Summary:
             groups[-2:] = [rest]
         return groups
 
+    def _largest(self) -> list[tuple[tuple[str, str], _Counted]]:
+        ordered = sorted(self._groups.items(), key=lambda entry: (entry[0] == _OTHERS, -entry[1].count))
+        if len(ordered) <= GROUPS_MAX:
+            return ordered
+        others = _Counted(ordered[GROUPS_MAX - 1][1].example)
+        for _, group in ordered[GROUPS_MAX - 1 :]:
+            others.count += group.count
+            others.left_out |= group.left_out
+            for attribute, types in group.attributes.items():
+                others.add(attribute, types)
+        return [*ordered[: GROUPS_MAX - 1], (_OTHERS, others)]
 
-def _group(name: tuple[str, str], group: dict[str, Any], most: int) -> Group:
-    shown = sorted(group["attributes"].items(), key=lambda entry: -entry[1].total())[:most]
-    made: Group = {"pk": name[0], "sk": name[1], "count": group["count"], "attributes": {n: dict(c) for n, c in shown}}
-    if more := len(group["attributes"]) - len(shown) + len(group["left_out"]):
+
+def _group(name: tuple[str, str], group: _Counted, most: int) -> Group:
+    shown = sorted(group.attributes.items(), key=lambda entry: -entry[1].total())[:most]
+    made: Group = {"pk": name[0], "sk": name[1], "count": group.count, "attributes": {n: dict(c) for n, c in shown}}
+    if more := len(group.attributes) - len(shown) + len(group.left_out):
         made["moreAttributes"] = more
-    made["example"] = group["example"]
+    made["example"] = group.example
     return made
