@@ -1,6 +1,6 @@
 """What a store does for `DataService`. Stores know nothing of MCP, of budgets of text, or of who owns a key."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -178,6 +178,10 @@ class Store(Protocol):
         ...
 
     async def delete(self, key: Key, condition: Condition) -> Deleted: ...
+
+    async def check_batch(self, items: Sequence[Item], condition: Condition, *, merge: bool) -> None:
+        """Raise Unsupported if one of these writes cannot be done here, before any is. `items` is empty for deletes."""
+        return
 
     async def query(self, read: Read) -> StorePage: ...
 

@@ -25,6 +25,7 @@ from ddb_mcp.stores.base import (
     Position,
     Progress,
     Read,
+    Store,
     StorePage,
     Written,
 )
@@ -40,7 +41,7 @@ MARGIN = 1.5
 """So much more is read than the last round's share of own items asks for, which spares most second rounds."""
 
 
-class DirectStore:
+class DirectStore(Store):
     """The store of `direct` mode. See `Store` for its operations and errors.
 
     Args:

@@ -23,7 +23,7 @@ from ddb_mcp.conditions import matches
 from ddb_mcp.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
 from ddb_mcp.items import ITEM_MAX_BYTES, Item, item_size, project
 from ddb_mcp.keys import Key
-from ddb_mcp.stores.base import FEATURES, Condition, Deleted, Deployment, Progress, Read, StorePage, Written
+from ddb_mcp.stores.base import FEATURES, Condition, Deleted, Deployment, Progress, Read, Store, StorePage, Written
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
-class LocalStore:
+class LocalStore(Store):
     """`Store` over one SQLite file, which the first write or `provision` makes. Reads never make it.
 
     Args:

@@ -36,6 +36,7 @@ from ddb_mcp.stores.base import (
     Deployment,
     Progress,
     Read,
+    Store,
     StorePage,
     Written,
 )
@@ -59,7 +60,7 @@ _WELL_UNDER_A_PAGE = 512 * 1024
 _ROUND = 100
 
 
-class PlatformStore:
+class PlatformStore(Store):
     """`Store` over a platform's HTTP API.
 
     Args:
