@@ -35,10 +35,10 @@ class Data:
 
     def __init__(self, path: Path, prefix: str = PREFIX) -> None:
         self.store = LocalStore(path, "test")
-        self._service = DataService(self.store, Prefix(prefix), max_result_bytes=10_000_000)
+        self.service = DataService(self.store, Prefix(prefix), max_result_bytes=10_000_000)
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
-        return anyio.run(partial(self._service.call, operation, arguments))
+        return anyio.run(partial(self.service.call, operation, arguments))
 
     def answer(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """`{"result": …}` or `{"error": …}`."""

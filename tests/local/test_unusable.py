@@ -14,9 +14,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
+from ddb_mcp.keys import Key
 from ddb_mcp.stores import local
+from ddb_mcp.stores.base import NO_CONDITION
 from tests.local.data import Child, Data, pk
 
 if TYPE_CHECKING:
@@ -256,6 +259,62 @@ def test_a_file_locked_for_long(data: Data, file: Path, monkeypatch: pytest.Monk
         assert data.sort_keys() == ["1"]
         other.execute("ROLLBACK")
     data.put("2")
+    assert data.sort_keys() == ["1", "2"]
+
+
+def test_a_batch_waits_for_a_lock_once_not_each_of_its_entries(
+    data: Data, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data.put("1")
+    monkeypatch.setattr(local, "_BUSY_SECONDS", 1)
+    monkeypatch.setattr(local, "_SWEEP_SECONDS", 0)  # which is another write, and has no busy time of its own
+    batch = [{"pk": pk("a"), "sk": str(at)} for at in range(100)]
+
+    async def put() -> dict[str, Any]:
+        with anyio.fail_after(30):  # and not 100 or 200
+            return await data.service.call("put", {"items": batch})
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        result = anyio.run(put)
+    assert result["written"] == 0
+    assert {failure["error"]["code"] for failure in result["failed"]} == {"unavailable"}
+    assert len(result["failed"]) == 100
+
+
+def test_reads_go_on_while_any_number_of_writes_wait(data: Data, file: Path) -> None:
+    data.put("1")
+
+    async def put_and_get() -> None:
+        key = Key(pk("a"), "1")
+        async with anyio.create_task_group() as group:
+            for at in range(100):
+                group.start_soon(data.store.put, {"pk": {"S": pk("a")}, "sk": {"S": str(at)}}, NO_CONDITION)
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(50):
+                assert await data.store.get(key, None)  # or, where no thread is left, Unavailable from a put
+            other.execute("ROLLBACK")
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        anyio.run(put_and_get)
+    assert len(data.sort_keys()) == 100
+
+
+def test_a_write_called_off_while_it_waits_writes_nothing(data: Data, file: Path) -> None:
+    data.put("1")
+
+    async def put_both() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(data.service.call, "put", {"item": {"pk": pk("a"), "sk": "2"}})
+            await anyio.wait_all_tasks_blocked()
+            with anyio.move_on_after(0.1):
+                await data.service.call("put", {"item": {"pk": pk("a"), "sk": "called off"}})
+            other.execute("ROLLBACK")
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        anyio.run(put_both)
     assert data.sort_keys() == ["1", "2"]
 
 

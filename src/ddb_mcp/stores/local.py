@@ -9,7 +9,6 @@ import logging
 import os
 import sqlite3
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from ddb_mcp.conditions import matches
 from ddb_mcp.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
@@ -53,6 +52,9 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 class LocalStore(Store):
     """`Store` over one SQLite file, which the first write or `provision` makes. Reads never make it.
 
+    For one event loop at a time, in which its writes take turns: while another process holds the write lock, only one of
+    them keeps a worker thread from the reads. Each is given up ten seconds after it was asked for.
+
     Args:
         path: the file. Its directory is made, for the user alone, where it is missing.
         table: the name that results report.
@@ -67,21 +69,23 @@ class LocalStore(Store):
     def __init__(self, path: Path, table: str) -> None:
         self.path = path
         self._table = table
-        self._writing = threading.Lock()
+        self._writing = CapacityLimiter(1)
         self._pool: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
         self._swept = 0.0
 
     async def provision(self, progress: Progress) -> Deployment:
+        deadline = _deadline()
+
         def provision() -> bool:
-            with self._writing, self._open(create=True) as opened:
+            with self._open(deadline, create=True) as opened:
                 assert opened
                 return opened[1]
 
-        return self._deployment(provisioned=True, created=await _in_thread(provision))
+        return self._deployment(provisioned=True, created=await _in_thread(provision, self._writing))
 
     async def info(self) -> Deployment:
         def exists() -> bool:
-            with self._open() as opened:
+            with self._open(_deadline()) as opened:
                 return opened is not None
 
         return self._deployment(provisioned=await _in_thread(exists))
@@ -93,7 +97,7 @@ class LocalStore(Store):
 
     async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
         def get() -> Item | None:
-            with self._open() as opened:
+            with self._open(_deadline()) as opened:
                 return _stored(opened[0], key) if opened else None
 
         item = await _in_thread(get)
@@ -163,7 +167,7 @@ class LocalStore(Store):
         statement = f"SELECT document FROM items WHERE {' AND '.join(where)} ORDER BY {order}"
 
         def page() -> StorePage:
-            with self._open() as opened:
+            with self._open(_deadline()) as opened:
                 if opened is None:
                     return StorePage([], None, 0)
                 with closing(opened[0].execute(statement, bounds)) as rows:
@@ -172,15 +176,17 @@ class LocalStore(Store):
         return await _in_thread(page)
 
     async def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
+        deadline = _deadline()
+
         def write() -> _T:
-            # The lock makes threads of this process queue here rather than poll in SQLite's busy handler.
-            with self._writing, self._open(create=True) as opened:
+            with self._open(deadline, create=True) as opened:
                 assert opened
                 self._sweep(opened[0])  # before, so that what is written now can be read for a while
+                _wait_until(deadline, opened[0])  # the sweep may have waited
                 with _transaction(opened[0]) as connection:
                     return change(connection)
 
-        return await _in_thread(write)
+        return await _in_thread(write, self._writing)
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Delete a few items whose time to live is over, as DynamoDB does some time after it.
@@ -202,10 +208,11 @@ class LocalStore(Store):
             self._swept = time.monotonic()
 
     @contextmanager
-    def _open(self, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, bool] | None]:
+    def _open(self, deadline: float, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, bool] | None]:
         """A connection for the time of one operation, and whether the schema was made for it.
 
-        None where there is no file and none is to be made. A connection that met an error is not used again.
+        It waits for other processes' locks until `deadline`. None where there is no file and none is to be made. A
+        connection that met an error is not used again.
         """
         try:
             inode = self._inode(create=create)
@@ -215,12 +222,14 @@ class LocalStore(Store):
             if not _is_writable(self.path):
                 if create:
                     raise _unusable(self.path, "or its directory is not writable")
-                with closing(_reader(self.path)) as reader:
+                with closing(_reader(self.path, deadline)) as reader:
                     yield reader, False
                 return
             connection, made = self._idle(inode), False
             if connection is None:
-                connection, made = self._connect()
+                connection, made = self._connect(deadline)
+            else:
+                _wait_until(deadline, connection)
             sound = False
             try:
                 yield connection, made
@@ -263,22 +272,35 @@ class LocalStore(Store):
             return None
         return found.st_dev, found.st_ino
 
-    def _connect(self) -> tuple[sqlite3.Connection, bool]:
+    def _connect(self, deadline: float) -> tuple[sqlite3.Connection, bool]:
         _refuse_network(self.path)
-        _reader(self.path).close()
+        _reader(self.path, deadline).close()
         connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            self.path, timeout=_left(deadline), isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
-            made = _prepare(connection, self.path)
+            made = _prepare(connection, self.path, deadline)
         except BaseException:
             connection.close()
             raise
         return connection, made
 
 
-async def _in_thread(work: Callable[[], _T]) -> _T:
-    return await to_thread.run_sync(work, abandon_on_cancel=True)
+async def _in_thread(work: Callable[[], _T], limiter: CapacityLimiter | None = None) -> _T:
+    return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+
+
+def _deadline() -> float:
+    """Until when an operation that is asked for now waits for other processes."""
+    return time.monotonic() + _BUSY_SECONDS
+
+
+def _left(deadline: float) -> float:
+    return max(0, deadline - time.monotonic())
+
+
+def _wait_until(deadline: float, connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(_left(deadline) * 1000)}")
 
 
 def _is_writable(path: Path) -> bool:
@@ -286,7 +308,7 @@ def _is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
-def _reader(path: Path) -> sqlite3.Connection:
+def _reader(path: Path, deadline: float) -> sqlite3.Connection:
     """A connection that cannot change the file, as one for writing would: SQLite brings in what a log holds.
 
     Raises:
@@ -295,7 +317,7 @@ def _reader(path: Path) -> sqlite3.Connection:
     log = path.with_name(path.name + "-wal")
     in_log = log.exists() and log.stat().st_size > 0
     uri = f"{path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
+    connection = sqlite3.connect(uri, uri=True, timeout=_left(deadline))
     try:
         _is_blank(connection, path)
         if not in_log and path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
@@ -324,11 +346,11 @@ def _is_blank(connection: sqlite3.Connection, path: Path) -> bool:
     return False
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> bool:
+def _prepare(connection: sqlite3.Connection, path: Path, deadline: float) -> bool:
     """Make the schema in a blank file. Returns whether this connection made it."""
     made = False
     if _is_blank(connection, path):
-        _use_log(connection)
+        _use_log(connection, deadline)
         with _transaction(connection):
             if made := _is_blank(connection, path):  # otherwise another process was first
                 for statement in _SCHEMA.split(";"):
@@ -339,9 +361,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> bool:
     return made
 
 
-def _use_log(connection: sqlite3.Connection) -> None:
+def _use_log(connection: sqlite3.Connection, deadline: float) -> None:
     """WAL from now on. Where two processes ask at once, SQLite tells one of them at once that the other is at it."""
-    deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
