@@ -10,8 +10,10 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
+from operator import ge, gt, le, lt
 from typing import Any
 
 from ddb_mcp.errors import InvalidArgument
@@ -36,6 +38,10 @@ _TYPE_WORDS = {
     "NS": "a number set",
     "BS": "a binary set",
 }
+
+# Names may have 64 KB, and an item thousands of them, which take difflib seconds.
+_NAME_SHOWN = 100
+_NAMES_COMPARED = 300
 
 Path = tuple[str | int, ...]
 
@@ -89,7 +95,7 @@ class Comparison:
         if found is None:
             return self.operator == "ne"
         if self.operator == "between":
-            return _ordered("ge", found, self.values[0]) and _ordered("le", found, self.values[1])
+            return _ordered(ge, found, self.values[0]) and _ordered(le, found, self.values[1])
         if self.operator == "in":
             return any(equal(found, value) for value in self.values)
         return _HOLDS[self.operator](found, self.values[0])
@@ -149,16 +155,13 @@ def filter_to_json(clauses: Filter) -> dict[str, Any]:
     """The JSON that `parse_filter` reads as these clauses, with every operand in plain JSON."""
     given: dict[str, dict[str, Any]] = {}
     for clause in clauses:
-        name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in clause.path)[1:]
+        name = _path_text(clause.path)
         if clause.operator == "exists":
             operand: Any = clause.exists
         elif clause.operator in ("between", "in"):
             operand = list(map(to_json, clause.values))
         else:
             operand = to_json(clause.values[0])
-        # `a[0]` and `a[00]` are one path, and only such spellings can name an operator of a path twice.
-        while clause.operator in given.get(name, ()):
-            name = re.sub(r"\[(?=[0-9]+\]$)", "[0", name)
         given.setdefault(name, {})[clause.operator] = operand
     return given
 
@@ -177,7 +180,7 @@ def parse_path(name: str, parameter: str) -> Path:
     check_unicode(name, f"a name in {parameter}")
     path: list[str | int] = []
     for step in name.split("."):
-        parts = re.fullmatch(r"([^\[\]]+)((?:\[[0-9]{1,5}\])*)", step)
+        parts = re.fullmatch(r"([^\[\]]+)((?:\[(?:0|[1-9][0-9]{0,4})\])*)", step)
         if not parts:
             raise InvalidArgument(
                 f"{parameter}: {name!r} is not a document path; steps are separated by dots, list positions are [n]."
@@ -216,8 +219,6 @@ def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison
         raise InvalidArgument(f"{where} orders strings, numbers and binary only.")
     if operator == "begins_with" and kinds[0] not in ("S", "B"):
         raise InvalidArgument(f"{where} takes a string or binary.")
-    if operator == "contains" and kinds[0] not in ("S", "N", "B", "BOOL", "NULL"):
-        raise InvalidArgument(f"{where} takes one scalar value: a substring, or a member of a set or list.")
     if operator == "between":
         if kinds[0] != kinds[1]:
             raise InvalidArgument(f"{where} has bounds of different types, which nothing lies between.")
@@ -271,11 +272,8 @@ def equal(one: AttributeValue, other: AttributeValue) -> bool:
     return bool(a == b)
 
 
-def _ordered(operator: str, found: AttributeValue, value: AttributeValue) -> bool:
-    if _type(found) != _type(value):
-        return False
-    a, b = _order(found), _order(value)
-    return bool({"lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}[operator])
+def _ordered(compare: Callable[[Any, Any], bool], found: AttributeValue, value: AttributeValue) -> bool:
+    return _type(found) == _type(value) and compare(_order(found), _order(value))
 
 
 def _begins_with(found: AttributeValue, value: AttributeValue) -> bool:
@@ -294,21 +292,22 @@ def _contains(found: AttributeValue, value: AttributeValue) -> bool:
 _HOLDS: dict[str, Callable[[AttributeValue, AttributeValue], bool]] = {
     "eq": equal,
     "ne": lambda found, value: not equal(found, value),
-    "lt": lambda found, value: _ordered("lt", found, value),
-    "le": lambda found, value: _ordered("le", found, value),
-    "gt": lambda found, value: _ordered("gt", found, value),
-    "ge": lambda found, value: _ordered("ge", found, value),
+    "lt": partial(_ordered, lt),
+    "le": partial(_ordered, le),
+    "gt": partial(_ordered, gt),
+    "ge": partial(_ordered, ge),
     "begins_with": _begins_with,
     "contains": _contains,
 }
 
 
-@dataclass
 class Expression:
     """The placeholders of one request's expressions: every name is a `#n`, every value a `:n`; no word is reserved."""
 
-    names: dict[str, str] = field(default_factory=dict)
-    values: dict[str, AttributeValue] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, AttributeValue] = {}
+        self._by_name: dict[str, str] = {}
 
     def path(self, *steps: str | int) -> str:
         """A document path in placeholders."""
@@ -352,9 +351,6 @@ class Expression:
             return f"{path} {comparator} {values[0]}"
         return f"{clause.operator}({path},{values[0]})"
 
-    def __post_init__(self) -> None:
-        self._by_name = {name: placeholder for placeholder, name in self.names.items()}
-
 
 def why_nothing_matched(clauses: Filter, seen: Sequence[Item]) -> str | None:
     """A reason that can be seen in some unfiltered items why no item matched, or None."""
@@ -363,17 +359,32 @@ def why_nothing_matched(clauses: Filter, seen: Sequence[Item]) -> str | None:
     for clause in clauses:
         if clause.operator in ("ne", "exists"):
             continue
-        name = ".".join(str(step) for step in clause.path if isinstance(step, str))
+        name = _path_text(clause.path)[:_NAME_SHOWN]
         found = [value for item in seen if (value := value_at(item, clause.path)) is not None]
         if not found:
-            names = {name for item in seen for name in item}
-            near = difflib.get_close_matches(str(clause.path[0]), names - {str(clause.path[0])}, 1)
-            meant = f"; did you mean `{near[0]}`?" if near else "."
+            near = _nearest(str(clause.path[0]), seen)
+            meant = f"; did you mean `{near}`?" if near else "."
             return f"none of {len(seen)} items looked at has `{name}`{meant}"
         wanted = {_type(value) for value in clause.values}
         kinds = Counter(map(_type, found))
-        if clause.operator != "contains" and not wanted & kinds.keys():
+        if clause.operator == "contains":
+            if wanted & {"L", "SS", "NS", "BS"}:
+                return f"`{name}`: contains looks for one member, which is the whole list or set given."
+        elif not wanted & kinds.keys():
             kind, count = kinds.most_common(1)[0]
             asked = " or ".join(sorted(_TYPE_WORDS[want] for want in wanted))
             return f"`{name}` is {_TYPE_WORDS[kind]} in {count} items, and the filter compares it with {asked}."
     return None
+
+
+def _nearest(name: str, seen: Sequence[Item]) -> str | None:
+    """The attribute that was probably meant, where no item has `name`."""
+    names = dict.fromkeys(name for item in seen for name in item if len(name) <= _NAME_SHOWN)
+    if any(name in item for item in seen):
+        return None
+    near = difflib.get_close_matches(name[:_NAME_SHOWN], list(names)[:_NAMES_COMPARED], 1)
+    return near[0] if near else None
+
+
+def _path_text(path: Path) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]

@@ -19,7 +19,7 @@ FILTERS: list[dict[str, Any]] = [
         "list": [1, [2, {"x": {}}]],
     },
     {"tags": {"contains": "x"}, "binary": {"ne": {"B": "aGk="}}, "null": None, "n": {"N": "5"}},
-    {"a[0]": {"gt": 1}, "a[00]": {"gt": 2}, "a[000]": {"gt": 3}},
+    {"a[0].b": {"gt": 1}, "a[10].b": {"gt": 2}, "a[0]": {"contains": {"M": {"x": {"N": "3"}}}}},
     {"pk": {"begins_with": "deploy#x"}, "naïve ключ": "é"},
 ]
 
