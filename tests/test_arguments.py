@@ -56,6 +56,10 @@ def asked(model: type[Arguments], **given: Any) -> Any:
 # Omitted, unknown, wrong
 
 
+def test_an_unknown_argument_is_named_before_a_missing_one() -> None:
+    assert refusal(GetArguments, {"key": {"pk": "p", "sk": "s"}}).message == "key is not an argument of this tool."
+
+
 @pytest.mark.parametrize("empty", [None, "", [], {}])
 @pytest.mark.parametrize(("model", "name"), OPTIONAL)
 def test_an_empty_optional_argument_counts_as_omitted(model: type[Arguments], name: str, empty: Any) -> None:

@@ -132,8 +132,9 @@ class ScanArguments(_Listing):
 
 
 def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument:
-    """The first thing that pydantic found, without its prose and its addresses."""
-    error = invalid.errors(include_url=False, include_input=True)[0]
+    """What pydantic found first, an unknown name before all else, without its prose and its addresses."""
+    found = invalid.errors(include_url=False, include_input=False)
+    error = next((error for error in found if error["type"] == "extra_forbidden"), found[0])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     context = error.get("ctx", {})
     match error["type"]:
