@@ -103,9 +103,13 @@ class Prefix:
             raise self._violation(pk, parameter)
         return pk
 
-    def check_key(self, pk: str, sk: str) -> Key:
-        """The key, if this deployment owns it and DynamoDB could hold it. Raises as `check` and `check_sk` do."""
-        return Key(self.check(pk), check_sk(sk))
+    def check_key(self, pk: str, sk: str, where: str = "") -> Key:
+        """The key, if this deployment owns it and DynamoDB could hold it. Raises as `check` and `check_sk` do.
+
+        Args:
+            where: what comes before `pk` and `sk` in messages, for example `items[3].`.
+        """
+        return Key(self.check(pk, f"{where}pk"), check_sk(sk, f"{where}sk"))
 
     def check_scan(self, pk_prefix: str | None) -> str:
         """What the keys of a scan start with: `pk_prefix`, or everything this deployment owns.

@@ -4,17 +4,19 @@ Whole items only, and the cursor goes on after the last item returned, so follow
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from ddb_mcp.arguments import LIMIT_MAX, View
 from ddb_mcp.conditions import why_nothing_matched
-from ddb_mcp.errors import Timeout
+from ddb_mcp.errors import DdbMcpError, Timeout
 from ddb_mcp.items import Item, item_to_json
 from ddb_mcp.keys import Prefix
-from ddb_mcp.pages import ENVELOPE_BYTES, READ_SECONDS, outline, size
+from ddb_mcp.pages import ENVELOPE_BYTES, READ_SECONDS, clip, outline, size
 from ddb_mcp.results import PageResult, PlainItem, Stopped
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
 from ddb_mcp.summary import Summary
@@ -24,7 +26,9 @@ logger = logging.getLogger(__name__)
 # What a store page may bring at once where its items are only counted.
 _AGGREGATE_BYTES = 4_000_000
 _EXPLAIN_SECONDS = 3
-_SAMPLE_ITEMS, _SAMPLE_READS = 100, 5000
+_SAMPLE_ITEMS, _SAMPLE_READS, _SAMPLE_BYTES = 100, 5000, 1_000_000
+_HINT_BYTES = 400
+_ITEMS_BETWEEN_CHECKPOINTS = 50
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Listing:
         self._seal = seal
         self._aggregates = view in ("count", "summary")
         self._entries: list[_Entry] = []
+        self._bytes = 0
         self._count = carried
         self._summary = Summary(own)
         self._position = read.position
@@ -83,7 +88,7 @@ class Listing:
 
         Raises:
             Timeout: nothing at all came back in time.
-            DdbMcpError: what the store raises, if it does so before anything was read.
+            DdbMcpError: what the store raises; what was read before is lost, and the same call reads it again.
         """
         with anyio.move_on_after(READ_SECONDS) as scope:
             await self._read_on(progress)
@@ -91,15 +96,12 @@ class Listing:
             if self._position == self._read.position and not self._entries:
                 raise Timeout(f"The read took longer than {READ_SECONDS} s and gave nothing.")
             self._stopped = "timeout"
-        with anyio.move_on_after(_EXPLAIN_SECONDS):
+        with anyio.move_on_after(_EXPLAIN_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
             await self._explain()
         while size(page := self._page()) > self._max_bytes and len(self._entries) > 1:
-            last = self._entries[-1]
-            before = self._entries[-2]
-            same = before.page is last.page
-            del self._entries[-1]
-            await self._leave(last.page if same else before.page, last.start if same else before.start, before.at + 1)
-            self._stopped = "bytes"
+            self._drop_last()
+            kept = self._entries[-1]
+            await self._leave(kept.page, kept.start, kept.at + 1)
         return page
 
     async def _read_on(self, progress: Progress) -> None:
@@ -114,10 +116,8 @@ class Listing:
                 )
             )
             self._scanned += page.scanned
-            if page.capacity is not None:
-                self._capacity = (self._capacity or 0.0) + page.capacity
+            self._spend(page)
             if not await self._take(page):
-                self._stopped = "bytes"
                 return
             self._position = page.next
             if page.next is None:
@@ -137,10 +137,9 @@ class Listing:
     async def _take(self, page: StorePage) -> bool:
         """Put a page's items into the result; False when one did not fit and the page was left in the middle."""
         start = self._position
-        for at, item in enumerate(page.items):
-            if not self._own.owns(item["pk"]["S"]):
-                logger.error("The store returned an item of another deployment; it was left out.")
-                continue
+        for at, item in self._own_items(page):
+            if at % _ITEMS_BETWEEN_CHECKPOINTS == 0:
+                await cancel_shielded_checkpoint()  # where it was cancelled, the position would no longer be right
             if self._aggregates:
                 self._count += 1
                 if self._view == "summary":
@@ -150,27 +149,40 @@ class Listing:
             if self._entries and entry.bytes > self._room():
                 await self._leave(page, start, at)
                 return False
-            self._entries.append(entry)
+            self._add(entry)
         return True
+
+    def _own_items(self, page: StorePage) -> Iterator[tuple[int, Item]]:
+        for at, item in enumerate(page.items):
+            if self._own.owns(item["pk"]["S"]):
+                yield at, item
+            else:
+                logger.error("The store returned an item of another deployment; it was left out.")
 
     async def _leave(self, page: StorePage, start: Position | None, kept: int) -> None:
         """Let the listing go on after the first `kept` items of a page that was read from `start`."""
+        self._stopped = "bytes"
         if kept == 0:
             self._position = start
         elif kept == len(page.items):
             self._position = page.next
         elif page.after is not None:
             self._position = page.after(kept - 1)
+            if self._position is None:
+                self._stopped = "platform"
         else:
             # Only the store knows where its page could be left: ask again for as much as fits.
-            self._position = start
-            self._entries = [entry for entry in self._entries if entry.page is not page]
+            while self._entries and self._entries[-1].page is page:
+                self._drop_last()
             fewer = await self._fetch(
                 replace(self._read, position=start, limit=kept, read_limit=self._read.read_limit, max_bytes=10_000_000)
             )
             self._scanned += fewer.scanned
-            self._entries += (self._entry(item, fewer, start, at) for at, item in enumerate(fewer.items))
             self._position = fewer.next
+            if fewer.next is None:  # others have deleted items meanwhile
+                self._stopped = None if fewer.complete else "platform"
+            for at, item in self._own_items(fewer):
+                self._add(self._entry(item, fewer, start, at))
 
     def _entry(self, item: Item, page: StorePage, start: Position | None, at: int) -> _Entry:
         shown = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]} if self._view == "keys" else item_to_json(item)
@@ -180,22 +192,40 @@ class Listing:
             length = size(shown) + 1
         return _Entry(shown, length, outlined, page, start, at)
 
+    def _add(self, entry: _Entry) -> None:
+        self._entries.append(entry)
+        self._bytes += entry.bytes
+
+    def _drop_last(self) -> None:
+        self._bytes -= self._entries.pop().bytes
+
     def _room(self) -> int:
-        return self._max_bytes - ENVELOPE_BYTES - sum(entry.bytes for entry in self._entries)
+        return self._max_bytes - ENVELOPE_BYTES - self._bytes
 
     async def _explain(self) -> None:
-        """Where a filter matched nothing, look at some items without it for a reason that can be seen."""
+        """Where a filter matched nothing, look at some items without it for a reason that can be seen.
+
+        A twentieth of the read budget is for this even where the listing has spent it.
+        """
         if self._count or self._entries or not self._read.filter or self._read.position is not None:
             return
-        read = replace(self._read, filter=(), attributes=None, limit=_SAMPLE_ITEMS, read_limit=_SAMPLE_READS)
+        budget = max(self._read.read_limit - self._scanned, self._read.read_limit // 20)
         seen: list[Item] = []
+        read = replace(self._read, filter=(), attributes=None, limit=_SAMPLE_ITEMS, max_bytes=_SAMPLE_BYTES)
+        read = replace(read, read_limit=min(_SAMPLE_READS, budget))
         while read.read_limit > 0 and len(seen) < _SAMPLE_ITEMS:
             sample = await self._fetch(read)
-            seen += (item for item in sample.items if self._own.owns(item["pk"]["S"]))
+            self._spend(sample)
+            seen += (item for _, item in self._own_items(sample))
             if sample.next is None:
                 break
             read = replace(read, position=sample.next, read_limit=read.read_limit - max(1, sample.scanned))
-        self._hint = why_nothing_matched(self._read.filter, seen)
+        if reason := why_nothing_matched(self._read.filter, seen):
+            self._hint = clip(reason, _HINT_BYTES)
+
+    def _spend(self, page: StorePage) -> None:
+        if page.capacity is not None:
+            self._capacity = (self._capacity or 0.0) + page.capacity
 
     def _page(self) -> PageResult:
         page: PageResult = {

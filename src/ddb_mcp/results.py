@@ -61,6 +61,7 @@ class DeleteResult(TypedDict):
 
     deleted: NotRequired[bool]
     item: NotRequired[PlainItem]
+    outlined: NotRequired[bool]
     deletedCount: NotRequired[int]
     failed: NotRequired[list[Failure]]
 

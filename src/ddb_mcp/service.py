@@ -1,5 +1,7 @@
 """The seven operations over any store: checks what comes in, guards what goes out, shapes the result."""
 
+import itertools
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,11 +30,22 @@ from ddb_mcp.errors import (
     InvalidArgument,
     NotProvisioned,
     ReadOnly,
+    Timeout,
 )
 from ddb_mcp.items import ITEM_MAX_BYTES, Item, check_unicode, item_to_json, parse_item, to_json, value_size
 from ddb_mcp.keys import PK_MAX_BYTES, SK_MAX_BYTES, Key, Prefix
 from ddb_mcp.listing import Listing
-from ddb_mcp.pages import ENVELOPE_BYTES, Seal, outline, refuse_outline, size
+from ddb_mcp.pages import (
+    ENVELOPE_BYTES,
+    OUTLINE_DELETED,
+    OUTLINE_NEXT,
+    READ_SECONDS,
+    Seal,
+    clip,
+    outline,
+    refuse_outline,
+    size,
+)
 from ddb_mcp.results import (
     DeleteResult,
     Failure,
@@ -44,14 +57,19 @@ from ddb_mcp.results import (
     PutResult,
 )
 from ddb_mcp.skill_text import instructions
-from ddb_mcp.stores.base import Condition, Deployment, Progress, Read, Store
+from ddb_mcp.stores.base import Condition, Deployment, Progress, Read, Store, Written
+
+logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 WRITES = frozenset({"provision", "put", "delete"})
 _CONCURRENT_WRITES = 16
+# When the last entry of a batch may begin: with its own retries the call still ends before hosts give up.
+_BATCH_SECONDS = READ_SECONDS
 _WARNINGS_MAX = 10
+_HIDDEN_BYTES = 300
 _MS_THRESHOLD = 10**11
 _FIVE_YEARS = 5 * 365 * 24 * 3600
 
@@ -129,7 +147,7 @@ class DataService:
                 self._prefix = None
             raise
         except ConditionFailed as failed:
-            raise _shown(failed, call.max_bytes) from None
+            raise self._shown_failure(failed, call.max_bytes) from None
 
     def _learn(self, deployment: Deployment) -> Deployment:
         if self._learns and deployment.prefix is not None:
@@ -189,14 +207,13 @@ class DataService:
     async def _get(self, call: "_Call") -> GetResult:
         arguments = cast("GetArguments", call.arguments)
         key = self._own.check_key(arguments.pk, arguments.sk)
-        item = await self.store.get(key, _names(arguments.attributes, "attributes"))
+        item = self._guarded(await self.store.get(key, _names(arguments.attributes, "attributes")))
         if item is None:
             return {"found": False}
-        shown = item_to_json(item)
-        # Attributes that were asked for by name come whole, whatever their size.
-        if arguments.attributes is None and size(shown) > call.max_bytes - ENVELOPE_BYTES:
-            return {"found": True, "item": outline(item, call.max_bytes - ENVELOPE_BYTES), "outlined": True}
-        return {"found": True, "item": shown}
+        if arguments.attributes is not None:
+            return {"found": True, "item": item_to_json(item)}  # what was asked for by name comes whole
+        shown, outlined = _shown(item, call.max_bytes)
+        return {"found": True, "item": shown, "outlined": True} if outlined else {"found": True, "item": shown}
 
     async def _put(self, call: "_Call") -> PutResult:
         arguments = cast("PutArguments", call.arguments)
@@ -207,47 +224,28 @@ class DataService:
         condition = Condition(bool(arguments.create_only), self._expectation(arguments.expect))
         remove = _names(arguments.remove, "remove") or ()
         merge = bool(arguments.merge or remove)
+
+        async def write(item: Item) -> Written:
+            if merge:
+                return await self.store.merge(item, remove, condition)
+            return await self.store.put(item, condition)
+
         if arguments.item is not None:
             item = self._own_item(arguments.item, "item", merge, remove)
-            return await self._put_one(call, item, merge, remove, condition)
+            return _put_result(item, await write(item), call.max_bytes)
         items = [self._own_item(item, f"items[{at}]", merge, remove) for at, item in enumerate(arguments.items or ())]
         _refuse_twice([_key(item) for item in items], "items")
-
-        async def write(item: Item) -> list[str]:
-            one = await self._put_one(call, item, merge, remove, condition)
-            gone = ", ".join(name[:50] for name in one.get("dropped", {}) if name not in remove)
-            return one.get("warnings", []) + ([f"replaced a stored item; gone: {gone[:300]}"] if gone else [])
-
+        await self.store.check_batch(items, condition, merge=merge)
         written, failed = await self._each(call, items, write)
+        warnings: list[str] = []
+        for at, done in written.items():
+            texts = _ttl_warnings(items[at])
+            if gone := [clip(name, 50) for name in done.dropped if name not in remove]:
+                texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
+            warnings += (f"items[{at}]: {text}" for text in texts)
         result: PutResult = {"written": len(written), "failed": failed}
-        if warnings := [f"items[{at}]: {text}" for at, texts in written.items() for text in texts]:
-            more = len(warnings) - _WARNINGS_MAX
-            result["warnings"] = warnings[:_WARNINGS_MAX] + ([f"and {more} more"] if more > 0 else [])
-        return result
-
-    async def _put_one(
-        self, call: "_Call", item: Item, merge: bool, remove: tuple[str, ...], condition: Condition
-    ) -> PutResult:
-        if merge:
-            written = await self.store.merge(item, remove, condition)
-        else:
-            written = await self.store.put(item, condition)
-        key, warnings = _key(item), _ttl_warnings(item)
-        result: PutResult = {"pk": key.pk, "sk": key.sk}
-        if written.created is not None:
-            result["created"] = written.created
-        if written.dropped:
-            room = call.max_bytes - ENVELOPE_BYTES - size(result)
-            dropped = {name: to_json(value) for name, value in sorted(written.dropped.items())}
-            while dropped and size(dropped) > room:
-                longest = max(dropped, key=lambda name: size(dropped[name]))
-                del dropped[longest]
-                warnings.append(
-                    f"{longest[:100]} ({value_size(written.dropped[longest])} bytes) was dropped, too long to show"
-                )
-            result["dropped"] = dropped
         if warnings:
-            result["warnings"] = warnings
+            result["warnings"] = _fitting(warnings, call.max_bytes - ENVELOPE_BYTES - size(failed))
         return result
 
     async def _delete(self, call: "_Call") -> DeleteResult:
@@ -261,8 +259,9 @@ class DataService:
             return await self._delete_one(call, key, condition)
         if arguments.pk is not None or arguments.sk is not None:
             raise InvalidArgument("Give either pk and sk, or keys.")
-        keys = [self._own.check_key(key.pk, key.sk) for key in arguments.keys]
+        keys = [self._own.check_key(key.pk, key.sk, f"keys[{at}].") for at, key in enumerate(arguments.keys)]
         _refuse_twice(keys, "keys")
+        await self.store.check_batch((), condition, merge=False)
 
         async def delete(key: Key) -> bool:
             return (await self.store.delete(key, condition)).deleted is not False
@@ -275,8 +274,11 @@ class DataService:
         result: DeleteResult = {}
         if done.deleted is not None:
             result["deleted"] = done.deleted
-        if done.item is not None:
-            result["item"] = _shown_item(done.item, call.max_bytes)
+        if (item := self._guarded(done.item)) is not None:
+            shown, outlined = _shown(item, call.max_bytes, OUTLINE_DELETED)
+            result["item"] = shown
+            if outlined:
+                result["outlined"] = True
         return result
 
     async def _each(
@@ -286,14 +288,19 @@ class DataService:
         done: dict[int, _R] = {}
         failed: dict[int, Failure] = {}
         limiter = anyio.CapacityLimiter(_CONCURRENT_WRITES)
+        last_start = anyio.current_time() + _BATCH_SECONDS
 
         async def one(at: int, entry: _T) -> None:
             async with limiter:
                 try:
+                    if anyio.current_time() > last_start:
+                        raise Timeout(f"Nothing was sent for this entry: the batch took over {_BATCH_SECONDS} s.")
                     done[at] = await write(entry)
-                except DdbMcpError as error:
-                    shown = _shown(error, call.max_bytes // 10) if isinstance(error, ConditionFailed) else error
+                except ConditionFailed as error:
+                    shown = self._shown_failure(error, call.max_bytes // 10)
                     failed[at] = {"index": at, "error": shown.to_json()}
+                except DdbMcpError as error:
+                    failed[at] = {"index": at, "error": error.to_json()}
 
         async with anyio.create_task_group() as group:
             for at, entry in enumerate(entries):
@@ -307,8 +314,7 @@ class DataService:
         for name in remove:
             if name in item:
                 raise InvalidArgument(f"remove names {name!r}, which {where} sets; do one or the other.")
-        self._own.check(item["pk"]["S"], f"{where}.pk")
-        self._own.check_key(*_key(item))
+        self._own.check_key(*_key(item), f"{where}.")
         refuse_outline(item, where)
         if merge:
             check_update(item, remove)
@@ -320,6 +326,19 @@ class DataService:
         if len(expect) > 50:
             raise InvalidArgument(f"expect has {len(expect)} attributes; the limit is 50.")
         return parse_filter(expect, "expect")
+
+    def _guarded(self, item: Item | None) -> Item | None:
+        """The item, unless a store returned one of another deployment: that is left out and logged."""
+        if item is None or self._own.owns(item["pk"]["S"]):
+            return item
+        logger.error("The store returned an item of another deployment; it was left out.")
+        return None
+
+    def _shown_failure(self, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
+        """The failure with its stored item as plain JSON."""
+        item = self._guarded(failed.item)
+        shown = None if item is None else _shown(item, max_bytes)[0]
+        return ConditionFailed(failed.message, item=shown, next=failed.next)
 
     async def _query(self, call: "_Call") -> PageResult:
         arguments = cast("QueryArguments", call.arguments)
@@ -360,7 +379,7 @@ class DataService:
     async def _list(
         self, call: "_Call", operation: str, arguments: QueryArguments | ScanArguments, read: Read
     ) -> PageResult:
-        bound = [operation, self._own.joined, arguments.view or "items", asdict(replace(read, limit=0))]
+        bound = [operation, self._own.joined, arguments.view or "items", asdict(_in_order(read))]
         carried = 0
         if arguments.cursor is not None:
             position, carried = self._seal.open(arguments.cursor, bound)
@@ -404,8 +423,50 @@ def _refuse_twice(keys: list[Key], parameter: str) -> None:
         raise InvalidArgument(f"{parameter}[{twice}] has the same key as an entry before it.")
 
 
+def _in_order(read: Read) -> Read:
+    """What of a read a cursor is bound to: not its limits, nor the order in which a host sends a filter's members."""
+    attributes = read.attributes and tuple(sorted(read.attributes))
+    clauses = tuple(sorted(read.filter, key=repr))
+    return replace(read, filter=clauses, attributes=attributes, limit=0, read_limit=0, max_bytes=0)
+
+
+def _put_result(item: Item, written: Written, max_bytes: int) -> PutResult:
+    key, warnings = _key(item), _ttl_warnings(item)
+    result: PutResult = {"pk": key.pk, "sk": key.sk}
+    if written.created is not None:
+        result["created"] = written.created
+    if written.dropped:
+        dropped = {name: to_json(value) for name, value in sorted(written.dropped.items())}
+        room = max_bytes - ENVELOPE_BYTES - size(result)
+        if size(dropped) > room:
+            room -= _HIDDEN_BYTES
+            by_size = sorted((size({name: value}), name) for name, value in dropped.items())
+            fit = sum(total <= room for total in itertools.accumulate(length for length, _ in by_size))
+            hidden = [name for _, name in reversed(by_size[fit:])]
+            for name in hidden:
+                del dropped[name]
+            told = ", ".join(f"{clip(name, 50)} ({value_size(written.dropped[name])} bytes)" for name in hidden[:5])
+            warnings.append(
+                clip(f"{len(hidden)} attributes were dropped that are too long to show: {told}", _HIDDEN_BYTES)
+            )
+        result["dropped"] = dropped
+    if warnings:
+        result["warnings"] = warnings
+    return result
+
+
+def _fitting(warnings: list[str], room: int) -> list[str]:
+    """As many of the warnings as there is room for, and the number of the others."""
+    fit = sum(total <= room for total in itertools.accumulate(size(text) + 1 for text in warnings[:_WARNINGS_MAX]))
+    more = len(warnings) - fit
+    return warnings[:fit] + ([f"and {more} more"] if more else [])
+
+
 def _shorten(failures: list[Failure], max_bytes: int) -> None:
-    """Leave out what the first failures of a batch tell already: stored items, then all but the code."""
+    """Leave out what the first failures of a batch tell already: stored items, then all but the code.
+
+    Index and code of each failure stay, whatever `max_bytes` is.
+    """
     over = size(failures) - max_bytes
     for names in (("item",), ("message", "next", "retryable")):
         for failure in reversed(failures):
@@ -417,15 +478,10 @@ def _shorten(failures: list[Failure], max_bytes: int) -> None:
             over -= before - size(failure)
 
 
-def _shown_item(item: Item, max_bytes: int) -> PlainItem:
-    shown = item_to_json(item)
-    return shown if size(shown) <= max_bytes - ENVELOPE_BYTES else outline(item, max_bytes - ENVELOPE_BYTES)
-
-
-def _shown(failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
-    """The failure with its stored item as plain JSON."""
-    shown = _shown_item(failed.item, max_bytes) if failed.item is not None else None
-    return ConditionFailed(failed.message, item=shown, next=failed.next)
+def _shown(item: Item, max_bytes: int, next: str = OUTLINE_NEXT) -> tuple[PlainItem, bool]:
+    """The item as plain JSON, or its outline where it is too long, and whether it is that."""
+    shown, room = item_to_json(item), max_bytes - ENVELOPE_BYTES
+    return (shown, False) if size(shown) <= room else (outline(item, room, next), True)
 
 
 def _ttl_warnings(item: Item) -> list[str]:

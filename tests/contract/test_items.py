@@ -311,6 +311,17 @@ def test_one_bad_entry_refuses_the_batch(api: Api) -> None:
     api.fails("invalid_argument", "delete", pk=api.pk("b"), sk="1", keys=[good])
 
 
+def test_a_batch_says_which_entry_is_bad(api: Api) -> None:
+    good = {"pk": api.pk("b"), "sk": "1"}
+    for bad, code in (
+        ({**good, "sk": ""}, "invalid_argument"),
+        ({"pk": "deploy#zzz#b", "sk": "1"}, "prefix_violation"),
+    ):
+        assert api.fails(code, "put", items=[good, bad]).message.startswith("items[1].")
+        assert api.fails(code, "delete", keys=[good, bad]).message.startswith("keys[1].")
+        assert api.fails(code, "put", item=bad).message.startswith("item.")
+
+
 def test_the_largest_item_and_one_byte_more(api: Api) -> None:
     key = {"pk": api.pk("large"), "sk": "1"}
     taken = sum(len(name) + len(value) for name, value in key.items()) + len("body")

@@ -238,6 +238,18 @@ def test_cursors_belong_to_their_call(backend: Backend) -> None:
     assert keys(again) == ["2", "3"]
 
 
+def test_a_cursor_goes_on_whatever_the_order_of_members_and_the_limits(backend: Backend) -> None:
+    api = backend.api(read_budget=6)
+    api.call("provision")
+    api.put_all([{"pk": api.pk("x"), "sk": str(at), "a": at, "b": "y"} for at in range(9)])
+    first, second = {"a": {"ge": 0, "le": 9}, "b": "y"}, {"b": "y", "a": {"le": 9, "ge": 0}}
+    cursor = api.call("query", pk=api.pk("x"), limit=2, filter=first, attributes=["a", "b"])["cursor"]
+    page = api.call("query", pk=api.pk("x"), limit=3, filter=second, attributes=["b", "a"], cursor=cursor)
+    assert keys(page) == ["2", "3", "4"]
+    found = [page["count"] for page in api.walk("scan", view="count")]
+    assert found[-1] == 9
+
+
 def test_arguments_that_no_listing_takes(api: Api) -> None:
     for limit in (0, -1, 1001, "5", 2.5, True):
         assert "limit" in api.fails("invalid_argument", "query", pk=api.pk("x"), limit=limit).message

@@ -151,11 +151,40 @@ def test_what_a_put_dropped_and_a_delete_deleted_keep_to_the_budget(file: Path) 
         server.put_all([{**key, "short": 1, "long": "x" * 10_000, "longer": "y" * 20_000}])
         answer = server.call("put", item=key)
         assert answer.result["dropped"] == {"short": 1}
-        assert ["longer" in warning for warning in answer.result["warnings"]] == [True, False]
+        (warning,) = answer.result["warnings"]
+        assert warning.endswith(
+            "2 attributes were dropped that are too long to show: longer (20000 bytes), long (10000 bytes)"
+        )
         server.put_all([{**key, "long": "x" * 10_000}])
         deleted = server.call("delete", **key)
         assert deleted.result["item"]["outline"]["attributes"][0]["attribute"] == "long"
+        assert deleted.result["outlined"] is True
+        assert "get" not in deleted.result["item"]["outline"]["next"].split()
+        assert "outline" in server.fails("invalid_argument", "put", item=deleted.result["item"])["message"]
         server.put_all([{**key, "long": "x" * 10_000}])
         refused = server.call("put", item=key, create_only=True)
         assert refused.error["item"]["outline"]["attributes"][0]["attribute"] == "long"
         assert max(len(a.text.encode()) for a in (answer, deleted, refused)) <= 2000
+
+
+@pytest.mark.parametrize("budget", ["1024", "32768"])
+def test_a_put_that_drops_thousands_of_attributes_keeps_to_the_budget(file: Path, budget: str) -> None:
+    with Server(file, DDB_MCP_MAX_RESULT_BYTES=budget) as server:
+        key = {"pk": pk("a"), "sk": "1"}
+        wide = {**key, **{f"\N{PILE OF POO}{at}": at for at in range(9000)}}
+        server.put_all([wide, {**wide, "sk": "2"}])
+        answer = server.call("put", item=key)
+        assert len(answer.text.encode()) <= int(budget)
+        (warning,) = answer.result["warnings"]
+        shown = answer.result["dropped"]
+        assert warning.startswith(f"{9000 - len(shown)} attributes were dropped")
+        assert all(wide[name] == value for name, value in shown.items())
+        assert len(server.call("put", items=[{**key, "sk": "2"}]).text.encode()) <= int(budget)
+
+
+def test_a_filter_named_at_length_keeps_to_the_budget(file: Path) -> None:
+    with Server(file) as server:
+        server.put_all([{"pk": pk("a"), "sk": "1", "name": 1}])
+        answer = server.call("query", pk=pk("a"), filter={"\x01" * 3000: 1})
+        assert "none of 1 items" in answer.result["hint"]
+        assert len(answer.text.encode()) < 1024

@@ -128,8 +128,8 @@ class StorePage:
         next: where to go on after all of `items`; None at the real end, or where the store cannot go on.
         scanned: stored items read for it.
         capacity: capacity units it cost, where the store reports them.
-        after: the position after `items[n]`, so that a page can be left in its middle; None where the store cannot
-            tell, and must be asked again for fewer.
+        after: the position after `items[n]`, so that a page can be left in its middle; it returns None if the store
+            cannot go on from there. Where there is no such function, the store must be asked again for fewer.
         complete: False where `next` is None and still nobody knows whether there is more (a platform without pages).
         full: the next item is known not to fit into what was left of `max_bytes`.
     """
