@@ -266,12 +266,12 @@ def test_a_batch_waits_for_a_lock_once_not_each_of_its_entries(
     data: Data, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data.put("1")
-    monkeypatch.setattr(local, "_BUSY_SECONDS", 1)
-    monkeypatch.setattr(local, "_SWEEP_SECONDS", 0)  # which is another write, and has no busy time of its own
+    monkeypatch.setattr(local, "_BUSY_SECONDS", 3)
+    monkeypatch.setattr(local, "_SWEEP_SECONDS", 0)  # a sweep is another write, and has no busy time of its own
     batch = [{"pk": pk("a"), "sk": str(at)} for at in range(100)]
 
     async def put() -> dict[str, Any]:
-        with anyio.fail_after(30):  # and not 100 or 200
+        with anyio.fail_after(15):  # the busy time, not its multiple by the entries nor by the rounds they go in
             return await data.service.call("put", {"items": batch})
 
     with closing(sqlite3.connect(file, isolation_level=None)) as other:

@@ -52,8 +52,8 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 class LocalStore(Store):
     """`Store` over one SQLite file, which the first write or `provision` makes. Reads never make it.
 
-    For one event loop at a time, in which its writes take turns: while another process holds the write lock, only one of
-    them keeps a worker thread from the reads. Each is given up ten seconds after it was asked for.
+    For one event loop at a time, in which its writes take turns: while another process holds the write lock, only one
+    of them keeps a worker thread from the reads.
 
     Args:
         path: the file. Its directory is made, for the user alone, where it is missing.
@@ -70,18 +70,18 @@ class LocalStore(Store):
         self.path = path
         self._table = table
         self._writing = CapacityLimiter(1)
+        self._writes = 0
+        self._deadline = 0.0
         self._pool: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
         self._swept = 0.0
 
     async def provision(self, progress: Progress) -> Deployment:
-        deadline = _deadline()
-
         def provision() -> bool:
-            with self._open(deadline, create=True) as opened:
+            with self._open(self._deadline, create=True) as opened:
                 assert opened
                 return opened[1]
 
-        return self._deployment(provisioned=True, created=await _in_thread(provision, self._writing))
+        return self._deployment(provisioned=True, created=await self._in_turn(provision))
 
     async def info(self) -> Deployment:
         def exists() -> bool:
@@ -176,17 +176,28 @@ class LocalStore(Store):
         return await _in_thread(page)
 
     async def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
-        deadline = _deadline()
-
         def write() -> _T:
-            with self._open(deadline, create=True) as opened:
+            with self._open(self._deadline, create=True) as opened:
                 assert opened
                 self._sweep(opened[0])  # before, so that what is written now can be read for a while
-                _wait_until(deadline, opened[0])  # the sweep may have waited
+                _wait_until(self._deadline, opened[0])  # the sweep may have waited
                 with _transaction(opened[0]) as connection:
                     return change(connection)
 
-        return await _in_thread(write, self._writing)
+        return await self._in_turn(write)
+
+    async def _in_turn(self, write: Callable[[], _T]) -> _T:
+        """Do `write` after those asked for before. All in the queue give up when none has had success for as long as
+        one may wait: a hundred on a locked file wait no longer than one."""
+        if not self._writes:
+            self._deadline = _deadline()
+        self._writes += 1
+        try:
+            done = await _in_thread(write, self._writing)
+            self._deadline = _deadline()
+            return done
+        finally:
+            self._writes -= 1
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Delete a few items whose time to live is over, as DynamoDB does some time after it.
