@@ -8,7 +8,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,34 @@ def test_the_first_use_waits_for_another_process_that_makes_it(file: Path, data:
             waiting.result(0.3)
         connection.execute("ROLLBACK")
         assert waiting.result(30)["created"] is True
+
+
+def test_two_stores_of_one_process_at_its_first_use(
+    data: Data, file: Path, open_data: Callable[[Path], Data], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that closes a file loses all its locks on it, and other processes take what it writes for left over."""
+    close, made, go_on = os.close, threading.Event(), threading.Event()
+
+    def close_late(descriptor: int) -> None:
+        if not made.is_set():
+            made.set()
+            go_on.wait(30)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", close_late)
+    second = open_data(file)
+    with ThreadPoolExecutor() as executor:
+        making = executor.submit(data.call, "provision")
+        assert made.wait(30)
+        using = executor.submit(second.call, "provision")
+        wait([using], 0.5)
+        go_on.set()
+        assert sorted([making.result(30)["created"], using.result(30)["created"]]) == [False, True]
+    with Child(file) as other:
+        assert other.answer("put", item={"pk": pk("a"), "sk": "1"})["result"]["created"] is True
+    second.put("2")
+    with Child(file) as other:
+        assert other.answer("get", pk=pk("a"), sk="2")["result"]["found"] is True
 
 
 def test_threads_share_connections(data: Data) -> None:

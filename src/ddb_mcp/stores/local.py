@@ -9,6 +9,7 @@ import logging
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -35,6 +36,9 @@ CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, 
     WITHOUT ROWID;
 CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
 """
+# Closing a file ends all locks that the process has on it, so no other thread may find it before it is closed:
+# https://sqlite.org/howtocorrupt.html, section 2.2
+_making = threading.Lock()
 _MOUNTS = Path("/proc/mounts")
 _BUSY_SECONDS = 10
 _POOL_SIZE = 8
@@ -268,15 +272,16 @@ class LocalStore(Store):
             connection.close()
 
     def _inode(self, *, create: bool) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            if not create:
-                return None
-            _refuse_network(self.path)
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            found = os.stat(self.path)
+        with _making:
+            try:
+                found = os.stat(self.path)
+            except FileNotFoundError:
+                if not create:
+                    return None
+                _refuse_network(self.path)
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                found = os.stat(self.path)
         if not stat.S_ISREG(found.st_mode):
             raise _unusable(self.path, "is not a file")
         if found.st_size == 0 and not create:
