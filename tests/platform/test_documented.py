@@ -150,6 +150,8 @@ LISTS: dict[str, Callable[[list[Any]], Any]] = {
     "bare": lambda items: items,
     "in data": lambda items: {"success": True, "data": {"items": items}},
     "data": lambda items: {"data": items},
+    "results": lambda items: {"results": items},
+    "records": lambda items: {"data": {"records": items}},
 }
 
 
@@ -164,6 +166,31 @@ def test_every_form_of_a_list(
     assert [item["at"] for item in page["items"]] == [0, 1, 2]
 
 
+NO_LISTS: dict[str, Any] = {
+    "items": {"items": None, "count": 0},
+    "Items": {"Items": None},
+    "results": {"results": None},
+    "records": {"records": None},
+    "data": {"success": True, "data": None},
+    "in data": {"data": {"items": None}},
+}
+
+
+@pytest.mark.parametrize("form", NO_LISTS.values(), ids=NO_LISTS)
+@pytest.mark.parametrize("operation", ["query", "scan"])
+def test_null_for_a_list_is_an_empty_one(
+    platform: DocumentedPlatform, client: Client, form: Any, operation: str
+) -> None:
+    platform.answer = lambda operation, result: form if "items" in result else result
+    assert client.call(operation, **({"pk": PK} if operation == "query" else {}))["items"] == []
+
+
+@pytest.mark.parametrize("form", [{}, None, {"success": True}, {"items": {}}, {"items": "[]"}])
+def test_no_list_at_all_is_no_empty_one(platform: DocumentedPlatform, client: Client, form: Any) -> None:
+    platform.answer = lambda operation, result: form if operation == "query" else result
+    client.fails("unavailable", "query", pk=PK)
+
+
 MARKED: dict[str, tuple[dict[str, Any], bool]] = {
     "lastEvaluatedKey null": ({"lastEvaluatedKey": None}, True),
     "LastEvaluatedKey": ({"LastEvaluatedKey": {"pk": PK, "sk": "0002"}}, False),
@@ -174,6 +201,40 @@ MARKED: dict[str, tuple[dict[str, Any], bool]] = {
     "hasMore": ({"hasMore": True, "nextToken": None}, False),
     "no more": ({"hasMore": False}, True),
     "complete": ({"complete": True}, True),
+    **{
+        name: ({name: "abc"}, False)
+        for name in (
+            *(
+                "nextPageToken",
+                "pageToken",
+                "paginationToken",
+                "nextStartKey",
+                "exclusiveStartKey",
+                "ExclusiveStartKey",
+            ),
+            *(
+                "NextMarker",
+                "marker",
+                "nextPage",
+                "LastKey",
+                "NextToken",
+                "next-cursor",
+                "next_page_token",
+                "scanToken",
+            ),
+        )
+    },
+    "isComplete": ({"isComplete": False}, False),
+    "is_complete": ({"is_complete": True}, True),
+    "complete in words": ({"complete": "no"}, False),
+    "hasNextPage": ({"pageInfo": {"hasNextPage": True, "endCursor": "abc"}}, False),
+    "no next page": ({"pageInfo": {"hasNextPage": False, "endCursor": "abc"}}, True),
+    "pagination": ({"pagination": {"hasMore": True}}, False),
+    "paging": ({"paging": {"next": "https://x.example/?page=2"}}, False),
+    "meta": ({"meta": {"pagination": {"next_key": {"pk": PK}}}}, False),
+    "meta null": ({"meta": {"nextKey": None}}, True),
+    "marks that contradict": ({"lastEvaluatedKey": None, "meta": {"more": True}}, False),
+    "a larger total": ({"complete": True, "total": 50}, False),
 }
 
 
@@ -256,6 +317,44 @@ def test_what_it_could_store_wrongly_is_unsupported_before_anything_is_sent(
     assert "delete" not in platform.operations()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"create_only": True},
+        {"expect": {"n": 1}},
+        {"merge": True},
+        {"remove": ["x"]},
+        {"items": [{**KEY, "sk": "1"}, {**KEY, "sk": "2", "tags": {"SS": ["a"]}}]},
+        {"items": [{**KEY, "sk": "1"}, {**KEY, "sk": "2", "n": {"N": "12345678901234567890"}}]},
+    ],
+)
+def test_a_batch_that_it_could_store_wrongly_is_refused_whole(
+    platform: DocumentedPlatform, client: Client, arguments: dict[str, Any]
+) -> None:
+    error = client.fails("unsupported", "put", **{"items": [{**KEY, "sk": str(at)} for at in range(3)], **arguments})
+    assert ("items[1]." in error.message) is ("items" in arguments)
+    client.fails("unsupported", "delete", keys=[KEY, {**KEY, "sk": "2"}], expect={"n": 1})
+    assert set(platform.operations()) == {"info"}
+
+
+@pytest.mark.parametrize(
+    "operand", [{"SS": ["a"]}, {"B": "aGk="}, {"N": "12345678901234567890"}, {"eq": {"BS": ["aGk="]}}]
+)
+def test_typed_operands_are_unsupported_before_anything_is_sent(
+    platform: DocumentedPlatform, client: Client, operand: Any
+) -> None:
+    for features in ([], ["conditions", "pages"]):
+        client.store._deployment = None
+        platform.answer = lambda operation, result, has=features: {**result, "features": has}
+        assert "filter.a" in client.fails("unsupported", "query", pk=PK, filter={"a": operand}).message
+        assert "filter.a" in client.fails("unsupported", "scan", filter={"b": 1, "a": operand}).message
+    client.fails("unsupported", "put", item=ITEM, expect={"a.b": operand})
+    client.fails("unsupported", "delete", **KEY, expect={"a": operand})
+    looks_typed = {"eq": {"M": {"SS": {"S": "x"}}}}
+    assert "looks like" in client.fails("unsupported", "put", item=ITEM, expect={"a": looks_typed}).message
+    assert set(platform.operations()) == {"info"}
+
+
 def test_a_map_that_looks_typed_is_a_map(platform: DocumentedPlatform, client: Client) -> None:
     client.call("put", item={**KEY, "map": {"M": {"SS": {"L": [{"S": "a"}]}}}, "n": {"N": "5"}})
     assert json.loads(platform.requests[-1][1]["item"]) == {**KEY, "map": {"SS": ["a"]}, "n": 5}
@@ -319,7 +418,7 @@ def test_every_form_of_a_delete(
     [
         {"table_name": "t", "prefix": PREFIX, "region": "r"},
         {"success": True, "data": {"tableName": "t", "prefix": PREFIX, "region": "r"}},
-        {"table": "t", "keyPrefix": PREFIX, "awsRegion": "r", "features": ["later", 5]},
+        {"table": "t", "keyPrefix": PREFIX, "awsRegion": "r", "features": ["later", 5, {"pages": 1}, ["types"], None]},
     ],
 )
 def test_every_form_of_info(platform: DocumentedPlatform, client: Client, form: Any) -> None:
@@ -334,3 +433,22 @@ def test_info_without_a_prefix_is_no_info(platform: DocumentedPlatform, client: 
     client.fails("unavailable", "get", **KEY)
     platform.answer = lambda operation, result: {"provisioned": False, "prefix": None}
     client.fails("not_provisioned", "get", **KEY)
+
+
+def test_halves_of_characters_go_nowhere(platform: DocumentedPlatform, client: Client) -> None:
+    for name in ("tableName", "region", "instructions"):
+        said = {"tableName": "t", "prefix": PREFIX, "region": "r", "instructions": "Do.", name: "\ud800"}
+        platform.answer = lambda operation, result, said=said: said
+        for operation in ("info", "provision"):
+            json.dumps(client.call(operation), ensure_ascii=False).encode()
+    platform.answer = lambda operation, result: {"tableName": "t", "prefix": "deploy#\ud800"}
+    client.fails("unavailable", "info")
+    platform.answer = lambda operation, result: Raw(400, b'{"error": "bad", "message": "\\ud800"}')
+    client.fails("invalid_argument", "get", **KEY).message.encode()
+
+
+def test_a_read_only_platform_says_so(platform: DocumentedPlatform, client: Client) -> None:
+    assert client.call("info")["readOnly"] is False
+    platform.answer = lambda operation, result: {**result, "readOnly": True}
+    assert client.call("info")["readOnly"] is True
+    assert "readOnly" not in client.call("provision")

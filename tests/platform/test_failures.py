@@ -125,9 +125,73 @@ def test_what_is_safe_is_repeated_and_not_for_ever(
     client.call(operation, **arguments)
     assert proxy.count(PATH + operation) == 3
     proxy.plan(fault, times=platform_api.ATTEMPTS, on=PATH + operation)
-    client.fails(code, operation, **arguments)
+    if operation in ("put", "delete") and code != "throttled":
+        client.call(operation, **arguments)  # a read has found it done
+    else:
+        client.fails(code, operation, **arguments)
     assert proxy.count(PATH + operation) == 3 + platform_api.ATTEMPTS
     client.call(operation, **arguments)
+
+
+LOST: dict[str, tuple[Fault, int]] = {
+    "reset": (Cut(0, "reset"), platform_api.ATTEMPTS),
+    "cut off in its middle": (Cut(-5, "close"), platform_api.ATTEMPTS),
+    "silence": (Cut(0, "hang"), 1),
+    "500": (answers(500, error="internal"), platform_api.ATTEMPTS),
+    "502 page": (Answer(502, b"<html>", HTML), platform_api.ATTEMPTS),
+    "a page with 200": (Answer(200, b"<html>", HTML), 1),
+    "garbage with 200": (Answer(200, b'{"succ', JSON), 1),
+}
+
+
+@pytest.mark.parametrize(("fault", "sent"), LOST.values(), ids=LOST)
+@pytest.mark.parametrize("operation", ["put", "delete"])
+def test_a_write_whose_answers_are_lost_is_settled_by_one_read(
+    platform: DocumentedPlatform,
+    proxy: FaultProxy,
+    connect: Callable[..., Client],
+    operation: str,
+    fault: Fault,
+    sent: int,
+) -> None:
+    client = connect(proxy.endpoint, attempt_seconds=0.5, call_seconds=0.4 if sent == 1 else 30)
+    client.call("info")
+    arguments: dict[str, Any] = {"item": ITEM} if operation == "put" else KEY
+    done = [{"x": 1}, ITEM] if operation == "put" else [ITEM, None]
+    for carried_out in (False, True):
+        platform.items.clear()
+        before, after = [item and {**KEY, **item} for item in done]
+        stored = after if carried_out or isinstance(fault, Cut) else before
+        if stored is not None:
+            platform.items[PK, "PROFILE"] = stored
+        proxy.requests.clear()
+        proxy.plan(fault, times=sent, on=PATH + operation)
+        if stored == after:
+            assert client.call(operation, **arguments) == (KEY if operation == "put" else {})
+        else:
+            error = client.fails("unavailable", operation, **arguments)
+            assert "outcome of the write is unknown" in error.message
+            assert "Get the item" in error.next
+        assert (proxy.count(PATH + operation), proxy.count(PATH + "get")) == (sent, 1)
+
+
+def test_a_lost_write_after_which_nothing_can_be_read_is_unknown(proxy: FaultProxy, client: Client) -> None:
+    proxy.plan(Cut(0, "reset"), times=platform_api.ATTEMPTS, on=PATH + "put")
+    proxy.plan(answers(403, error="denied"), on=PATH + "get")
+    assert "outcome of the write is unknown" in client.fails("unavailable", "put", item=ITEM).message
+    assert client.call("get", **KEY)["found"] is True
+
+
+def test_a_provision_whose_answer_is_lost_says_nothing_of_a_write(proxy: FaultProxy, client: Client) -> None:
+    proxy.plan(Cut(0, "reset"), times=platform_api.ATTEMPTS, on=PATH + "provision")
+    assert "outcome" not in client.fails("unavailable", "provision").message
+    assert client.call("provision")["prefix"] == PREFIX
+
+
+def test_sentences_end(proxy: FaultProxy, client: Client) -> None:
+    proxy.plan(answers(500, error="down", message="for maintenance"), times=platform_api.ATTEMPTS, on=PATH + "put")
+    message = client.fails("unavailable", "put", item=ITEM).message
+    assert message.endswith("It says: for maintenance. The outcome of the write is unknown.")
 
 
 def test_a_refusal_is_not_repeated(proxy: FaultProxy, client: Client) -> None:
@@ -168,6 +232,49 @@ def test_no_connection_is_unavailable_and_recovered_from(proxy: FaultProxy, clie
     assert proxy.endpoint.removeprefix("http://") in error.message
     proxy.accept()
     assert client.call("put", item=ITEM) == KEY
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "error": ({"error": "ValidationException"}, "invalid_argument"),
+    "error and message": ({"error": "oops", "message": "it broke"}, "unavailable"),
+    "nested error": ({"error": {"code": "x", "message": "it broke"}}, "unavailable"),
+    "success false": ({"success": False}, "unavailable"),
+    "success as text": ({"success": "false", "message": "Access denied"}, "forbidden"),
+    "ok false": ({"ok": False, "error": "rate limit"}, "throttled"),
+    "of a function": ({"errorMessage": "Task timed out after 3.00 seconds", "errorType": "Sandbox"}, "unavailable"),
+    "with nulls": ({"error": "it broke", "item": None, "data": None}, "unavailable"),
+    "with the key": ({**KEY, "error": "it broke"}, "unavailable"),
+}
+
+
+@pytest.mark.parametrize(("document", "code"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("operation", ["put", "delete"])
+def test_a_write_refused_with_status_200_is_not_done(
+    platform: DocumentedPlatform,
+    proxy: FaultProxy,
+    client: Client,
+    operation: str,
+    document: dict[str, Any],
+    code: str,
+) -> None:
+    platform.items[PK, "PROFILE"] = {**KEY, "n": 0}
+    proxy.plan(answers(200, **document), times=platform_api.ATTEMPTS, on=PATH + operation)
+    client.fails(code, operation, **({"item": ITEM} if operation == "put" else KEY))
+
+
+@pytest.mark.parametrize(
+    "document", [{"error": None}, {"error": ""}, {"errors": []}, {"error": "none", "item": ITEM}, {**ITEM, "ok": True}]
+)
+def test_what_is_no_refusal(proxy: FaultProxy, client: Client, document: dict[str, Any]) -> None:
+    proxy.plan(answers(200, **document), on=PATH + "put")
+    assert client.call("put", item=ITEM) == KEY
+
+
+def test_an_item_may_be_about_errors(platform: DocumentedPlatform, client: Client) -> None:
+    platform.items[PK, "PROFILE"] = item = {**KEY, "error": "it broke", "success": False}
+    assert client.call("get", **KEY)["item"] == item
+    platform.answer = lambda operation, result: result["item"] if operation == "get" else result
+    assert client.call("get", **KEY)["item"] == item
 
 
 def test_connections_are_kept(proxy: FaultProxy, client: Client) -> None:

@@ -5,15 +5,19 @@ The published description leaves the answers open, so each is read in all the fo
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
+import anyio
+
 from ddb_mcp.arguments import LIMIT_MAX
-from ddb_mcp.conditions import ALL_SORT_KEYS, equal, filter_to_json, matches
+from ddb_mcp.conditions import ALL_SORT_KEYS, Filter, equal, filter_to_json, matches
 from ddb_mcp.config import Settings
 from ddb_mcp.errors import DdbMcpError, InvalidArgument, NotProvisioned, Unavailable, Unsupported
 from ddb_mcp.items import (
+    EXACT_INTEGER,
     MAX_DEPTH,
     AttributeValue,
     Item,
@@ -47,17 +51,25 @@ logger = logging.getLogger(__name__)
 
 _WRAPPERS = ("data", "result")
 _ITEM = ("item", "Item")
-_ITEMS = ("items", "Items")
+_ITEMS = ("items", "Items", "results", "Results", "records", "Records")
+# How a listing says whether there is more, in lower case without `_` and `-`; and where it may say so.
+_PAGING = ("pagination", "paging", "pageinfo", "meta", "metadata", "links")
 _TOKENS = (
-    *("cursor", "nextCursor", "next_cursor", "nextToken", "NextToken", "next_token", "nextKey", "next"),
-    *("lastEvaluatedKey", "LastEvaluatedKey", "last_evaluated_key", "lastKey", "last_key"),
-    *("continuationToken", "continuation_token", "continuation"),
+    *("cursor", "next", "nextcursor", "nexttoken", "nextpagetoken", "nextpage", "nextkey", "nextstartkey"),
+    *("nextmarker", "nextoffset", "lastkey", "lastevaluatedkey", "continuation", "continuationtoken"),
+    "paginationtoken",
 )
-_MORE = ("hasMore", "has_more", "more", "truncated", "isTruncated")
+# These may also repeat the request, so that an empty one marks no end.
+_ECHOES = ("startkey", "exclusivestartkey", "starttoken", "pagetoken", "scantoken", "marker")
+_MORE = ("more", "hasmore", "hasnext", "hasnextpage", "hasmorepages", "moreresults", "truncated", "istruncated")
+_COMPLETE = ("complete", "iscomplete", "done", "finished", "islastpage", "lastpage")
+_TOTALS = ("total", "totalcount", "totalitems")
 # A query that gave less than this much ended for want of items, not at DynamoDB's 1 MB a page.
 _WELL_UNDER_A_PAGE = 512 * 1024
 # Platforms that cap the limit do so at round numbers; so many items may be the cap, not the end.
 _ROUND = 100
+# For the read after a lost answer, which has taken up to 50 s itself: hosts give up on a call after 60 s.
+_SETTLE_SECONDS = 8
 
 
 class PlatformStore(Store):
@@ -88,7 +100,9 @@ class PlatformStore(Store):
         return replace(found, created=found.created and not answer.repeated)
 
     async def info(self) -> Deployment:
-        self._deployment = _deployment((await self._call("info", {})).document)
+        document = (await self._call("info", {})).document
+        read_only = {"readOnly": True} if _fields(document).get("readOnly") is True else {}
+        self._deployment = replace(_deployment(document), details=read_only)
         return self._deployment
 
     async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
@@ -101,30 +115,30 @@ class PlatformStore(Store):
         return project(item, attributes) if item else None
 
     async def put(self, item: Item, condition: Condition) -> Written:
-        features = (await self._known()).features
-        body = {"item": _item_text(item, features), **_condition(condition, features)}
-        try:
-            return _written(await self._call("put", body, repeatable=condition == NO_CONDITION), features)
-        except OutcomeUnknown as lost:
-            stored = await self._after(lost, _key(item))
-            if stored is not None and equal({"M": stored}, {"M": item}):
-                return Written(None)  # an equal item may be somebody else's: whether there was one before is not known
-            raise lost from None
+        return await self._put(item, (), condition, merge=False)
 
     async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
+        return await self._put(item, remove, condition, merge=True)
+
+    async def _put(self, item: Item, remove: tuple[str, ...], condition: Condition, *, merge: bool) -> Written:
         features = (await self._known()).features
-        _need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
-        body = {"item": _item_text(item, features), "merge": True, **_condition(condition, features)}
+        body = _put_body(item, condition, features, merge=merge)
         if remove:
             body["remove"] = list(remove)
         try:
             return _written(await self._call("put", body, repeatable=condition == NO_CONDITION), features)
         except OutcomeUnknown as lost:
-            stored = await self._after(lost, _key(item)) or {}
-            merged = all(name in stored and equal(stored[name], value) for name, value in item.items())
-            if merged and not any(name in stored for name in remove):
-                return Written(None)
-            raise lost from None
+            stored = await self._after(lost, _key(item), condition) or {}
+            done = all(name in stored and equal(stored[name], value) for name, value in item.items())
+            if not done or (not merge and stored.keys() != item.keys()) or any(name in stored for name in remove):
+                raise lost from None
+            return Written(None)
+
+    async def check_batch(self, items: Sequence[Item], condition: Condition, *, merge: bool) -> None:
+        features = (await self._known()).features
+        _condition(condition, features)
+        for at, item in enumerate(items):
+            _put_body(item, condition, features, merge=merge, where=f"items[{at}]")
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         features = (await self._known()).features
@@ -132,7 +146,7 @@ class PlatformStore(Store):
         try:
             answer = await self._call("delete", body, repeatable=condition == NO_CONDITION)
         except OutcomeUnknown as lost:
-            if await self._after(lost, key) is None:
+            if await self._after(lost, key, condition) is None:
                 return Deleted(None)
             raise lost from None
         try:
@@ -175,12 +189,20 @@ class PlatformStore(Store):
     async def _known(self) -> Deployment:
         return self._deployment or await self.info()
 
-    async def _after(self, lost: OutcomeUnknown, key: Key) -> Item | None:
-        """The stored item after a write whose answer was lost."""
-        try:
-            return await self.get(key, None)
-        except DdbMcpError:
-            raise lost from None
+    async def _after(self, lost: OutcomeUnknown, key: Key, condition: Condition) -> Item | None:
+        """The stored item after a write whose answer was lost.
+
+        Raises:
+            OutcomeUnknown: it cannot be read, or decides nothing: what a conditional write would have stored, or
+                deleted, may be the work of another client that held the condition at the same time.
+        """
+        if condition == NO_CONDITION:
+            try:
+                with anyio.fail_after(_SETTLE_SECONDS):
+                    return await self.get(key, None)
+            except (DdbMcpError, TimeoutError):
+                pass
+        raise lost from None
 
     async def _page(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
         """A page of a platform that narrows and continues itself."""
@@ -188,7 +210,7 @@ class PlatformStore(Store):
         body["max_bytes"] = read.max_bytes + ENVELOPE_BYTES
         body["read_limit"] = read.read_limit
         if read.filter:
-            body["filter"] = filter_to_json(read.filter)
+            body["filter"] = _plain_filter(read.filter, "filter", known.features)
         if read.attributes:
             body["attributes"] = list(read.attributes)
         elif read.attributes is not None:
@@ -198,15 +220,15 @@ class PlatformStore(Store):
         document = (await self._call(operation, body)).document
         found = _fields(document)
         items = _items(document, typed="types" in known.features)
-        cursor = found.get("cursor")
-        for at in map(int, found.get("outlined", ())):  # too long for the platform's page, not for an answer to get
+        cursor, capacity, scanned = found.get("cursor"), _number(found.get("capacity")), _number(found.get("scanned"))
+        # What is too long for the platform's page is not too long for an answer to get.
+        for at in _positions(found.get("outlined"), items):
             items[at] = await self.get(_key(items[at]), read.attributes) or {}
-        capacity = found.get("capacity")
         return StorePage(
             items=[item for item in items if item],
-            next=cursor if isinstance(cursor, str) else None,
-            scanned=_whole(found.get("scanned"), len(items)),
-            capacity=float(capacity) if capacity is not None else None,
+            next=cursor if _is_text(cursor) else None,
+            scanned=len(items) if scanned is None else int(scanned),
+            capacity=None if capacity is None else float(capacity),
             complete=found.get("complete") is True,
             full=found.get("stopped") == "bytes",
         )
@@ -215,6 +237,7 @@ class PlatformStore(Store):
         """A page of a platform that only takes a limit: narrowed here, and honest about what it cannot know."""
         assert known.prefix is not None
         prefix = Prefix(known.prefix)
+        _plain_filter(read.filter, "filter", known.features)
         narrows = (
             bool(read.filter)
             or read.range != ALL_SORT_KEYS
@@ -233,7 +256,7 @@ class PlatformStore(Store):
         ]
         if operation == "query":
             matching.sort(key=lambda item: _key(item).sk, reverse=read.descending)
-        ended = _ended(document)
+        ended = _ended(document, len(items))
         if ended is None:
             ended = (
                 operation == "query"
@@ -245,6 +268,7 @@ class PlatformStore(Store):
             items=[project(item, read.attributes) for item in matching[: read.limit]],
             next=None,
             scanned=len(items),
+            after=lambda at: None,
             complete=ended and len(matching) <= read.limit,
         )
 
@@ -270,7 +294,22 @@ def _condition(condition: Condition, features: frozenset[str]) -> dict[str, Any]
     _need("conditions", features, "conditions (create_only, expect)", "Get the item, decide, and write without them.")
     if condition.create_only:
         return {"create_only": True}
-    return {"expect": filter_to_json(condition.expect)}
+    return {"expect": _plain_filter(condition.expect, "expect", features)}
+
+
+def _plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
+    """The clauses as JSON. Raises Unsupported where they have values that the platform cannot have."""
+    if "types" not in features:
+        for clause in clauses:
+            where = f"{parameter}.{clause.path[0]}"
+            for value in clause.values:
+                if _untyped(value, where) != to_json(value):  # it would be taken for the typed value that it looks like
+                    raise Unsupported(
+                        f"{where} has a map that looks like a typed value, and this platform takes plain JSON only; "
+                        "nothing was sent.",
+                        next="Compare parts of the map instead.",
+                    )
+    return filter_to_json(clauses)
 
 
 def _written(answer: Answer, features: frozenset[str]) -> Written:
@@ -279,16 +318,30 @@ def _written(answer: Answer, features: frozenset[str]) -> Written:
     created, dropped = found.get("created"), found.get("dropped")
     if not isinstance(created, bool) or (answer.repeated and not created):
         created = None
-    return Written(created, _attributes(dropped, typed=True) if isinstance(dropped, dict) else {})
+    try:
+        return Written(created, _attributes(dropped, typed=True) if isinstance(dropped, dict) else {})
+    except Unavailable:  # the write is done, whatever else the answer says
+        return Written(created)
 
 
 # Items
 
 
-def _item_text(item: Item, features: frozenset[str]) -> str:
+def _put_body(
+    item: Item, condition: Condition, features: frozenset[str], *, merge: bool, where: str = "item"
+) -> dict[str, Any]:
+    """The body of a put. Raises Unsupported."""
+    body = {"item": _item_text(item, features, where), **_condition(condition, features)}
+    if merge:
+        _need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
+        body["merge"] = True
+    return body
+
+
+def _item_text(item: Item, features: frozenset[str], where: str) -> str:
     if "types" in features:
         return compact(item_to_json(item))
-    return json.dumps({name: _untyped(value, name) for name, value in item.items()}, ensure_ascii=False)
+    return json.dumps({name: _untyped(value, f"{where}.{name}") for name, value in item.items()}, ensure_ascii=False)
 
 
 def _untyped(value: AttributeValue, where: str) -> Any:
@@ -365,7 +418,7 @@ def _deployment(document: Any) -> Deployment:
     found = _fields(document)
 
     def text(*names: str) -> str | None:
-        return next((value for name in names if isinstance(value := found.get(name), str) and value), None)
+        return next((value for name in names if _is_text(value := found.get(name))), None)
 
     prefix = text("prefix", "keyPrefix", "key_prefix")
     provisioned = found.get("provisioned") is not False
@@ -380,7 +433,7 @@ def _deployment(document: Any) -> Deployment:
         provisioned=provisioned,
         prefix=prefix,
         created=found.get("created") is True,
-        features=FEATURES.intersection(features if isinstance(features, list) else ()),
+        features=FEATURES.intersection(filter(_is_text, features if isinstance(features, list) else ())),
         instructions=text("instructions"),
     )
 
@@ -422,27 +475,48 @@ def _item_in(answer: Answer, key: Key, *, typed: bool) -> Item | None:
 
 
 def _items(document: Any, *, typed: bool) -> list[Item]:
-    given = document
-    if isinstance(document, Mapping):
-        found = _fields(document)
-        lists = (found[name] for name in (*_ITEMS, *_WRAPPERS) if isinstance(found.get(name), list))
-        given = next(lists, None)
-    if not isinstance(given, list):
-        raise Unavailable("The platform's answer has no list of items.")
-    return [_item(entry, typed=typed) for entry in given]
-
-
-def _ended(document: Any) -> bool | None:
-    """Whether the platform marked the end of a listing; None where it says nothing."""
     found = _fields(document)
-    marks = [not found[name] for name in (*_TOKENS, *_MORE) if name in found]
-    if isinstance(found.get("complete"), bool):
-        marks.append(found["complete"])
+    given = [document, *(found[name] for name in (*_ITEMS, *_WRAPPERS) if name in found)]
+    lists = [value for value in given if isinstance(value, list)]
+    if not lists and None not in given[1:]:
+        raise Unavailable("The platform's answer has no list of items.")
+    return [_item(entry, typed=typed) for entry in (lists[0] if lists else ())]
+
+
+def _ended(document: Any, count: int) -> bool | None:
+    """Whether the platform marked the end of a listing with `count` items; None where it says nothing."""
+    marks = []
+    for name, value in _paging(_fields(document)):
+        if name in (*_TOKENS, *_MORE) or (name in _ECHOES and value):
+            marks.append(not value)
+        elif name in _COMPLETE and value is not None:
+            marks.append(value is True)
+        elif name in _TOTALS and (total := _number(value)) is not None and total > count:
+            marks.append(False)
     return all(marks) if marks else None
 
 
-def _whole(number: Any, otherwise: int) -> int:
-    try:
-        return int(number)
-    except (TypeError, ValueError):
-        return otherwise
+def _paging(fields: Mapping[str, Any], depth: int = 2) -> Iterator[tuple[str, Any]]:
+    """The members that may say how a listing goes on, by their names in lower case without `_` and `-`."""
+    for name, value in fields.items():
+        plain = name.lower().replace("_", "").replace("-", "")
+        yield plain, value
+        if depth and plain in _PAGING and isinstance(value, Mapping):
+            yield from _paging(value, depth - 1)
+
+
+def _positions(outlined: Any, items: list[Item]) -> list[int]:
+    positions = list(map(_number, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
+    if not all(at is not None and at < len(items) and at == int(at) for at in positions):
+        raise Unavailable("The platform's answer has no known form.")
+    return [int(at) for at in positions if at is not None]
+
+
+def _number(given: Any) -> Decimal | None:
+    """A number that can be counted with: none below zero, and none whose digits would fill the memory."""
+    return given if isinstance(given, Decimal) and 0 <= given < EXACT_INTEGER else None
+
+
+def _is_text(given: Any) -> bool:
+    """Whether this is a string that can be sent on: JSON can hold halves of characters."""
+    return isinstance(given, str) and given.encode(errors="ignore").decode() == given != ""

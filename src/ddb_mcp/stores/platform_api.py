@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 PATH = "/api/data/dynamodb/"
 ANSWER_MAX_BYTES = 10_000_000
 ATTEMPTS = 4
+# Unlike provision, which may be repeated as often as one likes, these leave one guessing when their answer is lost.
+_WRITES = ("put", "delete")
+# Shorter ones are found in ordinary words, and keep nobody out.
+_SECRET_LENGTH = 8
 CONNECTIONS = 32
 CONNECT_SECONDS = 5
 _FIRST_WAIT = 0.2
@@ -66,6 +70,9 @@ _BY_STATUS: dict[int, type[DdbMcpError]] = {
 _NOT_PROVISIONED = re.compile(
     r"not.?provisioned|(table|deployment).{0,40}(not.?found|not.?exist)|resource.?not.?found", re.I
 )
+# Members of an answer with a good status that say otherwise, and those that an answer has where all is well.
+_FAILURE = ("error", "errors", "errorMessage")
+_CONTENT = ("item", "Item", "items", "Items", "data", "result")
 _ABSENT = re.compile(r"not.?found|no such item|not.?exist", re.I)
 _BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
     (_NOT_PROVISIONED, NotProvisioned),
@@ -139,7 +146,7 @@ class PlatformApi:
                 proves that the platform did nothing: no connection, a refused token, throttling.
 
         Raises:
-            OutcomeUnknown: not repeatable, and the platform may or may not have done it.
+            OutcomeUnknown: a write that the platform may or may not have done.
             DdbMcpError: as the platform answered, or Unavailable, Timeout or Throttled after the last attempt.
         """
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -163,7 +170,7 @@ class PlatformApi:
                     failed.error.next = f"Wait {wait:.0f} s, then call again."
                 in_time = anyio.current_time() + wait - started <= self._call_seconds and attempt < ATTEMPTS
                 if not (failed.transient and in_time and (repeatable or not failed.acted)):
-                    if acted and not repeatable:
+                    if acted and operation in _WRITES:
                         raise OutcomeUnknown(f"{failed.error.message} The outcome of the write is unknown.") from None
                     raise failed.error from None
                 logger.info("%s: %s; repeated after %.1f s", operation, failed.error.code, wait)
@@ -252,8 +259,9 @@ def _judged(operation: str, response: "httpx.Response", body: bytes, credentials
     """The answer, if it is one. Raises _Failed."""
     status = response.status_code
     document, problem = _document(response, body)
-    refused = isinstance(document, Mapping) and document.get("success") is False
-    if 200 <= status < 300 and not problem and not refused:
+    if 200 <= status < 300 and not problem and not _refuses(operation, document):
+        if operation in ("info", "provision"):
+            document = _without(document, credentials.token)
         return Answer(document, empty=not body.strip())
     code, text, advice = _words(document, credentials.token)
     kind = _OWN_CODES.get(code) or _kind(status, code, text)
@@ -289,6 +297,24 @@ def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str | None]
         return None, "JSON that is broken off or not valid"
 
 
+def _refuses(operation: str, document: Any) -> bool:
+    """Whether an answer with a good status says that the operation failed."""
+    if not isinstance(document, Mapping) or (operation == "get" and {"pk", "sk"} <= document.keys()):
+        return False  # the attributes of a bare item may be called anything
+    if any(str(document.get(name)).lower() == "false" for name in ("success", "ok")):
+        return True
+    return any(map(document.get, _FAILURE)) and not any(map(document.get, _CONTENT))
+
+
+def _without(value: Any, token: str, depth: int = 2) -> Any:
+    """What `info` and `provision` say, without the token that a platform may repeat there."""
+    if isinstance(value, str) and len(token) >= _SECRET_LENGTH:
+        return value.replace(token, "(token)")
+    if isinstance(value, dict) and depth:
+        return {name: _without(entry, token, depth - 1) for name, entry in value.items()}
+    return value
+
+
 def _words(document: Any, token: str) -> tuple[str, str, str | None]:
     """The error's code, its message, and what to do next, from the forms in which platforms say it."""
     said = document if isinstance(document, Mapping) else {}
@@ -297,12 +323,12 @@ def _words(document: Any, token: str) -> tuple[str, str, str | None]:
 
     def text(*names: str) -> str:
         found = next((value for name in names if isinstance(value := said.get(name), str) and value.strip()), "")
-        clean = " ".join(found.replace(token, "(token)").split())
+        clean = " ".join(found.replace(token, "(token)").encode(errors="replace").decode().split())
         return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"
 
     return (
-        text("error", "code", "errorCode"),
-        text("message", "detail", "error_description", "error"),
+        text("error", "code", "errorCode", "errorType"),
+        text("message", "errorMessage", "detail", "error_description", "error"),
         text("next") or None,
     )
 
@@ -322,7 +348,7 @@ def _kind(status: int, code: str, text: str) -> type[DdbMcpError]:
 def _error(
     kind: type[DdbMcpError], status: int, text: str, advice: str | None, document: Any, credentials: Credentials
 ) -> DdbMcpError:
-    says = f" It says: {text}" if text else ""
+    says = f" It says: {text}{'' if text.endswith(('.', '!', '?', '…')) else '.'}" if text else ""
     if kind is Unauthenticated:
         return Unauthenticated(
             f"The platform refused the token of {credentials.source} (status {status}).{says}",
