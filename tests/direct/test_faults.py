@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
+    from ddb_mcp.items import Item
     from tests.engines import Engine
 
 pytestmark = pytest.mark.usefixtures("quick")
 KEY = Key("deploy#me#p", "s")
 ITEM = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}, "n": {"N": "1"}}
+BARE = {"pk": ITEM["pk"], "sk": ITEM["sk"]}
 OTHER = {**ITEM, "n": {"N": "2"}}
 IS_ONE = Condition(expect=parse_filter({"n": 1}, "expect"))
 CREATE = Condition(create_only=True)
@@ -165,14 +167,11 @@ LOST = [Cut(0, "close"), Cut(0, "reset"), Cut(-1, "close"), Cut(20, "hang")]
     ("operation", "write", "outcome", "stored"),
     [
         ("PutItem", lambda store: store.put(OTHER, NO_CONDITION), Written(None), OTHER),
-        ("PutItem", lambda store: store.put(OTHER, IS_ONE), Written(None), OTHER),
         ("UpdateItem", lambda store: store.merge(OTHER, (), NO_CONDITION), Written(None), OTHER),
-        ("UpdateItem", lambda store: store.merge({"pk": ITEM["pk"], "sk": ITEM["sk"]}, ("n",), IS_ONE), Written(None),
-         {"pk": ITEM["pk"], "sk": ITEM["sk"]}),
+        ("UpdateItem", lambda store: store.merge(BARE, ("n",), NO_CONDITION), Written(None), BARE),
         ("DeleteItem", lambda store: store.delete(KEY, NO_CONDITION), Deleted(None), None),
-        ("DeleteItem", lambda store: store.delete(KEY, IS_ONE), Deleted(None), None),
     ],
-    ids=["put", "put expect", "merge", "merge remove expect", "delete", "delete expect"],
+    ids=["put", "merge", "merge remove", "delete"],
 )  # fmt: skip
 def test_a_write_that_was_done_is_done_once_and_said_so(
     portal: BlockingPortal,
@@ -192,14 +191,67 @@ def test_a_write_that_was_done_is_done_once_and_said_so(
     assert run(portal, store.get(KEY, None)) == stored
 
 
+CONDITIONAL: dict[str, tuple[str, Any, Item | None, Item | None]] = {  # with what is stored before, and wanted
+    "create": ("PutItem", lambda store: store.put(ITEM, CREATE), None, ITEM),
+    "put expect": ("PutItem", lambda store: store.put(OTHER, IS_ONE), ITEM, OTHER),
+    "merge expect": ("UpdateItem", lambda store: store.merge(BARE, ("n",), IS_ONE), ITEM, BARE),
+    "delete expect": ("DeleteItem", lambda store: store.delete(KEY, IS_ONE), ITEM, None),
+}
+
+
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("fault", LOST, ids=str)
-def test_a_creation_whose_answer_was_lost_is_no_failed_condition(
-    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, fault: Cut
+@pytest.mark.parametrize(("operation", "write", "before", "wanted"), CONDITIONAL.values(), ids=CONDITIONAL)
+def test_whose_work_a_conditional_write_was_cannot_be_seen(
+    portal: BlockingPortal,
+    proxy: FaultProxy,
+    store: DirectStore,
+    fault: Cut,
+    operation: str,
+    write: Any,
+    before: Item | None,
+    wanted: Item | None,
 ) -> None:
-    proxy.plan(fault, on="PutItem")
-    assert run(portal, store.put(ITEM, CREATE)) == Written(None)
-    assert proxy.count("PutItem") == 1
+    if before:
+        run(portal, store.put(before, NO_CONDITION))
+    asked = proxy.count(operation)
+    proxy.plan(fault, on=operation)
+    with pytest.raises(Unavailable, match="outcome is unknown") as caught:
+        run(portal, write(store))
+    assert "may be another's work" in caught.value.next
+    assert proxy.count(operation) - asked == 1
+    assert run(portal, store.get(KEY, None)) == wanted
+
+
+@pytest.mark.parametrize(("operation", "write", "before", "wanted"), CONDITIONAL.values(), ids=CONDITIONAL)
+def test_a_lock_that_another_holds_is_not_taken_by_an_error(
+    portal: BlockingPortal,
+    proxy: FaultProxy,
+    store: DirectStore,
+    operation: str,
+    write: Any,
+    before: Item | None,
+    wanted: Item | None,
+) -> None:
+    """The state is as wanted already, by another's hand, and our write was not carried out."""
+    if wanted:
+        run(portal, store.put(wanted, NO_CONDITION))
+    asked = proxy.count(operation)
+    proxy.plan(dynamodb_error("InternalServerError", 500), on=operation)
+    with pytest.raises(Unavailable, match="outcome is unknown"):
+        run(portal, write(store))
+    assert proxy.count(operation) - asked == 1
+    with pytest.raises(ConditionFailed):
+        run(portal, write(store))
+
+
+def test_a_third_s_work_does_not_show_that_a_conditional_write_was_not_done(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
+) -> None:
+    run(portal, store.put({**ITEM, "n": {"N": "3"}}, NO_CONDITION))
+    proxy.plan(dynamodb_error("InternalServerError", 500), on="PutItem")
+    with pytest.raises(Unavailable, match="outcome is unknown"):
+        run(portal, store.put(OTHER, IS_ONE))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -230,7 +282,24 @@ def test_a_write_is_unknown_where_the_item_cannot_be_read_either(
     assert run(portal, store.get(KEY, None)) == ITEM
 
 
-def test_a_creation_that_failed_on_the_service_s_side_is_repeated(
+@pytest.mark.parametrize(("operation", "write", "before", "wanted"), CONDITIONAL.values(), ids=CONDITIONAL)
+def test_a_conditional_write_that_failed_on_the_service_s_side_is_repeated(
+    portal: BlockingPortal,
+    proxy: FaultProxy,
+    store: DirectStore,
+    operation: str,
+    write: Any,
+    before: Item | None,
+    wanted: Item | None,
+) -> None:
+    if before:
+        run(portal, store.put(before, NO_CONDITION))
+    proxy.plan(dynamodb_error("InternalServerError", 500), on=operation)
+    run(portal, write(store))
+    assert run(portal, store.get(KEY, None)) == wanted
+
+
+def test_a_creation_that_was_repeated_says_what_it_did(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
 ) -> None:
     proxy.plan(dynamodb_error("InternalServerError", 500), on="PutItem")
@@ -280,7 +349,7 @@ def test_credentials_that_expire_are_read_once_more(portal: BlockingPortal, dyno
         proxy.plan(expired)
         assert run(portal, store.get(KEY, None)) == ITEM
         used = [re.findall(r"Credential=(\w+)/", request.headers["Authorization"])[0] for request in proxy.requests]
-        assert used == ["FIRSTKEY"] * 4 + ["SECONDKEY"]
+        assert used == ["FIRSTKEY"] * 5 + ["SECONDKEY"]
 
 
 # One client
@@ -353,6 +422,6 @@ def test_no_secret_and_no_item_is_logged(
         proxy.plan(dynamodb_error("ExpiredTokenException"), times=2)
         with pytest.raises(Unauthenticated):
             run(portal, store.get(KEY, None))
-    assert b"private" in proxy.requests[0].body
+    assert any(b"private" in request.body for request in proxy.requests)
     for word in ("IDOFKEY", "hushhush", "tokentoken", "private"):
         assert word not in caplog.text

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import anyio.to_thread
@@ -32,7 +32,8 @@ BACKOFF_MAX_SECONDS = 2.0
 POOL = 32
 
 Answer = dict[str, Any]
-Settled = Callable[[], Awaitable[bool]]
+Outcome = Literal["done", "not done", "unknown"]
+Settled = Callable[[], Awaitable[Outcome]]
 
 
 class Refused(Exception):
@@ -77,9 +78,9 @@ class Aws:
         Args:
             service: `dynamodb` or `lambda`.
             operation: the client's method, for example `get_item`.
-            settled: for a write. Reads the item after an answer was lost and tells whether the write can be seen there.
-                Where it cannot, an error *answer* (5xx) means that it was not done, and it is repeated; after a broken
-                connection it may still be under way, and the outcome is unknown.
+            settled: for a write. Reads the item after an answer was lost and tells what can be seen there of the write.
+                Where it is not done, an error *answer* (5xx) means that it is not under way either, and it is repeated;
+                after a broken connection it may still be, and the outcome is unknown.
             expected: error codes to raise as `Refused`.
             parameters: the operation's own.
 
@@ -108,9 +109,10 @@ class Aws:
                 fate = aws_errors.fate(failure, operation)
                 cause = failure
             if settled is not None and fate != "not done":
-                if await _is_settled(settled, error):
+                outcome = await _outcome(settled, error)
+                if outcome == "done":
                     return None
-                if fate == "unknown":
+                if "unknown" in (outcome, fate):
                     raise _unknown(error) from cause
             if isinstance(error, Unauthenticated) and not renewed:
                 # Other programs renew credentials in files while a server runs: read them once more.
@@ -161,7 +163,7 @@ class Aws:
                 self._clients.clear()
 
 
-async def _is_settled(settled: Settled, error: DdbMcpError) -> bool:
+async def _outcome(settled: Settled, error: DdbMcpError) -> Outcome:
     try:
         return await settled()
     except DdbMcpError as unread:
@@ -171,5 +173,6 @@ async def _is_settled(settled: Settled, error: DdbMcpError) -> bool:
 def _unknown(error: DdbMcpError) -> Unavailable:
     return Unavailable(
         f"The outcome is unknown: the write may have been done, or may be done yet. {error.message}",
-        next="Read the item with get before you write it again.",
+        next="Read the item with get before you write it again. With create_only or expect, an item that is as wanted "
+        "may be another's work: it is yours only if something in it is yours alone, such as an owner's id.",
     )

@@ -118,6 +118,15 @@ _POLICY = frozenset(
         "PackedPolicyTooLargeException",
     }
 )
+_OTHER_KEYS = (
+    "key element does not match the schema",
+    "missing the key",
+    "type mismatch for key ",  # of an index it says `for Index Key`
+    "missed key schema element",
+    "key condition not supported",
+    "condition parameter type does not match",
+)
+"""What DynamoDB says, in lower case, of a key or a key condition that names pk and sk, both strings, as ours all do."""
 _NO_OPERATION = frozenset({"InvalidAction", "NotImplemented", "UnknownOperation", "UnknownOperationException"})
 
 _ENDPOINT = "Check the network, the region and AWS_ENDPOINT_URL_DYNAMODB, then call again."
@@ -248,7 +257,7 @@ def _invalid(message: str, operation: str, table: str) -> DdbMcpError:
             next=f"Give {name} that type, or leave it out.",
         )
     folded = message.lower()
-    if "key element does not match the schema" in folded or "missing the key" in folded:
+    if any(words in folded for words in _OTHER_KEYS):
         return Misconfigured(
             f"The table {table!r} has another key schema.",
             next="Set DYNAMODB_TABLE to a table with partition key pk and sort key sk, both strings.",

@@ -5,6 +5,7 @@ Imported on first use only: botocore takes longer to import than a call takes.
 
 import json
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -116,8 +117,29 @@ class RoleSession(botocore.session.Session):
 
 
 class _Parsers(ResponseParserFactory):
+    """Parsers that raise ResponseParserError for whatever is not an answer of AWS."""
+
     def create_parser(self, protocol_name: str) -> ResponseParser:
-        return _WholeAnswers(blob_parser=str) if protocol_name == "json" else super().create_parser(protocol_name)
+        parser = _WholeAnswers(blob_parser=str) if protocol_name == "json" else super().create_parser(protocol_name)
+        parser.parse = partial(_parsed, parser.parse)  # type: ignore[method-assign]
+        return parser
+
+
+def _parsed(parse: Callable[[Any, Any], Any], response: Any, shape: Any) -> Any:
+    try:
+        return parse(response, shape)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # what botocore meets unprepared
+        raise ResponseParserError("not an answer of AWS") from None
+
+
+_REQUIRED = {
+    "QueryOutput": {"Items", "ScannedCount"},
+    "ScanOutput": {"Items", "ScannedCount"},
+    "DescribeTableOutput": {"Table"},
+    "DescribeTimeToLiveOutput": {"TimeToLiveDescription"},
+}
+"""Members that DynamoDB never leaves out, which its model does not say."""
+_JSON = {"structure": dict, "map": dict, "list": list, "integer": int}
 
 
 class _WholeAnswers(JSONParser):
@@ -133,7 +155,10 @@ class _WholeAnswers(JSONParser):
             raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(length))
         if response["status_code"] != 200:
             return super().parse(response, shape)
-        try:
-            return {**json.loads(body), "ResponseMetadata": {"HTTPStatusCode": 200}}
-        except (ValueError, TypeError):
-            raise ResponseParserError("not a JSON object") from None
+        answer = json.loads(body)
+        if "__type" in answer or not _REQUIRED.get(shape.name, set()) <= answer.keys():
+            raise ResponseParserError("not an answer of DynamoDB")
+        for name in shape.members.keys() & answer.keys():
+            if not isinstance(answer[name], _JSON.get(shape.members[name].type_name, object)):
+                raise ResponseParserError(f"{name} is not what it is in DynamoDB")
+        return {**answer, "ResponseMetadata": {"HTTPStatusCode": 200}}

@@ -1,6 +1,7 @@
 """Items in DynamoDB, or in any engine that speaks its protocol, through boto3's low-level client."""
 
 import base64
+import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,13 +13,14 @@ import anyio
 
 from ddb_mcp.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import ConditionFailed, DdbMcpError, Misconfigured
+from ddb_mcp.errors import ConditionFailed, DdbMcpError, Misconfigured, Throttled, Unavailable
 from ddb_mcp.items import AttributeValue, Item, project
 from ddb_mcp.keys import Key
 from ddb_mcp.policy import policy
-from ddb_mcp.stores.aws import Answer, Aws, Refused
+from ddb_mcp.stores.aws import Answer, Aws, Outcome, Refused
 from ddb_mcp.stores.base import (
     FEATURES,
+    NO_CONDITION,
     Condition,
     Deleted,
     Deployment,
@@ -29,7 +31,9 @@ from ddb_mcp.stores.base import (
     StorePage,
     Written,
 )
-from ddb_mcp.stores.provisioning import Functions, Table
+from ddb_mcp.stores.provisioning import Functions, Table, probe
+
+logger = logging.getLogger(__name__)
 
 SEGMENTS = 8
 PAGE = 1000
@@ -58,6 +62,7 @@ class DirectStore(Store):
         self._aws = Aws(self._table, settings.role_arn, _session_policy(settings))
         variables = {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": self._prefix.text}
         self._functions = Functions(self._aws, settings.lambda_functions, variables)
+        self._schema_is_known = False
 
     async def provision(self, progress: Progress) -> Deployment:
         table = Table(self._aws, self._table, self._prefix)
@@ -91,13 +96,17 @@ class DirectStore(Store):
         expression = Expression()
         parameters = _projection(attributes, expression) | _placeholders(expression)
         answer = await self._call("get_item", Key=_key(key), ConsistentRead=True, **parameters)
+        self._schema_is_known = True
         item = answer.get("Item")
+        if item is not None and not _is_at(key, item):
+            raise Unavailable("The store answered with another item than the one that was asked for.")
         return None if item is None else project(item, attributes)
 
     async def put(self, item: Item, condition: Condition) -> Written:
         def done(stored: Item | None) -> bool:
             return stored is not None and equal({"M": stored}, {"M": item})
 
+        await self._check_schema()
         key = Key(item["pk"]["S"], item["sk"]["S"])
         written, old = await self._write("put_item", key, condition, Expression(), done, Item=_outgoing(item))
         return Written.over(old, item) if written else Written(None)
@@ -135,10 +144,12 @@ class DirectStore(Store):
         done: Callable[[Item | None], bool],
         **parameters: Any,
     ) -> tuple[bool, Item | None]:
-        """Write one item. Returns True with the item that was there before, or False where that answer was lost.
+        """Write one item. Returns True with the item that was there before, or False where that is not known.
 
-        `done` tells from the stored item whether the write was carried out. An equal item may be somebody else's work,
-        so that nothing is said about what was there before.
+        `done` tells whether the stored item is what the write was to make of it. Where the answer was lost, that
+        settles a write without a condition. It does not settle a conditional one, a lock for example: the item may be
+        another's work, and what this write made may have been written over. That one is repeated only where the
+        condition still holds.
         """
         text = expression.condition(condition.expect)
         if condition.create_only:
@@ -146,8 +157,11 @@ class DirectStore(Store):
         if text:
             parameters |= {"ConditionExpression": text, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
-        async def settled() -> bool:
-            return done(await self.get(key, None))
+        async def settled() -> Outcome:
+            stored = await self.get(key, None)
+            if condition == NO_CONDITION:
+                return "done" if done(stored) else "not done"
+            return "not done" if _holds(condition, stored) and not done(stored) else "unknown"
 
         try:
             answer = await self._aws.call(
@@ -161,8 +175,13 @@ class DirectStore(Store):
                 **_placeholders(expression),
             )
         except Refused as refused:
-            raise await self._condition_failed(key, condition, refused.response.get("Item")) from None
-        return (False, None) if answer is None else (True, answer.get("Attributes") or None)
+            stored = refused.response.get("Item")
+            shown = stored if stored is not None and _is_at(key, stored) else None
+            raise await self._condition_failed(key, condition, shown) from None
+        if answer is None:
+            return False, None
+        old = answer.get("Attributes") or None
+        return (True, old) if old is None or _is_at(key, old) else (False, None)
 
     async def _condition_failed(self, key: Key, condition: Condition, item: Item | None) -> ConditionFailed:
         if item is None:  # there is none, or the engine does not return it
@@ -172,7 +191,27 @@ class DirectStore(Store):
                 return ConditionFailed("The condition does not hold; the stored item could not be read.")
         return condition.failed(item)
 
+    async def _check_schema(self) -> None:
+        """Raise Misconfigured, once before the first call that it matters for, where the table has another key schema.
+
+        A get names the whole key, so that it is refused there. A put would replace whatever has the table's own key,
+        which nobody has checked, and a query or a scan may show it.
+        """
+        if self._schema_is_known:
+            return
+        key = _key(probe(self._prefix))
+        try:
+            await self._aws.call(
+                "dynamodb", "get_item", expected=("AccessDeniedException",), TableName=self._table, Key=key
+            )
+        except Throttled:
+            return  # what follows may have capacity of its own
+        except Refused:
+            pass  # and will be refused again
+        self._schema_is_known = True
+
     async def query(self, read: Read) -> StorePage:
+        await self._check_schema()
         expression = Expression()
         condition = f"{expression.path('pk')}={expression.value({'S': read.pk})}{_range(read.range, expression)}"
         start = {} if read.position is None else {"ExclusiveStartKey": _key(Key(str(read.pk), read.position))}
@@ -189,10 +228,10 @@ class DirectStore(Store):
         items = [
             project(item, read.attributes)
             for item in answer["Items"]
-            if item["pk"]["S"] == read.pk and read.range.contains(item["sk"]["S"])
+            if (key := _key_of(item)).pk == read.pk and read.range.contains(key.sk)
         ]
         last = answer.get("LastEvaluatedKey")
-        following = None if last is None else last["sk"]["S"]
+        following = None if last is None else _key_of(last).sk
 
         def after(at: int) -> Position:
             return items[at]["sk"]["S"]
@@ -209,6 +248,7 @@ class DirectStore(Store):
         How likely is told by what the last round found: a table that is all this deployment's is read in order, one
         that is mostly others' in waves of the size that should do, and in whole pages where a round found nothing.
         """
+        await self._check_schema()
         at = _ScanPosition.of(read.position)
         most = max(1, read.read_limit)
         if at.matched == at.scanned:  # at the beginning, and where everything is own
@@ -238,12 +278,12 @@ class DirectStore(Store):
         entries: list[tuple[int, Item]] = []
         ends = dict(at.starts)
         for segment, answer in zip(segments, answers, strict=True):
-            found = [item for item in answer["Items"] if item["pk"]["S"].startswith(str(read.pk_prefix))]
+            found = [item for item in answer["Items"] if _key_of(item).pk.startswith(str(read.pk_prefix))]
             entries += [(segment, project(item, read.attributes)) for item in found]
             if (last := answer.get("LastEvaluatedKey")) is None:
                 del ends[segment]
             else:
-                ends[segment] = Key(last["pk"]["S"], last["sk"]["S"])
+                ends[segment] = _key_of(last)
         scanned = sum(answer["ScannedCount"] for answer in answers)
         page = _ScanPage(at, ends, entries, scanned)
         following = page.after(read.limit - 1) if len(entries) > read.limit else page.end()
@@ -370,9 +410,13 @@ def _range(keys: KeyRange, expression: Expression) -> str:
 def _projection(attributes: tuple[str, ...] | None, expression: Expression) -> dict[str, str]:
     if attributes is None:
         return {}
+    names = dict(expression.names)
     text = ",".join(map(expression.path, dict.fromkeys(("pk", "sk", *attributes))))
-    # Too many names for an expression: take the whole item; `project` selects from it.
-    return {"ProjectionExpression": text} if len(text) <= EXPRESSION_MAX_BYTES else {}
+    if len(text) <= EXPRESSION_MAX_BYTES:
+        return {"ProjectionExpression": text}
+    # Too many for an expression: take the whole item; `project` selects from it. Unused names would be refused.
+    expression.names = names
+    return {}
 
 
 def _placeholders(expression: Expression) -> dict[str, Any]:
@@ -386,6 +430,30 @@ def _placeholders(expression: Expression) -> dict[str, Any]:
 def _capacity(answer: Answer) -> float | None:
     units = answer.get("ConsumedCapacity", {}).get("CapacityUnits")
     return None if units is None else float(units)
+
+
+def _holds(condition: Condition, stored: Item | None) -> bool:
+    try:
+        condition.check(stored)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _is_at(key: Key, item: Item) -> bool:
+    """Whether the item of an answer is the one with this key: a store that is mistaken may give away another's."""
+    if _key(key).items() <= item.items():
+        return True
+    logger.error("The store answered with another item than the one that was asked for; it is not shown.")
+    return False
+
+
+def _key_of(item: Item) -> Key:
+    """The key of an item in a listing, or where a page ended. Raises Unavailable where it is none."""
+    match item:
+        case {"pk": {"S": str(pk)}, "sk": {"S": str(sk)}}:
+            return Key(pk, sk)
+    raise Unavailable("The store answered with an item that has no key.")
 
 
 def _key(key: Key) -> Item:

@@ -9,8 +9,8 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unsupported
-from ddb_mcp.keys import Prefix
+from ddb_mcp.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unavailable, Unsupported
+from ddb_mcp.keys import Key, Prefix
 from ddb_mcp.stores.aws import Answer, Aws, Refused
 from ddb_mcp.stores.base import Progress
 
@@ -126,14 +126,18 @@ class Table:
         except Forbidden:
             return await self._status_by_reading()
         found = _found(answer)["Table"]
-        status = str(found["TableStatus"])
-        types = [entry for entry in found.get("AttributeDefinitions", []) if entry["AttributeName"] in ("pk", "sk")]
+        status = str(found.get("TableStatus"))
         if status == "DELETING":
             return status
-        if _by_name(found["KeySchema"]) != _by_name(_KEY_SCHEMA) or _by_name(types) != _by_name(_KEY_TYPES):
-            keys = ", ".join(f"{entry['AttributeName']} ({entry['KeyType']})" for entry in found["KeySchema"])
+        try:
+            keys = {entry["AttributeName"]: entry["KeyType"] for entry in found["KeySchema"]}
+            kinds = {entry["AttributeName"]: entry["AttributeType"] for entry in found["AttributeDefinitions"]}
+        except (KeyError, TypeError):
+            raise Unavailable("DescribeTable got an answer that is not DynamoDB's.") from None
+        if keys != {"pk": "HASH", "sk": "RANGE"} or (kinds.get("pk"), kinds.get("sk")) != ("S", "S"):
+            named = ", ".join(f"{name} ({kind})" for name, kind in keys.items())
             raise Misconfigured(
-                f"The table {self.name!r} has the keys {keys}; they must be pk (HASH) and sk (RANGE), both strings.",
+                f"The table {self.name!r} has the keys {named}; they must be pk (HASH) and sk (RANGE), both strings.",
                 next="Set DYNAMODB_TABLE to such a table, or to a new name for provision to create.",
             )
         if status in _UNUSABLE:
@@ -143,9 +147,11 @@ class Table:
         return status
 
     async def _status_by_reading(self) -> str | None:
-        key = {"pk": {"S": self.own.joined + "provision"}, "sk": {"S": "provision"}}
+        key = probe(self.own)
         try:
-            await self.aws.call("dynamodb", "get_item", TableName=self.name, Key=key)
+            await self.aws.call(
+                "dynamodb", "get_item", TableName=self.name, Key={"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+            )
         except NotProvisioned:
             return None
         warning = (
@@ -277,8 +283,9 @@ def _unreadable(found: Answer) -> str | None:
     return error and f"Its environment cannot be read ({error.get('ErrorCode', 'unknown')})."
 
 
-def _by_name(entries: list[dict[str, str]]) -> list[list[str]]:
-    return sorted(sorted(entry.values()) for entry in entries)
+def probe(own: Prefix) -> Key:
+    """A key of the deployment's own that no item need have, to read where only the table's answer matters."""
+    return Key(own.joined + "provision", "provision")
 
 
 def _found(answer: Answer | None) -> Answer:

@@ -1,0 +1,232 @@
+"""Answers that DynamoDB never gives, and those of tables that were made for something else: what is stored there is
+neither shown nor written over, and none of it is a bug of ours."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ddb_mcp.conditions import parse_filter
+from ddb_mcp.errors import ConditionFailed, Misconfigured, Unavailable
+from ddb_mcp.keys import Key
+from ddb_mcp.stores import aws as aws_module
+from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
+from tests.direct.support import CREDENTIALS, aws, direct
+from tests.faults import Answer, FaultProxy, dynamodb_error, throttled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anyio.from_thread import BlockingPortal
+
+    from ddb_mcp.stores.direct import DirectStore
+    from tests.engines import Engine
+
+pytestmark = pytest.mark.usefixtures("quick")
+KEY = Key("deploy#me#p", "1")
+ITEM = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}, "n": {"N": "1"}}
+CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "GetItem": ("get", (KEY, None)),
+    "PutItem": ("put", (ITEM, NO_CONDITION)),
+    "UpdateItem": ("merge", (ITEM, ("m",), NO_CONDITION)),
+    "DeleteItem": ("delete", (KEY, NO_CONDITION)),
+    "Query": ("query", (Read(pk=KEY.pk),)),
+    "Scan": ("scan", (Read(pk_prefix="deploy#me#"),)),
+}
+
+
+def call(portal: BlockingPortal, store: DirectStore, operation: str) -> Any:
+    method, arguments = CALLS[operation]
+    return portal.call(getattr(store, method), *arguments)
+
+
+@pytest.fixture
+def store(dynoxide: Engine, proxy: FaultProxy) -> DirectStore:
+    return direct(dynoxide.create_table())
+
+
+# Tables with other keys
+
+
+@pytest.fixture
+def endpoint(engine: Engine) -> Iterator[str]:
+    with aws(engine.endpoint, **CREDENTIALS):
+        yield engine.endpoint
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize("operation", CALLS)
+@pytest.mark.parametrize(
+    ("keys", "stored"),
+    [
+        ([("id", "HASH", "S")], {"id": {"S": "victim"}, "pk": {"S": KEY.pk}, "sk": {"S": "2"}}),
+        ([("pk", "HASH", "S")], {"pk": {"S": KEY.pk}, "sk": {"S": "2"}}),
+        ([("pk", "HASH", "S"), ("sk", "RANGE", "N")], {"pk": {"S": KEY.pk}, "sk": {"N": "1"}}),
+        ([("pk", "HASH", "N"), ("sk", "RANGE", "S")], {"pk": {"N": "1"}, "sk": {"S": KEY.sk}}),
+    ],
+    ids=["id", "pk alone", "sk a number", "pk a number"],
+)
+def test_a_table_with_other_keys_is_neither_read_nor_written(
+    portal: BlockingPortal, engine: Engine, keys: list[tuple[str, Any, Any]], stored: Any, operation: str
+) -> None:
+    table, client = f"other-{uuid.uuid4().hex[:8]}", engine.client()
+    client.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind, _ in keys],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": kind} for name, _, kind in keys],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    client.put_item(TableName=table, Item=stored)
+    store = direct(table)
+    for _ in range(2):
+        with pytest.raises(Misconfigured, match="key schema"):
+            call(portal, store, operation)
+    assert client.scan(TableName=table)["Items"] == [stored]
+
+
+def test_the_keys_are_checked_once(portal: BlockingPortal, proxy: FaultProxy, store: DirectStore) -> None:
+    for _ in range(2):
+        for operation in ("PutItem", "Query", "Scan"):
+            call(portal, store, operation)
+    assert proxy.count("GetItem") == 1
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "Query", "Scan"])
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [(dynamodb_error("AccessDeniedException"), 1), (throttled(), aws_module.ATTEMPTS)],
+    ids=["forbidden", "throttled"],
+)
+def test_without_a_look_at_the_keys_the_call_goes_on(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str, fault: Answer, times: int
+) -> None:
+    proxy.plan(fault, times=times, on="GetItem")
+    call(portal, store, operation)
+    assert proxy.count("GetItem") == times
+
+
+# Another's item
+
+
+ANOTHERS = [{"pk": {"S": "deploy#you#p"}, "sk": ITEM["sk"], "m": {"S": "hush"}}, {"m": {"S": "hush"}}]
+
+
+@pytest.mark.parametrize("another", ANOTHERS, ids=["another key", "no key"])
+def test_another_item_is_not_shown(
+    portal: BlockingPortal,
+    proxy: FaultProxy,
+    store: DirectStore,
+    another: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    call(portal, store, "GetItem")
+    proxy.plan(Answer(200, {"Item": another}), on="GetItem")
+    with pytest.raises(Unavailable, match="another item"):
+        call(portal, store, "GetItem")
+    expected = {"PutItem": Written(None), "UpdateItem": Written(None), "DeleteItem": Deleted(None)}
+    for operation, outcome in expected.items():
+        proxy.plan(Answer(200, {"Attributes": another}), on=operation)
+        assert call(portal, store, operation) == outcome
+    assert caplog.text.count("another item") == 4
+    assert "hush" not in caplog.text
+
+
+@pytest.mark.parametrize("another", ANOTHERS, ids=["another key", "no key"])
+def test_another_item_is_not_what_a_condition_failed_for(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, another: dict[str, Any]
+) -> None:
+    call(portal, store, "PutItem")
+    failed = {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "Item": another}
+    for condition in (Condition(create_only=True), Condition(expect=parse_filter({"n": 2}, "expect"))):
+        proxy.plan(Answer(400, failed), on="PutItem")
+        with pytest.raises(ConditionFailed) as caught:
+            portal.call(store.put, ITEM, condition)
+        assert caught.value.item == ITEM
+        proxy.plan(Answer(400, failed), on="PutItem")
+        proxy.plan(Answer(200, {"Item": another}), on="GetItem")
+        with pytest.raises(ConditionFailed) as caught:
+            portal.call(store.put, ITEM, condition)
+        assert caught.value.item is None
+
+
+# No answers of DynamoDB
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        *(("Query", {}), ("Scan", {}), ("Query", {"Items": []}), ("Scan", {"Items": [], "ScannedCount": None})),
+        *(("Query", {"Items": None, "ScannedCount": 0}), ("Scan", {"Items": {}, "ScannedCount": 0})),
+        *(("Query", {"Items": [{"m": {"S": "x"}}], "ScannedCount": 1}), ("Scan", {"Items": [1], "ScannedCount": 1})),
+        ("Query", {"Items": [], "ScannedCount": 0, "LastEvaluatedKey": {"pk": {"S": "p"}}}),
+        ("Scan", {"Items": [], "ScannedCount": 0, "LastEvaluatedKey": {}}),
+        *(("GetItem", {"Item": None}), ("GetItem", {"Item": []}), ("PutItem", {"Attributes": []})),
+        *(("GetItem", b'{"Item":' + b"[" * 100_000), ("GetItem", b'{"Item":' + b"[" * 100_000 + b"]" * 100_000 + b"}")),
+        *(("GetItem", b"[]"), ("GetItem", b"1"), ("GetItem", b""), ("GetItem", b'{"Item":{"pk":{"S":"\xff"}}}')),
+        ("GetItem", {"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"}),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_is_no_answer_is_unavailable(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str, body: Any
+) -> None:
+    call(portal, store, "GetItem")
+    proxy.plan(Answer(200, body), times=aws_module.ATTEMPTS, on=operation)
+    if operation == "PutItem":  # its outcome is looked up
+        with pytest.raises(Unavailable, match="unknown"):
+            call(portal, store, operation)
+    else:
+        with pytest.raises(Unavailable):
+            call(portal, store, operation)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"[" * 100_000, b'{"__type": 1}', b'{"message": []}'], ids=repr)
+@pytest.mark.parametrize("status", [400, 500])
+def test_what_is_no_error_is_no_bug(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, status: int, body: bytes
+) -> None:
+    proxy.plan(Answer(status, body), times=aws_module.ATTEMPTS, on="GetItem")
+    with pytest.raises((Unavailable, Misconfigured)):
+        call(portal, store, "GetItem")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        *(None, {}, {"Table": None}, {"Table": {}}, {"Table": {"TableStatus": "ACTIVE"}}),
+        {"Table": {"TableStatus": "ACTIVE", "KeySchema": [{}], "AttributeDefinitions": []}},
+        {"Table": {"TableStatus": "ACTIVE", "KeySchema": [1], "AttributeDefinitions": 2}},
+    ],
+    ids=str,
+)
+def test_what_describes_no_table_is_unavailable(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, table: Any
+) -> None:
+    proxy.plan(Answer(200, table if table is not None else b"null"), times=aws_module.ATTEMPTS, on="DescribeTable")
+    with pytest.raises(Unavailable):
+        portal.call(store.info)
+
+
+def test_what_describes_no_ttl_is_unavailable(portal: BlockingPortal, proxy: FaultProxy, store: DirectStore) -> None:
+    proxy.plan(Answer(200, {}), times=aws_module.ATTEMPTS, on="DescribeTimeToLive")
+    with pytest.raises(Unavailable):
+        portal.call(store.info)
+
+
+# More attributes than an expression holds
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize("count", [800, 900, 2000])
+def test_any_number_of_attributes(portal: BlockingPortal, engine: Engine, count: int) -> None:
+    store = direct(engine.create_table())
+    portal.call(store.put, {**ITEM, "m": {"S": "not asked for"}}, NO_CONDITION)
+    attributes = ("n", *(f"attribute{at}" for at in range(count)))
+    filtered = parse_filter({"n": 1, "attribute1": {"exists": False}}, "filter")
+    assert portal.call(store.get, KEY, attributes) == ITEM
+    assert portal.call(store.query, Read(pk=KEY.pk, filter=filtered, attributes=attributes)).items == [ITEM]
+    every_segment = Read(pk_prefix="deploy#me#", filter=filtered, attributes=attributes, limit=5000)
+    assert portal.call(store.scan, every_segment).items == [ITEM]
