@@ -343,9 +343,11 @@ def test_a_batch_that_it_could_store_wrongly_is_refused_whole(
 def test_typed_operands_are_unsupported_before_anything_is_sent(
     platform: DocumentedPlatform, client: Client, operand: Any
 ) -> None:
-    for features in ([], ["conditions", "pages"]):
-        client.store._deployment = None
-        platform.answer = lambda operation, result, has=features: {**result, "features": has}
+    features: list[str] = []
+    platform.answer = lambda operation, result: {**result, "features": features}
+    for more in ([], ["conditions", "pages"]):
+        features += more
+        client.call("info")
         assert "filter.a" in client.fails("unsupported", "query", pk=PK, filter={"a": operand}).message
         assert "filter.a" in client.fails("unsupported", "scan", filter={"b": 1, "a": operand}).message
     client.fails("unsupported", "put", item=ITEM, expect={"a.b": operand})
@@ -435,13 +437,12 @@ def test_info_without_a_prefix_is_no_info(platform: DocumentedPlatform, client: 
     client.fails("not_provisioned", "get", **KEY)
 
 
-def test_halves_of_characters_go_nowhere(platform: DocumentedPlatform, client: Client) -> None:
-    for name in ("tableName", "region", "instructions"):
-        said = {"tableName": "t", "prefix": PREFIX, "region": "r", "instructions": "Do.", name: "\ud800"}
-        platform.answer = lambda operation, result, said=said: said
-        for operation in ("info", "provision"):
-            json.dumps(client.call(operation), ensure_ascii=False).encode()
-    platform.answer = lambda operation, result: {"tableName": "t", "prefix": "deploy#\ud800"}
+@pytest.mark.parametrize("name", ["tableName", "region", "instructions"])
+def test_halves_of_characters_go_nowhere(platform: DocumentedPlatform, client: Client, name: str) -> None:
+    platform.answer = lambda operation, result: {**result, name: "\ud800"}
+    for operation in ("info", "provision"):
+        json.dumps(client.call(operation), ensure_ascii=False).encode()
+    platform.answer = lambda operation, result: {**result, "prefix": "deploy#\ud800"}
     client.fails("unavailable", "info")
     platform.answer = lambda operation, result: Raw(400, b'{"error": "bad", "message": "\\ud800"}')
     client.fails("invalid_argument", "get", **KEY).message.encode()

@@ -157,10 +157,10 @@ def test_a_write_whose_answers_are_lost_is_settled_by_one_read(
     client = connect(proxy.endpoint, attempt_seconds=0.5, call_seconds=0.4 if sent == 1 else 30)
     client.call("info")
     arguments: dict[str, Any] = {"item": ITEM} if operation == "put" else KEY
-    done = [{"x": 1}, ITEM] if operation == "put" else [ITEM, None]
+    before: dict[str, Any] = {**KEY, "n": 0}
+    after = ITEM if operation == "put" else None
     for carried_out in (False, True):
         platform.items.clear()
-        before, after = [item and {**KEY, **item} for item in done]
         stored = after if carried_out or isinstance(fault, Cut) else before
         if stored is not None:
             platform.items[PK, "PROFILE"] = stored
@@ -313,3 +313,69 @@ def test_a_redirect_within_the_origin_is_followed(proxy: FaultProxy, client: Cli
 def test_provision_where_there_is_no_platform(platform: DocumentedPlatform, client: Client) -> None:
     platform.answer = lambda operation, result: Raw(404, json.dumps({"detail": "Not Found"}).encode())
     assert "address" in client.fails("unavailable", "provision").next
+
+
+@pytest.fixture
+def extended(platform: DocumentedPlatform, client: Client) -> Client:
+    """A client of a platform that says it has all features; its answers to anything but info are the test's."""
+    platform.answer = lambda operation, result: {**result, "features": ["conditions", "merge", "pages", "types"]}
+    client.call("info")
+    return client
+
+
+def raw(body: bytes) -> Answer:
+    return Answer(200, body, JSON)
+
+
+ODD_PAGES: dict[str, tuple[bytes, dict[str, Any] | None]] = {
+    "scanned is huge": (b'{"items": [], "scanned": 1E+9999999, "complete": true}', {"scanned": 0}),
+    "scanned is negative": (b'{"items": [], "scanned": -5, "complete": true}', {"scanned": 0}),
+    "scanned is text": (b'{"items": [], "scanned": "many", "complete": true}', {"scanned": 0}),
+    "scanned is large": (b'{"items": [], "scanned": 900719925474099, "complete": true}', {"scanned": 900719925474099}),
+    "capacity is text": (b'{"items": [], "capacity": "x", "complete": true}', {}),
+    "capacity is an object": (b'{"items": [], "capacity": {}, "complete": true}', {}),
+    "capacity is huge": (b'{"items": [], "capacity": 1E+9999999, "complete": true}', {}),
+    "capacity": (b'{"items": [], "capacity": 1.5, "complete": true}', {"capacity": 1.5}),
+    "outlined is null": (b'{"items": [], "outlined": null, "complete": true}', {}),
+    "outlined is a number": (b'{"items": [], "outlined": 3, "complete": true}', None),
+    "outlined is text": (b'{"items": [], "outlined": "x", "complete": true}', None),
+    "outlined has text": (b'{"items": [], "outlined": ["x"], "complete": true}', None),
+    "outlined is out of range": (b'{"items": [], "outlined": [5], "complete": true}', None),
+    "outlined is huge": (b'{"items": [], "outlined": [1E+9999999], "complete": true}', None),
+    "outlined is negative": (b'{"items": [{"pk": "a", "sk": "b"}], "outlined": [-1], "complete": true}', None),
+    "half a character in the cursor": (
+        b'{"items": [], "cursor": "\\ud800", "complete": false}',
+        {"complete": False, "stopped": "platform"},
+    ),
+    "complete is text": (b'{"items": [], "complete": "yes"}', {"complete": False, "stopped": "platform"}),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), ODD_PAGES.values(), ids=ODD_PAGES)
+def test_odd_pages(proxy: FaultProxy, extended: Client, body: bytes, expected: dict[str, Any] | None) -> None:
+    proxy.plan(raw(body), on=PATH + "scan")
+    if expected is None:
+        extended.fails("unavailable", "scan")
+    else:
+        assert extended.call("scan") == {"count": 0, "complete": True, "scanned": 0, "items": [], **expected}
+
+
+@pytest.mark.parametrize(
+    "dropped", [b'{"x": "\\ud800"}', b'{"x": {"N": "many"}}', b'{"": 1}', b"[1]", b'{"x": 1E+9999999}', b'"x"']
+)
+def test_a_write_stays_done_whatever_else_is_said_of_it(proxy: FaultProxy, extended: Client, dropped: bytes) -> None:
+    proxy.plan(raw(b'{"created": false, "dropped": ' + dropped + b"}"), on=PATH + "put")
+    assert extended.call("put", item=ITEM) == {**KEY, "created": False}
+
+
+def test_what_info_repeats_of_the_token_is_left_out(platform: DocumentedPlatform, client: Client) -> None:
+    echo = f"Use {TOKEN}."
+    said = {"tableName": TOKEN, "prefix": f"deploy#{TOKEN}", "region": f"r{TOKEN}", "instructions": echo}
+    forms: list[dict[str, Any]] = [said, {"success": True, "data": said}]
+    platform.answer = lambda operation, result: forms[0]
+    while forms:
+        for operation in ("info", "provision"):
+            result = client.call(operation)
+            assert TOKEN not in json.dumps(result)
+            assert result["instructions"] == "Use (token)."
+        del forms[0]
