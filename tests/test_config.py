@@ -98,7 +98,10 @@ def test_the_default_auth_file_means_platform_unless_a_table_is_set(home: Path) 
         ({**DIRECT, "DDB_MCP_AUTH_TOKEN": "secret-token"}, "DDB_MCP_API_URL"),
         ({"DDB_MCP_MODE": "platform"}, "DDB_MCP_API_URL"),
         ({"DDB_MCP_MODE": "platform", "DDB_MCP_AUTH_TOKEN": "secret-token"}, "DDB_MCP_API_URL"),
-        ({"DDB_MCP_MODE": "platform", "API_URL": "https://pair.example"}, "DDB_MCP_API_URL"),
+        ({"DDB_MCP_MODE": "platform", "API_URL": "https://pair.example"}, " AUTH_TOKEN"),
+        ({"DDB_MCP_MODE": "platform", "API_URL": "https://pair.example", "AUTH_TOKEN": ""}, " AUTH_TOKEN"),
+        ({"DDB_MCP_MODE": "platform", "AUTH_TOKEN": "pair-token"}, " API_URL"),
+        ({"DDB_MCP_MODE": "platform", "API_URL": "https://x.example", "DDB_MCP_AUTH_TOKEN": "x"}, "DDB_MCP_API_URL"),
         ({"DDB_MCP_API_URL": "https://api.example"}, "DDB_MCP_AUTH_TOKEN"),
         ({"DDB_MCP_API_URL": "https://api.example", "AUTH_TOKEN": "pair-token"}, "DDB_MCP_AUTH_TOKEN"),
         ({"DDB_MCP_API_URL": "https://api.example", **PAIR}, "DDB_MCP_AUTH_TOKEN"),
@@ -117,6 +120,13 @@ def test_platform_settings_mean_platform(home: Path) -> None:
     assert (found.mode, found.auth_file, found.auth_command) == ("platform", file, None)
     assert resolve({"DDB_MCP_AUTH_COMMAND": "print-token"}).mode == "platform"
     assert resolve({"DDB_MCP_AUTH_FILE": str(file), "DYNAMODB_TABLE": "abc", "DYNAMODB_PREFIX": "a#b"}).mode == "direct"
+
+
+@pytest.mark.parametrize(("command", "problem"), [("  ", "blank"), ("\t\n", "blank"), ("print 'token", "quote")])
+def test_an_auth_command_that_is_none_is_refused(command: str, problem: str) -> None:
+    error = refused({"DDB_MCP_API_URL": "https://api.example", "DDB_MCP_AUTH_COMMAND": command})
+    assert "DDB_MCP_AUTH_COMMAND" in error.message
+    assert problem in error.message
 
 
 def test_an_auth_file_that_is_not_there_is_named(home: Path) -> None:

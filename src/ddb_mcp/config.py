@@ -3,9 +3,11 @@
 import difflib
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
@@ -49,6 +51,16 @@ class Settings:
 
 
 def _text(name: str, value: str) -> str:
+    return value
+
+
+def _command(name: str, value: str) -> str:
+    try:
+        words = shlex.split(value, posix=os.name == "posix")
+    except ValueError:
+        raise Misconfigured(f"{name} has a quote that does not end.", next=f"Correct {name}.") from None
+    if not words:
+        raise Misconfigured(f"{name} is blank.", next="Set it to a command, or unset it.")
     return value
 
 
@@ -150,12 +162,19 @@ SETTINGS = (
     ),
     Setting("DDB_MCP_ROLE_ARN", "role_arn", _text, "direct", "role to assume, limited to the prefix"),
     Setting("DDB_MCP_LOCAL_PATH", "local_path", _path, "local", "the SQLite file", "in the user's data directory"),
-    Setting("DDB_MCP_API_URL", "api_url", _text, "platform", "the platform's address (or API_URL)"),
-    Setting("DDB_MCP_AUTH_TOKEN", "auth_token", _text, "platform", "bearer token for it (or AUTH_TOKEN)", secret=True),
+    Setting("DDB_MCP_API_URL", "api_url", _text, "platform", "the platform's address (or API_URL, with AUTH_TOKEN)"),
+    Setting(
+        "DDB_MCP_AUTH_TOKEN",
+        "auth_token",
+        _text,
+        "platform",
+        "bearer token for it (or AUTH_TOKEN, with API_URL)",
+        secret=True,
+    ),
     Setting(
         "DDB_MCP_AUTH_COMMAND",
         "auth_command",
-        _text,
+        _command,
         "platform",
         "command that prints a token, or JSON with token and URL",
         f"{DEFAULT_AUTH_COMMAND} where it exists",
@@ -207,9 +226,15 @@ def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str
     for setting in SETTINGS:
         sources.setdefault(setting.variable, "default")
     mode = values["mode"] = values.get("mode") or _mode(values)
-    complete = {"platform": _platform, "direct": _direct, "local": _local}[mode]
+    half = {"API_URL": "AUTH_TOKEN", "AUTH_TOKEN": "API_URL"}
+    lacking = [other for name, other in half.items() if environment.get(name) and not environment.get(other)]
+    completed: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+        "platform": partial(_platform, lacking),
+        "direct": _direct,
+        "local": _local,
+    }
     applicable = {setting.field for setting in SETTINGS if setting.modes == "all" or mode in setting.modes}
-    return Settings(**{name: v for name, v in complete(values).items() if name in applicable}, sources=sources)
+    return Settings(**{name: v for name, v in completed[mode](values).items() if name in applicable}, sources=sources)
 
 
 def _mode(values: Mapping[str, Any]) -> Mode:
@@ -224,7 +249,7 @@ def _mode(values: Mapping[str, Any]) -> Mode:
     return "local"
 
 
-def _platform(values: dict[str, Any]) -> dict[str, Any]:
+def _platform(lacking: list[str], values: dict[str, Any]) -> dict[str, Any]:
     # API_URL and AUTH_TOKEN count only together, and a token goes only where its own source says: a command or a file
     # may bring the address along, a token alone may not.
     if "auth_token" in values and "api_url" not in values:
@@ -237,7 +262,7 @@ def _platform(values: dict[str, Any]) -> dict[str, Any]:
             raise Misconfigured(f"There is no file {values['auth_file']}.", next="Correct or unset DDB_MCP_AUTH_FILE.")
         values["auth_file"] = file
         if "auth_command" not in values and not file:
-            _missing("DDB_MCP_AUTH_TOKEN" if "api_url" in values else "DDB_MCP_API_URL", "platform")
+            _missing("DDB_MCP_AUTH_TOKEN" if "api_url" in values else [*lacking, "DDB_MCP_API_URL"][0], "platform")
     return values
 
 
