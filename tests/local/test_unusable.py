@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from ddb_mcp import sqlite_file
 from ddb_mcp.keys import Key
 from ddb_mcp.stores import local
 from ddb_mcp.stores.base import NO_CONDITION
 from tests.local.data import Child, Data, pk
+from tests.local.files import contents, write_and_crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,11 +38,6 @@ OPERATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file under a folder but SQLite's index of its log, which holds no data and which a reader rebuilds."""
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".db-shm"}
-
-
 def refuses_everything(data: Data, file: Path) -> list[str]:
     """Asserts that no operation works and nothing changes; returns the messages."""
     before = contents(file.parent)
@@ -53,15 +50,6 @@ def refuses_everything(data: Data, file: Path) -> list[str]:
     assert all(str(file) in message for message in messages)
     assert all(answer["error"]["next"] for answer in answers.values())
     return messages
-
-
-def write_and_crash(file: Path, *statements: str) -> None:
-    """SQL run by a process that ends without closing the file, so that what it wrote is still in the log."""
-    script = (
-        "import os, sqlite3, sys\nconnection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "for statement in sys.argv[2:]: connection.execute(statement)\nos._exit(0)"
-    )
-    subprocess.run([sys.executable, "-c", script, str(file), *statements], check=True)
 
 
 @pytest.fixture
@@ -361,7 +349,7 @@ def test_network_file_systems(
     (tmp_path / "home/fast/link").symlink_to(tmp_path / "home")
     mounts = tmp_path / "mounts"
     mounts.write_text(MOUNTS.format(home=tmp_path / "home"))
-    monkeypatch.setattr(local, "_MOUNTS", mounts)
+    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
     file = tmp_path / place / "sub" / "items.db"
     answer = open_data(file).answer("provision")
     if kind is None:
@@ -377,5 +365,5 @@ def test_an_existing_file_on_a_network_file_system(
 ) -> None:
     file.write_bytes(sound)
     (tmp_path / "mounts").write_text(f"server:/ {tmp_path} nfs rw 0 0\n")
-    monkeypatch.setattr(local, "_MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(sqlite_file, "_MOUNTS", tmp_path / "mounts")
     assert all("network file system (nfs)" in message for message in refuses_everything(data, file))

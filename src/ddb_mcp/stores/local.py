@@ -1,28 +1,26 @@
 """Items in an SQLite file on this machine: durable, offline, shared by any number of processes.
 
 One WITHOUT ROWID table keyed by the UTF-8 bytes of (pk, sk), so that SQLite's order is DynamoDB's and one deployment's
-items lie together. WAL with synchronous=FULL: an acknowledged write survives kill -9 and power loss.
+items lie together.
 """
 
 import json
 import logging
-import os
 import sqlite3
-import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
 from ddb_mcp.conditions import matches
-from ddb_mcp.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
+from ddb_mcp.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.items import ITEM_MAX_BYTES, Item, item_size, project
 from ddb_mcp.keys import Key
+from ddb_mcp.sqlite_file import SqliteFile, transaction
 from ddb_mcp.stores.base import FEATURES, Condition, Deleted, Deployment, Progress, Read, Store, StorePage, Written
 
 logger = logging.getLogger(__name__)
@@ -36,21 +34,12 @@ CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, 
     WITHOUT ROWID;
 CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
 """
-# Closing a file ends all locks that the process has on it, so no other thread may find it before it is closed:
-# https://sqlite.org/howtocorrupt.html, section 2.2
-_making = threading.Lock()
-_MOUNTS = Path("/proc/mounts")
 _BUSY_SECONDS = 10
 _POOL_SIZE = 8
 _ROWS_A_PAGE = 10_000
 _SWEEP_SECONDS = 60
 _SWEEP_ROWS = 100
 _FIVE_YEARS = 5 * 365 * 24 * 3600
-# Their locks or shared memory do not work between machines, and SQLite's WAL needs both: https://sqlite.org/wal.html
-_NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "9p", "afs", "afpfs", "ceph", "glusterfs", "lustre", "webdav"}
-    | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone"}
-)
 
 
 class LocalStore(Store):
@@ -72,6 +61,13 @@ class LocalStore(Store):
 
     def __init__(self, path: Path, table: str) -> None:
         self.path = path
+        self._file = SqliteFile(
+            path,
+            application_id=_APPLICATION_ID,
+            version=_SCHEMA_VERSION,
+            schema=_SCHEMA,
+            setting="DDB_MCP_LOCAL_PATH",
+        )
         self._table = table
         self._writing = CapacityLimiter(1)
         self._writes = 0
@@ -185,7 +181,7 @@ class LocalStore(Store):
                 assert opened
                 self._sweep(opened[0])  # before, so that what is written now can be read for a while
                 _wait_until(self._deadline, opened[0])  # the sweep may have waited
-                with _transaction(opened[0]) as connection:
+                with transaction(opened[0]) as connection:
                     return change(connection)
 
         return await self._in_turn(write)
@@ -230,19 +226,19 @@ class LocalStore(Store):
         connection that met an error is not used again.
         """
         try:
-            inode = self._inode(create=create)
+            inode = self._file.inode(create=create)
             if inode is None:
                 yield None
                 return
-            if not _is_writable(self.path):
+            if not self._file.is_writable():
                 if create:
-                    raise _unusable(self.path, "or its directory is not writable")
-                with closing(_reader(self.path, deadline)) as reader:
+                    raise self._file.unusable("or its directory is not writable")
+                with closing(self._file.reader(_left(deadline))) as reader:
                     yield reader, False
                 return
             connection, made = self._idle(inode), False
             if connection is None:
-                connection, made = self._connect(deadline)
+                connection, made = self._file.connect(_left(deadline))
             else:
                 _wait_until(deadline, connection)
             sound = False
@@ -258,7 +254,7 @@ class LocalStore(Store):
                 else:
                     connection.close()
         except (sqlite3.Error, OSError) as error:
-            raise _explained(error, self.path) from error
+            raise self._file.explained(error) from error
 
     def _idle(self, inode: tuple[int, int] | None = None) -> sqlite3.Connection | None:
         """An idle connection to the file; those to a file that was removed or replaced since are closed."""
@@ -270,36 +266,6 @@ class LocalStore(Store):
             if of == inode:
                 return connection
             connection.close()
-
-    def _inode(self, *, create: bool) -> tuple[int, int] | None:
-        with _making:
-            try:
-                found = os.stat(self.path)
-            except FileNotFoundError:
-                if not create:
-                    return None
-                _refuse_network(self.path)
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-                found = os.stat(self.path)
-        if not stat.S_ISREG(found.st_mode):
-            raise _unusable(self.path, "is not a file")
-        if found.st_size == 0 and not create:
-            return None
-        return found.st_dev, found.st_ino
-
-    def _connect(self, deadline: float) -> tuple[sqlite3.Connection, bool]:
-        _refuse_network(self.path)
-        _reader(self.path, deadline).close()
-        connection = sqlite3.connect(
-            self.path, timeout=_left(deadline), isolation_level=None, check_same_thread=False, cached_statements=64
-        )
-        try:
-            made = _prepare(connection, self.path, deadline)
-        except BaseException:
-            connection.close()
-            raise
-        return connection, made
 
 
 async def _in_thread(work: Callable[[], _T], limiter: CapacityLimiter | None = None) -> _T:
@@ -317,89 +283,6 @@ def _left(deadline: float) -> float:
 
 def _wait_until(deadline: float, connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout = {int(_left(deadline) * 1000)}")
-
-
-def _is_writable(path: Path) -> bool:
-    # What SQLite leaves beside a read-only file would be read-only itself, and would outlast the file's being so.
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-
-
-def _reader(path: Path, deadline: float) -> sqlite3.Connection:
-    """A connection that cannot change the file, as one for writing would: SQLite brings in what a log holds.
-
-    Raises:
-        Misconfigured: the file is not ours, or damaged.
-    """
-    log = path.with_name(path.name + "-wal")
-    in_log = log.exists() and log.stat().st_size > 0
-    uri = f"{path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=_left(deadline))
-    try:
-        _is_blank(connection, path)
-        if not in_log and path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
-            raise _unusable(path, "is damaged: it ends within a page")  # SQLite reads over the end
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _is_blank(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether there is nothing in the file yet. Raises Misconfigured where there is and it is not ours."""
-    # One statement sees one state, whatever other processes do.
-    application, version, tables = connection.execute(
-        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
-        "FROM pragma_application_id, pragma_user_version"
-    ).fetchone()
-    if (application, version, tables) == (0, 0, 0):
-        return True
-    if application != _APPLICATION_ID:
-        raise _unusable(path, "is another program's SQLite file")
-    if version > _SCHEMA_VERSION:
-        raise Misconfigured(
-            f"{path} was written by a newer ddb-mcp (schema {version}).", next="Upgrade ddb-mcp; the file is untouched."
-        )
-    return False
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, deadline: float) -> bool:
-    """Make the schema in a blank file. Returns whether this connection made it."""
-    made = False
-    if _is_blank(connection, path):
-        _use_log(connection, deadline)
-        with _transaction(connection):
-            if made := _is_blank(connection, path):  # otherwise another process was first
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-    connection.execute("PRAGMA synchronous = FULL")
-    return made
-
-
-def _use_log(connection: sqlite3.Connection, deadline: float) -> None:
-    """WAL from now on. Where two processes ask at once, SQLite tells one of them at once that the other is at it."""
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """One read-check-write, alone among all processes on the file."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def _fill(read: Read, rows: Iterator[tuple[str]]) -> StorePage:
@@ -454,58 +337,3 @@ def _expires(item: Item) -> int | None:
     if number is None or not 0 < (exact := Decimal(number)) < 2**62:
         return None
     return int(exact)
-
-
-def _refuse_network(path: Path) -> None:
-    if (kind := _file_system(path)) in _NETWORK_FILE_SYSTEMS:
-        raise _unusable(path, f"is on a network file system ({kind}), where SQLite's locks do not hold")
-
-
-def _file_system(path: Path) -> str | None:
-    """The kind of file system that holds `path`, where this machine says it."""
-    if os.name == "nt":
-        return "smb" if str(path).startswith("\\\\") else None
-    best, kind = "", None
-    try:
-        mounts = _MOUNTS.read_text(errors="replace").splitlines()
-    except OSError:
-        return None
-    resolved = str(path.resolve())
-    for line in mounts:
-        _, mount, fs, *_ = line.split(" ")
-        mount = mount.replace("\\040", " ").rstrip("/")
-        if len(mount) >= len(best) and (resolved == mount or resolved.startswith(mount + "/")):
-            best, kind = mount, fs
-    return kind
-
-
-def _unusable(path: Path, problem: str) -> Misconfigured:
-    return Misconfigured(
-        f"{path} {problem}.", next="Choose another file with DDB_MCP_LOCAL_PATH; this one is untouched."
-    )
-
-
-def _explained(error: sqlite3.Error | OSError, path: Path) -> DdbMcpError:
-    if isinstance(error, OSError):
-        if error.errno in (28, 122):
-            return _disk_full(path)
-        return _unusable(path, f"cannot be opened: {(error.strerror or 'system error').lower()}")
-    name: Any = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-    match name.split("_")[1]:
-        case "BUSY" | "LOCKED" | "PROTOCOL":
-            return Unavailable(f"{path} is locked by another process; nothing was written.")
-        case "FULL":
-            return _disk_full(path)
-        case "IOERR" if name.endswith("SHMSIZE"):  # no room for the shared index beside the log
-            return _disk_full(path)
-        case "IOERR":
-            return Unavailable(f"The disk failed under {path} ({name}).", next="Check the disk, then call again.")
-        case "CORRUPT" | "NOTADB":
-            return _unusable(path, "is damaged or is not an SQLite file")
-        case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
-            return _unusable(path, "or its directory is not writable")
-    raise error
-
-
-def _disk_full(path: Path) -> Unavailable:
-    return Unavailable(f"The disk that holds {path} is full; nothing was written.", next="Free space, then call again.")

@@ -1,0 +1,212 @@
+"""An SQLite file of our own: made for its owner alone, told from other programs' before it is changed, in WAL mode with
+synchronous=FULL: shared by any number of processes, and what was committed survives kill -9 and power loss."""
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ddb_mcp.errors import DdbMcpError, Misconfigured, Unavailable
+
+# Closing a file ends all locks that the process has on it, so no other thread may find it before it is closed:
+# https://sqlite.org/howtocorrupt.html, section 2.2
+_making = threading.Lock()
+_MOUNTS = Path("/proc/mounts")
+# Their locks or shared memory do not work between machines, and SQLite's WAL needs both: https://sqlite.org/wal.html
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "9p", "afs", "afpfs", "ceph", "glusterfs", "lustre", "webdav"}
+    | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone"}
+)
+
+
+class SqliteFile:
+    """Where an SQLite file of ours is, and what is to be in it.
+
+    Args:
+        path: the file.
+        application_id: what tells it from other files: https://sqlite.org/pragma.html#pragma_application_id
+        version: of the schema.
+        schema: the statements that make it.
+        setting: with what the user chooses another file.
+
+    Raises (each method): Misconfigured where the file is not ours, newer than this version, damaged, or on a network
+    share. sqlite3.Error and OSError are left to the caller, who holds connections that meet them too; see `explained`.
+    """
+
+    def __init__(self, path: Path, *, application_id: int, version: int, schema: str, setting: str) -> None:
+        self.path = path
+        self._application_id = application_id
+        self._version = version
+        self._schema = schema
+        self._setting = setting
+
+    def inode(self, *, create: bool) -> tuple[int, int] | None:
+        """Which file is there. None where none is, or an empty one, and none is to be made.
+
+        A missing directory is made too, for the user alone.
+        """
+        with _making:
+            try:
+                found = os.stat(self.path)
+            except FileNotFoundError:
+                if not create:
+                    return None
+                self._refuse_network()
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                found = os.stat(self.path)
+        if not stat.S_ISREG(found.st_mode):
+            raise self.unusable("is not a file")
+        if found.st_size == 0 and not create:
+            return None
+        return found.st_dev, found.st_ino
+
+    def is_writable(self) -> bool:
+        # What SQLite leaves beside a read-only file would be read-only itself, and would outlast the file's being so.
+        return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+
+    def connect(self, busy_seconds: float) -> tuple[sqlite3.Connection, bool]:
+        """A connection that any one thread at a time may use, and whether it has made the schema.
+
+        Each of its statements waits so long for other processes' locks.
+        """
+        self._refuse_network()
+        self.reader(busy_seconds).close()
+        connection = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        try:
+            made = self._is_blank(connection) and self._make(connection, busy_seconds)
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection, made
+
+    def reader(self, busy_seconds: float) -> sqlite3.Connection:
+        """A connection that cannot change the file, as one for writing would: SQLite brings in what a log holds."""
+        log = self.path.with_name(self.path.name + "-wal")
+        in_log = log.exists() and log.stat().st_size > 0
+        uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
+        connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
+        try:
+            self._is_blank(connection)
+            if not in_log and self.path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
+                raise self.unusable("is damaged: it ends within a page")  # SQLite reads over the end
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def explained(self, error: sqlite3.Error | OSError) -> DdbMcpError:
+        """What an error that came from this file means. Raises it again if it is none that a file can cause."""
+        if isinstance(error, OSError):
+            if error.errno in (28, 122):
+                return self._disk_full()
+            return self.unusable(f"cannot be opened: {(error.strerror or 'system error').lower()}")
+        name: Any = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+        match name.split("_")[1]:
+            case "BUSY" | "LOCKED" | "PROTOCOL":
+                return Unavailable(f"{self.path} is locked by another process; nothing was written.")
+            case "FULL":
+                return self._disk_full()
+            case "IOERR" if name.endswith("SHMSIZE"):  # no room for the shared index beside the log
+                return self._disk_full()
+            case "IOERR":
+                return Unavailable(
+                    f"The disk failed under {self.path} ({name}).", next="Check the disk, then call again."
+                )
+            case "CORRUPT" | "NOTADB":
+                return self.unusable("is damaged or is not an SQLite file")
+            case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
+                return self.unusable("or its directory is not writable")
+        raise error
+
+    def unusable(self, problem: str) -> Misconfigured:
+        return Misconfigured(
+            f"{self.path} {problem}.", next=f"Choose another file with {self._setting}; this one is untouched."
+        )
+
+    def _disk_full(self) -> Unavailable:
+        return Unavailable(
+            f"The disk that holds {self.path} is full; nothing was written.", next="Free space, then call again."
+        )
+
+    def _is_blank(self, connection: sqlite3.Connection) -> bool:
+        """Whether there is nothing in the file yet. Raises Misconfigured where there is and it is not ours."""
+        # One statement sees one state, whatever other processes do.
+        application, version, tables = connection.execute(
+            "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
+            "FROM pragma_application_id, pragma_user_version"
+        ).fetchone()
+        if (application, version, tables) == (0, 0, 0):
+            return True
+        if application != self._application_id:
+            raise self.unusable("is another program's SQLite file, or another kind of ddb-mcp's")
+        if version > self._version:
+            raise Misconfigured(
+                f"{self.path} was written by a newer ddb-mcp (schema {version}).",
+                next="Upgrade ddb-mcp; the file is untouched.",
+            )
+        return False
+
+    def _make(self, connection: sqlite3.Connection, busy_seconds: float) -> bool:
+        """Make the schema in a blank file, unless another process was first. Returns whether this connection did."""
+        _use_log(connection, busy_seconds)
+        with transaction(connection):
+            if made := self._is_blank(connection):
+                for statement in self._schema.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {self._application_id}")
+                connection.execute(f"PRAGMA user_version = {self._version}")
+        return made
+
+    def _refuse_network(self) -> None:
+        if (kind := _file_system(self.path)) in _NETWORK_FILE_SYSTEMS:
+            raise self.unusable(f"is on a network file system ({kind}), where SQLite's locks do not hold")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One read-check-write, alone among all processes on the file."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.commit()
+    except BaseException:
+        connection.rollback()  # nothing is done where SQLite has rolled back already
+        raise
+
+
+def _use_log(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """WAL from now on. Where two processes ask at once, SQLite tells one of them at once that the other is at it."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _file_system(path: Path) -> str | None:
+    """The kind of file system that holds `path`, where this machine says it."""
+    if os.name == "nt":
+        return "smb" if str(path).startswith("\\\\") else None
+    best, kind = "", None
+    try:
+        mounts = _MOUNTS.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    resolved = str(path.resolve())
+    for line in mounts:
+        _, mount, fs, *_ = line.split(" ")
+        mount = mount.replace("\\040", " ").rstrip("/")
+        if len(mount) >= len(best) and (resolved == mount or resolved.startswith(mount + "/")):
+            best, kind = mount, fs
+    return kind
