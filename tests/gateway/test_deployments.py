@@ -25,6 +25,7 @@ from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted
 from ddb_mcp.stores.local import LocalStore
 from tests.gateway.conftest import post
 from tests.gateway.process import DDB_MCP, Operator
+from tests.local.files import contents, write_and_crash
 
 
 @pytest.fixture
@@ -100,20 +101,59 @@ def test_names(registry: Registry, name: str) -> None:
         registry.add(name, Prefix("deploy#x"))
 
 
-def test_a_registry_is_for_one_storage_and_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_registry_is_for_one_storage(tmp_path: Path) -> None:
     Registry(tmp_path / "registry", "direct storage one").close()
     with pytest.raises(Misconfigured, match="direct storage one"):
         Registry(tmp_path / "registry", "direct storage two")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE mine (x)"],
+        ["PRAGMA journal_mode = WAL", "CREATE TABLE mine (x)", "INSERT INTO mine VALUES (zeroblob(30000))"],
+        [f"PRAGMA application_id = {int.from_bytes(b'ddmc')}", "CREATE TABLE items (pk, sk)"],
+        [f"PRAGMA application_id = {int.from_bytes(b'ddmg')}", "PRAGMA user_version = 2", "CREATE TABLE facts (x)"],
+        ["PRAGMA application_id = 7"],
+    ],
+    ids=["no log", "log", "items", "newer", "no tables"],
+)
+def test_no_other_sqlite_file_is_changed(tmp_path: Path, statements: list[str]) -> None:
+    write_and_crash(tmp_path / "file", *statements)
+    before = contents(tmp_path)
+    with pytest.raises(Misconfigured, match=r"another program's|newer"):
+        Registry(tmp_path / "file", "tests")
+    assert contents(tmp_path) == before
+
+
+def test_no_other_file_is_changed(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("this is no database, and it is a little longer than a header " * 50)
-    connection = sqlite3.connect(tmp_path / "other")
-    connection.execute("CREATE TABLE mine (x)")
-    connection.close()
     (tmp_path / "folder").mkdir()
-    for name in ("text", "other", "folder"):
-        before = (tmp_path / name).read_bytes() if name == "text" else b""
-        with pytest.raises(Misconfigured):
+    before = contents(tmp_path)
+    for name in ("text", "folder"):
+        with pytest.raises(Misconfigured, match=name):
             Registry(tmp_path / name, "tests")
-        assert name != "text" or (tmp_path / name).read_bytes() == before
+    assert contents(tmp_path) == before
+
+
+def test_a_change_that_sqlite_has_rolled_back_itself_fails_with_its_reason(registry: Registry) -> None:
+    with closing(sqlite3.connect(registry.path)) as connection:
+        connection.execute("CREATE TRIGGER t BEFORE INSERT ON deployments BEGIN SELECT RAISE(ROLLBACK, 'on fire'); END")
+    with pytest.raises(sqlite3.IntegrityError, match="on fire"):
+        registry.add("alpha", Prefix("deploy#alpha"))
+    with closing(sqlite3.connect(registry.path)) as connection:
+        connection.execute("DROP TRIGGER t")
+    assert registry.add("alpha", Prefix("deploy#alpha"))
+
+
+def test_a_registry_opened_twice_in_one_process_keeps_what_is_added(operator: Operator) -> None:
+    """A process that closes a file loses all its locks on it, and other processes take what it writes for left over."""
+    path, storage = operator.folder / "registry.sqlite3", f"local storage {operator.folder / 'items.sqlite3'}"
+    with closing(Registry(path, storage)) as registry:
+        Registry(path, storage).close()
+        assert operator.deployments("list") == ""
+        registry.add("alpha", Prefix("deploy#alpha"))
+        assert operator.deployments("list").startswith("alpha\t")
 
 
 def test_removing_deletes_the_deployments_data_and_nothing_else(operator: Operator) -> None:

@@ -10,13 +10,12 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddb_mcp.errors import InvalidArgument, Misconfigured
 from ddb_mcp.keys import Prefix
+from ddb_mcp.sqlite_file import SqliteFile, transaction
 
 REQUESTS_PER_SECOND = 500
 ITEMS_PER_SECOND = 20_000
@@ -67,40 +66,24 @@ class Registry:
 
     Raises:
         Misconfigured: the file is not a registry, not writable, or belongs to other storage.
+        Unavailable: the disk is full or fails, or another process holds the write lock for long.
     """
 
     def __init__(self, path: Path, storage: str) -> None:
         self.path = path
+        file = SqliteFile(
+            path, application_id=_APPLICATION_ID, version=_SCHEMA_VERSION, schema=_SCHEMA, setting="--registry"
+        )
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-            self._open(storage)
+            file.inode(create=True)
+            self._connection, _ = file.connect(_BUSY_SECONDS)
+            self._claim(storage)
         except (OSError, sqlite3.Error) as error:
-            problem = error.strerror if isinstance(error, OSError) else str(error)
-            raise Misconfigured(
-                f"The registry of deployments {path} cannot be used: {problem}.", next="Correct it, or use --registry."
-            ) from None
+            raise file.explained(error) from error
 
-    def _open(self, storage: str) -> None:
-        connection = self._connection
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        with self._transaction():
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if not tables:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-                facts = [("cursor_key", os.urandom(32)), ("storage", storage.encode())]
-                connection.executemany("INSERT INTO facts VALUES (?, ?)", facts)
-            elif application != _APPLICATION_ID or version != _SCHEMA_VERSION:
-                raise Misconfigured(
-                    f"{self.path} is not a registry of deployments that this version knows.", next="Use --registry."
-                )
+    def _claim(self, storage: str) -> None:
+        facts = [("cursor_key", os.urandom(32)), ("storage", storage.encode())]
+        self._connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
         if (owner := self._fact("storage").decode()) != storage:
             raise Misconfigured(
                 f"The registry {self.path} is for {owner}, and {storage} is configured.",
@@ -130,7 +113,7 @@ class Registry:
                 f"{name!r} is no name for a deployment.", next="Use up to 63 letters, digits, `.`, `_` or `-`."
             )
         token, token_id, token_hash = _new_token()
-        with self._transaction():
+        with transaction(self._connection):
             for other in self.list():
                 if other.name == name:
                     what = "is being removed" if other.removing else "exists already"
@@ -151,7 +134,7 @@ class Registry:
     def rotate(self, name: str) -> str:
         """Give a deployment a new token; the old one ends at once. Raises InvalidArgument if there is none."""
         token, token_id, token_hash = _new_token()
-        with self._transaction():
+        with transaction(self._connection):
             if self._named(name).removing:
                 raise InvalidArgument(f"The deployment {name} is being removed.", next="Finish its removal.")
             update = "UPDATE deployments SET token_id = ?, token_hash = ? WHERE name = ?"
@@ -160,7 +143,7 @@ class Registry:
 
     def close_off(self, name: str) -> Tenant:
         """End a deployment's token, before its data are deleted. Raises InvalidArgument if there is no such one."""
-        with self._transaction():
+        with transaction(self._connection):
             self._connection.execute(
                 "UPDATE deployments SET token_id = NULL, token_hash = NULL WHERE name = ?", (name,)
             )
@@ -194,16 +177,6 @@ class Registry:
     def _fact(self, name: str) -> bytes:
         (value,) = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return bytes(value)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
 
 def _new_token() -> tuple[str, str, bytes]:
