@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
+import signal
 import stat
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +93,41 @@ def test_a_command_that_prints_a_token(platform: DocumentedPlatform, connect: Co
         "misconfigured", "get", **KEY
     )
     assert "DDB_MCP_API_URL" in error.next
+
+
+@pytest.mark.parametrize(
+    "body", ["printf '\"%s\"' TOKEN", "sleep 60 & echo TOKEN", "exec 3>&1; (sleep 60; echo x >&3) & echo TOKEN"]
+)
+def test_a_command_may_print_a_json_string_and_leave_children_behind(
+    platform: DocumentedPlatform, connect: Connect, home: Path, body: str
+) -> None:
+    command = script(home / "login", f"echo $$ > {home}/group; {body.replace('TOKEN', TOKEN)}")
+    started = time.monotonic()
+    try:
+        assert works(connect, {"DDB_MCP_API_URL": platform.url, "DDB_MCP_AUTH_COMMAND": str(command)})
+        assert time.monotonic() - started < credentials.COMMAND_SECONDS
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int((home / "group").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [(f"yes {TOKEN}", "misconfigured", "64 KB"), (f"echo {TOKEN}; wait", "unauthenticated", "1 s")],
+)
+def test_a_command_that_prints_for_ever_or_hangs_is_ended_with_its_children(
+    connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch, body: str, code: str, said: str
+) -> None:
+    monkeypatch.setattr(credentials, "COMMAND_SECONDS", 1)
+    os.mkfifo(home / "alive")
+    alive = os.open(home / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    command = script(home / "login", f"exec 4> {home}/alive; echo started >&4; sleep 60 & {body}")
+    client = connect(environment={"DDB_MCP_API_URL": "https://x.example", "DDB_MCP_AUTH_COMMAND": str(command)})
+    assert said in client.fails(code, "info").message
+    assert os.read(alive, 100) == b"started\n"
+    assert select.select([alive], [], [], 10)[0], "its children still have it open"
+    assert os.read(alive, 100) == b""
+    os.close(alive)
 
 
 def test_the_platforms_own_command_goes_with_its_own_file(

@@ -4,10 +4,13 @@ A token goes only to the address that its own source gave, or that was configure
 puts a token, or what a command printed, into an exception or a log.
 """
 
+import asyncio
+import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +25,9 @@ from ddb_mcp.errors import Misconfigured, Unauthenticated
 from ddb_mcp.sockets import is_loopback
 
 COMMAND_SECONDS = 20
+COMMAND_MAX_BYTES = 65_536
+# What a command has printed is there when it ends, even where a child that it leaves behind keeps the pipe open.
+_LAST_BYTES_SECONDS = 0.3
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _TOKEN_NAMES = ("token", "access_token", "accessToken", "auth_token", "AUTH_TOKEN")
@@ -98,10 +104,10 @@ class CredentialSource:
         source = "the command in DDB_MCP_AUTH_COMMAND" if chosen else f"the command {Path(command).name}"
         output = await _output_of(shlex.split(command, posix=os.name == "posix") if chosen else [command], source)
         try:
-            document = json.loads(output) if output.startswith("{") else {"token": output}
-        except ValueError:
+            document = json.loads(output) if output.startswith(("{", '"')) else output
+        except (ValueError, RecursionError):
             document = {}
-        token, url = _token_and_url(document)
+        token, url = _token_and_url({"token": document} if isinstance(document, str) else document)
         if url is None and not chosen and self._settings.auth_file and self._settings.auth_file.exists():
             # The platform installs its command and its file together: the command's token is for the file's address.
             url = _token_and_url(_read_document(self._settings.auth_file))[1]
@@ -178,20 +184,66 @@ def _token_and_url(document: Any) -> tuple[str | None, str | None]:
     return first(_TOKEN_NAMES), first(_URL_NAMES)
 
 
+class _Run(asyncio.SubprocessProtocol):
+    """A command while it runs; `ended` once it has, or once it has printed too much."""
+
+    def __init__(self) -> None:
+        self.output = bytearray()
+        self.ended = asyncio.Event()
+        self._open = True
+        self._runs = True
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.output += data
+        if len(self.output) > COMMAND_MAX_BYTES:
+            self.ended.set()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._open = False
+        if not self._runs:
+            self.ended.set()
+
+    def process_exited(self) -> None:
+        self._runs = False
+        if self._open:
+            asyncio.get_running_loop().call_later(_LAST_BYTES_SECONDS, self.ended.set)
+        else:
+            self.ended.set()
+
+
 async def _output_of(command: list[str], source: str) -> str:
-    """What a command prints, and nothing of it anywhere else."""
+    """What a command prints, and nothing of it anywhere else. Children that it leaves behind are not waited for."""
+    try:
+        process, run = await asyncio.get_running_loop().subprocess_exec(
+            _Run,
+            *command,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or "it is not a command line"
+        raise Misconfigured(f"{source} cannot be run: {problem}.", next="Correct DDB_MCP_AUTH_COMMAND.") from None
     try:
         with anyio.fail_after(COMMAND_SECONDS):
-            done = await anyio.run_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            await run.ended.wait()
+        status = process.get_returncode()
     except TimeoutError:
         raise Unauthenticated(
             f"{source} gave no token within {COMMAND_SECONDS} s.", next="Run it in a terminal to see what it waits for."
         ) from None
-    except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or "it is not a command line"
-        raise Misconfigured(f"{source} cannot be run: {problem}.", next="Correct DDB_MCP_AUTH_COMMAND.") from None
-    if done.returncode != 0:
-        raise Unauthenticated(
-            f"{source} ended with exit status {done.returncode}.", next="Run it in a terminal and renew its login."
+    finally:
+        if process.get_returncode() is None and os.name == "posix":
+            with contextlib.suppress(OSError):  # it has just ended
+                os.killpg(process.get_pid(), signal.SIGKILL)  # it leads the group of what it has started
+        process.close()
+    if len(run.output) > COMMAND_MAX_BYTES:
+        raise Misconfigured(
+            f"{source} prints more than {COMMAND_MAX_BYTES // 1024} KB, which is no token.",
+            next="Correct DDB_MCP_AUTH_COMMAND.",
         )
-    return done.stdout.decode(errors="replace").strip()
+    if status != 0:
+        raise Unauthenticated(
+            f"{source} ended with exit status {status}.", next="Run it in a terminal and renew its login."
+        )
+    return run.output.decode(errors="replace").strip()
