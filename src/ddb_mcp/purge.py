@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 import anyio
 
+from ddb_mcp.arguments import LIMIT_MAX
 from ddb_mcp.errors import DdbMcpError, NotProvisioned, Unavailable
 from ddb_mcp.keys import Key, Prefix
 from ddb_mcp.stores.base import NO_CONDITION, Position, Progress, Read, Store
 
 _CONCURRENT_DELETES = 16
-_PASSES = 10
-_PAGE = 200
+# How often everything there is may be found and deleted, and how often a part of it, where a store shows no more.
+_PASSES, _PARTS = 10, 10_000
+_TOLD = 200
 
 
 @dataclass(frozen=True)
@@ -43,30 +45,38 @@ async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
             except DdbMcpError as failure:
                 failures.append(failure)
 
-    for _ in range(_PASSES):
+    passes, seen = 0, set[Key]()
+    for _ in range(_PARTS):
         position: Position | None = None
         found = 0
         while True:
             try:
                 page = await store.scan(
-                    Read(pk_prefix=prefix.joined, attributes=(), position=position, limit=_PAGE, max_bytes=4_000_000)
+                    Read(
+                        pk_prefix=prefix.joined, attributes=(), position=position, limit=LIMIT_MAX, max_bytes=4_000_000
+                    )
                 )
             except NotProvisioned:
                 return Purged(deleted, complete=True)
             keys = [Key(item["pk"]["S"], item["sk"]["S"]) for item in page.items]
             own = [key for key in keys if prefix.owns(key.pk)]
-            async with anyio.create_task_group() as group:
-                for key in own:
-                    group.start_soon(delete, key)
-            if failures:
-                raise failures[0]
-            found += len(own)
-            deleted += len(own)
-            if own:
+            for at in range(0, len(own), _TOLD):
+                async with anyio.create_task_group() as group:
+                    for key in own[at : at + _TOLD]:
+                        group.start_soon(delete, key)
+                if failures:
+                    raise failures[0]
+                deleted += len(own[at : at + _TOLD])
                 await progress(f"{deleted} items deleted")
+            found += len(own)
             position = page.next
             if position is None:
                 break
         if not found:
             return Purged(deleted, page.complete)
+        # A store that cannot tell whether there is more is asked on and on, as long as it shows others than before.
+        passes += page.complete or seen >= set(own)
+        seen = set(own)
+        if passes == _PASSES:
+            break
     raise Unavailable("New items kept appearing while the others were deleted.", next="Stop what writes them first.")

@@ -163,7 +163,7 @@ def run_purge(settings: Settings, arguments: argparse.Namespace) -> int:
     return _run(_purge_configured(settings, arguments))
 
 
-async def _purge_configured(settings: Settings, arguments: argparse.Namespace) -> int:
+async def _purge_configured(settings: Settings, arguments: argparse.Namespace) -> int | None:
     from ddb_mcp.purge import purge
     from ddb_mcp.stores import make_store
 
@@ -171,7 +171,7 @@ async def _purge_configured(settings: Settings, arguments: argparse.Namespace) -
     try:
         prefix = settings.prefix or Prefix((await store.info()).prefix or "")
         if not _confirmed(arguments, f"Delete everything under {prefix.text}, mode {settings.mode}?"):
-            return 0
+            return None
         done = await purge(store, prefix, _progress)
         if not done.complete:
             await _progress("This platform does not say whether there is more than it showed.")
@@ -180,7 +180,8 @@ async def _purge_configured(settings: Settings, arguments: argparse.Namespace) -
         await store.close()
 
 
-def _run(work: Coroutine[Any, Any, int]) -> int:
+def _run(work: Coroutine[Any, Any, int | None]) -> int:
+    """The exit code of work that returns how many items it deleted, or None if it was not to."""
     import asyncio
 
     try:
@@ -188,6 +189,8 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
     except KeyboardInterrupt:
         print("Interrupted; run it again to go on.", file=sys.stderr)
         return 130
+    if deleted is None:
+        return 1
     print(f"{deleted} items deleted")
     return 0
 
