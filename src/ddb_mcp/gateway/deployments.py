@@ -85,6 +85,7 @@ class Registry:
         facts = [("cursor_key", os.urandom(32)), ("storage", storage.encode())]
         self._connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
         if (owner := self._fact("storage").decode()) != storage:
+            self.close()
             raise Misconfigured(
                 f"The registry {self.path} is for {owner}, and {storage} is configured.",
                 next="Configure the same storage as before, or use another file with --registry.",
