@@ -17,7 +17,7 @@ import pytest
 
 from ddb_mcp import __version__
 from ddb_mcp.config import SETTINGS
-from tests.protocol.wire import Wire, clean_environment
+from tests.protocol.wire import ENVELOPE, Wire, clean_environment
 
 if TYPE_CHECKING:
     from tests.engines import Engine
@@ -407,6 +407,51 @@ def test_it_serves_without_home_variables(environment: dict[str, str], tmp_path:
 def test_it_serves_with_stderr_closed(environment: dict[str, str]) -> None:
     said, _ = _serve(["sh", "-c", f"exec {shlex.quote(DDB_MCP)} --log-level DEBUG 2>&-"], environment)
     assert len(said) == 4
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["", "call info", "call info -", "doctor"])
+def test_standard_streams_may_be_closed(environment: dict[str, str], closed: str, words: str) -> None:
+    line = f"{shlex.quote(DDB_MCP)} {words} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", line], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (1 if words.endswith("-") else 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", ["", "call info", "doctor"])
+def test_what_cannot_be_written_is_one_line_on_stderr(environment: dict[str, str], words: str) -> None:
+    ping = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}) + "\n"
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.quote(DDB_MCP)} {words} >/dev/full"],
+        env=environment,
+        input=ping,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "stdout" in done.stderr
+
+
+def test_streams_that_do_not_block_lose_nothing(environment: dict[str, str]) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        with subprocess.Popen([DDB_MCP], env=environment, stdin=theirs, stdout=theirs) as process:
+            answers = ours.makefile("rb")
+            item = {"pk": OWN, "sk": "a", "text": "x" * 20_000}
+            calls = [("put", {"item": item}), *[("get", {"pk": OWN, "sk": "a"})] * 50]
+            for number, (tool, arguments) in enumerate(calls):
+                call = {"name": tool, "arguments": arguments, "_meta": ENVELOPE}
+                message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": call}
+                ours.sendall(json.dumps(message).encode() + b"\n")
+            assert {json.loads(answers.readline())["id"] for _ in calls} == set(range(51))
+            ours.shutdown(socket.SHUT_WR)
+            assert process.wait(60) == 0
 
 
 def test_lines_may_end_as_windows_ends_them(environment: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from ddb_mcp import service
-from ddb_mcp.errors import ConditionFailed, DdbMcpError, Throttled
+from ddb_mcp.errors import ConditionFailed, DdbMcpError, Internal, Throttled
 from ddb_mcp.keys import Prefix
 from ddb_mcp.service import DataService
 from ddb_mcp.stores.base import Deleted, StorePage
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ddb_mcp.items import Item
     from ddb_mcp.keys import Key
-    from ddb_mcp.stores.base import Condition, Read
+    from ddb_mcp.stores.base import Condition, Read, Written
 
 OWN: dict[str, Any] = {"pk": "deploy#a#x", "sk": "1"}
 FOREIGN: Item = {"pk": {"S": "deploy#b#x"}, "sk": {"S": "1"}, "secret": {"S": "hers"}}
@@ -108,3 +108,23 @@ def test_a_store_may_refuse_a_batch_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(DdbMcpError, match="0 False"):
         called(store, "delete", keys=[OWN])
     assert called(LocalStore(tmp_path / "items.db", "t"), "get", **OWN) == {"found": False}
+
+
+def test_a_bug_is_an_internal_error_whose_details_are_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(LocalStore):
+        async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+            raise RuntimeError("secret detail")
+
+        async def put(self, item: Item, condition: Condition) -> Written:
+            raise RuntimeError("secret detail")
+
+    store = Broken(tmp_path / "items.db", "t")
+    for operation, arguments in (("get", OWN), ("put", {"items": [OWN]})):
+        with pytest.raises(Internal) as failed:
+            called(store, operation, **arguments)
+        assert "secret detail" not in failed.value.message + failed.value.next
+        number = failed.value.message.split()[-1].rstrip(".")
+        assert number in caplog.text
+    assert "secret detail" in caplog.text

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 2 for a wrong call or configuration, 1 for a failure."""
+    _open_missing_streams()
     _choose_encodings()
     flags_only, parser = _parsers()
     # Asked first: argparse would take the value of an unknown flag for the command, and complain of that.
@@ -40,23 +41,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream=sys.stderr, level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
         code = int(arguments.run(settings, arguments))
-        if sys.stdout is not None:  # as it is where it was closed
-            sys.stdout.flush()
+        sys.stdout.flush()
         return code
     except DdbMcpError as error:
         if arguments.run is _doctor:
             from ddb_mcp.doctor import list_given
 
             list_given(os.environ, flags, print)
+            sys.stdout.flush()  # so that a transcript of both streams ends with what to fix
         print(f"ddb-mcp: {error.message} {error.next}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `ddb-mcp … | head`
+    except OSError as error:  # of the output, stores have no such errors: `ddb-mcp … | head`, a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
+        if not isinstance(error, BrokenPipeError):
+            print(f"ddb-mcp: nothing can be written to stdout: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         from ddb_mcp.server.stdio import leave
 
         leave(130)  # now: a worker thread may be waiting for the network
+
+
+def _open_missing_streams() -> None:
+    """A parent may have closed them; what is opened next must not take their place."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, descriptor)
+            if nothing != descriptor:
+                os.close(nothing)
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r"))
 
 
 def _choose_encodings() -> None:
@@ -71,7 +85,10 @@ def _unknown(flag: str) -> str:
     for setting in SETTINGS:
         if setting.secret and setting.variable.endswith(flag[1:].upper().replace("-", "_")):
             return f"{flag}; secrets are variables only: set {setting.variable}"
-    near = difflib.get_close_matches(flag, [*(s.flag for s in SETTINGS if s.flag), "--http", "--version", "--help"], 1)
+    flags = [*(s.flag for s in SETTINGS if s.flag), "--http", "--version", "--help"]
+    if flag in flags:
+        return f"{flag}: it does not go with a command"
+    near = difflib.get_close_matches(flag, flags, 1)
     return f"{flag}; did you mean {near[0]}?" if near else flag
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +28,7 @@ from ddb_mcp.conditions import Filter, KeyRange, check_update, parse_filter, par
 from ddb_mcp.errors import (
     ConditionFailed,
     DdbMcpError,
+    Internal,
     InvalidArgument,
     NotProvisioned,
     ReadOnly,
@@ -135,19 +137,25 @@ class DataService:
             DdbMcpError: one of its subclasses, each a code of the contract.
         """
         model, run = self._operations[operation]
-        call = _Call(model.parse(arguments), progress, max_bytes or self._max_result_bytes)
+        checked, call = model.parse(arguments), _Call(progress, max_bytes or self._max_result_bytes)
         if self._read_only and operation in WRITES:
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")
-        if self._prefix is None and operation not in ("provision", "info"):
-            self._learn(await self.store.info())
         try:
-            return cast("dict[str, Any]", await run(call))
+            if self._prefix is None and operation not in ("provision", "info"):
+                self._learn(await self.store.info())
+            return cast("dict[str, Any]", await run(checked, call))
         except NotProvisioned:
             if self._learns:
                 self._prefix = None
             raise
         except ConditionFailed as failed:
             raise self._shown_failure(failed, call.max_bytes) from None
+        except DdbMcpError:
+            raise
+        except Exception:
+            number = secrets.token_hex(4)
+            logger.exception("Internal error %s in %s", number, operation)
+            raise Internal(f"Internal error {number}.") from None
 
     def _learn(self, deployment: Deployment) -> Deployment:
         if self._learns and deployment.prefix is not None:
@@ -159,7 +167,7 @@ class DataService:
         assert self._prefix is not None
         return self._prefix
 
-    async def _provision(self, call: "_Call") -> ProvisionResult:
+    async def _provision(self, arguments: ProvisionArguments, call: "_Call") -> ProvisionResult:
         made = self._learn(await self.store.provision(call.progress))
         common = self._common(made)
         return cast(
@@ -167,7 +175,7 @@ class DataService:
             {**common, "created": made.created, "instructions": self._instructions(made), **made.details},
         )
 
-    async def _info(self, call: "_Call") -> InfoResult:
+    async def _info(self, arguments: InfoArguments, call: "_Call") -> InfoResult:
         found = self._learn(await self.store.info())
         return cast(
             "InfoResult",
@@ -204,8 +212,7 @@ class DataService:
             table=deployment.table_name, prefix=self._own.text, region=deployment.region, mode=self.store.mode
         )
 
-    async def _get(self, call: "_Call") -> GetResult:
-        arguments = cast("GetArguments", call.arguments)
+    async def _get(self, arguments: GetArguments, call: "_Call") -> GetResult:
         key = self._own.check_key(arguments.pk, arguments.sk)
         item = self._guarded(await self.store.get(key, _names(arguments.attributes, "attributes")))
         if item is None:
@@ -215,8 +222,7 @@ class DataService:
         shown, outlined = _shown(item, call.max_bytes)
         return {"found": True, "item": shown, "outlined": True} if outlined else {"found": True, "item": shown}
 
-    async def _put(self, call: "_Call") -> PutResult:
-        arguments = cast("PutArguments", call.arguments)
+    async def _put(self, arguments: PutArguments, call: "_Call") -> PutResult:
         if (arguments.item is None) == (arguments.items is None):
             raise InvalidArgument("Give either item or items.")
         if arguments.create_only and (arguments.expect or arguments.merge or arguments.remove):
@@ -248,8 +254,7 @@ class DataService:
             result["warnings"] = _fitting(warnings, call.max_bytes - ENVELOPE_BYTES - size(failed))
         return result
 
-    async def _delete(self, call: "_Call") -> DeleteResult:
-        arguments = cast("DeleteArguments", call.arguments)
+    async def _delete(self, arguments: DeleteArguments, call: "_Call") -> DeleteResult:
         condition = Condition(expect=self._expectation(arguments.expect))
         if arguments.keys is None:
             for name in ("pk", "sk"):
@@ -340,16 +345,14 @@ class DataService:
         shown = None if item is None else _shown(item, max_bytes)[0]
         return ConditionFailed(failed.message, item=shown, next=failed.next)
 
-    async def _query(self, call: "_Call") -> PageResult:
-        arguments = cast("QueryArguments", call.arguments)
+    async def _query(self, arguments: QueryArguments, call: "_Call") -> PageResult:
         pk = self._own.check(arguments.pk)
         keys = parse_range(arguments.sk_prefix, arguments.sk_from, arguments.sk_to)
         clauses = parse_filter(arguments.filter, "filter", keys_allowed=False) if arguments.filter else ()
         read = self._read(arguments, clauses, pk=pk, keys=keys, descending=bool(arguments.descending))
         return await self._list(call, "query", arguments, read)
 
-    async def _scan(self, call: "_Call") -> PageResult:
-        arguments = cast("ScanArguments", call.arguments)
+    async def _scan(self, arguments: ScanArguments, call: "_Call") -> PageResult:
         pk_prefix = self._own.check_scan(arguments.pk_prefix)
         clauses = parse_filter(arguments.filter, "filter") if arguments.filter else ()
         return await self._list(call, "scan", arguments, self._read(arguments, clauses, pk_prefix=pk_prefix))
@@ -398,7 +401,6 @@ class DataService:
 
 @dataclass(frozen=True)
 class _Call:
-    arguments: Arguments
     progress: Progress
     max_bytes: int
 

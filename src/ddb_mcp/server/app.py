@@ -1,7 +1,6 @@
 """The MCP server: the seven tools, what introduces them, and what else is plugged in."""
 
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from ddb_mcp import __version__, skill_text
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import DdbMcpError, Internal
+from ddb_mcp.errors import DdbMcpError
 from ddb_mcp.server.content import FENCE_BYTES, failure, success
 from ddb_mcp.server.skill import SkillPages
 from ddb_mcp.server.skills_extension import SkillsExtension
@@ -77,10 +76,6 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
             return success(result)
         except DdbMcpError as error:
             return failure(error)
-        except Exception:
-            number = secrets.token_hex(4)
-            logger.exception("Internal error %s in %s", number, params.name)
-            return failure(Internal(f"Internal error {number}."))
 
     server = Server[Any](
         NAME,

@@ -56,6 +56,8 @@ def leave(code: int) -> NoReturn:
 def _claim_standard_streams() -> tuple[BinaryIO, int]:
     """Keeps stdin and stdout for the protocol; whatever else reads or prints gets nothing, and stderr."""
     sys.stdout.flush()
+    for descriptor in (0, 1):  # whoever shares them may have set them otherwise
+        os.set_blocking(descriptor, True)
     stdin, stdout = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
