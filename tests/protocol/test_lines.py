@@ -17,7 +17,13 @@ UNPARSEABLE = {
     "nested 250 deep": _call('{"a":' + "[" * 250 + "]" * 250 + "}"),
     "a number of 5,000 digits": _call('{"a":' + "9" * 5000 + "}"),
     "malformed UTF-8": _call('{"a":"x"}').replace(b'"x"', b'"\xff"'),
-    "a lone surrogate": _call('{"a":"\\ud800"}'),
+    "nested 100,000 deep": _call('{"a":' + "[" * 100_000 + "]" * 100_000 + "}"),
+    "cut off": _call('{"a":"x"}')[:-9],
+    "a tab in a string": _call('{"a":"\t"}'),
+    "something behind it": _call('{"id":8}') + b"}",
+    "a lone surrogate in a method": b'{"jsonrpc":"2.0","id":7,"method":"\\ud800"}',
+    "a lone surrogate and malformed UTF-8": _call('{"a":"\\ud800","b":"x"}').replace(b'"x"', b'"\xff"'),
+    "a lone surrogate, nested 250 deep": _call('{"a":["\\ud800",' + "[" * 250 + "]" * 250 + "]}"),
 }
 
 
@@ -31,8 +37,8 @@ def test_a_request_that_cannot_be_parsed_is_answered_under_its_own_id(toy: Wire,
 
 NO_ID = {
     "no JSON": (b"nonsense", -32700),
-    "cut off": (b'{"jsonrpc":"2.0","id":7,"method":"ping"', -32700),
-    "nested 100,000 deep": (_call('{"a":' + "[" * 100_000 + "]" * 100_000 + "}"), -32700),
+    "cut off before it": (b'{"jsonrpc":"2.0","method":"ping","params":{"id":7', -32700),
+    "a lone surrogate in it": (b'{"jsonrpc":"2.0","id":"\\ud800","method":"ping"}', -32700),
     "a batch": (b'[{"jsonrpc":"2.0","id":7,"method":"ping"}]', -32600),
     "no message": (b'{"a":1}', -32600),
     "a fraction for an id": (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', -32600),
@@ -51,10 +57,20 @@ def test_a_line_without_a_request_to_answer_is_answered_under_no_id(toy: Wire, l
 
 
 def test_the_id_of_a_line_that_cannot_be_parsed_may_be_text(toy: Wire) -> None:
-    toy.send_line(b'{"jsonrpc":"2.0","id":"seven","method":"ping","params":\xff}')
-    assert toy.receive()["id"] is None  # not even a lenient parser finds it
-    toy.send_line(b'{"jsonrpc":"2.0","id":"seven","method":"ping","params":{"a":"\xff"}}')
-    assert toy.receive()["id"] == "seven"
+    for unparseable in (b"\xff", b'{"a":"\xff","id":8}'):
+        toy.send_line(b'{"jsonrpc":"2.0","id":"\\"seven\\"","method":"ping","params":%s}' % unparseable)
+        assert toy.receive()["id"] == '"seven"'
+
+
+def test_a_line_may_begin_with_a_byte_order_mark(toy: Wire) -> None:
+    toy.send_line(b"\xef\xbb\xbf" + _call('{"a":1}').replace(b"{", b"{ ", 1))
+    assert toy.receive()["id"] == 7
+
+
+def test_a_tool_gets_the_lone_surrogates_in_its_arguments(toy: Wire) -> None:
+    """It can say where they are; `echo` sends them back, which is no JSON."""
+    toy.send_line(_call('{"a":"\\ud83d\\ude00 \\\\ud800 \\ude00"}'))
+    assert toy.receive() == {"jsonrpc": "2.0", "id": 7, "error": {"code": -32603, "message": "Internal error"}}
 
 
 def test_a_line_that_cannot_be_parsed_does_not_decide_the_protocol_era() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.protocol.wire import DDB_MCP, Wire
+from tests.protocol.wire import DDB_MCP, ENVELOPE, Wire
 from tests.stdio.server import PREFIX, Server, pk
 
 if TYPE_CHECKING:
@@ -175,6 +175,39 @@ def test_numbers_that_are_none_on_the_wire(number: str, tmp_path: Path) -> None:
         assert result["isError"] is True
         assert json.loads(result["content"][0]["text"])["error"]["code"] == "invalid_argument"
         assert not (tmp_path / "items.db").exists()
+
+
+# JavaScript sends half of a character as an escape, which the SDK cannot parse.
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("put", {"item": {**KEY, "half": "x\ud83d"}}),
+        ("put", {"item": {**KEY, "half\udc00": 1}}),
+        ("put", {"item": {**KEY, "list": [{"half": "\ud83d"}]}}),
+        ("put", {"item": json.dumps({**KEY, "half": "\ud83d"})}),
+        ("put", {"item": KEY, "half\ud83d": 1}),
+        ("get", {**KEY, "pk": KEY["pk"] + "\ud83d"}),
+        ("get", {**KEY, "attributes": ["\ud83d"]}),
+        ("query", {"pk": KEY["pk"], "filter": {"half": "\ud83d"}}),
+        ("query", {"pk": KEY["pk"], "cursor": "\ud83d"}),
+    ],
+)
+@pytest.mark.parametrize("era", ["2025", "2026"])
+def test_lone_surrogates_on_the_wire(tool: str, arguments: dict[str, Any], era: str, tmp_path: Path) -> None:
+    with Wire(DDB_MCP, {"DDB_MCP_LOCAL_PATH": str(tmp_path / "items.db")}) as wire:
+        call: dict[str, Any] = {"name": tool, "arguments": arguments}
+        if era == "2025":
+            wire.shake_hands()
+        else:
+            call["_meta"] = ENVELOPE
+        wire.send("tools/call", call, 1)
+        result = wire.receive()["result"]
+        error = json.loads(result["content"][0]["text"])["error"]
+        assert result["isError"] is True
+        assert error["code"] == ("invalid_cursor" if "cursor" in arguments else "invalid_argument")
+        assert "surrogate" in error["message"] or error["code"] == "invalid_cursor"
+        assert not (tmp_path / "items.db").exists()
+        assert wire.ask("tools/call", {**call, "name": "info", "arguments": {}}, 2)["result"].get("isError") is not True
 
 
 BAD_LISTINGS: dict[str, dict[str, Any]] = {

@@ -7,8 +7,11 @@ tool calls use. They go when the SDK's do none of this.
 
 from __future__ import annotations
 
+import codecs
 import json
+import logging
 import os
+import re
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -31,6 +34,8 @@ from ddb_mcp.server.stdio import leave
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
+
+logger = logging.getLogger(__name__)
 
 # How long requests still in flight have when the client closes stdin, as `printf … | ddb-mcp` does at once, and the
 # server's own clean-up after that. A host that closes stdin expects the process to be gone within a second.
@@ -92,6 +97,9 @@ class _Answers(_Stream):
                 rest = rest[os.write(self._stdout, rest) :]
         except BrokenPipeError:
             leave(0)  # the client is gone
+        except OSError as error:
+            logger.error("Nothing can be written to stdout: %s", error.strerror)
+            leave(1)
 
 
 class _Requests(_Stream):
@@ -113,16 +121,19 @@ class _Requests(_Stream):
 
     async def receive(self) -> SessionMessage:
         while line := await run_sync(self._stdin.readline, limiter=self._limiter, abandon_on_cancel=True):
+            line = line.removeprefix(codecs.BOM_UTF8)  # Windows' shells begin a pipe with it
             if not line.strip():
                 continue
             try:
                 message = jsonrpc_message_adapter.validate_json(line, by_name=False)
             except ValidationError as error:
-                await self._answers.send(SessionMessage(_refusal(line, error)))
-                continue
+                if (repaired := _with_lone_surrogates(line)) is None:
+                    await self._answers.send(SessionMessage(_refusal(line, error)))
+                    continue
+                message = repaired
             if isinstance(message, JSONRPCRequest):
                 self._answers.expect(message.id)
-            elif isinstance(message, JSONRPCNotification) and b'"id"' in line and "id" in _members(line):
+            elif isinstance(message, JSONRPCNotification) and b'"id"' in line and b'"id"' in _members(line):
                 # The SDK takes a request whose id is a fraction, true or null for a notification.
                 await self._answers.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=_NO_MESSAGE)))
                 continue
@@ -156,21 +167,45 @@ def _refusal(line: bytes, error: ValidationError) -> JSONRPCError:
 
 
 def _request_id(line: bytes) -> int | str | None:
-    match _members(line):
-        case {"method": _, "id": int() | str() as request} if not isinstance(request, bool):
-            return request if str(request).isprintable() else None
-        case _:
-            return None
-
-
-def _members(line: bytes) -> Any:
-    """What a lenient parser makes of the line; `{}` where it makes nothing."""
+    members = _members(line)
     try:
-        return json.loads(line.decode(errors="replace"), parse_int=_bounded_int)
-    except (ValueError, RecursionError):
-        return {}
+        request = json.loads(members[b'"id"'], strict=False)
+    except (KeyError, ValueError):
+        return None
+    named = isinstance(request, int | str) and not isinstance(request, bool) and str(request).isprintable()
+    return request if named and b'"method"' in members else None
 
 
-def _bounded_int(digits: str) -> int | None:
-    """`int` refuses thousands of digits, which must not hide the id beside them."""
-    return int(digits) if len(digits) < 100 else None
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
+
+
+def _members(line: bytes) -> dict[bytes, bytes]:
+    """The names and the first tokens of the outermost object's members, whatever else is wrong with the line."""
+    members: dict[bytes, bytes] = {}
+    depth, name, before = 0, b"", b""
+    for token in (match[0] for match in _TOKEN.finditer(line)):
+        if depth == 1 and before == b":":
+            members[name] = token
+        elif depth == 1 and token.startswith(b'"'):
+            name = token
+        depth += (token in b"{[") - (token in b"}]")
+        before = token
+    return members
+
+
+_ESCAPE = re.compile(rb"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
+
+
+def _with_lone_surrogates(line: bytes) -> JSONRPCRequest | None:
+    """The tool call that only its arguments' lone surrogates keep the SDK from parsing; JavaScript sends such halves of
+    a character as escapes. The tool then says where they are."""
+    clean = _ESCAPE.sub(lambda escape: b"?" if len(escape[0]) == 6 else escape[0], line)
+    try:
+        message = jsonrpc_message_adapter.validate_json(clean, by_name=False)
+        arguments = json.loads(line)["params"]["arguments"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    if not isinstance(message, JSONRPCRequest) or not message.params or message.id != _request_id(line):
+        return None
+    message.params["arguments"] = arguments
+    return message if message.method == "tools/call" else None
