@@ -107,12 +107,13 @@ def _security(host: str, names: Iterable[str]) -> TransportSecuritySettings:
     """Given always: without it the SDK checks neither header as soon as the host is not loopback."""
     from mcp.server.transport_security import TransportSecuritySettings
 
-    known = {"127.0.0.1", "localhost", "[::1]", *names}
+    known = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *names}
     if not is_loopback(host):
-        known |= {f"[{host}]" if ":" in host else host, socket.gethostname(), socket.getfqdn()}
+        known |= {socket.gethostname(), socket.getfqdn()}
         with contextlib.suppress(OSError):
             known |= {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
-    hosts = [form for name in sorted(known) for form in (name, f"{name}:*")]
+    # Browsers write host names in lower case.
+    hosts = [form for name in sorted(map(str.lower, known)) for form in (name, f"{name}:*")]
     return TransportSecuritySettings(
         allowed_hosts=hosts, allowed_origins=[f"{scheme}://{form}" for scheme in ("http", "https") for form in hosts]
     )
