@@ -259,4 +259,7 @@ def test_credentials_come_from_the_file_as_a_pair(tmp_path: Path, given: dict[st
 
 def test_credentials_in_the_environment_come_first(tmp_path: Path) -> None:
     shell = environment(API_URL="https://own.example", AUTH_TOKEN="own-token", HOME=str(tmp_path))
-    assert run_bash(CREDENTIALS.code + 'echo "$API_URL $AUTH_TOKEN"', shell) == "https://own.example own-token\n"
+    shown = CREDENTIALS.code + 'echo "$API_URL $AUTH_TOKEN"'
+    assert run_bash(shown, {**shell, "DDB_MCP_API_URL": "https://half.example"}) == "https://own.example own-token\n"
+    ours = {"DDB_MCP_API_URL": "https://first.example", "DDB_MCP_AUTH_TOKEN": "first-token"}
+    assert run_bash(shown, {**shell, **ours}) == "https://first.example first-token\n"
