@@ -1,4 +1,4 @@
-"""`ddb-mcp gateway deployments …` and `ddb-mcp purge` on the command line: prompts, messages, what a registry is for."""
+"""`ddb-mcp gateway deployments …` and `ddb-mcp purge` on the command line: prompts, messages, whose data they are."""
 
 from __future__ import annotations
 
@@ -42,3 +42,37 @@ def test_a_prompt_that_is_refused_ends_with_1_and_deletes_nothing(operator: Oper
         assert "deploy#alpha" in done.stderr
     assert '"found":true' in operator.run("call", "get", '{"pk": "deploy#alpha#a", "sk": "1"}', **settings).stdout
     assert operator.deployments("list").startswith("alpha\t")
+
+
+@pytest.mark.parametrize("arguments", [[""], ["alpha", "--prefix", "deploy#"], ["alpha", "--prefix", "x" * 2048]])
+def test_a_wrong_prefix_is_not_blamed_on_a_setting(operator: Operator, arguments: list[str]) -> None:
+    done = operator.run("gateway", "deployments", "add", *arguments, "--registry", str(operator.folder / "r"))
+    assert done.returncode == 2
+    assert "DYNAMODB_PREFIX" not in done.stderr
+    assert "--prefix" in done.stderr
+
+
+ELSEWHERE = [
+    {"AWS_DEFAULT_REGION": "eu-west-1"},
+    {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"},
+    {"DYNAMODB_TABLE": "another-table"},
+]
+
+
+def test_a_registry_is_for_one_table_in_one_place(operator: Operator) -> None:
+    here = {"DDB_MCP_MODE": "direct", "DYNAMODB_TABLE": "app-data", "AWS_DEFAULT_REGION": "us-east-1"}
+    registry = ["--registry", str(operator.folder / "r")]
+    assert operator.run("gateway", "deployments", "add", "alpha", *registry, **here).returncode == 0
+    for there in ELSEWHERE:
+        done = operator.run("gateway", "deployments", "remove", "alpha", *registry, **{**here, **there})
+        assert done.returncode == 2, there
+        assert "app-data at https://dynamodb.us-east-1.amazonaws.com" in done.stderr
+    assert operator.run("gateway", "deployments", "list", *registry, **here).stdout.startswith("alpha\t")
+
+
+def test_direct_storage_wants_a_region(operator: Operator) -> None:
+    settings = {"DDB_MCP_MODE": "direct", "DYNAMODB_TABLE": "app-data"}
+    done = operator.run("gateway", "deployments", "list", "--registry", str(operator.folder / "r"), **settings)
+    assert done.returncode == 2
+    assert "AWS_DEFAULT_REGION" in done.stderr
+    assert done.stderr.count("\n") == 1

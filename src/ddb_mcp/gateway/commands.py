@@ -95,7 +95,10 @@ def _add(settings: Settings, arguments: argparse.Namespace) -> int:
         for name in ("requests_per_second", "items_per_second")
         if (value := getattr(arguments, name)) is not None
     }
-    prefix = Prefix(arguments.own_prefix or f"deploy#{arguments.name}")
+    try:
+        prefix = Prefix(arguments.own_prefix or f"deploy#{arguments.name}")
+    except Misconfigured as wrong:
+        raise Misconfigured(wrong.message, next="Give another --prefix, for example deploy#abc123.") from None
     token = _registry(settings, arguments).add(arguments.name, prefix, **rates)
     _print_token(token, f"{arguments.name} owns the keys that start with {prefix.joined}")
     return 0
@@ -211,8 +214,23 @@ def _registry(settings: Settings, arguments: argparse.Namespace) -> "Registry":
         from platformdirs import user_data_path
 
         path = user_data_path("ddb-mcp", appauthor=False) / "gateway.sqlite3"
-    where = settings.local_path if settings.mode == "local" else settings.table
+    where = settings.local_path if settings.mode == "local" else f"{settings.table} at {_endpoint(settings)}"
     return Registry(path.expanduser().absolute(), f"{settings.mode} storage {where}")
+
+
+def _endpoint(settings: Settings) -> str:
+    """Where the configured table is: other regions and engines have tables of the same name."""
+    from ddb_mcp.stores import aws_errors, aws_session
+    from ddb_mcp.stores.credentials import origin
+
+    try:
+        # With credentials of its own it does not look for those that it does not need.
+        client = aws_session.session(None, {}).create_client(
+            "dynamodb", aws_access_key_id="none", aws_secret_access_key="none"
+        )
+    except Exception as failure:
+        raise aws_errors.mapped(failure, "dynamodb", "connect", settings.table or "", None) from failure
+    return origin(client.meta.endpoint_url)
 
 
 def _confirmed(arguments: argparse.Namespace, question: str) -> bool:
