@@ -91,7 +91,10 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
 class OutcomeUnknown(Unavailable):
     """The answer to a write was lost: it may have been done."""
 
-    default_next = "Get the item to see whether the write was done before you write again."
+    default_next = (
+        "Get the item before you write it again. With create_only or expect, an item that is as wanted may be "
+        "another's work: it is yours only if something in it is yours alone, such as an owner's id."
+    )
 
 
 @dataclass(frozen=True)
