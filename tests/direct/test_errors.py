@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import os
+import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import botocore.exceptions
+import botocore.tokens
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -27,10 +32,12 @@ from ddb_mcp.errors import (
 )
 from ddb_mcp.keys import Key
 from ddb_mcp.stores import aws_errors
+from ddb_mcp.stores.base import NO_CONDITION
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.faults import Answer, FaultProxy, dynamodb_error
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from anyio.from_thread import BlockingPortal
@@ -64,6 +71,7 @@ CODES: dict[str, type[DdbMcpError]] = {
     "InternalFailure": Unavailable,
     "InternalServerError": Unavailable,
     "InvalidClientTokenId": Unauthenticated,
+    "InvalidEndpointException": Unavailable,
     "InvalidSignatureException": Unauthenticated,
     "ItemCollectionSizeLimitExceededException": InvalidArgument,
     "LimitExceededException": Unavailable,
@@ -77,6 +85,7 @@ CODES: dict[str, type[DdbMcpError]] = {
     "ReplicatedWriteConflictException": Unavailable,
     "RequestExpired": Unauthenticated,
     "RequestLimitExceeded": Throttled,
+    "RequestTimeout": Unavailable,
     "ResourceConflictException": Unavailable,
     "ResourceInUseException": Unavailable,
     "ResourceNotFoundException": NotProvisioned,
@@ -86,10 +95,13 @@ CODES: dict[str, type[DdbMcpError]] = {
     "TooManyRequestsException": Throttled,
     "TransactionConflictException": Unavailable,
     "UnknownOperationException": Unsupported,
+    "UnsupportedOperationException": Unsupported,
     "UnrecognizedClientException": Unauthenticated,
     "ValidationException": InvalidArgument,
     "SomethingNewException": Internal,
     "404": Misconfigured,
+    "408": Unavailable,
+    "421": Unavailable,
     "503": Unavailable,
     "429": Throttled,
 }
@@ -141,6 +153,18 @@ def test_answers(code: str, expected: type[DdbMcpError]) -> None:
     [
         ("The provided key element does not match the schema", Misconfigured, "key schema"),
         ("One or more parameter values were invalid: Missing the key sk in the item", Misconfigured, "key schema"),
+        (
+            "One or more parameter values were invalid: Type mismatch for key sk expected: N actual: S",
+            Misconfigured,
+            "key schema",
+        ),
+        ("Query condition missed key schema element: id", Misconfigured, "key schema"),
+        ("Query key condition not supported", Misconfigured, "key schema"),
+        (
+            "One or more parameter values were invalid: Condition parameter type does not match schema type",
+            Misconfigured,
+            "key schema",
+        ),
         ("Item size has exceeded the maximum allowed size", InvalidArgument, "400 KB"),
         ("Item size to update has exceeded the maximum allowed size", InvalidArgument, "400 KB"),
         ("Nesting Levels have exceeded supported limits", InvalidArgument, "nested"),
@@ -164,6 +188,35 @@ def test_a_missing_permission_is_named() -> None:
     assert "kms:Decrypt" in said(answer("AccessDeniedException", prose)).message
     assert "dynamodb:GetItem" in said(answer("AccessDeniedException", "")).message
     assert "sts:AssumeRole" in said(answer("AccessDenied", "", "AssumeRole")).message
+
+
+def test_a_malformed_role_is_misconfigured() -> None:
+    error = said(answer("ValidationError", "1 validation error detected", "AssumeRole"))
+    assert type(error) is Misconfigured
+    assert "DDB_MCP_ROLE_ARN" in error.next
+
+
+def test_a_quota_of_tables_is_no_change_under_way() -> None:
+    full = "Subscriber limit exceeded: There is a limit of 2500 tables per subscriber"
+    assert type(said(answer("LimitExceededException", full, "CreateTable"))) is Forbidden
+    busy = "Subscriber limit exceeded: Only 500 tables can be created, updated, or deleted simultaneously"
+    assert type(said(answer("LimitExceededException", busy, "CreateTable"))) is Unavailable
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(answer(code, operation="GetFunctionConfiguration") for code in (*CODES, "InvalidParameterValueException")),
+        *(ResponseParserError("<html>"), botocore.exceptions.EndpointConnectionError(endpoint_url="http://x")),
+        *(botocore.exceptions.ConnectTimeoutError(endpoint_url="x"), ValueError("Invalid endpoint: x")),
+    ],
+    ids=str,
+)
+def test_an_error_of_lambda_does_not_speak_of_dynamodb(failure: Exception) -> None:
+    error = aws_errors.mapped(failure, "lambda", "get_function_configuration", "the-table", session())
+    text = f"{error.message} {error.next}".replace("DYNAMODB_PREFIX", "")
+    assert "dynamodb" not in text.lower()
+    assert "the-table" not in text
 
 
 def every_failure() -> list[type[BotoCoreError]]:
@@ -248,10 +301,18 @@ def test_a_bug_stays_a_bug() -> None:
 # The same through the whole store, with AWS's files as users have them
 
 
-def failure_of(portal: BlockingPortal, store: DirectStore) -> DdbMcpError:
+def failure_of(portal: BlockingPortal, store: DirectStore, operation: str = "get") -> DdbMcpError:
+    item = {"pk": {"S": "deploy#me#p"}, "sk": {"S": "s"}}
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "get": partial(store.get, Key("deploy#me#p", "s"), None),
+        "put": partial(store.merge, item, (), NO_CONDITION),
+    }
     with pytest.raises(DdbMcpError) as caught:
-        portal.call(store.get, Key("deploy#me#p", "s"), None)
+        portal.call(calls[operation])
     return caught.value
+
+
+EXPIRED = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration": "2020-01-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(
@@ -277,15 +338,53 @@ def failure_of(portal: BlockingPortal, store: DirectStore) -> DdbMcpError:
             Unauthenticated,
             "aws sts get-caller-identity --profile work",
         ),
+        *(
+            (
+                "[profile work]\ncredential_process = " + process,
+                {"AWS_PROFILE": "work"},
+                Unauthenticated,
+                "credential_process",
+            )
+            for process in ("false", "echo no JSON", "/no/such/program", f"echo '{json.dumps(EXPIRED)}'")
+        ),
+        ("", {"AWS_ACCESS_KEY_ID": "a"}, Unauthenticated, "AWS_SECRET_ACCESS_KEY"),
         (
-            "[profile work]\ncredential_process = false\n",
-            {"AWS_PROFILE": "work"},
+            "",
+            {"AWS_WEB_IDENTITY_TOKEN_FILE": "/no/such/file", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r"},
             Unauthenticated,
-            "credential_process|profile work",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+        ),
+        (
+            "",
+            {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.com/x"},
+            Unauthenticated,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        ),
+        *(
+            ("", {**CREDENTIALS, "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{port}"}, Misconfigured, "whole URL")
+            for port in (99999, "port")
+        ),
+        ("", {**CREDENTIALS, "AWS_ENDPOINT_URL_DYNAMODB": "ftp://127.0.0.1"}, Misconfigured, "AWS_ENDPOINT_URL"),
+        ("", {**CREDENTIALS, "HTTP_PROXY": "no proxy:::"}, Misconfigured, "HTTP_PROXY"),
+        ("", {**CREDENTIALS, "AWS_SESSION_TOKEN": "token\n"}, Misconfigured, "AWS_SESSION_TOKEN"),
+        *(
+            (
+                "",
+                {**CREDENTIALS, "AWS_ENDPOINT_URL_DYNAMODB": "https://{listener}", "AWS_CA_BUNDLE": bundle},
+                Misconfigured,
+                "AWS_CA_BUNDLE",
+            )
+            for bundle in ("/no/such/file", "/", __file__)
         ),
     ],
-    ids=["none", "no region", "bad region", "no profile", "bad file", "bad endpoint", "sso", "mfa", "process"],
+    ids=[
+        *("none", "no region", "bad region", "no profile", "bad file", "bad endpoint", "sso", "mfa"),
+        *("process fails", "process says nothing", "no process", "process gives old ones", "half"),
+        *("web identity", "container", "port out of range", "port no number", "scheme", "proxy", "end of line"),
+        *("no bundle", "bundle a folder", "bundle of something else"),
+    ],
 )
+@pytest.mark.parametrize("operation", ["get", "put"])
 def test_settings_of_aws(
     portal: BlockingPortal,
     tmp_path: Path,
@@ -293,14 +392,64 @@ def test_settings_of_aws(
     variables: dict[str, str | None],
     expected: type[DdbMcpError],
     words: str,
+    operation: str,
+    listener: str,
 ) -> None:
+    """Nothing is sent, so that the outcome of a write is known."""
     file = tmp_path / "config"
     file.write_text(config)
     home = {"HOME": str(tmp_path), "AWS_CONFIG_FILE": str(file), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    with aws("http://127.0.0.1:1", **home, **variables):
-        error = failure_of(portal, direct("t-1"))
+    given = {name: value and value.replace("{listener}", listener) for name, value in variables.items()}
+    with aws(f"http://{listener}", **home, **given):
+        error = failure_of(portal, direct("t-1"), operation)
     assert type(error) is expected, error.message
-    assert any(word in f"{error.message} {error.next}" for word in words.split("|")), error.to_json()
+    assert words in f"{error.message} {error.next}", error.to_json()
+
+
+def test_a_damaged_sso_cache_asks_for_a_login(
+    portal: BlockingPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile work]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\nregion = us-east-1\n"
+        "[sso-session s]\nsso_region = us-east-1\nsso_start_url = https://example.com/start\n"
+    )
+    cache = tmp_path / ".aws" / "sso" / "cache" / f"{hashlib.sha1(b's').hexdigest()}.json"
+    cache.parent.mkdir(parents=True)
+    cache.write_text("{}")
+    # botocore has looked up the home when it was imported.
+    monkeypatch.setattr(botocore.tokens.SSOTokenProvider, "_SSO_TOKEN_CACHE_DIR", str(cache.parent))
+    with aws("http://127.0.0.1:1", AWS_PROFILE="work", AWS_CONFIG_FILE=str(config)):
+        error = failure_of(portal, direct("t-1"))
+    assert type(error) is Unauthenticated
+    assert "aws sso login --profile work" in error.next
+
+
+@pytest.mark.parametrize(
+    ("region", "expected", "words"),
+    [("us-esat-1", Misconfigured, "AWS_DEFAULT_REGION"), ("eu-west-1", Unavailable, "network")],
+)
+def test_a_region_that_does_not_exist(
+    portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, region: str, expected: type[DdbMcpError], words: str
+) -> None:
+    def no_such_host(*arguments: Any, **options: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    # The one part that is not real: what the network says of the name depends on where the tests run.
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
+    with aws(None, **CREDENTIALS, AWS_DEFAULT_REGION=region):
+        error = failure_of(portal, direct("t-1"))
+    assert type(error) is expected
+    assert words in error.next
+    if expected is Misconfigured:
+        assert region in error.message
+
+
+@pytest.fixture
+def listener() -> Iterator[str]:
+    """The address of a socket that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def test_an_untrusted_certificate(portal: BlockingPortal, tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ import boto3
 import pytest
 
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import Forbidden, Misconfigured, Unauthenticated
+from ddb_mcp.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
 from ddb_mcp.keys import Key, Prefix
 from ddb_mcp.policy import policy
-from ddb_mcp.stores.base import Read
+from ddb_mcp.stores import aws as aws_module
+from ddb_mcp.stores.base import NO_CONDITION, Read
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.engines import client_options
-from tests.faults import Answer, FaultProxy
+from tests.faults import Answer, Cut, FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +135,29 @@ def test_a_policy_too_long_for_a_session_is_misconfigured(portal: BlockingPortal
     assert proxy.requests == []
 
 
-def test_a_role_is_named_by_its_arn() -> None:
+@pytest.mark.parametrize(
+    "role", ["app-role", "arn:aws:iam::123456789012:role/ app", "arn:aws:iam::123456789012:user/x"]
+)
+def test_a_role_is_named_by_its_arn(role: str) -> None:
     with pytest.raises(Misconfigured, match="not the ARN of a role"):
-        direct("t-1", role_arn="app-role")
+        direct("t-1", role_arn=role)
+
+
+def test_a_role_that_is_none_is_misconfigured(portal: BlockingPortal, proxy: FaultProxy, role: str) -> None:
+    invalid = b"""<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
+        <Code>ValidationError</Code><Message>no</Message></Error></ErrorResponse>"""
+    proxy.plan(Answer(400, invalid, {"Content-Type": "text/xml"}), on="/")
+    with pytest.raises(Misconfigured) as caught:
+        portal.call(direct("t-1", role_arn=role).get, KEY, None)
+    assert "DDB_MCP_ROLE_ARN" in caught.value.next
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_role_that_is_not_answered_for_leaves_no_outcome_unknown(
+    portal: BlockingPortal, ministack: Engine, proxy: FaultProxy, role: str
+) -> None:
+    proxy.plan(Cut(0), times=aws_module.ATTEMPTS, on="/")
+    item = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}}
+    with pytest.raises(Unavailable) as caught:
+        portal.call(direct(ministack.create_table(), role_arn=role).merge, item, (), NO_CONDITION)
+    assert "unknown" not in caught.value.message

@@ -46,6 +46,14 @@ class Refused(Exception):
         self.response = response
 
 
+class NotSent(Exception):
+    """Nothing was sent, because there is no client, or there are no credentials: `cause` says why."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
+
+
 class Aws:
     """The clients of one server, made on first use from AWS's own chain of credentials and regions.
 
@@ -99,14 +107,15 @@ class Aws:
             try:
                 send = partial(self._send, service, operation, parameters)
                 return await anyio.to_thread.run_sync(send, abandon_on_cancel=True, limiter=self._threads)
-            except Exception as failure:
+            except Exception as raised:
                 from ddb_mcp.stores import aws_errors
 
+                failure = raised.cause if isinstance(raised, NotSent) else raised
                 code = aws_errors.code_of(failure)
                 if code in expected:
                     raise Refused(code, failure.response) from None  # type: ignore[attr-defined]
                 error = aws_errors.mapped(failure, service, operation, self._table, self._session)
-                fate = aws_errors.fate(failure, operation)
+                fate = "not done" if failure is not raised else aws_errors.fate(failure, operation)
                 cause = failure
             if settled is not None and fate != "not done":
                 outcome = await _outcome(settled, error)
@@ -141,7 +150,14 @@ class Aws:
             self._clients.clear()
 
     def _send(self, service: str, operation: str, parameters: dict[str, Any]) -> Answer:
-        answer: Answer = getattr(self._client(service), operation)(**parameters)
+        from ddb_mcp.stores import aws_session
+
+        try:
+            client = self._client(service)
+            aws_session.ready(self._session)
+        except Exception as failure:
+            raise NotSent(failure) from failure
+        answer: Answer = getattr(client, operation)(**parameters)
         return answer
 
     def _client(self, service: str) -> Any:
@@ -153,6 +169,7 @@ class Aws:
 
                 if self._session is None or not self._clients:
                     self._session = aws_session.session(self._role_arn, self._session_policy)
+                aws_session.ready(self._session)
                 self._clients[service] = aws_session.client(self._session, service)
             return self._clients[service]
 

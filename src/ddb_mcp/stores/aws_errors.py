@@ -1,5 +1,6 @@
 """Every failure of botocore as one of our errors, in our words. Imported when something has failed."""
 
+import os
 import re
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
+from urllib3.exceptions import LocationValueError
 
 from ddb_mcp.errors import (
     DdbMcpError,
@@ -49,7 +51,7 @@ from ddb_mcp.errors import (
     Unsupported,
 )
 from ddb_mcp.stores import aws
-from ddb_mcp.stores.aws_session import RoleSession
+from ddb_mcp.stores.aws_session import RoleSession, is_no_url
 
 _THROTTLED = frozenset(
     {
@@ -70,6 +72,9 @@ _SERVER_FAULT = frozenset(
         "InternalError",
         "InternalFailure",
         "InternalServerError",
+        "InvalidEndpointException",
+        "RequestTimeout",
+        "RequestTimeoutException",
         "ServiceException",
         "ServiceUnavailable",
         "ServiceUnavailableException",
@@ -127,9 +132,17 @@ _OTHER_KEYS = (
     "condition parameter type does not match",
 )
 """What DynamoDB says, in lower case, of a key or a key condition that names pk and sk, both strings, as ours all do."""
-_NO_OPERATION = frozenset({"InvalidAction", "NotImplemented", "UnknownOperation", "UnknownOperationException"})
+_NO_OPERATION = frozenset(
+    {
+        "InvalidAction",
+        "NotImplemented",
+        "UnknownOperation",
+        "UnknownOperationException",
+        "UnsupportedOperationException",
+    }
+)
 
-_ENDPOINT = "Check the network, the region and AWS_ENDPOINT_URL_DYNAMODB, then call again."
+_SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
 _RENEW = {
     "env": "Set fresh AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and restart the server.",
     "sso": "Run `aws sso login --profile {profile}`, then call again.",
@@ -138,7 +151,10 @@ _RENEW = {
     "mfa": "Run `aws sts get-caller-identity --profile {profile}` and enter the code there, then call again: the "
     "session that the AWS CLI keeps is used here too.",
     "iam-role": "This machine's instance role gives no valid credentials; check it, then call again.",
-    "container-role": "This container's task role gives no valid credentials; check it, then call again.",
+    "container-role": "This container's task role gives no valid credentials; check it, and "
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI or AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, then call again.",
+    "assume-role-with-web-identity": "Check the role and the token file: AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE, "
+    "or role_arn and web_identity_token_file in AWS profile {profile}. Then call again.",
     "none": "Set up AWS profile {profile} with `aws configure sso` or `aws configure`, or name another one in "
     "AWS_PROFILE, then call again.",
 }
@@ -166,9 +182,9 @@ def fate(failure: Exception, operation: str) -> Fate:
             if failure.operation_name != _api_name(operation) or not _is_server_fault(failure):
                 return "not done"
             return "unknown" if code_of(failure).isdigit() else "answered"
-        case SSLError():
-            return "not done" if _is_untrusted(failure) else "unknown"
-        case HTTPClientError() | IncompleteReadError() | ResponseParserError():
+        case SSLError() | HTTPClientError():
+            return "unknown" if _unsendable(failure) is None else "not done"
+        case IncompleteReadError() | ResponseParserError():
             return "unknown"
     return "not done"
 
@@ -189,13 +205,15 @@ def mapped(failure: Exception, service: str, operation: str, table: str, session
         case ClientError():
             return _answered(failure, service, table, session)
         case BotoCoreError():
-            return _unanswered(failure, _api_name(operation), session)
+            return _unanswered(failure, service, _api_name(operation), session)
         case ResponseParserError():
-            return Unavailable(f"{_api_name(operation)} got an answer that is not DynamoDB's.", next=_ENDPOINT)
-        case ValueError() if "nvalid endpoint" in str(failure):
+            return Unavailable(
+                f"{_api_name(operation)} got an answer that is not {_SERVICES[service]}'s.", next=_endpoint(service)
+            )
+        case ValueError() if is_no_url(failure):
             return Misconfigured(
                 "The endpoint for AWS is not a URL.",
-                next="Set AWS_ENDPOINT_URL_DYNAMODB to a whole URL such as http://localhost:8000, or unset it.",
+                next=f"Set AWS_ENDPOINT_URL_{service.upper()} to a whole URL like http://localhost:8000, or unset it.",
             )
     raise failure
 
@@ -233,18 +251,36 @@ def _answered(failure: ClientError, service: str, table: str, session: Session |
             "AWS refused the session policy for DDB_MCP_ROLE_ARN.",
             next="Check DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
         )
+    if code == "LimitExceededException" and re.search(r"limit of \d+ tables|number of tables", message):
+        return Forbidden(
+            "The AWS account has as many tables as it may have in this region.",
+            next="Delete a table, or ask for a higher quota in Service Quotas.",
+        )
     if code in _BUSY:
         return Unavailable(f"{operation} met another change under way again and again.")
     if code in _NO_OPERATION:
         return Unsupported(f"What answers at the endpoint has no {operation}.", next="Use an engine that has it.")
+    if code == "ResourceNotFoundException" and service == "lambda":
+        return NotProvisioned(
+            "There is no such function in this account and region.", next="Correct DDB_MCP_LAMBDA_FUNCTIONS."
+        )
     if code == "ResourceNotFoundException":
         return NotProvisioned(f"The table {table!r} does not exist in this account and region.")
     if code == "ItemCollectionSizeLimitExceededException":
         return InvalidArgument("The partition is full: where the table has a local index, one pk holds 10 GB at most.")
-    if code == "ValidationException":
+    if code == "ValidationError" and operation.startswith("AssumeRole"):
+        return Misconfigured(
+            "AWS refuses the request for the role as invalid.",
+            next="Check the role's ARN in DDB_MCP_ROLE_ARN, or in the AWS profile.",
+        )
+    if code == "ValidationException" and service == "dynamodb":
         return _invalid(message, operation, table)
+    if code in ("ValidationException", "InvalidParameterValueException"):
+        return InvalidArgument(f"{_SERVICES[service]} finds the {operation} request invalid: {_sentence(message)}")
     if code.isdigit():
-        return Misconfigured(f"What answers at the endpoint is not DynamoDB (HTTP {code}).", next=_ENDPOINT)
+        return Misconfigured(
+            f"What answers at the endpoint is not {_SERVICES[service]} (HTTP {code}).", next=_endpoint(service)
+        )
     return Internal(f"{operation} was refused with {code}.", next="Report this code to the maintainers.")
 
 
@@ -269,27 +305,32 @@ def _invalid(message: str, operation: str, table: str) -> DdbMcpError:
     return InvalidArgument(f"DynamoDB finds the {operation} request invalid: {' '.join(message.split())[:300]}")
 
 
-def _unanswered(failure: BotoCoreError, operation: str, session: Session | None) -> DdbMcpError:
+def _unanswered(failure: BotoCoreError, service: str, operation: str, session: Session | None) -> DdbMcpError:
+    if unsendable := _unsendable(failure):
+        return unsendable
     match failure:
         case ReadTimeoutError():
             return Timeout(f"{operation} got no answer within {aws.READ_SECONDS:g} s.")
         case ConnectTimeoutError():
-            return Timeout(f"{operation} got no connection within {aws.CONNECT_SECONDS:g} s.", next=_ENDPOINT)
-        case SSLError() if _is_untrusted(failure):
-            return Misconfigured(
-                "The TLS certificate of the endpoint is not trusted here.",
-                next="Set AWS_CA_BUNDLE to the certificates that your network's proxy uses, or correct the endpoint.",
-            )
+            return Timeout(f"{operation} got no connection within {aws.CONNECT_SECONDS:g} s.", next=_endpoint(service))
         case ProxyConnectionError():
             return Unavailable("The HTTP proxy cannot be reached.", next="Check HTTPS_PROXY and NO_PROXY.")
         case EndpointConnectionError():
-            return Unavailable(f"{operation} cannot reach the endpoint.", next=_ENDPOINT)
+            if region := _unknown_region(failure, session):
+                return Misconfigured(
+                    f"There is no AWS region {region!r}.", next="Correct AWS_DEFAULT_REGION, or the AWS profile."
+                )
+            return Unavailable(f"{operation} cannot reach the endpoint.", next=_endpoint(service))
         case ConnectionError() | HTTPClientError() | IncompleteReadError() | ChecksumError() | FlexibleChecksumError():
             return Unavailable(f"{operation}: the connection broke before the answer was complete.")
         case NoCredentialsError():
             return Unauthenticated("There are no AWS credentials.", next=_renew(session))
         case PartialCredentialsError():
-            return Unauthenticated("The AWS credentials are incomplete: the key or its secret is missing.")
+            return Unauthenticated(
+                "The AWS credentials are incomplete: the key or its secret is missing.",
+                next="Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and restart the server, or give both "
+                "aws_access_key_id and aws_secret_access_key in the AWS profile and call again.",
+            )
         case SSOError() | TokenRetrievalError() | NoAuthTokenError():
             return Unauthenticated("The AWS SSO session has expired, or there is none.", next=_renew(session, "sso"))
         case LoginError():
@@ -299,7 +340,10 @@ def _unanswered(failure: BotoCoreError, operation: str, session: Session | None)
                 "The AWS profile wants an MFA code, which this server cannot ask for.", next=_renew(session, "mfa")
             )
         case CredentialRetrievalError() | MetadataRetrievalError():
-            return Unauthenticated("The AWS credentials could not be obtained.", next=_renew(session))
+            return Unauthenticated(
+                "The AWS credentials could not be obtained.",
+                next=_renew(session, str(failure.kwargs.get("provider", ""))),
+            )
         case ProfileNotFound():
             return Misconfigured(
                 f"The AWS profile {failure.kwargs.get('profile')!r} does not exist.",
@@ -318,15 +362,43 @@ def _unanswered(failure: BotoCoreError, operation: str, session: Session | None)
     )
 
 
-def _renew(session: Session | None, method: str | None = None) -> str:
+def _renew(session: Session | None, method: str = "") -> str:
     """What renews the credentials of a session, by where they came from."""
     source: Any = session.source if isinstance(session, RoleSession) else session
     profile = (source.profile if source is not None else None) or "default"
-    if method is None:
+    if not method:
         # Not get_credentials(), which may be what has just failed.
         credentials = getattr(source, "_credentials", None)
-        method = getattr(credentials, "method", None) or "none"
+        method = getattr(credentials, "method", None) or _configured(source, profile) or "none"
     return _RENEW.get(method, _RENEW_PROFILE).format(profile=profile)
+
+
+def _configured(source: Any, profile: str) -> str | None:
+    """Where the credentials should have come from, of the sources that fail before botocore says which they are."""
+    if source is not None and "credential_process" in source.full_config.get("profiles", {}).get(profile, {}):
+        return "custom-process"
+    container = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"}
+    return "container-role" if container & os.environ.keys() else None
+
+
+def _unknown_region(failure: EndpointConnectionError, session: Session | None) -> str | None:
+    """The region that the name of a service's own endpoint holds, if AWS has no such region."""
+    url = str(failure.kwargs.get("endpoint_url"))
+    region = re.match(r"https://(?:[a-z-]+|[0-9]+\.ddb)\.([a-z0-9-]+)\.amazonaws\.", url)
+    if session is None or region is None:
+        return None
+    partitions = session.get_available_partitions()
+    known = any(region[1] in session.get_available_regions("dynamodb", partition) for partition in partitions)
+    return None if known else region[1]
+
+
+def _endpoint(service: str) -> str:
+    return f"Check the network, the region and AWS_ENDPOINT_URL_{service.upper()}, then call again."
+
+
+def _sentence(message: str) -> str:
+    """The first sentence of AWS's: what follows may quote what was sent."""
+    return " ".join(message.split()).partition(". ")[0][:300]
 
 
 def _api_name(operation: str) -> str:
@@ -335,8 +407,36 @@ def _api_name(operation: str) -> str:
 
 def _is_server_fault(failure: ClientError) -> bool:
     status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return (status >= 500 or code_of(failure) in _SERVER_FAULT) and code_of(failure) not in _THROTTLED
+    code = code_of(failure)
+    return (status >= 500 or status in (408, 421) or code in _SERVER_FAULT) and code not in _THROTTLED
 
 
-def _is_untrusted(failure: SSLError) -> bool:
-    return "CERTIFICATE_VERIFY_FAILED" in str(failure)
+def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
+    """Why nothing was sent, where the settings are the reason; None where something may have been sent."""
+    error = failure.kwargs.get("error")
+    if isinstance(failure, SSLError):
+        reason = error.args[0] if isinstance(error, Exception) and error.args else None
+        if "CERTIFICATE_VERIFY_FAILED" in str(failure):
+            return Misconfigured(
+                "The TLS certificate of the endpoint is not trusted here.",
+                next="Set AWS_CA_BUNDLE to the certificates that your network's proxy uses, or correct the endpoint.",
+            )
+        # Of the bundle, not of the connection: an error of the file, or of OpenSSL's libraries that read certificates.
+        if isinstance(reason, FileNotFoundError | IsADirectoryError | PermissionError) or (
+            getattr(reason, "library", None) in ("X509", "PEM", "ASN1")
+        ):
+            return Misconfigured(
+                "The file of trusted certificates cannot be read.",
+                next="Set AWS_CA_BUNDLE (or REQUESTS_CA_BUNDLE) to a file of certificates in PEM form, or unset it.",
+            )
+    if isinstance(error, LocationValueError):
+        return Misconfigured(
+            "The address of the endpoint, or of the HTTP proxy, is not a URL that can be used.",
+            next="Check the AWS_ENDPOINT_URL variables, HTTP_PROXY and HTTPS_PROXY.",
+        )
+    if isinstance(error, ValueError) and str(error).startswith("Invalid header value"):
+        return Misconfigured(
+            "The AWS credentials hold a character that cannot be sent, such as the end of a line.",
+            next="Set AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN again without it, and restart the server.",
+        )
+    return None

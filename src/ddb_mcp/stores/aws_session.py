@@ -5,21 +5,32 @@ Imported on first use only: botocore takes longer to import than a call takes.
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import IncompleteReadError, NoCredentialsError, RefreshWithMFAUnsupportedError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    IncompleteReadError,
+    NoCredentialsError,
+    RefreshWithMFAUnsupportedError,
+)
 from botocore.parsers import JSONParser, ResponseParser, ResponseParserError, ResponseParserFactory
 from botocore.utils import JSONFileCache
 
 from ddb_mcp import __version__
-from ddb_mcp.errors import Misconfigured
+from ddb_mcp.errors import DdbMcpError, Misconfigured
 from ddb_mcp.stores import aws
+
+logger = logging.getLogger(__name__)
 
 SESSION_POLICY_MAX = 2048
 """Characters. https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
@@ -45,9 +56,40 @@ def session(role_arn: str | None, session_policy: dict[str, Any]) -> botocore.se
     return made
 
 
+def ready(session: botocore.session.Session | None) -> None:
+    """Find the credentials of a session, and renew them where it is time: before anything is sent.
+
+    Raises botocore's errors; CredentialRetrievalError also for what botocore lets through from a source, such as the
+    output of a program that is no JSON, a missing token file, a damaged cache, or credentials that come expired.
+    """
+    assert session is not None
+    try:
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        credentials.get_frozen_credentials()
+    except (BotoCoreError, ClientError, DdbMcpError):
+        raise
+    except Exception as failure:
+        if is_no_url(failure):
+            raise
+        logger.warning("AWS credentials could not be obtained: %s", type(failure).__name__)
+        raise CredentialRetrievalError(provider="", error_msg="") from failure
+
+
 def client(session: botocore.session.Session, service: str) -> Any:
-    """A low-level client as boto3 would make it, that tries once and checks what it receives."""
-    return session.create_client(service, config=_config())
+    """A low-level client as boto3 would make it, that tries once and checks what it receives.
+
+    Raises botocore's errors, and a ValueError that `is_no_url`.
+    """
+    made = session.create_client(service, config=_config())
+    urlsplit(made.meta.endpoint_url).port  # noqa: B018  # botocore looks at it when it signs, which is too late
+    return made
+
+
+def is_no_url(failure: Exception) -> bool:
+    """Whether botocore, or Python, says that an endpoint is no URL."""
+    return isinstance(failure, ValueError) and re.match("[Ii]nvalid endpoint|Port ", str(failure)) is not None
 
 
 def _config() -> Config:

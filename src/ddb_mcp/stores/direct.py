@@ -358,7 +358,7 @@ def _session_policy(settings: Settings) -> dict[str, Any]:
     """What the role is limited to. Raises Misconfigured where the role is not one."""
     if settings.role_arn is None:
         return {}
-    role = re.fullmatch(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/.+", settings.role_arn)
+    role = re.fullmatch(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/[!-~]+", settings.role_arn)
     if role is None:
         raise Misconfigured(
             f"DDB_MCP_ROLE_ARN is {settings.role_arn!r}, which is not the ARN of a role.",
