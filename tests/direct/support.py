@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 import uuid
 import zipfile
 from contextlib import contextmanager
@@ -74,4 +75,8 @@ def lambda_function(ministack: Engine) -> str:
         Code={"ZipFile": code.getvalue()},
         Environment={"Variables": {"OTHER": "kept", "DYNAMODB_TABLE": "old"}},
     )
+    deadline = time.monotonic() + 30
+    while functions.get_function_configuration(FunctionName=name).get("LastUpdateStatus") == "InProgress":
+        assert time.monotonic() < deadline, "the function is not made"
+        time.sleep(0.05)
     return name

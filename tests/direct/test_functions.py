@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from ddb_mcp.stores import aws as aws_module
 from ddb_mcp.stores import provisioning
 from tests.direct.support import CREDENTIALS, aws, direct, lambda_function
 from tests.engines import client_options
@@ -130,20 +131,36 @@ def test_it_reads_again_three_times_and_gives_up(
     assert variables(functions, name) == {"THEIRS": "3"}
 
 
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"Error": {"ErrorCode": "AccessDeniedException", "Message": "KMS"}}, "AccessDeniedException"),
+        ({"Error": {"Message": "KMS"}}, "cannot be read"),
+        ({"Error": {}}, "cannot be read"),
+        ({"Variables": {}, "Error": {"ErrorCode": ""}}, "cannot be read"),
+    ],
+    ids=str,
+)
 def test_an_environment_that_cannot_be_read_is_not_written(
-    portal: BlockingPortal, proxy: FaultProxy, functions: LambdaClient, store: DirectStore, name: str
+    portal: BlockingPortal,
+    proxy: FaultProxy,
+    functions: LambdaClient,
+    store: DirectStore,
+    name: str,
+    environment: dict[str, Any],
+    words: str,
 ) -> None:
     unreadable = {
         "FunctionName": name,
         "RevisionId": "r",
         "LastUpdateStatus": "Successful",
-        "Environment": {"Error": {"ErrorCode": "AccessDeniedException", "Message": "KMS"}},
+        "Environment": environment,
     }
     proxy.plan(Answer(200, unreadable), times=2, on=path(name))
     assert stated(portal, store)[0]["state"] == "unreadable"
     (report,) = provisioned(portal, store)
     assert report["state"] == "unreadable"
-    assert "AccessDeniedException" in report["detail"]
+    assert words in report["detail"]
     assert proxy.count(path(name)) == 2  # both of them reads
     assert variables(functions, name) == {"OTHER": "kept", "DYNAMODB_TABLE": "old"}
 
@@ -168,6 +185,91 @@ def test_functions_that_are_missing_or_forbidden_do_not_stop_the_rest(
     assert forbidden["state"] == "forbidden"
     assert "lambda:GetFunctionConfiguration" in forbidden["detail"]
     assert done == {"name": name, "state": "updated"}
+
+
+def configured(store: DirectStore, name: str, status: str) -> Answer:
+    """The function as Lambda shows it with our variables, which it need not run with yet."""
+    return Answer(
+        200,
+        {
+            "FunctionName": name,
+            "RevisionId": "r",
+            "LastUpdateStatus": status,
+            "LastUpdateStatusReasonCode": "EniLimitExceeded",
+            "Environment": {"Variables": {"DYNAMODB_TABLE": store._table, "DYNAMODB_PREFIX": "deploy#me"}},
+        },
+    )
+
+
+def test_variables_that_could_not_be_applied_are_not_current(
+    portal: BlockingPortal, proxy: FaultProxy, functions: LambdaClient, store: DirectStore, name: str
+) -> None:
+    proxy.plan(configured(store, name, "InProgress"), on=path(name))
+    assert stated(portal, store)[0]["state"] == "updating"
+    proxy.plan(configured(store, name, "Failed"), on=path(name))
+    (report,) = stated(portal, store)
+    assert report["state"] == "failed"
+    assert "EniLimitExceeded" in report["detail"]
+
+    proxy.plan(configured(store, name, "Failed"), times=3, on=path(name))  # read, written once more, read
+    assert provisioned(portal, store)[0]["state"] == "failed"
+    assert provisioned(portal, store)[0]["state"] == "updated"
+    assert variables(functions, name)["OTHER"] == "kept"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b"<html>Sign in</html>", {"Content-Type": "text/html"}),
+        Answer(200, {"FunctionName": "f"}),
+        Answer(200, {"Environment": {"Variables": {}}}),
+        Answer(200, {"RevisionId": "r", "Environment": []}),
+        Answer(200, b"[]"),
+        Answer(200, b"[" * 100_000),
+    ],
+    ids=lambda answer: str(answer.body)[:30],
+)
+def test_what_is_no_answer_of_lambda_fails_that_function_alone(
+    portal: BlockingPortal,
+    ministack: Engine,
+    proxy: FaultProxy,
+    name: str,
+    answer: Answer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aws_module, "BACKOFF_SECONDS", 0.001)
+    store = direct(ministack.create_table(), lambda_functions=("odd", name))
+    proxy.plan(answer, times=2 * aws_module.ATTEMPTS, on=path("odd"))
+    assert [report["state"] for report in stated(portal, store)] == ["failed", "stale"]
+    odd, done = provisioned(portal, store)
+    assert odd["state"] == "failed"
+    assert "Lambda" in odd["detail"]
+    assert done == {"name": name, "state": "updated"}
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            "provided exceeded the 4KB limit. String measured: {hush}",
+            "4 KB",
+        ),
+        ("The provided execution role does not have permissions to call CreateNetworkInterface", "execution role"),
+    ],
+)
+def test_why_lambda_refuses_a_change_is_said(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, name: str, message: str, words: str
+) -> None:
+    stale = {"FunctionName": name, "RevisionId": "r", "LastUpdateStatus": "Successful"}
+    headers = {"x-amzn-ErrorType": "InvalidParameterValueException"}
+    proxy.plan(Answer(200, stale), on=path(name))
+    proxy.plan(Answer(400, {"message": message}, headers), on=path(name))
+    (report,) = provisioned(portal, store)
+    assert report["state"] == "failed"
+    assert words in report["detail"]
+    assert ("4 KB" in report["detail"]) == ("4KB" in message)
+    assert "hush" not in report["detail"]
 
 
 def test_a_lost_answer_is_looked_up(

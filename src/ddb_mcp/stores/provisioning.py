@@ -3,6 +3,7 @@
 Each part may lack its permission without the others being of no use: what can go on without comes back as warnings.
 """
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,11 +201,14 @@ class Functions:
     variables: dict[str, str]
 
     async def states(self) -> list[dict[str, Any]]:
-        """Of each function: `name`, `state` (`current`, `stale`, `missing`, `forbidden`, …), and why where it helps."""
+        """Of each function: `name`, `state`, and why where it helps.
+
+        A state is `current`, `stale`, `updating`, `failed`, `unreadable`, `missing` or `forbidden`.
+        """
         return [await self._reported(name, self._state(name)) for name in self.names]
 
     async def update(self, progress: Progress) -> list[dict[str, Any]]:
-        """Give each function the variables, without touching its others; the same report, with `updated`, `failed`."""
+        """Give each function the variables, without touching its others; the same report, and `updated` as a state."""
         reports = []
         for name in self.names:
             await progress(f"setting the environment of {name}")
@@ -214,8 +218,8 @@ class Functions:
     async def _reported(self, name: str, doing: Any) -> dict[str, Any]:
         try:
             state, detail = await doing
-        except NotProvisioned:
-            state, detail = "missing", "There is no such function in this account and region."
+        except NotProvisioned as error:
+            state, detail = "missing", error.message
         except Forbidden as error:
             state, detail = "forbidden", f"{error.message} The table works all the same."
         except DdbMcpError as error:
@@ -226,6 +230,11 @@ class Functions:
         found = await self._read(name)
         if unreadable := _unreadable(found):
             return "unreadable", unreadable
+        match found.get("LastUpdateStatus"):
+            case "InProgress":
+                return "updating", "An update of it is under way."
+            case "Failed":
+                return "failed", _failed(found)
         return ("current" if self._is_current(found) else "stale"), None
 
     async def _update(self, name: str) -> tuple[str, str | None]:
@@ -233,7 +242,8 @@ class Functions:
             found = await self._settled(name)
             if unreadable := _unreadable(found):
                 return "unreadable", f"{unreadable} Nothing was changed: writing would wipe the other variables."
-            if self._is_current(found):
+            # After a failed update these are the variables that it was to have, not those that its code runs with.
+            if self._is_current(found) and found.get("LastUpdateStatus") != "Failed":
                 return "current", None
             variables = {**found.get("Environment", {}).get("Variables", {}), **self.variables}
             try:
@@ -250,18 +260,22 @@ class Functions:
                     RevisionId=found["RevisionId"],
                 )
             except Refused as refused:
-                if refused.code == "InvalidParameterValueException":
+                if refused.code != "InvalidParameterValueException":
+                    continue
+                if re.search("4 ?KB|too large", refused.message):
                     return "failed", "Lambda refuses the environment: all variables together may have 4 KB."
-                continue
+                return "failed", f"Lambda refuses the change: {refused.message.partition('. ')[0][:300]}"
             found = await self._settled(name)
             if found.get("LastUpdateStatus") == "Failed":
-                reason = found.get("LastUpdateStatusReasonCode", "no reason given")
-                return "failed", f"Lambda could not apply the change ({reason})."
+                return "failed", _failed(found)
             return "updated", None
         return "failed", "Others changed the function each time; nothing was changed. Call provision again."
 
     async def _read(self, name: str) -> Answer:
-        return _found(await self.aws.call("lambda", "get_function_configuration", FunctionName=name))
+        found = _found(await self.aws.call("lambda", "get_function_configuration", FunctionName=name))
+        if "RevisionId" not in found:
+            raise Unavailable("GetFunctionConfiguration got an answer that is not Lambda's.")
+        return found
 
     async def _settled(self, name: str) -> Answer:
         """The configuration once no update of it is in progress; Lambda refuses changes until then."""
@@ -279,8 +293,14 @@ class Functions:
 
 def _unreadable(found: Answer) -> str | None:
     """Why the environment could not be read, which Lambda reports inside a successful answer."""
-    error = found.get("Environment", {}).get("Error")
-    return error and f"Its environment cannot be read ({error.get('ErrorCode', 'unknown')})."
+    environment = found.get("Environment", {})
+    if "Error" not in environment:
+        return None
+    return f"Its environment cannot be read ({environment['Error'].get('ErrorCode') or 'unknown'})."
+
+
+def _failed(found: Answer) -> str:
+    return f"Lambda could not apply the last change ({found.get('LastUpdateStatusReasonCode', 'no reason given')})."
 
 
 def probe(own: Prefix) -> Key:
