@@ -160,7 +160,6 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
         case (("SS" | "NS" | "BS"), list()):
             return {kind: _set(kind, content, where)}
         case "L", list():
-            _check_depth(depth, where)
             entries = enumerate(content)
             return {"L": [from_dynamodb_json(entry, f"{where}[{at}]", depth + 1) for at, entry in entries]}
         case "M", dict():

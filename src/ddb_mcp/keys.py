@@ -27,13 +27,13 @@ class Key(NamedTuple):
     sk: str
 
 
-def check_text(parameter: str, text: str, max_bytes: int, *, may_be_empty: bool = False) -> str:
+def check_text(parameter: str, text: str, max_bytes: int) -> str:
     """`text` itself, if DynamoDB could hold it as a key of at most `max_bytes` bytes of UTF-8.
 
     Raises:
         InvalidArgument: it is empty, too long, or holds a lone surrogate.
     """
-    if not text and not may_be_empty:
+    if not text:
         raise InvalidArgument(f"{parameter} is empty; DynamoDB keys have at least one character.")
     try:
         size = len(text.encode())
