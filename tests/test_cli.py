@@ -290,8 +290,17 @@ def _closed_port() -> int:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_SESSION_TOKEN": SECRET,
         },
+        {
+            "DYNAMODB_TABLE": "app",
+            "DYNAMODB_PREFIX": "deploy#a",
+            "AWS_ENDPOINT_URL_DYNAMODB": f"http://user:{SECRET}@127.0.0.1:{{port}}/?sig={SECRET}",
+            "AWS_ENDPOINT_URL": f"user:{SECRET}/{SECRET}@127.0.0.1:{{port}}",
+            "AWS_ENDPOINT_URL_STS": f"http://user:{SECRET}#{SECRET}@127.0.0.1:{{port}}",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{{port}}/creds?mail=a@{SECRET}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        },
     ],
-    ids=["token", "the platform's own names", "in the address", "command", "aws"],
+    ids=["token", "the platform's own names", "in the address", "command", "aws", "in AWS's addresses"],
 )
 def test_doctor_shows_no_secret_and_ends_with_1(run: Run, settings: dict[str, str]) -> None:
     port = str(_closed_port())

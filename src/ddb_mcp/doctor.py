@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 MASK = "set, not shown"
 _AWS_SECRET = re.compile("KEY|SECRET|TOKEN|PASSWORD")
-_URL_SECRETS = re.compile(r"(?<=//)[^/]*(?=@)|(?<=[?#]).*")  # a user and password, and what follows the path
 
 
 async def examine(settings: Settings, service: DataService, say: Callable[[str], None]) -> bool:
@@ -44,7 +43,7 @@ async def examine(settings: Settings, service: DataService, say: Callable[[str],
     if settings.mode == "direct":
         for name in sorted(os.environ):
             if name.startswith("AWS_"):
-                say(_line(name, MASK if _AWS_SECRET.search(name) else os.environ[name], "environment"))
+                say(_line(name, MASK if _AWS_SECRET.search(name) else _text(name, os.environ[name]), "environment"))
     say("\nSteps")
     fixes: list[str] = []
 
@@ -113,6 +112,17 @@ def _shown(setting: Setting, value: Any) -> str:
         return MASK
     if setting.field == "auth_command":
         return f"{value.split()[0]} …"  # its arguments may be secrets
-    if setting.field == "api_url":
-        return _URL_SECRETS.sub("…", value)
-    return str(getattr(value, "text", value))
+    return _text(setting.variable, str(getattr(value, "text", value)))
+
+
+def _text(name: str, value: str) -> str:
+    """The value of a variable; of a URL, without what may be secret in it: a user and password, a query, a fragment."""
+    if not re.search("UR[IL]", name) and "://" not in value:
+        return value
+    parts = re.fullmatch(r"(\w*:?//)?([^?#]*)([?#]?)(.*)", value, re.DOTALL)
+    assert parts is not None
+    scheme, address, mark, after = parts.groups("")
+    if "@" in after:  # a ? or # within a password, or an @ after the path: it cannot be told where the host is
+        return f"{scheme}…"
+    _, at, host = address.rpartition("@")
+    return f"{scheme}{at and '…@'}{host}{mark and mark + '…'}"
