@@ -6,13 +6,16 @@ import http.client
 import json
 import signal
 import socket
+import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ddb_mcp.gateway import app
+from ddb_mcp.gateway import app, rates
 from tests.engines import environment
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.process import Operator
@@ -296,6 +299,25 @@ def test_the_end_waits_for_requests_under_way(tmp_path: Path) -> None:
         assert answer.document["found"] is True
 
 
+def test_each_request_is_a_line_in_the_log(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    with operator.serve() as gateway:
+        request(gateway.url, "GET", "/health", None, {})
+        request(gateway.url, "POST", "/nowhere/secret-path?token=secret-query", b"secret-body", {})
+        request(gateway.url, "PUT", PATH + "put", b"{}", {"Authorization": "Bearer secret-token"})
+        post(gateway.url, "drop", {}, authorization="Bearer secret-token")
+        post(gateway.url, "scan", {}, authorization="Bearer secret-token")
+        assert [(entry["operation"], entry["status"]) for entry in gateway.requests()] == [
+            ("health", 200),
+            (None, 404),
+            (None, 405),
+            (None, 404),
+            ("scan", 401),
+        ]
+        assert all(entry["bytes"] > 10 and entry["ms"] >= 0 for entry in gateway.requests())
+        assert "secret" not in gateway.log
+
+
 def test_a_read_only_gateway(tmp_path: Path) -> None:
     operator = Operator(tmp_path, DDB_MCP_READ_ONLY="1")
     token = operator.deployments("add", "alpha")
@@ -304,6 +326,8 @@ def test_a_read_only_gateway(tmp_path: Path) -> None:
         answer = post(gateway.url, "put", body, authorization=f"Bearer {token}")
         assert (answer.status, answer.document["error"]) == (403, "read_only")
         assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
+        settings = {"DDB_MCP_API_URL": gateway.url, "DDB_MCP_AUTH_TOKEN": token, "DDB_MCP_READ_ONLY": ""}
+        assert json.loads(operator.run("call", "info", **settings).stdout)["readOnly"] is True
     registry = str(tmp_path / "registry.sqlite3")
     assert operator.run("gateway", "deployments", "remove", "alpha", "--registry", registry).returncode == 2
 
@@ -316,3 +340,45 @@ def test_a_token_made_or_ended_while_it_serves(tmp_path: Path) -> None:
         second = operator.deployments("rotate", "alpha")
         assert post(gateway.url, "info", {}, authorization=f"Bearer {first}").status == 401
         assert post(gateway.url, "info", {}, authorization=f"Bearer {second}").status == 200
+
+
+@pytest.mark.parametrize("action", ["rotate", "remove"])
+def test_a_token_that_ends_while_the_body_comes_writes_nothing(tmp_path: Path, action: str) -> None:
+    operator = Operator(tmp_path)
+    token = operator.deployments("add", "alpha")
+    with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
+        body = json.dumps({"item": json.dumps({"pk": "deploy#alpha#a", "sk": "1"})}).encode()
+        head = f"POST {PATH}put HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        slow.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+        time.sleep(0.5)
+        operator.deployments(action, "alpha")
+        token = operator.deployments("rotate" if action == "rotate" else "add", "alpha")
+        slow.sendall(body[10:])
+        assert b"401 Unauthorized" in slow.recv(1000)
+        assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
+
+
+def test_a_removal_waits_for_writes_under_way_and_lets_no_other_begin(tmp_path: Path) -> None:
+    """More puts than have a turn at once wait for SQLite's lock while their deployment is removed."""
+    operator = Operator(tmp_path)
+    token = operator.deployments("add", "alpha")
+
+    def put(at: int) -> int:
+        item = {"pk": "deploy#alpha#a", "sk": str(at)}
+        return post(gateway.url, "put", {"item": item}, authorization=f"Bearer {token}").status
+
+    with operator.serve() as gateway, ThreadPoolExecutor(20) as pool:
+        assert put(0) == 200
+        with closing(sqlite3.connect(tmp_path / "items.sqlite3", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            puts = [pool.submit(put, at) for at in range(rates._REQUESTS_AT_ONCE + 2)]
+            time.sleep(1)
+            removal = pool.submit(operator.deployments, "remove", "alpha")
+            time.sleep(2)
+            assert not removal.done()
+            other.execute("ROLLBACK")
+        statuses = [done.result() for done in puts]
+        assert sorted(statuses) == [200] * rates._REQUESTS_AT_ONCE + [401] * 2
+        assert removal.result().endswith("items deleted")
+        token = operator.deployments("add", "alpha")
+        assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []

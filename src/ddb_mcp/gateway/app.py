@@ -11,22 +11,26 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import anyio
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ddb_mcp.errors import DdbMcpError, Internal, InvalidArgument, Unauthenticated
 from ddb_mcp.gateway.deployments import Registry, Tenant
 from ddb_mcp.gateway.rates import RateExceeded, Rates
+from ddb_mcp.gateway.under_way import UnderWay
 from ddb_mcp.pages import compact
-from ddb_mcp.service import DataService
+from ddb_mcp.service import WRITES, DataService
 from ddb_mcp.skill_text import instructions
 from ddb_mcp.stores.base import FEATURES, Store
 
@@ -82,6 +86,7 @@ class Gateway:
         self._registry = registry
         self._store = store
         self._read_only = read_only
+        self._under_way = UnderWay(registry.path)
         self._cursor_key = registry.cursor_key
         self._rates: dict[Tenant, Rates] = {}
 
@@ -92,18 +97,25 @@ class Gateway:
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
             yield
             await self._store.close()
+            self._under_way.close()
             self._registry.close()
 
         routes = [
             Route(PATH, self.operation, methods=["POST"]),
             Route("/health", self.health, methods=["GET"]),
         ]
-        app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _no_such_route})
+        app = Starlette(
+            routes=routes,
+            lifespan=lifespan,
+            middleware=[Middleware(_Front)],
+            exception_handlers={HTTPException: _no_such_route},
+        )
         app.router.redirect_slashes = False
         return app
 
     async def health(self, request: Request) -> Response:
         """200 while the registry can be read. Says nothing about the storage, which anybody could load by asking."""
+        request.scope["entry"]["operation"] = "health"
         try:
             self._registry.list()
         except sqlite3.Error:
@@ -113,22 +125,14 @@ class Gateway:
 
     async def operation(self, request: Request) -> Response:
         """One of the seven operations for the deployment whose token came along."""
-        started = time.monotonic()
+        entry = request.scope["entry"]
         operation = request.path_params["operation"]
-        entry: dict[str, Any] = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "client": request.client.host if request.client else None,
-            "operation": operation if operation in OPERATIONS else None,
-        }
+        if operation in OPERATIONS:
+            entry["operation"] = operation
         try:
-            response = await self._answered(request, operation, entry)
+            return await self._answered(request, operation, entry)
         except ClientDisconnect:
-            response = Response(status_code=499)
-        entry["status"] = response.status_code
-        entry["ms"] = round((time.monotonic() - started) * 1000, 1)
-        entry["bytes"] = len(response.body)
-        access_log.info(json.dumps(entry))
-        return response
+            return Response(status_code=499)
 
     async def _answered(self, request: Request, operation: str, entry: dict[str, Any]) -> Response:
         headers = {}
@@ -138,7 +142,7 @@ class Gateway:
             tenant = self._authenticated(request)
             entry["deployment"] = tenant.name
             self._rates_of(tenant).admit()
-            return _json(await self._run(tenant, operation, await _body(request)), 200)
+            return _json(await self._run(request, tenant, operation, await _body(request)), 200)
         except HTTPException as missing:
             return _no_such_route(request, missing)
         except _BodyTooLarge:
@@ -159,8 +163,7 @@ class Gateway:
             headers["Retry-After"] = str(error.wait)
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        said = error.to_json()
-        return _json({"error": said.pop("code"), **said}, status, headers)
+        return _refusal(error, status, headers)
 
     def _authenticated(self, request: Request) -> Tenant:
         given = request.headers.getlist("authorization")
@@ -176,7 +179,7 @@ class Gateway:
             self._rates[tenant] = Rates(tenant)
         return self._rates[tenant]
 
-    async def _run(self, tenant: Tenant, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _run(self, request: Request, tenant: Tenant, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         max_bytes, read_limit = ANSWER_MAX_BYTES, READ_BUDGET
         if operation in ("query", "scan"):
             max_bytes = _at_most(ANSWER_MAX_BYTES, body, "max_bytes", PAGE_BYTES)
@@ -191,7 +194,9 @@ class Gateway:
         )
         rates = self._rates_of(tenant)
         async with rates.turns:
-            answer = await service.call(operation, body, max_bytes=max_bytes)
+            with self._under_way.write(tenant.name) if operation in WRITES else nullcontext():
+                self._authenticated(request)  # its token may have ended while the body came or while it waited
+                answer = await service.call(operation, body, max_bytes=max_bytes)
         rates.read(int(answer.get("scanned", operation == "get")))
         if operation in ("provision", "info"):
             answer["mode"] = "platform"
@@ -204,6 +209,41 @@ class Gateway:
                 app=_LOCAL_STORAGE if self._store.mode == "local" else None,
             )
         return answer
+
+
+class _Front:
+    """What happens to every request: one whose length can be read in two ways is refused, and each is logged."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        client = scope["client"]
+        entry: dict[str, Any] = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "client": client[0] if client else None,
+            "operation": None,
+        }
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry["status"] = message["status"]
+                entry["ms"] = round((time.monotonic() - started) * 1000, 1)
+                entry["bytes"] = int(Headers(raw=message["headers"]).get("content-length", 0))
+                access_log.info(json.dumps(entry))
+            await send(message)
+
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+            # A proxy before this process may end the body, and begin the next request, elsewhere.
+            error = InvalidArgument("A request has either Content-Length or Transfer-Encoding, not both.")
+            entry["error"] = error.code
+            await _refusal(error, 400, {"Connection": "close"})(scope, receive, noting)
+        else:
+            await self._app({**scope, "entry": entry}, receive, noting)
 
 
 def _at_most(most: int, body: dict[str, Any], name: str, default: int) -> int:
@@ -253,6 +293,11 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _json(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
     content = compact(document).encode(errors="backslashreplace")
     return Response(content, status, headers, media_type="application/json")
+
+
+def _refusal(error: DdbMcpError, status: int, headers: Mapping[str, str]) -> Response:
+    said = error.to_json()
+    return _json({"error": said.pop("code"), **said}, status, headers)
 
 
 def _no_such_route(request: Request, error: Exception) -> Response:

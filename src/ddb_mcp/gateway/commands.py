@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ddb_mcp.gateway.deployments import Registry
     from ddb_mcp.stores.base import Store
 
-# After a token has ended, requests that it opened may still be under way.
-_UNDER_WAY_SECONDS = 2
+# After a token has ended, writes that it opened may still be under way: a batch begins its last one within 25 s, and
+# that may wait for a lock, be repeated, and be settled by a read.
+_UNDER_WAY_SECONDS = 90
 # Settings and stores want a prefix; the gateway's own is nobody's.
 _NOBODY = "deploy#gateway-itself"
 
@@ -139,21 +140,30 @@ def _remove(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def remove(registry: "Registry", store: "Store", name: str, under_way_seconds: float = _UNDER_WAY_SECONDS) -> int:
-    """End a deployment's token, delete its data, forget it. Interrupted, it goes on where it was when run again.
+    """End a deployment's token, let its writes under way end, delete its data, forget it.
+
+    Interrupted, it goes on where it was when run again.
+
+    Args:
+        under_way_seconds: how long it waits for writes under way at most.
 
     Returns:
         How many items were deleted.
 
     Raises:
         InvalidArgument: there is no such deployment.
-        DdbMcpError: what the store raises; the deployment is then still being removed.
+        Unavailable: a write is still under way; the deployment is then still being removed.
+        DdbMcpError: what the store raises; likewise.
     """
-    import anyio
-
+    from ddb_mcp.gateway.under_way import UnderWay
     from ddb_mcp.purge import purge
 
-    tenant = registry.close_off(name)
-    await anyio.sleep(under_way_seconds)
+    under_way = UnderWay(registry.path)
+    try:
+        tenant = registry.close_off(name)
+        await under_way.ended(name, under_way_seconds, _progress)
+    finally:
+        under_way.close()
     done = await purge(store, tenant.prefix, _progress)
     registry.forget(name)
     return done.deleted
