@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a shell has set is not for the servers that the tests start. A job in its background ignores SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "DDB_MCP_", "DYNAMODB_")):
+            del os.environ[name]
     config.addinivalue_line(
         "markers",
         "deviates(*engines, reason, raises): with these engines as a parameter the test must fail, "

@@ -217,9 +217,9 @@ def test_ctrl_c_ends_a_call_at_once_and_quietly(environment: dict[str, str]) -> 
         with subprocess.Popen(command, env={**environment, **settings}, stderr=subprocess.PIPE) as process:
             never_answers.settimeout(60)
             connection, _ = never_answers.accept()  # so the call is under way
-            process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=30)[1] == b""
-            connection.close()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert process.communicate(timeout=30)[1] == b""
     assert process.returncode == 130
 
 
@@ -450,7 +450,7 @@ def test_streams_that_do_not_block_lose_nothing(environment: dict[str, str]) -> 
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)
-        with subprocess.Popen([DDB_MCP], env=environment, stdin=theirs, stdout=theirs) as process:
+        with subprocess.Popen([DDB_MCP], env=environment, stdin=theirs.fileno(), stdout=theirs.fileno()) as process:
             answers = ours.makefile("rb")
             item = {"pk": OWN, "sk": "a", "text": "x" * 20_000}
             calls = [("put", {"item": item}), *[("get", {"pk": OWN, "sk": "a"})] * 50]

@@ -17,6 +17,7 @@ from ddb_mcp.errors import Misconfigured
 from ddb_mcp.keys import Prefix
 from ddb_mcp.policy import literal, policy
 from ddb_mcp.stores.aws_session import SESSION_POLICY_MAX
+from tests.strategies import examples
 
 
 def settings(prefix: str = "deploy#abc123", **more: Any) -> Settings:
@@ -103,6 +104,7 @@ def like(pattern: str, value: str) -> bool:
 
 
 @given(st.text(st.sampled_from("ab#*?${}"), min_size=1, max_size=8), st.text(st.sampled_from("ab#*?${}"), max_size=10))
+@examples(100)
 def test_what_iam_allows_is_what_the_prefix_owns(text: str, pk: str) -> None:
     try:
         prefix = Prefix(text)

@@ -33,7 +33,7 @@ def tokens(gateway: RunningGateway) -> tuple[str, str]:
 
 def raw(gateway: RunningGateway, data: bytes) -> bytes:
     host, port = gateway.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=1) as connection:
+    with socket.create_connection((host, int(port)), timeout=3) as connection:
         connection.sendall(data)
         answer = b""
         with contextlib.suppress(TimeoutError):

@@ -66,8 +66,8 @@ def test_a_cancelled_call_stops_working_and_is_not_answered(era: tuple[Wire, dic
 
 def test_a_cancelled_call_leaves_the_others_alone(era: tuple[Wire, dict[str, Any]]) -> None:
     wire, meta = era
-    for request in (1, 2):
-        wire.send("tools/call", {"name": "progress", "arguments": {"steps": 50}, "_meta": meta}, request)
+    for request, steps in ((1, FOREVER), (2, 50)):
+        wire.send("tools/call", {"name": "progress", "arguments": {"steps": steps}, "_meta": meta}, request)
     wire.send("notifications/cancelled", {"requestId": 1})
     assert wire.receive()["id"] == 2
 

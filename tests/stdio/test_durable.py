@@ -96,6 +96,8 @@ def test_kill_9_loses_no_acknowledged_write(file: Path) -> None:
                 writer.start()
             for writer in writers:  # the others go on writing to the file of one that was killed
                 time.sleep(moments.uniform(0.2, 0.6))
+                while not writer.acknowledged and writer.is_alive():
+                    time.sleep(0.01)
                 os.kill(writer.server.pid, signal.SIGKILL)
                 writer.join(60)
                 assert not writer.is_alive()
