@@ -89,7 +89,10 @@ class SqliteFile:
     def reader(self, busy_seconds: float) -> sqlite3.Connection:
         """A connection that cannot change the file, as one for writing would: SQLite brings in what a log holds."""
         log = self.path.with_name(self.path.name + "-wal")
-        in_log = log.exists() and log.stat().st_size > 0
+        try:
+            in_log = log.stat().st_size > 0
+        except FileNotFoundError:
+            in_log = False
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
         try:
