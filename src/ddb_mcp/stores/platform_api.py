@@ -262,7 +262,8 @@ def _judged(operation: str, response: "httpx.Response", body: bytes, credentials
     """The answer, if it is one. Raises _Failed."""
     status = response.status_code
     document, problem = _document(response, body)
-    if 200 <= status < 300 and not problem and not _refuses(operation, document):
+    refused = 200 <= status < 300 and not problem and _refuses(operation, document)
+    if 200 <= status < 300 and not problem and not refused:
         if operation in ("info", "provision"):
             document = _without(document, credentials.token)
         return Answer(document, empty=not body.strip())
@@ -277,9 +278,11 @@ def _judged(operation: str, response: "httpx.Response", body: bytes, credentials
         error = Unavailable(f"The platform answered provision with status {status}.", next="Is its address right?")
     else:
         error = _error(kind, status, text, advice, document, credentials)
+    # A platform that says with a good status that it failed is taken at its word, but for a time-out.
+    unsure = Timeout if refused else Unavailable | Timeout
     raise _Failed(
         error,
-        acted=isinstance(error, Unavailable | Timeout) and not 300 <= status < 500,
+        acted=isinstance(error, unsure) and not 300 <= status < 500,
         transient=status >= 500 or kind in (Throttled, Timeout),
         retry_after=_retry_after(response.headers.get("retry-after")),
     )
