@@ -13,9 +13,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from ddb_mcp.errors import Unavailable
 from ddb_mcp.gateway import app, rates
+from ddb_mcp.gateway.commands import remove
+from ddb_mcp.gateway.deployments import Registry
+from ddb_mcp.stores.local import LocalStore
 from tests.engines import environment
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.process import Operator
@@ -382,3 +387,33 @@ def test_a_removal_waits_for_writes_under_way_and_lets_no_other_begin(tmp_path: 
         assert removal.result().endswith("items deleted")
         token = operator.deployments("add", "alpha")
         assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
+
+
+def test_a_removal_gives_up_on_a_write_that_does_not_end_and_waits_for_no_dead_gateway(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    token = operator.deployments("add", "alpha")
+    items = tmp_path / "items.sqlite3"
+
+    async def removed() -> int:
+        with closing(Registry(tmp_path / "registry.sqlite3", f"local storage {items}")) as registry:
+            store = LocalStore(items, "ddb-mcp-local")
+            try:
+                return await remove(registry, store, "alpha", under_way_seconds=0.2)
+            finally:
+                await store.close()
+
+    with operator.serve() as gateway, ThreadPoolExecutor() as pool:
+        assert post(gateway.url, "provision", {}, authorization=f"Bearer {token}").status == 200
+        with closing(sqlite3.connect(items, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            body = {"item": {"pk": "deploy#alpha#a", "sk": "1"}}
+            put = pool.submit(post, gateway.url, "put", body, authorization=f"Bearer {token}")
+            time.sleep(1)
+            with pytest.raises(Unavailable, match="still under way"):
+                anyio.run(removed)
+            assert "being removed" in operator.deployments("list")
+            gateway.kill()
+            assert isinstance(put.exception(), OSError)
+            other.execute("ROLLBACK")
+        assert anyio.run(removed) == 0
+        assert operator.deployments("list") == ""
