@@ -13,7 +13,7 @@ import anyio
 
 from ddb_mcp.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import ConditionFailed, DdbMcpError, Misconfigured, Throttled, Unavailable
+from ddb_mcp.errors import ConditionFailed, DdbMcpError, Misconfigured, Unavailable
 from ddb_mcp.items import AttributeValue, Item, project
 from ddb_mcp.keys import Key
 from ddb_mcp.policy import policy
@@ -199,16 +199,19 @@ class DirectStore(Store):
         """
         if self._schema_is_known:
             return
+        forbidden, throttled = (
+            "AccessDeniedException",
+            ("ProvisionedThroughputExceededException", "ThrottlingException"),
+        )
         key = _key(probe(self._prefix))
         try:
             await self._aws.call(
-                "dynamodb", "get_item", expected=("AccessDeniedException",), TableName=self._table, Key=key
+                "dynamodb", "get_item", expected=(forbidden, *throttled), TableName=self._table, Key=key
             )
-        except Throttled:
-            return  # what follows may have capacity of its own
-        except Refused:
-            pass  # and will be refused again
-        self._schema_is_known = True
+        except Refused as refused:  # what follows may be allowed, and have capacity of its own
+            self._schema_is_known = refused.code == forbidden  # it would be each time
+        else:
+            self._schema_is_known = True
 
     async def query(self, read: Read) -> StorePage:
         await self._check_schema()
