@@ -365,7 +365,12 @@ EXPIRED = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration
             for port in (99999, "port")
         ),
         ("", {**CREDENTIALS, "AWS_ENDPOINT_URL_DYNAMODB": "ftp://127.0.0.1"}, Misconfigured, "AWS_ENDPOINT_URL"),
-        ("", {**CREDENTIALS, "HTTP_PROXY": "no proxy:::"}, Misconfigured, "HTTP_PROXY"),
+        (
+            "",
+            {**CREDENTIALS, "HTTP_PROXY": "no proxy:::", "NO_PROXY": "", "no_proxy": ""},
+            Misconfigured,
+            "HTTP_PROXY",
+        ),
         ("", {**CREDENTIALS, "AWS_SESSION_TOKEN": "token\n"}, Misconfigured, "AWS_SESSION_TOKEN"),
         *(
             (
