@@ -120,6 +120,8 @@ def test_a_secret_as_a_flag_is_refused_with_its_variable_and_not_shown(run: Run,
         ({"DYNAMODB_TABLE": "app"}, "DYNAMODB_PREFIX"),
         ({"DYNAMODB_PREFIX": "deploy#"}, "every deployment"),
         ({"DDB_MCP_AUTH_TOKEN": SECRET}, "DDB_MCP_API_URL"),
+        ({"DDB_MCP_API_URL": "http://x.example", "DDB_MCP_AUTH_TOKEN": "t"}, "DDB_MCP_ALLOW_HTTP"),
+        ({"DDB_MCP_API_URL": "x.example", "DDB_MCP_AUTH_TOKEN": "t"}, "DDB_MCP_API_URL"),
     ],
 )
 def test_a_wrong_environment_ends_the_start_with_2_and_names_what_is_wrong(
@@ -279,7 +281,6 @@ def _closed_port() -> int:
     [
         {"DDB_MCP_API_URL": "http://127.0.0.1:{port}", "DDB_MCP_AUTH_TOKEN": SECRET},
         {"API_URL": "http://127.0.0.1:{port}", "AUTH_TOKEN": SECRET},
-        {"DDB_MCP_API_URL": f"http://user:{SECRET}@127.0.0.1:{{port}}/?key={SECRET}", "DDB_MCP_AUTH_TOKEN": "t"},
         {"DDB_MCP_MODE": "platform", "DDB_MCP_AUTH_COMMAND": f"/no/such/program --password {SECRET}"},
         {
             "DYNAMODB_TABLE": "app",
@@ -300,7 +301,7 @@ def _closed_port() -> int:
             "AWS_DEFAULT_REGION": "us-east-1",
         },
     ],
-    ids=["token", "the platform's own names", "in the address", "command", "aws", "in AWS's addresses"],
+    ids=["token", "the platform's own names", "command", "aws", "in AWS's addresses"],
 )
 def test_doctor_shows_no_secret_and_ends_with_1(run: Run, settings: dict[str, str]) -> None:
     port = str(_closed_port())
@@ -310,6 +311,15 @@ def test_doctor_shows_no_secret_and_ends_with_1(run: Run, settings: dict[str, st
     for name in settings:
         assert name in done.stdout
     assert done.stdout.partition("\nFix this\n")[2].strip()
+
+
+def test_doctor_shows_no_secret_of_an_address_that_is_none(run: Run) -> None:
+    address = f"http://user:{SECRET}@127.0.0.1/?key={SECRET}"
+    done = run("doctor", DDB_MCP_API_URL=address, DDB_MCP_AUTH_TOKEN="t")
+    assert done.returncode == 2
+    assert SECRET not in done.stdout + done.stderr
+    assert "DDB_MCP_API_URL" in done.stdout
+    assert "DDB_MCP_API_URL" in done.stderr
 
 
 def test_doctor_before_and_after_provision_in_direct_mode(run: Run, dynoxide: Engine) -> None:

@@ -276,8 +276,16 @@ def test_addresses_that_a_token_may_go_to() -> None:
 
 
 def test_plain_http_needs_a_word(connect: Connect) -> None:
-    client = connect(environment={"DDB_MCP_API_URL": "http://platform.example", "DDB_MCP_AUTH_TOKEN": TOKEN})
-    assert "DDB_MCP_ALLOW_HTTP" in client.fails("misconfigured", "info").next
+    for address, said in (
+        ("http://platform.example", "DDB_MCP_ALLOW_HTTP"),
+        ("platform.example", "DDB_MCP_API_URL"),
+        ("ftp://platform.example", "DDB_MCP_API_URL"),
+        ("https://user:password@platform.example", "DDB_MCP_API_URL"),
+    ):
+        with pytest.raises(Misconfigured) as refused:
+            connect(environment={"DDB_MCP_API_URL": address, "DDB_MCP_AUTH_TOKEN": TOKEN})
+        assert said in refused.value.next
+        assert "password" not in str(refused.value)
 
 
 def test_no_proxy_sees_a_token_in_the_clear(

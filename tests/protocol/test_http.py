@@ -179,6 +179,20 @@ def test_an_address_beyond_loopback_needs_a_token() -> None:
             serve_http(build, host, 0)
 
 
+@pytest.mark.parametrize("token", ["two words", "ends in a line\n", "naïve"])
+def test_a_token_that_no_header_carries_is_a_clear_error(token: str) -> None:
+    with pytest.raises(Misconfigured, match="DDB_MCP_HTTP_TOKEN"):
+        serve_http(build, "127.0.0.1", 0, token)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only 127.0.0.1 is there")
+def test_any_loopback_address_is_served_under_its_own_name() -> None:
+    with listening((*TOY_HTTP, "127.0.0.2", "0")) as (url, _):
+        assert url.startswith("http://127.0.0.2:")
+        assert _post(url, {}).status_code == 200
+        assert _post(url, {"Host": "127.0.0.3"}).status_code == 421
+
+
 def test_an_address_in_use_is_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Misconfigured, match="Cannot listen"):
         serve_http(build, "127.0.0.1", taken.getsockname()[1])

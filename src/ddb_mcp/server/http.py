@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
+import re
 import signal
 import socket
 import sys
@@ -65,7 +66,8 @@ def serve_http(
         names: host names under which clients know this machine, besides its own name and addresses.
 
     Raises:
-        Misconfigured: `host` is beyond loopback and there is no token, or the address cannot be listened on.
+        Misconfigured: `host` is beyond loopback and there is no token, or the token is none that a header could carry,
+            or the address cannot be listened on.
         Whatever `build` raises.
     """
     if not token and not is_loopback(host):
@@ -73,6 +75,8 @@ def serve_http(
             f"{host} can be reached from other machines, and there is no token to keep them out.",
             next="Set DDB_MCP_HTTP_TOKEN, or listen on 127.0.0.1.",
         )
+    if token and not re.fullmatch("[\x21-\x7e]+", token):
+        raise Misconfigured("No client could send this DDB_MCP_HTTP_TOKEN.", next="Set it to visible ASCII, one word.")
     listener = listen(host, port)
 
     import uvicorn

@@ -57,9 +57,14 @@ class CredentialSource:
     """The credentials of a platform, read when they are first needed and again when the platform refuses them.
 
     Safe for concurrent use: of several calls that meet one expired token, one reads the source again.
+
+    Raises:
+        Misconfigured: the address in the settings is one that no token may go to.
     """
 
     def __init__(self, settings: Settings) -> None:
+        if settings.api_url is not None:
+            check_url(settings.api_url, allow_http=settings.allow_http)
         self._settings = settings
         self._current: Credentials | None = None
         self._lock = anyio.Lock()
