@@ -276,6 +276,17 @@ def test_a_round_number_may_be_the_platforms_own_limit(platform: DocumentedPlatf
     assert page["complete"] is False
 
 
+def test_a_page_that_is_full_cannot_be_gone_on_with(platform: DocumentedPlatform, client: Client) -> None:
+    for at in range(60):
+        client.call("put", item={"pk": f"{PREFIX}#a", "sk": f"{at:02}", "text": "x" * 1000})
+    platform.requests.clear()
+    page = client.call("query", pk=f"{PREFIX}#a", limit=1000)
+    assert (page["complete"], page["stopped"], "cursor" in page) == (False, "platform", False)
+    assert [item["sk"] for item in page["items"]] == [f"{at:02}" for at in range(page["count"])]
+    assert 0 < page["count"] < 60 == page["scanned"]
+    assert len(platform.requests) == 1
+
+
 def test_narrowing_is_done_here(platform: DocumentedPlatform, client: Client) -> None:
     fill(platform, 60, colour="red")
     fill(platform, 5, pk=PREFIX + "#user#8", colour="blue")
