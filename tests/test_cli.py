@@ -17,6 +17,7 @@ import pytest
 
 from ddb_mcp import __version__
 from ddb_mcp.config import SETTINGS
+from tests.local.test_unusable import lower_privileges, needs_permissions, permissions
 from tests.protocol.wire import ENVELOPE, Wire, clean_environment
 
 if TYPE_CHECKING:
@@ -249,6 +250,21 @@ def test_doctor_says_what_to_fix_in_a_store_that_fails(run: Run, tmp_path: Path)
     assert done.returncode == 1
     assert re.search(r"^  info +misconfigured, \d+ ms: ", done.stdout, re.MULTILINE)
     assert "DDB_MCP_LOCAL_PATH" in done.stdout.partition("\nFix this\n")[2]
+
+
+@needs_permissions
+@pytest.mark.parametrize(("words", "code"), [(["doctor"], 1), (["doctor", "--read-only"], 0)])
+def test_doctor_says_that_nothing_could_be_written(
+    environment: dict[str, str], tmp_path: Path, words: list[str], code: int
+) -> None:
+    settings = {**environment, "DDB_MCP_LOCAL_PATH": str(tmp_path / "closed" / "new" / "items.db")}
+    (tmp_path / "closed").mkdir()
+    with permissions(tmp_path / "closed", 0o500):
+        done = subprocess.run(
+            [DDB_MCP, *words], env=settings, preexec_fn=lower_privileges, capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == code
+    assert ("not writable" in done.stdout.partition("\nFix this\n")[2]) == (code == 1)
 
 
 def test_doctor_lists_what_was_given_where_that_is_no_configuration(run: Run) -> None:

@@ -66,6 +66,8 @@ async def examine(settings: Settings, service: DataService, say: Callable[[str],
     info = await step("info", lambda: service.call("info", {}))
     if info is not None:
         say(f"  {'':<26} table {info['tableName']}, region {info['region']}, prefix {info['prefix']}")
+        if not settings.read_only:
+            fixes += info.get("warnings", [])
         if not info["provisioned"] and settings.mode != "local":
             fixes.append("Nothing is provisioned yet. Call the tool provision, or: ddb-mcp call provision")
         elif await step("scan one item", lambda: service.call("scan", {"limit": 1, "view": "keys"})) is not None:

@@ -70,6 +70,12 @@ class SqliteFile:
         # What SQLite leaves beside a read-only file would be read-only itself, and would outlast the file's being so.
         return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
 
+    def could_be_written(self) -> bool:
+        """Whether the file is writable, or could be made where there is none."""
+        if os.path.exists(self.path):
+            return self.is_writable()
+        return os.access(next(folder for folder in self.path.parents if os.path.exists(folder)), os.W_OK)
+
     def connect(self, busy_seconds: float) -> tuple[sqlite3.Connection, bool]:
         """A connection that any one thread at a time may use, and whether it has made the schema.
 

@@ -18,9 +18,10 @@ import anyio
 import pytest
 
 from ddb_mcp import sqlite_file
+from ddb_mcp.errors import ConditionFailed
 from ddb_mcp.keys import Key
 from ddb_mcp.stores import local
-from ddb_mcp.stores.base import NO_CONDITION
+from ddb_mcp.stores.base import NO_CONDITION, Condition
 from tests.local.data import Child, Data, pk
 from tests.local.files import contents, write_and_crash
 
@@ -163,9 +164,11 @@ def test_a_read_only_place_can_be_read_and_is_left_as_it_was(file: Path, sound: 
             assert "not writable" in error["message"]
             assert str(file) in error["message"]
             assert child.answer("query", pk=pk("a"), view="count")["result"]["count"] == 100
+        assert "not writable" in child.answer("info")["result"]["warnings"][0]
     assert contents(file.parent) == before
     with Child(file, preexec=lower_privileges) as child:
         assert child.answer("put", **OPERATIONS["put"])["result"]["created"] is True
+        assert "warnings" not in child.answer("info")["result"]
 
 
 @needs_permissions
@@ -180,7 +183,9 @@ def test_a_file_that_nobody_may_open(file: Path, sound: bytes) -> None:
 @needs_permissions
 def test_a_directory_in_which_no_file_can_be_made(file: Path) -> None:
     with permissions(file.parent, 0o500), Child(file, preexec=lower_privileges) as child:
-        assert child.answer("info")["result"]["provisioned"] is False
+        info = child.answer("info")["result"]
+        assert info["provisioned"] is False
+        assert "not writable" in info["warnings"][0]
         for operation in ("provision", "put"):
             error = child.answer(operation, **OPERATIONS[operation])["error"]
             assert error["code"] == "misconfigured"
@@ -268,6 +273,32 @@ def test_a_batch_waits_for_a_lock_once_not_each_of_its_entries(
     assert result["written"] == 0
     assert {failure["error"]["code"] for failure in result["failed"]} == {"unavailable"}
     assert len(result["failed"]) == 100
+
+
+def test_writes_that_are_refused_had_their_turn(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that is never empty and in which no write succeeds still waits for the short locks of others."""
+    data.put("1")
+    monkeypatch.setattr(local, "_BUSY_SECONDS", 1)
+    item = {"pk": {"S": pk("a")}, "sk": {"S": "1"}}
+
+    async def refused(seconds: float) -> None:
+        ends = anyio.current_time() + seconds
+        while anyio.current_time() < ends:
+            with pytest.raises(ConditionFailed):
+                await data.store.put(item, Condition(create_only=True))
+
+    async def refused_and_refused() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(refused, 2)
+            with closing(sqlite3.connect(file, isolation_level=None)) as other:
+                for _ in range(40):
+                    other.execute("BEGIN IMMEDIATE")
+                    await anyio.sleep(0.02)
+                    other.execute("ROLLBACK")
+                    await anyio.sleep(0.03)
+
+    anyio.run(refused_and_refused)
 
 
 def test_reads_go_on_while_any_number_of_writes_wait(data: Data, file: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from ddb_mcp.conditions import matches
-from ddb_mcp.errors import DdbMcpError, InvalidArgument
+from ddb_mcp.errors import DdbMcpError, InvalidArgument, Unavailable
 from ddb_mcp.items import ITEM_MAX_BYTES, Item, item_size, project
 from ddb_mcp.keys import Key
 from ddb_mcp.sqlite_file import SqliteFile, transaction
@@ -84,11 +84,15 @@ class LocalStore(Store):
         return self._deployment(provisioned=True, created=await self._in_turn(provision))
 
     async def info(self) -> Deployment:
-        def exists() -> bool:
+        def look() -> tuple[bool, bool]:
             with self._open(_deadline()) as opened:
-                return opened is not None
+                return opened is not None, self._file.could_be_written()
 
-        return self._deployment(provisioned=await _in_thread(exists))
+        exists, writable = await _in_thread(look)
+        found = self._deployment(provisioned=exists)
+        if not writable:
+            found.details["warnings"] = [f"{self.path} or its directory is not writable: nothing can be stored."]
+        return found
 
     def _deployment(self, *, provisioned: bool, created: bool = False) -> Deployment:
         return Deployment(
@@ -187,17 +191,21 @@ class LocalStore(Store):
         return await self._in_turn(write)
 
     async def _in_turn(self, write: Callable[[], _T]) -> _T:
-        """Do `write` after those asked for before. All in the queue give up when none has had success for as long as
+        """Do `write` after those asked for before. All in the queue give up when none had its turn for as long as
         one may wait: a hundred on a locked file wait no longer than one."""
         if not self._writes:
             self._deadline = _deadline()
         self._writes += 1
+        in_vain = False
         try:
-            done = await _in_thread(write, self._writing)
-            self._deadline = _deadline()
-            return done
+            return await _in_thread(write, self._writing)
+        except Unavailable:
+            in_vain = True
+            raise
         finally:
             self._writes -= 1
+            if not in_vain:
+                self._deadline = _deadline()
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Delete a few items whose time to live is over, as DynamoDB does some time after it.
