@@ -23,6 +23,9 @@ AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]
 
 ITEM_MAX_BYTES = 400 * 1024
+# A `ttl` further past than this expires nothing:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
+TTL_PAST_SECONDS = 5 * 365 * 24 * 3600
 MAX_DEPTH = 32
 EXACT_INTEGER = 2**53
 TYPED_IN_PLAIN_JSON = frozenset({"N", "B", "SS", "NS", "BS", "M"})

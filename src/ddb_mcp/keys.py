@@ -7,9 +7,10 @@ there is no joiner. Keys are compared as exact code points and never normalised,
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ddb_mcp.errors import InvalidArgument, Misconfigured, PrefixViolation
 
@@ -25,6 +26,11 @@ class Key(NamedTuple):
 
     pk: str
     sk: str
+
+    @classmethod
+    def of(cls, item: Mapping[str, Mapping[str, Any]]) -> "Key":
+        """The key of an item in DynamoDB JSON."""
+        return cls(item["pk"]["S"], item["sk"]["S"])
 
 
 def check_text(parameter: str, text: str, max_bytes: int) -> str:

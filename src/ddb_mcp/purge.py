@@ -58,7 +58,7 @@ async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
                 )
             except NotProvisioned:
                 return Purged(deleted, complete=True)
-            keys = [Key(item["pk"]["S"], item["sk"]["S"]) for item in page.items]
+            keys = list(map(Key.of, page.items))
             own = [key for key in keys if prefix.owns(key.pk)]
             for at in range(0, len(own), _TOLD):
                 async with anyio.create_task_group() as group:

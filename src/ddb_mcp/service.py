@@ -34,7 +34,16 @@ from ddb_mcp.errors import (
     ReadOnly,
     Timeout,
 )
-from ddb_mcp.items import ITEM_MAX_BYTES, Item, check_unicode, item_to_json, parse_item, to_json, value_size
+from ddb_mcp.items import (
+    ITEM_MAX_BYTES,
+    TTL_PAST_SECONDS,
+    Item,
+    check_unicode,
+    item_to_json,
+    parse_item,
+    to_json,
+    value_size,
+)
 from ddb_mcp.keys import PK_MAX_BYTES, SK_MAX_BYTES, Key, Prefix
 from ddb_mcp.listing import Listing
 from ddb_mcp.pages import (
@@ -73,7 +82,6 @@ _BATCH_SECONDS = READ_SECONDS
 _WARNINGS_MAX = 10
 _HIDDEN_BYTES = 300
 _MS_THRESHOLD = 10**11
-_FIVE_YEARS = 5 * 365 * 24 * 3600
 
 
 async def _no_progress(message: str) -> None:
@@ -240,7 +248,7 @@ class DataService:
             item = self._own_item(arguments.item, "item", merge, remove)
             return _put_result(item, await write(item), call.max_bytes)
         items = [self._own_item(item, f"items[{at}]", merge, remove) for at, item in enumerate(arguments.items or ())]
-        _refuse_twice([_key(item) for item in items], "items")
+        _refuse_twice([Key.of(item) for item in items], "items")
         await self.store.check_batch(items, condition, merge=merge)
         written, failed = await self._each(call, items, write)
         warnings: list[str] = []
@@ -319,7 +327,7 @@ class DataService:
         for name in remove:
             if name in item:
                 raise InvalidArgument(f"remove names {name!r}, which {where} sets; do one or the other.")
-        self._own.check_key(*_key(item), f"{where}.")
+        self._own.check_key(*Key.of(item), f"{where}.")
         refuse_outline(item, where)
         if merge:
             check_update(item, remove)
@@ -405,10 +413,6 @@ class _Call:
     max_bytes: int
 
 
-def _key(item: Item) -> Key:
-    return Key(item["pk"]["S"], item["sk"]["S"])
-
-
 def _names(names: list[str] | None, parameter: str) -> tuple[str, ...] | None:
     if names is None:
         return None
@@ -433,7 +437,7 @@ def _in_order(read: Read) -> Read:
 
 
 def _put_result(item: Item, written: Written, max_bytes: int) -> PutResult:
-    key, warnings = _key(item), _ttl_warnings(item)
+    key, warnings = Key.of(item), _ttl_warnings(item)
     result: PutResult = {"pk": key.pk, "sk": key.sk}
     if written.created is not None:
         result["created"] = written.created
@@ -487,10 +491,7 @@ def _shown(item: Item, max_bytes: int, next: str = OUTLINE_NEXT) -> tuple[PlainI
 
 
 def _ttl_warnings(item: Item) -> list[str]:
-    """Why a `ttl` will never expire anything.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
-    """
+    """Why a `ttl` will never expire anything."""
     if "ttl" not in item:
         return []
     ((kind, content),) = item["ttl"].items()
@@ -499,6 +500,6 @@ def _ttl_warnings(item: Item) -> list[str]:
     seconds = float(content)
     if seconds > _MS_THRESHOLD:
         return ["ttl looks like milliseconds, so the item will not expire for ages; it wants seconds since 1970."]
-    if seconds < time.time() - _FIVE_YEARS:
+    if seconds < time.time() - TTL_PAST_SECONDS:
         return ["ttl is more than five years past, which DynamoDB ignores, so the item will never expire."]
     return []

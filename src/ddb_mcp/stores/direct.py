@@ -95,7 +95,7 @@ class DirectStore(Store):
     async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
         expression = Expression()
         parameters = _projection(attributes, expression) | _placeholders(expression)
-        answer = await self._call("get_item", Key=_key(key), ConsistentRead=True, **parameters)
+        answer = await self._call("get_item", Key=_typed(key), ConsistentRead=True, **parameters)
         self._schema_is_known = True
         item = answer.get("Item")
         if item is not None and not _is_at(key, item):
@@ -107,7 +107,7 @@ class DirectStore(Store):
             return stored is not None and equal({"M": stored}, {"M": item})
 
         await self._check_schema()
-        key = Key(item["pk"]["S"], item["sk"]["S"])
+        key = Key.of(item)
         written, old = await self._write("put_item", key, condition, Expression(), done, Item=_outgoing(item))
         return Written.over(old, item) if written else Written(None)
 
@@ -119,11 +119,11 @@ class DirectStore(Store):
                 and not any(name in stored for name in remove)
             )
 
-        key = Key(item["pk"]["S"], item["sk"]["S"])
+        key = Key.of(item)
         expression = Expression()
         update = expression.update(item, remove)
         parameters = {"UpdateExpression": update} if update else {}
-        written, old = await self._write("update_item", key, condition, expression, done, Key=_key(key), **parameters)
+        written, old = await self._write("update_item", key, condition, expression, done, Key=_typed(key), **parameters)
         if not written:
             return Written(None)
         return Written(old is None, {name: old[name] for name in remove if old and name in old} if old else {})
@@ -132,7 +132,7 @@ class DirectStore(Store):
         def done(stored: Item | None) -> bool:
             return stored is None
 
-        written, old = await self._write("delete_item", key, condition, Expression(), done, Key=_key(key))
+        written, old = await self._write("delete_item", key, condition, Expression(), done, Key=_typed(key))
         return Deleted(old is not None, old) if written else Deleted(None)
 
     async def _write(
@@ -203,7 +203,7 @@ class DirectStore(Store):
             "AccessDeniedException",
             ("ProvisionedThroughputExceededException", "ThrottlingException"),
         )
-        key = _key(probe(self._prefix))
+        key = _typed(probe(self._prefix))
         try:
             await self._aws.call(
                 "dynamodb", "get_item", expected=(forbidden, *throttled), TableName=self._table, Key=key
@@ -217,7 +217,7 @@ class DirectStore(Store):
         await self._check_schema()
         expression = Expression()
         condition = f"{expression.path('pk')}={expression.value({'S': read.pk})}{_range(read.range, expression)}"
-        start = {} if read.position is None else {"ExclusiveStartKey": _key(Key(str(read.pk), read.position))}
+        start = {} if read.position is None else {"ExclusiveStartKey": _typed(Key(str(read.pk), read.position))}
         # One more than wanted, so that a page that holds the rest says that nothing follows.
         limit = PAGE if read.filter else _wanted(read) + 1
         answer = await self._call(
@@ -273,7 +273,7 @@ class DirectStore(Store):
                 Segment=segment,
                 TotalSegments=at.total,
                 Limit=limit,
-                **({} if start is None else {"ExclusiveStartKey": _key(start)}),
+                **({} if start is None else {"ExclusiveStartKey": _typed(start)}),
                 **reading,
             )
 
@@ -349,7 +349,7 @@ class _ScanPage:
         for other, _ in self.entries[n + 1 :]:
             ends[other] = self.at.starts[other]
         if self.entries[n + 1 :] and self.entries[n + 1][0] == segment:
-            ends[segment] = Key(item["pk"]["S"], item["sk"]["S"])
+            ends[segment] = Key.of(item)
         return self._position(dict(sorted(ends.items())))
 
     def _position(self, starts: dict[int, Key | None]) -> Position:
@@ -445,7 +445,7 @@ def _holds(condition: Condition, stored: Item | None) -> bool:
 
 def _is_at(key: Key, item: Item) -> bool:
     """Whether the item of an answer is the one with this key: a store that is mistaken may give away another's."""
-    if _key(key).items() <= item.items():
+    if _typed(key).items() <= item.items():
         return True
     logger.error("The store answered with another item than the one that was asked for; it is not shown.")
     return False
@@ -459,7 +459,7 @@ def _key_of(item: Item) -> Key:
     raise Unavailable("The store answered with an item that has no key.")
 
 
-def _key(key: Key) -> Item:
+def _typed(key: Key) -> Item:
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
 
 

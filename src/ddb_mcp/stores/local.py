@@ -18,7 +18,7 @@ from anyio import CapacityLimiter, to_thread
 
 from ddb_mcp.conditions import matches
 from ddb_mcp.errors import DdbMcpError, InvalidArgument, Unavailable
-from ddb_mcp.items import ITEM_MAX_BYTES, Item, item_size, project
+from ddb_mcp.items import ITEM_MAX_BYTES, TTL_PAST_SECONDS, Item, item_size, project
 from ddb_mcp.keys import Key
 from ddb_mcp.sqlite_file import SqliteFile, transaction
 from ddb_mcp.stores.base import FEATURES, Condition, Deleted, Deployment, Progress, Read, Store, StorePage, Written
@@ -39,7 +39,6 @@ _POOL_SIZE = 8
 _ROWS_A_PAGE = 10_000
 _SWEEP_SECONDS = 60
 _SWEEP_ROWS = 100
-_FIVE_YEARS = 5 * 365 * 24 * 3600
 
 
 class LocalStore(Store):
@@ -109,7 +108,7 @@ class LocalStore(Store):
 
     async def put(self, item: Item, condition: Condition) -> Written:
         def put(connection: sqlite3.Connection) -> Written:
-            old = _stored(connection, _key(item))
+            old = _stored(connection, Key.of(item))
             condition.check(old)
             _store(connection, item)
             return Written.over(old, item)
@@ -118,7 +117,7 @@ class LocalStore(Store):
 
     async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
         def merge(connection: sqlite3.Connection) -> Written:
-            old = _stored(connection, _key(item))
+            old = _stored(connection, Key.of(item))
             condition.check(old)
             new = {name: value for name, value in ((old or {}) | item).items() if name not in remove}
             if (size := item_size(new)) > ITEM_MAX_BYTES:
@@ -218,7 +217,7 @@ class LocalStore(Store):
         expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"
         try:
             swept = connection.execute(
-                f"DELETE FROM items WHERE (pk, sk) IN ({expired})", (now - _FIVE_YEARS, now - 1, _SWEEP_ROWS)
+                f"DELETE FROM items WHERE (pk, sk) IN ({expired})", (now - TTL_PAST_SECONDS, now - 1, _SWEEP_ROWS)
             ).rowcount
         except sqlite3.Error as error:
             logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
@@ -314,10 +313,6 @@ def _position(item: Item) -> list[str]:
     return [item["pk"]["S"], item["sk"]["S"]]
 
 
-def _key(item: Item) -> Key:
-    return Key(*_position(item))
-
-
 def _row_key(key: Key) -> tuple[bytes, bytes]:
     return key.pk.encode(), key.sk.encode()
 
@@ -336,7 +331,7 @@ def _store(connection: sqlite3.Connection, item: Item) -> None:
     document = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
     connection.execute(
         "INSERT OR REPLACE INTO items (pk, sk, document, expires) VALUES (?, ?, ?, ?)",
-        (*_row_key(_key(item)), document, _expires(item)),
+        (*_row_key(Key.of(item)), document, _expires(item)),
     )
 
 

@@ -128,7 +128,7 @@ class PlatformStore(Store):
         try:
             return _written(await self._call("put", body, repeatable=condition == NO_CONDITION), features)
         except OutcomeUnknown as lost:
-            stored = await self._after(lost, _key(item), condition) or {}
+            stored = await self._after(lost, Key.of(item), condition) or {}
             done = all(name in stored and equal(stored[name], value) for name, value in item.items())
             if not done or (not merge and stored.keys() != item.keys()) or any(name in stored for name in remove):
                 raise lost from None
@@ -223,7 +223,7 @@ class PlatformStore(Store):
         cursor, capacity, scanned = found.get("cursor"), _number(found.get("capacity")), _number(found.get("scanned"))
         # What is too long for the platform's page is not too long for an answer to get.
         for at in _positions(found.get("outlined"), items):
-            items[at] = await self.get(_key(items[at]), read.attributes) or {}
+            items[at] = await self.get(Key.of(items[at]), read.attributes) or {}
         return StorePage(
             items=[item for item in items if item],
             next=cursor if _is_text(cursor) else None,
@@ -247,15 +247,15 @@ class PlatformStore(Store):
         asked = LIMIT_MAX if narrows else min(read.limit, LIMIT_MAX)
         document = (await self._call(operation, {**body, "limit": asked})).document
         items = _items(document, typed="types" in known.features)
-        if foreign := sum(not prefix.owns(_key(item).pk) for item in items):
+        if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
             logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
         matching = [
             item
             for item in items
-            if prefix.owns(_key(item).pk) and _is_asked_for(_key(item), read) and matches(read.filter, item)
+            if prefix.owns(Key.of(item).pk) and _is_asked_for(Key.of(item), read) and matches(read.filter, item)
         ]
         if operation == "query":
-            matching.sort(key=lambda item: _key(item).sk, reverse=read.descending)
+            matching.sort(key=lambda item: Key.of(item).sk, reverse=read.descending)
         ended = _ended(document, len(items))
         if ended is None:
             ended = (
@@ -271,10 +271,6 @@ class PlatformStore(Store):
             after=lambda at: None,
             complete=ended and len(matching) <= read.limit,
         )
-
-
-def _key(item: Item) -> Key:
-    return Key(item["pk"]["S"], item["sk"]["S"])
 
 
 def _is_asked_for(key: Key, read: Read) -> bool:
@@ -471,7 +467,7 @@ def _item_in(answer: Answer, key: Key, *, typed: bool) -> Item | None:
     if isinstance(given, Mapping) and not {"pk", "sk"} & given.keys():
         given = {"pk": key.pk, "sk": key.sk, **given}  # some leave out what was asked for
     item = _item(given, typed=typed)
-    if _key(item) != key:
+    if Key.of(item) != key:
         logger.error("Platform fault: another item was returned than the one asked for; it was left out.")
         raise Unavailable("The platform answered with another item than the one asked for.")
     return item
