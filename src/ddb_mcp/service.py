@@ -81,6 +81,7 @@ _CONCURRENT_WRITES = 16
 _BATCH_SECONDS = READ_SECONDS
 _WARNINGS_MAX = 10
 _HIDDEN_BYTES = 300
+_ITEM_ENVELOPE_BYTES = len('{"deleted":true,"outlined":true,"item":}')
 _MS_THRESHOLD = 10**11
 
 
@@ -227,7 +228,7 @@ class DataService:
             return {"found": False}
         if arguments.attributes is not None:
             return {"found": True, "item": item_to_json(item)}  # what was asked for by name comes whole
-        shown, outlined = _shown(item, call.max_bytes)
+        shown, outlined = _shown(item, call.max_bytes - _ITEM_ENVELOPE_BYTES)
         return {"found": True, "item": shown, "outlined": True} if outlined else {"found": True, "item": shown}
 
     async def _put(self, arguments: PutArguments, call: "_Call") -> PutResult:
@@ -288,7 +289,7 @@ class DataService:
         if done.deleted is not None:
             result["deleted"] = done.deleted
         if (item := self._guarded(done.item)) is not None:
-            shown, outlined = _shown(item, call.max_bytes, OUTLINE_DELETED)
+            shown, outlined = _shown(item, call.max_bytes - _ITEM_ENVELOPE_BYTES, OUTLINE_DELETED)
             result["item"] = shown
             if outlined:
                 result["outlined"] = True
@@ -350,7 +351,7 @@ class DataService:
     def _shown_failure(self, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
         """The failure with its stored item as plain JSON."""
         item = self._guarded(failed.item)
-        shown = None if item is None else _shown(item, max_bytes)[0]
+        shown = None if item is None else _shown(item, max_bytes - ENVELOPE_BYTES)[0]
         return ConditionFailed(failed.message, item=shown, next=failed.next)
 
     async def _query(self, arguments: QueryArguments, call: "_Call") -> PageResult:
@@ -390,7 +391,8 @@ class DataService:
     async def _list(
         self, call: "_Call", operation: str, arguments: QueryArguments | ScanArguments, read: Read
     ) -> PageResult:
-        bound = [operation, self._own.joined, arguments.view or "items", asdict(_in_order(read))]
+        attributes = sorted(arguments.attributes or ())  # views without attributes have none in `read`
+        bound = [operation, self._own.joined, arguments.view or "items", attributes, asdict(_in_order(read))]
         carried = 0
         if arguments.cursor is not None:
             position, carried = self._seal.open(arguments.cursor, bound)
@@ -431,9 +433,8 @@ def _refuse_twice(keys: list[Key], parameter: str) -> None:
 
 def _in_order(read: Read) -> Read:
     """What of a read a cursor is bound to: not its limits, nor the order in which a host sends a filter's members."""
-    attributes = read.attributes and tuple(sorted(read.attributes))
     clauses = tuple(sorted(read.filter, key=repr))
-    return replace(read, filter=clauses, attributes=attributes, limit=0, read_limit=0, max_bytes=0)
+    return replace(read, filter=clauses, attributes=None, limit=0, read_limit=0, max_bytes=0)
 
 
 def _put_result(item: Item, written: Written, max_bytes: int) -> PutResult:
@@ -484,9 +485,9 @@ def _shorten(failures: list[Failure], max_bytes: int) -> None:
             over -= before - size(failure)
 
 
-def _shown(item: Item, max_bytes: int, next: str = OUTLINE_NEXT) -> tuple[PlainItem, bool]:
+def _shown(item: Item, room: int, next: str = OUTLINE_NEXT) -> tuple[PlainItem, bool]:
     """The item as plain JSON, or its outline where it is too long, and whether it is that."""
-    shown, room = item_to_json(item), max_bytes - ENVELOPE_BYTES
+    shown = item_to_json(item)
     return (shown, False) if size(shown) <= room else (outline(item, room, next), True)
 
 

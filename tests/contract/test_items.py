@@ -343,6 +343,8 @@ def test_a_large_item_is_outlined(backend: Backend) -> None:
         {"attribute": "small", "type": "N", "bytes": 2},
     ]
     assert "outline" in api.fails("invalid_argument", "put", item=result["item"]).message
+    api.put("l", "2", body="x" * (4096 - 80 - len(api.pk("l"))))
+    assert "outlined" not in api.call("get", pk=api.pk("l"), sk="2")
     whole = api.call("get", pk=api.pk("l"), sk="1", attributes=["body"])
     assert len(whole["item"]["body"]) == 5000
 

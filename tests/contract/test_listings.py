@@ -229,6 +229,8 @@ def test_cursors_belong_to_their_call(backend: Backend) -> None:
         {"pk": api.pk("x"), "attributes": ["a"]},
     ):
         api.fails("invalid_cursor", "query", **arguments, cursor=cursor)
+    of_keys = api.call("query", pk=api.pk("x"), limit=2, view="keys")["cursor"]
+    api.fails("invalid_cursor", "query", pk=api.pk("x"), view="keys", attributes=["a"], cursor=of_keys)
     api.fails("invalid_cursor", "scan", cursor=cursor)
     other.fails("invalid_cursor", "query", pk=other.pk("x"), cursor=cursor)
     other_first = "B" if cursor[0] == "A" else "A"
