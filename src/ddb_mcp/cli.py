@@ -184,8 +184,7 @@ def _call(settings: Settings, arguments: argparse.Namespace) -> int:
             text = arguments.arguments
             if text == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
                 text = sys.stdin.buffer.read().decode("utf-8-sig", errors="surrogateescape")
-            parse_json(text, "arguments")  # refuses duplicate members, which the next line would drop
-            given = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 4000 else float(digits))
+            given = parse_json(text, "arguments", exact=False)
             print(compact(await service.call(arguments.tool, given)))
         except DdbMcpError as error:
             print(compact({"error": error.to_json()}), file=sys.stderr)

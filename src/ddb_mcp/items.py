@@ -64,8 +64,12 @@ def parse_item(given: Any, where: str = "item") -> Item:
     return item
 
 
-def parse_json(text: str, where: str) -> Any:
-    """JSON with its numbers as exact Decimals. Raises InvalidArgument, for duplicate members too."""
+def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
+    """JSON, its numbers as Decimals or, where they need not be exact, as Python has them.
+
+    Raises:
+        InvalidArgument: it is not JSON, or has an object with a member twice.
+    """
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -77,17 +81,19 @@ def parse_json(text: str, where: str) -> Any:
     def constant(name: str) -> NoReturn:
         raise InvalidArgument(f"{where} contains {name}, which is not JSON and which DynamoDB cannot store.")
 
+    def integer(digits: str) -> int | float:
+        return int(digits) if len(digits) < 4000 else float(digits)  # `int` refuses more than 4,300
+
+    number: dict[str, Any] = {"parse_int": Decimal, "parse_float": Decimal} if exact else {"parse_int": integer}
     try:
-        return json.loads(
-            text, parse_int=Decimal, parse_float=Decimal, parse_constant=constant, object_pairs_hook=members
-        )
+        return json.loads(text, **number, parse_constant=constant, object_pairs_hook=members)
     except RecursionError:
         raise InvalidArgument(f"{where} is nested far deeper than {MAX_DEPTH} levels.") from None
     except InvalidOperation:
         raise InvalidArgument(f"{where} contains a number outside DynamoDB's range.") from None
     except ValueError as error:
         at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidArgument(f"{where} is a string that is not valid JSON{at}; send a JSON object.") from None
+        raise InvalidArgument(f"{where} is not valid JSON{at}.", next="Send a JSON object.") from None
 
 
 def attributes_from(

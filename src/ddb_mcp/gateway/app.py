@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import anyio
 from starlette.applications import Starlette
@@ -29,6 +29,7 @@ from ddb_mcp.errors import DdbMcpError, Internal, InvalidArgument, Unauthenticat
 from ddb_mcp.gateway.deployments import Registry, Tenant
 from ddb_mcp.gateway.rates import RateExceeded, Rates
 from ddb_mcp.gateway.under_way import UnderWay
+from ddb_mcp.items import parse_json
 from ddb_mcp.pages import compact
 from ddb_mcp.service import WRITES, DataService
 from ddb_mcp.skill_text import instructions
@@ -270,24 +271,13 @@ async def _body(request: Request) -> dict[str, Any]:
             if len(content) > BODY_MAX_BYTES:
                 raise _BodyTooLarge
     try:
-        body = json.loads(content or b"{}", parse_constant=_no_constant, object_pairs_hook=_members)
-    except RecursionError:
-        raise InvalidArgument("The body is nested too deeply.") from None
-    except ValueError:
-        raise InvalidArgument("The body is not valid JSON in UTF-8.") from None
+        text = (content or b"{}").decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument("The body is not JSON in UTF-8.") from None
+    body = parse_json(text, "The body", exact=False)
     if not isinstance(body, dict):
         raise InvalidArgument("The body must be a JSON object.")
     return body
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise InvalidArgument(f"The body contains {name}, which is not JSON.")
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(members := dict(pairs)) < len(pairs):
-        raise InvalidArgument("An object in the body has a member twice.")
-    return members
 
 
 def _json(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
