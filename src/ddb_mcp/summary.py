@@ -13,6 +13,9 @@ GROUPS_MAX = 50
 # Groups that are counted one by one, so that those shown are the largest and not the first met.
 _COUNTED_MAX = 2000
 _ATTRIBUTES_MAX = 100
+# Of all groups together: attributes that are counted, and beyond them those that are only told apart.
+_ATTRIBUTES_ALL = 20_000
+_LEFT_OUT_ALL = 100_000
 OTHER = "(other)"
 _OTHERS = (OTHER, OTHER)
 
@@ -25,10 +28,7 @@ class _Counted:
     left_out: set[int] = field(default_factory=set)  # hashes, since a name may have 64 KB
 
     def add(self, attribute: str, types: Iterable[str] | Mapping[str, int]) -> None:
-        if attribute in self.attributes or len(self.attributes) < _ATTRIBUTES_MAX:
-            self.attributes.setdefault(attribute, Counter()).update(types)
-        elif len(self.left_out) < 10_000:
-            self.left_out.add(hash(attribute))
+        self.attributes.setdefault(attribute, Counter()).update(types)
 
 
 class Summary:
@@ -37,6 +37,8 @@ class Summary:
     def __init__(self, prefix: Prefix) -> None:
         self._prefix = prefix
         self._groups: dict[tuple[str, str], _Counted] = {}
+        self._attributes = 0
+        self._left_out = 0
 
     def add(self, item: Item) -> None:
         pk, sk = item["pk"]["S"], item["sk"]["S"]
@@ -47,7 +49,18 @@ class Summary:
         group.count += 1
         for attribute, value in item.items():
             if attribute not in ("pk", "sk"):
-                group.add(attribute, tuple(value))
+                self._count(group, attribute, value)
+
+    def _count(self, group: _Counted, attribute: str, types: Iterable[str]) -> None:
+        if attribute not in group.attributes:
+            if len(group.attributes) >= _ATTRIBUTES_MAX or self._attributes >= _ATTRIBUTES_ALL:
+                if self._left_out < _LEFT_OUT_ALL:
+                    before = len(group.left_out)
+                    group.left_out.add(hash(attribute))
+                    self._left_out += len(group.left_out) - before
+                return
+            self._attributes += 1
+        group.add(attribute, tuple(types))
 
     def groups(self, budget: int) -> list[Group]:
         """The groups, largest first and `(other)` last, in at most `budget` bytes of compact JSON.

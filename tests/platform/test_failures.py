@@ -268,7 +268,15 @@ def test_a_write_refused_with_status_200_is_not_done(
 
 
 @pytest.mark.parametrize(
-    "document", [{"error": None}, {"error": ""}, {"errors": []}, {"error": "none", "item": ITEM}, {**ITEM, "ok": True}]
+    "document",
+    [
+        {"error": None},
+        {"error": ""},
+        {"errors": []},
+        {"error": "none", "item": ITEM},
+        {**ITEM, "ok": True},
+        {**ITEM, "error": "disk quota", "success": False},  # an item with such attributes
+    ],
 )
 def test_what_is_no_refusal(proxy: FaultProxy, client: Client, document: dict[str, Any]) -> None:
     proxy.plan(answers(200, **document), on=PATH + "put")

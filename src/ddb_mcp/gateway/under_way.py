@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from ddb_mcp.errors import Unavailable
+from ddb_mcp.errors import Misconfigured, Unavailable
 from ddb_mcp.stores.base import Progress
 
 try:
@@ -28,10 +28,20 @@ class UnderWay:
 
     Args:
         registry: the registry's file.
+
+    Raises:
+        Misconfigured: the file beside it cannot be opened.
     """
 
     def __init__(self, registry: Path) -> None:
-        self._file = os.open(registry.with_name(registry.name + "-writes"), os.O_RDWR | os.O_CREAT, 0o600)
+        file = registry.resolve()
+        file = file.with_name(file.name + "-writes")
+        try:
+            self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise Misconfigured(
+                f"{file} cannot be opened: {error.strerror}.", next="Correct it or remove it."
+            ) from None
         self._writes: Counter[str] = Counter()
 
     @contextlib.contextmanager

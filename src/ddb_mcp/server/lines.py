@@ -176,7 +176,7 @@ def _request_id(line: bytes) -> int | str | None:
     return request if named and b'"method"' in members else None
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 
 
 def _members(line: bytes) -> dict[bytes, bytes]:

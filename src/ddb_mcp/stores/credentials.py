@@ -171,7 +171,7 @@ def _bad_url(problem: str) -> Misconfigured:
 def _read_document(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         problem = (error.strerror or "cannot be read") if isinstance(error, OSError) else "it is not JSON"
         raise Misconfigured(
             f"The auth file {path} is of no use: {problem}.", next="Correct it, or point DDB_MCP_AUTH_FILE to another."

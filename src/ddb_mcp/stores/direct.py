@@ -126,7 +126,7 @@ class DirectStore(Store):
         written, old = await self._write("update_item", key, condition, expression, done, Key=_typed(key), **parameters)
         if not written:
             return Written(None)
-        return Written(old is None, {name: old[name] for name in remove if old and name in old} if old else {})
+        return Written(old is None, {name: old[name] for name in remove if name in old} if old else {})
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         def done(stored: Item | None) -> bool:

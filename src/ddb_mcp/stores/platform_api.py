@@ -44,6 +44,7 @@ _SECRET_LENGTH = 8
 CONNECTIONS = 32
 CONNECT_SECONDS = 5
 _FIRST_WAIT = 0.2
+_LAST_ANSWER_SECONDS = 50
 _REDIRECTS = 3
 _SHOWN = 400
 _SHOWN_MEDIA = ("text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream")
@@ -72,6 +73,7 @@ _NOT_PROVISIONED = re.compile(
 )
 # Members of an answer with a good status that say otherwise, and those that an answer has where all is well.
 _FAILURE = ("error", "errors", "errorMessage")
+_REFUSAL = (*_FAILURE, "success", "ok", "code", "errorCode", "errorType", "message", "detail", "next", "retryable")
 _CONTENT = ("item", "Item", "items", "Items", "data", "result")
 _ABSENT = re.compile(r"not.?found|no such item|not.?exist", re.I)
 _BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
@@ -160,15 +162,18 @@ class PlatformApi:
             attempt += 1
             try:
                 async with self._slots:
-                    answer = await self._attempt(operation, content, credentials)
+                    answer = await self._attempt(operation, content, credentials, started)
             except _Failed as failed:
                 acted = acted or failed.acted
                 if isinstance(failed.error, Unauthenticated) and not renewed:
                     renewed = True
-                    credentials = await self._credentials.renew(credentials)
-                    continue
+                    try:
+                        credentials = await self._credentials.renew(credentials)
+                        continue
+                    except DdbMcpError as error:
+                        failed = _Failed(error, acted=failed.acted)
                 wait = random.uniform(0.5, 1) * _FIRST_WAIT * 2**attempt
-                if failed.retry_after is not None:
+                if failed.retry_after is not None and failed.error.retryable:
                     wait = failed.retry_after
                     failed.error.next = f"Wait {wait:.0f} s, then call again."
                 in_time = anyio.current_time() + wait - started <= self._call_seconds and attempt < ATTEMPTS
@@ -185,15 +190,17 @@ class PlatformApi:
         while self._clients:
             await self._clients.popitem()[1].aclose()
 
-    async def _attempt(self, operation: str, content: bytes, credentials: Credentials) -> Answer:
+    async def _attempt(self, operation: str, content: bytes, credentials: Credentials, called: float) -> Answer:
         import httpx
 
         started = time.monotonic()
+        # A late attempt is shorter: hosts give up on a call after 60 s, and a lost answer is to be settled before.
+        seconds = min(self._attempt_seconds, called + _LAST_ANSWER_SECONDS - anyio.current_time())
         try:
-            with anyio.fail_after(self._attempt_seconds):
+            with anyio.fail_after(seconds):
                 response, body = await self._post(credentials.url + PATH + operation, content, credentials)
         except TimeoutError:
-            error: DdbMcpError = Timeout(f"The platform gave no answer within {self._attempt_seconds:g} s.")
+            error: DdbMcpError = Timeout(f"The platform gave no answer within {seconds:.3g} s.")
             raise _Failed(error, acted=True) from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as failed:
             if "CERTIFICATE_VERIFY_FAILED" in str(failed):
@@ -247,14 +254,21 @@ class PlatformApi:
             # Their debug output has whole response headers, and a platform might repeat a token in one.
             for name in ("httpx", "httpcore"):
                 logging.getLogger(name).setLevel(logging.WARNING)
-            self._clients[tls] = httpx.AsyncClient(
-                verify=tls,
-                headers={"Accept": "application/json", "User-Agent": f"ddb-mcp/{__version__}"},
-                timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-                limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-                # A proxy would see the token of an http:// request; that of https:// goes through it in a tunnel.
-                mounts={"http://": None},
-            )
+            try:
+                self._clients[tls] = httpx.AsyncClient(
+                    verify=tls,
+                    headers={"Accept": "application/json", "User-Agent": f"ddb-mcp/{__version__}"},
+                    timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+                    limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+                    # A proxy would see the token of an http:// request; that of https:// goes through it in a tunnel.
+                    mounts={"http://": None},
+                )
+            except (OSError, ValueError, httpx.InvalidURL):  # SSLError is an OSError
+                error = Misconfigured(
+                    "The certificates or the proxy for https:// cannot be used.",
+                    next="Correct SSL_CERT_FILE, SSL_CERT_DIR or HTTPS_PROXY, or unset them.",
+                )
+                raise _Failed(error, acted=False) from None
         return self._clients[tls]
 
 
@@ -305,8 +319,11 @@ def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str | None]
 
 def _refuses(operation: str, document: Any) -> bool:
     """Whether an answer with a good status says that the operation failed."""
-    if not isinstance(document, Mapping) or (operation == "get" and {"pk", "sk"} <= document.keys()):
-        return False  # the attributes of a bare item may be called anything
+    if not isinstance(document, Mapping):
+        return False
+    # An item, whose attributes may be called anything. A refused write may name its key.
+    if {"pk", "sk"} <= document.keys() and (operation == "get" or document.keys() - {"pk", "sk", *_REFUSAL}):
+        return False
     if any(str(document.get(name)).lower() == "false" for name in ("success", "ok")):
         return True
     return any(map(document.get, _FAILURE)) and not any(map(document.get, _CONTENT))
@@ -327,13 +344,15 @@ def _words(document: Any, token: str) -> tuple[str, str, str | None]:
     if isinstance(said.get("error"), Mapping):
         said = said["error"]
 
+    def given(*names: str) -> str:
+        return next((value for name in names if isinstance(value := said.get(name), str) and value.strip()), "")
+
     def text(*names: str) -> str:
-        found = next((value for name in names if isinstance(value := said.get(name), str) and value.strip()), "")
-        clean = " ".join(found.replace(token, "(token)").encode(errors="replace").decode().split())
+        clean = " ".join(given(*names).replace(token, "(token)").encode(errors="replace").decode().split())
         return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"
 
     return (
-        text("error", "code", "errorCode", "errorType"),
+        given("error", "code", "errorCode", "errorType"),  # never shown
         text("message", "errorMessage", "detail", "error_description", "error"),
         text("next") or None,
     )
