@@ -165,6 +165,13 @@ def test_segments_part_a_scan_and_go_on_after_any_key_of_theirs(filled: Table) -
 # Where one differs from DynamoDB
 
 
+@pytest.mark.deviates("dynoxide", reason="finds nothing in a segment after a deleted key", raises=AssertionError)
+def test_a_segment_goes_on_after_a_deleted_key(filled: Table) -> None:
+    every = filled.scan(Segment=0, TotalSegments=1)
+    filled.client.delete_item(TableName=filled.name, Key=key(*every[20]))
+    assert filled.scan(Segment=0, TotalSegments=1, ExclusiveStartKey=key(*every[20])) == every[21:]
+
+
 @pytest.mark.deviates("dynoxide", reason="begins_with ignores ASCII case in a key condition", raises=AssertionError)
 def test_begins_with_heeds_case(table: Table) -> None:
     table.put("p", "Order")

@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # so that a transcript of both streams ends with what to fix
         print(f"ddb-mcp: {error.message} {error.next}", file=sys.stderr)
         return 2
-    except OSError as error:  # of the output, stores have no such errors: `ddb-mcp … | head`, a full disk
+    except OSError as error:  # most likely of the output: `ddb-mcp … | head`, a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
         if not isinstance(error, BrokenPipeError):
-            print(f"ddb-mcp: nothing can be written to stdout: {error.strerror}", file=sys.stderr)
+            print(f"ddb-mcp: {error.filename or 'stdout'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         from ddb_mcp.server.stdio import leave

@@ -7,7 +7,7 @@ import anyio
 from ddb_mcp.arguments import LIMIT_MAX
 from ddb_mcp.errors import DdbMcpError, NotProvisioned, Unavailable
 from ddb_mcp.keys import Key, Prefix
-from ddb_mcp.stores.base import NO_CONDITION, Position, Progress, Read, Store
+from ddb_mcp.stores.base import NO_CONDITION, Position, Progress, Read, Store, StorePage
 
 _CONCURRENT_DELETES = 16
 # How often everything there is may be found and deleted, and how often a part of it, where a store shows no more.
@@ -45,21 +45,22 @@ async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
             except DdbMcpError as failure:
                 failures.append(failure)
 
+    async def scan(position: Position | None) -> StorePage:
+        read = Read(pk_prefix=prefix.joined, attributes=(), position=position, limit=LIMIT_MAX, max_bytes=4_000_000)
+        try:
+            return await store.scan(read)
+        except NotProvisioned:
+            return StorePage([], None, 0)
+
     passes, seen = 0, set[Key]()
     for _ in range(_PARTS):
-        position: Position | None = None
         found = 0
-        while True:
-            try:
-                page = await store.scan(
-                    Read(
-                        pk_prefix=prefix.joined, attributes=(), position=position, limit=LIMIT_MAX, max_bytes=4_000_000
-                    )
-                )
-            except NotProvisioned:
-                return Purged(deleted, complete=True)
-            keys = list(map(Key.of, page.items))
-            own = [key for key in keys if prefix.owns(key.pk)]
+        following: StorePage | None = await scan(None)
+        while following is not None:
+            page = following
+            # Read before the keys that it starts from are deleted: dynoxide finds nothing after such a key.
+            following = None if page.next is None else await scan(page.next)
+            own = [key for key in map(Key.of, page.items) if prefix.owns(key.pk)]
             for at in range(0, len(own), _TOLD):
                 async with anyio.create_task_group() as group:
                     for key in own[at : at + _TOLD]:
@@ -69,9 +70,6 @@ async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
                 deleted += len(own[at : at + _TOLD])
                 await progress(f"{deleted} items deleted")
             found += len(own)
-            position = page.next
-            if position is None:
-                break
         if not found:
             return Purged(deleted, page.complete)
         # A store that cannot tell whether there is more is asked on and on, as long as it shows others than before.

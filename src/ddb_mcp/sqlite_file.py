@@ -62,8 +62,11 @@ class SqliteFile:
                 found = os.stat(self.path)
         if not stat.S_ISREG(found.st_mode):
             raise self.unusable("is not a file")
-        if found.st_size == 0 and not create:
-            return None
+        if found.st_size == 0:
+            if self._log_size():
+                raise self.unusable("was emptied, and the log beside it still holds data")
+            if not create:
+                return None
         return found.st_dev, found.st_ino
 
     def is_writable(self) -> bool:
@@ -94,11 +97,7 @@ class SqliteFile:
 
     def reader(self, busy_seconds: float) -> sqlite3.Connection:
         """A connection that cannot change the file, as one for writing would: SQLite brings in what a log holds."""
-        log = self.path.with_name(self.path.name + "-wal")
-        try:
-            in_log = log.stat().st_size > 0
-        except FileNotFoundError:
-            in_log = False
+        in_log = self._log_size() > 0
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
         try:
@@ -138,6 +137,12 @@ class SqliteFile:
         return Misconfigured(
             f"{self.path} {problem}.", next=f"Choose another file with {self._setting}; this one is untouched."
         )
+
+    def _log_size(self) -> int:
+        try:
+            return self.path.with_name(self.path.name + "-wal").stat().st_size
+        except FileNotFoundError:  # the last process to close the file removes it
+            return 0
 
     def _disk_full(self) -> Unavailable:
         return Unavailable(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ddb_mcp.conditions import parse_filter
-from ddb_mcp.errors import ConditionFailed, Misconfigured, Unavailable
+from ddb_mcp.errors import ConditionFailed, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.keys import Key
 from ddb_mcp.stores import aws as aws_module
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
@@ -85,6 +85,34 @@ def test_a_table_with_other_keys_is_neither_read_nor_written(
         with pytest.raises(Misconfigured, match="key schema"):
             call(portal, store, operation)
     assert client.scan(TableName=table)["Items"] == [stored]
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_the_keys_are_looked_at_again_after_the_table_was_gone(portal: BlockingPortal, engine: Engine) -> None:
+    name, client = f"other-{uuid.uuid4().hex[:8]}", engine.client()
+    store = direct(name)
+
+    async def quietly(message: str) -> None:
+        pass
+
+    portal.call(store.provision, quietly)
+    call(portal, store, "PutItem")
+    client.delete_table(TableName=name)
+    client.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    with pytest.raises(NotProvisioned):
+        call(portal, store, "PutItem")
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    client.put_item(TableName=name, Item={"pk": {"S": KEY.pk}, "precious": {"S": "x"}})
+    for operation in ("PutItem", "Query", "Scan"):
+        with pytest.raises(Misconfigured, match="key schema"):
+            call(portal, store, operation)
+    assert client.scan(TableName=name)["Items"] == [{"pk": {"S": KEY.pk}, "precious": {"S": "x"}}]
 
 
 def test_the_keys_are_checked_once(portal: BlockingPortal, proxy: FaultProxy, store: DirectStore) -> None:

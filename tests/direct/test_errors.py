@@ -31,6 +31,7 @@ from ddb_mcp.errors import (
     Unsupported,
 )
 from ddb_mcp.keys import Key
+from ddb_mcp.stores import aws as aws_module
 from ddb_mcp.stores import aws_errors
 from ddb_mcp.stores.base import NO_CONDITION
 from tests.direct.support import CREDENTIALS, aws, direct
@@ -511,3 +512,17 @@ def test_another_service_at_the_endpoint(portal: BlockingPortal, dynoxide: Engin
         assert type(failure_of(portal, store)) is Misconfigured
         proxy.plan(dynamodb_error("UnknownOperationException"))
         assert type(failure_of(portal, store)) is Unsupported
+
+
+def test_a_program_for_credentials_that_does_not_end_holds_up_no_call_for_ever(
+    portal: BlockingPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_module, "STUCK_SECONDS", 0.5)
+    (tmp_path / "config").write_text("[profile work]\ncredential_process = sleep 5\n")
+    with aws("http://127.0.0.1:9", AWS_PROFILE="work", AWS_CONFIG_FILE=str(tmp_path / "config")):
+        store = direct("t")
+        for call in (store.info, partial(store.get, Key("deploy#a#p", "s"), None)):
+            with pytest.raises(Timeout, match="credentials"):
+                portal.call(call)
+        with pytest.raises(Timeout, match="credentials"):
+            portal.call(store.put, {"pk": {"S": "deploy#a#p"}, "sk": {"S": "s"}}, NO_CONDITION)

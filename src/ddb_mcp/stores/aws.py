@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from ddb_mcp.errors import DdbMcpError, Unauthenticated, Unavailable
+from ddb_mcp.errors import DdbMcpError, Timeout, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -27,9 +27,13 @@ READ_SECONDS = 10.0
 ATTEMPTS = 7
 GIVE_UP_SECONDS = 12.0
 """After so long no further attempt is begun: a call ends within this and one `READ_SECONDS`."""
+STUCK_SECONDS = 30.0
+"""Nothing but a program that is to give credentials takes so long for one attempt."""
 BACKOFF_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
 POOL = 32
+
+_T = TypeVar("_T")
 
 Answer = dict[str, Any]
 Outcome = Literal["done", "not done", "unknown"]
@@ -44,6 +48,17 @@ class Refused(Exception):
         self.code = code
         self.message = str(response.get("Error", {}).get("Message", ""))
         self.response = response
+
+
+class _Stuck(Exception):
+    """A thread has not come back in `STUCK_SECONDS`. It may yet send what it was to send."""
+
+    @property
+    def error(self) -> Timeout:
+        return Timeout(
+            f"Nothing came within {STUCK_SECONDS:g} s, not even from what gives the AWS credentials.",
+            next="If AWS_PROFILE has a credential_process, run it in a terminal and mend it. Then restart the server.",
+        )
 
 
 class NotSent(Exception):
@@ -105,8 +120,9 @@ class Aws:
             attempt += 1
             used = self._clients.get(service)
             try:
-                send = partial(self._send, service, operation, parameters)
-                return await anyio.to_thread.run_sync(send, abandon_on_cancel=True, limiter=self._threads)
+                return await self._in_thread(partial(self._send, service, operation, parameters))
+            except _Stuck as stuck:
+                raise (_unknown(stuck.error) if settled is not None else stuck.error) from None
             except Exception as raised:
                 from ddb_mcp.stores import aws_errors
 
@@ -136,7 +152,9 @@ class Aws:
     async def region(self) -> str:
         """The region that the DynamoDB client talks to. Raises DdbMcpError where no client can be made."""
         try:
-            client = await anyio.to_thread.run_sync(self._client, "dynamodb", limiter=self._threads)
+            client = await self._in_thread(partial(self._client, "dynamodb"))
+        except _Stuck as stuck:
+            raise stuck.error from None
         except Exception as failure:
             from ddb_mcp.stores import aws_errors
 
@@ -148,6 +166,11 @@ class Aws:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        with anyio.move_on_after(STUCK_SECONDS):
+            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
+        raise _Stuck
 
     def _send(self, service: str, operation: str, parameters: dict[str, Any]) -> Answer:
         from ddb_mcp.stores import aws_session

@@ -13,7 +13,7 @@ import anyio
 
 from ddb_mcp.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import ConditionFailed, DdbMcpError, Misconfigured, Unavailable
+from ddb_mcp.errors import ConditionFailed, DdbMcpError, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.items import AttributeValue, Item, project
 from ddb_mcp.keys import Key
 from ddb_mcp.policy import policy
@@ -45,6 +45,10 @@ MARGIN = 1.5
 """So much more is read than the last round's share of own items asks for, which spares most second rounds."""
 
 
+_FORBIDDEN = "AccessDeniedException"
+_THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException")
+
+
 class DirectStore(Store):
     """The store of `direct` mode. See `Store` for its operations and errors.
 
@@ -65,6 +69,7 @@ class DirectStore(Store):
         self._schema_is_known = False
 
     async def provision(self, progress: Progress) -> Deployment:
+        self._schema_is_known = False
         table = Table(self._aws, self._table, self._prefix)
         created = await table.make(progress)
         ttl = await table.enable_ttl()
@@ -72,6 +77,7 @@ class DirectStore(Store):
         return await self._deployment(table, provisioned=True, created=created, ttl=ttl, functions=functions)
 
     async def info(self) -> Deployment:
+        self._schema_is_known = False
         table = Table(self._aws, self._table, self._prefix)
         provisioned = await table.exists()
         ttl = await table.ttl() if provisioned else None
@@ -164,12 +170,10 @@ class DirectStore(Store):
             return "not done" if _holds(condition, stored) and not done(stored) else "unknown"
 
         try:
-            answer = await self._aws.call(
-                "dynamodb",
+            answer = await self._ask(
                 operation,
                 settled=settled,
                 expected=("ConditionalCheckFailedException",),
-                TableName=self._table,
                 ReturnValues="ALL_OLD",
                 **parameters,
                 **_placeholders(expression),
@@ -181,7 +185,10 @@ class DirectStore(Store):
         if answer is None:
             return False, None
         old = answer.get("Attributes") or None
-        return (True, old) if old is None or _is_at(key, old) else (False, None)
+        if old is None or _is_at(key, old):
+            return True, old
+        self._schema_is_known = False
+        return False, None
 
     async def _condition_failed(self, key: Key, condition: Condition, item: Item | None) -> ConditionFailed:
         if item is None:  # there is none, or the engine does not return it
@@ -192,24 +199,18 @@ class DirectStore(Store):
         return condition.failed(item)
 
     async def _check_schema(self) -> None:
-        """Raise Misconfigured, once before the first call that it matters for, where the table has another key schema.
+        """Raise Misconfigured where the table has another key schema: before the first call that it matters for, and
+        before the next one after the table was gone, or was another.
 
         A get names the whole key, so that it is refused there. A put would replace whatever has the table's own key,
         which nobody has checked, and a query or a scan may show it.
         """
         if self._schema_is_known:
             return
-        forbidden, throttled = (
-            "AccessDeniedException",
-            ("ProvisionedThroughputExceededException", "ThrottlingException"),
-        )
-        key = _typed(probe(self._prefix))
         try:
-            await self._aws.call(
-                "dynamodb", "get_item", expected=(forbidden, *throttled), TableName=self._table, Key=key
-            )
+            await self._ask("get_item", expected=(_FORBIDDEN, *_THROTTLED), Key=_typed(probe(self._prefix)))
         except Refused as refused:  # what follows may be allowed, and have capacity of its own
-            self._schema_is_known = refused.code == forbidden  # it would be each time
+            self._schema_is_known = refused.code == _FORBIDDEN  # it would be each time
         else:
             self._schema_is_known = True
 
@@ -298,9 +299,16 @@ class DirectStore(Store):
         self._aws.close()
 
     async def _call(self, operation: str, **parameters: Any) -> Answer:
-        answer = await self._aws.call("dynamodb", operation, TableName=self._table, **parameters)
+        answer = await self._ask(operation, **parameters)
         assert answer is not None, "only writes are settled without an answer"
         return answer
+
+    async def _ask(self, operation: str, **options: Any) -> Answer | None:
+        try:
+            return await self._aws.call("dynamodb", operation, TableName=self._table, **options)
+        except (NotProvisioned, Misconfigured):  # there may be another table of that name when it is asked for again
+            self._schema_is_known = False
+            raise
 
     def _reading(self, read: Read, expression: Expression, text: str) -> dict[str, Any]:
         """What a query and a scan have in common."""

@@ -137,8 +137,11 @@ class PlatformStore(Store):
     async def check_batch(self, items: Sequence[Item], condition: Condition, *, merge: bool) -> None:
         features = (await self._known()).features
         _condition(condition, features)
-        for at, item in enumerate(items):
-            _put_body(item, condition, features, merge=merge, where=f"items[{at}]")
+        if merge:
+            _need_merge(features)
+        if "types" not in features:
+            for at, item in enumerate(items):
+                _item_text(item, features, f"items[{at}]")
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         features = (await self._known()).features
@@ -326,15 +329,17 @@ def _written(answer: Answer, features: frozenset[str]) -> Written:
 # Items
 
 
-def _put_body(
-    item: Item, condition: Condition, features: frozenset[str], *, merge: bool, where: str = "item"
-) -> dict[str, Any]:
+def _put_body(item: Item, condition: Condition, features: frozenset[str], *, merge: bool) -> dict[str, Any]:
     """The body of a put. Raises Unsupported."""
-    body = {"item": _item_text(item, features, where), **_condition(condition, features)}
+    body = {"item": _item_text(item, features, "item"), **_condition(condition, features)}
     if merge:
-        _need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
+        _need_merge(features)
         body["merge"] = True
     return body
+
+
+def _need_merge(features: frozenset[str]) -> None:
+    _need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
 
 
 def _item_text(item: Item, features: frozenset[str], where: str) -> str:
