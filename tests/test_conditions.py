@@ -455,6 +455,7 @@ SEEN = [
         ({"tags": "a"}, "`tags` is a list in 37 items, and the filter compares it with a string."),
         ({"stauts": "open"}, "none of 37 items looked at has `stauts`; did you mean `status`?"),
         ({"nowhere": 1}, "none of 37 items looked at has `nowhere`."),
+        ({"SK": 1}, "none of 37 items looked at has `SK`; did you mean `sk`?"),
         ({"adress.city": "Paris"}, "none of 37 items looked at has `adress.city`; did you mean `address`?"),
         ({"address.town": "Paris"}, "none of 37 items looked at has `address.town`."),
         ({"address.city": 5}, "`address.city` is a string in 37 items, and the filter compares it with a number."),

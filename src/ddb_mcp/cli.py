@@ -83,7 +83,7 @@ def _choose_encodings() -> None:
 def _unknown(flag: str) -> str:
     """The name of an unknown flag, and what may have been meant by it."""
     for setting in SETTINGS:
-        if setting.secret and setting.variable.endswith(flag[1:].upper().replace("-", "_")):
+        if setting.secret and flag.startswith("--") and setting.variable.endswith(flag[1:].upper().replace("-", "_")):
             return f"{flag}; secrets are variables only: set {setting.variable}"
     flags = [*(s.flag for s in SETTINGS if s.flag), "--http", "--version", "--help"]
     if flag in flags:

@@ -382,7 +382,8 @@ def _nearest(name: str, seen: Sequence[Item]) -> str | None:
     names = dict.fromkeys(name for item in seen for name in item if len(name) <= _NAME_SHOWN)
     if any(name in item for item in seen):
         return None
-    near = difflib.get_close_matches(name[:_NAME_SHOWN], list(names)[:_NAMES_COMPARED], 1)
+    alike = [other for other in names if other.casefold() == name.casefold()]
+    near = alike or difflib.get_close_matches(name[:_NAME_SHOWN], list(names)[:_NAMES_COMPARED], 1)
     return near[0] if near else None
 
 

@@ -102,6 +102,12 @@ class Listing:
             self._drop_last()
             kept = self._entries[-1]
             await self._leave(kept.page, kept.start, kept.at + 1)
+        if page.get("outlined") == [0] and len(self._entries) == 1:  # what an envelope may take was not needed
+            whole = item_to_json(self._entries[0].page.items[self._entries[0].at])
+            fits: PageResult = {**page, "items": [whole]}
+            del fits["outlined"]
+            if size(fits) <= self._max_bytes:
+                return fits
         return page
 
     async def _read_on(self, progress: Progress) -> None:

@@ -30,6 +30,7 @@ from ddb_mcp.errors import (
     DdbMcpError,
     Internal,
     InvalidArgument,
+    Misconfigured,
     NotProvisioned,
     ReadOnly,
     Timeout,
@@ -168,7 +169,10 @@ class DataService:
 
     def _learn(self, deployment: Deployment) -> Deployment:
         if self._learns and deployment.prefix is not None:
-            self._prefix = Prefix(deployment.prefix)
+            try:
+                self._prefix = Prefix(deployment.prefix)
+            except Misconfigured as wrong:
+                raise Misconfigured(f"{wrong.message} The platform gave it.", next="Ask whoever runs it.") from None
         return deployment
 
     @property
@@ -351,8 +355,11 @@ class DataService:
     def _shown_failure(self, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
         """The failure with its stored item as plain JSON."""
         item = self._guarded(failed.item)
-        shown = None if item is None else _shown(item, max_bytes - ENVELOPE_BYTES)[0]
-        return ConditionFailed(failed.message, item=shown, next=failed.next)
+        failed.item = None
+        if item is None:
+            return failed
+        room = max_bytes - size({"error": failed.to_json()}) - len(',"item":')
+        return ConditionFailed(failed.message, item=_shown(item, room)[0], next=failed.next)
 
     async def _query(self, arguments: QueryArguments, call: "_Call") -> PageResult:
         pk = self._own.check(arguments.pk)

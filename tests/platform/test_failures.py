@@ -392,3 +392,39 @@ def test_what_info_repeats_of_the_token_is_left_out(platform: DocumentedPlatform
             assert TOKEN not in json.dumps(result)
             assert result["instructions"] == "Use (token)."
         del forms[0]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ALL_PROXY": "socks5://127.0.0.1:1"},
+        {"NO_PROXY": "localhost,fe80::/10", "no_proxy": "localhost,fe80::/10"},
+        {"HTTPS_PROXY": "foo://x:1"},
+        {"HTTPS_PROXY": "http://[::1"},
+        {"SSL_CERT_FILE": "/no/such.pem"},
+    ],
+    ids=str,
+)
+def test_proxies_and_certificates_that_cannot_be_used(
+    platform: DocumentedPlatform,
+    connect: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    scheme: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    client = connect(platform.url.replace("http", scheme, 1))
+    if scheme == "http":  # which uses neither
+        assert client.call("info")["prefix"] == PREFIX
+    else:
+        error = client.fails("misconfigured", "info")
+        assert next(iter(variables)) in error.next
+
+
+def test_what_a_platform_says_is_safe_on_a_terminal(platform: DocumentedPlatform, client: Client) -> None:
+    platform.answer = lambda operation, result: {**result, "tableName": "\x1b[31mred\x07", "instructions": "a\nb"}
+    info = client.call("info")
+    assert info["tableName"] == "\ufffd[31mred\ufffd"
+    assert info["instructions"] == "a\nb"

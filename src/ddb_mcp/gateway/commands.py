@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # After a token has ended, writes that it opened may still be under way: a batch begins its last one within 25 s, and
 # that may wait for a lock, be repeated, and be settled by a read.
 _UNDER_WAY_SECONDS = 90
+_UNSET = "Unset DDB_MCP_READ_ONLY, and leave --read-only out."
 # Settings and stores want a prefix; the gateway's own is nobody's.
 _NOBODY = "deploy#gateway-itself"
 
@@ -123,7 +124,7 @@ def _remove(settings: Settings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.stores import make_store
 
     if settings.read_only:
-        raise ReadOnly("remove deletes, and this configuration is read-only.")
+        raise ReadOnly("remove deletes, and this configuration is read-only.", next=_UNSET)
     registry = _registry(settings, arguments)
     tenants = [tenant for tenant in registry.list() if tenant.name == arguments.name]
     if tenants and not _confirmed(arguments, f"Delete {arguments.name} and everything under {tenants[0].prefix.text}?"):
@@ -172,7 +173,7 @@ async def remove(registry: "Registry", store: "Store", name: str, under_way_seco
 def run_purge(settings: Settings, arguments: argparse.Namespace) -> int:
     """`ddb-mcp purge`."""
     if settings.read_only:
-        raise ReadOnly("purge deletes, and this configuration is read-only.")
+        raise ReadOnly("purge deletes, and this configuration is read-only.", next=_UNSET)
     return _run(_purge_configured(settings, arguments))
 
 

@@ -55,13 +55,15 @@ class Condition:
 
     def failed(self, stored: Item | None) -> ConditionFailed:
         """The error for a write that a store refused because this did not hold."""
+        advice = None
         if self.create_only:
             message = "create_only: there is an item with this key already."
         elif stored is None:
             message = "expect does not hold: there is no item with this key."
+            advice = "Check the key, or create the item without expect; nothing was written."
         else:
             message = "expect does not hold for the stored item."
-        return ConditionFailed(message, item=stored)
+        return ConditionFailed(message, item=stored, next=advice)
 
 
 NO_CONDITION = Condition()

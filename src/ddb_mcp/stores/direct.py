@@ -132,7 +132,9 @@ class DirectStore(Store):
         written, old = await self._write("update_item", key, condition, expression, done, Key=_typed(key), **parameters)
         if not written:
             return Written(None)
-        return Written(old is None, {name: old[name] for name in remove if name in old} if old else {})
+        # An engine that gives the key of an item which was not there cannot tell; DynamoDB gives nothing.
+        created = None if old is not None and old.keys() == {"pk", "sk"} else old is None
+        return Written(created, {name: old[name] for name in remove if name in old} if old else {})
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         def done(stored: Item | None) -> bool:
@@ -195,7 +197,10 @@ class DirectStore(Store):
             try:
                 item = await self.get(key, None)
             except DdbMcpError:
-                return ConditionFailed("The condition does not hold; the stored item could not be read.")
+                return ConditionFailed(
+                    "The condition does not hold; the stored item could not be read.",
+                    next="Get the item and decide again; nothing was written.",
+                )
         return condition.failed(item)
 
     async def _check_schema(self) -> None:

@@ -75,6 +75,7 @@ _NOT_PROVISIONED = re.compile(
 _FAILURE = ("error", "errors", "errorMessage")
 _REFUSAL = (*_FAILURE, "success", "ok", "code", "errorCode", "errorType", "message", "detail", "next", "retryable")
 _CONTENT = ("item", "Item", "items", "Items", "data", "result")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _ABSENT = re.compile(r"not.?found|no such item|not.?exist", re.I)
 _BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
     (_NOT_PROVISIONED, NotProvisioned),
@@ -202,7 +203,10 @@ class PlatformApi:
         except TimeoutError:
             error: DdbMcpError = Timeout(f"The platform gave no answer within {seconds:.3g} s.")
             raise _Failed(error, acted=True) from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as failed:
+        except httpx.ProxyError:
+            error = Unavailable("The HTTP proxy cannot be used.", next="Check HTTPS_PROXY, ALL_PROXY and NO_PROXY.")
+            raise _Failed(error, acted=False) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout) as failed:
             if "CERTIFICATE_VERIFY_FAILED" in str(failed):
                 error = Misconfigured(
                     f"The TLS certificate of {credentials.origin} is not trusted here.",
@@ -261,12 +265,12 @@ class PlatformApi:
                     timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
                     limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
                     # A proxy would see the token of an http:// request; that of https:// goes through it in a tunnel.
-                    mounts={"http://": None},
+                    trust_env=tls,
                 )
-            except (OSError, ValueError, httpx.InvalidURL):  # SSLError is an OSError
+            except (ImportError, OSError, ValueError, httpx.InvalidURL):  # of SOCKS; SSLError is an OSError
                 error = Misconfigured(
                     "The certificates or the proxy for https:// cannot be used.",
-                    next="Correct SSL_CERT_FILE, SSL_CERT_DIR or HTTPS_PROXY, or unset them.",
+                    next="Correct SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, ALL_PROXY or NO_PROXY, or unset them.",
                 )
                 raise _Failed(error, acted=False) from None
         return self._clients[tls]
@@ -332,7 +336,9 @@ def _refuses(operation: str, document: Any) -> bool:
 def _without(value: Any, token: str, depth: int = 2) -> Any:
     """What `info` and `provision` say, without the token that a platform may repeat there."""
     if isinstance(value, str) and len(token) >= _SECRET_LENGTH:
-        return value.replace(token, "(token)")
+        value = value.replace(token, "(token)")
+    if isinstance(value, str):
+        return _CONTROL.sub("\ufffd", value)  # these are printed on terminals
     if isinstance(value, dict) and depth:
         return {name: _without(entry, token, depth - 1) for name, entry in value.items()}
     return value
@@ -348,7 +354,8 @@ def _words(document: Any, token: str) -> tuple[str, str, str | None]:
         return next((value for name in names if isinstance(value := said.get(name), str) and value.strip()), "")
 
     def text(*names: str) -> str:
-        clean = " ".join(given(*names).replace(token, "(token)").encode(errors="replace").decode().split())
+        words = _CONTROL.sub(" ", given(*names).replace(token, "(token)"))
+        clean = " ".join(words.encode(errors="replace").decode().split())
         return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"
 
     return (
