@@ -146,3 +146,32 @@ def test_when_nothing_can_be_read_either_the_outcome_is_unknown(
     proxy.plan(Silence(), on=PATH + "get")
     unknown(client, "put", item={**KEY, "n": 1})
     assert client.call("get", **KEY)["found"] is True
+
+
+JSON = {"Content-Type": "application/json"}
+WORDS = {
+    "error": "unavailable",
+    "message": "The file is locked by another process; nothing was written.",
+    "next": "Call again in a few seconds.",
+}
+
+
+@pytest.mark.parametrize("condition", [{}, {"create_only": True}])
+def test_a_gateway_that_says_that_nothing_was_written_is_believed(
+    proxy: FaultProxy, client: Client, condition: dict[str, Any]
+) -> None:
+    proxy.plan(Answer(503, WORDS, JSON), times=platform_api.ATTEMPTS, on=PATH + "put")
+    with pytest.raises(DdbMcpError) as caught:
+        client.call("put", item={**KEY, "n": 1}, **condition)
+    assert caught.value.message == WORDS["message"]
+    proxy.plan(Answer(503, WORDS, JSON), on=PATH + "put")
+    assert client.call("put", item={**KEY, "n": 1}, **condition)["created"] is True
+
+
+def test_a_gateway_that_cannot_tell_says_so_once(proxy: FaultProxy, client: Client) -> None:
+    words = {**WORDS, "message": "The outcome is unknown: the write may have been done."}
+    proxy.plan(Answer(503, words, JSON), on=PATH + "put")
+    with pytest.raises(DdbMcpError) as caught:
+        client.call("put", item={**KEY, "n": 1}, create_only=True)
+    assert caught.value.message == words["message"]
+    assert "Get the item" in caught.value.next

@@ -45,6 +45,7 @@ CONNECTIONS = 32
 CONNECT_SECONDS = 5
 _FIRST_WAIT = 0.2
 _LAST_ANSWER_SECONDS = 50
+_UNKNOWN = "outcome is unknown"
 _REDIRECTS = 3
 _SHOWN = 400
 _SHOWN_MEDIA = ("text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream")
@@ -180,7 +181,8 @@ class PlatformApi:
                 in_time = anyio.current_time() + wait - started <= self._call_seconds and attempt < ATTEMPTS
                 if not (failed.transient and in_time and (repeatable or not failed.acted)):
                     if acted and operation in _WRITES:
-                        raise OutcomeUnknown(f"{failed.error.message} The outcome of the write is unknown.") from None
+                        said = "" if _UNKNOWN in failed.error.message else " The outcome of the write is unknown."
+                        raise OutcomeUnknown(failed.error.message + said) from None
                     raise failed.error from None
                 logger.info("%s: %s; repeated after %.1f s", operation, failed.error.code, wait)
                 await anyio.sleep(wait)
@@ -298,9 +300,11 @@ def _judged(operation: str, response: "httpx.Response", body: bytes, credentials
         error = _error(kind, status, text, advice, document, credentials)
     # A platform that says with a good status that it failed is taken at its word, but for a time-out.
     unsure = Timeout if refused else Unavailable | Timeout
+    # Our own gateway has looked for itself, and says so where it could not tell.
+    settled = advice is not None and code in _OWN_CODES and _UNKNOWN not in text
     raise _Failed(
         error,
-        acted=isinstance(error, unsure) and not 300 <= status < 500,
+        acted=isinstance(error, unsure) and not settled and not 300 <= status < 500,
         transient=status >= 500 or kind in (Throttled, Timeout),
         retry_after=_retry_after(response.headers.get("retry-after")),
     )
