@@ -23,7 +23,7 @@ from ddb_mcp.gateway.deployments import Registry
 from ddb_mcp.stores.local import LocalStore
 from tests.engines import environment
 from tests.gateway.conftest import PATH, post, request
-from tests.gateway.process import Operator
+from tests.gateway.process import GatewayProcess, Operator
 from tests.gateway.running import RunningGateway
 from tests.skill_blocks import blocks, run_bash
 from tests.stdio.server import Server
@@ -284,20 +284,26 @@ def test_ports_and_certificates_that_cannot_be_used(tmp_path: Path) -> None:
             assert done.stderr.count("\n") == 1, done.stderr
 
 
+def begin_a_put(connection: socket.socket, gateway: GatewayProcess, token: str) -> bytes:
+    """Send a put but for the end of its body, which is returned, and see that the gateway has taken it."""
+    body = json.dumps({"item": json.dumps({"pk": "deploy#alpha#a", "sk": "1"})}).encode()
+    head = f"POST {PATH}put HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+    request(gateway.url, "GET", "/health", None, {})  # connections are taken in their order
+    return body[10:]
+
+
 def test_the_end_waits_for_requests_under_way(tmp_path: Path) -> None:
     operator = Operator(tmp_path)
     token = operator.deployments("add", "alpha")
     with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
-        body = json.dumps({"item": json.dumps({"pk": "deploy#alpha#a", "sk": "1"})}).encode()
-        head = f"POST {PATH}put HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
-        slow.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
-        request(gateway.url, "GET", "/health", None, {})  # connections are taken in their order
+        rest = begin_a_put(slow, gateway, token)
         gateway.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 20
         while _listens(gateway.port):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        slow.sendall(body[10:])
+        slow.sendall(rest)
         assert b"200 OK" in slow.recv(1000)
         assert gateway.process.wait(10) in (0, -signal.SIGTERM)
     with operator.serve() as gateway:
@@ -358,13 +364,10 @@ def test_a_token_that_ends_while_the_body_comes_writes_nothing(tmp_path: Path, a
     operator = Operator(tmp_path)
     token = operator.deployments("add", "alpha")
     with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
-        body = json.dumps({"item": json.dumps({"pk": "deploy#alpha#a", "sk": "1"})}).encode()
-        head = f"POST {PATH}put HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
-        slow.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
-        time.sleep(0.5)
+        rest = begin_a_put(slow, gateway, token)
         operator.deployments(action, "alpha")
         token = operator.deployments("rotate" if action == "rotate" else "add", "alpha")
-        slow.sendall(body[10:])
+        slow.sendall(rest)
         assert b"401 Unauthorized" in slow.recv(1000)
         assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
 
