@@ -32,9 +32,9 @@ from botocore.config import Config
 from tests.engines import Engine, running
 
 from ddb_mcp.config import Settings
-from ddb_mcp.keys import Key, Prefix
-from ddb_mcp.service import DataService
-from ddb_mcp.stores.direct import DirectStore
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.service.operations import DataService
+from ddb_mcp.stores.direct.store import DirectStore
 
 PREFIX = "deploy#abc123"
 FOREIGN, OWN = 50_000, 20

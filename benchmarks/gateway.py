@@ -20,11 +20,11 @@ from typing import Any
 import anyio
 
 from ddb_mcp.config import resolve
-from ddb_mcp.keys import Prefix
-from ddb_mcp.service import DataService
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.operations import DataService
 from ddb_mcp.stores.base import Store
-from ddb_mcp.stores.local import LocalStore
-from ddb_mcp.stores.platform import PlatformStore
+from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.platform.store import PlatformStore
 
 CLIENTS = 64
 PREFIX = "deploy#bench"

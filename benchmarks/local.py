@@ -23,10 +23,10 @@ from typing import Any, Self
 
 from anyio.from_thread import start_blocking_portal
 
-from ddb_mcp.keys import Prefix
+from ddb_mcp.core.keys import Prefix
 from ddb_mcp.server.tools import tools
-from ddb_mcp.service import DataService
-from ddb_mcp.stores.local import LocalStore
+from ddb_mcp.service.operations import DataService
+from ddb_mcp.stores.local.store import LocalStore
 
 DDB_MCP = [str(Path(sys.executable).with_name("ddb-mcp"))]
 SDK_SERVER = [sys.executable, str(Path(__file__).with_name("sdk_server.py"))]

@@ -9,7 +9,7 @@ import anyio
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from ddb_mcp import skill_text
+from ddb_mcp.server import skill_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

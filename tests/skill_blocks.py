@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp import skill_text
+from ddb_mcp.server import skill_text
 from tests.engines import NODE, NODE_MODULES, require
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from ddb_mcp.items import AttributeValue
-from ddb_mcp.keys import SEPARATORS, Prefix
+from ddb_mcp.core.items import AttributeValue
+from ddb_mcp.core.keys import SEPARATORS, Prefix
 from tests.engines import CI
 
 

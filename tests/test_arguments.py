@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_mcp.arguments import (
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.service.arguments import (
     Arguments,
     DeleteArguments,
     GetArguments,
@@ -20,7 +21,6 @@ from ddb_mcp.arguments import (
     QueryArguments,
     ScanArguments,
 )
-from ddb_mcp.errors import InvalidArgument
 from tests.strategies import examples, json_values
 
 if TYPE_CHECKING:

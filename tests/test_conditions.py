@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_mcp.conditions import (
+from ddb_mcp.core.conditions import (
     EXPRESSION_MAX_BYTES,
     OPERATORS,
     Comparison,
@@ -27,8 +27,8 @@ from ddb_mcp.conditions import (
     value_at,
     why_nothing_matched,
 )
-from ddb_mcp.errors import InvalidArgument
-from ddb_mcp.items import AttributeValue, Item, parse_item, to_json
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import AttributeValue, Item, parse_item, to_json
 from tests.strategies import as_boto3_has_it, attribute_values, examples, texts, value
 
 if TYPE_CHECKING:

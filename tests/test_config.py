@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ddb_mcp.config import LOCAL_PREFIX, LOCAL_TABLE, SETTINGS, Settings, resolve
-from ddb_mcp.errors import Misconfigured
-from ddb_mcp.keys import Prefix
+from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.core.keys import Prefix
 
 DIRECT = {"DYNAMODB_TABLE": "table", "DYNAMODB_PREFIX": "deploy#abc123"}
 PLATFORM = {"DDB_MCP_API_URL": "https://api.example", "DDB_MCP_AUTH_TOKEN": "secret-token"}

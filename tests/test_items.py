@@ -15,8 +15,8 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ddb_mcp.errors import InvalidArgument
-from ddb_mcp.items import (
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import (
     AttributeValue,
     from_json,
     item_size,
@@ -45,7 +45,7 @@ from tests.strategies import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ddb_mcp.items import Item
+    from ddb_mcp.core.items import Item
     from tests.engines import Engine
 
 KEY = {"pk": "p#1", "sk": "s"}

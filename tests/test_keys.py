@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ddb_mcp.errors import InvalidArgument, Misconfigured, PrefixViolation
-from ddb_mcp.keys import SEPARATORS, Key, Prefix, check_sk
+from ddb_mcp.core.errors import InvalidArgument, Misconfigured, PrefixViolation
+from ddb_mcp.core.keys import SEPARATORS, Key, Prefix, check_sk
 from tests.strategies import examples, hostile_keys, prefix_texts, prefixes, suffixes
 
 HASH = Prefix("deploy#abc123")

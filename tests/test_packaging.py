@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from ddb_mcp import __version__, skill_text
+from ddb_mcp import __version__
+from ddb_mcp.server import skill_text
 from tests.hosts import TOOLS, visit
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_mcp.errors import InvalidCursor
-from ddb_mcp.items import item_size, value_size
-from ddb_mcp.pages import Seal, compact, outline, size
+from ddb_mcp.core.errors import InvalidCursor
+from ddb_mcp.core.items import item_size, value_size
+from ddb_mcp.service.pages import Seal, compact, outline, size
 from tests.strategies import HOSTILE_TEXT, examples, items, json_values, texts
 
 if TYPE_CHECKING:
-    from ddb_mcp.items import Item
+    from ddb_mcp.core.items import Item
 
 
 # Compact JSON

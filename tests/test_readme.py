@@ -15,9 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ddb_mcp import cli, errors
+from ddb_mcp.cli import main as cli
 from ddb_mcp.config import SETTINGS
-from ddb_mcp.sockets import listen
+from ddb_mcp.core import errors
+from ddb_mcp.server.sockets import listen
 from tests.engines import Engine
 from tests.engines import environment as environment_without_aws
 from tests.hosts import TOOLS, visit

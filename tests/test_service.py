@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from ddb_mcp import service
-from ddb_mcp.errors import ConditionFailed, DdbMcpError, Internal, Throttled
-from ddb_mcp.keys import Prefix
-from ddb_mcp.service import DataService
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Throttled
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service import operations as service
+from ddb_mcp.service.operations import DataService
 from ddb_mcp.stores.base import Deleted, StorePage
-from ddb_mcp.stores.local import LocalStore
+from ddb_mcp.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ddb_mcp.items import Item
-    from ddb_mcp.keys import Key
+    from ddb_mcp.core.items import Item
+    from ddb_mcp.core.keys import Key
     from ddb_mcp.stores.base import Condition, Read, Written
 
 OWN: dict[str, Any] = {"pk": "deploy#a#x", "sk": "1"}

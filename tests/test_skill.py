@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from ddb_mcp import arguments, conditions, skill_text
-from ddb_mcp.errors import DdbMcpError, Misconfigured
-from ddb_mcp.keys import PK_MAX_BYTES, SEPARATORS, SK_MAX_BYTES
+from ddb_mcp.core import conditions
+from ddb_mcp.core.errors import DdbMcpError, Misconfigured
+from ddb_mcp.core.keys import PK_MAX_BYTES, SEPARATORS, SK_MAX_BYTES
+from ddb_mcp.server import skill_text
+from ddb_mcp.service import arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,6 +177,6 @@ def test_instructions_recipe_survives_a_shell() -> None:
 
 
 def test_importing_the_skill_is_cheap() -> None:
-    code = "import sys, ddb_mcp.skill_text; print(*sys.modules)"
+    code = "import sys, ddb_mcp.server.skill_text; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"mcp", "pydantic", "boto3", "httpx", "cryptography"} & set(done.stdout.split())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ddb_mcp import config
-from ddb_mcp.conditions import parse_filter, parse_range
-from ddb_mcp.items import parse_item
-from ddb_mcp.keys import Prefix
+from ddb_mcp.core.conditions import parse_filter, parse_range
+from ddb_mcp.core.items import parse_item
+from ddb_mcp.core.keys import Prefix
 from tests.engines import environment
 from tests.skill_blocks import blocks, run_bash, run_handler
 from tests.test_skill import TOOLS

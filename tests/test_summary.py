@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_mcp.keys import Prefix
-from ddb_mcp.pages import size
-from ddb_mcp.summary import OTHER, Summary
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.pages import size
+from ddb_mcp.service.summary import OTHER, Summary
 from tests.strategies import HOSTILE_TEXT, attribute_values, examples, names
 
 if TYPE_CHECKING:
-    from ddb_mcp.items import AttributeValue, Item
+    from ddb_mcp.core.items import AttributeValue, Item
 
 OWN = Prefix("deploy#abc123")
 PLENTY = 10_000_000

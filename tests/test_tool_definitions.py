@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ddb_mcp.server.tools import tools
-from ddb_mcp.service import WRITES
+from ddb_mcp.service.operations import WRITES
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
 READS = ["info", "get", "query", "scan"]

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
-from ddb_mcp.errors import Misconfigured
-from ddb_mcp.keys import Prefix
+from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.core.keys import Prefix
 
 Mode = Literal["platform", "direct", "local"]
 LOCAL_TABLE = "ddb-mcp-local"

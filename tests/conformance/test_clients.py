@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp import __version__, skill_text
+from ddb_mcp import __version__
+from ddb_mcp.server import skill_text
 from tests.protocol.wire import DDB_MCP
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.errors import DdbMcpError, InvalidArgument
-from ddb_mcp.keys import Prefix
-from ddb_mcp.service import DataService
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.operations import DataService
 from ddb_mcp.stores.base import Store
-from ddb_mcp.stores.local import LocalStore
+from ddb_mcp.stores.local.store import LocalStore
 from tests.direct.support import connected
 from tests.engines import ENGINES, Engine
 from tests.gateway.running import running_gateway

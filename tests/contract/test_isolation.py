@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.errors import PrefixViolation
+from ddb_mcp.core.errors import PrefixViolation
 from tests.contract.conftest import Api, Backend
 
 FOREIGN: dict[str, Callable[[str], str]] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.errors import ConditionFailed, DdbMcpError
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
 from tests.contract.conftest import Api, Backend
 
 EVERY_TYPE: dict[str, Any] = {

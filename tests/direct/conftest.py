@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.stores import aws as aws_module
+from ddb_mcp.stores.direct import aws as aws_module
 from tests.direct.support import CREDENTIALS, aws
 from tests.faults import FaultProxy
 

@@ -14,8 +14,8 @@ import boto3
 import pytest
 
 from ddb_mcp.config import Settings
-from ddb_mcp.keys import Prefix
-from ddb_mcp.stores.direct import DirectStore
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.stores.direct.store import DirectStore
 from tests.engines import client_options
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.conditions import parse_filter
-from ddb_mcp.errors import ConditionFailed, Misconfigured, NotProvisioned, Unavailable
-from ddb_mcp.keys import Key
-from ddb_mcp.stores import aws as aws_module
+from ddb_mcp.core.conditions import parse_filter
+from ddb_mcp.core.errors import ConditionFailed, Misconfigured, NotProvisioned, Unavailable
+from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
+from ddb_mcp.stores.direct import aws as aws_module
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.faults import Answer, FaultProxy, dynamodb_error, throttled
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from ddb_mcp.stores.direct import DirectStore
+    from ddb_mcp.stores.direct.store import DirectStore
     from tests.engines import Engine
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
-from ddb_mcp.errors import (
+from ddb_mcp.core.errors import (
     DdbMcpError,
     Forbidden,
     Internal,
@@ -30,10 +30,10 @@ from ddb_mcp.errors import (
     Unavailable,
     Unsupported,
 )
-from ddb_mcp.keys import Key
-from ddb_mcp.stores import aws as aws_module
-from ddb_mcp.stores import aws_errors
+from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION
+from ddb_mcp.stores.direct import aws as aws_module
+from ddb_mcp.stores.direct import failures as aws_errors
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.faults import Answer, FaultProxy, dynamodb_error
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from ddb_mcp.stores.direct import DirectStore
+    from ddb_mcp.stores.direct.store import DirectStore
     from tests.engines import Engine
 
 OPERATIONS = {

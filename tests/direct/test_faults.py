@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from ddb_mcp.conditions import parse_filter
-from ddb_mcp.errors import (
+from ddb_mcp.core.conditions import parse_filter
+from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
     NotProvisioned,
@@ -22,11 +22,11 @@ from ddb_mcp.errors import (
     Unauthenticated,
     Unavailable,
 )
-from ddb_mcp.keys import Key
-from ddb_mcp.stores import aws as aws_module
-from ddb_mcp.stores import aws_session
+from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
-from ddb_mcp.stores.direct import DirectStore
+from ddb_mcp.stores.direct import aws as aws_module
+from ddb_mcp.stores.direct import session as aws_session
+from ddb_mcp.stores.direct.store import DirectStore
 from tests.direct.support import aws, direct
 from tests.faults import Answer, Cut, FaultProxy, Silence, dynamodb_error, throttled
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from ddb_mcp.items import Item
+    from ddb_mcp.core.items import Item
     from tests.engines import Engine
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from ddb_mcp.stores import aws as aws_module
-from ddb_mcp.stores import provisioning
+from ddb_mcp.stores.direct import aws as aws_module
+from ddb_mcp.stores.direct import provisioning
 from tests.direct.support import CREDENTIALS, aws, direct, lambda_function
 from tests.engines import client_options
 from tests.faults import Answer, FaultProxy, dynamodb_error
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from mypy_boto3_lambda import LambdaClient
 
-    from ddb_mcp.stores.direct import DirectStore
+    from ddb_mcp.stores.direct.store import DirectStore
     from tests.engines import Engine
 
 

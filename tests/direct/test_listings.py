@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.conditions import KeyRange, parse_filter
-from ddb_mcp.errors import InvalidArgument, InvalidCursor, PrefixViolation
-from ddb_mcp.keys import Prefix
-from ddb_mcp.service import DataService
+from ddb_mcp.core.conditions import KeyRange, parse_filter
+from ddb_mcp.core.errors import InvalidArgument, InvalidCursor, PrefixViolation
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.operations import DataService
 from ddb_mcp.stores.base import Read
-from ddb_mcp.stores.direct import SEGMENTS
+from ddb_mcp.stores.direct.store import SEGMENTS
 from tests.direct.support import CREDENTIALS, aws, connected
 from tests.faults import FaultProxy
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
-    from ddb_mcp.items import Item
-    from ddb_mcp.stores.direct import DirectStore
+    from ddb_mcp.core.items import Item
+    from ddb_mcp.stores.direct.store import DirectStore
     from tests.engines import Engine
 
 OWN = [(f"deploy#me#user#{at % 7}", f"s{at:03}") for at in range(150)]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import ddb_mcp.stores
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import Misconfigured
-from ddb_mcp.keys import Prefix
-from ddb_mcp.policy import literal, policy
-from ddb_mcp.stores.aws_session import SESSION_POLICY_MAX
+from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.stores.direct.policy import literal, policy
+from ddb_mcp.stores.direct.session import SESSION_POLICY_MAX
 from tests.strategies import examples
 
 
@@ -128,7 +128,7 @@ def test_without_table_and_prefix_there_is_no_policy() -> None:
 def test_every_action_is_one_that_the_code_calls() -> None:
     """And every call of the code has its action, so that neither list goes stale."""
     folder = Path(ddb_mcp.stores.__file__).parent
-    source = (folder / "direct.py").read_text() + (folder / "provisioning.py").read_text()
+    source = (folder / "direct/store.py").read_text() + (folder / "direct/provisioning.py").read_text()
     named = set(
         re.findall(
             r'"((?:get|put|update|delete|create|describe)_(?:item|table|time_to_live|function_configuration)|query|scan)"',

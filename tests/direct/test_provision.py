@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.errors import Forbidden, Misconfigured, Timeout
-from ddb_mcp.keys import Key
-from ddb_mcp.stores import provisioning
+from ddb_mcp.core.errors import Forbidden, Misconfigured, Timeout
+from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, NO_CONDITION, Written
+from ddb_mcp.stores.direct import provisioning
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.faults import FaultProxy, dynamodb_error
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from ddb_mcp.stores.base import Deployment
-    from ddb_mcp.stores.direct import DirectStore
+    from ddb_mcp.stores.direct.store import DirectStore
     from tests.engines import Engine
 
 ITEM = {"pk": {"S": "deploy#me#p"}, "sk": {"S": "s"}}

@@ -17,11 +17,11 @@ import boto3
 import pytest
 
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
-from ddb_mcp.keys import Key, Prefix
-from ddb_mcp.policy import policy
-from ddb_mcp.stores import aws as aws_module
+from ddb_mcp.core.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
+from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import NO_CONDITION, Read
+from ddb_mcp.stores.direct import aws as aws_module
+from ddb_mcp.stores.direct.policy import policy
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.engines import client_options
 from tests.faults import Answer, Cut, FaultProxy

@@ -12,8 +12,8 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ddb_mcp.items import from_dynamodb_json, item_to_json, parse_item
-from ddb_mcp.keys import Key
+from ddb_mcp.core.items import from_dynamodb_json, item_to_json, parse_item
+from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Read
 from tests.direct.support import connected
 from tests.engines import client_options
@@ -21,7 +21,7 @@ from tests.engines import client_options
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
-    from ddb_mcp.stores.direct import DirectStore
+    from ddb_mcp.stores.direct.store import DirectStore
     from tests.engines import Engine
 
 KEY = Key("deploy#me#types", "s")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.service import DataService
-from ddb_mcp.stores.local import LocalStore
-from ddb_mcp.stores.platform import PlatformStore
+from ddb_mcp.service.operations import DataService
+from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.running import RunningGateway, running_gateway
 
 PATH = "/api/data/dynamodb/"

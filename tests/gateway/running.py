@@ -11,13 +11,13 @@ from pathlib import Path
 import uvicorn
 
 from ddb_mcp.config import Settings, resolve
+from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway import server
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.deployments import Registry
-from ddb_mcp.keys import Prefix
-from ddb_mcp.sockets import listen
+from ddb_mcp.server.sockets import listen
 from ddb_mcp.stores.base import Store
-from ddb_mcp.stores.platform import PlatformStore
+from ddb_mcp.stores.platform.store import PlatformStore
 
 GENEROUS = {"requests_per_second": 1_000_000, "items_per_second": 100_000_000}
 

@@ -16,13 +16,13 @@ from typing import Any
 import anyio
 import pytest
 
-from ddb_mcp.errors import InvalidArgument, Misconfigured, Unavailable
-from ddb_mcp.gateway.commands import remove
+from ddb_mcp.cli.gateway import remove
+from ddb_mcp.core.errors import InvalidArgument, Misconfigured, Unavailable
+from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.deployments import Registry
-from ddb_mcp.keys import Key, Prefix
-from ddb_mcp.purge import purge
+from ddb_mcp.service.purge import purge
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted
-from ddb_mcp.stores.local import LocalStore
+from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.conftest import post
 from tests.gateway.process import DDB_MCP, Operator
 from tests.local.files import contents, write_and_crash

@@ -16,11 +16,11 @@ from typing import Any
 import anyio
 import pytest
 
-from ddb_mcp.errors import Unavailable
+from ddb_mcp.cli.gateway import remove
+from ddb_mcp.core.errors import Unavailable
 from ddb_mcp.gateway import app, rates
-from ddb_mcp.gateway.commands import remove
 from ddb_mcp.gateway.deployments import Registry
-from ddb_mcp.stores.local import LocalStore
+from ddb_mcp.stores.local.store import LocalStore
 from tests.engines import environment
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.process import GatewayProcess, Operator

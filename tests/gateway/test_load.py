@@ -11,10 +11,10 @@ import anyio
 import pytest
 
 from ddb_mcp.config import resolve
-from ddb_mcp.errors import DdbMcpError
-from ddb_mcp.service import DataService
-from ddb_mcp.stores import platform_api
-from ddb_mcp.stores.platform import PlatformStore
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.service.operations import DataService
+from ddb_mcp.stores.platform import api as platform_api
+from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.process import GatewayProcess, Operator
 
 PK = "deploy#alpha#load"

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ddb_mcp.config import resolve
-from ddb_mcp.errors import DdbMcpError
-from ddb_mcp.stores import platform, platform_api
-from ddb_mcp.stores.platform import PlatformStore
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.stores.platform import api as platform_api
+from ddb_mcp.stores.platform import store as platform
+from ddb_mcp.stores.platform.store import PlatformStore
 from tests.faults import Answer, Cut, Fault, FaultProxy, Silence
 from tests.gateway.conftest import PATH, Client
 from tests.gateway.running import RunningGateway

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from ddb_mcp.errors import DdbMcpError
-from ddb_mcp.keys import Prefix
-from ddb_mcp.service import DataService
-from ddb_mcp.stores.local import LocalStore
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.operations import DataService
+from ddb_mcp.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

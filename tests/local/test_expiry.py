@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ddb_mcp.stores import local
+from ddb_mcp.stores.local import store as local
 from tests.local.data import Child, Data, pk
 
 if TYPE_CHECKING:

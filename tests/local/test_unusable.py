@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from ddb_mcp import sqlite_file
-from ddb_mcp.errors import ConditionFailed
-from ddb_mcp.keys import Key
-from ddb_mcp.stores import local
+from ddb_mcp.core.errors import ConditionFailed
+from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition
+from ddb_mcp.stores.local import file as sqlite_file
+from ddb_mcp.stores.local import store as local
 from tests.local.data import Child, Data, pk
 from tests.local.files import contents, write_and_crash
 

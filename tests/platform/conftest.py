@@ -9,9 +9,9 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ddb_mcp.config import resolve
-from ddb_mcp.errors import DdbMcpError
-from ddb_mcp.service import DataService
-from ddb_mcp.stores.platform import PlatformStore
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.service.operations import DataService
+from ddb_mcp.stores.platform.store import PlatformStore
 from tests.platform.documented import TOKEN, DocumentedPlatform
 
 

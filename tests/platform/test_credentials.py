@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.errors import Misconfigured
-from ddb_mcp.stores import credentials
-from ddb_mcp.stores.credentials import check_url
+from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.stores.platform import credentials
+from ddb_mcp.stores.platform.credentials import check_url
 from tests.faults import Answer, Cut, Fault, FaultProxy
 from tests.platform.conftest import Client
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform
@@ -301,10 +301,10 @@ def test_no_proxy_sees_a_token_in_the_clear(
 LEAKS = """
 import asyncio, json, logging, sys
 from ddb_mcp.config import resolve
-from ddb_mcp.errors import DdbMcpError
-from ddb_mcp.service import DataService
-from ddb_mcp.stores import platform_api
-from ddb_mcp.stores.platform import PlatformStore
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.service.operations import DataService
+from ddb_mcp.stores.platform import api as platform_api
+from ddb_mcp.stores.platform.store import PlatformStore
 
 logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)
 platform_api._FIRST_WAIT = 0.001

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.stores import platform_api
+from ddb_mcp.stores.platform import api as platform_api
 from tests.faults import Answer, Cut, Fault, FaultProxy, Silence
 from tests.platform.conftest import Client
 from tests.platform.documented import PATH, PREFIX, TOKEN, DocumentedPlatform, Raw

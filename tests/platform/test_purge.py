@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from ddb_mcp.errors import Unavailable
-from ddb_mcp.keys import Prefix
-from ddb_mcp.purge import Purged, purge
+from ddb_mcp.core.errors import Unavailable
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.purge import Purged, purge
 from tests.platform.conftest import Client
 from tests.platform.documented import PREFIX, DocumentedPlatform
 

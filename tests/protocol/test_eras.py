@@ -9,7 +9,8 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp_types import TextContent, TextResourceContents
 
-from ddb_mcp import __version__, skill_text
+from ddb_mcp import __version__
+from ddb_mcp.server import skill_text
 from tests.protocol.wire import DDB_MCP, clean_environment
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from mcp import Client
 
-from ddb_mcp.errors import Misconfigured
+from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server.http import parse_address, serve_http
 from tests.protocol.toy import build
 from tests.protocol.wire import DDB_MCP, PATIENCE, clean_environment

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp import skill_text
+from ddb_mcp.server import skill_text
 from tests.protocol.wire import DDB_MCP, ENVELOPE, Wire
 
 if TYPE_CHECKING:

@@ -25,14 +25,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ddb_mcp.errors import DdbMcpError, Internal, InvalidArgument, Unauthenticated
+from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument, Unauthenticated
+from ddb_mcp.core.items import parse_json
 from ddb_mcp.gateway.deployments import Registry, Tenant
 from ddb_mcp.gateway.rates import RateExceeded, Rates
 from ddb_mcp.gateway.under_way import UnderWay
-from ddb_mcp.items import parse_json
-from ddb_mcp.pages import compact
-from ddb_mcp.service import WRITES, DataService
-from ddb_mcp.skill_text import instructions
+from ddb_mcp.server.skill_text import instructions
+from ddb_mcp.service.operations import WRITES, DataService
+from ddb_mcp.service.pages import compact
 from ddb_mcp.stores.base import FEATURES, Store
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddb_mcp.errors import InvalidArgument, Misconfigured
-from ddb_mcp.keys import Prefix
-from ddb_mcp.sqlite_file import SqliteFile, transaction
+from ddb_mcp.core.errors import InvalidArgument, Misconfigured
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.stores.local.file import SqliteFile, transaction
 
 REQUESTS_PER_SECOND = 500
 ITEMS_PER_SECOND = 20_000

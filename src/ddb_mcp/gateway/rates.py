@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from ddb_mcp.errors import Throttled
+from ddb_mcp.core.errors import Throttled
 from ddb_mcp.gateway.deployments import Tenant
 
 # A deployment that was quiet may use this many seconds' worth at once.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from ddb_mcp.errors import Misconfigured, Unavailable
+from ddb_mcp.core.errors import Misconfigured, Unavailable
 from ddb_mcp.stores.base import Progress
 
 try:

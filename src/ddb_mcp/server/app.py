@@ -11,14 +11,15 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
-from ddb_mcp import __version__, skill_text
+from ddb_mcp import __version__
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import DdbMcpError
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.server import skill_text
 from ddb_mcp.server.content import FENCE_BYTES, failure, success
 from ddb_mcp.server.skill import SkillPages
 from ddb_mcp.server.skills_extension import SkillsExtension
 from ddb_mcp.server.tools import DEFINITIONS, tools
-from ddb_mcp.service import DataService
+from ddb_mcp.service.operations import DataService
 
 logger = logging.getLogger(__name__)
 

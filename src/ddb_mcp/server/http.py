@@ -12,10 +12,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.errors import Misconfigured
+from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import sdk
+from ddb_mcp.server.sockets import is_loopback, listen
 from ddb_mcp.server.stdio import leave
-from ddb_mcp.sockets import is_loopback, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,7 +6,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from ddb_mcp.skill_text import URI, Skill
+from ddb_mcp.server.skill_text import URI, Skill
 
 _Context = ServerRequestContext[Any, Any]
 _ListParams = types.PaginatedRequestParams | None

@@ -7,7 +7,7 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 from pydantic import TypeAdapter
 
-from ddb_mcp.arguments import (
+from ddb_mcp.service.arguments import (
     Arguments,
     DeleteArguments,
     GetArguments,
@@ -18,8 +18,8 @@ from ddb_mcp.arguments import (
     QueryArguments,
     ScanArguments,
 )
-from ddb_mcp.results import DeleteResult, GetResult, InfoResult, PageResult, ProvisionResult, PutResult
-from ddb_mcp.service import WRITES
+from ddb_mcp.service.operations import WRITES
+from ddb_mcp.service.results import DeleteResult, GetResult, InfoResult, PageResult, ProvisionResult, PutResult
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 def make_store(settings: Settings) -> "Store":
     """The store of the settings' mode. Nothing is opened or connected yet."""
     if settings.mode == "platform":
-        from ddb_mcp.stores.platform import PlatformStore
+        from ddb_mcp.stores.platform.store import PlatformStore
 
         return PlatformStore(settings)
     if settings.mode == "direct":
-        from ddb_mcp.stores.direct import DirectStore
+        from ddb_mcp.stores.direct.store import DirectStore
 
         return DirectStore(settings)
-    from ddb_mcp.stores.local import LocalStore
+    from ddb_mcp.stores.local.store import LocalStore
 
     assert settings.local_path is not None
     assert settings.table is not None

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ddb_mcp.conditions import ALL_SORT_KEYS, Filter, KeyRange, matches
-from ddb_mcp.errors import ConditionFailed
-from ddb_mcp.items import Item
-from ddb_mcp.keys import Key
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, KeyRange, matches
+from ddb_mcp.core.errors import ConditionFailed
+from ddb_mcp.core.items import Item
+from ddb_mcp.core.keys import Key
 
 Position = Any
 """Where a listing goes on: JSON-able, made and understood by one store, sealed before it leaves the server."""
@@ -148,7 +148,7 @@ class StorePage:
 class Store(Protocol):
     """The seven operations over one kind of storage.
 
-    Every method raises the errors of `ddb_mcp.errors` and no others: NotProvisioned where the table is missing,
+    Every method raises the errors of `ddb_mcp.core.errors` and no others: NotProvisioned where the table is missing,
     ConditionFailed where a condition does not hold (with the stored item where it is known), Throttled, Unavailable and
     Timeout after the store's own bounded retries, Unsupported before anything is sent. Methods are safe to call
     concurrently, and to cancel: a cancelled write may still happen.

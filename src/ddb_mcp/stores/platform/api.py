@@ -13,8 +13,9 @@ from urllib.parse import urljoin
 
 import anyio
 
-from ddb_mcp import __version__, errors
-from ddb_mcp.errors import (
+from ddb_mcp import __version__
+from ddb_mcp.core import errors
+from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
     Forbidden,
@@ -26,8 +27,8 @@ from ddb_mcp.errors import (
     Unauthenticated,
     Unavailable,
 )
-from ddb_mcp.items import parse_item, parse_json
-from ddb_mcp.stores.credentials import Credentials, CredentialSource, origin
+from ddb_mcp.core.items import parse_item, parse_json
+from ddb_mcp.stores.platform.credentials import Credentials, CredentialSource, origin
 
 if TYPE_CHECKING:
     import httpx

@@ -11,7 +11,30 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from ddb_mcp import __version__
-from ddb_mcp.arguments import (
+from ddb_mcp.core.conditions import Filter, KeyRange, check_update, parse_filter, parse_range
+from ddb_mcp.core.errors import (
+    ConditionFailed,
+    DdbMcpError,
+    Internal,
+    InvalidArgument,
+    Misconfigured,
+    NotProvisioned,
+    ReadOnly,
+    Timeout,
+)
+from ddb_mcp.core.items import (
+    ITEM_MAX_BYTES,
+    TTL_PAST_SECONDS,
+    Item,
+    check_unicode,
+    item_to_json,
+    parse_item,
+    to_json,
+    value_size,
+)
+from ddb_mcp.core.keys import PK_MAX_BYTES, SK_MAX_BYTES, Key, Prefix
+from ddb_mcp.server.skill_text import instructions
+from ddb_mcp.service.arguments import (
     BATCH_MAX,
     LIMIT_DEFAULT,
     LIMIT_MAX,
@@ -24,30 +47,8 @@ from ddb_mcp.arguments import (
     QueryArguments,
     ScanArguments,
 )
-from ddb_mcp.conditions import Filter, KeyRange, check_update, parse_filter, parse_range
-from ddb_mcp.errors import (
-    ConditionFailed,
-    DdbMcpError,
-    Internal,
-    InvalidArgument,
-    Misconfigured,
-    NotProvisioned,
-    ReadOnly,
-    Timeout,
-)
-from ddb_mcp.items import (
-    ITEM_MAX_BYTES,
-    TTL_PAST_SECONDS,
-    Item,
-    check_unicode,
-    item_to_json,
-    parse_item,
-    to_json,
-    value_size,
-)
-from ddb_mcp.keys import PK_MAX_BYTES, SK_MAX_BYTES, Key, Prefix
-from ddb_mcp.listing import Listing
-from ddb_mcp.pages import (
+from ddb_mcp.service.listing import Listing
+from ddb_mcp.service.pages import (
     ENVELOPE_BYTES,
     OUTLINE_DELETED,
     OUTLINE_NEXT,
@@ -58,7 +59,7 @@ from ddb_mcp.pages import (
     refuse_outline,
     size,
 )
-from ddb_mcp.results import (
+from ddb_mcp.service.results import (
     DeleteResult,
     Failure,
     GetResult,
@@ -68,7 +69,6 @@ from ddb_mcp.results import (
     ProvisionResult,
     PutResult,
 )
-from ddb_mcp.skill_text import instructions
 from ddb_mcp.stores.base import Condition, Deployment, Progress, Read, Store, Written
 
 logger = logging.getLogger(__name__)
@@ -136,12 +136,12 @@ class DataService:
 
         Args:
             operation: `provision`, `info`, `get`, `put`, `delete`, `query` or `scan`.
-            arguments: a JSON object, checked here against the operation's model in `ddb_mcp.arguments`.
+            arguments: a JSON object, checked here against the operation's model in `ddb_mcp.service.arguments`.
             progress: told what is being done while a call lasts.
             max_bytes: a byte budget for this call instead of the service's own.
 
         Returns:
-            The structured result, see `ddb_mcp.results`.
+            The structured result, see `ddb_mcp.service.results`.
 
         Raises:
             DdbMcpError: one of its subclasses, each a code of the contract.

@@ -4,7 +4,7 @@ import ipaddress
 import os
 import socket
 
-from ddb_mcp.errors import Misconfigured
+from ddb_mcp.core.errors import Misconfigured
 
 BACKLOG = 1024
 

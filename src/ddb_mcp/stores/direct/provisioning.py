@@ -10,10 +10,10 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unavailable, Unsupported
-from ddb_mcp.keys import Key, Prefix
-from ddb_mcp.stores.aws import Answer, Aws, Refused
+from ddb_mcp.core.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unavailable, Unsupported
+from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import Progress
+from ddb_mcp.stores.direct.aws import Answer, Aws, Refused
 
 TTL_ATTRIBUTE = "ttl"
 TABLE_SECONDS = 180.0

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Validat
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ddb_mcp.errors import InvalidArgument
+from ddb_mcp.core.errors import InvalidArgument
 
 BATCH_MAX = 100
 LIMIT_DEFAULT = 50

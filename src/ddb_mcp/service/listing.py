@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from ddb_mcp.arguments import LIMIT_MAX, View
-from ddb_mcp.conditions import why_nothing_matched
-from ddb_mcp.errors import DdbMcpError, Timeout
-from ddb_mcp.items import Item, item_to_json
-from ddb_mcp.keys import Prefix
-from ddb_mcp.pages import ENVELOPE_BYTES, READ_SECONDS, clip, outline, size
-from ddb_mcp.results import PageResult, PlainItem, Stopped
+from ddb_mcp.core.conditions import why_nothing_matched
+from ddb_mcp.core.errors import DdbMcpError, Timeout
+from ddb_mcp.core.items import Item, item_to_json
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.arguments import LIMIT_MAX, View
+from ddb_mcp.service.pages import ENVELOPE_BYTES, READ_SECONDS, clip, outline, size
+from ddb_mcp.service.results import PageResult, PlainItem, Stopped
+from ddb_mcp.service.summary import Summary
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
-from ddb_mcp.summary import Summary
 
 logger = logging.getLogger(__name__)
 

@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ddb_mcp import __version__
+from ddb_mcp.cli.gateway import configure_gateway, configure_purge, run_purge
 from ddb_mcp.config import SETTINGS, Settings, resolve
-from ddb_mcp.errors import DdbMcpError
-from ddb_mcp.gateway.commands import configure_gateway, configure_purge, run_purge
+from ddb_mcp.core.errors import DdbMcpError
 
 if TYPE_CHECKING:
     from typing import Any
 
     from mcp.server.lowlevel import Server
 
-    from ddb_mcp.service import DataService
+    from ddb_mcp.service.operations import DataService
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except DdbMcpError as error:
         if arguments.run is _doctor:
-            from ddb_mcp.doctor import list_given
+            from ddb_mcp.cli.doctor import list_given
 
             list_given(os.environ, flags, print)
             sys.stdout.flush()  # so that a transcript of both streams ends with what to fix
@@ -175,8 +175,8 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
 def _call(settings: Settings, arguments: argparse.Namespace) -> int:
     import anyio
 
-    from ddb_mcp.items import parse_json
-    from ddb_mcp.pages import compact
+    from ddb_mcp.core.items import parse_json
+    from ddb_mcp.service.pages import compact
 
     async def call() -> int:
         service = make_service(settings)
@@ -199,13 +199,13 @@ def _call(settings: Settings, arguments: argparse.Namespace) -> int:
 def _doctor(settings: Settings, arguments: argparse.Namespace) -> int:
     import anyio
 
-    from ddb_mcp.doctor import examine
+    from ddb_mcp.cli.doctor import examine
 
     return 0 if anyio.run(examine, settings, make_service(settings), print) else 1
 
 
 def _policy(settings: Settings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.policy import policy
+    from ddb_mcp.stores.direct.policy import policy
 
     print(json.dumps(policy(settings), indent=2))
     return 0
@@ -213,7 +213,7 @@ def _policy(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def make_service(settings: Settings) -> "DataService":
     """The service that the settings describe. Nothing is opened or connected yet."""
-    from ddb_mcp.service import DataService
+    from ddb_mcp.service.operations import DataService
     from ddb_mcp.stores import make_store
 
     return DataService(

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import anyio
 
-from ddb_mcp.arguments import LIMIT_MAX
-from ddb_mcp.errors import DdbMcpError, NotProvisioned, Unavailable
-from ddb_mcp.keys import Key, Prefix
+from ddb_mcp.core.errors import DdbMcpError, NotProvisioned, Unavailable
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.service.arguments import LIMIT_MAX
 from ddb_mcp.stores.base import NO_CONDITION, Position, Progress, Read, Store, StorePage
 
 _CONCURRENT_DELETES = 16

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ddb_mcp.errors import InvalidArgument, Misconfigured, PrefixViolation
+from ddb_mcp.core.errors import InvalidArgument, Misconfigured, PrefixViolation
 
 JOINER = "#"
 SEPARATORS = "#_:/|.-"

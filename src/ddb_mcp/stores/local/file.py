@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ddb_mcp.errors import DdbMcpError, Misconfigured, Unavailable
+from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
 
 # Closing a file ends all locks that the process has on it, so no other thread may find it before it is closed:
 # https://sqlite.org/howtocorrupt.html, section 2.2

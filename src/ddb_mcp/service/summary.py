@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ddb_mcp.items import Item
-from ddb_mcp.keys import Prefix, first_segment
-from ddb_mcp.pages import size
-from ddb_mcp.results import Group
+from ddb_mcp.core.items import Item
+from ddb_mcp.core.keys import Prefix, first_segment
+from ddb_mcp.service.pages import size
+from ddb_mcp.service.results import Group
 
 GROUPS_MAX = 50
 # Groups that are counted one by one, so that those shown are the largest and not the first met.

@@ -7,8 +7,8 @@ import os
 import zlib
 from typing import Any
 
-from ddb_mcp.errors import InvalidArgument, InvalidCursor
-from ddb_mcp.items import Item, item_size, value_size
+from ddb_mcp.core.errors import InvalidArgument, InvalidCursor
+from ddb_mcp.core.items import Item, item_size, value_size
 from ddb_mcp.stores.base import Position
 
 # A listing stops reading after this time, well inside the 60 s after which common hosts give up on a call.

@@ -16,12 +16,12 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from ddb_mcp.conditions import matches
-from ddb_mcp.errors import DdbMcpError, InvalidArgument, Unavailable
-from ddb_mcp.items import ITEM_MAX_BYTES, TTL_PAST_SECONDS, Item, item_size, project
-from ddb_mcp.keys import Key
-from ddb_mcp.sqlite_file import SqliteFile, transaction
+from ddb_mcp.core.conditions import matches
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
+from ddb_mcp.core.items import ITEM_MAX_BYTES, TTL_PAST_SECONDS, Item, item_size, project
+from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, Condition, Deleted, Deployment, Progress, Read, Store, StorePage, Written
+from ddb_mcp.stores.local.file import SqliteFile, transaction
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn, cast
 
-from ddb_mcp.errors import InvalidArgument
+from ddb_mcp.core.errors import InvalidArgument
 
 AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]

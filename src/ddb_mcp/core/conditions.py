@@ -16,9 +16,9 @@ from functools import partial
 from operator import ge, gt, le, lt
 from typing import Any
 
-from ddb_mcp.errors import InvalidArgument
-from ddb_mcp.items import TYPES, AttributeValue, Item, check_unicode, from_dynamodb_json, from_json, to_json
-from ddb_mcp.keys import SK_MAX_BYTES, check_text
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import TYPES, AttributeValue, Item, check_unicode, from_dynamodb_json, from_json, to_json
+from ddb_mcp.core.keys import SK_MAX_BYTES, check_text
 
 EXPRESSION_MAX_BYTES = 4096
 IN_MAX = 100

@@ -27,8 +27,8 @@ from botocore.parsers import JSONParser, ResponseParser, ResponseParserError, Re
 from botocore.utils import JSONFileCache
 
 from ddb_mcp import __version__
-from ddb_mcp.errors import DdbMcpError, Misconfigured
-from ddb_mcp.stores import aws
+from ddb_mcp.core.errors import DdbMcpError, Misconfigured
+from ddb_mcp.stores.direct import aws
 
 logger = logging.getLogger(__name__)
 

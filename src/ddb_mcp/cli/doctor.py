@@ -12,9 +12,9 @@ from typing import Any
 
 from ddb_mcp import __version__
 from ddb_mcp.config import SETTINGS, Setting, Settings
-from ddb_mcp.errors import DdbMcpError
-from ddb_mcp.keys import Prefix
-from ddb_mcp.service import DataService
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.operations import DataService
 
 logger = logging.getLogger(__name__)
 

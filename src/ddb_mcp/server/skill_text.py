@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ddb_mcp.errors import Misconfigured
-from ddb_mcp.keys import Prefix
+from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.core.keys import Prefix
 
 URI = "skill://dynamodb-database/SKILL.md"
 
@@ -20,7 +20,7 @@ URI = "skill://dynamodb-database/SKILL.md"
 # JavaScript SDK AWS_REGION.
 LOCAL_AWS = "AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 _INCLUDE = re.compile(r"\{\{include:(.*?)\}\}")
 
 

@@ -37,7 +37,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 from urllib3.exceptions import LocationValueError
 
-from ddb_mcp.errors import (
+from ddb_mcp.core.errors import (
     DdbMcpError,
     Forbidden,
     Internal,
@@ -50,8 +50,8 @@ from ddb_mcp.errors import (
     Unavailable,
     Unsupported,
 )
-from ddb_mcp.stores import aws
-from ddb_mcp.stores.aws_session import RoleSession, is_no_url
+from ddb_mcp.stores.direct import aws
+from ddb_mcp.stores.direct.session import RoleSession, is_no_url
 
 _THROTTLED = frozenset(
     {

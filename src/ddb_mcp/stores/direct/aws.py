@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import anyio
 import anyio.to_thread
 
-from ddb_mcp.errors import DdbMcpError, Timeout, Unauthenticated, Unavailable
+from ddb_mcp.core.errors import DdbMcpError, Timeout, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -124,7 +124,7 @@ class Aws:
             except _Stuck as stuck:
                 raise (_unknown(stuck.error) if settled is not None else stuck.error) from None
             except Exception as raised:
-                from ddb_mcp.stores import aws_errors
+                from ddb_mcp.stores.direct import failures as aws_errors
 
                 failure = raised.cause if isinstance(raised, NotSent) else raised
                 code = aws_errors.code_of(failure)
@@ -156,7 +156,7 @@ class Aws:
         except _Stuck as stuck:
             raise stuck.error from None
         except Exception as failure:
-            from ddb_mcp.stores import aws_errors
+            from ddb_mcp.stores.direct import failures as aws_errors
 
             raise aws_errors.mapped(failure, "dynamodb", "connect", self._table, self._session) from failure
         return str(client.meta.region_name)
@@ -173,7 +173,7 @@ class Aws:
         raise _Stuck
 
     def _send(self, service: str, operation: str, parameters: dict[str, Any]) -> Answer:
-        from ddb_mcp.stores import aws_session
+        from ddb_mcp.stores.direct import session as aws_session
 
         try:
             client = self._client(service)
@@ -188,7 +188,7 @@ class Aws:
             return client
         with self._lock:  # making sessions and clients is not thread-safe
             if service not in self._clients:
-                from ddb_mcp.stores import aws_session
+                from ddb_mcp.stores.direct import session as aws_session
 
                 if self._session is None or not self._clients:
                     self._session = aws_session.session(self._role_arn, self._session_policy)

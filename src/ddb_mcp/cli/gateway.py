@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import Misconfigured, ReadOnly
-from ddb_mcp.keys import Prefix
+from ddb_mcp.core.errors import Misconfigured, ReadOnly
+from ddb_mcp.core.keys import Prefix
 
 if TYPE_CHECKING:
     from ddb_mcp.gateway.deployments import Registry
@@ -157,7 +157,7 @@ async def remove(registry: "Registry", store: "Store", name: str, under_way_seco
         DdbMcpError: what the store raises; likewise.
     """
     from ddb_mcp.gateway.under_way import UnderWay
-    from ddb_mcp.purge import purge
+    from ddb_mcp.service.purge import purge
 
     under_way = UnderWay(registry.path)
     try:
@@ -178,7 +178,7 @@ def run_purge(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _purge_configured(settings: Settings, arguments: argparse.Namespace) -> int | None:
-    from ddb_mcp.purge import purge
+    from ddb_mcp.service.purge import purge
     from ddb_mcp.stores import make_store
 
     store = make_store(settings)
@@ -231,8 +231,9 @@ def _registry(settings: Settings, arguments: argparse.Namespace) -> "Registry":
 
 def _endpoint(settings: Settings) -> str:
     """Where the configured table is: other regions and engines have tables of the same name."""
-    from ddb_mcp.stores import aws_errors, aws_session
-    from ddb_mcp.stores.credentials import origin
+    from ddb_mcp.stores.direct import failures as aws_errors
+    from ddb_mcp.stores.direct import session as aws_session
+    from ddb_mcp.stores.platform.credentials import origin
 
     try:
         # With credentials of its own it does not look for those that it does not need.

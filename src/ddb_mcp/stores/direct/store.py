@@ -11,13 +11,11 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import ConditionFailed, DdbMcpError, Misconfigured, NotProvisioned, Unavailable
-from ddb_mcp.items import AttributeValue, Item, project
-from ddb_mcp.keys import Key
-from ddb_mcp.policy import policy
-from ddb_mcp.stores.aws import Answer, Aws, Outcome, Refused
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Misconfigured, NotProvisioned, Unavailable
+from ddb_mcp.core.items import AttributeValue, Item, project
+from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import (
     FEATURES,
     NO_CONDITION,
@@ -31,7 +29,9 @@ from ddb_mcp.stores.base import (
     StorePage,
     Written,
 )
-from ddb_mcp.stores.provisioning import Functions, Table, probe
+from ddb_mcp.stores.direct.aws import Answer, Aws, Outcome, Refused
+from ddb_mcp.stores.direct.policy import policy
+from ddb_mcp.stores.direct.provisioning import Functions, Table, probe
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,10 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.arguments import LIMIT_MAX
-from ddb_mcp.conditions import ALL_SORT_KEYS, Filter, equal, filter_to_json, matches
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import DdbMcpError, InvalidArgument, NotProvisioned, Unavailable, Unsupported
-from ddb_mcp.items import (
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, equal, filter_to_json, matches
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, Unavailable, Unsupported
+from ddb_mcp.core.items import (
     EXACT_INTEGER,
     MAX_DEPTH,
     AttributeValue,
@@ -30,8 +29,9 @@ from ddb_mcp.items import (
     project,
     to_json,
 )
-from ddb_mcp.keys import Key, Prefix
-from ddb_mcp.pages import ENVELOPE_BYTES, compact
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.service.arguments import LIMIT_MAX
+from ddb_mcp.service.pages import ENVELOPE_BYTES, compact
 from ddb_mcp.stores.base import (
     FEATURES,
     NO_CONDITION,
@@ -44,8 +44,8 @@ from ddb_mcp.stores.base import (
     StorePage,
     Written,
 )
-from ddb_mcp.stores.credentials import CredentialSource
-from ddb_mcp.stores.platform_api import Answer, OutcomeUnknown, PlatformApi
+from ddb_mcp.stores.platform.api import Answer, OutcomeUnknown, PlatformApi
+from ddb_mcp.stores.platform.credentials import CredentialSource
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from ddb_mcp.config import Settings
-from ddb_mcp.errors import Misconfigured
+from ddb_mcp.core.errors import Misconfigured
 
 _READ = ["GetItem", "Query"]
 _WRITE = ["PutItem", "UpdateItem", "DeleteItem"]
