@@ -9,7 +9,7 @@ import anyio
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from ddb_mcp.server import skill_text
+from ddb_mcp.service import instructions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def visit(
                 info = await client.call_tool("info", {})
                 assert not info.is_error, info.content
                 assert client.server_info is not None
-                (skill,) = (await client.read_resource(skill_text.URI)).contents
+                (skill,) = (await client.read_resource(instructions.URI)).contents
                 return Visit(
                     name=client.server_info.name,
                     version=client.server_info.version,

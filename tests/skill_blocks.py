@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.server import skill_text
+from ddb_mcp.server import skill
 from tests.engines import NODE, NODE_MODULES, require
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Block:
 
 def blocks(language: str | None = None) -> list[Block]:
     """The skill's blocks in order, all or those of one language."""
-    text = skill_text.load().text
+    text = skill.load().text
     found = []
     for match in _FENCED.finditer(text):
         heading = re.findall(r"^## (.*)$", text[: match.start()], re.MULTILINE)[-1]

@@ -12,23 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_mcp.core.conditions import (
-    EXPRESSION_MAX_BYTES,
-    OPERATORS,
-    Comparison,
-    Expression,
-    Filter,
-    KeyRange,
-    equal,
-    matches,
-    parse_filter,
-    parse_path,
-    parse_range,
-    value_at,
-    why_nothing_matched,
-)
+from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, equal, matches, parse_range
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.expressions import EXPRESSION_MAX_BYTES, Expression
+from ddb_mcp.core.filters import OPERATORS, parse_filter
 from ddb_mcp.core.items import AttributeValue, Item, parse_item, to_json
+from ddb_mcp.core.paths import parse_path, value_at
+from ddb_mcp.service.hints import why_nothing_matched
 from tests.strategies import as_boto3_has_it, attribute_values, examples, texts, value
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from ddb_mcp.core.errors import InvalidCursor
 from ddb_mcp.core.items import item_size, value_size
-from ddb_mcp.service.pages import Seal, compact, outline, size
+from ddb_mcp.core.text import compact, size
+from ddb_mcp.service.cursors import Seal
+from ddb_mcp.service.outlines import outline
 from tests.strategies import HOSTILE_TEXT, examples, items, json_values, texts
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from ddb_mcp.core import conditions
+from ddb_mcp.core import filters
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured
 from ddb_mcp.core.keys import PK_MAX_BYTES, SEPARATORS, SK_MAX_BYTES
-from ddb_mcp.server import skill_text
-from ddb_mcp.service import arguments
+from ddb_mcp.server import skill
+from ddb_mcp.service import arguments, instructions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SKILL = skill_text.load()
+SKILL = skill.load()
 
 TOOLS: dict[str, type[arguments.Arguments]] = {
     "provision": arguments.ProvisionArguments,
@@ -57,7 +57,7 @@ def test_front_matter_is_an_agent_skill() -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
     assert len(name) <= 64
     assert 0 < len(description) <= 1024
-    assert f"skill://{name}/{SKILL.files[0].name}" == skill_text.URI
+    assert f"skill://{name}/{SKILL.files[0].name}" == instructions.URI
 
 
 @pytest.mark.parametrize("name", ["name", "description"])
@@ -98,23 +98,23 @@ def test_include_that_is_no_file_of_the_skill_stops_the_start(tmp_path: Path, na
     (tmp_path / "secret.md").write_text("secret")
     (folder / "SKILL.md").write_text(f"---\nname: x\n---\n{{{{include:{name}}}}}\n")
     with pytest.raises(Misconfigured, match=re.escape(repr(name))) as caught:
-        skill_text.load(folder)
+        skill.load(folder)
     assert caught.value.next
 
 
 def test_missing_skill_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"SKILL\.md"):
-        skill_text.load(tmp_path)
+        skill.load(tmp_path)
 
 
 def test_files_describe_the_served_text(tmp_path: Path) -> None:
     # Line ends as a checkout on Windows has them: what is served, and so the digest, is the same everywhere.
     (tmp_path / "SKILL.md").write_bytes(b"---\r\nname: x\r\n---\r\n{{include:part.md}}\r\n")
     (tmp_path / "part.md").write_bytes("grüße\r\n".encode())
-    skill = skill_text.load(tmp_path)
+    loaded = skill.load(tmp_path)
     served = "---\nname: x\n---\ngrüße\n".encode()
-    assert skill.front_matter == {"name": "x"}
-    assert [(file.name, file.size, file.sha256) for file in skill.files] == [
+    assert loaded.front_matter == {"name": "x"}
+    assert [(file.name, file.size, file.sha256) for file in loaded.files] == [
         ("SKILL.md", len(served), hashlib.sha256(served).hexdigest())
     ]
 
@@ -148,7 +148,7 @@ def test_error_table_lists_every_code() -> None:
 
 def test_operators_are_those_of_the_filter() -> None:
     (named,) = re.findall(r"Operators: `(.*?)`", SKILL.text)
-    assert tuple(named.split()) == conditions.OPERATORS
+    assert tuple(named.split()) == filters.OPERATORS
 
 
 # Instructions
@@ -160,16 +160,16 @@ def test_operators_are_those_of_the_filter() -> None:
     [("deploy#abc123", '"deploy#abc123#user#7"'), ("dep_abc123_", '"dep_abc123_user#7"')],
 )
 def test_instructions_carry_the_real_names(mode: str, prefix: str, key: str) -> None:
-    text = skill_text.instructions("my-table", prefix, "eu-west-1", mode)
+    text = instructions.instructions("my-table", prefix, "eu-west-1", mode)
     assert len(text.encode()) < 1200
-    for fact in ("my-table", "eu-west-1", f"mode {mode}", key, "DYNAMODB_TABLE=my-table", skill_text.URI):
+    for fact in ("my-table", "eu-west-1", f"mode {mode}", key, "DYNAMODB_TABLE=my-table", instructions.URI):
         assert fact in text
     assert ("SQLite" in text) is (mode == "local")
     assert ("AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000" in text) is (mode == "local")
 
 
 def test_instructions_recipe_survives_a_shell() -> None:
-    text = skill_text.instructions("my-table", "de'p $x", "us-east-1", "local")
+    text = instructions.instructions("my-table", "de'p $x", "us-east-1", "local")
     (recipe,) = re.findall("(AWS_ENDPOINT.*) ddb-mcp", text)
     echo = 'echo "$DYNAMODB_PREFIX $AWS_DEFAULT_REGION"'
     done = subprocess.run(["bash", "-c", f"export {recipe}; {echo}"], capture_output=True, text=True, check=True)
@@ -177,6 +177,6 @@ def test_instructions_recipe_survives_a_shell() -> None:
 
 
 def test_importing_the_skill_is_cheap() -> None:
-    code = "import sys, ddb_mcp.server.skill_text; print(*sys.modules)"
+    code = "import sys, ddb_mcp.server.skill; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"mcp", "pydantic", "boto3", "httpx", "cryptography"} & set(done.stdout.split())

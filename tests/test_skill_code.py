@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ddb_mcp import config
-from ddb_mcp.core.conditions import parse_filter, parse_range
+from ddb_mcp.core.conditions import parse_range
+from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import parse_item
 from ddb_mcp.core.keys import Prefix
 from tests.engines import environment

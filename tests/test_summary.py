@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.pages import size
+from ddb_mcp.core.text import size
 from ddb_mcp.service.summary import OTHER, Summary
 from tests.strategies import HOSTILE_TEXT, attribute_values, examples, names
 

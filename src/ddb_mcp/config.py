@@ -1,6 +1,7 @@
 """Settings: environment and flags -> one validated, immutable object. `SETTINGS` is the one list of them all."""
 
 import difflib
+import ipaddress
 import os
 import re
 import shlex
@@ -308,3 +309,13 @@ def _refuse(name: str, value: str, words: list[str]) -> NoReturn:
     near = difflib.get_close_matches(value.lower(), [word.lower() for word in words], 1, cutoff=0.0)
     meant = next(word for word in words if word.lower() == near[0])
     raise Misconfigured(f"{name} is {value!r}.", next=f"Did you mean {meant!r}? It takes {', '.join(words)}.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine and nothing else."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

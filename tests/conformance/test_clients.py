@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ddb_mcp import __version__
-from ddb_mcp.server import skill_text
+from ddb_mcp.server import skill
+from ddb_mcp.service import instructions
 from tests.protocol.wire import DDB_MCP
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_the_client_speaks_the_era_it_was_told_to(seen: dict[str, Any], generati
 def test_the_server_introduces_itself(seen: dict[str, Any]) -> None:
     assert seen["server"] == {"name": "ddb-mcp", "version": __version__}
     assert seen["capabilities"]["extensions"] == {"io.modelcontextprotocol/skills": {}}
-    assert skill_text.URI in seen["instructions"]
+    assert instructions.URI in seen["instructions"]
     assert set(seen["tools"]) == {"provision", "info", "get", "put", "delete", "query", "scan"}
 
 
@@ -73,11 +74,11 @@ def test_errors_of_tools_arrive(seen: dict[str, Any]) -> None:
 
 
 def test_the_skill_arrives(seen: dict[str, Any], generation: dict[str, str]) -> None:
-    assert [resource["uri"] for resource in seen["resources"]] == [skill_text.URI]
-    assert seen["skill"]["text"] == skill_text.load().text
+    assert [resource["uri"] for resource in seen["resources"]] == [instructions.URI]
+    assert seen["skill"]["text"] == skill.load().text
     assert seen["prompt"]["messages"][0]["content"]["text"] == seen["skill"]["text"]
     if generation["sdk"] == "v2":  # the older has no Skills extension
-        assert seen["skills"] == [{"uri": skill_text.URI, "verified": True}]
+        assert seen["skills"] == [{"uri": instructions.URI, "verified": True}]
 
 
 def test_what_is_unknown_is_an_invalid_parameter(seen: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.service.pages import size
+from ddb_mcp.core.text import size
 from tests.contract.conftest import Api, Backend
 
 SORT_KEYS = ["0", "A", "Z", "a", "a#1", "a#10", "a#2", "a$", "ab", "b", "é", "ー", "\uffee", "𝄞", "😀"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.core.conditions import parse_filter
 from ddb_mcp.core.errors import ConditionFailed, Misconfigured, NotProvisioned, Unavailable
+from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
 from ddb_mcp.stores.direct import aws as aws_module

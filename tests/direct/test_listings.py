@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.core.conditions import KeyRange, parse_filter
+from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import InvalidArgument, InvalidCursor, PrefixViolation
+from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.operations import DataService
 from ddb_mcp.stores.base import Read

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.core.conditions import filter_to_json, parse_filter
+from ddb_mcp.core.filters import filter_to_json, parse_filter
 
 FILTERS: list[dict[str, Any]] = [
     {"status": "open", "total": {"gt": 10, "le": 99.5}, "address.city": {"begins_with": "Par"}},

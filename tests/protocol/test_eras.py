@@ -10,7 +10,8 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp_types import TextContent, TextResourceContents
 
 from ddb_mcp import __version__
-from ddb_mcp.server import skill_text
+from ddb_mcp.server import skill
+from ddb_mcp.service import instructions
 from tests.protocol.wire import DDB_MCP, clean_environment
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ async def test_the_server_says_who_it_is_and_what_it_has(connect: Connect) -> No
         assert client.server_capabilities.tools is not None
         assert client.server_capabilities.resources is not None
         assert client.server_capabilities.prompts is not None
-        assert skill_text.URI in (client.instructions or "")
+        assert instructions.URI in (client.instructions or "")
 
 
 async def test_tools_are_listed_and_called(connect: Connect) -> None:
@@ -72,7 +73,7 @@ async def test_the_skill_is_a_resource_and_a_prompt(connect: Connect) -> None:
         [resource] = (await client.list_resources()).resources
         [content] = (await client.read_resource(resource.uri)).contents
         assert isinstance(content, TextResourceContents)
-        assert content.text == skill_text.load().text
+        assert content.text == skill.load().text
         assert resource.size == len(content.text.encode())
         [prompt] = (await client.list_prompts()).prompts
         [message] = (await client.get_prompt(prompt.name)).messages

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.server import skill_text
+from ddb_mcp.service import instructions
 from tests.protocol.wire import DDB_MCP, ENVELOPE, Wire
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def test_the_front_matter_is_that_of_the_file(ask: Ask) -> None:
 
 def test_a_skill_is_the_same_alone_as_in_the_list(ask: Ask) -> None:
     [listed] = ask("skills/list")["result"]["skills"]
-    result = ask("skills/get", uri=skill_text.URI)["result"]
+    result = ask("skills/get", uri=instructions.URI)["result"]
     assert result["skill"] == listed
     assert (result["resultType"], result["cacheScope"]) == ("complete", "public")
 
 
 WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "an unknown skill": ("skills/get", {"uri": "skill://nope/SKILL.md"}),
-    "a folder": ("skills/get", {"uri": skill_text.URI.removesuffix("/SKILL.md")}),
+    "a folder": ("skills/get", {"uri": instructions.URI.removesuffix("/SKILL.md")}),
     "no uri": ("skills/get", {}),
     "an unknown cursor": ("skills/list", {"cursor": "2"}),
 }

@@ -176,7 +176,7 @@ def _call(settings: Settings, arguments: argparse.Namespace) -> int:
     import anyio
 
     from ddb_mcp.core.items import parse_json
-    from ddb_mcp.service.pages import compact
+    from ddb_mcp.core.text import compact
 
     async def call() -> int:
         service = make_service(settings)

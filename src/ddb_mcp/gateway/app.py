@@ -27,12 +27,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument, Unauthenticated
 from ddb_mcp.core.items import parse_json
+from ddb_mcp.core.text import compact
 from ddb_mcp.gateway.deployments import Registry, Tenant
 from ddb_mcp.gateway.rates import RateExceeded, Rates
 from ddb_mcp.gateway.under_way import UnderWay
-from ddb_mcp.server.skill_text import instructions
+from ddb_mcp.service.instructions import instructions
 from ddb_mcp.service.operations import WRITES, DataService
-from ddb_mcp.service.pages import compact
 from ddb_mcp.stores.base import FEATURES, Store
 
 logger = logging.getLogger(__name__)

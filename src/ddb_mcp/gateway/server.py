@@ -10,9 +10,10 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ddb_mcp.config import is_loopback
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.gateway.app import Gateway
-from ddb_mcp.server.sockets import is_loopback, listen
+from ddb_mcp.server.sockets import listen
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 from mcp_types import CallToolResult, TextContent
 
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.service.pages import compact
+from ddb_mcp.core.text import compact
 
 # What the fence, fresh in each result, adds to the bytes of the JSON inside.
 FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")

@@ -12,9 +12,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ddb_mcp.config import is_loopback
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import sdk
-from ddb_mcp.server.sockets import is_loopback, listen
+from ddb_mcp.server.sockets import listen
 from ddb_mcp.server.stdio import leave
 
 if TYPE_CHECKING:

@@ -1,47 +1,81 @@
-"""The skill as a resource, and as a prompt for hosts without resources."""
+"""The skill as it is served.
 
-from typing import Any
+`skill/SKILL.md` is the only file served. What it includes (`auth.md`) is a source fragment: its text is already in the
+served SKILL.md, nothing links to it, and a second copy would only be read twice.
+"""
 
-import mcp_types as types
-from mcp.server.context import ServerRequestContext
-from mcp.shared.exceptions import MCPError
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
-from ddb_mcp.server.skill_text import URI, Skill
+from ddb_mcp.core.errors import Misconfigured
 
-_Context = ServerRequestContext[Any, Any]
-_ListParams = types.PaginatedRequestParams | None
+_PACKAGE = Path(__file__).parents[1]
+_INCLUDE = re.compile(r"\{\{include:(.*?)\}\}")
 
 
-class SkillPages:
-    """The handlers of `resources/*` and `prompts/*`. An unknown address or name is an MCPError, invalid params."""
+@dataclass(frozen=True)
+class SkillFile:
+    """One file of the skill with the text a client reads, and what the Skills extension says of it."""
 
-    def __init__(self, skill: Skill) -> None:
-        self._text = skill.text
-        self._size = skill.files[0].size
-        self._name = skill.front_matter["name"]
-        self._description = skill.front_matter["description"]
+    name: str
+    text: str
 
-    async def list_resources(self, ctx: _Context, params: _ListParams) -> types.ListResourcesResult:
-        resource = types.Resource(
-            uri=URI, name=self._name, description=self._description, mime_type="text/markdown", size=self._size
-        )
-        return types.ListResourcesResult(resources=[resource])
+    @cached_property
+    def size(self) -> int:
+        """Bytes of UTF-8."""
+        return len(self.text.encode())
 
-    async def list_templates(self, ctx: _Context, params: _ListParams) -> types.ListResourceTemplatesResult:
-        return types.ListResourceTemplatesResult(resource_templates=[])  # hosts ask every server that has resources
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal digest of the UTF-8 bytes."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
-    async def read_resource(self, ctx: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        if str(params.uri) != URI:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {params.uri}", {"uri": str(params.uri)})
-        content = types.TextResourceContents(uri=URI, mime_type="text/markdown", text=self._text)
-        return types.ReadResourceResult(contents=[content])
 
-    async def list_prompts(self, ctx: _Context, params: _ListParams) -> types.ListPromptsResult:
-        prompt = types.Prompt(name=self._name, title="DynamoDB skill", description=self._description)
-        return types.ListPromptsResult(prompts=[prompt])
+@dataclass(frozen=True)
+class Skill:
+    """The loaded skill: `front_matter` is SKILL.md's YAML header as a mapping, `files` lists every served file."""
 
-    async def get_prompt(self, ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        if params.name != self._name:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
-        message = types.PromptMessage(role="user", content=types.TextContent(text=self._text))
-        return types.GetPromptResult(description=self._description, messages=[message])
+    front_matter: dict[str, str]
+    files: tuple[SkillFile, ...]
+
+    @property
+    def text(self) -> str:
+        """SKILL.md, includes resolved."""
+        return self.files[0].text
+
+
+def load(folder: Path | None = None) -> Skill:
+    """Reads the skill from `folder`, by default from the installed package or, in a checkout, from beside `src`.
+
+    Raises:
+        Misconfigured: SKILL.md, or a file that it includes, is missing or is no plain file name in the folder, or
+            SKILL.md does not begin with front matter.
+    """
+    if folder is None:
+        packaged = _PACKAGE / "skill"
+        folder = packaged if packaged.is_dir() else _PACKAGE.parents[1] / "skill"
+    text = _INCLUDE.sub(lambda match: _read(folder, match[1]).rstrip("\n"), _read(folder, "SKILL.md"))
+    return Skill(_front_matter(text), (SkillFile("SKILL.md", text),))
+
+
+def _read(folder: Path, name: str) -> str:
+    try:
+        if name in ("", ".", "..") or Path(name).name != name:
+            raise FileNotFoundError(name)
+        return (folder / name).read_text(encoding="utf-8")
+    except OSError:
+        raise Misconfigured(
+            f"The skill is incomplete: {name!r} is no readable file in {folder}.", next="Install ddb-mcp again."
+        ) from None
+
+
+def _front_matter(text: str) -> dict[str, str]:
+    """Our own SKILL.md keeps to `name: plain text` on one line, the part of YAML that needs no parser."""
+    header = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    if not header:
+        raise Misconfigured("SKILL.md does not begin with front matter.", next="Install ddb-mcp again.")
+    pairs = (line.partition(": ") for line in header[1].splitlines())
+    return {name: value for name, _, value in pairs}

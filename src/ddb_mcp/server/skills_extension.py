@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import Server
 
-    from ddb_mcp.server.skill_text import Skill
+    from ddb_mcp.server.skill import Skill
 
 # The skill changes with the installed package only. The listing is the same for every client.
 CACHE = {"ttlMs": 3_600_000, "cacheScope": "public"}

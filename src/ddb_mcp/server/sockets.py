@@ -1,22 +1,11 @@
-"""Which addresses are this machine alone, and sockets that servers listen on."""
+"""Sockets that servers listen on."""
 
-import ipaddress
 import os
 import socket
 
 from ddb_mcp.core.errors import Misconfigured
 
 BACKLOG = 1024
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine and nothing else."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from ddb_mcp.core.conditions import why_nothing_matched
 from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.core.limits import ENVELOPE_BYTES, READ_SECONDS
+from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.arguments import LIMIT_MAX, View
-from ddb_mcp.service.pages import ENVELOPE_BYTES, READ_SECONDS, clip, outline, size
+from ddb_mcp.service.hints import why_nothing_matched
+from ddb_mcp.service.outlines import outline
 from ddb_mcp.service.results import PageResult, PlainItem, Stopped
 from ddb_mcp.service.summary import Summary
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage

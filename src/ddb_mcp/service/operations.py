@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from ddb_mcp import __version__
-from ddb_mcp.core.conditions import Filter, KeyRange, check_update, parse_filter, parse_range
+from ddb_mcp.core.conditions import Filter, KeyRange, parse_range
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -22,6 +22,8 @@ from ddb_mcp.core.errors import (
     ReadOnly,
     Timeout,
 )
+from ddb_mcp.core.expressions import check_update
+from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import (
     ITEM_MAX_BYTES,
     TTL_PAST_SECONDS,
@@ -33,7 +35,8 @@ from ddb_mcp.core.items import (
     value_size,
 )
 from ddb_mcp.core.keys import PK_MAX_BYTES, SK_MAX_BYTES, Key, Prefix
-from ddb_mcp.server.skill_text import instructions
+from ddb_mcp.core.limits import ENVELOPE_BYTES, READ_SECONDS
+from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.arguments import (
     BATCH_MAX,
     LIMIT_DEFAULT,
@@ -47,18 +50,10 @@ from ddb_mcp.service.arguments import (
     QueryArguments,
     ScanArguments,
 )
+from ddb_mcp.service.cursors import Seal
+from ddb_mcp.service.instructions import instructions
 from ddb_mcp.service.listing import Listing
-from ddb_mcp.service.pages import (
-    ENVELOPE_BYTES,
-    OUTLINE_DELETED,
-    OUTLINE_NEXT,
-    READ_SECONDS,
-    Seal,
-    clip,
-    outline,
-    refuse_outline,
-    size,
-)
+from ddb_mcp.service.outlines import OUTLINE_DELETED, OUTLINE_NEXT, outline, refuse_outline
 from ddb_mcp.service.results import (
     DeleteResult,
     Failure,

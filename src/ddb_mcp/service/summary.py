@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix, first_segment
-from ddb_mcp.service.pages import size
+from ddb_mcp.core.text import size
 from ddb_mcp.service.results import Group
 
 GROUPS_MAX = 50

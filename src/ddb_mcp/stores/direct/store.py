@@ -12,8 +12,9 @@ from typing import Any
 import anyio
 
 from ddb_mcp.config import Settings
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, EXPRESSION_MAX_BYTES, Expression, KeyRange, equal
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, KeyRange, equal
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Misconfigured, NotProvisioned, Unavailable
+from ddb_mcp.core.expressions import EXPRESSION_MAX_BYTES, Expression
 from ddb_mcp.core.items import AttributeValue, Item, project
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import (

@@ -20,9 +20,8 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from ddb_mcp.config import Settings
+from ddb_mcp.config import Settings, is_loopback
 from ddb_mcp.core.errors import Misconfigured, Unauthenticated
-from ddb_mcp.server.sockets import is_loopback
 
 COMMAND_SECONDS = 20
 COMMAND_MAX_BYTES = 65_536

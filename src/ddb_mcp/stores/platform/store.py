@@ -13,8 +13,9 @@ from typing import Any
 import anyio
 
 from ddb_mcp.config import Settings
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, equal, filter_to_json, matches
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, equal, matches
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, Unavailable, Unsupported
+from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import (
     EXACT_INTEGER,
     MAX_DEPTH,
@@ -30,8 +31,9 @@ from ddb_mcp.core.items import (
     to_json,
 )
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.core.limits import ENVELOPE_BYTES
+from ddb_mcp.core.text import compact
 from ddb_mcp.service.arguments import LIMIT_MAX
-from ddb_mcp.service.pages import ENVELOPE_BYTES, compact
 from ddb_mcp.stores.base import (
     FEATURES,
     NO_CONDITION,

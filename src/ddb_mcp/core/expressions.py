@@ -1,0 +1,72 @@
+"""DynamoDB's expression texts. Every name is a placeholder, so that no word is reserved."""
+
+from collections.abc import Iterable, Sequence
+
+from ddb_mcp.core.conditions import Comparison, Filter
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import AttributeValue, Item
+
+EXPRESSION_MAX_BYTES = 4096
+
+
+_COMPARATORS = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
+
+class Expression:
+    """The placeholders of one request's expressions: every name is a `#n`, every value a `:n`; no word is reserved."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, AttributeValue] = {}
+        self._by_name: dict[str, str] = {}
+
+    def path(self, *steps: str | int) -> str:
+        """A document path in placeholders."""
+        text = ""
+        for step in steps:
+            if isinstance(step, int):
+                text += f"[{step}]"
+                continue
+            placeholder = self._by_name.setdefault(step, f"#{len(self._by_name)}")
+            self.names[placeholder] = step
+            text += f".{placeholder}" if text else placeholder
+        return text
+
+    def value(self, value: AttributeValue) -> str:
+        """A placeholder for a value."""
+        placeholder = f":{len(self.values)}"
+        self.values[placeholder] = value
+        return placeholder
+
+    def condition(self, clauses: Filter) -> str:
+        """The clauses as a condition or filter expression, `""` where there are none."""
+        return " AND ".join(map(self._clause, clauses))
+
+    def update(self, item: Item, remove: Iterable[str]) -> str:
+        """The update expression that sets an item's attributes and removes others, `""` where there are none."""
+        sets = [f"{self.path(name)}={self.value(item[name])}" for name in item if name not in ("pk", "sk")]
+        removes = list(map(self.path, remove))
+        parts = ["SET " + ",".join(sets)] * bool(sets) + ["REMOVE " + ",".join(removes)] * bool(removes)
+        return " ".join(parts)
+
+    def _clause(self, clause: Comparison) -> str:
+        path = self.path(*clause.path)
+        if clause.operator == "exists":
+            return f"attribute{'' if clause.exists else '_not'}_exists({path})"
+        values = list(map(self.value, clause.values))
+        if clause.operator == "between":
+            return f"{path} BETWEEN {values[0]} AND {values[1]}"
+        if clause.operator == "in":
+            return f"{path} IN ({','.join(values)})"
+        if comparator := _COMPARATORS.get(clause.operator):
+            return f"{path} {comparator} {values[0]}"
+        return f"{clause.operator}({path},{values[0]})"
+
+
+def check_update(item: Item, remove: Sequence[str]) -> None:
+    """Raise InvalidArgument if a merge would not fit into one update expression."""
+    if len(Expression().update(item, remove)) > EXPRESSION_MAX_BYTES:
+        raise InvalidArgument(
+            f"merge sets and removes {len(item) - 2 + len(remove)} attributes, too many for one update expression.",
+            next="Merge them in several calls, or put the whole item.",
+        )

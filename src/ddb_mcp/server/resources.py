@@ -1,0 +1,48 @@
+"""The skill as a resource, and as a prompt for hosts without resources."""
+
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+
+from ddb_mcp.server.skill import Skill
+from ddb_mcp.service.instructions import URI
+
+_Context = ServerRequestContext[Any, Any]
+_ListParams = types.PaginatedRequestParams | None
+
+
+class SkillPages:
+    """The handlers of `resources/*` and `prompts/*`. An unknown address or name is an MCPError, invalid params."""
+
+    def __init__(self, skill: Skill) -> None:
+        self._text = skill.text
+        self._size = skill.files[0].size
+        self._name = skill.front_matter["name"]
+        self._description = skill.front_matter["description"]
+
+    async def list_resources(self, ctx: _Context, params: _ListParams) -> types.ListResourcesResult:
+        resource = types.Resource(
+            uri=URI, name=self._name, description=self._description, mime_type="text/markdown", size=self._size
+        )
+        return types.ListResourcesResult(resources=[resource])
+
+    async def list_templates(self, ctx: _Context, params: _ListParams) -> types.ListResourceTemplatesResult:
+        return types.ListResourceTemplatesResult(resource_templates=[])  # hosts ask every server that has resources
+
+    async def read_resource(self, ctx: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+        if str(params.uri) != URI:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {params.uri}", {"uri": str(params.uri)})
+        content = types.TextResourceContents(uri=URI, mime_type="text/markdown", text=self._text)
+        return types.ReadResourceResult(contents=[content])
+
+    async def list_prompts(self, ctx: _Context, params: _ListParams) -> types.ListPromptsResult:
+        prompt = types.Prompt(name=self._name, title="DynamoDB skill", description=self._description)
+        return types.ListPromptsResult(prompts=[prompt])
+
+    async def get_prompt(self, ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        if params.name != self._name:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
+        message = types.PromptMessage(role="user", content=types.TextContent(text=self._text))
+        return types.GetPromptResult(description=self._description, messages=[message])
