@@ -33,7 +33,7 @@ from tests.engines import Engine, running
 
 from ddb_mcp.config import Settings
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.direct.store import DirectStore
 
 PREFIX = "deploy#abc123"

@@ -21,7 +21,7 @@ import anyio
 
 from ddb_mcp.config import resolve
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore

@@ -25,7 +25,7 @@ from anyio.from_thread import start_blocking_portal
 
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.server.tools import tools
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
 
 DDB_MCP = [str(Path(sys.executable).with_name("ddb-mcp"))]

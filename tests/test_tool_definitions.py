@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ddb_mcp.server.tools import tools
-from ddb_mcp.service.operations import WRITES
+from ddb_mcp.service.operations import BY_NAME
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
 READS = ["info", "get", "query", "scan"]
@@ -63,7 +63,7 @@ class TestEachTool:
         hints = tool["annotations"]
         assert hints.pop("title") == tool["title"]
         assert hints == {
-            "readOnlyHint": name not in WRITES,
+            "readOnlyHint": not BY_NAME[name].writes,
             "destructiveHint": name in ("put", "delete"),
             "idempotentHint": True,
             "openWorldHint": False,

@@ -16,7 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
 from tests.direct.support import connected

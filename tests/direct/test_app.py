@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from tests.direct.support import CREDENTIALS, aws, direct, lambda_function
 from tests.engines import client_options, environment
 from tests.skill_blocks import blocks, run_handler

@@ -13,7 +13,7 @@ from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import InvalidArgument, InvalidCursor, PrefixViolation
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Read
 from ddb_mcp.stores.direct.store import SEGMENTS
 from tests.direct.support import CREDENTIALS, aws, connected

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.running import RunningGateway, running_gateway

@@ -12,7 +12,7 @@ import pytest
 
 from ddb_mcp.config import resolve
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.platform import api as platform_api
 from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.process import GatewayProcess, Operator

@@ -17,7 +17,7 @@ import anyio
 
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ddb_mcp.config import resolve
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.platform.store import PlatformStore
 from tests.platform.documented import TOKEN, DocumentedPlatform
 

@@ -302,7 +302,7 @@ LEAKS = """
 import asyncio, json, logging, sys
 from ddb_mcp.config import resolve
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.platform import api as platform_api
 from ddb_mcp.stores.platform.store import PlatformStore
 

@@ -14,7 +14,7 @@ from ddb_mcp import __version__
 from ddb_mcp.config import SETTINGS, Setting, Settings
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.service import DataService
 
 logger = logging.getLogger(__name__)
 

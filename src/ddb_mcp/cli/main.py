@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mcp.server.lowlevel import Server
 
-    from ddb_mcp.service.operations import DataService
+    from ddb_mcp.service.service import DataService
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -213,7 +213,7 @@ def _policy(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def make_service(settings: Settings) -> "DataService":
     """The service that the settings describe. Nothing is opened or connected yet."""
-    from ddb_mcp.service.operations import DataService
+    from ddb_mcp.service.service import DataService
     from ddb_mcp.stores import make_store
 
     return DataService(

@@ -32,14 +32,14 @@ from ddb_mcp.gateway.deployments import Registry, Tenant
 from ddb_mcp.gateway.rates import RateExceeded, Rates
 from ddb_mcp.gateway.under_way import UnderWay
 from ddb_mcp.service.instructions import instructions
-from ddb_mcp.service.operations import WRITES, DataService
+from ddb_mcp.service.operations import BY_NAME
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import FEATURES, Store
 
 logger = logging.getLogger(__name__)
 access_log = logging.getLogger("ddb_mcp.gateway.access")
 
 PATH = "/api/data/dynamodb/{operation}"
-OPERATIONS = ("provision", "info", "get", "put", "delete", "query", "scan")
 
 # An item of 400 KB, all of it characters that JSON escapes, as a JSON string within JSON, is below 3 MB.
 BODY_MAX_BYTES = 4_000_000
@@ -128,7 +128,7 @@ class Gateway:
         """One of the seven operations for the deployment whose token came along."""
         entry = request.scope["entry"]
         operation = request.path_params["operation"]
-        if operation in OPERATIONS:
+        if operation in BY_NAME:
             entry["operation"] = operation
         try:
             return await self._answered(request, operation, entry)
@@ -138,7 +138,7 @@ class Gateway:
     async def _answered(self, request: Request, operation: str, entry: dict[str, Any]) -> Response:
         headers = {}
         try:
-            if operation not in OPERATIONS:
+            if operation not in BY_NAME:
                 raise HTTPException(404)
             tenant = self._authenticated(request)
             entry["deployment"] = tenant.name
@@ -195,7 +195,7 @@ class Gateway:
         )
         rates = self._rates_of(tenant)
         async with rates.turns:
-            with self._under_way.write(tenant.name) if operation in WRITES else nullcontext():
+            with self._under_way.write(tenant.name) if BY_NAME[operation].writes else nullcontext():
                 self._authenticated(request)  # its token may have ended while the body came or while it waited
                 answer = await service.call(operation, body, max_bytes=max_bytes)
         rates.read(int(answer.get("scanned", operation == "get")))
@@ -292,6 +292,6 @@ def _refusal(error: DdbMcpError, status: int, headers: Mapping[str, str]) -> Res
 
 def _no_such_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    wrong = f"It must be one of {', '.join(OPERATIONS)}, by POST to {PATH}."
+    wrong = f"It must be one of {', '.join(BY_NAME)}, by POST to {PATH}."
     code = "method_not_allowed" if error.status_code == 405 else "not_found"
     return _json({"error": code, "message": wrong}, error.status_code, error.headers)

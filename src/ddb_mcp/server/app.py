@@ -18,9 +18,10 @@ from ddb_mcp.server import skill
 from ddb_mcp.server.content import FENCE_BYTES, failure, success
 from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import SkillsExtension
-from ddb_mcp.server.tools import DEFINITIONS, tools
+from ddb_mcp.server.tools import tools
 from ddb_mcp.service import instructions
-from ddb_mcp.service.operations import DataService
+from ddb_mcp.service.operations import OPERATIONS
+from ddb_mcp.service.service import DataService
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
     loaded = skill.load()
     pages = SkillPages(loaded)
     max_bytes = settings.max_result_bytes - FENCE_BYTES
-    names = {definition.name for definition in DEFINITIONS}
+    names = {definition.name for definition in OPERATIONS}
 
     @asynccontextmanager
     async def lifespan(server: Server[Any]) -> AsyncIterator[None]:

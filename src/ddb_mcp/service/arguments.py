@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import check_unicode
 
 BATCH_MAX = 100
 LIMIT_DEFAULT = 50
@@ -129,6 +130,17 @@ class QueryArguments(_Listing):
 
 class ScanArguments(_Listing):
     pk_prefix: str | None = Field(None, description="Full prefix of the partition keys, own prefix included.")
+
+
+def attribute_names(names: list[str] | None, parameter: str) -> tuple[str, ...] | None:
+    """The names given for a parameter, each once. Raises InvalidArgument."""
+    if names is None:
+        return None
+    for name in names:
+        check_unicode(name, f"a name in {parameter}")
+        if parameter == "remove" and name in ("pk", "sk"):
+            raise InvalidArgument("remove cannot name pk or sk, which are the key.")
+    return tuple(dict.fromkeys(names))
 
 
 def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument:

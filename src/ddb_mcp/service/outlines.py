@@ -3,8 +3,9 @@
 from typing import Any
 
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import Item, item_size, value_size
+from ddb_mcp.core.items import Item, item_size, item_to_json, value_size
 from ddb_mcp.core.text import size
+from ddb_mcp.service.results import PlainItem
 
 OUTLINE_NEXT = "Too long to show. Call get with attributes: [names] for the parts you need."
 OUTLINE_DELETED = "Too long to show. It was deleted, so its parts cannot be had any more."
@@ -42,3 +43,9 @@ def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT) -> dict[str, An
             break
         attributes.append(entry)
     return shown
+
+
+def shown(item: Item, room: int, next: str = OUTLINE_NEXT) -> tuple[PlainItem, bool]:
+    """The item as plain JSON, or its outline where it is too long, and whether it is that."""
+    plain = item_to_json(item)
+    return (plain, False) if size(plain) <= room else (outline(item, room, next), True)

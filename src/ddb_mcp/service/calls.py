@@ -1,0 +1,63 @@
+"""One call of an operation: whose items, over which store, and how much it may read and return."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ddb_mcp.core.errors import ConditionFailed
+from ddb_mcp.core.items import Item
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.core.text import size
+from ddb_mcp.service.cursors import Seal
+from ddb_mcp.service.outlines import shown
+from ddb_mcp.stores.base import Deployment, Progress, Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an operation needs besides its arguments.
+
+    Attributes:
+        store: where the data is.
+        prefix: gives the prefix of the deployment, which platform mode knows only after `learn`.
+        learn: takes what the store says of the deployment, and gives it back.
+        seal: makes and opens cursors.
+        progress: told what is being done while a call lasts.
+        max_bytes: bytes of compact JSON that this result may have; `max_result_bytes` is the service's own budget.
+        read_budget: stored items that a query or scan may read.
+        read_only: whether the service refuses writes.
+    """
+
+    store: Store
+    prefix: Callable[[], Prefix]
+    learn: Callable[[Deployment], Deployment]
+    seal: Seal
+    progress: Progress
+    max_bytes: int
+    max_result_bytes: int
+    read_budget: int
+    read_only: bool
+
+    @property
+    def own(self) -> Prefix:
+        """What the deployment owns."""
+        return self.prefix()
+
+    def guarded(self, item: Item | None) -> Item | None:
+        """The item, unless a store returned one of another deployment: that is left out and logged."""
+        if item is None or self.own.owns(item["pk"]["S"]):
+            return item
+        logger.error("The store returned an item of another deployment; it was left out.")
+        return None
+
+
+def shown_failure(call: Call, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
+    """The failure with its stored item as plain JSON, in at most `max_bytes` bytes."""
+    item = call.guarded(failed.item)
+    failed.item = None
+    if item is None:
+        return failed
+    room = max_bytes - size({"error": failed.to_json()}) - len(',"item":')
+    return ConditionFailed(failed.message, item=shown(item, room)[0], next=failed.next)

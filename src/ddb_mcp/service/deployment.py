@@ -1,0 +1,63 @@
+"""`provision` and `info`: what a deployment has and how it is used."""
+
+from typing import Any, cast
+
+from ddb_mcp import __version__
+from ddb_mcp.core.items import ITEM_MAX_BYTES
+from ddb_mcp.core.keys import PK_MAX_BYTES, SK_MAX_BYTES
+from ddb_mcp.service.arguments import BATCH_MAX, LIMIT_MAX, InfoArguments, ProvisionArguments
+from ddb_mcp.service.calls import Call
+from ddb_mcp.service.instructions import instructions
+from ddb_mcp.service.results import InfoResult, ProvisionResult
+from ddb_mcp.stores.base import Deployment
+
+
+async def provision(call: Call, arguments: ProvisionArguments) -> ProvisionResult:
+    """Make what is missing, and say what there is."""
+    made = call.learn(await call.store.provision(call.progress))
+    common = _common(call, made)
+    return cast(
+        "ProvisionResult",
+        {**common, "created": made.created, "instructions": _instructions(call, made), **made.details},
+    )
+
+
+async def info(call: Call, arguments: InfoArguments) -> InfoResult:
+    """The deployment as it is; changes nothing."""
+    found = call.learn(await call.store.info())
+    return cast(
+        "InfoResult",
+        {
+            **_common(call, found),
+            "provisioned": found.provisioned,
+            "version": __version__,
+            "readOnly": call.read_only,
+            "limits": {
+                "itemBytes": ITEM_MAX_BYTES,
+                "pkBytes": PK_MAX_BYTES,
+                "skBytes": SK_MAX_BYTES,
+                "resultBytes": call.max_result_bytes,
+                "readBudget": call.read_budget,
+                "limit": LIMIT_MAX,
+                "batch": BATCH_MAX,
+            },
+            "features": sorted(found.features),
+            "instructions": _instructions(call, found),
+            **found.details,
+        },
+    )
+
+
+def _common(call: Call, deployment: Deployment) -> dict[str, Any]:
+    return {
+        "tableName": deployment.table_name,
+        "prefix": call.own.text,
+        "region": deployment.region,
+        "mode": call.store.mode,
+    }
+
+
+def _instructions(call: Call, deployment: Deployment) -> str:
+    return deployment.instructions or instructions(
+        table=deployment.table_name, prefix=call.own.text, region=deployment.region, mode=call.store.mode
+    )

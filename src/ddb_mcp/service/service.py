@@ -1,0 +1,119 @@
+"""The operations over any store: checks what comes in, guards what goes out, shapes the result."""
+
+import logging
+import secrets
+from typing import Any, cast
+
+from ddb_mcp.core.errors import (
+    ConditionFailed,
+    DdbMcpError,
+    Internal,
+    Misconfigured,
+    NotProvisioned,
+    ReadOnly,
+)
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.calls import Call, shown_failure
+from ddb_mcp.service.cursors import Seal
+from ddb_mcp.service.operations import BY_NAME
+from ddb_mcp.stores.base import Deployment, Progress, Store
+
+logger = logging.getLogger(__name__)
+
+
+async def _no_progress(message: str) -> None:
+    pass
+
+
+class DataService:
+    """One deployment's access to its slice of a table. Safe for concurrent use.
+
+    Args:
+        store: where the data is.
+        prefix: what this deployment owns; None where the store's `info` has to say it (platform mode).
+        read_only: refuse the operations that write.
+        read_budget: stored items that one query or scan may read.
+        max_result_bytes: bytes of compact JSON that one result may have.
+        cursor_key: see `Seal`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: Prefix | None,
+        *,
+        read_only: bool = False,
+        read_budget: int = 100_000,
+        max_result_bytes: int = 32768,
+        cursor_key: bytes | None = None,
+    ) -> None:
+        self.store = store
+        self._prefix = prefix
+        self._learns = prefix is None
+        self._read_only = read_only
+        self._read_budget = read_budget
+        self._max_result_bytes = max_result_bytes
+        self._seal = Seal(cursor_key)
+
+    async def call(
+        self, operation: str, arguments: Any, progress: Progress = _no_progress, *, max_bytes: int | None = None
+    ) -> dict[str, Any]:
+        """Run one operation.
+
+        Args:
+            operation: `provision`, `info`, `get`, `put`, `delete`, `query` or `scan`.
+            arguments: a JSON object, checked here against the operation's model in `ddb_mcp.service.arguments`.
+            progress: told what is being done while a call lasts.
+            max_bytes: a byte budget for this call instead of the service's own.
+
+        Returns:
+            The structured result, see `ddb_mcp.service.results`.
+
+        Raises:
+            DdbMcpError: one of its subclasses, each a code of the contract.
+        """
+        wanted = BY_NAME[operation]
+        checked, call = wanted.arguments.parse(arguments), self._call(progress, max_bytes)
+        if self._read_only and wanted.writes:
+            raise ReadOnly(f"This server is read-only; {operation} is switched off.")
+        try:
+            if self._prefix is None and operation not in ("provision", "info"):
+                self._learn(await self.store.info())
+            return cast("dict[str, Any]", await wanted.run(call, checked))
+        except NotProvisioned:
+            if self._learns:
+                self._prefix = None
+            raise
+        except ConditionFailed as failed:
+            raise shown_failure(call, failed, call.max_bytes) from None
+        except DdbMcpError:
+            raise
+        except Exception:
+            number = secrets.token_hex(4)
+            logger.exception("Internal error %s in %s", number, operation)
+            raise Internal(f"Internal error {number}.") from None
+
+    def _call(self, progress: Progress, max_bytes: int | None) -> Call:
+        return Call(
+            store=self.store,
+            prefix=self._own,
+            learn=self._learn,
+            seal=self._seal,
+            progress=progress,
+            max_bytes=max_bytes or self._max_result_bytes,
+            max_result_bytes=self._max_result_bytes,
+            read_budget=self._read_budget,
+            read_only=self._read_only,
+        )
+
+    def _learn(self, deployment: Deployment) -> Deployment:
+        if self._learns and deployment.prefix is not None:
+            try:
+                self._prefix = Prefix(deployment.prefix)
+            except Misconfigured as wrong:
+                raise Misconfigured(f"{wrong.message} The platform gave it.", next="Ask whoever runs it.") from None
+        return deployment
+
+    def _own(self) -> Prefix:
+        assert self._prefix is not None
+        return self._prefix
