@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, equal, matches, parse_range
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.expressions import EXPRESSION_MAX_BYTES, Expression
+from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.filters import OPERATORS, parse_filter
 from ddb_mcp.core.items import AttributeValue, Item, parse_item, to_json
 from ddb_mcp.core.paths import parse_path, value_at
@@ -322,8 +323,8 @@ def test_an_expression_has_4_kb_at_most() -> None:
             too_long = refused.message
             break
         sizes.add(len(Expression().condition(parse_filter(given, "filter"))))
-    assert str(EXPRESSION_MAX_BYTES) in too_long
-    assert max(sizes) <= EXPRESSION_MAX_BYTES < max(sizes) + 200
+    assert str(limits.EXPRESSION_MAX_BYTES) in too_long
+    assert max(sizes) <= limits.EXPRESSION_MAX_BYTES < max(sizes) + 200
     assert parse_filter({"a": "x" * 100_000}, "filter")  # values do not count, nor do names
     assert parse_filter({"x" * 10_000: 1}, "filter")
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Throttled
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service import writing
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Deleted, StorePage
 from ddb_mcp.stores.local.store import LocalStore
@@ -88,7 +88,7 @@ def test_a_page_stands_where_its_hint_cannot_be_had(tmp_path: Path) -> None:
 
 
 def test_a_batch_ends_before_its_host_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_BATCH_SECONDS", -1)
+    monkeypatch.setattr(limits, "BATCH_SECONDS", -1)
     store = LocalStore(tmp_path / "items.db", "t")
     result = called(store, "put", items=[OWN])
     assert result["written"] == 0

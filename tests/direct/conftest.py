@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.stores.direct import aws as aws_module
+from ddb_mcp.core import limits
 from tests.direct.support import CREDENTIALS, aws
 from tests.faults import FaultProxy
 
@@ -32,11 +32,11 @@ def proxy(dynoxide: Engine) -> Iterator[FaultProxy]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits between attempts, so that a fault that lasts is given up soon."""
-    monkeypatch.setattr(aws_module, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture
 def impatient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits for answers too, where one will not come."""
-    monkeypatch.setattr(aws_module, "READ_SECONDS", 1.0)
-    monkeypatch.setattr(aws_module, "GIVE_UP_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "AWS_READ_SECONDS", 1.0)
+    monkeypatch.setattr(limits, "AWS_LAST_ATTEMPT_SECONDS", 0.5)

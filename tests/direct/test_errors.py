@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import (
     DdbMcpError,
     Forbidden,
@@ -32,7 +33,6 @@ from ddb_mcp.core.errors import (
 )
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION
-from ddb_mcp.stores.direct import aws as aws_module
 from ddb_mcp.stores.direct import failures as aws_errors
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.faults import Answer, FaultProxy, dynamodb_error
@@ -517,7 +517,7 @@ def test_another_service_at_the_endpoint(portal: BlockingPortal, dynoxide: Engin
 def test_a_program_for_credentials_that_does_not_end_holds_up_no_call_for_ever(
     portal: BlockingPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aws_module, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "AWS_STUCK_SECONDS", 0.5)
     (tmp_path / "config").write_text("[profile work]\ncredential_process = sleep 5\n")
     with aws("http://127.0.0.1:9", AWS_PROFILE="work", AWS_CONFIG_FILE=str(tmp_path / "config")):
         store = direct("t")

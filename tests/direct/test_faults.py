@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -24,7 +25,6 @@ from ddb_mcp.core.errors import (
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
-from ddb_mcp.stores.direct import aws as aws_module
 from ddb_mcp.stores.direct import session as aws_session
 from ddb_mcp.stores.direct.store import DirectStore
 from tests.direct.support import aws, direct
@@ -98,10 +98,10 @@ def test_what_passes_is_waited_out(
 def test_what_does_not_pass_is_given_up(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str
 ) -> None:
-    proxy.plan(throttled(), times=aws_module.ATTEMPTS, on=operation)
+    proxy.plan(throttled(), times=limits.AWS_ATTEMPTS, on=operation)
     with pytest.raises(Throttled):
         run(portal, {**READS, **WRITES}[operation](store))
-    assert proxy.count(operation) == aws_module.ATTEMPTS
+    assert proxy.count(operation) == limits.AWS_ATTEMPTS
     run(portal, {**READS, **WRITES}[operation](store))
 
 
@@ -138,7 +138,7 @@ def test_half_an_answer_to_a_read_is_none(
     proxy.plan(fault, on=operation)
     answer = run(portal, READS[operation](store))
     assert answer == ITEM if operation == "GetItem" else answer.scanned == 1 or answer.next
-    proxy.plan(fault, times=aws_module.ATTEMPTS, on=operation)
+    proxy.plan(fault, times=limits.AWS_ATTEMPTS, on=operation)
     with pytest.raises(Unavailable):
         run(portal, READS[operation](store))
 
@@ -276,7 +276,7 @@ def test_a_write_is_unknown_where_the_item_cannot_be_read_either(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
 ) -> None:
     proxy.plan(Cut(0), on="PutItem")
-    proxy.plan(throttled(), times=aws_module.ATTEMPTS, on="GetItem")
+    proxy.plan(throttled(), times=limits.AWS_ATTEMPTS, on="GetItem")
     with pytest.raises(Unavailable, match="outcome is unknown"):
         run(portal, store.put(ITEM, CREATE))
     assert run(portal, store.get(KEY, None)) == ITEM
@@ -378,13 +378,13 @@ def test_concurrent_first_calls_make_one_client(
         wait([portal.start_task_soon(store.get, KEY, None) for _ in range(100)])
     assert len(made) == 1
     assert proxy.count("GetItem") == 200
-    assert proxy.connections <= aws_module.POOL
+    assert proxy.connections <= limits.AWS_CONNECTIONS
 
 
 def test_a_call_that_waits_can_be_cancelled(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aws_module, "READ_SECONDS", 30.0)
+    monkeypatch.setattr(limits, "AWS_READ_SECONDS", 30.0)
     proxy.plan(Silence(), times=10)
 
     async def cancelled() -> bool:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from ddb_mcp.stores.direct import aws as aws_module
-from ddb_mcp.stores.direct import provisioning
+from ddb_mcp.core import limits
 from tests.direct.support import CREDENTIALS, aws, direct, lambda_function
 from tests.engines import client_options
 from tests.faults import Answer, FaultProxy, dynamodb_error
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provisioning, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(limits, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -237,9 +236,9 @@ def test_what_is_no_answer_of_lambda_fails_that_function_alone(
     answer: Answer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(aws_module, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "BACKOFF_SECONDS", 0.001)
     store = direct(ministack.create_table(), lambda_functions=("odd", name))
-    proxy.plan(answer, times=2 * aws_module.ATTEMPTS, on=path("odd"))
+    proxy.plan(answer, times=2 * limits.AWS_ATTEMPTS, on=path("odd"))
     assert [report["state"] for report in stated(portal, store)] == ["failed", "stale"]
     odd, done = provisioned(portal, store)
     assert odd["state"] == "failed"

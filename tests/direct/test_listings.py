@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import InvalidArgument, InvalidCursor, PrefixViolation
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Read
-from ddb_mcp.stores.direct.store import SEGMENTS
 from tests.direct.support import CREDENTIALS, aws, connected
 from tests.faults import FaultProxy
 
@@ -124,8 +124,10 @@ def test_capacity_and_what_was_read_are_reported(portal: BlockingPortal, store: 
 def test_a_position_at_a_foreign_key_brings_no_foreign_item(portal: BlockingPortal, dynoxide: Engine) -> None:
     """Such a position could only come from a broken seal; what it finds is still checked, item by item."""
     store = connected(portal, dynoxide.endpoint, fill(dynoxide, [*OWN, *FOREIGN]), "deploy#me")
-    starts = {str(segment): ["deploy#me2#user#10", "s000"] for segment in range(SEGMENTS)}
-    page = portal.call(store.scan, Read(pk_prefix="deploy#me#", position=[SEGMENTS, 9999, 0, starts], limit=1000))
+    starts = {str(segment): ["deploy#me2#user#10", "s000"] for segment in range(limits.SCAN_SEGMENTS)}
+    page = portal.call(
+        store.scan, Read(pk_prefix="deploy#me#", position=[limits.SCAN_SEGMENTS, 9999, 0, starts], limit=1000)
+    )
     assert {key in OWN for key in keys_of(page.items)} <= {True}
 
 
@@ -141,17 +143,17 @@ def asked(portal: BlockingPortal, engine: Engine, table: str, operation: str, re
 
 def test_a_scan_goes_through_segments_that_stay_the_same(portal: BlockingPortal, dynoxide: Engine) -> None:
     requests = asked(portal, dynoxide, fill(dynoxide, [*OWN, *FOREIGN]), "scan", ALL)
-    assert {request["TotalSegments"] for request in requests} == {SEGMENTS}
-    assert {request["Segment"] for request in requests} == set(range(SEGMENTS))
+    assert {request["TotalSegments"] for request in requests} == {limits.SCAN_SEGMENTS}
+    assert {request["Segment"] for request in requests} == set(range(limits.SCAN_SEGMENTS))
     assert all(request["ConsistentRead"] for request in requests)
-    assert len(requests) < 3 * SEGMENTS  # waves, not item by item
+    assert len(requests) < 3 * limits.SCAN_SEGMENTS  # waves, not item by item
 
 
 def test_where_nothing_is_found_a_scan_goes_on_in_whole_pages(portal: BlockingPortal, dynoxide: Engine) -> None:
     table = fill(dynoxide, [(f"deploy#other#p{at % 50}", f"{at:04}") for at in range(2000)])
     first, *rest = asked(portal, dynoxide, table, "scan", Read(pk_prefix="deploy#me#", limit=20))
     assert first["Limit"] == 20
-    assert len(rest) == SEGMENTS
+    assert len(rest) == limits.SCAN_SEGMENTS
 
 
 def test_where_everything_is_own_a_scan_reads_no_more_than_it_returns(portal: BlockingPortal, dynoxide: Engine) -> None:

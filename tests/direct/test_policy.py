@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import ddb_mcp.stores
 from ddb_mcp.config import Settings
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.direct.policy import literal, policy
-from ddb_mcp.stores.direct.session import SESSION_POLICY_MAX
 from tests.strategies import examples
 
 
@@ -117,7 +117,7 @@ def test_what_iam_allows_is_what_the_prefix_owns(text: str, pk: str) -> None:
 
 def test_it_fits_into_a_session() -> None:
     document = policy(settings("deploy#" + "x" * 100, lambda_functions=tuple(f"function-{at}" for at in range(10))))
-    assert len(json.dumps(document, separators=(",", ":"))) <= SESSION_POLICY_MAX
+    assert len(json.dumps(document, separators=(",", ":"))) <= limits.SESSION_POLICY_MAX
 
 
 def test_without_table_and_prefix_there_is_no_policy() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Forbidden, Misconfigured, Timeout
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, NO_CONDITION, Written
@@ -29,7 +30,7 @@ ITEM = {"pk": {"S": "deploy#me#p"}, "sk": {"S": "s"}}
 
 @pytest.fixture(autouse=True)
 def poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provisioning, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(limits, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def test_a_table_that_others_are_making_or_deleting_is_waited_for(
 
 
 def test_waiting_ends(portal: BlockingPortal, proxy: FaultProxy, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provisioning, "TABLE_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "TABLE_READY_SECONDS", 0.05)
     proxy.plan(creating("CREATING"), times=1000, on="DescribeTable")
     with pytest.raises(Timeout, match="CREATING"):
         provisioned(portal, direct(name))

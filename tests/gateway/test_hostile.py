@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.gateway import app, server
+from ddb_mcp.core import limits
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.running import RunningGateway
 
@@ -223,7 +223,7 @@ def test_a_hundred_megabytes(gateway: RunningGateway, tokens: tuple[str, str]) -
             with socket.create_connection((host, int(port)), timeout=30) as connection:
                 connection.sendall(f"POST {PATH}put HTTP/1.1\r\nHost: x\r\n{authorization}{announced}\r\n\r\n".encode())
                 if "chunked" in announced and status == b"413":
-                    for _ in range(app.BODY_MAX_BYTES // 100_000 + 1):
+                    for _ in range(limits.GATEWAY_BODY_MAX_BYTES // 100_000 + 1):
                         connection.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n")
                 assert connection.recv(1000).split()[1] == status
 
@@ -232,8 +232,8 @@ def test_slow_connections_starve_nobody_and_end(
     gateway: RunningGateway, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200 connections that send a byte now and then: half of them in the head of a request, half in its body."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", 3)
-    monkeypatch.setattr(app, "BODY_SECONDS", 3)
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 3)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 3)
     host, port = gateway.url.removeprefix("http://").split(":")
     head = f"POST {PATH}put HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens[0]}\r\nContent-Length: 1000\r\n\r\n"
     ended: list[bytes] = []

@@ -17,8 +17,8 @@ import anyio
 import pytest
 
 from ddb_mcp.cli.gateway import remove
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Unavailable
-from ddb_mcp.gateway import app, rates
 from ddb_mcp.gateway.deployments import Registry
 from ddb_mcp.stores.local.store import LocalStore
 from tests.engines import environment
@@ -114,11 +114,11 @@ def test_other_methods_and_paths(gateway: RunningGateway, bearer: str) -> None:
 
 def test_bodies_have_a_limit_and_answers_do_too(gateway: RunningGateway, bearer: str) -> None:
     escaped = json.dumps({**KEY, "x": "\u0001" * 400_000})
-    assert len(json.dumps({"item": escaped})) < app.BODY_MAX_BYTES
+    assert len(json.dumps({"item": escaped})) < limits.GATEWAY_BODY_MAX_BYTES
     assert post(gateway.url, "put", {"item": escaped}, authorization=bearer).status == 200
     whole = post(gateway.url, "get", KEY, authorization=bearer).document["item"]
     assert whole["x"] == "\u0001" * 400_000
-    assert post(gateway.url, "put", b" " * (app.BODY_MAX_BYTES + 1), authorization=bearer).status == 413
+    assert post(gateway.url, "put", b" " * (limits.GATEWAY_BODY_MAX_BYTES + 1), authorization=bearer).status == 413
     chunks = [b" " * 1_000_000] * 5
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
     connection.request("POST", PATH + "put", iter(chunks), {"Authorization": bearer}, encode_chunked=True)
@@ -385,14 +385,14 @@ def test_a_removal_waits_for_writes_under_way_and_lets_no_other_begin(tmp_path: 
         assert put(0) == 200
         with closing(sqlite3.connect(tmp_path / "items.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            puts = [pool.submit(put, at) for at in range(rates._REQUESTS_AT_ONCE + 2)]
+            puts = [pool.submit(put, at) for at in range(limits.TENANT_CALLS_AT_ONCE + 2)]
             time.sleep(1)
             removal = pool.submit(operator.deployments, "remove", "alpha")
             time.sleep(2)
             assert not removal.done()
             other.execute("ROLLBACK")
         statuses = [done.result() for done in puts]
-        assert sorted(statuses) == [200] * rates._REQUESTS_AT_ONCE + [401] * 2
+        assert sorted(statuses) == [200] * limits.TENANT_CALLS_AT_ONCE + [401] * 2
         assert removal.result().endswith("items deleted")
         token = operator.deployments("add", "alpha")
         assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []

@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 from ddb_mcp.config import resolve
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
-from ddb_mcp.stores.platform import api as platform_api
 from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.process import GatewayProcess, Operator
 
@@ -94,7 +94,9 @@ def test_64_clients_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_kill_under_load_loses_nothing_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform_api, "_FIRST_WAIT", 0.02)  # so that clients meet the gap rather than wait it out
+    monkeypatch.setattr(
+        limits, "PLATFORM_BACKOFF_SECONDS", 0.02
+    )  # so that clients meet the gap rather than wait it out
     operator = Operator(tmp_path)
     token = rated(operator)
 

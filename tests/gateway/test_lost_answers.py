@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from ddb_mcp.config import resolve
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.stores.platform import api as platform_api
-from ddb_mcp.stores.platform import store as platform
 from ddb_mcp.stores.platform.store import PlatformStore
 from tests.faults import Answer, Cut, Fault, FaultProxy, Silence
 from tests.gateway.conftest import PATH, Client
@@ -38,7 +37,7 @@ def client(
     connect: Callable[[PlatformStore], Client],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Client:
-    monkeypatch.setattr(platform_api, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(limits, "PLATFORM_BACKOFF_SECONDS", 0.001)
     settings = resolve({"DDB_MCP_API_URL": proxy.endpoint, "DDB_MCP_AUTH_TOKEN": gateway.token(PREFIX)})
     client = connect(PlatformStore(settings, attempt_seconds=1))
     client.call("delete", **KEY)
@@ -101,12 +100,12 @@ def test_a_conditional_merge(proxy: FaultProxy, client: Client) -> None:
 def test_a_merge_is_settled_by_what_it_sets_and_removes(proxy: FaultProxy, client: Client) -> None:
     client.call("put", item={**KEY, "version": 1, "old": True, "kept": 5})
     arguments = {"item": {**KEY, "version": 2}, "merge": True, "remove": ["old"]}
-    proxy.plan(NEVER_CAME, times=platform_api.ATTEMPTS, on=PATH + "put")
+    proxy.plan(NEVER_CAME, times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
     unknown(client, "put", **arguments)
     client.call("put", item={**KEY, "version": 2}, merge=True)
-    proxy.plan(NEVER_CAME, times=platform_api.ATTEMPTS, on=PATH + "put")
+    proxy.plan(NEVER_CAME, times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
     unknown(client, "put", **arguments)
-    proxy.plan(LOST, times=platform_api.ATTEMPTS, on=PATH + "put")
+    proxy.plan(LOST, times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
     assert client.call("put", **arguments) == KEY
     assert client.call("get", **KEY)["item"] == {**KEY, "version": 2, "kept": 5}
 
@@ -141,9 +140,9 @@ def test_what_was_surely_not_done_is_repeated_though_conditional(proxy: FaultPro
 def test_when_nothing_can_be_read_either_the_outcome_is_unknown(
     proxy: FaultProxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "_SETTLE_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "SETTLE_SECONDS", 0.3)
     client.call("info")
-    proxy.plan(LOST, times=platform_api.ATTEMPTS, on=PATH + "put")
+    proxy.plan(LOST, times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
     proxy.plan(Silence(), on=PATH + "get")
     unknown(client, "put", item={**KEY, "n": 1})
     assert client.call("get", **KEY)["found"] is True
@@ -161,7 +160,7 @@ WORDS = {
 def test_a_gateway_that_says_that_nothing_was_written_is_believed(
     proxy: FaultProxy, client: Client, condition: dict[str, Any]
 ) -> None:
-    proxy.plan(Answer(503, WORDS, JSON), times=platform_api.ATTEMPTS, on=PATH + "put")
+    proxy.plan(Answer(503, WORDS, JSON), times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
     with pytest.raises(DdbMcpError) as caught:
         client.call("put", item={**KEY, "n": 1}, **condition)
     assert caught.value.message == WORDS["message"]

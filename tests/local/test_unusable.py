@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition
 from ddb_mcp.stores.local import file as sqlite_file
-from ddb_mcp.stores.local import store as local
 from tests.local.data import Child, Data, pk
 from tests.local.files import contents, write_and_crash
 
@@ -241,7 +241,7 @@ def test_a_disk_that_fills_up_loses_nothing(file: Path) -> None:
 
 
 def test_a_file_locked_for_long(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "LOCK_SECONDS", 0.2)
     data.put("1")
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -259,8 +259,8 @@ def test_a_batch_waits_for_a_lock_once_not_each_of_its_entries(
     data: Data, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data.put("1")
-    monkeypatch.setattr(local, "_BUSY_SECONDS", 3)
-    monkeypatch.setattr(local, "_SWEEP_SECONDS", 0)  # a sweep is another write, and has no busy time of its own
+    monkeypatch.setattr(limits, "LOCK_SECONDS", 3)
+    monkeypatch.setattr(limits, "SWEEP_SECONDS", 0)  # a sweep is another write, and has no busy time of its own
     batch = [{"pk": pk("a"), "sk": str(at)} for at in range(100)]
 
     async def put() -> dict[str, Any]:
@@ -278,7 +278,7 @@ def test_a_batch_waits_for_a_lock_once_not_each_of_its_entries(
 def test_writes_that_are_refused_had_their_turn(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that is never empty and in which no write succeeds still waits for the short locks of others."""
     data.put("1")
-    monkeypatch.setattr(local, "_BUSY_SECONDS", 1)
+    monkeypatch.setattr(limits, "LOCK_SECONDS", 1)
     item = {"pk": {"S": pk("a")}, "sk": {"S": "1"}}
 
     async def refused(seconds: float) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.stores.platform import credentials
 from ddb_mcp.stores.platform.credentials import check_url
 from tests.faults import Answer, Cut, Fault, FaultProxy
 from tests.platform.conftest import Client
@@ -105,7 +105,7 @@ def test_a_command_may_print_a_json_string_and_leave_children_behind(
     started = time.monotonic()
     try:
         assert works(connect, {"DDB_MCP_API_URL": platform.url, "DDB_MCP_AUTH_COMMAND": str(command)})
-        assert time.monotonic() - started < credentials.COMMAND_SECONDS
+        assert time.monotonic() - started < limits.AUTH_COMMAND_SECONDS
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(int((home / "group").read_text()), signal.SIGKILL)
@@ -118,7 +118,7 @@ def test_a_command_may_print_a_json_string_and_leave_children_behind(
 def test_a_command_that_prints_for_ever_or_hangs_is_ended_with_its_children(
     connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch, body: str, code: str, said: str
 ) -> None:
-    monkeypatch.setattr(credentials, "COMMAND_SECONDS", 1)
+    monkeypatch.setattr(limits, "AUTH_COMMAND_SECONDS", 1)
     os.mkfifo(home / "alive")
     alive = os.open(home / "alive", os.O_RDONLY | os.O_NONBLOCK)
     command = script(home / "login", f"exec 4> {home}/alive; echo started >&4; sleep 60 & {body}")
@@ -214,7 +214,7 @@ def test_many_calls_that_meet_one_expired_token_renew_it_once(
 def test_commands_that_give_no_token(
     connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch, body: str, code: str
 ) -> None:
-    monkeypatch.setattr(credentials, "COMMAND_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "AUTH_COMMAND_SECONDS", 0.5)
     command = script(home / "login", body)
     client = connect(
         environment={"DDB_MCP_API_URL": "https://x.example", "DDB_MCP_AUTH_COMMAND": f"{command} --secret s3cret"}
@@ -301,13 +301,13 @@ def test_no_proxy_sees_a_token_in_the_clear(
 LEAKS = """
 import asyncio, json, logging, sys
 from ddb_mcp.config import resolve
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
-from ddb_mcp.stores.platform import api as platform_api
 from ddb_mcp.stores.platform.store import PlatformStore
 
 logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)
-platform_api._FIRST_WAIT = 0.001
+limits.PLATFORM_BACKOFF_SECONDS = 0.001
 url, token, prefix = sys.argv[1:4]
 
 

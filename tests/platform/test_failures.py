@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.stores.platform import api as platform_api
+from ddb_mcp.core import limits
 from tests.faults import Answer, Cut, Fault, FaultProxy, Silence
 from tests.platform.conftest import Client
 from tests.platform.documented import PATH, PREFIX, TOKEN, DocumentedPlatform, Raw
@@ -23,7 +23,7 @@ HTML = {"Content-Type": "text/html"}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform_api, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(limits, "PLATFORM_BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
 
 @pytest.mark.parametrize(("answer", "code"), REFUSALS.values(), ids=REFUSALS)
 def test_every_refusal_has_its_code(proxy: FaultProxy, client: Client, answer: Answer, code: str) -> None:
-    proxy.plan(answer, times=platform_api.ATTEMPTS, on=PATH + "query")
+    proxy.plan(answer, times=limits.PLATFORM_ATTEMPTS, on=PATH + "query")
     error = client.fails(code, "query", pk=PK)
     assert error.next
     assert "<html>" not in error.message
@@ -124,21 +124,21 @@ def test_what_is_safe_is_repeated_and_not_for_ever(
     proxy.plan(fault, times=2, on=PATH + operation)
     client.call(operation, **arguments)
     assert proxy.count(PATH + operation) == 3
-    proxy.plan(fault, times=platform_api.ATTEMPTS, on=PATH + operation)
+    proxy.plan(fault, times=limits.PLATFORM_ATTEMPTS, on=PATH + operation)
     if operation in ("put", "delete") and code != "throttled":
         client.call(operation, **arguments)  # a read has found it done
     else:
         client.fails(code, operation, **arguments)
-    assert proxy.count(PATH + operation) == 3 + platform_api.ATTEMPTS
+    assert proxy.count(PATH + operation) == 3 + limits.PLATFORM_ATTEMPTS
     client.call(operation, **arguments)
 
 
 LOST: dict[str, tuple[Fault, int]] = {
-    "reset": (Cut(0, "reset"), platform_api.ATTEMPTS),
-    "cut off in its middle": (Cut(-5, "close"), platform_api.ATTEMPTS),
+    "reset": (Cut(0, "reset"), limits.PLATFORM_ATTEMPTS),
+    "cut off in its middle": (Cut(-5, "close"), limits.PLATFORM_ATTEMPTS),
     "silence": (Cut(0, "hang"), 1),
-    "500": (answers(500, error="internal"), platform_api.ATTEMPTS),
-    "502 page": (Answer(502, b"<html>", HTML), platform_api.ATTEMPTS),
+    "500": (answers(500, error="internal"), limits.PLATFORM_ATTEMPTS),
+    "502 page": (Answer(502, b"<html>", HTML), limits.PLATFORM_ATTEMPTS),
     "a page with 200": (Answer(200, b"<html>", HTML), 1),
     "garbage with 200": (Answer(200, b'{"succ', JSON), 1),
 }
@@ -176,20 +176,20 @@ def test_a_write_whose_answers_are_lost_is_settled_by_one_read(
 
 
 def test_a_lost_write_after_which_nothing_can_be_read_is_unknown(proxy: FaultProxy, client: Client) -> None:
-    proxy.plan(Cut(0, "reset"), times=platform_api.ATTEMPTS, on=PATH + "put")
+    proxy.plan(Cut(0, "reset"), times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
     proxy.plan(answers(403, error="denied"), on=PATH + "get")
     assert "outcome of the write is unknown" in client.fails("unavailable", "put", item=ITEM).message
     assert client.call("get", **KEY)["found"] is True
 
 
 def test_a_provision_whose_answer_is_lost_says_nothing_of_a_write(proxy: FaultProxy, client: Client) -> None:
-    proxy.plan(Cut(0, "reset"), times=platform_api.ATTEMPTS, on=PATH + "provision")
+    proxy.plan(Cut(0, "reset"), times=limits.PLATFORM_ATTEMPTS, on=PATH + "provision")
     assert "outcome" not in client.fails("unavailable", "provision").message
     assert client.call("provision")["prefix"] == PREFIX
 
 
 def test_sentences_end(proxy: FaultProxy, client: Client) -> None:
-    proxy.plan(answers(500, error="down", message="for maintenance"), times=platform_api.ATTEMPTS, on=PATH + "put")
+    proxy.plan(answers(500, error="down", message="for maintenance"), times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
     message = client.fails("unavailable", "put", item=ITEM).message
     assert message.endswith("It says: for maintenance. The outcome of the write is unknown.")
 
@@ -262,7 +262,7 @@ def test_a_write_refused_with_status_200_is_not_done(
         platform.items[PK, "PROFILE"] = {**KEY, "n": 0} if timed_out else ITEM
     elif timed_out:
         platform.items[PK, "PROFILE"] = ITEM
-    proxy.plan(answers(200, **document), times=platform_api.ATTEMPTS, on=PATH + operation)
+    proxy.plan(answers(200, **document), times=limits.PLATFORM_ATTEMPTS, on=PATH + operation)
     error = client.fails(code, operation, **({"item": ITEM} if operation == "put" else KEY))
     assert ("outcome of the write is unknown" in error.message) is timed_out
 
@@ -309,7 +309,7 @@ def test_a_redirect_to_another_origin_is_refused(
 
 def test_a_redirect_to_nowhere(proxy: FaultProxy, client: Client) -> None:
     for location in ("http://[::1", "http://x:port/", "mailto:x@example"):
-        proxy.plan(Answer(307, b"", {"Location": location}), times=platform_api.ATTEMPTS, on=PATH + "get")
+        proxy.plan(Answer(307, b"", {"Location": location}), times=limits.PLATFORM_ATTEMPTS, on=PATH + "get")
         client.fails("unavailable", "get", **KEY)
     proxy.plan(Answer(307, b"", {"Location": "ftp://x.example/"}), on=PATH + "get")
     assert "status 307" in client.fails("unavailable", "get", **KEY).message

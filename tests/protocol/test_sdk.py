@@ -17,7 +17,7 @@ def _run(code: str) -> str:
 
 
 QUICK = """
-from ddb_mcp.server import sdk
+from ddb_mcp.server import (sdk)
 with sdk.quick_import():
     from mcp.server.lowlevel import Server
 """
@@ -113,7 +113,7 @@ def test_everything_is_as_before_afterwards() -> None:
 import gc, sys
 from pydantic import BaseModel, TypeAdapter
 before = dict(BaseModel.model_config), TypeAdapter._defer_build, gc.isenabled()
-from ddb_mcp.server import sdk
+from ddb_mcp.server import (sdk)
 try:
     with sdk.quick_import():
         import mcp_types

@@ -13,9 +13,10 @@ from functools import partial
 from operator import ge, gt, le, lt
 from typing import Any
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item
-from ddb_mcp.core.keys import SK_MAX_BYTES, check_text
+from ddb_mcp.core.keys import check_text
 from ddb_mcp.core.paths import Path, value_at
 
 
@@ -45,7 +46,7 @@ def parse_range(sk_prefix: str | None, sk_from: str | None, sk_to: str | None) -
         raise InvalidArgument("sk_prefix and sk_from/sk_to exclude each other; give one kind.")
     for parameter, text in (("sk_prefix", sk_prefix), ("sk_from", sk_from), ("sk_to", sk_to)):
         if text is not None:
-            check_text(parameter, text, SK_MAX_BYTES)
+            check_text(parameter, text, limits.SK_MAX_BYTES)
     if sk_from is not None and sk_to is not None and sk_from > sk_to:
         raise InvalidArgument("sk_from comes after sk_to in sort order (by UTF-8 bytes); exchange them.")
     return KeyRange(sk_prefix, sk_from, sk_to)

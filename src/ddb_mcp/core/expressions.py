@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison, Filter
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item
-
-EXPRESSION_MAX_BYTES = 4096
-
 
 _COMPARATORS = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
@@ -65,7 +63,7 @@ class Expression:
 
 def check_update(item: Item, remove: Sequence[str]) -> None:
     """Raise InvalidArgument if a merge would not fit into one update expression."""
-    if len(Expression().update(item, remove)) > EXPRESSION_MAX_BYTES:
+    if len(Expression().update(item, remove)) > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument(
             f"merge sets and removes {len(item) - 2 + len(remove)} attributes, too many for one update expression.",
             next="Merge them in several calls, or put the whole item.",

@@ -4,14 +4,12 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison, Filter, order_of, type_of
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.expressions import EXPRESSION_MAX_BYTES, Expression
+from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.items import TYPES, from_dynamodb_json, from_json, to_json
 from ddb_mcp.core.paths import Path, parse_path, path_text
-
-IN_MAX = 100
-
 
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists")
 
@@ -56,9 +54,9 @@ def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool
     # A scan of a shared table has a clause of its own before the filter's, and must still fit.
     own = f"begins_with({expression.path('pk')},{expression.value({'S': ''})}) AND "
     size = len(own + expression.condition(parsed))
-    if size > EXPRESSION_MAX_BYTES:
+    if size > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument(
-            f"{parameter} makes an expression of {size} bytes; DynamoDB takes {EXPRESSION_MAX_BYTES}.",
+            f"{parameter} makes an expression of {size} bytes; DynamoDB takes {limits.EXPRESSION_MAX_BYTES}.",
             next="Use fewer conditions or fewer values in `in`.",
         )
     return parsed
@@ -94,10 +92,10 @@ def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison
             raise InvalidArgument(f"{where} must be true or false.")
         return Comparison(path, operator, exists=given)
     if operator in ("between", "in"):
-        most = 2 if operator == "between" else IN_MAX
+        most = 2 if operator == "between" else limits.IN_MAX
         least = 2 if operator == "between" else 1
         if not isinstance(given, list) or not least <= len(given) <= most:
-            amount = "two values, low and high" if operator == "between" else f"1 to {IN_MAX} values"
+            amount = "two values, low and high" if operator == "between" else f"1 to {limits.IN_MAX} values"
             raise InvalidArgument(f"{where} must be a list of {amount}.")
         values = tuple(from_json(value, f"{where}[{at}]") for at, value in enumerate(given))
     else:

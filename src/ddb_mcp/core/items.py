@@ -17,22 +17,16 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn, cast
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 
 AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]
 
-ITEM_MAX_BYTES = 400 * 1024
-# A `ttl` further past than this expires nothing:
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
-TTL_PAST_SECONDS = 5 * 365 * 24 * 3600
-MAX_DEPTH = 32
-EXACT_INTEGER = 2**53
 TYPED_IN_PLAIN_JSON = frozenset({"N", "B", "SS", "NS", "BS", "M"})
 TYPES = TYPED_IN_PLAIN_JSON | {"S", "BOOL", "NULL", "L"}
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_MAX_DIGITS = 38
 _PLAIN_NUMBER_LENGTH = 40
 
 
@@ -56,9 +50,9 @@ def parse_item(given: Any, where: str = "item") -> Item:
     for name in ("pk", "sk"):
         if "S" not in item[name]:
             raise InvalidArgument(f"{where}.{name} must be a string, not {_kind(given[name])}.")
-    if (size := item_size(item)) > ITEM_MAX_BYTES:
+    if (size := item_size(item)) > limits.ITEM_MAX_BYTES:
         raise InvalidArgument(
-            f"{where} has {size} bytes by DynamoDB's size rules; the limit is {ITEM_MAX_BYTES}.",
+            f"{where} has {size} bytes by DynamoDB's size rules; the limit is {limits.ITEM_MAX_BYTES}.",
             next="Split it over several sort keys, or keep large content elsewhere and store a reference.",
         )
     return item
@@ -88,7 +82,7 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
     try:
         return json.loads(text, **number, parse_constant=constant, object_pairs_hook=members)
     except RecursionError:
-        raise InvalidArgument(f"{where} is nested far deeper than {MAX_DEPTH} levels.") from None
+        raise InvalidArgument(f"{where} is nested far deeper than {limits.MAX_DEPTH} levels.") from None
     except InvalidOperation:
         raise InvalidArgument(f"{where} contains a number outside DynamoDB's range.") from None
     except ValueError as error:
@@ -257,9 +251,9 @@ def number_text(number: str | int | Decimal, where: str = "number") -> str:
     if not stripped:
         return "0"
     exponent = cast("int", exponent) + len(text) - len(stripped)
-    if len(stripped) > _MAX_DIGITS:
+    if len(stripped) > limits.MAX_DIGITS:
         raise InvalidArgument(
-            f"{where} has {len(stripped)} significant digits; DynamoDB keeps {_MAX_DIGITS}.",
+            f"{where} has {len(stripped)} significant digits; DynamoDB keeps {limits.MAX_DIGITS}.",
             next="Store it as a string if every digit matters.",
         )
     adjusted = exponent + len(stripped) - 1
@@ -276,7 +270,7 @@ def _plain_number(number: float, where: str) -> str:
         raise InvalidArgument(f"{where} is not a finite number, and DynamoDB stores only finite ones.")
     exact = Decimal(repr(number) if isinstance(number, float) else number)
     text = number_text(exact, where)
-    if abs(number) > EXACT_INTEGER:
+    if abs(number) > limits.EXACT_INTEGER:
         raise InvalidArgument(
             f"{where} is beyond 2^53 as plain JSON, where hosts may already have rounded it.",
             next=f'Write the exact digits as a typed number, for example {{"N": "{text}"}}.',
@@ -289,7 +283,7 @@ def _number_to_json(text: str) -> Any:
         return int(text)
     exact = Decimal(text)
     if exact == exact.to_integral_value():
-        return int(exact) if abs(exact) <= EXACT_INTEGER else {"N": number_text(exact)}
+        return int(exact) if abs(exact) <= limits.EXACT_INTEGER else {"N": number_text(exact)}
     nearest = float(exact)
     return nearest if Decimal(repr(nearest)) == exact else {"N": number_text(exact)}
 
@@ -331,9 +325,9 @@ _SET_MEMBER: dict[str, Callable[[str, str], str]] = {"SS": check_unicode, "NS": 
 
 def _check_depth(depth: int, where: str) -> None:
     # The item is the first level, so 31 lists or maps round a value are the most.
-    if depth >= MAX_DEPTH:
+    if depth >= limits.MAX_DEPTH:
         shown = where if len(where) < 80 else where[:80] + "…"
-        raise InvalidArgument(f"{shown} is nested deeper than {MAX_DEPTH} levels.")
+        raise InvalidArgument(f"{shown} is nested deeper than {limits.MAX_DEPTH} levels.")
 
 
 def _kind(value: Any) -> str:

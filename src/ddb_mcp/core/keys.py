@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, PrefixViolation
 
 JOINER = "#"
 SEPARATORS = "#_:/|.-"
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-PK_MAX_BYTES = 2048
-SK_MAX_BYTES = 1024
 
 
 class Key(NamedTuple):
@@ -52,7 +50,7 @@ def check_text(parameter: str, text: str, max_bytes: int) -> str:
 
 def check_sk(sk: str, parameter: str = "sk") -> str:
     """`sk` itself, if it is a valid sort key. Raises InvalidArgument."""
-    return check_text(parameter, sk, SK_MAX_BYTES)
+    return check_text(parameter, sk, limits.SK_MAX_BYTES)
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ class Prefix:
         else:
             if not self.text or self.text.isspace():
                 problem = "is empty"
-            elif size >= PK_MAX_BYTES:
-                problem = f"has {size} bytes with its joiner and leaves no room for a key of {PK_MAX_BYTES}"
+            elif size >= limits.PK_MAX_BYTES:
+                problem = f"has {size} bytes with its joiner and leaves no room for a key of {limits.PK_MAX_BYTES}"
             elif self.text[-1] in SEPARATORS and len(_segments(self.text)) < 2:
                 problem = f"{self.text!r} is one segment that ends in a separator, so it would own every deployment"
         if problem:
@@ -104,7 +102,7 @@ class Prefix:
             InvalidArgument: DynamoDB could not hold it.
             PrefixViolation: it belongs to somebody else; `next` shows the corrected key if `pk` looks relative.
         """
-        check_text(parameter, pk, PK_MAX_BYTES)
+        check_text(parameter, pk, limits.PK_MAX_BYTES)
         if not self.owns(pk):
             raise self._violation(pk, parameter)
         return pk
@@ -134,7 +132,7 @@ class Prefix:
         if self.text.startswith(pk) or pk in (self.text, self.joined):
             example = f"{self.joined}user{self.joined[-1]}7"
             fix = f"Add something after {self.joined!r}, for example {example!r}."
-        elif self._looks_relative(pk) and len((self.joined + pk).encode()) <= PK_MAX_BYTES:
+        elif self._looks_relative(pk) and len((self.joined + pk).encode()) <= limits.PK_MAX_BYTES:
             fix = f"Did you mean {self.joined + pk!r}?"
         else:
             fix = f"Use a key that starts with {self.joined!r}; other keys belong to other deployments."

@@ -1,7 +1,128 @@
-"""Every budget of time and of bytes."""
+"""Every budget of time, bytes and counts, and the arithmetic that ties them together.
 
-# A listing stops reading after this time, well inside the 60 s after which common hosts give up on a call.
+Modules read them as `limits.NAME`, so that one place can be changed and tested. Times are in seconds.
+
+How long a call may take: common hosts give up on a call after `HOST_SECONDS`. A listing reads for `READ_SECONDS`, a
+batch begins its last write within `BATCH_SECONDS`. An AWS call begins its last attempt within
+`AWS_LAST_ATTEMPT_SECONDS`, and that attempt takes `AWS_READ_SECONDS` at most. A platform call with its attempts takes
+`PLATFORM_CALL_SECONDS`, and `SETTLE_SECONDS` more where a lost write is looked up. Each sum is below `HOST_SECONDS`.
+"""
+
+# DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+ITEM_MAX_BYTES = 400 * 1024
+PK_MAX_BYTES = 2048
+SK_MAX_BYTES = 1024
+MAX_DEPTH = 32
+MAX_DIGITS = 38
+EXPRESSION_MAX_BYTES = 4096
+IN_MAX = 100
+# A `ttl` further past than this expires nothing:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
+TTL_PAST_SECONDS = 5 * 365 * 24 * 3600
+# Plain JSON numbers are exact up to here in every host.
+EXACT_INTEGER = 2**53
+
+# One call
+HOST_SECONDS = 60
 READ_SECONDS = 25
-
+BATCH_SECONDS = READ_SECONDS
+BATCH_MAX = 100
+CONCURRENT_WRITES = 16
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 1000
 # What a result needs besides its items: its other members and an ordinary cursor.
 ENVELOPE_BYTES = 400
+ITEM_ENVELOPE_BYTES = len('{"deleted":true,"outlined":true,"item":}')
+WARNINGS_MAX = 10
+# The sentence that names attributes that were dropped and are too long to show.
+HIDDEN_BYTES = 300
+# What a store page may bring at once where its items are only counted.
+AGGREGATE_BYTES = 4_000_000
+CHECKPOINT_ITEMS = 50
+
+# Hints: a look at some items, for a reason why nothing matched
+HINT_SECONDS = 3
+HINT_ITEMS = 100
+HINT_READS = 5000
+HINT_READ_BYTES = 1_000_000
+HINT_BYTES = 400
+
+# Local mode
+LOCK_SECONDS = 10
+SQLITE_CONNECTIONS = 8
+SQLITE_PAGE_ROWS = 10_000
+SWEEP_SECONDS = 60
+SWEEP_ROWS = 100
+
+# Direct mode
+AWS_CONNECT_SECONDS = 3.0
+AWS_READ_SECONDS = 10.0
+AWS_ATTEMPTS = 7
+# No attempt begins after this time.
+AWS_LAST_ATTEMPT_SECONDS = 12.0
+# Nothing but a program that gives credentials takes this long for one attempt.
+AWS_STUCK_SECONDS = 30.0
+BACKOFF_SECONDS = 0.05
+BACKOFF_MAX_SECONDS = 2.0
+AWS_CONNECTIONS = 32
+SCAN_SEGMENTS = 8
+# Largest and smallest `Limit` of one request.
+PAGE_ITEMS = 1000
+PAGE_ITEMS_MIN = 16
+# Few stored items are smaller: more than `max_bytes` holds of these need not be fetched.
+SMALL_ITEM_BYTES = 128
+# Over-read factor: fetch 1.5 times what the last hit rate suggests, so that most scans need one round.
+OVER_READ = 1.5
+TABLE_READY_SECONDS = 180.0
+FUNCTION_READY_SECONDS = 60.0
+FUNCTION_REREADS = 3
+POLL_SECONDS = 1.0
+# Characters: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+SESSION_POLICY_MAX = 2048
+
+# Platform mode
+PLATFORM_CONNECT_SECONDS = 5
+PLATFORM_CALL_SECONDS = 50
+PLATFORM_ATTEMPTS = 4
+PLATFORM_BACKOFF_SECONDS = 0.2
+PLATFORM_ANSWER_MAX_BYTES = 10_000_000
+PLATFORM_CONNECTIONS = 32
+SETTLE_SECONDS = 8
+# A query that gave less than this ended for want of items, not at DynamoDB's 1 MB a page.
+WELL_UNDER_A_PAGE_BYTES = 512 * 1024
+# Platforms that cap the limit do so at round numbers: this many items may be the cap, not the end.
+PLATFORM_PAGE_ITEMS = 100
+AUTH_COMMAND_SECONDS = 20
+AUTH_COMMAND_MAX_BYTES = 65_536
+# What a command has printed is there when it ends, even where a child that it leaves behind keeps the pipe open.
+AUTH_COMMAND_LAST_BYTES_SECONDS = 0.3
+
+# MCP over stdio: how long requests in flight have when the client closes stdin, and the server's own clean-up then
+STDIO_GRACE_SECONDS = 0.4
+STDIO_CLEANUP_SECONDS = 0.2
+
+# HTTP faces
+BACKLOG = 1024
+# A `put` of a hundred items of the greatest size, as JSON.
+HTTP_BODY_MAX_BYTES = 64 * 2**20
+# A signal ends the process in under a second, whatever is in flight.
+HTTP_SHUTDOWN_SECONDS = 0.8
+# From the end of an answer, or the beginning of a connection, to the end of the next request's head.
+HEAD_SECONDS = 30
+HEAD_MAX_BYTES = 16_384
+BODY_SECONDS = 20
+
+# Gateway
+GATEWAY_GRACE_SECONDS = 30
+# An item of 400 KB, all of it characters that JSON escapes, as a JSON string within JSON, is below 3 MB.
+GATEWAY_BODY_MAX_BYTES = 4_000_000
+GATEWAY_ANSWER_MAX_BYTES = 5_000_000
+GATEWAY_PAGE_BYTES = 1_000_000
+# What one request may read; a cursor goes on. Small enough that no request is long.
+GATEWAY_READ_BUDGET = 10_000
+TENANT_REQUESTS_PER_SECOND = 500
+TENANT_ITEMS_PER_SECOND = 20_000
+# A deployment that was quiet may use this many seconds' worth at once.
+BURST_SECONDS = 5
+# One deployment cannot take all worker threads of the process: more of its requests wait for their turn.
+TENANT_CALLS_AT_ONCE = 12

@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument, Unauthenticated
 from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import compact
@@ -41,13 +42,6 @@ access_log = logging.getLogger("ddb_mcp.gateway.access")
 
 PATH = "/api/data/dynamodb/{operation}"
 
-# An item of 400 KB, all of it characters that JSON escapes, as a JSON string within JSON, is below 3 MB.
-BODY_MAX_BYTES = 4_000_000
-ANSWER_MAX_BYTES = 5_000_000
-PAGE_BYTES = 1_000_000
-# What one request may read; a cursor goes on. Small enough that no request is long.
-READ_BUDGET = 10_000
-BODY_SECONDS = 20
 
 _STATUS = {
     "invalid_argument": 400,
@@ -147,10 +141,10 @@ class Gateway:
         except HTTPException as missing:
             return _no_such_route(request, missing)
         except _BodyTooLarge:
-            error: DdbMcpError = InvalidArgument(f"The body has more than {BODY_MAX_BYTES} bytes.")
+            error: DdbMcpError = InvalidArgument(f"The body has more than {limits.GATEWAY_BODY_MAX_BYTES} bytes.")
             status = 413
         except TimeoutError:
-            error, status = InvalidArgument(f"The body was not sent within {BODY_SECONDS} s."), 408
+            error, status = InvalidArgument(f"The body was not sent within {limits.BODY_SECONDS} s."), 408
         except DdbMcpError as refused:
             error, status = refused, _STATUS.get(refused.code, 500)
         except ClientDisconnect:
@@ -181,16 +175,16 @@ class Gateway:
         return self._rates[tenant]
 
     async def _run(self, request: Request, tenant: Tenant, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        max_bytes, read_limit = ANSWER_MAX_BYTES, READ_BUDGET
+        max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
         if operation in ("query", "scan"):
-            max_bytes = _at_most(ANSWER_MAX_BYTES, body, "max_bytes", PAGE_BYTES)
-            read_limit = _at_most(READ_BUDGET, body, "read_limit", READ_BUDGET)
+            max_bytes = _at_most(limits.GATEWAY_ANSWER_MAX_BYTES, body, "max_bytes", limits.GATEWAY_PAGE_BYTES)
+            read_limit = _at_most(limits.GATEWAY_READ_BUDGET, body, "read_limit", limits.GATEWAY_READ_BUDGET)
         service = DataService(
             self._store,
             tenant.prefix,
             read_only=self._read_only,
             read_budget=read_limit,
-            max_result_bytes=ANSWER_MAX_BYTES,
+            max_result_bytes=limits.GATEWAY_ANSWER_MAX_BYTES,
             cursor_key=self._cursor_key,
         )
         rates = self._rates_of(tenant)
@@ -262,13 +256,13 @@ async def _body(request: Request) -> dict[str, Any]:
         _BodyTooLarge, TimeoutError: it is too long, or is too long in coming.
         InvalidArgument: it is not one JSON object.
     """
-    if int(request.headers.get("content-length", 0)) > BODY_MAX_BYTES:
+    if int(request.headers.get("content-length", 0)) > limits.GATEWAY_BODY_MAX_BYTES:
         raise _BodyTooLarge
     content = bytearray()
-    with anyio.fail_after(BODY_SECONDS):
+    with anyio.fail_after(limits.BODY_SECONDS):
         async for chunk in request.stream():
             content += chunk
-            if len(content) > BODY_MAX_BYTES:
+            if len(content) > limits.GATEWAY_BODY_MAX_BYTES:
                 raise _BodyTooLarge
     try:
         text = (content or b"{}").decode()

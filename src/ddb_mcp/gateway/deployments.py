@@ -13,12 +13,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.local.file import SqliteFile, transaction
-
-REQUESTS_PER_SECOND = 500
-ITEMS_PER_SECOND = 20_000
 
 _APPLICATION_ID = 0x64646D67
 _SCHEMA_VERSION = 1
@@ -101,8 +99,8 @@ class Registry:
         name: str,
         prefix: Prefix,
         *,
-        requests_per_second: int = REQUESTS_PER_SECOND,
-        items_per_second: int = ITEMS_PER_SECOND,
+        requests_per_second: int = limits.TENANT_REQUESTS_PER_SECOND,
+        items_per_second: int = limits.TENANT_ITEMS_PER_SECOND,
     ) -> str:
         """Register a deployment. Returns its token.
 

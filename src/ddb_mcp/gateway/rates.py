@@ -6,13 +6,9 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Throttled
 from ddb_mcp.gateway.deployments import Tenant
-
-# A deployment that was quiet may use this many seconds' worth at once.
-_BURST_SECONDS = 5
-# So that one deployment cannot take all worker threads of the process: more of its requests wait for their turn.
-_REQUESTS_AT_ONCE = 12
 
 
 @dataclass
@@ -22,12 +18,12 @@ class _Bucket:
     at: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.level = self.per_second * _BURST_SECONDS
+        self.level = self.per_second * limits.BURST_SECONDS
         self.at = time.monotonic()
 
     def fill(self) -> float:
         now = time.monotonic()
-        self.level = min(self.per_second * _BURST_SECONDS, self.level + (now - self.at) * self.per_second)
+        self.level = min(self.per_second * limits.BURST_SECONDS, self.level + (now - self.at) * self.per_second)
         self.at = now
         return self.level
 
@@ -44,7 +40,7 @@ class Rates:
     """One deployment's rates. `turns` is held while a request of its is worked on."""
 
     def __init__(self, tenant: Tenant) -> None:
-        self.turns = anyio.CapacityLimiter(_REQUESTS_AT_ONCE)
+        self.turns = anyio.CapacityLimiter(limits.TENANT_CALLS_AT_ONCE)
         self._requests = _Bucket(tenant.requests_per_second)
         self._items = _Bucket(tenant.items_per_second)
 

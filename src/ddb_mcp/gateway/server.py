@@ -11,16 +11,12 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ddb_mcp.config import is_loopback
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.server.sockets import listen
 
 logger = logging.getLogger(__name__)
-
-# From the end of an answer, or the beginning of a connection, to the end of the next request's head.
-HEAD_SECONDS = 30
-GRACE_SECONDS = 30
-HEAD_MAX_BYTES = 16_384
 
 
 class _Protocol(H11Protocol):
@@ -51,7 +47,7 @@ class _Protocol(H11Protocol):
 
     def _await_head(self) -> None:
         self._cancel()
-        self._head_due = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._head_due = self.loop.call_later(limits.HEAD_SECONDS, self.transport.abort)
 
     def _cancel(self) -> None:
         if self._head_due is not None:
@@ -113,9 +109,9 @@ def configured(gateway: Gateway, tls_certificate: Path | None = None, tls_key: P
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=HEAD_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        h11_max_incomplete_event_size=HEAD_MAX_BYTES,
+        timeout_keep_alive=limits.HEAD_SECONDS,
+        timeout_graceful_shutdown=limits.GATEWAY_GRACE_SECONDS,
+        h11_max_incomplete_event_size=limits.HEAD_MAX_BYTES,
         ssl_certfile=tls_certificate,
         ssl_keyfile=tls_key,
     )

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.config import is_loopback
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import sdk
 from ddb_mcp.server.sockets import listen
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATH = "/mcp"
-
-# A `put` of a hundred items of DynamoDB's greatest size, as JSON.
-MAX_BODY_BYTES = 64 * 2**20
-
-# A signal ends the process in under a second, whatever is in flight.
-SHUTDOWN_SECONDS = 0.8
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -87,7 +82,7 @@ def serve_http(
     app: ASGIApp = server.streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=True,
-        max_request_body_size=MAX_BODY_BYTES,
+        max_request_body_size=limits.HTTP_BODY_MAX_BYTES,
         transport_security=_security(host, names),
     )
     if token:
@@ -95,7 +90,7 @@ def serve_http(
 
     class Process(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            deadline = threading.Timer(SHUTDOWN_SECONDS, leave, (128 + sig,))
+            deadline = threading.Timer(limits.HTTP_SHUTDOWN_SECONDS, leave, (128 + sig,))
             deadline.daemon = True
             deadline.start()
             super().handle_exit(sig, frame)

@@ -30,17 +30,13 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
+from ddb_mcp.core import limits
 from ddb_mcp.server.stdio import leave
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
 logger = logging.getLogger(__name__)
-
-# How long requests still in flight have when the client closes stdin, as `printf … | ddb-mcp` does at once, and the
-# server's own clean-up after that. A host that closes stdin expects the process to be gone within a second.
-GRACE_SECONDS = 0.4
-CLEANUP_SECONDS = 0.2
 
 
 async def serve(server: Server[Any], stdin: BinaryIO, stdout: int) -> None:
@@ -142,10 +138,10 @@ class _Requests(_Stream):
                 if isinstance(request, int | str):
                     self._answers.forget(request)  # the SDK answers it no more
             return SessionMessage(message)
-        deadline = threading.Timer(GRACE_SECONDS + CLEANUP_SECONDS, leave, (0,))
+        deadline = threading.Timer(limits.STDIO_GRACE_SECONDS + limits.STDIO_CLEANUP_SECONDS, leave, (0,))
         deadline.daemon = True
         deadline.start()
-        with move_on_after(GRACE_SECONDS):
+        with move_on_after(limits.STDIO_GRACE_SECONDS):
             await self._answers.all_sent()
         raise EndOfStream
 

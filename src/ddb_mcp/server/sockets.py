@@ -3,9 +3,8 @@
 import os
 import socket
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-
-BACKLOG = 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -17,7 +16,7 @@ def listen(host: str, port: int) -> socket.socket:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(BACKLOG)
+        listener.listen(limits.BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
         problem = error.strerror if isinstance(error, OSError) else "ports end at 65535"

@@ -11,12 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Validat
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import check_unicode
-
-BATCH_MAX = 100
-LIMIT_DEFAULT = 50
-LIMIT_MAX = 1000
 
 View = Literal["items", "keys", "count", "summary"]
 
@@ -87,7 +84,7 @@ class PutArguments(Arguments):
         '{"SS":["a"]}, {"NS":["1"]}, {"B":"<base64>"}, {"N":"12345678901234567890"}.',
     )
     items: list[_ItemArgument] | None = Field(
-        None, max_length=BATCH_MAX, description="Instead of item: independent writes, not a transaction."
+        None, max_length=limits.BATCH_MAX, description="Instead of item: independent writes, not a transaction."
     )
     merge: bool | None = Field(None, description="Set the given attributes and keep the others.")
     remove: _Names | None = Field(None, description="With merge: attributes to delete.")
@@ -104,7 +101,7 @@ class KeyArgument(BaseModel):
 class DeleteArguments(Arguments):
     pk: str | None = None
     sk: str | None = None
-    keys: list[KeyArgument] | None = Field(None, max_length=BATCH_MAX, description="Instead of pk and sk.")
+    keys: list[KeyArgument] | None = Field(None, max_length=limits.BATCH_MAX, description="Instead of pk and sk.")
     expect: dict[str, Any] | None = Field(None, description="Filter the stored item must satisfy, see query.")
 
 
@@ -116,7 +113,9 @@ class _Listing(Arguments):
     )
     attributes: _Names | None = Field(None, description="Only these top-level attributes, and the key.")
     view: View | None = Field(None, description="keys; count; summary: entity types and their attributes.")
-    limit: int | None = Field(None, ge=1, le=LIMIT_MAX, description=f"Items a page, default {LIMIT_DEFAULT}.")
+    limit: int | None = Field(
+        None, ge=1, le=limits.LIMIT_MAX, description=f"Items a page, default {limits.LIMIT_DEFAULT}."
+    )
     cursor: str | None = Field(None, description="From the last page; repeat the other arguments.")
 
 
@@ -173,7 +172,7 @@ def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument
         case "literal_error":
             wanted = f"one of {context['expected'].replace(chr(39), '')}"
         case "greater_than_equal" | "less_than_equal":
-            wanted = f"from 1 to {LIMIT_MAX}"
+            wanted = f"from 1 to {limits.LIMIT_MAX}"
         case "too_long":
             wanted = f"at most {context['max_length']} entries long; it has {context['actual_length']}"
         case "string_unicode":

@@ -3,9 +3,8 @@
 from typing import Any, cast
 
 from ddb_mcp import __version__
-from ddb_mcp.core.items import ITEM_MAX_BYTES
-from ddb_mcp.core.keys import PK_MAX_BYTES, SK_MAX_BYTES
-from ddb_mcp.service.arguments import BATCH_MAX, LIMIT_MAX, InfoArguments, ProvisionArguments
+from ddb_mcp.core import limits
+from ddb_mcp.service.arguments import InfoArguments, ProvisionArguments
 from ddb_mcp.service.calls import Call
 from ddb_mcp.service.instructions import instructions
 from ddb_mcp.service.results import InfoResult, ProvisionResult
@@ -33,13 +32,13 @@ async def info(call: Call, arguments: InfoArguments) -> InfoResult:
             "version": __version__,
             "readOnly": call.read_only,
             "limits": {
-                "itemBytes": ITEM_MAX_BYTES,
-                "pkBytes": PK_MAX_BYTES,
-                "skBytes": SK_MAX_BYTES,
+                "itemBytes": limits.ITEM_MAX_BYTES,
+                "pkBytes": limits.PK_MAX_BYTES,
+                "skBytes": limits.SK_MAX_BYTES,
                 "resultBytes": call.max_result_bytes,
                 "readBudget": call.read_budget,
-                "limit": LIMIT_MAX,
-                "batch": BATCH_MAX,
+                "limit": limits.LIMIT_MAX,
+                "batch": limits.BATCH_MAX,
             },
             "features": sorted(found.features),
             "instructions": _instructions(call, found),

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.core.limits import ENVELOPE_BYTES, READ_SECONDS
 from ddb_mcp.core.text import clip, size
-from ddb_mcp.service.arguments import LIMIT_MAX, View
+from ddb_mcp.service.arguments import View
 from ddb_mcp.service.hints import why_nothing_matched
 from ddb_mcp.service.outlines import outline
 from ddb_mcp.service.results import PageResult, PlainItem, Stopped
@@ -24,13 +24,6 @@ from ddb_mcp.service.summary import Summary
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
 
 logger = logging.getLogger(__name__)
-
-# What a store page may bring at once where its items are only counted.
-_AGGREGATE_BYTES = 4_000_000
-_EXPLAIN_SECONDS = 3
-_SAMPLE_ITEMS, _SAMPLE_READS, _SAMPLE_BYTES = 100, 5000, 1_000_000
-_HINT_BYTES = 400
-_ITEMS_BETWEEN_CHECKPOINTS = 50
 
 
 @dataclass(frozen=True)
@@ -92,13 +85,13 @@ class Listing:
             Timeout: nothing at all came back in time.
             DdbMcpError: what the store raises; what was read before is lost, and the same call reads it again.
         """
-        with anyio.move_on_after(READ_SECONDS) as scope:
+        with anyio.move_on_after(limits.READ_SECONDS) as scope:
             await self._read_on(progress)
         if scope.cancelled_caught:
             if self._position == self._read.position and not self._entries:
-                raise Timeout(f"The read took longer than {READ_SECONDS} s and gave nothing.")
+                raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and gave nothing.")
             self._stopped = "timeout"
-        with anyio.move_on_after(_EXPLAIN_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
+        with anyio.move_on_after(limits.HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
             await self._explain()
         while size(page := self._page()) > self._max_bytes and len(self._entries) > 1:
             self._drop_last()
@@ -118,9 +111,9 @@ class Listing:
                 replace(
                     self._read,
                     position=self._position,
-                    limit=LIMIT_MAX if self._aggregates else self._read.limit - len(self._entries),
+                    limit=limits.LIMIT_MAX if self._aggregates else self._read.limit - len(self._entries),
                     read_limit=self._read.read_limit - self._scanned,
-                    max_bytes=_AGGREGATE_BYTES if self._aggregates else max(1, self._room()),
+                    max_bytes=limits.AGGREGATE_BYTES if self._aggregates else max(1, self._room()),
                 )
             )
             self._scanned += page.scanned
@@ -146,7 +139,7 @@ class Listing:
         """Put a page's items into the result; False when one did not fit and the page was left in the middle."""
         start = self._position
         for at, item in self._own_items(page):
-            if at % _ITEMS_BETWEEN_CHECKPOINTS == 0:
+            if at % limits.CHECKPOINT_ITEMS == 0:
                 await cancel_shielded_checkpoint()  # where it was cancelled, the position would no longer be right
             if self._aggregates:
                 self._count += 1
@@ -194,7 +187,7 @@ class Listing:
 
     def _entry(self, item: Item, page: StorePage, start: Position | None, at: int) -> _Entry:
         shown = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]} if self._view == "keys" else item_to_json(item)
-        length, budget = size(shown) + 1, self._max_bytes - ENVELOPE_BYTES
+        length, budget = size(shown) + 1, self._max_bytes - limits.ENVELOPE_BYTES
         if outlined := length > budget:
             shown = outline(item, budget)
             length = size(shown) + 1
@@ -208,7 +201,7 @@ class Listing:
         self._bytes -= self._entries.pop().bytes
 
     def _room(self) -> int:
-        return self._max_bytes - ENVELOPE_BYTES - self._bytes
+        return self._max_bytes - limits.ENVELOPE_BYTES - self._bytes
 
     async def _explain(self) -> None:
         """Where a filter matched nothing, look at some items without it for a reason that can be seen.
@@ -219,9 +212,11 @@ class Listing:
             return
         budget = max(self._read.read_limit - self._scanned, self._read.read_limit // 20)
         seen: list[Item] = []
-        read = replace(self._read, filter=(), attributes=None, limit=_SAMPLE_ITEMS, max_bytes=_SAMPLE_BYTES)
-        read = replace(read, read_limit=min(_SAMPLE_READS, budget))
-        while read.read_limit > 0 and len(seen) < _SAMPLE_ITEMS:
+        read = replace(
+            self._read, filter=(), attributes=None, limit=limits.HINT_ITEMS, max_bytes=limits.HINT_READ_BYTES
+        )
+        read = replace(read, read_limit=min(limits.HINT_READS, budget))
+        while read.read_limit > 0 and len(seen) < limits.HINT_ITEMS:
             sample = await self._fetch(read)
             self._spend(sample)
             seen += (item for _, item in self._own_items(sample))
@@ -229,7 +224,7 @@ class Listing:
                 break
             read = replace(read, position=sample.next, read_limit=read.read_limit - max(1, sample.scanned))
         if reason := why_nothing_matched(self._read.filter, seen):
-            self._hint = clip(reason, _HINT_BYTES)
+            self._hint = clip(reason, limits.HINT_BYTES)
 
     def _spend(self, page: StorePage) -> None:
         if page.capacity is not None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import anyio
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.service.arguments import LIMIT_MAX
 from ddb_mcp.stores.base import NO_CONDITION, Position, Progress, Read, Store, StorePage
 
 _CONCURRENT_DELETES = 16
@@ -46,7 +46,9 @@ async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
                 failures.append(failure)
 
     async def scan(position: Position | None) -> StorePage:
-        read = Read(pk_prefix=prefix.joined, attributes=(), position=position, limit=LIMIT_MAX, max_bytes=4_000_000)
+        read = Read(
+            pk_prefix=prefix.joined, attributes=(), position=position, limit=limits.LIMIT_MAX, max_bytes=4_000_000
+        )
         try:
             return await store.scan(read)
         except NotProvisioned:

@@ -2,17 +2,16 @@
 
 from dataclasses import asdict, replace
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Filter, KeyRange, parse_range
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import item_to_json
-from ddb_mcp.service.arguments import LIMIT_DEFAULT, GetArguments, QueryArguments, ScanArguments, attribute_names
+from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments, attribute_names
 from ddb_mcp.service.calls import Call
 from ddb_mcp.service.listing import Listing
 from ddb_mcp.service.outlines import shown
 from ddb_mcp.service.results import GetResult, PageResult
 from ddb_mcp.stores.base import Read
-
-_ITEM_ENVELOPE_BYTES = len('{"deleted":true,"outlined":true,"item":}')
 
 
 async def get(call: Call, arguments: GetArguments) -> GetResult:
@@ -23,7 +22,7 @@ async def get(call: Call, arguments: GetArguments) -> GetResult:
         return {"found": False}
     if arguments.attributes is not None:
         return {"found": True, "item": item_to_json(item)}  # what was asked for by name comes whole
-    plain, outlined = shown(item, call.max_bytes - _ITEM_ENVELOPE_BYTES)
+    plain, outlined = shown(item, call.max_bytes - limits.ITEM_ENVELOPE_BYTES)
     return {"found": True, "item": plain, "outlined": True} if outlined else {"found": True, "item": plain}
 
 
@@ -61,7 +60,7 @@ def _read(
         filter=clauses,
         attributes=() if arguments.view in ("keys", "count") else attributes,
         descending=descending,
-        limit=arguments.limit or LIMIT_DEFAULT,
+        limit=arguments.limit or limits.LIMIT_DEFAULT,
         read_limit=call.read_budget,
     )
 

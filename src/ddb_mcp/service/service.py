@@ -4,14 +4,7 @@ import logging
 import secrets
 from typing import Any, cast
 
-from ddb_mcp.core.errors import (
-    ConditionFailed,
-    DdbMcpError,
-    Internal,
-    Misconfigured,
-    NotProvisioned,
-    ReadOnly,
-)
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Misconfigured, NotProvisioned, ReadOnly
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.calls import Call, shown_failure
 from ddb_mcp.service.cursors import Seal

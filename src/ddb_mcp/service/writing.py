@@ -7,13 +7,13 @@ from typing import Any, TypeVar, cast
 
 import anyio
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Filter
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, Timeout
 from ddb_mcp.core.expressions import check_update
 from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.items import TTL_PAST_SECONDS, Item, parse_item, to_json, value_size
+from ddb_mcp.core.items import Item, parse_item, to_json, value_size
 from ddb_mcp.core.keys import Key
-from ddb_mcp.core.limits import ENVELOPE_BYTES, READ_SECONDS
 from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments, attribute_names
 from ddb_mcp.service.calls import Call, shown_failure
@@ -24,12 +24,6 @@ from ddb_mcp.stores.base import Condition, Written
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-_CONCURRENT_WRITES = 16
-# When the last entry of a batch may begin: with its own retries the call still ends before hosts give up.
-_BATCH_SECONDS = READ_SECONDS
-_WARNINGS_MAX = 10
-_HIDDEN_BYTES = 300
-_ITEM_ENVELOPE_BYTES = len('{"deleted":true,"outlined":true,"item":}')
 _MS_THRESHOLD = 10**11
 
 
@@ -63,7 +57,7 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
         warnings += (f"items[{at}]: {text}" for text in texts)
     result: PutResult = {"written": len(written), "failed": failed}
     if warnings:
-        result["warnings"] = _fitting(warnings, call.max_bytes - ENVELOPE_BYTES - size(failed))
+        result["warnings"] = _fitting(warnings, call.max_bytes - limits.ENVELOPE_BYTES - size(failed))
     return result
 
 
@@ -95,7 +89,7 @@ async def _delete_one(call: Call, key: Key, condition: Condition) -> DeleteResul
     if done.deleted is not None:
         result["deleted"] = done.deleted
     if (item := call.guarded(done.item)) is not None:
-        plain, outlined = shown(item, call.max_bytes - _ITEM_ENVELOPE_BYTES, OUTLINE_DELETED)
+        plain, outlined = shown(item, call.max_bytes - limits.ITEM_ENVELOPE_BYTES, OUTLINE_DELETED)
         result["item"] = plain
         if outlined:
             result["outlined"] = True
@@ -108,14 +102,14 @@ async def _each(
     """Independent writes, done concurrently; the results and the failures, by position."""
     done: dict[int, _R] = {}
     failed: dict[int, Failure] = {}
-    limiter = anyio.CapacityLimiter(_CONCURRENT_WRITES)
-    last_start = anyio.current_time() + _BATCH_SECONDS
+    limiter = anyio.CapacityLimiter(limits.CONCURRENT_WRITES)
+    last_start = anyio.current_time() + limits.BATCH_SECONDS
 
     async def one(at: int, entry: _T) -> None:
         async with limiter:
             try:
                 if anyio.current_time() > last_start:
-                    raise Timeout(f"Nothing was sent for this entry: the batch took over {_BATCH_SECONDS} s.")
+                    raise Timeout(f"Nothing was sent for this entry: the batch took over {limits.BATCH_SECONDS} s.")
                 done[at] = await write(entry)
             except ConditionFailed as error:
                 told = shown_failure(call, error, call.max_bytes // 10)
@@ -127,7 +121,7 @@ async def _each(
         for at, entry in enumerate(entries):
             group.start_soon(one, at, entry)
     failures = [failed[at] for at in sorted(failed)]
-    _shorten(failures, call.max_bytes - ENVELOPE_BYTES)
+    _shorten(failures, call.max_bytes - limits.ENVELOPE_BYTES)
     return dict(sorted(done.items())), failures
 
 
@@ -164,9 +158,9 @@ def _put_result(item: Item, written: Written, max_bytes: int) -> PutResult:
         result["created"] = written.created
     if written.dropped:
         dropped = {name: to_json(value) for name, value in sorted(written.dropped.items())}
-        room = max_bytes - ENVELOPE_BYTES - size(result)
+        room = max_bytes - limits.ENVELOPE_BYTES - size(result)
         if size(dropped) > room:
-            room -= _HIDDEN_BYTES
+            room -= limits.HIDDEN_BYTES
             by_size = sorted((size({name: value}), name) for name, value in dropped.items())
             fit = sum(total <= room for total in itertools.accumulate(length for length, _ in by_size))
             hidden = [name for _, name in reversed(by_size[fit:])]
@@ -174,7 +168,7 @@ def _put_result(item: Item, written: Written, max_bytes: int) -> PutResult:
                 del dropped[name]
             told = ", ".join(f"{clip(name, 50)} ({value_size(written.dropped[name])} bytes)" for name in hidden[:5])
             warnings.append(
-                clip(f"{len(hidden)} attributes were dropped that are too long to show: {told}", _HIDDEN_BYTES)
+                clip(f"{len(hidden)} attributes were dropped that are too long to show: {told}", limits.HIDDEN_BYTES)
             )
         result["dropped"] = dropped
     if warnings:
@@ -184,7 +178,9 @@ def _put_result(item: Item, written: Written, max_bytes: int) -> PutResult:
 
 def _fitting(warnings: list[str], room: int) -> list[str]:
     """As many of the warnings as there is room for, and the number of the others."""
-    fit = sum(total <= room for total in itertools.accumulate(size(text) + 1 for text in warnings[:_WARNINGS_MAX]))
+    fit = sum(
+        total <= room for total in itertools.accumulate(size(text) + 1 for text in warnings[: limits.WARNINGS_MAX])
+    )
     more = len(warnings) - fit
     return warnings[:fit] + ([f"and {more} more"] if more else [])
 
@@ -215,6 +211,6 @@ def _ttl_warnings(item: Item) -> list[str]:
     seconds = float(content)
     if seconds > _MS_THRESHOLD:
         return ["ttl looks like milliseconds, so the item will not expire for ages; it wants seconds since 1970."]
-    if seconds < time.time() - TTL_PAST_SECONDS:
+    if seconds < time.time() - limits.TTL_PAST_SECONDS:
         return ["ttl is more than five years past, which DynamoDB ignores, so the item will never expire."]
     return []

@@ -17,21 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import anyio
 import anyio.to_thread
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Timeout, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from botocore.session import Session
 
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 10.0
-ATTEMPTS = 7
-GIVE_UP_SECONDS = 12.0
-"""After so long no further attempt is begun: a call ends within this and one `READ_SECONDS`."""
-STUCK_SECONDS = 30.0
-"""Nothing but a program that is to give credentials takes so long for one attempt."""
-BACKOFF_SECONDS = 0.05
-BACKOFF_MAX_SECONDS = 2.0
-POOL = 32
 
 _T = TypeVar("_T")
 
@@ -51,12 +42,12 @@ class Refused(Exception):
 
 
 class _Stuck(Exception):
-    """A thread has not come back in `STUCK_SECONDS`. It may yet send what it was to send."""
+    """A thread has not come back in `limits.AWS_STUCK_SECONDS`. It may yet send what it was to send."""
 
     @property
     def error(self) -> Timeout:
         return Timeout(
-            f"Nothing came within {STUCK_SECONDS:g} s, not even from what gives the AWS credentials.",
+            f"Nothing came within {limits.AWS_STUCK_SECONDS:g} s, not even from what gives the AWS credentials.",
             next="If AWS_PROFILE has a credential_process, run it in a terminal and mend it. Then restart the server.",
         )
 
@@ -85,7 +76,7 @@ class Aws:
         self._session: Session | None = None
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self._threads = anyio.CapacityLimiter(POOL)
+        self._threads = anyio.CapacityLimiter(limits.AWS_CONNECTIONS)
 
     async def call(
         self,
@@ -144,10 +135,14 @@ class Aws:
                 renewed = True
                 self._forget(service, used)
                 continue
-            if not error.retryable or attempt == ATTEMPTS or time.monotonic() - begun > GIVE_UP_SECONDS:
+            if (
+                not error.retryable
+                or attempt == limits.AWS_ATTEMPTS
+                or time.monotonic() - begun > limits.AWS_LAST_ATTEMPT_SECONDS
+            ):
                 raise error from cause
             # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-            await anyio.sleep(random.uniform(0, min(BACKOFF_MAX_SECONDS, BACKOFF_SECONDS * 2**attempt)))
+            await anyio.sleep(random.uniform(0, min(limits.BACKOFF_MAX_SECONDS, limits.BACKOFF_SECONDS * 2**attempt)))
 
     async def region(self) -> str:
         """The region that the DynamoDB client talks to. Raises DdbMcpError where no client can be made."""
@@ -168,7 +163,7 @@ class Aws:
             self._clients.clear()
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        with anyio.move_on_after(STUCK_SECONDS):
+        with anyio.move_on_after(limits.AWS_STUCK_SECONDS):
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
         raise _Stuck
 

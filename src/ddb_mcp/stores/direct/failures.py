@@ -37,6 +37,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 from urllib3.exceptions import LocationValueError
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import (
     DdbMcpError,
     Forbidden,
@@ -50,7 +51,6 @@ from ddb_mcp.core.errors import (
     Unavailable,
     Unsupported,
 )
-from ddb_mcp.stores.direct import aws
 from ddb_mcp.stores.direct.session import RoleSession, is_no_url
 
 _THROTTLED = frozenset(
@@ -310,9 +310,11 @@ def _unanswered(failure: BotoCoreError, service: str, operation: str, session: S
         return unsendable
     match failure:
         case ReadTimeoutError():
-            return Timeout(f"{operation} got no answer within {aws.READ_SECONDS:g} s.")
+            return Timeout(f"{operation} got no answer within {limits.AWS_READ_SECONDS:g} s.")
         case ConnectTimeoutError():
-            return Timeout(f"{operation} got no connection within {aws.CONNECT_SECONDS:g} s.", next=_endpoint(service))
+            return Timeout(
+                f"{operation} got no connection within {limits.AWS_CONNECT_SECONDS:g} s.", next=_endpoint(service)
+            )
         case ProxyConnectionError():
             return Unavailable("The HTTP proxy cannot be reached.", next="Check HTTPS_PROXY and NO_PROXY.")
         case EndpointConnectionError():

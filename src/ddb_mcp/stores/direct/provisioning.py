@@ -10,16 +10,13 @@ from typing import Any
 
 import anyio
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unavailable, Unsupported
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import Progress
 from ddb_mcp.stores.direct.aws import Answer, Aws, Refused
 
 TTL_ATTRIBUTE = "ttl"
-TABLE_SECONDS = 180.0
-FUNCTION_SECONDS = 60.0
-POLL_SECONDS = 1.0
-REREADS = 3
 _KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
 _KEY_TYPES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
 _TAGS = [{"Key": "created-by", "Value": "ddb-mcp"}]
@@ -54,10 +51,10 @@ class Table:
 
         Raises as `exists`, and:
             Forbidden: it is missing and may not be created.
-            Timeout: it is not there after `TABLE_SECONDS`.
+            Timeout: it is not there after `limits.TABLE_READY_SECONDS`.
         """
         created = False
-        deadline = time.monotonic() + TABLE_SECONDS
+        deadline = time.monotonic() + limits.TABLE_READY_SECONDS
         while (status := await self._status()) not in _USABLE:
             if time.monotonic() > deadline:
                 raise Timeout(f"The table {self.name!r} is still not usable ({status or 'missing'}).")
@@ -66,7 +63,7 @@ class Table:
                 await progress(f"creating the table {self.name}")
                 continue
             await progress(f"the table {self.name} is {(status or 'creating').lower()}")
-            await anyio.sleep(POLL_SECONDS)
+            await anyio.sleep(limits.POLL_SECONDS)
         return created
 
     async def ttl(self) -> str:
@@ -238,7 +235,7 @@ class Functions:
         return ("current" if self._is_current(found) else "stale"), None
 
     async def _update(self, name: str) -> tuple[str, str | None]:
-        for _ in range(1 + REREADS):
+        for _ in range(1 + limits.FUNCTION_REREADS):
             found = await self._settled(name)
             if unreadable := _unreadable(found):
                 return "unreadable", f"{unreadable} Nothing was changed: writing would wipe the other variables."
@@ -279,11 +276,11 @@ class Functions:
 
     async def _settled(self, name: str) -> Answer:
         """The configuration once no update of it is in progress; Lambda refuses changes until then."""
-        deadline = time.monotonic() + FUNCTION_SECONDS
+        deadline = time.monotonic() + limits.FUNCTION_READY_SECONDS
         while (found := await self._read(name)).get("LastUpdateStatus") == "InProgress":
             if time.monotonic() > deadline:
                 raise Timeout(f"The function {name} is still being updated.")
-            await anyio.sleep(POLL_SECONDS)
+            await anyio.sleep(limits.POLL_SECONDS)
         return found
 
     def _is_current(self, found: Answer) -> bool:

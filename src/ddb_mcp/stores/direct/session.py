@@ -27,13 +27,11 @@ from botocore.parsers import JSONParser, ResponseParser, ResponseParserError, Re
 from botocore.utils import JSONFileCache
 
 from ddb_mcp import __version__
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured
-from ddb_mcp.stores.direct import aws
 
 logger = logging.getLogger(__name__)
 
-SESSION_POLICY_MAX = 2048
-"""Characters. https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
 _CLI_CACHE = "~/.aws/cli/cache"
 
 # They log requests with session tokens, and answers with items, and what fails is told by the errors of ours.
@@ -94,10 +92,10 @@ def is_no_url(failure: Exception) -> bool:
 
 def _config() -> Config:
     return Config(
-        connect_timeout=aws.CONNECT_SECONDS,
-        read_timeout=aws.READ_SECONDS,
+        connect_timeout=limits.AWS_CONNECT_SECONDS,
+        read_timeout=limits.AWS_READ_SECONDS,
         retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=aws.POOL,
+        max_pool_connections=limits.AWS_CONNECTIONS,
         tcp_keepalive=True,
         parameter_validation=False,  # DataService has checked what is sent, and validation takes longer than sending
         user_agent_extra=f"ddb-mcp/{__version__}",
@@ -136,10 +134,10 @@ class RoleSession(botocore.session.Session):
         self.source = source
         self._role_arn = role_arn
         self._policy = json.dumps(policy, separators=(",", ":"))
-        if len(self._policy) > SESSION_POLICY_MAX:
+        if len(self._policy) > limits.SESSION_POLICY_MAX:
             raise Misconfigured(
                 f"The session policy for DDB_MCP_ROLE_ARN has {len(self._policy)} characters; AWS takes "
-                f"{SESSION_POLICY_MAX}.",
+                f"{limits.SESSION_POLICY_MAX}.",
                 next="Shorten DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
             )
         self.register_component("credential_provider", self)

@@ -12,9 +12,10 @@ from typing import Any
 import anyio
 
 from ddb_mcp.config import Settings
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, KeyRange, equal
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Misconfigured, NotProvisioned, Unavailable
-from ddb_mcp.core.expressions import EXPRESSION_MAX_BYTES, Expression
+from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.items import AttributeValue, Item, project
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import (
@@ -35,15 +36,6 @@ from ddb_mcp.stores.direct.policy import policy
 from ddb_mcp.stores.direct.provisioning import Functions, Table, probe
 
 logger = logging.getLogger(__name__)
-
-SEGMENTS = 8
-PAGE = 1000
-"""Items that one request asks for at most where few of them would come back, and the most that a single one reads."""
-SMALL_ITEM_BYTES = 128
-"""Nobody's items are much smaller: more than `max_bytes` holds of these need not be fetched."""
-FEWEST = 16
-MARGIN = 1.5
-"""So much more is read than the last round's share of own items asks for, which spares most second rounds."""
 
 
 _FORBIDDEN = "AccessDeniedException"
@@ -226,7 +218,7 @@ class DirectStore(Store):
         condition = f"{expression.path('pk')}={expression.value({'S': read.pk})}{_range(read.range, expression)}"
         start = {} if read.position is None else {"ExclusiveStartKey": _typed(Key(str(read.pk), read.position))}
         # One more than wanted, so that a page that holds the rest says that nothing follows.
-        limit = PAGE if read.filter else _wanted(read) + 1
+        limit = limits.PAGE_ITEMS if read.filter else _wanted(read) + 1
         answer = await self._call(
             "query",
             KeyConditionExpression=condition,
@@ -264,8 +256,10 @@ class DirectStore(Store):
         if at.matched == at.scanned:  # at the beginning, and where everything is own
             need = min(most, _wanted(read))
         else:
-            need = min(most, math.ceil(_wanted(read) * MARGIN * at.scanned / at.matched) if at.matched else most)
-        segments = list(at.starts)[:1] if need <= PAGE else list(at.starts)
+            need = min(
+                most, math.ceil(_wanted(read) * limits.OVER_READ * at.scanned / at.matched) if at.matched else most
+            )
+        segments = list(at.starts)[:1] if need <= limits.PAGE_ITEMS else list(at.starts)
         limit = max(1, need // len(segments))
 
         expression = Expression()
@@ -339,7 +333,7 @@ class _ScanPosition:
     @classmethod
     def of(cls, position: Position | None) -> "_ScanPosition":
         if position is None:
-            return cls(dict.fromkeys(range(SEGMENTS)), SEGMENTS)
+            return cls(dict.fromkeys(range(limits.SCAN_SEGMENTS)), limits.SCAN_SEGMENTS)
         total, scanned, matched, starts = position
         return cls({int(segment): key and Key(*key) for segment, key in starts.items()}, total, scanned, matched)
 
@@ -407,7 +401,7 @@ async def _together(calls: list[Callable[[], Awaitable[Answer]]]) -> list[Answer
 
 def _wanted(read: Read) -> int:
     """How many items are worth fetching."""
-    return min(read.limit, max(FEWEST, read.max_bytes // SMALL_ITEM_BYTES))
+    return min(read.limit, max(limits.PAGE_ITEMS_MIN, read.max_bytes // limits.SMALL_ITEM_BYTES))
 
 
 def _range(keys: KeyRange, expression: Expression) -> str:
@@ -429,7 +423,7 @@ def _projection(attributes: tuple[str, ...] | None, expression: Expression) -> d
         return {}
     names = dict(expression.names)
     text = ",".join(map(expression.path, dict.fromkeys(("pk", "sk", *attributes))))
-    if len(text) <= EXPRESSION_MAX_BYTES:
+    if len(text) <= limits.EXPRESSION_MAX_BYTES:
         return {"ProjectionExpression": text}
     # Too many for an expression: take the whole item; `project` selects from it. Unused names would be refused.
     expression.names = names

@@ -16,9 +16,10 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import matches
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
-from ddb_mcp.core.items import ITEM_MAX_BYTES, TTL_PAST_SECONDS, Item, item_size, project
+from ddb_mcp.core.items import Item, item_size, project
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, Condition, Deleted, Deployment, Progress, Read, Store, StorePage, Written
 from ddb_mcp.stores.local.file import SqliteFile, transaction
@@ -34,11 +35,6 @@ CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, 
     WITHOUT ROWID;
 CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
 """
-_BUSY_SECONDS = 10
-_POOL_SIZE = 8
-_ROWS_A_PAGE = 10_000
-_SWEEP_SECONDS = 60
-_SWEEP_ROWS = 100
 
 
 class LocalStore(Store):
@@ -120,8 +116,8 @@ class LocalStore(Store):
             old = _stored(connection, Key.of(item))
             condition.check(old)
             new = {name: value for name, value in ((old or {}) | item).items() if name not in remove}
-            if (size := item_size(new)) > ITEM_MAX_BYTES:
-                raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {ITEM_MAX_BYTES}.")
+            if (size := item_size(new)) > limits.ITEM_MAX_BYTES:
+                raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {limits.ITEM_MAX_BYTES}.")
             _store(connection, new)
             return Written.over(old, new)
 
@@ -211,18 +207,19 @@ class LocalStore(Store):
 
         https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
         """
-        if time.monotonic() - self._swept < _SWEEP_SECONDS:
+        if time.monotonic() - self._swept < limits.SWEEP_SECONDS:
             return
         now = int(time.time())
         expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"
         try:
             swept = connection.execute(
-                f"DELETE FROM items WHERE (pk, sk) IN ({expired})", (now - TTL_PAST_SECONDS, now - 1, _SWEEP_ROWS)
+                f"DELETE FROM items WHERE (pk, sk) IN ({expired})",
+                (now - limits.TTL_PAST_SECONDS, now - 1, limits.SWEEP_ROWS),
             ).rowcount
         except sqlite3.Error as error:
             logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
             swept = 0
-        if swept < _SWEEP_ROWS:
+        if swept < limits.SWEEP_ROWS:
             self._swept = time.monotonic()
 
     @contextmanager
@@ -256,7 +253,7 @@ class LocalStore(Store):
                 sound = True
                 raise
             finally:
-                if sound and len(self._pool) < _POOL_SIZE:
+                if sound and len(self._pool) < limits.SQLITE_CONNECTIONS:
                     self._pool.append((connection, inode))
                 else:
                     connection.close()
@@ -281,7 +278,7 @@ async def _in_thread(work: Callable[[], _T], limiter: CapacityLimiter | None = N
 
 def _deadline() -> float:
     """Until when an operation that is asked for now waits for other processes."""
-    return time.monotonic() + _BUSY_SECONDS
+    return time.monotonic() + limits.LOCK_SECONDS
 
 
 def _left(deadline: float) -> float:
@@ -297,7 +294,11 @@ def _fill(read: Read, rows: Iterator[tuple[str]]) -> StorePage:
     scanned = size = 0
     last: list[str] | None = None
     for (document,) in rows:
-        enough = len(items) >= read.limit or scanned >= min(read.read_limit, _ROWS_A_PAGE) or size > read.max_bytes
+        enough = (
+            len(items) >= read.limit
+            or scanned >= min(read.read_limit, limits.SQLITE_PAGE_ROWS)
+            or size > read.max_bytes
+        )
         if enough:
             return StorePage(items, last, scanned, after=lambda at: _position(items[at]))
         item: Item = json.loads(document)

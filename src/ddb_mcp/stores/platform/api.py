@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 import anyio
 
 from ddb_mcp import __version__
-from ddb_mcp.core import errors
+from ddb_mcp.core import errors, limits
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -36,16 +36,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATH = "/api/data/dynamodb/"
-ANSWER_MAX_BYTES = 10_000_000
-ATTEMPTS = 4
 # Unlike provision, which may be repeated as often as one likes, these leave one guessing when their answer is lost.
 _WRITES = ("put", "delete")
 # Shorter ones are found in ordinary words, and keep nobody out.
 _SECRET_LENGTH = 8
-CONNECTIONS = 32
-CONNECT_SECONDS = 5
-_FIRST_WAIT = 0.2
-_LAST_ANSWER_SECONDS = 50
 _UNKNOWN = "outcome is unknown"
 _REDIRECTS = 3
 _SHOWN = 400
@@ -144,7 +138,7 @@ class PlatformApi:
         self._attempt_seconds = attempt_seconds
         self._call_seconds = call_seconds
         self._clients: dict[bool, httpx.AsyncClient] = {}
-        self._slots = anyio.CapacityLimiter(CONNECTIONS)
+        self._slots = anyio.CapacityLimiter(limits.PLATFORM_CONNECTIONS)
 
     async def call(self, operation: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Answer:
         """POST `body` to the operation.
@@ -175,11 +169,13 @@ class PlatformApi:
                         continue
                     except DdbMcpError as error:
                         failed = _Failed(error, acted=failed.acted)
-                wait = random.uniform(0.5, 1) * _FIRST_WAIT * 2**attempt
+                wait = random.uniform(0.5, 1) * limits.PLATFORM_BACKOFF_SECONDS * 2**attempt
                 if failed.retry_after is not None and failed.error.retryable:
                     wait = failed.retry_after
                     failed.error.next = f"Wait {wait:.0f} s, then call again."
-                in_time = anyio.current_time() + wait - started <= self._call_seconds and attempt < ATTEMPTS
+                in_time = (
+                    anyio.current_time() + wait - started <= self._call_seconds and attempt < limits.PLATFORM_ATTEMPTS
+                )
                 if not (failed.transient and in_time and (repeatable or not failed.acted)):
                     if acted and operation in _WRITES:
                         said = "" if _UNKNOWN in failed.error.message else " The outcome of the write is unknown."
@@ -199,7 +195,7 @@ class PlatformApi:
 
         started = time.monotonic()
         # A late attempt is shorter: hosts give up on a call after 60 s, and a lost answer is to be settled before.
-        seconds = min(self._attempt_seconds, called + _LAST_ANSWER_SECONDS - anyio.current_time())
+        seconds = min(self._attempt_seconds, called + limits.PLATFORM_CALL_SECONDS - anyio.current_time())
         try:
             with anyio.fail_after(seconds):
                 response, body = await self._post(credentials.url + PATH + operation, content, credentials)
@@ -234,7 +230,7 @@ class PlatformApi:
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
                     body += chunk
-                    if len(body) > ANSWER_MAX_BYTES:
+                    if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
                         break
             if not response.has_redirect_location:
                 break
@@ -265,8 +261,11 @@ class PlatformApi:
                 self._clients[tls] = httpx.AsyncClient(
                     verify=tls,
                     headers={"Accept": "application/json", "User-Agent": f"ddb-mcp/{__version__}"},
-                    timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-                    limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+                    timeout=httpx.Timeout(None, connect=limits.PLATFORM_CONNECT_SECONDS),
+                    limits=httpx.Limits(
+                        max_connections=limits.PLATFORM_CONNECTIONS,
+                        max_keepalive_connections=limits.PLATFORM_CONNECTIONS,
+                    ),
                     # A proxy would see the token of an http:// request; that of https:// goes through it in a tunnel.
                     trust_env=tls,
                 )
@@ -313,8 +312,8 @@ def _judged(operation: str, response: "httpx.Response", body: bytes, credentials
 
 def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str | None]:
     """The JSON of an answer, and what is wrong with it."""
-    if len(body) > ANSWER_MAX_BYTES:
-        return None, f"more than {ANSWER_MAX_BYTES // 1_000_000} MB"
+    if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
+        return None, f"more than {limits.PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
     if not body.strip():
         return None, None
     media = response.headers.get("content-type", "application/json").partition(";")[0].strip().lower()

@@ -21,12 +21,8 @@ from urllib.parse import urlsplit
 import anyio
 
 from ddb_mcp.config import Settings, is_loopback
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Unauthenticated
-
-COMMAND_SECONDS = 20
-COMMAND_MAX_BYTES = 65_536
-# What a command has printed is there when it ends, even where a child that it leaves behind keeps the pipe open.
-_LAST_BYTES_SECONDS = 0.3
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _TOKEN_NAMES = ("token", "access_token", "accessToken", "auth_token", "AUTH_TOKEN")
@@ -199,7 +195,7 @@ class _Run(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self.output += data
-        if len(self.output) > COMMAND_MAX_BYTES:
+        if len(self.output) > limits.AUTH_COMMAND_MAX_BYTES:
             self.ended.set()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
@@ -210,7 +206,7 @@ class _Run(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         self._runs = False
         if self._open:
-            asyncio.get_running_loop().call_later(_LAST_BYTES_SECONDS, self.ended.set)
+            asyncio.get_running_loop().call_later(limits.AUTH_COMMAND_LAST_BYTES_SECONDS, self.ended.set)
         else:
             self.ended.set()
 
@@ -229,21 +225,22 @@ async def _output_of(command: list[str], source: str) -> str:
         problem = getattr(error, "strerror", None) or "it is not a command line"
         raise Misconfigured(f"{source} cannot be run: {problem}.", next="Correct DDB_MCP_AUTH_COMMAND.") from None
     try:
-        with anyio.fail_after(COMMAND_SECONDS):
+        with anyio.fail_after(limits.AUTH_COMMAND_SECONDS):
             await run.ended.wait()
         status = process.get_returncode()
     except TimeoutError:
         raise Unauthenticated(
-            f"{source} gave no token within {COMMAND_SECONDS} s.", next="Run it in a terminal to see what it waits for."
+            f"{source} gave no token within {limits.AUTH_COMMAND_SECONDS} s.",
+            next="Run it in a terminal to see what it waits for.",
         ) from None
     finally:
         if process.get_returncode() is None and os.name == "posix":
             with contextlib.suppress(OSError):  # it has just ended
                 os.killpg(process.get_pid(), signal.SIGKILL)  # it leads the group of what it has started
         process.close()
-    if len(run.output) > COMMAND_MAX_BYTES:
+    if len(run.output) > limits.AUTH_COMMAND_MAX_BYTES:
         raise Misconfigured(
-            f"{source} prints more than {COMMAND_MAX_BYTES // 1024} KB, which is no token.",
+            f"{source} prints more than {limits.AUTH_COMMAND_MAX_BYTES // 1024} KB, which is no token.",
             next="Correct DDB_MCP_AUTH_COMMAND.",
         )
     if status != 0:

@@ -13,12 +13,11 @@ from typing import Any
 import anyio
 
 from ddb_mcp.config import Settings
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, equal, matches
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, Unavailable, Unsupported
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import (
-    EXACT_INTEGER,
-    MAX_DEPTH,
     AttributeValue,
     Item,
     attributes_from,
@@ -31,9 +30,7 @@ from ddb_mcp.core.items import (
     to_json,
 )
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.core.limits import ENVELOPE_BYTES
 from ddb_mcp.core.text import compact
-from ddb_mcp.service.arguments import LIMIT_MAX
 from ddb_mcp.stores.base import (
     FEATURES,
     NO_CONDITION,
@@ -66,12 +63,6 @@ _ECHOES = ("startkey", "exclusivestartkey", "starttoken", "pagetoken", "scantoke
 _MORE = ("more", "hasmore", "hasnext", "hasnextpage", "hasmorepages", "moreresults", "truncated", "istruncated")
 _COMPLETE = ("complete", "iscomplete", "done", "finished", "islastpage", "lastpage")
 _TOTALS = ("total", "totalcount", "totalitems")
-# A query that gave less than this much ended for want of items, not at DynamoDB's 1 MB a page.
-_WELL_UNDER_A_PAGE = 512 * 1024
-# Platforms that cap the limit do so at round numbers; so many items may be the cap, not the end.
-_ROUND = 100
-# For the read after a lost answer, which has taken up to 50 s itself: hosts give up on a call after 60 s.
-_SETTLE_SECONDS = 8
 
 
 class PlatformStore(Store):
@@ -203,7 +194,7 @@ class PlatformStore(Store):
         """
         if condition == NO_CONDITION:
             try:
-                with anyio.fail_after(_SETTLE_SECONDS):
+                with anyio.fail_after(limits.SETTLE_SECONDS):
                     return await self.get(key, None)
             except (DdbMcpError, TimeoutError):
                 pass
@@ -211,8 +202,8 @@ class PlatformStore(Store):
 
     async def _page(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
         """A page of a platform that narrows and continues itself."""
-        body["limit"] = min(read.limit, LIMIT_MAX)
-        body["max_bytes"] = read.max_bytes + ENVELOPE_BYTES
+        body["limit"] = min(read.limit, limits.LIMIT_MAX)
+        body["max_bytes"] = read.max_bytes + limits.ENVELOPE_BYTES
         body["read_limit"] = read.read_limit
         if read.filter:
             body["filter"] = _plain_filter(read.filter, "filter", known.features)
@@ -249,7 +240,7 @@ class PlatformStore(Store):
             or read.descending
             or read.pk_prefix not in (None, prefix.joined)
         )
-        asked = LIMIT_MAX if narrows else min(read.limit, LIMIT_MAX)
+        asked = limits.LIMIT_MAX if narrows else min(read.limit, limits.LIMIT_MAX)
         document = (await self._call(operation, {**body, "limit": asked})).document
         items = _items(document, typed="types" in known.features)
         if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
@@ -266,8 +257,8 @@ class PlatformStore(Store):
             ended = (
                 operation == "query"
                 and len(items) < asked
-                and (len(items) % _ROUND != 0 or not items)
-                and sum(map(item_size, items)) < _WELL_UNDER_A_PAGE
+                and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
+                and sum(map(item_size, items)) < limits.WELL_UNDER_A_PAGE_BYTES
             )
         return StorePage(
             items=[project(item, read.attributes) for item in matching[: read.limit]],
@@ -369,7 +360,7 @@ def _untyped(value: AttributeValue, where: str) -> Any:
 
 def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
     """An attribute value from a platform to which every object is a map."""
-    if isinstance(value, list | dict) and depth > MAX_DEPTH:
+    if isinstance(value, list | dict) and depth > limits.MAX_DEPTH:
         raise InvalidArgument(f"{where} is nested deeper than DynamoDB can store.")
     if isinstance(value, list):
         return {"L": [_from_untyped(entry, where, depth + 1) for entry in value]}
@@ -520,7 +511,7 @@ def _positions(outlined: Any, items: list[Item]) -> list[int]:
 
 def _number(given: Any) -> Decimal | None:
     """A number that can be counted with: none below zero, and none whose digits would fill the memory."""
-    return given if isinstance(given, Decimal) and 0 <= given < EXACT_INTEGER else None
+    return given if isinstance(given, Decimal) and 0 <= given < limits.EXACT_INTEGER else None
 
 
 def _is_text(given: Any) -> bool:
