@@ -21,7 +21,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 engines: $(VENV)/.installed
-	@$(BIN)/python -m tests.engines
+	@$(BIN)/python -m tests.support.engines
 
 test: lint engines
 	$(BIN)/python -m pytest --ignore=tests/conformance

@@ -29,7 +29,7 @@ import anyio
 import boto3
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from botocore.config import Config
-from tests.engines import Engine, running
+from tests.support.engines import Engine, running
 
 from ddb_mcp.config import Settings
 from ddb_mcp.core.keys import Key, Prefix

@@ -70,7 +70,7 @@ def main(runs: int = 15) -> None:
 
 def _modes(stack: ExitStack) -> dict[str, dict[str, str]]:
     """The settings of each mode, with something real but quick at the other end."""
-    from tests.engines import is_installed, running
+    from tests.support.engines import is_installed, running
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     platform = ThreadingHTTPServer(("127.0.0.1", 0), _Platform)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines import ENGINES, Engine, running
+from tests.support.engines import ENGINES, Engine, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

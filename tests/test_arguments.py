@@ -21,7 +21,7 @@ from ddb_mcp.service.arguments import (
     QueryArguments,
     ScanArguments,
 )
-from tests.strategies import examples, json_values
+from tests.support.strategies import examples, json_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from tests.local.test_unusable import lower_privileges, needs_permissions, permi
 from tests.protocol.wire import ENVELOPE, Wire, clean_environment
 
 if TYPE_CHECKING:
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
 OWN = "deploy#local#user#7"

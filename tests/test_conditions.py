@@ -20,12 +20,12 @@ from ddb_mcp.core.filters import OPERATORS, parse_filter
 from ddb_mcp.core.items import AttributeValue, Item, parse_item, to_json
 from ddb_mcp.core.paths import parse_path, value_at
 from ddb_mcp.service.hints import why_nothing_matched
-from tests.strategies import as_boto3_has_it, attribute_values, examples, texts, value
+from tests.support.strategies import as_boto3_has_it, attribute_values, examples, texts, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
     Oracle = Callable[[Filter], set[str]]  # the sort keys of the stored items that match
 

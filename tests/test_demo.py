@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts import TOOLS
+from tests.support.hosts import TOOLS
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -37,9 +37,9 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from tests import engines
-from tests.engines import Engine, client_options, running
-from tests.faults import Answer, Cut, FaultProxy, Silence, dynamodb_error, throttled
+from tests.support import engines
+from tests.support.engines import Engine, client_options, running
+from tests.support.faults import Answer, Cut, FaultProxy, Silence, dynamodb_error, throttled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -380,7 +380,7 @@ def test_an_engine_ends_with_the_tests_however_they_end(tmp_path: Path) -> None:
     engines.require("npm")
     killed = f"""if True:
         import os, pathlib, signal
-        from tests.engines import running
+        from tests.support.engines import running
         with running("dynoxide", pathlib.Path({str(tmp_path)!r})) as engine:
             print(engine.endpoint, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -27,7 +27,7 @@ from ddb_mcp.core.items import (
     project,
     to_json,
 )
-from tests.strategies import (
+from tests.support.strategies import (
     TYPE_NAMES,
     as_boto3_has_it,
     attribute_values,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ddb_mcp.core.items import Item
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 KEY = {"pk": "p#1", "sk": "s"}
 TYPED_KEY = {"pk": {"S": "p#1"}, "sk": {"S": "s"}}

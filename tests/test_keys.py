@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, PrefixViolation
 from ddb_mcp.core.keys import SEPARATORS, Key, Prefix, check_sk
-from tests.strategies import examples, hostile_keys, prefix_texts, prefixes, suffixes
+from tests.support.strategies import examples, hostile_keys, prefix_texts, prefixes, suffixes
 
 HASH = Prefix("deploy#abc123")
 UNDERSCORE = Prefix("dep_abc123_")

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from ddb_mcp import __version__
 from ddb_mcp.server import skill
-from tests.hosts import TOOLS, visit
+from tests.support.hosts import TOOLS, visit
 
 PROJECT = Path(__file__).resolve().parents[1]
 PRIVATE = shutil.ignore_patterns(".git", ".venv", ".engines", ".*_cache", ".hypothesis", "__pycache__", "dist")
@@ -89,7 +89,7 @@ def test_the_wheel_made_from_the_sdist_is_the_one_made_from_the_project(
 def test_the_sdist_holds_what_its_makefile_needs(sdist: Path, source: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"Makefile", "demo.py", "README.md", "LICENSE", "CHANGELOG.md", "tests/engines.py"} <= names
+    assert {"Makefile", "demo.py", "README.md", "LICENSE", "CHANGELOG.md", "tests/support/engines.py"} <= names
     missing = {
         path.relative_to(source).as_posix()
         for folder in ("src", "skill", "tests", "benchmarks")

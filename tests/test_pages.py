@@ -15,7 +15,7 @@ from ddb_mcp.core.items import item_size, value_size
 from ddb_mcp.core.text import compact, size
 from ddb_mcp.service.cursors import Seal
 from ddb_mcp.service.outlines import outline
-from tests.strategies import HOSTILE_TEXT, examples, items, json_values, texts
+from tests.support.strategies import HOSTILE_TEXT, examples, items, json_values, texts
 
 if TYPE_CHECKING:
     from ddb_mcp.core.items import Item

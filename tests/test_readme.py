@@ -19,10 +19,10 @@ from ddb_mcp.cli import main as cli
 from ddb_mcp.config import SETTINGS
 from ddb_mcp.core import errors
 from ddb_mcp.server.sockets import listen
-from tests.engines import Engine
-from tests.engines import environment as environment_without_aws
-from tests.hosts import TOOLS, visit
 from tests.protocol.wire import clean_environment
+from tests.support.engines import Engine
+from tests.support.engines import environment as environment_without_aws
+from tests.support.hosts import TOOLS, visit
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

@@ -14,15 +14,15 @@ from ddb_mcp.core.conditions import parse_range
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import parse_item
 from ddb_mcp.core.keys import Prefix
-from tests.engines import environment
-from tests.skill_blocks import blocks, run_bash, run_handler
+from tests.support.engines import environment
+from tests.support.skill_blocks import blocks, run_bash, run_handler
 from tests.test_skill import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 (HANDLER,) = blocks("javascript")
 LOCAL_ENVIRONMENT, CREDENTIALS, CURL = blocks("bash")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import size
 from ddb_mcp.service.summary import OTHER, Summary
-from tests.strategies import HOSTILE_TEXT, attribute_values, examples, names
+from tests.support.strategies import HOSTILE_TEXT, attribute_values, examples, names
 
 if TYPE_CHECKING:
     from ddb_mcp.core.items import AttributeValue, Item

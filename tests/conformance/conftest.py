@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines import CONFORMANCE_MODULES, NODE, environment, require
 from tests.protocol.test_http import listening
 from tests.protocol.wire import DDB_MCP
+from tests.support.engines import CONFORMANCE_MODULES, NODE, environment, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

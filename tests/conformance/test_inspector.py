@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.engines import CONFORMANCE_MODULES
 from tests.protocol.wire import DDB_MCP
+from tests.support.engines import CONFORMANCE_MODULES
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Node

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engines import CONFORMANCE_MODULES
+from tests.support.engines import CONFORMANCE_MODULES
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Node

@@ -20,8 +20,8 @@ from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
 from tests.direct.support import connected
-from tests.engines import ENGINES, Engine
 from tests.gateway.running import running_gateway
+from tests.support.engines import ENGINES, Engine
 
 
 @dataclass

@@ -9,12 +9,12 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ddb_mcp.core import limits
 from tests.direct.support import CREDENTIALS, aws
-from tests.faults import FaultProxy
+from tests.support.faults import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 
 @pytest.fixture(scope="session")

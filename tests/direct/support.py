@@ -16,7 +16,7 @@ import pytest
 from ddb_mcp.config import Settings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.direct.store import DirectStore
-from tests.engines import client_options
+from tests.support.engines import client_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from mypy_boto3_lambda import LambdaClient
 
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 

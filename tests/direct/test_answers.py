@@ -14,7 +14,7 @@ from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
 from tests.direct.support import CREDENTIALS, aws, direct
-from tests.faults import Answer, FaultProxy, dynamodb_error, throttled
+from tests.support.faults import Answer, FaultProxy, dynamodb_error, throttled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from ddb_mcp.stores.direct.store import DirectStore
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 pytestmark = pytest.mark.usefixtures("quick")
 KEY = Key("deploy#me#p", "1")

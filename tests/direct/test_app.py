@@ -11,15 +11,15 @@ import pytest
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
 from tests.direct.support import CREDENTIALS, aws, direct, lambda_function
-from tests.engines import client_options, environment
-from tests.skill_blocks import blocks, run_handler
+from tests.support.engines import client_options, environment
+from tests.support.skill_blocks import blocks, run_handler
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from anyio.from_thread import BlockingPortal
 
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 (HANDLER,) = blocks("javascript")
 

@@ -35,7 +35,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION
 from ddb_mcp.stores.direct import failures as aws_errors
 from tests.direct.support import CREDENTIALS, aws, direct
-from tests.faults import Answer, FaultProxy, dynamodb_error
+from tests.support.faults import Answer, FaultProxy, dynamodb_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from ddb_mcp.stores.direct.store import DirectStore
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 OPERATIONS = {
     "dynamodb": (

@@ -28,7 +28,7 @@ from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
 from ddb_mcp.stores.direct import session as aws_session
 from ddb_mcp.stores.direct.store import DirectStore
 from tests.direct.support import aws, direct
-from tests.faults import Answer, Cut, FaultProxy, Silence, dynamodb_error, throttled
+from tests.support.faults import Answer, Cut, FaultProxy, Silence, dynamodb_error, throttled
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from ddb_mcp.core.items import Item
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 pytestmark = pytest.mark.usefixtures("quick")
 KEY = Key("deploy#me#p", "s")

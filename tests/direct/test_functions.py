@@ -9,8 +9,8 @@ import pytest
 
 from ddb_mcp.core import limits
 from tests.direct.support import CREDENTIALS, aws, direct, lambda_function
-from tests.engines import client_options
-from tests.faults import Answer, FaultProxy, dynamodb_error
+from tests.support.engines import client_options
+from tests.support.faults import Answer, FaultProxy, dynamodb_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
     from ddb_mcp.stores.direct.store import DirectStore
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 
 @pytest.fixture(autouse=True)

@@ -17,14 +17,14 @@ from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Read
 from tests.direct.support import CREDENTIALS, aws, connected
-from tests.faults import FaultProxy
+from tests.support.faults import FaultProxy
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from ddb_mcp.core.items import Item
     from ddb_mcp.stores.direct.store import DirectStore
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 OWN = [(f"deploy#me#user#{at % 7}", f"s{at:03}") for at in range(150)]
 LOOK_ALIKES = [

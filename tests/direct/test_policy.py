@@ -17,7 +17,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.direct.policy import literal, policy
-from tests.strategies import examples
+from tests.support.strategies import examples
 
 
 def settings(prefix: str = "deploy#abc123", **more: Any) -> Settings:

@@ -14,7 +14,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, NO_CONDITION, Written
 from ddb_mcp.stores.direct import provisioning
 from tests.direct.support import CREDENTIALS, aws, direct
-from tests.faults import FaultProxy, dynamodb_error
+from tests.support.faults import FaultProxy, dynamodb_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ddb_mcp.stores.base import Deployment
     from ddb_mcp.stores.direct.store import DirectStore
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 ITEM = {"pk": {"S": "deploy#me#p"}, "sk": {"S": "s"}}
 
@@ -182,7 +182,7 @@ def test_ttl_enabled_by_another_between_read_and_write(
 
 
 def creating(status: str) -> Any:
-    from tests.faults import Answer
+    from tests.support.faults import Answer
 
     described = {
         "TableStatus": status,

@@ -23,15 +23,15 @@ from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import NO_CONDITION, Read
 from ddb_mcp.stores.direct.policy import policy
 from tests.direct.support import CREDENTIALS, aws, direct
-from tests.engines import client_options
-from tests.faults import Answer, Cut, FaultProxy
+from tests.support.engines import client_options
+from tests.support.faults import Answer, Cut, FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anyio.from_thread import BlockingPortal
 
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 KEY = Key("deploy#me#p", "s")
 SCAN = Read(pk_prefix="deploy#me#")

@@ -16,13 +16,13 @@ from ddb_mcp.core.items import from_dynamodb_json, item_to_json, parse_item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Read
 from tests.direct.support import connected
-from tests.engines import client_options
+from tests.support.engines import client_options
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from ddb_mcp.stores.direct.store import DirectStore
-    from tests.engines import Engine
+    from tests.support.engines import Engine
 
 KEY = Key("deploy#me#types", "s")
 texts = st.text(st.characters(codec="utf-8"), max_size=12)

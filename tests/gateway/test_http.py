@@ -21,12 +21,12 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Unavailable
 from ddb_mcp.gateway.deployments import Registry
 from ddb_mcp.stores.local.store import LocalStore
-from tests.engines import environment
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.process import GatewayProcess, Operator
 from tests.gateway.running import RunningGateway
-from tests.skill_blocks import blocks, run_bash
 from tests.stdio.server import Server
+from tests.support.engines import environment
+from tests.support.skill_blocks import blocks, run_bash
 
 PREFIX = "deploy#http"
 KEY = {"pk": PREFIX + "#a", "sk": "1"}

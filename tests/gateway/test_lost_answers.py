@@ -14,9 +14,9 @@ from ddb_mcp.config import resolve
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.stores.platform.store import PlatformStore
-from tests.faults import Answer, Cut, Fault, FaultProxy, Silence
 from tests.gateway.conftest import PATH, Client
 from tests.gateway.running import RunningGateway
+from tests.support.faults import Answer, Cut, Fault, FaultProxy, Silence
 
 PREFIX = "deploy#lost"
 KEY = {"pk": PREFIX + "#a", "sk": "1"}

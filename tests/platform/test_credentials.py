@@ -21,9 +21,9 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.stores.platform.credentials import check_url
-from tests.faults import Answer, Cut, Fault, FaultProxy
 from tests.platform.conftest import Client
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform
+from tests.support.faults import Answer, Cut, Fault, FaultProxy
 
 KEY = {"pk": PREFIX + "#user", "sk": "1"}
 Connect = Callable[..., Client]

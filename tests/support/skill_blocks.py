@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.server import skill
-from tests.engines import NODE, NODE_MODULES, require
+from tests.support.engines import NODE, NODE_MODULES, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
