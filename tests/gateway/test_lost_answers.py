@@ -12,7 +12,9 @@ import pytest
 
 from ddb_mcp.config import resolve
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown
+from ddb_mcp.stores.base import Written
+from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.conftest import PATH, Client
 from tests.gateway.running import RunningGateway
@@ -47,8 +49,8 @@ def client(
 def unknown(client: Client, operation: str, **arguments: Any) -> DdbMcpError:
     with pytest.raises(DdbMcpError) as caught:
         client.call(operation, **arguments)
-    assert caught.value.code == "unavailable"
-    assert "outcome of the write is unknown" in caught.value.message
+    assert caught.value.code == "outcome_unknown"
+    assert not caught.value.retryable
     return caught.value
 
 
@@ -168,10 +170,34 @@ def test_a_gateway_that_says_that_nothing_was_written_is_believed(
     assert client.call("put", item={**KEY, "n": 1}, **condition)["created"] is True
 
 
-def test_a_gateway_that_cannot_tell_says_so_once(proxy: FaultProxy, client: Client) -> None:
-    words = {**WORDS, "message": "The outcome is unknown: the write may have been done."}
+def test_a_gateway_that_cannot_tell_has_a_code_for_it(proxy: FaultProxy, client: Client) -> None:
+    words = {"error": "outcome_unknown", "message": "Whatever words.", "next": "Get the item."}
     proxy.plan(Answer(503, words, JSON), on=PATH + "put")
-    with pytest.raises(DdbMcpError) as caught:
-        client.call("put", item={**KEY, "n": 1}, create_only=True)
-    assert caught.value.message == words["message"]
-    assert "Get the item" in caught.value.next
+    error = unknown(client, "put", item={**KEY, "n": 1})
+    assert (error.message, error.next) == ("Whatever words.", "Get the item.")
+    assert sent(proxy, "put") == 1
+    assert client.call("get", **KEY) == {"found": False}
+
+
+def test_the_code_goes_over_the_wire(proxy: FaultProxy, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage whose outcome is unknown: status 503 and the code in the body, which is what the client goes by."""
+    client.call("info")  # it is known whose gateway this is
+    failure = OutcomeUnknown("Nobody knows.")
+
+    async def fails(*arguments: Any) -> Written:
+        raise failure
+
+    monkeypatch.setattr(LocalStore, "put", fails)
+    error = unknown(client, "put", item={**KEY, "n": 1}, create_only=True)
+    assert (error.message, error.next) == (failure.message, failure.next)
+    assert sent(proxy, "put") == 1
+
+
+def test_a_platform_that_only_speaks_like_our_gateway_is_not_believed(proxy: FaultProxy, client: Client) -> None:
+    document = {"tableName": "t", "prefix": PREFIX, "region": "r"}
+    proxy.plan(Answer(200, document, JSON), on=PATH + "info")
+    client.call("info")
+    proxy.plan(Answer(503, WORDS, JSON), times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
+    error = unknown(client, "put", item={**KEY, "n": 1})
+    assert WORDS["next"] not in error.next
+    assert sent(proxy, "put") == limits.PLATFORM_ATTEMPTS

@@ -13,6 +13,7 @@ DdbMcpError
 ├── Throttled            throttled          retryable
 ├── Unavailable          unavailable        retryable
 ├── Timeout              timeout            retryable
+├── OutcomeUnknown       outcome_unknown    a write that may or may not have been done
 ├── Misconfigured        misconfigured
 └── Internal             internal
 """
@@ -25,21 +26,25 @@ class DdbMcpError(Exception):
 
     Args:
         message: names the parameter or the part that failed and what is wrong with it.
-        next: what the caller should do.
+        next: what the caller should do. Always our own words.
+        quoted: what a platform or AWS said of it, which is no more to be trusted than a stored item.
     """
 
     code: ClassVar[str]
     retryable: bool = False
     default_next: ClassVar[str] = ""
 
-    def __init__(self, message: str, *, next: str | None = None) -> None:
+    def __init__(self, message: str, *, next: str | None = None, quoted: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.next = self.default_next if next is None else next
+        self.quoted = quoted
 
     def to_json(self) -> dict[str, Any]:
-        """The error as the contract words it: `{"code", "message", "next", "retryable"}` and the code's own members."""
-        return {"code": self.code, "message": self.message, "next": self.next, "retryable": self.retryable}
+        """The error as the contract words it: `{"code", "message", "next", "retryable"}`, `quoted` where there is
+        something to quote, and the code's own members."""
+        said = {"code": self.code, "message": self.message, "next": self.next, "retryable": self.retryable}
+        return said if self.quoted is None else {**said, "quoted": self.quoted}
 
 
 class InvalidArgument(DdbMcpError):
@@ -65,8 +70,10 @@ class ConditionFailed(DdbMcpError):
     code = "condition_failed"
     default_next = "Read the stored item and decide again; nothing was written."
 
-    def __init__(self, message: str, *, item: dict[str, Any] | None = None, next: str | None = None) -> None:
-        super().__init__(message, next=next)
+    def __init__(
+        self, message: str, *, item: dict[str, Any] | None = None, next: str | None = None, quoted: str | None = None
+    ) -> None:
+        super().__init__(message, next=next, quoted=quoted)
         self.item = item
 
     def to_json(self) -> dict[str, Any]:
@@ -111,6 +118,16 @@ class Timeout(DdbMcpError):
     code = "timeout"
     retryable = True
     default_next = "Call again; ask for less if it happens twice."
+
+
+class OutcomeUnknown(DdbMcpError):
+    """The answer to a write was lost, and one consistent read does not settle whether the write was done."""
+
+    code = "outcome_unknown"
+    default_next = (
+        "Get the item before you write it again. With create_only or expect, an item that is as wanted may be "
+        "another's work: it is yours only if something in it is yours alone, such as an owner's id."
+    )
 
 
 class Misconfigured(DdbMcpError):

@@ -55,6 +55,7 @@ _STATUS = {
     "throttled": 429,
     "unsupported": 501,
     "unavailable": 503,
+    "outcome_unknown": 503,
     "timeout": 504,
 }
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.I)

@@ -29,7 +29,7 @@ def failure(error: DdbMcpError) -> CallToolResult:
         if len(shown[name]) > most:
             shown[name] = shown[name][:most] + "…"
     text = compact({"error": shown})
-    return CallToolResult(content=[_text(_fenced(text) if "item" in shown else text)], is_error=True)
+    return CallToolResult(content=[_text(_fenced(text) if shown.keys() & {"item", "quoted"} else text)], is_error=True)
 
 
 def _fenced(text: str) -> str:

@@ -1,40 +1,34 @@
 """Calls to AWS: one client a service for the life of the server, in worker threads, with retries of our own.
 
 botocore repeats a request whose answer was lost. For a conditional write that is wrong: the repetition meets what the
-first one did, and a success is reported as a failed condition. So botocore makes one attempt here, and `Aws.call`
-repeats: reads after every passing failure; writes only where the request certainly was not carried out (throttled, no
-connection), and otherwise after a look at the stored item. Between attempts no thread is occupied, and a call can be
-cancelled.
+first one did, and a success is reported as a failed condition. So botocore makes one attempt here, and `retries`
+repeats. Between attempts no thread is occupied, and a call can be cancelled.
 """
 
-import random
 import threading
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, Timeout, Unauthenticated, Unavailable
+from ddb_mcp.core.errors import Timeout
+from ddb_mcp.stores.retries import AttemptFailed, Outcome, Pace, Write, complete, unknown
 
 if TYPE_CHECKING:
     from botocore.session import Session
 
-
 _T = TypeVar("_T")
 
-Answer = dict[str, Any]
-Outcome = Literal["done", "not done", "unknown"]
-Settled = Callable[[], Awaitable[Outcome]]
+Response = dict[str, Any]
 
 
 class Refused(Exception):
-    """An error code that the caller of `Aws.call` asked to see, with AWS's message and the whole answer."""
+    """An error code that the caller of `Aws.call` asked to see, with AWS's message and the whole response."""
 
-    def __init__(self, code: str, response: Answer) -> None:
+    def __init__(self, code: str, response: Response) -> None:
         super().__init__(code)
         self.code = code
         self.message = str(response.get("Error", {}).get("Message", ""))
@@ -52,7 +46,7 @@ class _Stuck(Exception):
         )
 
 
-class NotSent(Exception):
+class _NotSent(Exception):
     """Nothing was sent, because there is no client, or there are no credentials: `cause` says why."""
 
     def __init__(self, cause: Exception) -> None:
@@ -83,66 +77,62 @@ class Aws:
         service: str,
         operation: str,
         *,
-        settled: Settled | None = None,
+        write: Write | None = None,
         expected: tuple[str, ...] = (),
         **parameters: Any,
-    ) -> Answer | None:
+    ) -> Response | None:
         """Carry out one operation of a service.
 
         Args:
             service: `dynamodb` or `lambda`.
             operation: the client's method, for example `get_item`.
-            settled: for a write. Reads the item after an answer was lost and tells what can be seen there of the write.
-                Where it is not done, an error *answer* (5xx) means that it is not under way either, and it is repeated;
-                after a broken connection it may still be, and the outcome is unknown.
+            write: for a write of an item, how it is settled after a lost answer.
             expected: error codes to raise as `Refused`.
             parameters: the operation's own.
 
         Returns:
-            The answer; None for a write that was done although its answer was lost.
+            The response; None for a write that was seen done although its answer was lost.
 
         Raises:
             Refused: for `expected` codes.
+            OutcomeUnknown: a write may have been done, and nothing decides whether it was.
             DdbMcpError: for everything else, after bounded retries.
         """
-        begun = time.monotonic()
-        attempt, renewed = 0, False
-        while True:
-            attempt += 1
+        used: Any = None
+
+        async def attempt() -> Response:
+            nonlocal used
             used = self._clients.get(service)
             try:
                 return await self._in_thread(partial(self._send, service, operation, parameters))
             except _Stuck as stuck:
-                raise (_unknown(stuck.error) if settled is not None else stuck.error) from None
+                raise (stuck.error if write is None else unknown(stuck.error)) from None
             except Exception as raised:
-                from ddb_mcp.stores.direct import failures as aws_errors
+                failure = raised.cause if isinstance(raised, _NotSent) else raised
+                refused = self._refused(failure, service, operation, expected, sent=failure is raised)
+                raise refused from failure
 
-                failure = raised.cause if isinstance(raised, NotSent) else raised
-                code = aws_errors.code_of(failure)
-                if code in expected:
-                    raise Refused(code, failure.response) from None  # type: ignore[attr-defined]
-                error = aws_errors.mapped(failure, service, operation, self._table, self._session)
-                fate = "not done" if failure is not raised else aws_errors.fate(failure, operation)
-                cause = failure
-            if settled is not None and fate != "not done":
-                outcome = await _outcome(settled, error)
-                if outcome == "done":
-                    return None
-                if "unknown" in (outcome, fate):
-                    raise _unknown(error) from cause
-            if isinstance(error, Unauthenticated) and not renewed:
-                # Other programs renew credentials in files while a server runs: read them once more.
-                renewed = True
-                self._forget(service, used)
-                continue
-            if (
-                not error.retryable
-                or attempt == limits.AWS_ATTEMPTS
-                or time.monotonic() - begun > limits.AWS_LAST_ATTEMPT_SECONDS
-            ):
-                raise error from cause
-            # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-            await anyio.sleep(random.uniform(0, min(limits.BACKOFF_MAX_SECONDS, limits.BACKOFF_SECONDS * 2**attempt)))
+        async def renew() -> None:
+            # Other programs renew credentials in files while a server runs.
+            self._forget(service, used)
+
+        pace = Pace(
+            limits.AWS_ATTEMPTS, limits.AWS_LAST_ATTEMPT_SECONDS, limits.BACKOFF_SECONDS, limits.BACKOFF_MAX_SECONDS
+        )
+        return (await complete(attempt, pace, renew=renew, write=write)).answer
+
+    def _refused(
+        self, failure: Exception, service: str, operation: str, expected: tuple[str, ...], *, sent: bool
+    ) -> Refused | AttemptFailed:
+        """What a failed attempt means. Raises what is a bug."""
+        from ddb_mcp.stores.direct import failures
+
+        code = failures.code_of(failure)
+        if code in expected:
+            return Refused(code, failure.response)  # type: ignore[attr-defined]
+        error = failures.mapped(failure, service, operation, self._table, self._session)
+        outcome = failures.outcome(failure, operation) if sent else Outcome.NOT_DONE
+        return AttemptFailed(error, outcome, retry=error.retryable)
 
     async def region(self) -> str:
         """The region that the DynamoDB client talks to. Raises DdbMcpError where no client can be made."""
@@ -151,9 +141,9 @@ class Aws:
         except _Stuck as stuck:
             raise stuck.error from None
         except Exception as failure:
-            from ddb_mcp.stores.direct import failures as aws_errors
+            from ddb_mcp.stores.direct import failures
 
-            raise aws_errors.mapped(failure, "dynamodb", "connect", self._table, self._session) from failure
+            raise failures.mapped(failure, "dynamodb", "connect", self._table, self._session) from failure
         return str(client.meta.region_name)
 
     def close(self) -> None:
@@ -167,16 +157,16 @@ class Aws:
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
         raise _Stuck
 
-    def _send(self, service: str, operation: str, parameters: dict[str, Any]) -> Answer:
+    def _send(self, service: str, operation: str, parameters: dict[str, Any]) -> Response:
         from ddb_mcp.stores.direct import session as aws_session
 
         try:
             client = self._client(service)
             aws_session.ready(self._session)
         except Exception as failure:
-            raise NotSent(failure) from failure
-        answer: Answer = getattr(client, operation)(**parameters)
-        return answer
+            raise _NotSent(failure) from failure
+        response: Response = getattr(client, operation)(**parameters)
+        return response
 
     def _client(self, service: str) -> Any:
         if client := self._clients.get(service):
@@ -196,18 +186,3 @@ class Aws:
         with self._lock:
             if self._clients.get(service) is used:
                 self._clients.clear()
-
-
-async def _outcome(settled: Settled, error: DdbMcpError) -> Outcome:
-    try:
-        return await settled()
-    except DdbMcpError as unread:
-        raise _unknown(error) from unread
-
-
-def _unknown(error: DdbMcpError) -> Unavailable:
-    return Unavailable(
-        f"The outcome is unknown: the write may have been done, or may be done yet. {error.message}",
-        next="Read the item with get before you write it again. With create_only or expect, an item that is as wanted "
-        "may be another's work: it is yours only if something in it is yours alone, such as an owner's id.",
-    )

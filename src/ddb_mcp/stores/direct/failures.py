@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Literal
+from typing import Any
 
 from botocore.exceptions import (
     BaseEndpointResolverError,
@@ -52,6 +52,7 @@ from ddb_mcp.core.errors import (
     Unsupported,
 )
 from ddb_mcp.stores.direct.session import RoleSession, is_no_url
+from ddb_mcp.stores.retries import Outcome
 
 _THROTTLED = frozenset(
     {
@@ -162,31 +163,29 @@ _RENEW_PROFILE = (
     "Renew the credentials of AWS profile {profile} (with SSO: `aws sso login --profile {profile}`), then call again."
 )
 
-Fate = Literal["not done", "unknown", "answered"]
-
 
 def code_of(failure: Exception) -> str:
     """AWS's error code; the HTTP status where the answer has none, `""` where there is no answer."""
     return str(failure.response.get("Error", {}).get("Code", "")) if isinstance(failure, ClientError) else ""
 
 
-def fate(failure: Exception, operation: str) -> Fate:
-    """What became of the request that failed.
+def outcome(failure: Exception, operation: str) -> Outcome:
+    """What is known of the request that failed.
 
-    `answered`: it failed on the service's side, maybe after the work was done, but is over. DynamoDB says so of its
-    5xx answers: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
-    `unknown`: it may have been carried out, or may be yet; a 5xx without DynamoDB's code is some gateway's.
+    DynamoDB says of its 5xx answers that the write may have been done; the request is over then:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+    A 5xx without DynamoDB's code is a proxy's, behind which the request may still be under way.
     """
     match failure:
         case ClientError():
             if failure.operation_name != _api_name(operation) or not _is_server_fault(failure):
-                return "not done"
-            return "unknown" if code_of(failure).isdigit() else "answered"
+                return Outcome.NOT_DONE
+            return Outcome.LOST if code_of(failure).isdigit() else Outcome.ENDED
         case SSLError() | HTTPClientError():
-            return "unknown" if _unsendable(failure) is None else "not done"
+            return Outcome.LOST if _unsendable(failure) is None else Outcome.NOT_DONE
         case IncompleteReadError() | ResponseParserError():
-            return "unknown"
-    return "not done"
+            return Outcome.LOST
+    return Outcome.NOT_DONE
 
 
 def mapped(failure: Exception, service: str, operation: str, table: str, session: Session | None) -> DdbMcpError:

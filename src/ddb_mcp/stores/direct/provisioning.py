@@ -14,7 +14,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unavailable, Unsupported
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import Progress
-from ddb_mcp.stores.direct.aws import Answer, Aws, Refused
+from ddb_mcp.stores.direct.aws import Aws, Refused, Response
 
 TTL_ATTRIBUTE = "ttl"
 _KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
@@ -268,13 +268,13 @@ class Functions:
             return "updated", None
         return "failed", "Others changed the function each time; nothing was changed. Call provision again."
 
-    async def _read(self, name: str) -> Answer:
+    async def _read(self, name: str) -> Response:
         found = _found(await self.aws.call("lambda", "get_function_configuration", FunctionName=name))
         if "RevisionId" not in found:
             raise Unavailable("GetFunctionConfiguration got an answer that is not Lambda's.")
         return found
 
-    async def _settled(self, name: str) -> Answer:
+    async def _settled(self, name: str) -> Response:
         """The configuration once no update of it is in progress; Lambda refuses changes until then."""
         deadline = time.monotonic() + limits.FUNCTION_READY_SECONDS
         while (found := await self._read(name)).get("LastUpdateStatus") == "InProgress":
@@ -283,12 +283,12 @@ class Functions:
             await anyio.sleep(limits.POLL_SECONDS)
         return found
 
-    def _is_current(self, found: Answer) -> bool:
+    def _is_current(self, found: Response) -> bool:
         present: dict[str, str] = found.get("Environment", {}).get("Variables", {})
         return self.variables.items() <= present.items()
 
 
-def _unreadable(found: Answer) -> str | None:
+def _unreadable(found: Response) -> str | None:
     """Why the environment could not be read, which Lambda reports inside a successful answer."""
     environment = found.get("Environment", {})
     if "Error" not in environment:
@@ -296,7 +296,7 @@ def _unreadable(found: Answer) -> str | None:
     return f"Its environment cannot be read ({environment['Error'].get('ErrorCode') or 'unknown'})."
 
 
-def _failed(found: Answer) -> str:
+def _failed(found: Response) -> str:
     return f"Lambda could not apply the last change ({found.get('LastUpdateStatusReasonCode', 'no reason given')})."
 
 
@@ -305,6 +305,6 @@ def probe(own: Prefix) -> Key:
     return Key(own.joined + "provision", "provision")
 
 
-def _found(answer: Answer | None) -> Answer:
+def _found(answer: Response | None) -> Response:
     assert answer is not None, "only writes of items are settled without an answer"
     return answer

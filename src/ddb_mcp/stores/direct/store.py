@@ -31,9 +31,10 @@ from ddb_mcp.stores.base import (
     StorePage,
     Written,
 )
-from ddb_mcp.stores.direct.aws import Answer, Aws, Outcome, Refused
+from ddb_mcp.stores.direct.aws import Aws, Refused, Response
 from ddb_mcp.stores.direct.policy import policy
 from ddb_mcp.stores.direct.provisioning import Functions, Table, probe
+from ddb_mcp.stores.retries import Seen, Write
 
 logger = logging.getLogger(__name__)
 
@@ -158,16 +159,16 @@ class DirectStore(Store):
         if text:
             parameters |= {"ConditionExpression": text, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
-        async def settled() -> Outcome:
+        async def look() -> Seen:
             stored = await self.get(key, None)
             if condition == NO_CONDITION:
                 return "done" if done(stored) else "not done"
-            return "not done" if _holds(condition, stored) and not done(stored) else "unknown"
+            return "not done" if _holds(condition, stored) and not done(stored) else "undecided"
 
         try:
             answer = await self._ask(
                 operation,
-                settled=settled,
+                write=Write(look),
                 expected=("ConditionalCheckFailedException",),
                 ReturnValues="ALL_OLD",
                 **parameters,
@@ -267,7 +268,7 @@ class DirectStore(Store):
         text = " AND ".join(filter(None, [own, expression.condition(read.filter)]))
         reading = self._reading(read, expression, text)
 
-        async def fetch(segment: int) -> Answer:
+        async def fetch(segment: int) -> Response:
             start = at.starts[segment]
             return await self._call(
                 "scan",
@@ -298,12 +299,12 @@ class DirectStore(Store):
     async def close(self) -> None:
         self._aws.close()
 
-    async def _call(self, operation: str, **parameters: Any) -> Answer:
+    async def _call(self, operation: str, **parameters: Any) -> Response:
         answer = await self._ask(operation, **parameters)
         assert answer is not None, "only writes are settled without an answer"
         return answer
 
-    async def _ask(self, operation: str, **options: Any) -> Answer | None:
+    async def _ask(self, operation: str, **options: Any) -> Response | None:
         try:
             return await self._aws.call("dynamodb", operation, TableName=self._table, **options)
         except (NotProvisioned, Misconfigured):  # there may be another table of that name when it is asked for again
@@ -378,9 +379,9 @@ def _session_policy(settings: Settings) -> dict[str, Any]:
     return policy(settings, partition=role[1])
 
 
-async def _together(calls: list[Callable[[], Awaitable[Answer]]]) -> list[Answer]:
+async def _together(calls: list[Callable[[], Awaitable[Response]]]) -> list[Response]:
     """The answers of concurrent calls, in order; the first failure ends the others and is raised as it is."""
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Response] = {}
     failure: DdbMcpError | None = None
 
     async def one(at: int) -> None:
@@ -438,7 +439,7 @@ def _placeholders(expression: Expression) -> dict[str, Any]:
     }
 
 
-def _capacity(answer: Answer) -> float | None:
+def _capacity(answer: Response) -> float | None:
     units = answer.get("ConsumedCapacity", {}).get("CapacityUnits")
     return None if units is None else float(units)
 

@@ -3,7 +3,6 @@
 import email.utils
 import json
 import logging
-import random
 import re
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from ddb_mcp.core.errors import (
     InvalidArgument,
     Misconfigured,
     NotProvisioned,
+    OutcomeUnknown,
     Throttled,
     Timeout,
     Unauthenticated,
@@ -29,6 +29,7 @@ from ddb_mcp.core.errors import (
 )
 from ddb_mcp.core.items import parse_item, parse_json
 from ddb_mcp.stores.platform.credentials import Credentials, CredentialSource, origin
+from ddb_mcp.stores.retries import AttemptFailed, Completed, Outcome, Pace, Write, complete
 
 if TYPE_CHECKING:
     import httpx
@@ -36,11 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATH = "/api/data/dynamodb/"
-# Unlike provision, which may be repeated as often as one likes, these leave one guessing when their answer is lost.
-_WRITES = ("put", "delete")
 # Shorter ones are found in ordinary words, and keep nobody out.
 _SECRET_LENGTH = 8
-_UNKNOWN = "outcome is unknown"
 _REDIRECTS = 3
 _SHOWN = 400
 _SHOWN_MEDIA = ("text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream")
@@ -87,15 +85,6 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
 )
 
 
-class OutcomeUnknown(Unavailable):
-    """The answer to a write was lost: it may have been done."""
-
-    default_next = (
-        "Get the item before you write it again. With create_only or expect, an item that is as wanted may be "
-        "another's work: it is yours only if something in it is yours alone, such as an owner's id."
-    )
-
-
 @dataclass(frozen=True)
 class Answer:
     """What the platform answered.
@@ -103,25 +92,10 @@ class Answer:
     Attributes:
         document: the JSON, with its numbers as exact Decimals; None for `null`, and for no content at all.
         empty: there was no content.
-        repeated: an earlier attempt whose answer was lost may already have done it.
     """
 
     document: Any
     empty: bool = False
-    repeated: bool = False
-
-
-class _Failed(Exception):
-    """One attempt failed. `acted`: the platform may have done what it was asked. `transient`: trying again may help."""
-
-    def __init__(
-        self, error: DdbMcpError, *, acted: bool, transient: bool = True, retry_after: float | None = None
-    ) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.acted = acted
-        self.transient = transient and error.retryable
-        self.retry_after = retry_after
 
 
 class PlatformApi:
@@ -140,57 +114,44 @@ class PlatformApi:
         self._clients: dict[bool, httpx.AsyncClient] = {}
         self._slots = anyio.CapacityLimiter(limits.PLATFORM_CONNECTIONS)
 
-    async def call(self, operation: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Answer:
+    async def call(
+        self, operation: str, body: Mapping[str, Any], *, ours: bool = False, write: Write | None = None
+    ) -> Completed[Answer]:
         """POST `body` to the operation.
 
         Args:
-            repeatable: False for a write that must not be done twice. It is still sent again after a failure that
-                proves that the platform did nothing: no connection, a refused token, throttling.
+            ours: the platform's `info` lists our features: it is our own gateway, whose `next` and whose word on what
+                was done are ours.
+            write: for a put or a delete, how it is settled after a lost answer.
 
         Raises:
             OutcomeUnknown: a write that the platform may or may not have done.
             DdbMcpError: as the platform answered, or Unavailable, Timeout or Throttled after the last attempt.
         """
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        started = anyio.current_time()
-        acted, renewed, attempt = False, False, 0
+        called = anyio.current_time()
         credentials = await self._credentials.current()
-        while True:
-            attempt += 1
-            try:
-                async with self._slots:
-                    answer = await self._attempt(operation, content, credentials, started)
-            except _Failed as failed:
-                acted = acted or failed.acted
-                if isinstance(failed.error, Unauthenticated) and not renewed:
-                    renewed = True
-                    try:
-                        credentials = await self._credentials.renew(credentials)
-                        continue
-                    except DdbMcpError as error:
-                        failed = _Failed(error, acted=failed.acted)
-                wait = random.uniform(0.5, 1) * limits.PLATFORM_BACKOFF_SECONDS * 2**attempt
-                if failed.retry_after is not None and failed.error.retryable:
-                    wait = failed.retry_after
-                    failed.error.next = f"Wait {wait:.0f} s, then call again."
-                in_time = (
-                    anyio.current_time() + wait - started <= self._call_seconds and attempt < limits.PLATFORM_ATTEMPTS
-                )
-                if not (failed.transient and in_time and (repeatable or not failed.acted)):
-                    if acted and operation in _WRITES:
-                        said = "" if _UNKNOWN in failed.error.message else " The outcome of the write is unknown."
-                        raise OutcomeUnknown(failed.error.message + said) from None
-                    raise failed.error from None
-                logger.info("%s: %s; repeated after %.1f s", operation, failed.error.code, wait)
-                await anyio.sleep(wait)
-            else:
-                return Answer(answer.document, answer.empty, repeated=acted)
+
+        async def attempt() -> Answer:
+            async with self._slots:
+                return await self._attempt(operation, content, credentials, called, ours=ours)
+
+        async def renew() -> None:
+            nonlocal credentials
+            credentials = await self._credentials.renew(credentials)
+
+        pace = Pace(
+            limits.PLATFORM_ATTEMPTS, self._call_seconds, limits.PLATFORM_BACKOFF_SECONDS, limits.BACKOFF_MAX_SECONDS
+        )
+        return await complete(attempt, pace, renew=renew, write=write)
 
     async def close(self) -> None:
         while self._clients:
             await self._clients.popitem()[1].aclose()
 
-    async def _attempt(self, operation: str, content: bytes, credentials: Credentials, called: float) -> Answer:
+    async def _attempt(
+        self, operation: str, content: bytes, credentials: Credentials, called: float, *, ours: bool
+    ) -> Answer:
         import httpx
 
         started = time.monotonic()
@@ -200,26 +161,12 @@ class PlatformApi:
             with anyio.fail_after(seconds):
                 response, body = await self._post(credentials.url + PATH + operation, content, credentials)
         except TimeoutError:
-            error: DdbMcpError = Timeout(f"The platform gave no answer within {seconds:.3g} s.")
-            raise _Failed(error, acted=True) from None
-        except httpx.ProxyError:
-            error = Unavailable("The HTTP proxy cannot be used.", next="Check HTTPS_PROXY, ALL_PROXY and NO_PROXY.")
-            raise _Failed(error, acted=False) from None
-        except (httpx.ConnectError, httpx.ConnectTimeout) as failed:
-            if "CERTIFICATE_VERIFY_FAILED" in str(failed):
-                error = Misconfigured(
-                    f"The TLS certificate of {credentials.origin} is not trusted here.",
-                    next="Correct the address, or let SSL_CERT_FILE name the certificates to trust.",
-                )
-            else:
-                error = Unavailable(f"There is no connection to {credentials.origin}.")
-            raise _Failed(error, acted=False) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as failed:
-            # Only the kind of failure: its text can quote what was sent.
-            error = Unavailable(f"The connection to {credentials.origin} broke ({type(failed).__name__}).")
-            raise _Failed(error, acted=True) from None
+            error = Timeout(f"The platform gave no answer within {seconds:.3g} s.")
+            raise AttemptFailed(error, Outcome.LOST, retry=True) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as failure:
+            raise _unanswered(failure, credentials) from None
         logger.debug("%s: status %s in %.0f ms", operation, response.status_code, (time.monotonic() - started) * 1000)
-        return _judged(operation, response, body, credentials)
+        return _judged(operation, response, body, credentials, ours=ours)
 
     async def _post(self, url: str, content: bytes, credentials: Credentials) -> "tuple[httpx.Response, bytes]":
         """The answer after redirects within the platform's own origin; its body cut off above the maximum."""
@@ -244,7 +191,7 @@ class PlatformApi:
                     f"The platform redirects to {target}, another origin, where its token does not go.",
                     next="If the platform has moved, configure its new address.",
                 )
-                raise _Failed(error, acted=False)
+                raise AttemptFailed(error, Outcome.NOT_DONE, retry=False)
             if response.status_code not in (307, 308):  # the others turn a POST into a GET
                 break
         return response, bytes(body)
@@ -274,12 +221,34 @@ class PlatformApi:
                     "The certificates or the proxy for https:// cannot be used.",
                     next="Correct SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, ALL_PROXY or NO_PROXY, or unset them.",
                 )
-                raise _Failed(error, acted=False) from None
+                raise AttemptFailed(error, Outcome.NOT_DONE, retry=False) from None
         return self._clients[tls]
 
 
-def _judged(operation: str, response: "httpx.Response", body: bytes, credentials: Credentials) -> Answer:
-    """The answer, if it is one. Raises _Failed."""
+def _unanswered(failure: Exception, credentials: Credentials) -> AttemptFailed:
+    """What a request without an answer means. The failure's own text can quote what was sent, and is left out."""
+    import httpx
+
+    match failure:
+        case httpx.ProxyError():
+            error: DdbMcpError = Unavailable(
+                "The HTTP proxy cannot be used.", next="Check HTTPS_PROXY, ALL_PROXY and NO_PROXY."
+            )
+        case httpx.ConnectError() if "CERTIFICATE_VERIFY_FAILED" in str(failure):
+            error = Misconfigured(
+                f"The TLS certificate of {credentials.origin} is not trusted here.",
+                next="Correct the address, or let SSL_CERT_FILE name the certificates to trust.",
+            )
+        case httpx.ConnectError() | httpx.ConnectTimeout():
+            error = Unavailable(f"There is no connection to {credentials.origin}.")
+        case _:
+            error = Unavailable(f"The connection to {credentials.origin} broke ({type(failure).__name__}).")
+            return AttemptFailed(error, Outcome.LOST, retry=True)
+    return AttemptFailed(error, Outcome.NOT_DONE, retry=error.retryable)
+
+
+def _judged(operation: str, response: "httpx.Response", body: bytes, credentials: Credentials, *, ours: bool) -> Answer:
+    """The answer, if the operation succeeded. Raises AttemptFailed."""
     status = response.status_code
     document, problem = _document(response, body)
     refused = 200 <= status < 300 and not problem and _refuses(operation, document)
@@ -287,9 +256,9 @@ def _judged(operation: str, response: "httpx.Response", body: bytes, credentials
         if operation in ("info", "provision"):
             document = _without(document, credentials.token)
         return Answer(document, empty=not body.strip())
-    code, text, advice = _words(document, credentials.token)
-    kind = _OWN_CODES.get(code) or _kind(status, code, text)
-    absent = kind is NotProvisioned and not problem and not _NOT_PROVISIONED.search(f"{code} {text}")
+    said = _Said.of(document, credentials.token)
+    kind = _OWN_CODES.get(said.code) or _kind(status, said)
+    absent = kind is NotProvisioned and not problem and not _NOT_PROVISIONED.search(f"{said.code} {said.text}")
     if absent and operation in ("get", "delete"):
         return Answer({"item": None, "deleted": False})
     if problem and kind not in (Unauthenticated, Forbidden, Throttled):
@@ -297,16 +266,17 @@ def _judged(operation: str, response: "httpx.Response", body: bytes, credentials
     elif kind is NotProvisioned and operation == "provision":
         error = Unavailable(f"The platform answered provision with status {status}.", next="Is its address right?")
     else:
-        error = _error(kind, status, text, advice, document, credentials)
+        error = _error(kind, status, said, document, credentials, ours=ours)
     # A platform that says with a good status that it failed is taken at its word, but for a time-out.
-    unsure = Timeout if refused else Unavailable | Timeout
-    # Our own gateway has looked for itself, and says so where it could not tell.
-    settled = advice is not None and code in _OWN_CODES and _UNKNOWN not in text
-    raise _Failed(
+    unsure = Timeout if refused else Unavailable | Timeout | OutcomeUnknown
+    # Our own gateway has looked for itself, and has a code of its own for what it cannot tell.
+    known = ours and said.code in _OWN_CODES and kind is not OutcomeUnknown
+    lost = isinstance(error, unsure) and not known and not 300 <= status < 500
+    raise AttemptFailed(
         error,
-        acted=isinstance(error, unsure) and not settled and not 300 <= status < 500,
-        transient=status >= 500 or kind in (Throttled, Timeout),
-        retry_after=_retry_after(response.headers.get("retry-after")),
+        Outcome.LOST if lost else Outcome.NOT_DONE,
+        retry=error.retryable and (status >= 500 or kind in (Throttled, Timeout)),
+        wait=_retry_after(response.headers.get("retry-after")),
     )
 
 
@@ -348,31 +318,47 @@ def _without(value: Any, token: str, depth: int = 2) -> Any:
     return value
 
 
-def _words(document: Any, token: str) -> tuple[str, str, str | None]:
-    """The error's code, its message, and what to do next, from the forms in which platforms say it."""
-    said = document if isinstance(document, Mapping) else {}
-    if isinstance(said.get("error"), Mapping):
-        said = said["error"]
+@dataclass(frozen=True)
+class _Said:
+    """What an error answer says, from the forms in which platforms say it.
 
-    def given(*names: str) -> str:
-        return next((value for name in names if isinstance(value := said.get(name), str) and value.strip()), "")
+    Attributes:
+        code: the error's name, which is never shown.
+        text: the message. No token and no control character is in it.
+        next, quoted: from our own gateway, what to do, and what its storage said.
+    """
 
-    def text(*names: str) -> str:
-        words = _CONTROL.sub(" ", given(*names).replace(token, "(token)"))
-        clean = " ".join(words.encode(errors="replace").decode().split())
-        return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"
+    code: str
+    text: str
+    next: str
+    quoted: str
 
-    return (
-        given("error", "code", "errorCode", "errorType"),  # never shown
-        text("message", "errorMessage", "detail", "error_description", "error"),
-        text("next") or None,
-    )
+    @classmethod
+    def of(cls, document: Any, token: str) -> "_Said":
+        said = document if isinstance(document, Mapping) else {}
+        if isinstance(said.get("error"), Mapping):
+            said = said["error"]
+
+        def given(*names: str) -> str:
+            return next((value for name in names if isinstance(value := said.get(name), str) and value.strip()), "")
+
+        def text(*names: str) -> str:
+            words = _CONTROL.sub(" ", given(*names).replace(token, "(token)"))
+            clean = " ".join(words.encode(errors="replace").decode().split())
+            return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"
+
+        return cls(
+            given("error", "code", "errorCode", "errorType"),
+            text("message", "errorMessage", "detail", "error_description", "error"),
+            text("next"),
+            text("quoted"),
+        )
 
 
-def _kind(status: int, code: str, text: str) -> type[DdbMcpError]:
+def _kind(status: int, said: _Said) -> type[DdbMcpError]:
     if status in (401, 403, 429):
         return _BY_STATUS[status]
-    words = code if status >= 500 else f"{code} {text}"
+    words = said.code if status >= 500 else f"{said.code} {said.text}"
     for pattern, kind in _BY_WORDS:
         if pattern.search(words):
             return kind
@@ -382,24 +368,29 @@ def _kind(status: int, code: str, text: str) -> type[DdbMcpError]:
 
 
 def _error(
-    kind: type[DdbMcpError], status: int, text: str, advice: str | None, document: Any, credentials: Credentials
+    kind: type[DdbMcpError], status: int, said: _Said, document: Any, credentials: Credentials, *, ours: bool
 ) -> DdbMcpError:
-    says = f" It says: {text}{'' if text.endswith(('.', '!', '?', '…')) else '.'}" if text else ""
+    """The error for a refusal. Only our own gateway's words are taken for ours; others' are quoted."""
+    quoted = said.text or None
     if kind is Unauthenticated:
         return Unauthenticated(
-            f"The platform refused the token of {credentials.source} (status {status}).{says}",
+            f"The platform refused the token of {credentials.source} (status {status}).",
             next=f"Renew the token of {credentials.source}.",
+            quoted=quoted,
         )
+    if ours and said.text and said.code in _OWN_CODES:
+        error = kind(said.text, next=said.next or None, quoted=said.quoted or None)
+        if isinstance(error, ConditionFailed):
+            error.item = _stored(document)
+        return error
     if kind is Forbidden:
         return Forbidden(
-            f"The platform does not allow this with the token of {credentials.source} (status {status}).{says}",
-            next=advice or "Use a token with the rights for this, or leave it.",
+            f"The platform does not allow this with the token of {credentials.source} (status {status}).",
+            next="Use a token with the rights for this, or leave it.",
+            quoted=quoted,
         )
-    if kind is ConditionFailed:
-        return ConditionFailed(text or "The condition does not hold.", item=_stored(document), next=advice)
-    if advice is not None:  # only our own gateway says what to do next, in the words that are due to the caller
-        return kind(text, next=advice)
-    return kind(f"The platform answered with status {status}.{says}")
+    advice = kind.default_next or "Read what the platform says, and correct the call."
+    return kind(f"The platform answered with status {status}.", next=advice, quoted=quoted)
 
 
 def _stored(document: Any) -> Any:

@@ -5,7 +5,7 @@ The published description leaves the answers open, so each is read in all the fo
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,7 @@ import anyio
 from ddb_mcp.config import Settings
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, equal, matches
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, Unavailable, Unsupported
+from ddb_mcp.core.errors import InvalidArgument, NotProvisioned, Unavailable, Unsupported
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import (
     AttributeValue,
@@ -43,8 +43,9 @@ from ddb_mcp.stores.base import (
     StorePage,
     Written,
 )
-from ddb_mcp.stores.platform.api import Answer, OutcomeUnknown, PlatformApi
+from ddb_mcp.stores.platform.api import Answer, PlatformApi
 from ddb_mcp.stores.platform.credentials import CredentialSource
+from ddb_mcp.stores.retries import Completed, Seen, Write
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +88,13 @@ class PlatformStore(Store):
         self._deployment: Deployment | None = None
 
     async def provision(self, progress: Progress) -> Deployment:
-        answer = await self._call("provision", {})
-        found = _deployment(answer.document)
+        done = await self._call("provision", {})
+        found = _deployment(_answer(done).document)
         self._deployment = found
-        return replace(found, created=found.created and not answer.repeated)
+        return replace(found, created=found.created and not done.repeated)
 
     async def info(self) -> Deployment:
-        document = (await self._call("info", {})).document
+        document = _answer(await self._call("info", {})).document
         read_only = {"readOnly": True} if _fields(document).get("readOnly") is True else {}
         self._deployment = replace(_deployment(document), details=read_only)
         return self._deployment
@@ -103,8 +104,7 @@ class PlatformStore(Store):
         body: dict[str, Any] = {"pk": key.pk, "sk": key.sk}
         if "pages" in features and attributes:
             body["attributes"] = list(attributes)
-        answer = await self._call("get", body)
-        item = _item_in(answer, key, typed="types" in features)
+        item = _item_in(_answer(await self._call("get", body)), key, typed="types" in features)
         return project(item, attributes) if item else None
 
     async def put(self, item: Item, condition: Condition) -> Written:
@@ -118,14 +118,17 @@ class PlatformStore(Store):
         body = _put_body(item, condition, features, merge=merge)
         if remove:
             body["remove"] = list(remove)
-        try:
-            return _written(await self._call("put", body, repeatable=condition == NO_CONDITION), features)
-        except OutcomeUnknown as lost:
-            stored = await self._after(lost, Key.of(item), condition) or {}
-            done = all(name in stored and equal(stored[name], value) for name, value in item.items())
-            if not done or (not merge and stored.keys() != item.keys()) or any(name in stored for name in remove):
-                raise lost from None
-            return Written(None)
+
+        def is_done(stored: Item | None) -> bool:
+            found = stored or {}
+            return (
+                all(name in found and equal(found[name], value) for name, value in item.items())
+                and (merge or found.keys() == item.keys())
+                and not any(name in found for name in remove)
+            )
+
+        write = self._write(Key.of(item), condition, is_done)
+        return _written(await self._call("put", body, write), features)
 
     async def check_batch(self, items: Sequence[Item], condition: Condition, *, merge: bool) -> None:
         features = (await self._known()).features
@@ -139,20 +142,18 @@ class PlatformStore(Store):
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         features = (await self._known()).features
         body = {"pk": key.pk, "sk": key.sk, **_condition(condition, features)}
+        write = self._write(key, condition, lambda stored: stored is None)
+        done = await self._call("delete", body, write)
+        if done.answer is None:
+            return Deleted(None)
         try:
-            answer = await self._call("delete", body, repeatable=condition == NO_CONDITION)
-        except OutcomeUnknown as lost:
-            if await self._after(lost, key, condition) is None:
-                return Deleted(None)
-            raise lost from None
-        try:
-            item = _item_in(answer, key, typed="types" in features)
+            item = _item_in(done.answer, key, typed="types" in features)
         except Unavailable:  # the write is done, whatever else the answer says
             item = None
-        deleted = _fields(answer.document).get("deleted")
+        deleted = _fields(done.answer.document).get("deleted")
         if item is not None or deleted is True:
             return Deleted(True, item)
-        return Deleted(False if deleted is False and not answer.repeated else None)
+        return Deleted(False if deleted is False and not done.repeated else None)
 
     async def query(self, read: Read) -> StorePage:
         assert read.pk is not None
@@ -175,9 +176,10 @@ class PlatformStore(Store):
     async def close(self) -> None:
         await self._api.close()
 
-    async def _call(self, operation: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Answer:
+    async def _call(self, operation: str, body: Mapping[str, Any], write: Write | None = None) -> Completed[Answer]:
+        ours = self._deployment is not None and bool(self._deployment.features)
         try:
-            return await self._api.call(operation, body, repeatable=repeatable)
+            return await self._api.call(operation, body, ours=ours, write=write)
         except NotProvisioned:
             self._deployment = None
             raise
@@ -185,20 +187,23 @@ class PlatformStore(Store):
     async def _known(self) -> Deployment:
         return self._deployment or await self.info()
 
-    async def _after(self, lost: OutcomeUnknown, key: Key, condition: Condition) -> Item | None:
-        """The stored item after a write whose answer was lost.
+    def _write(self, key: Key, condition: Condition, is_done: Callable[[Item | None], bool]) -> Write:
+        """How a write is settled after a lost answer. `is_done` tells whether the stored item is as it was to be.
 
-        Raises:
-            OutcomeUnknown: it cannot be read, or decides nothing: what a conditional write would have stored, or
-                deleted, may be the work of another client that held the condition at the same time.
+        Nothing decides a conditional write: what it would have stored, or deleted, may be the work of another client
+        that met the condition at the same time.
         """
-        if condition == NO_CONDITION:
+        if condition != NO_CONDITION:
+            return Write()
+
+        async def look() -> Seen:
             try:
                 with anyio.fail_after(limits.SETTLE_SECONDS):
-                    return await self.get(key, None)
-            except (DdbMcpError, TimeoutError):
-                pass
-        raise lost from None
+                    return "done" if is_done(await self.get(key, None)) else "not done"
+            except TimeoutError:
+                return "undecided"
+
+        return Write(look, repeat=True)
 
     async def _page(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
         """A page of a platform that narrows and continues itself."""
@@ -213,7 +218,7 @@ class PlatformStore(Store):
             body["view"] = "keys"
         if read.position is not None:
             body["cursor"] = read.position
-        document = (await self._call(operation, body)).document
+        document = _answer(await self._call(operation, body)).document
         found = _fields(document)
         items = _items(document, typed="types" in known.features)
         cursor, capacity, scanned = found.get("cursor"), _number(found.get("capacity")), _number(found.get("scanned"))
@@ -241,7 +246,7 @@ class PlatformStore(Store):
             or read.pk_prefix not in (None, prefix.joined)
         )
         asked = limits.LIMIT_MAX if narrows else min(read.limit, limits.LIMIT_MAX)
-        document = (await self._call(operation, {**body, "limit": asked})).document
+        document = _answer(await self._call(operation, {**body, "limit": asked})).document
         items = _items(document, typed="types" in known.features)
         if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
             logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
@@ -307,11 +312,16 @@ def _plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> 
     return filter_to_json(clauses)
 
 
-def _written(answer: Answer, features: frozenset[str]) -> Written:
+def _answer(done: Completed[Answer]) -> Answer:
+    assert done.answer is not None, "only writes of items are settled without an answer"
+    return done.answer
+
+
+def _written(done: Completed[Answer], features: frozenset[str]) -> Written:
     """What a put did. A platform without our extensions may echo the item, whose attributes are called anything."""
-    found = _fields(answer.document) if "conditions" in features else {}
+    found = _fields(done.answer.document) if done.answer and "conditions" in features else {}
     created, dropped = found.get("created"), found.get("dropped")
-    if not isinstance(created, bool) or (answer.repeated and not created):
+    if not isinstance(created, bool) or (done.repeated and not created):
         created = None
     try:
         return Written(created, _attributes(dropped, typed=True) if isinstance(dropped, dict) else {})

@@ -1,0 +1,180 @@
+"""The one loop of attempts, for AWS and for platforms.
+
+A vendor's file classifies each failed attempt (`AttemptFailed`). What follows from it is decided here alone: repeat it,
+renew the credentials once, settle a write whose answer was lost, or give up.
+"""
+
+import itertools
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Generic, Literal, TypeVar
+
+import anyio
+
+from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Unauthenticated
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class Outcome(IntEnum):
+    """What is known of the request of a failed attempt, from the best to the worst.
+
+    NOT_DONE: it was certainly not carried out.
+    ENDED: it may have been carried out, and it is not under way any more.
+    LOST: it may have been carried out, or it may be carried out later.
+    """
+
+    NOT_DONE = 0
+    ENDED = 1
+    LOST = 2
+
+
+class AttemptFailed(Exception):
+    """One attempt failed.
+
+    Args:
+        error: what the caller of the operation gets if no further attempt is made.
+        outcome: what is known of the request.
+        retry: whether a further attempt may succeed.
+        wait: seconds that the other side asks to wait before it.
+    """
+
+    def __init__(self, error: DdbMcpError, outcome: Outcome, *, retry: bool, wait: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.outcome = outcome
+        self.retry = retry
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often and how long an operation is repeated.
+
+    Attributes:
+        attempts: at most so many.
+        seconds: after this time no further attempt begins.
+        first_wait, longest_wait: seconds of the back-off, which doubles with each attempt.
+    """
+
+    attempts: int
+    seconds: float
+    first_wait: float
+    longest_wait: float
+
+
+Seen = Literal["done", "not done", "undecided"]
+
+
+@dataclass(frozen=True)
+class Write:
+    """What may be done about a write whose answer was lost.
+
+    Attributes:
+        look: reads the item once, strongly consistent, and tells what can be seen there of the write. None where
+            nothing that is stored could tell.
+        repeat: the write may be sent again before that: only where twice is as good as once.
+    """
+
+    look: Callable[[], Awaitable[Seen]] | None = None
+    repeat: bool = False
+
+
+@dataclass(frozen=True)
+class Completed(Generic[_T]):
+    """A completed operation.
+
+    Attributes:
+        answer: None for a write that was seen done although its answer was lost.
+        repeated: an earlier attempt may have done the work already.
+    """
+
+    answer: _T | None
+    repeated: bool
+
+
+async def complete(
+    attempt: Callable[[], Awaitable[_T]],
+    pace: Pace,
+    *,
+    renew: Callable[[], Awaitable[None]],
+    write: Write | None = None,
+) -> Completed[_T]:
+    """Repeat `attempt` until it succeeds or cannot be repeated. What it raises besides AttemptFailed passes.
+
+    Args:
+        attempt: sends the request once.
+        pace: when to give up.
+        renew: reads the credentials again; called once, where they were refused.
+        write: for a write of an item; None for what may be repeated at will.
+
+    Raises:
+        OutcomeUnknown: a write may have been done, and nothing decides whether it was.
+        DdbMcpError: the error of the last attempt.
+    """
+    started = anyio.current_time()
+    worst, renewed = Outcome.NOT_DONE, False
+    for number in itertools.count(1):
+        try:
+            return Completed(await attempt(), repeated=worst is not Outcome.NOT_DONE)
+        except AttemptFailed as caught:
+            failed = caught
+        worst = max(worst, failed.outcome)
+        if isinstance(failed.error, Unauthenticated) and not renewed:
+            renewed = True
+            try:
+                await renew()
+                continue
+            except DdbMcpError as error:
+                failed = AttemptFailed(error, failed.outcome, retry=False)
+        wait = _wait(failed, pace, number)
+        late = anyio.current_time() + wait - started > pace.seconds
+        last = late or not failed.retry or number >= pace.attempts
+        if write is not None and worst is not Outcome.NOT_DONE and (last or not write.repeat):
+            if await _was_done(write, worst, failed.error):
+                return Completed(None, repeated=True)
+            worst = Outcome.NOT_DONE
+        if last:
+            raise failed.error from failed.__cause__
+        logger.info("%s; attempt %d follows after %.2f s", failed.error.code, number + 1, wait)
+        await anyio.sleep(wait)
+    raise AssertionError("the loop ends by a return or an error")
+
+
+def unknown(error: DdbMcpError) -> OutcomeUnknown:
+    """The error for a write that failed with `error` and may have been done."""
+    if isinstance(error, OutcomeUnknown):
+        return error
+    return OutcomeUnknown(
+        f"The outcome of the write is unknown: it may have been done, or may be done yet. {error.message}",
+        quoted=error.quoted,
+    )
+
+
+async def _was_done(write: Write, worst: Outcome, error: DdbMcpError) -> bool:
+    """Whether one read shows that a write was done. Raises OutcomeUnknown where the read does not decide it."""
+    if write.look is None or isinstance(error, OutcomeUnknown):
+        raise unknown(error)
+    try:
+        seen = await write.look()
+    except DdbMcpError as unread:
+        raise unknown(error) from unread
+    if seen == "undecided" or (seen == "not done" and worst is Outcome.LOST):
+        raise unknown(error)
+    return seen == "done"
+
+
+def _wait(failed: AttemptFailed, pace: Pace, number: int) -> float:
+    """Seconds before the next attempt: those that the other side asks for, else a back-off with full jitter.
+
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    if failed.wait is not None and failed.error.retryable:
+        failed.error.next = f"Wait {failed.wait:.0f} s, then call again."
+        return failed.wait
+    return random.uniform(0, min(pace.longest_wait, pace.first_wait * 2**number))
