@@ -39,7 +39,11 @@ class Careless(LocalStore):
     async def query(self, read: Read) -> StorePage:
         own: Item = {name: {"S": text} for name, text in OWN.items()}
         items = [FOREIGN, own, FOREIGN, {**own, "sk": {"S": "2"}, "long": {"S": "x" * 900}}]
-        return StorePage(items[: read.limit], next=1, scanned=4)
+
+        async def after(at: int) -> int:
+            return at
+
+        return StorePage(items[: read.limit], next=1, scanned=4, after=after)
 
 
 def called(store: LocalStore, operation: str, /, *, budget: int = 32768, **arguments: Any) -> dict[str, Any]:

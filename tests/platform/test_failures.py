@@ -11,6 +11,8 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.service import DataService
 from tests.platform.conftest import Client
 from tests.platform.documented import PATH, PREFIX, TOKEN, DocumentedPlatform, Raw
 from tests.support.faults import Answer, Cut, Fault, FaultProxy, Silence
@@ -437,3 +439,23 @@ def test_what_a_platform_says_is_safe_on_a_terminal(platform: DocumentedPlatform
     info = client.call("info")
     assert info["tableName"] == "\ufffd[31mred\ufffd"
     assert info["instructions"] == "a\nb"
+
+
+def test_a_page_is_left_in_its_middle_where_the_platform_can_go_on(proxy: FaultProxy, extended: Client) -> None:
+    """The cursor after an item in the middle of a page is asked for, and is no other item's."""
+    items = [{"pk": PK, "sk": str(at), "text": "x" * 400} for at in range(3)]
+    page = answers(200, items=items, complete=False, cursor="after 2")
+    extended.service = DataService(extended.store, Prefix(PREFIX), max_result_bytes=1400)
+    proxy.plan(page, on=PATH + "query")
+    proxy.plan(answers(200, items=items[:2], complete=False, cursor="after 1"), on=PATH + "query")
+    first = extended.call("query", pk=PK)
+    assert [item["sk"] for item in first["items"]] == ["0", "1"]
+    (_, asked) = [json.loads(request.body) for request in proxy.requests if request.operation == PATH + "query"]
+    assert asked["limit"] == 2
+    proxy.plan(answers(200, items=items[2:], complete=True), on=PATH + "query")
+    assert extended.call("query", pk=PK, cursor=first["cursor"])["complete"] is True
+    assert json.loads(proxy.requests[-1].body)["cursor"] == "after 1"
+
+    proxy.plan(page, on=PATH + "query")
+    proxy.plan(answers(200, items=[items[0], items[2]], complete=False, cursor="after 2"), on=PATH + "query")
+    assert "while they were read" in extended.fails("unavailable", "query", pk=PK).message

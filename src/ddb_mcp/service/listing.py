@@ -167,23 +167,10 @@ class Listing:
             self._position = start
         elif kept == len(page.items):
             self._position = page.next
-        elif page.after is not None:
-            self._position = page.after(kept - 1)
+        else:
+            self._position = await page.after(kept - 1)
             if self._position is None:
                 self._stopped = "platform"
-        else:
-            # Only the store knows where its page could be left: ask again for as much as fits.
-            while self._entries and self._entries[-1].page is page:
-                self._drop_last()
-            fewer = await self._fetch(
-                replace(self._read, position=start, limit=kept, read_limit=self._read.read_limit, max_bytes=10_000_000)
-            )
-            self._scanned += fewer.scanned
-            self._position = fewer.next
-            if fewer.next is None:  # others have deleted items meanwhile
-                self._stopped = None if fewer.complete else "platform"
-            for at, item in self._own_items(fewer):
-                self._add(self._entry(item, fewer, start, at))
 
     def _entry(self, item: Item, page: StorePage, start: Position | None, at: int) -> _Entry:
         shown = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]} if self._view == "keys" else item_to_json(item)

@@ -15,6 +15,10 @@ _PASSES, _PARTS = 10, 10_000
 _TOLD = 200
 
 
+async def _nowhere(at: int) -> Position:
+    return None
+
+
 @dataclass(frozen=True)
 class Purged:
     """`complete` is False where the store cannot tell whether it showed everything (a platform without pages)."""
@@ -52,7 +56,7 @@ async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
         try:
             return await store.scan(read)
         except NotProvisioned:
-            return StorePage([], None, 0)
+            return StorePage([], None, 0, _nowhere)
 
     passes, seen = 0, set[Key]()
     for _ in range(_PARTS):

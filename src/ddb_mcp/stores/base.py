@@ -1,8 +1,9 @@
 """What a store does for `DataService`. Stores know nothing of MCP, of budgets of text, or of who owns a key."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, KeyRange, matches
 from ddb_mcp.core.errors import ConditionFailed
@@ -129,9 +130,9 @@ class StorePage:
         items: matching items, in sort-key order for a query. May be empty although there are more.
         next: where to go on after all of `items`; None at the real end, or where the store cannot go on.
         scanned: stored items read for it.
+        after: gives the position after `items[n]`, so that a page can be left in its middle; None if the store cannot
+            go on from there. Raises DdbMcpError where the store has to be asked.
         capacity: capacity units it cost, where the store reports them.
-        after: the position after `items[n]`, so that a page can be left in its middle; it returns None if the store
-            cannot go on from there. Where there is no such function, the store must be asked again for fewer.
         complete: False where `next` is None and still nobody knows whether there is more (a platform without pages).
         full: the next item is known not to fit into what was left of `max_bytes`.
     """
@@ -139,13 +140,13 @@ class StorePage:
     items: list[Item]
     next: Position | None
     scanned: int
+    after: Callable[[int], Awaitable[Position | None]]
     capacity: float | None = None
-    after: Callable[[int], Position] | None = None
     complete: bool = True
     full: bool = False
 
 
-class Store(Protocol):
+class Store(ABC):
     """The seven operations over one kind of storage.
 
     Every method raises the errors of `ddb_mcp.core.errors` and no others: NotProvisioned where the table is missing,
@@ -156,37 +157,41 @@ class Store(Protocol):
 
     mode: str
 
+    @abstractmethod
     async def provision(self, progress: Progress) -> Deployment:
         """Make what is missing. Safe to repeat and to run twice at once."""
-        ...
 
+    @abstractmethod
     async def info(self) -> Deployment:
         """The deployment as it is; changes nothing."""
-        ...
 
+    @abstractmethod
     async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
         """The stored item, strongly consistent; only `attributes` and the key where they are given."""
-        ...
 
+    @abstractmethod
     async def put(self, item: Item, condition: Condition) -> Written:
         """Replace the whole item."""
-        ...
 
+    @abstractmethod
     async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
         """Set the item's attributes on the stored one and remove others, atomically; creates it if absent.
 
         `dropped` holds the removed attributes that were there.
         """
-        ...
 
+    @abstractmethod
     async def delete(self, key: Key, condition: Condition) -> Deleted: ...
 
     async def check_batch(self, items: Sequence[Item], condition: Condition, *, merge: bool) -> None:
         """Raise Unsupported if one of these writes cannot be done here, before any is. `items` is empty for deletes."""
         return
 
+    @abstractmethod
     async def query(self, read: Read) -> StorePage: ...
 
+    @abstractmethod
     async def scan(self, read: Read) -> StorePage: ...
 
+    @abstractmethod
     async def close(self) -> None: ...

@@ -236,14 +236,12 @@ class DirectStore(Store):
         last = answer.get("LastEvaluatedKey")
         following = None if last is None else _key_of(last).sk
 
-        def after(at: int) -> Position:
+        async def after(at: int) -> Position:
             return items[at]["sk"]["S"]
 
         if len(items) > read.limit:
-            following = after(read.limit - 1)
-        return StorePage(
-            items[: read.limit], following, answer["ScannedCount"], _capacity(answer), after if items else None
-        )
+            following = items[read.limit - 1]["sk"]["S"]
+        return StorePage(items[: read.limit], following, answer["ScannedCount"], after, _capacity(answer))
 
     async def scan(self, read: Read) -> StorePage:
         """One request to one segment where the items wanted are likely to be in it, else one to each that is left.
@@ -294,7 +292,11 @@ class DirectStore(Store):
         following = page.after(read.limit - 1) if len(entries) > read.limit else page.end()
         costs = [cost for answer in answers if (cost := _capacity(answer)) is not None]
         items = [item for _, item in entries[: read.limit]]
-        return StorePage(items, following, scanned, sum(costs) if costs else None, page.after if items else None)
+
+        async def after(at: int) -> Position:
+            return page.after(at)
+
+        return StorePage(items, following, scanned, after, sum(costs) if costs else None)
 
     async def close(self) -> None:
         self._aws.close()

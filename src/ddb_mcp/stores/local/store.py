@@ -8,7 +8,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +21,18 @@ from ddb_mcp.core.conditions import matches
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
 from ddb_mcp.core.items import Item, item_size, project
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.base import FEATURES, Condition, Deleted, Deployment, Progress, Read, Store, StorePage, Written
+from ddb_mcp.stores.base import (
+    FEATURES,
+    Condition,
+    Deleted,
+    Deployment,
+    Position,
+    Progress,
+    Read,
+    Store,
+    StorePage,
+    Written,
+)
 from ddb_mcp.stores.local.file import SqliteFile, transaction
 
 logger = logging.getLogger(__name__)
@@ -168,7 +179,7 @@ class LocalStore(Store):
         def page() -> StorePage:
             with self._open(_deadline()) as opened:
                 if opened is None:
-                    return StorePage([], None, 0)
+                    return StorePage([], None, 0, _after([]))
                 with closing(opened[0].execute(statement, bounds)) as rows:
                     return _fill(read, rows)
 
@@ -300,14 +311,21 @@ def _fill(read: Read, rows: Iterator[tuple[str]]) -> StorePage:
             or size > read.max_bytes
         )
         if enough:
-            return StorePage(items, last, scanned, after=lambda at: _position(items[at]))
+            return StorePage(items, last, scanned, _after(items))
         item: Item = json.loads(document)
         scanned += 1
         last = _position(item)
         if matches(read.filter, item):
             size += len(document)
             items.append(project(item, read.attributes))
-    return StorePage(items, None, scanned, after=lambda at: _position(items[at]))
+    return StorePage(items, None, scanned, _after(items))
+
+
+def _after(items: list[Item]) -> Callable[[int], Awaitable[Position]]:
+    async def after(at: int) -> Position:
+        return _position(items[at])
+
+    return after
 
 
 def _position(item: Item) -> list[str]:

@@ -37,6 +37,7 @@ from ddb_mcp.stores.base import (
     Condition,
     Deleted,
     Deployment,
+    Position,
     Progress,
     Read,
     Store,
@@ -222,17 +223,38 @@ class PlatformStore(Store):
         found = _fields(document)
         items = _items(document, typed="types" in known.features)
         cursor, capacity, scanned = found.get("cursor"), _number(found.get("capacity")), _number(found.get("scanned"))
+        places = {Key.of(item): at for at, item in enumerate(items)}
         # What is too long for the platform's page is not too long for an answer to get.
         for at in _positions(found.get("outlined"), items):
             items[at] = await self.get(Key.of(items[at]), read.attributes) or {}
+        shown = [item for item in items if item]
+
+        async def after(at: int) -> Position | None:
+            return await self._cursor_after(Key.of(shown[at]), places[Key.of(shown[at])], operation, body)
+
         return StorePage(
-            items=[item for item in items if item],
+            items=shown,
             next=cursor if _is_text(cursor) else None,
             scanned=len(items) if scanned is None else int(scanned),
+            after=after,
             capacity=None if capacity is None else float(capacity),
             complete=found.get("complete") is True,
             full=found.get("stopped") == "bytes",
         )
+
+    async def _cursor_after(self, last: Key, at: int, operation: str, body: dict[str, Any]) -> Position | None:
+        """The cursor after the item `last`, number `at` of a page, which only the platform has: a page that ends there.
+
+        Raises:
+            Unavailable: the page ends elsewhere now, because somebody has added or deleted items before its end.
+        """
+        shorter = {**body, "limit": at + 1, "max_bytes": limits.PLATFORM_ANSWER_MAX_BYTES}
+        document = _answer(await self._call(operation, shorter)).document
+        items = _items(document, typed=True)
+        if not items or Key.of(items[-1]) != last:
+            raise Unavailable("Items were added or deleted while they were read.", next="Call again.")
+        cursor = _fields(document).get("cursor")
+        return cursor if _is_text(cursor) else None
 
     async def _narrowed(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
         """A page of a platform that only takes a limit: narrowed here, and honest about what it cannot know."""
@@ -265,11 +287,15 @@ class PlatformStore(Store):
                 and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
                 and sum(map(item_size, items)) < limits.WELL_UNDER_A_PAGE_BYTES
             )
+
+        async def after(at: int) -> None:
+            return None
+
         return StorePage(
             items=[project(item, read.attributes) for item in matching[: read.limit]],
             next=None,
             scanned=len(items),
-            after=lambda at: None,
+            after=after,
             complete=ended and len(matching) <= read.limit,
         )
 
