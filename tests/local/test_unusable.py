@@ -89,11 +89,11 @@ def test_another_programs_file_that_waits_to_be_rolled_back(data: Data, file: Pa
 def test_a_newer_file(data: Data, file: Path, sound: bytes, in_log: bool) -> None:
     file.write_bytes(sound)
     if in_log:
-        write_and_crash(file, "PRAGMA user_version = 2")
+        write_and_crash(file, "PRAGMA user_version = 3")
     else:
         with closing(sqlite3.connect(file)) as connection:
-            connection.execute("PRAGMA user_version = 2")
-    assert all("newer ddb-mcp (schema 2)" in message for message in refuses_everything(data, file))
+            connection.execute("PRAGMA user_version = 3")
+    assert all("newer ddb-mcp (schema 3)" in message for message in refuses_everything(data, file))
 
 
 @pytest.mark.parametrize("left", [1, 15, 16, 99, 100, 511, 512, 4095, 4096, 4097, 8192, 0.5, -4096, -1000, -1])
@@ -232,7 +232,8 @@ def test_a_disk_that_fills_up_loses_nothing(file: Path) -> None:
             return [item["sk"] for item in child.answer("query", pk=pk("a"), limit=1000)["result"]["items"]]
 
         assert stored() == acknowledged
-        error = child.answer("delete", pk=pk("a"), sk="000")["error"]
+        # Longer than what the refused write has left room for in the log.
+        error = child.answer("put", item={"pk": pk("a"), "sk": "000", "text": "y" * 30_000})["error"]
         assert error["code"] == "unavailable"
         assert stored() == acknowledged
         filler.unlink()

@@ -53,6 +53,9 @@ SQLITE_CONNECTIONS = 8
 SQLITE_PAGE_ROWS = 10_000
 SWEEP_SECONDS = 60
 SWEEP_ROWS = 100
+# How long a `ClientRequestToken` names one request:
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+TOKEN_SECONDS = 600
 
 # Direct mode
 AWS_CONNECT_SECONDS = 3.0

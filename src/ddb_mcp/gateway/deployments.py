@@ -19,7 +19,6 @@ from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.local.file import SqliteFile, transaction
 
 _APPLICATION_ID = 0x64646D67
-_SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE deployments (
     name TEXT PRIMARY KEY,
@@ -69,9 +68,7 @@ class Registry:
 
     def __init__(self, path: Path, storage: str) -> None:
         self.path = path
-        file = SqliteFile(
-            path, application_id=_APPLICATION_ID, version=_SCHEMA_VERSION, schema=_SCHEMA, setting="--registry"
-        )
+        file = SqliteFile(path, application_id=_APPLICATION_ID, schema=[_SCHEMA], setting="--registry")
         try:
             file.inode(create=True)
             self._connection, _ = file.connect(_BUSY_SECONDS)

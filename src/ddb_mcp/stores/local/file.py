@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,16 @@ class SqliteFile:
     Args:
         path: the file.
         application_id: what tells it from other files: https://sqlite.org/pragma.html#pragma_application_id
-        version: of the schema.
-        schema: the statements that make it.
+        schema: the statements that make each version of it out of the one before.
         setting: with what the user chooses another file.
 
     Raises (each method): Misconfigured where the file is not ours, newer than this version, damaged, or on a network
     share. sqlite3.Error and OSError are left to the caller, who holds connections that meet them too; see `explained`.
     """
 
-    def __init__(self, path: Path, *, application_id: int, version: int, schema: str, setting: str) -> None:
+    def __init__(self, path: Path, *, application_id: int, schema: Sequence[str], setting: str) -> None:
         self.path = path
         self._application_id = application_id
-        self._version = version
         self._schema = schema
         self._setting = setting
 
@@ -82,13 +80,14 @@ class SqliteFile:
     def connect(self, busy_seconds: float) -> tuple[sqlite3.Connection, bool]:
         """A connection that any one thread at a time may use, and whether it has made the schema.
 
-        Each of its statements waits so long for other processes' locks.
+        Each of its statements waits so long for other processes' locks. A file of an older version is brought up to
+        date where it is.
         """
         self._refuse_network()
         self.reader(busy_seconds).close()
         connection = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         try:
-            made = self._is_blank(connection) and self._make(connection, busy_seconds)
+            made = self._version(connection) < len(self._schema) and self._make(connection, busy_seconds)
             connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
             connection.close()
@@ -101,7 +100,7 @@ class SqliteFile:
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
         try:
-            self._is_blank(connection)
+            self._version(connection)
             if not in_log and self.path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
                 raise self.unusable("is damaged: it ends within a page")  # SQLite reads over the end
         except BaseException:
@@ -149,34 +148,35 @@ class SqliteFile:
             f"The disk that holds {self.path} is full; nothing was written.", next="Free space, then call again."
         )
 
-    def _is_blank(self, connection: sqlite3.Connection) -> bool:
-        """Whether there is nothing in the file yet. Raises Misconfigured where there is and it is not ours."""
+    def _version(self, connection: sqlite3.Connection) -> int:
+        """The version of the schema, 0 where nothing is in the file yet. Raises Misconfigured where it is not ours."""
         # One statement sees one state, whatever other processes do.
         application, version, tables = connection.execute(
             "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
             "FROM pragma_application_id, pragma_user_version"
         ).fetchone()
         if (application, version, tables) == (0, 0, 0):
-            return True
+            return 0
         if application != self._application_id:
             raise self.unusable("is another program's SQLite file, or another kind of ddb-mcp's")
-        if version > self._version:
+        if version > len(self._schema):
             raise Misconfigured(
                 f"{self.path} was written by a newer ddb-mcp (schema {version}).",
                 next="Upgrade ddb-mcp; the file is untouched.",
             )
-        return False
+        return int(version)
 
     def _make(self, connection: sqlite3.Connection, busy_seconds: float) -> bool:
-        """Make the schema in a blank file, unless another process was first. Returns whether this connection did."""
+        """Bring the schema up to date, unless another process was first. Returns whether this was its beginning."""
         _use_log(connection, busy_seconds)
         with transaction(connection):
-            if made := self._is_blank(connection):
-                for statement in self._schema.split(";"):
+            version = self._version(connection)
+            for statements in self._schema[version:]:
+                for statement in statements.split(";"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {self._application_id}")
-                connection.execute(f"PRAGMA user_version = {self._version}")
-        return made
+            connection.execute(f"PRAGMA application_id = {self._application_id}")
+            connection.execute(f"PRAGMA user_version = {len(self._schema)}")
+        return version == 0
 
     def _refuse_network(self) -> None:
         if (kind := _file_system(self.path)) in _NETWORK_FILE_SYSTEMS:

@@ -8,7 +8,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -40,12 +40,27 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _APPLICATION_ID = 0x64646D63
-_SCHEMA_VERSION = 1
-_SCHEMA = """
+_SCHEMA = (
+    """
 CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, expires INTEGER, PRIMARY KEY (pk, sk))
     WITHOUT ROWID;
 CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
-"""
+""",
+    """
+CREATE TABLE tokens (token TEXT PRIMARY KEY, request BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX tokens_expires ON tokens (expires);
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+""",
+)
+
+
+Stored = Mapping[Key, Item | None]
+Changes = Mapping[Key, Item | None]
+Decide = Callable[[Stored], tuple[Changes, _T]]
+
+
+class TokenReused(InvalidArgument):
+    """A token names one request, and came with another."""
 
 
 class LocalStore(Store):
@@ -70,7 +85,6 @@ class LocalStore(Store):
         self._file = SqliteFile(
             path,
             application_id=_APPLICATION_ID,
-            version=_SCHEMA_VERSION,
             schema=_SCHEMA,
             setting="DDB_MCP_LOCAL_PATH",
         )
@@ -114,35 +128,71 @@ class LocalStore(Store):
         return project(item, attributes) if item else None
 
     async def put(self, item: Item, condition: Condition) -> Written:
-        def put(connection: sqlite3.Connection) -> Written:
-            old = _stored(connection, Key.of(item))
-            condition.check(old)
-            _store(connection, item)
-            return Written.over(old, item)
+        key = Key.of(item)
 
-        return await self._write(put)
+        def put(stored: Stored) -> tuple[Changes, Written]:
+            condition.check(stored[key])
+            return {key: item}, Written.over(stored[key], item)
+
+        return await self.change([key], put)
 
     async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
-        def merge(connection: sqlite3.Connection) -> Written:
-            old = _stored(connection, Key.of(item))
+        key = Key.of(item)
+
+        def merge(stored: Stored) -> tuple[Changes, Written]:
+            old = stored[key]
             condition.check(old)
             new = {name: value for name, value in ((old or {}) | item).items() if name not in remove}
             if (size := item_size(new)) > limits.ITEM_MAX_BYTES:
                 raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {limits.ITEM_MAX_BYTES}.")
-            _store(connection, new)
-            return Written.over(old, new)
+            return {key: new}, Written.over(old, new)
 
-        return await self._write(merge)
+        return await self.change([key], merge)
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
-        def delete(connection: sqlite3.Connection) -> Deleted:
-            old = _stored(connection, key)
-            condition.check(old)
-            if old is not None:
-                connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", _row_key(key))
-            return Deleted(old is not None, old)
+        def delete(stored: Stored) -> tuple[Changes, Deleted]:
+            condition.check(stored[key])
+            return {key: None}, Deleted(stored[key] is not None, stored[key])
 
-        return await self._write(delete)
+        return await self.change([key], delete)
+
+    async def change(self, keys: Sequence[Key], decide: Decide[_T]) -> _T:
+        """Read items, let `decide` say what is to be stored, and store it: one transaction, alone on the file.
+
+        Args:
+            keys: of the items that `decide` is given.
+            decide: takes each key's stored item, None where there is none; returns what is to be stored by key, None
+                for no item, and the result. It runs in a worker thread. What it raises ends the transaction, and
+                nothing is written then.
+
+        Returns:
+            What `decide` returns as its result.
+        """
+        return await self._write(lambda connection: _changed(connection, keys, decide))
+
+    async def change_once(self, token: str, request: bytes, keys: Sequence[Key], decide: Decide[_T]) -> _T | None:
+        """`change`, but at most once for a token within ten minutes. None where it was done before.
+
+        Args:
+            token: what the caller names this change by.
+            request: what is asked for, or a hash of it.
+
+        Raises:
+            TokenReused: the token came with another request before.
+        """
+
+        def change(connection: sqlite3.Connection) -> _T | None:
+            now = int(time.time())
+            connection.execute("DELETE FROM tokens WHERE expires <= ?", (now,))
+            done = connection.execute("SELECT request FROM tokens WHERE token = ?", (token,)).fetchone()
+            if done is None:
+                connection.execute("INSERT INTO tokens VALUES (?, ?, ?)", (token, request, now + limits.TOKEN_SECONDS))
+                return _changed(connection, keys, decide)
+            if done[0] != request:
+                raise TokenReused("The token was used for another request within the last ten minutes.")
+            return None
+
+        return await self._write(change)
 
     async def query(self, read: Read) -> StorePage:
         assert read.pk is not None
@@ -344,6 +394,16 @@ def _end(start: bytes) -> bytes:
 def _stored(connection: sqlite3.Connection, key: Key) -> Item | None:
     row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", _row_key(key)).fetchone()
     return json.loads(row[0]) if row else None
+
+
+def _changed(connection: sqlite3.Connection, keys: Sequence[Key], decide: Decide[_T]) -> _T:
+    changes, result = decide({key: _stored(connection, key) for key in keys})
+    for key, item in changes.items():
+        if item is not None:
+            _store(connection, item)
+        else:
+            connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", _row_key(key))
+    return result
 
 
 def _store(connection: sqlite3.Connection, item: Item) -> None:
