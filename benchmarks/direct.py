@@ -31,7 +31,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from botocore.config import Config
 from tests.support.engines import Engine, running
 
-from ddb_mcp.config import Settings
+from ddb_mcp.config import DirectSettings
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.direct.store import DirectStore
@@ -55,13 +55,13 @@ def main() -> None:
         table = _fill(engine, client)
         print("Direct mode, against dynoxide on loopback, as a ratio to boto3")
         with start_blocking_portal() as portal:
-            store = DirectStore(Settings("direct", table=table, prefix=Prefix(PREFIX)))
+            store = DirectStore(DirectSettings(table=table, prefix=Prefix(PREFIX)))
             _scan(portal, store, client, table, "answers at once")
             _concurrent_gets(portal, store, client, table)
             portal.call(store.close)
             with _delayed(engine.endpoint) as endpoint:
                 os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint
-                store = DirectStore(Settings("direct", table=table, prefix=Prefix(PREFIX)))
+                store = DirectStore(DirectSettings(table=table, prefix=Prefix(PREFIX)))
                 far = boto3.client("dynamodb", endpoint_url=endpoint)
                 _scan(portal, store, far, table, f"answers after {DELAY * 1000:.0f} ms")
                 portal.call(store.close)

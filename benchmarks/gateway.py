@@ -19,7 +19,7 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.config import resolve
+from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store
@@ -109,7 +109,7 @@ def main(seconds: float = 60) -> None:
         folder = Path(name)
         direct = anyio.run(_measure, lambda: [LocalStore(folder / "direct", "bench")], seconds)
         with _gateway(folder) as (url, token):
-            settings = resolve({"DDB_MCP_API_URL": url, "DDB_MCP_AUTH_TOKEN": token})
+            settings = PlatformSettings(api_url=url, auth_token=token)
             through = anyio.run(_measure, lambda: [PlatformStore(settings) for _ in range(CLIENTS)], seconds)
     for name, outcome in (("store directly", direct), ("through the gateway", through)):
         p50, p99 = (outcome.percentile(share) * 1000 for share in (0.5, 0.99))

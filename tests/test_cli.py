@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from ddb_mcp import __version__
+from ddb_mcp.cli.commands import COMMANDS, SERVE, Command
 from ddb_mcp.config import SETTINGS
 from tests.local.test_unusable import lower_privileges, needs_permissions, permissions
 from tests.protocol.wire import ENVELOPE, Wire, clean_environment
@@ -93,6 +94,10 @@ def test_version(run: Run) -> None:
         (["caal"], "'call'"),
         (["call", "scna"], "'scan'"),
         (["doctor", "now"], "now"),
+        (["provision"], "ddb-mcp call provision"),
+        (["qurey"], "'query'"),
+        (["call", "--http-hosts", "a", "info"], "does not go with call"),
+        (["--dynamodb-prefx", "deploy#a", "call", "info"], "--dynamodb-prefix"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2_and_names_what_was_meant(run: Run, words: list[str], named: str) -> None:
@@ -115,7 +120,7 @@ def test_a_secret_as_a_flag_is_refused_with_its_variable_and_not_shown(run: Run,
     [
         ({"DDB_MCP_MOED": "local"}, "DDB_MCP_MODE"),
         ({"DDB_MCP_MODE": "dirct"}, "'direct'"),
-        ({"DDB_MCP_READ_ONLY": "ja"}, "'true'|'false'"),
+        ({"DDB_MCP_READ_ONLY": "ja"}, "true, false"),
         ({"DDB_MCP_READ_BUDGET": "0"}, "from 1 to"),
         ({"DDB_MCP_MODE": "direct"}, "DYNAMODB_TABLE"),
         ({"DYNAMODB_TABLE": "app"}, "DYNAMODB_PREFIX"),
@@ -135,16 +140,28 @@ def test_a_wrong_environment_ends_the_start_with_2_and_names_what_is_wrong(
     assert SECRET not in done.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["call"], ["doctor"], ["policy"], ["purge"]])
-def test_help_documents_each_setting(run: Run, words: list[str]) -> None:
-    done = run(*words, "--help", COLUMNS="500")
+@pytest.mark.parametrize("command", [SERVE, *(command for command in COMMANDS.values() if not command.nested)])
+def test_help_of_a_command_documents_the_settings_that_it_takes_and_no_others(run: Run, command: Command) -> None:
+    done = run(*command.name.split(), "--help", COLUMNS="500")
     assert done.returncode == 0
+    shown = re.findall(r"^  (--\S+)(?: VALUE)?\s+\S.*\[([A-Z_]+); ", done.stdout, re.MULTILINE)
+    assert shown == [(setting.flag, setting.variable) for setting in command.settings if setting.flag]
+    for setting in command.settings:
+        assert setting.secret or setting.help in done.stdout
+
+
+def test_help_lists_the_commands_and_the_variables_for_secrets(run: Run) -> None:
+    shown = run("--help", COLUMNS="500").stdout
+    for command in COMMANDS.values():
+        assert re.search(rf"^  {command.name} +{re.escape(command.help)}$", shown, re.MULTILINE)
     for setting in SETTINGS:
-        if setting.flag:
-            assert re.search(rf"^  {setting.flag}\b.*\s+.*\[{setting.variable};", done.stdout, re.MULTILINE)
-            assert setting.help in done.stdout
-        elif not words:
-            assert f"{setting.variable} ({setting.help})" in done.stdout
+        assert not setting.secret or f"{setting.variable} ({setting.help})" in shown
+
+
+def test_python_runs_the_package_as_the_command(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "ddb_mcp", "--version"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"ddb-mcp {__version__}\n"
 
 
 def test_a_flag_wins_over_the_environment_wherever_it_stands(run: Run) -> None:

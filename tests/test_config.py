@@ -10,7 +10,20 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.config import LOCAL_PREFIX, LOCAL_TABLE, SETTINGS, Settings, resolve
+from ddb_mcp.config import (
+    LOCAL_PREFIX,
+    LOCAL_TABLE,
+    SETTINGS,
+    DirectSettings,
+    DirectStorage,
+    LocalSettings,
+    LocalStorage,
+    PlatformSettings,
+    resolve,
+    resolve_gateway,
+    resolve_http,
+    resolve_local,
+)
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
 
@@ -41,6 +54,24 @@ def auth_command(home: Path) -> Path:
     command.parent.mkdir(parents=True)
     command.write_text("")
     return command
+
+
+def platform(environment: dict[str, str], flags: dict[str, str] | None = None) -> PlatformSettings:
+    found = resolve(environment, flags)
+    assert isinstance(found, PlatformSettings)
+    return found
+
+
+def direct(environment: dict[str, str], flags: dict[str, str] | None = None) -> DirectSettings:
+    found = resolve(environment, flags)
+    assert isinstance(found, DirectSettings)
+    return found
+
+
+def local(environment: dict[str, str]) -> LocalSettings:
+    found = resolve(environment)
+    assert isinstance(found, LocalSettings)
+    return found
 
 
 def refused(environment: dict[str, str], flags: dict[str, str] | None = None) -> Misconfigured:
@@ -80,8 +111,7 @@ def test_which_mode_holds(environment: dict[str, str], mode: str) -> None:
 
 def test_the_default_auth_file_means_platform_unless_a_table_is_set(home: Path) -> None:
     file = auth_file(home)
-    assert resolve({}).mode == "platform"
-    assert resolve({}).auth_file == file
+    assert platform({}).auth_file == file
     assert resolve(DIRECT).mode == "direct"
     assert resolve({"DDB_MCP_MODE": "local"}).mode == "local"
 
@@ -116,8 +146,8 @@ def test_a_half_configured_mode_names_what_is_missing(environment: dict[str, str
 
 def test_platform_settings_mean_platform(home: Path) -> None:
     file = auth_file(home).rename(home / "own.json")
-    found = resolve({"DDB_MCP_AUTH_FILE": str(file)})
-    assert (found.mode, found.auth_file, found.auth_command) == ("platform", file, None)
+    found = platform({"DDB_MCP_AUTH_FILE": str(file)})
+    assert (found.auth_file, found.auth_command) == (file, "")
     assert resolve({"DDB_MCP_AUTH_COMMAND": "print-token"}).mode == "platform"
     assert resolve({"DDB_MCP_AUTH_FILE": str(file), "DYNAMODB_TABLE": "abc", "DYNAMODB_PREFIX": "a#b"}).mode == "direct"
 
@@ -138,13 +168,13 @@ def test_an_auth_file_that_is_not_there_is_named(home: Path) -> None:
 def test_where_the_platforms_token_comes_from(home: Path) -> None:
     command = auth_command(home)
     file = auth_file(home)
-    found = resolve({"DDB_MCP_API_URL": "https://api.example"})
-    assert (found.auth_token, found.auth_command, found.auth_file) == (None, str(command), file)
-    found = resolve({"DDB_MCP_MODE": "platform", "DDB_MCP_AUTH_COMMAND": "print token"})
+    found = platform({"DDB_MCP_API_URL": "https://api.example"})
+    assert (found.auth_token, found.auth_command, found.auth_file) == ("", str(command), file)
+    found = platform({"DDB_MCP_MODE": "platform", "DDB_MCP_AUTH_COMMAND": "print token"})
     assert (found.auth_command, found.sources["DDB_MCP_AUTH_COMMAND"]) == ("print token", "environment")
-    found = resolve(PLATFORM)
-    assert (found.api_url, found.auth_token, found.auth_command) == ("https://api.example", "secret-token", None)
-    found = resolve(PAIR)
+    found = platform(PLATFORM)
+    assert (found.api_url, found.auth_token, found.auth_command) == ("https://api.example", "secret-token", "")
+    found = platform(PAIR)
     assert (found.api_url, found.auth_token) == ("https://pair.example", "pair-token")
     assert found.sources["DDB_MCP_AUTH_TOKEN"] == "environment: AUTH_TOKEN"
 
@@ -160,9 +190,9 @@ def test_a_token_never_goes_with_an_address_that_it_did_not_come_with(
     environment: dict[str, str], flags: dict[str, str], home: Path
 ) -> None:
     auth_file(home)
-    settings = resolve(environment, flags)
+    settings = platform(environment, flags)
     assert settings.api_url == "https://other.example"
-    assert settings.auth_token is None
+    assert settings.auth_token == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the home directory comes from elsewhere")
@@ -194,25 +224,52 @@ def test_a_home_that_is_closed_to_us_has_no_auth_file(home: Path, monkeypatch: p
     assert resolve({}).mode == "local"
 
 
-def test_what_belongs_to_another_mode_stays_out() -> None:
-    everything = {**DIRECT, **PLATFORM, "DDB_MCP_LOCAL_PATH": "/tmp/x", "DDB_MCP_LAMBDA_FUNCTIONS": "f"}
-    direct = resolve({**everything, "DDB_MCP_MODE": "direct"})
-    assert (direct.api_url, direct.auth_token, direct.local_path) == (None, None, None)
-    local = resolve({**everything, "DDB_MCP_MODE": "local"})
-    assert (local.api_url, local.auth_token, local.lambda_functions) == (None, None, ())
-    platform = resolve(everything)
-    assert (platform.table, platform.prefix, platform.local_path, platform.lambda_functions) == (None, None, None, ())
+# The gateway, the endpoint, HTTP
+
+
+def test_a_gateway_has_storage_and_no_prefix() -> None:
+    found = resolve_gateway(DIRECT)
+    assert isinstance(found, DirectStorage)
+    assert not hasattr(found, "prefix")
+    found = resolve_gateway({"DDB_MCP_LOCAL_PATH": "/data/items.sqlite3"})
+    assert isinstance(found, LocalStorage)
+    assert found.local_path == Path("/data/items.sqlite3")
+    assert resolve_gateway({"DYNAMODB_TABLE": "app"}).table == "app"
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        (PLATFORM, "DDB_MCP_MODE"),
+        ({**DIRECT, "DDB_MCP_ROLE_ARN": "arn:aws:iam::123456789012:role/app"}, "DDB_MCP_ROLE_ARN"),
+        ({**DIRECT, "DDB_MCP_LAMBDA_FUNCTIONS": "api"}, "DDB_MCP_LAMBDA_FUNCTIONS"),
+    ],
+)
+def test_what_makes_no_gateway_is_refused(environment: dict[str, str], named: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        resolve_gateway(environment)
+    assert named in caught.value.next
+
+
+def test_what_works_on_the_local_file_alone_takes_it_whatever_the_rest_means() -> None:
+    found = resolve_local({**DIRECT, "DDB_MCP_LOCAL_PATH": "/data/items.sqlite3"})
+    assert (found.table, found.local_path) == ("table", Path("/data/items.sqlite3"))
+    with pytest.raises(Misconfigured, match="direct"):
+        resolve_local({**DIRECT, "DDB_MCP_MODE": "direct"})
+
+
+def test_http_settings() -> None:
+    found = resolve_http({**DIRECT, "DDB_MCP_HTTP_TOKEN": "secret-http", "DDB_MCP_HTTP_HOSTS": "a.example, b.example"})
+    assert (found.http_token, found.http_hosts) == ("secret-http", ("a.example", "b.example"))
+    assert "secret-http" not in repr(found)
 
 
 # Values
 
 
 def test_the_defaults(home: Path) -> None:
-    settings = resolve({})
-    assert settings == Settings(
-        mode="local", table=LOCAL_TABLE, prefix=Prefix(LOCAL_PREFIX), local_path=settings.local_path
-    )
-    assert settings.local_path is not None
+    settings = local({})
+    assert (settings.table, settings.prefix) == (LOCAL_TABLE, Prefix(LOCAL_PREFIX))
     assert settings.local_path.is_relative_to(home)
     assert set(settings.sources.values()) == {"default"}
     assert (settings.read_only, settings.log_level) == (False, "WARNING")
@@ -225,18 +282,16 @@ def test_each_setting_is_read(home: Path) -> None:
         "DDB_MCP_LOG_LEVEL": "debug",
         "DDB_MCP_MAX_RESULT_BYTES": "1024",
         "DDB_MCP_READ_BUDGET": "1",
-        "DDB_MCP_HTTP_TOKEN": "h",
         "DDB_MCP_ROLE_ARN": "arn:aws:iam::1:role/r",
-        "DDB_MCP_LAMBDA_FUNCTIONS": " a, b ,,c,",
+        "DDB_MCP_LAMBDA_FUNCTIONS": "a, b ,,c,",
         **DIRECT,
     }
-    direct = resolve(values)
-    assert (direct.read_only, direct.log_level, direct.max_result_bytes, direct.read_budget) == (True, "DEBUG", 1024, 1)
-    assert (direct.table, direct.prefix, direct.role_arn) == ("table", Prefix("deploy#abc123"), "arn:aws:iam::1:role/r")
-    assert (direct.lambda_functions, direct.http_token) == (("a", "b", "c"), "h")
-    local = resolve({"DDB_MCP_LOCAL_PATH": "~/data.sqlite3"})
-    assert local.local_path == home / "data.sqlite3"
-    assert resolve({**PLATFORM, "DDB_MCP_ALLOW_HTTP": "on"}).allow_http is True
+    found = direct(values)
+    assert (found.read_only, found.log_level, found.max_result_bytes, found.read_budget) == (True, "DEBUG", 1024, 1)
+    assert (found.table, found.prefix, found.role_arn) == ("table", Prefix("deploy#abc123"), "arn:aws:iam::1:role/r")
+    assert found.lambda_functions == ("a", "b", "c")
+    assert local({"DDB_MCP_LOCAL_PATH": "~/data.sqlite3"}).local_path == home / "data.sqlite3"
+    assert platform({**PLATFORM, "DDB_MCP_ALLOW_HTTP": "on"}).allow_http is True
 
 
 @pytest.mark.parametrize("name", [setting.variable for setting in SETTINGS])
@@ -245,7 +300,7 @@ def test_an_empty_value_is_an_unset_one(name: str) -> None:
 
 
 def test_flags_win_over_variables() -> None:
-    settings = resolve({"DDB_MCP_LOG_LEVEL": "ERROR", "DYNAMODB_TABLE": "one"}, {"DYNAMODB_TABLE": "two", **DIRECT})
+    settings = direct({"DDB_MCP_LOG_LEVEL": "ERROR", "DYNAMODB_TABLE": "one"}, {"DYNAMODB_TABLE": "two", **DIRECT})
     assert settings.table == "table"
     assert settings.sources["DYNAMODB_TABLE"] == "flag"
     assert settings.sources["DDB_MCP_LOG_LEVEL"] == "environment"
@@ -296,8 +351,6 @@ def test_a_prefix_that_is_none_is_refused(text: str) -> None:
         ("DDB_MCP_mode", "DDB_MCP_MODE"),
         ("DDB_MCP_LOCALPATH", "DDB_MCP_LOCAL_PATH"),
         ("DDB_MCP_LAMBDA_FUNCTION", "DDB_MCP_LAMBDA_FUNCTIONS"),
-        ("DDB_MCP_", "DDB_MCP_MODE"),
-        ("DDB_MCP_XYZZY", "DDB_MCP_"),
     ],
 )
 def test_an_unknown_variable_is_refused_with_the_nearest(name: str, near: str) -> None:
@@ -308,22 +361,18 @@ def test_an_unknown_variable_is_refused_with_the_nearest(name: str, near: str) -
 
 
 def test_variables_of_others_are_left_alone() -> None:
-    assert resolve({"DDBMCP_MODE": "x", "ddb_mcp_mode": "x", "DYNAMODB_OTHER": "x", "AWS_REGION": "x"}).mode == "local"
+    others = {"DYNAMODB_OTHER": "x", "DYNAMODB_TABLE_NAME": "x", "AWS_REGION": "x", "MY_DDB_MCP_MODE": "x"}
+    assert resolve(others).mode == "local"
 
 
 # Secrets
 
 
 def test_secrets_are_never_in_repr_and_have_no_flag() -> None:
-    for environment in (
-        {**PLATFORM, "DDB_MCP_HTTP_TOKEN": "secret-http"},
-        {**PAIR, "DDB_MCP_HTTP_TOKEN": "secret-http"},
-    ):
-        settings = resolve(environment)
-        assert settings.auth_token is not None
+    for environment in (PLATFORM, PAIR):
+        settings = platform(environment)
         for shown in (repr(settings), str(settings), f"{settings}"):
             assert settings.auth_token not in shown
-            assert "secret-http" not in shown
     assert {setting.variable for setting in SETTINGS if setting.flag is None} == {
         "DDB_MCP_AUTH_TOKEN",
         "DDB_MCP_HTTP_TOKEN",
@@ -332,12 +381,23 @@ def test_secrets_are_never_in_repr_and_have_no_flag() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        resolve({}).mode = "direct"  # type: ignore[misc]
+        resolve({}).read_only = True  # type: ignore[misc]
 
 
 # One list of settings
 
 
-def test_every_setting_has_a_field() -> None:
-    assert {setting.field for setting in SETTINGS} | {"sources"} == set(Settings.__dataclass_fields__)
-    assert len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
+def test_each_setting_is_listed_once_with_the_modes_that_it_counts_in() -> None:
+    assert len({setting.variable for setting in SETTINGS}) == len({setting.field for setting in SETTINGS})
+    assert {setting.variable: setting.modes for setting in SETTINGS if setting.modes != "all"} == {
+        "DYNAMODB_TABLE": "direct, local",
+        "DYNAMODB_PREFIX": "direct, local",
+        "DDB_MCP_LAMBDA_FUNCTIONS": "direct",
+        "DDB_MCP_ROLE_ARN": "direct",
+        "DDB_MCP_LOCAL_PATH": "local",
+        "DDB_MCP_API_URL": "platform",
+        "DDB_MCP_AUTH_TOKEN": "platform",
+        "DDB_MCP_AUTH_COMMAND": "platform",
+        "DDB_MCP_AUTH_FILE": "platform",
+        "DDB_MCP_ALLOW_HTTP": "platform",
+    }

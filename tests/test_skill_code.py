@@ -80,7 +80,8 @@ def app(dynoxide: Engine) -> dict[str, str]:
 def test_environment_for_an_engine_on_localhost_means_direct_mode() -> None:
     variables = exported({"PATH": environment()["PATH"]})
     settings = config.resolve(variables)
-    assert (settings.mode, settings.table, settings.prefix) == ("direct", "app-data", OWN)
+    assert isinstance(settings, config.DirectSettings)
+    assert (settings.table, settings.prefix) == ("app-data", OWN)
     assert variables["AWS_ENDPOINT_URL_DYNAMODB"] == "http://127.0.0.1:8000"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from ddb_mcp.config import Settings
+from ddb_mcp.config import DirectSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.direct.store import DirectStore
 from tests.support.engines import client_options
@@ -47,7 +47,7 @@ def aws(endpoint: str | None, **variables: str | None) -> Iterator[None]:
 
 
 def direct(table: str, prefix: str = "deploy#me", **settings: Any) -> DirectStore:
-    return DirectStore(Settings("direct", table=table, prefix=Prefix(prefix), **settings))
+    return DirectStore(DirectSettings(table=table, prefix=Prefix(prefix), **settings))
 
 
 def connected(portal: BlockingPortal, endpoint: str, table: str, prefix: str) -> DirectStore:

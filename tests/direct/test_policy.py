@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ddb_mcp.stores
-from ddb_mcp.config import Settings
+from ddb_mcp.config import DirectSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
@@ -20,8 +20,8 @@ from ddb_mcp.stores.direct.policy import literal, policy
 from tests.support.strategies import examples
 
 
-def settings(prefix: str = "deploy#abc123", **more: Any) -> Settings:
-    return Settings("direct", table="app-data", prefix=Prefix(prefix), **more)
+def settings(prefix: str = "deploy#abc123", **more: Any) -> DirectSettings:
+    return DirectSettings(table="app-data", prefix=Prefix(prefix), **more)
 
 
 def by_sid(document: dict[str, Any]) -> dict[str, Any]:
@@ -118,11 +118,6 @@ def test_what_iam_allows_is_what_the_prefix_owns(text: str, pk: str) -> None:
 def test_it_fits_into_a_session() -> None:
     document = policy(settings("deploy#" + "x" * 100, lambda_functions=tuple(f"function-{at}" for at in range(10))))
     assert len(json.dumps(document, separators=(",", ":"))) <= limits.SESSION_POLICY_MAX
-
-
-def test_without_table_and_prefix_there_is_no_policy() -> None:
-    with pytest.raises(Misconfigured, match="for a table in AWS"):
-        policy(Settings("platform"))
 
 
 def test_every_action_is_one_that_the_code_calls() -> None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import boto3
 import pytest
 
-from ddb_mcp.config import Settings
+from ddb_mcp.config import DirectSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
@@ -75,7 +75,7 @@ def test_the_policy_goes_along_and_limits_the_role(
     (body,) = assumed(proxy)
     sent = parse_qs(body)
     assert sent["RoleArn"] == [role]
-    expected = policy(Settings("direct", table=table, prefix=Prefix("deploy#me"), read_only=True))
+    expected = policy(DirectSettings(table=table, prefix=Prefix("deploy#me"), read_only=True))
     assert json.loads(sent["Policy"][0]) == expected
     keys = {re.findall(r"Credential=(\w+)/", request.headers["Authorization"])[0] for request in proxy.requests}
     assert len(keys) == 2  # ours for STS, the role's for everything else

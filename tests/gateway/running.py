@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
-from ddb_mcp.config import Settings, resolve
+from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway import server
 from ddb_mcp.gateway.app import Gateway
@@ -39,8 +39,8 @@ class RunningGateway:
             registry.close()
         return self._tokens[prefix]
 
-    def settings(self, prefix: str) -> Settings:
-        return resolve({"DDB_MCP_API_URL": self.url, "DDB_MCP_AUTH_TOKEN": self.token(prefix)})
+    def settings(self, prefix: str) -> PlatformSettings:
+        return PlatformSettings(api_url=self.url, auth_token=self.token(prefix))
 
     def store(self, prefix: Prefix) -> PlatformStore:
         """A client's store for the deployment with this prefix."""

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ddb_mcp.config import resolve
+from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
@@ -24,7 +24,7 @@ class Load:
     """Clients that write, read back and count; `acknowledged` maps each key that was ever acknowledged to its value."""
 
     def __init__(self, url: str, token: str, clients: int) -> None:
-        self._settings = resolve({"DDB_MCP_API_URL": url, "DDB_MCP_AUTH_TOKEN": token})
+        self._settings = PlatformSettings(api_url=url, auth_token=token)
         self._clients = clients
         self.acknowledged: dict[str, int] = {}
         self.calls: Counter[str] = Counter()

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.config import resolve
+from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown
 from ddb_mcp.stores.base import Written
 from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.platform import api as platform_api
 from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.conftest import PATH, Client
 from tests.gateway.running import RunningGateway
@@ -39,8 +40,9 @@ def client(
     connect: Callable[[PlatformStore], Client],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Client:
+    monkeypatch.setattr(platform_api, "_FIRST_WAIT", 0.001)
+    settings = PlatformSettings(api_url=proxy.endpoint, auth_token=gateway.token(PREFIX))
     monkeypatch.setattr(limits, "PLATFORM_BACKOFF_SECONDS", 0.001)
-    settings = resolve({"DDB_MCP_API_URL": proxy.endpoint, "DDB_MCP_AUTH_TOKEN": gateway.token(PREFIX)})
     client = connect(PlatformStore(settings, attempt_seconds=1))
     client.call("delete", **KEY)
     return client

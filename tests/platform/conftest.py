@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.config import resolve
+from ddb_mcp.config import PlatformSettings, resolve
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.platform.store import PlatformStore
@@ -20,9 +20,10 @@ class Client:
 
     def __init__(self, portal: BlockingPortal, environment: dict[str, str], **limits: float) -> None:
         settings = resolve(environment)
+        assert isinstance(settings, PlatformSettings)
         self._portal = portal
         self.store = PlatformStore(settings, **limits)
-        self.service = DataService(self.store, settings.prefix)
+        self.service = DataService(self.store, None)
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         return self._portal.call(self.service.call, operation, arguments)

@@ -315,7 +315,7 @@ async def run(environment):
     settings = resolve(environment)
     print(settings)
     store = PlatformStore(settings)
-    service = DataService(store, settings.prefix)
+    service = DataService(store, None)
     for operation in json.loads(sys.argv[4]):
         try:
             print(await service.call(operation, {"pk": prefix + "#u", "sk": "1"} if operation == "get" else {}))

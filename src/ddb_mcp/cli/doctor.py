@@ -1,5 +1,6 @@
 """`ddb-mcp doctor`: what is configured, where each value came from, whether the store answers, and what to fix."""
 
+import argparse
 import logging
 import os
 import platform
@@ -11,7 +12,8 @@ from importlib.metadata import version
 from typing import Any
 
 from ddb_mcp import __version__
-from ddb_mcp.config import SETTINGS, Setting, Settings
+from ddb_mcp.cli.service import make_service
+from ddb_mcp.config import SETTINGS, HttpSettings, ModeSettings, Setting, Settings, resolve_http
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
@@ -22,7 +24,18 @@ MASK = "set, not shown"
 _AWS_SECRET = re.compile("KEY|SECRET|TOKEN|PASSWORD")
 
 
-async def examine(settings: Settings, service: DataService, say: Callable[[str], None]) -> bool:
+def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+    """`ddb-mcp doctor` has no arguments of its own."""
+
+
+def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    import anyio
+
+    http = resolve_http(os.environ, arguments.flags)
+    return 0 if anyio.run(examine, settings, http, make_service(settings), print) else 1
+
+
+async def examine(settings: Settings, http: HttpSettings, service: DataService, say: Callable[[str], None]) -> bool:
     """Print the configuration, then try the store without writing anything.
 
     Args:
@@ -36,8 +49,8 @@ async def examine(settings: Settings, service: DataService, say: Callable[[str],
     say(f"ddb-mcp {__version__}, mcp {version('mcp')}, Python {platform.python_version()}, {sys.platform}")
     say(f"\nSettings ({settings.mode} mode)")
     for setting in SETTINGS:
-        value, source = getattr(settings, setting.field), settings.sources[setting.variable]
-        if source != "default" and value in (None, ()):
+        value, source = _value(setting, settings, http), settings.sources[setting.variable]
+        if source != "default" and value is None:
             source += f", not used in {settings.mode} mode"
         say(_line(setting.variable, _shown(setting, value), source))
     if settings.mode == "direct":
@@ -78,6 +91,11 @@ async def examine(settings: Settings, service: DataService, say: Callable[[str],
     for fix in dict.fromkeys(fixes):
         say(f"  {fix}")
     return not fixes
+
+
+def _value(setting: Setting, settings: Settings, http: HttpSettings) -> Any:
+    """None where the setting does not count in this mode."""
+    return getattr(settings, setting.field, getattr(http, setting.field, None))
 
 
 def list_given(environment: Mapping[str, str], flags: Mapping[str, str], say: Callable[[str], None]) -> None:

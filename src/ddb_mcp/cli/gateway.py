@@ -1,13 +1,14 @@
-"""`ddb-mcp gateway …` and `ddb-mcp purge` on the command line."""
+"""`ddb-mcp gateway …`: serves the platform's HTTP API; adds, lists, rotates and removes deployments."""
 
 import argparse
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ddb_mcp.config import Settings
+from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, run_deletion, say
+from ddb_mcp.config import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import Misconfigured, ReadOnly
 from ddb_mcp.core.keys import Prefix
 
@@ -18,12 +19,9 @@ if TYPE_CHECKING:
 # After a token has ended, writes that it opened may still be under way: a batch begins its last one within 25 s, and
 # that may wait for a lock, be repeated, and be settled by a read.
 _UNDER_WAY_SECONDS = 90
-_UNSET = "Unset DDB_MCP_READ_ONLY, and leave --read-only out."
-# Settings and stores want a prefix; the gateway's own is nobody's.
-_NOBODY = "deploy#gateway-itself"
 
 
-def configure_gateway(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp gateway`. Each command is a function `run(settings, arguments) -> exit code`.
 
     Args:
@@ -31,7 +29,7 @@ def configure_gateway(parser: argparse.ArgumentParser, flags: argparse.ArgumentP
     """
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, parents=[flags])
     common.add_argument("--registry", type=Path, metavar="FILE", help="the file with the deployments")
-    parser.set_defaults(implied={"DYNAMODB_PREFIX": _NOBODY}, registry=None)
+    parser.set_defaults(registry=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serving = commands.add_parser("serve", help="serve the HTTP API", parents=[common], allow_abbrev=False)
     serving.add_argument("--host", default="127.0.0.1", help="address to listen on, default 127.0.0.1")
@@ -44,7 +42,7 @@ def configure_gateway(parser: argparse.ArgumentParser, flags: argparse.ArgumentP
     actions = deployments.add_subparsers(required=True, metavar="ACTION")
 
     def action(
-        name: str, run: Callable[[Settings, argparse.Namespace], int], text: str, *, named: bool = True
+        name: str, run: Callable[[GatewaySettings, argparse.Namespace], int], text: str, *, named: bool = True
     ) -> argparse.ArgumentParser:
         added = actions.add_parser(name, help=text, parents=[common], allow_abbrev=False)
         if named:
@@ -62,18 +60,13 @@ def configure_gateway(parser: argparse.ArgumentParser, flags: argparse.ArgumentP
     removing.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def configure_purge(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp purge`."""
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-
-
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError("it takes a whole number from 1")
     return int(text)
 
 
-def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
+def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.gateway.app import Gateway
     from ddb_mcp.gateway.server import log_to_stderr, serve
     from ddb_mcp.stores import make_store
@@ -91,7 +84,7 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add(settings: Settings, arguments: argparse.Namespace) -> int:
+def _add(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     rates = {
         name: value
         for name in ("requests_per_second", "items_per_second")
@@ -106,7 +99,7 @@ def _add(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _list(settings: Settings, arguments: argparse.Namespace) -> int:
+def _list(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     for tenant in _registry(settings, arguments).list():
         added = datetime.fromtimestamp(tenant.created, UTC).date().isoformat()
         state = "being removed" if tenant.removing else f"since {added}"
@@ -115,19 +108,19 @@ def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rotate(settings: Settings, arguments: argparse.Namespace) -> int:
+def _rotate(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     _print_token(_registry(settings, arguments).rotate(arguments.name), "The old token has ended")
     return 0
 
 
-def _remove(settings: Settings, arguments: argparse.Namespace) -> int:
+def _remove(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.stores import make_store
 
     if settings.read_only:
-        raise ReadOnly("remove deletes, and this configuration is read-only.", next=_UNSET)
+        raise ReadOnly("remove deletes, and this configuration is read-only.", next=UNSET_READ_ONLY)
     registry = _registry(settings, arguments)
     tenants = [tenant for tenant in registry.list() if tenant.name == arguments.name]
-    if tenants and not _confirmed(arguments, f"Delete {arguments.name} and everything under {tenants[0].prefix.text}?"):
+    if tenants and not confirmed(arguments, f"Delete {arguments.name} and everything under {tenants[0].prefix.text}?"):
         return 1
     store = make_store(settings)
 
@@ -137,7 +130,7 @@ def _remove(settings: Settings, arguments: argparse.Namespace) -> int:
         finally:
             await store.close()
 
-    return _run(removal())
+    return run_deletion(removal())
 
 
 async def remove(registry: "Registry", store: "Store", name: str, under_way_seconds: float = _UNDER_WAY_SECONDS) -> int:
@@ -162,74 +155,32 @@ async def remove(registry: "Registry", store: "Store", name: str, under_way_seco
     under_way = UnderWay(registry.path)
     try:
         tenant = registry.close_off(name)
-        await under_way.ended(name, under_way_seconds, _progress)
+        await under_way.ended(name, under_way_seconds, say)
     finally:
         under_way.close()
-    done = await purge(store, tenant.prefix, _progress)
+    done = await purge(store, tenant.prefix, say)
     registry.forget(name)
     return done.deleted
 
 
-def run_purge(settings: Settings, arguments: argparse.Namespace) -> int:
-    """`ddb-mcp purge`."""
-    if settings.read_only:
-        raise ReadOnly("purge deletes, and this configuration is read-only.", next=_UNSET)
-    return _run(_purge_configured(settings, arguments))
-
-
-async def _purge_configured(settings: Settings, arguments: argparse.Namespace) -> int | None:
-    from ddb_mcp.service.purge import purge
-    from ddb_mcp.stores import make_store
-
-    store = make_store(settings)
-    try:
-        prefix = settings.prefix or Prefix((await store.info()).prefix or "")
-        if not _confirmed(arguments, f"Delete everything under {prefix.text}, mode {settings.mode}?"):
-            return None
-        done = await purge(store, prefix, _progress)
-        if not done.complete:
-            await _progress("This platform does not say whether there is more than it showed.")
-        return done.deleted
-    finally:
-        await store.close()
-
-
-def _run(work: Coroutine[Any, Any, int | None]) -> int:
-    """The exit code of work that returns how many items it deleted, or None if it was not to."""
-    import asyncio
-
-    try:
-        deleted = asyncio.run(work)
-    except KeyboardInterrupt:
-        print("Interrupted; run it again to go on.", file=sys.stderr)
-        return 130
-    if deleted is None:
-        return 1
-    print(f"{deleted} items deleted")
-    return 0
-
-
-def _registry(settings: Settings, arguments: argparse.Namespace) -> "Registry":
+def _registry(settings: GatewaySettings, arguments: argparse.Namespace) -> "Registry":
     from ddb_mcp.gateway.deployments import Registry
 
-    if settings.mode == "platform":
-        raise Misconfigured("The gateway serves direct or local storage.", next="Set DDB_MCP_MODE to direct or local.")
-    for name, value in (
-        ("DDB_MCP_ROLE_ARN", settings.role_arn),
-        ("DDB_MCP_LAMBDA_FUNCTIONS", settings.lambda_functions),
-    ):
-        if value:
-            raise Misconfigured(f"{name} is for one prefix, and a gateway serves many.", next=f"Unset {name}.")
     path = arguments.registry
     if path is None:
         from platformdirs import user_data_path
 
         path = user_data_path("ddb-mcp", appauthor=False) / "gateway.sqlite3"
-    where = settings.local_path if settings.mode == "local" else f"{settings.table} at {_endpoint(settings)}"
-    return Registry(path.expanduser().absolute(), f"{settings.mode} storage {where}")
+    return Registry(path.expanduser().absolute(), f"{settings.mode} storage {_where(settings)}")
 
 
-def _endpoint(settings: Settings) -> str:
+def _where(settings: GatewaySettings) -> str:
+    if isinstance(settings, DirectStorage):
+        return f"{settings.table} at {_endpoint(settings)}"
+    return str(settings.local_path)
+
+
+def _endpoint(settings: DirectStorage) -> str:
     """Where the configured table is: other regions and engines have tables of the same name."""
     from ddb_mcp.stores.direct import failures as aws_errors
     from ddb_mcp.stores.direct import session as aws_session
@@ -241,22 +192,11 @@ def _endpoint(settings: Settings) -> str:
             "dynamodb", aws_access_key_id="none", aws_secret_access_key="none"
         )
     except Exception as failure:
-        raise aws_errors.mapped(failure, "dynamodb", "connect", settings.table or "", None) from failure
+        raise aws_errors.mapped(failure, "dynamodb", "connect", settings.table, None) from failure
     return origin(client.meta.endpoint_url)
-
-
-def _confirmed(arguments: argparse.Namespace, question: str) -> bool:
-    if arguments.yes or not sys.stdin.isatty():
-        return True
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _print_token(token: str, about: str) -> None:
     """The token alone on stdout, so that a script can keep it; the rest is for people."""
     print(f"{about}. The token, shown only now:", file=sys.stderr)
     print(token)
-
-
-async def _progress(message: str) -> None:
-    print(message, file=sys.stderr)

@@ -3,15 +3,16 @@
 import re
 from typing import Any
 
-from ddb_mcp.config import Settings
-from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.config import DirectSettings
 
 _READ = ["GetItem", "Query"]
 _WRITE = ["PutItem", "UpdateItem", "DeleteItem"]
 _SET_UP = ["CreateTable", "TagResource", "UpdateTimeToLive"]
 
 
-def policy(settings: Settings, *, partition: str = "aws", region: str = "*", account: str = "*") -> dict[str, Any]:
+def policy(
+    settings: DirectSettings, *, partition: str = "aws", region: str = "*", account: str = "*"
+) -> dict[str, Any]:
     """The policy for a table and prefix, one statement for each thing that a deployment may be denied.
 
     Args:
@@ -19,15 +20,7 @@ def policy(settings: Settings, *, partition: str = "aws", region: str = "*", acc
         partition: `aws`, or for example `aws-cn`.
         region: of the table and the functions; `*` for any.
         account: its account's id; `*` for any.
-
-    Raises:
-        Misconfigured: the mode is another than `direct`, so that there is no table in AWS.
     """
-    if settings.mode != "direct" or settings.table is None or settings.prefix is None:
-        raise Misconfigured(
-            f"A policy is for a table in AWS, and the mode is {settings.mode}.",
-            next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX for direct mode.",
-        )
     table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
     items = {
         **_allow("OwnItems", "dynamodb", _READ if settings.read_only else _READ + _WRITE, table),

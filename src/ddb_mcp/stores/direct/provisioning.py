@@ -29,13 +29,13 @@ class Table:
     """One table in an account, and what was found out about it.
 
     Attributes:
-        own: the deployment's prefix; a key of its is read where the table may not be described.
+        own: the deployment's prefix, None for a gateway; a key under it is read where the table may not be described.
         warnings: what could not be done or seen, and what works all the same.
     """
 
     aws: Aws
     name: str
-    own: Prefix
+    own: Prefix | None
     warnings: list[str] = field(default_factory=list)
 
     async def exists(self) -> bool:
@@ -300,9 +300,9 @@ def _failed(found: Response) -> str:
     return f"Lambda could not apply the last change ({found.get('LastUpdateStatusReasonCode', 'no reason given')})."
 
 
-def probe(own: Prefix) -> Key:
+def probe(own: Prefix | None) -> Key:
     """A key of the deployment's own that no item need have, to read where only the table's answer matters."""
-    return Key(own.joined + "provision", "provision")
+    return Key(f"{own.joined if own else 'ddb-mcp#gateway#'}provision", "provision")
 
 
 def _found(answer: Response | None) -> Response:

@@ -11,13 +11,13 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.config import Settings
+from ddb_mcp.config import DirectSettings, DirectStorage
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, KeyRange, equal
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.items import AttributeValue, Item, project
-from ddb_mcp.core.keys import Key
+from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import (
     FEATURES,
     NO_CONDITION,
@@ -47,19 +47,23 @@ class DirectStore(Store):
     """The store of `direct` mode. See `Store` for its operations and errors.
 
     Args:
-        settings: with `table` and `prefix`. AWS's own variables and files are read by boto3 on first use.
+        settings: of one deployment, or of a gateway, which has no prefix.
+            AWS's own variables and files are read by boto3 on first use.
     """
 
     mode = "direct"
 
-    def __init__(self, settings: Settings) -> None:
-        assert settings.table is not None
-        assert settings.prefix is not None
+    def __init__(self, settings: DirectStorage) -> None:
         self._table = settings.table
-        self._prefix = settings.prefix
-        self._aws = Aws(self._table, settings.role_arn, _session_policy(settings))
-        variables = {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": self._prefix.text}
-        self._functions = Functions(self._aws, settings.lambda_functions, variables)
+        self._prefix: Prefix | None = None
+        role, role_policy, functions, variables = None, dict[str, Any](), tuple[str, ...](), dict[str, str]()
+        if isinstance(settings, DirectSettings):
+            self._prefix = settings.prefix
+            role, role_policy = settings.role_arn or None, _session_policy(settings)
+            functions = settings.lambda_functions
+            variables = {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": self._prefix.text}
+        self._aws = Aws(self._table, role, role_policy)
+        self._functions = Functions(self._aws, functions, variables)
         self._schema_is_known = False
 
     async def provision(self, progress: Progress) -> Deployment:
@@ -84,7 +88,7 @@ class DirectStore(Store):
         details = {"ttl": ttl, "lambdaFunctions": functions, "warnings": table.warnings}
         return Deployment(
             table_name=self._table,
-            prefix=self._prefix.text,
+            prefix=self._prefix.text if self._prefix else None,
             region=await self._aws.region(),
             provisioned=provisioned,
             created=created,
@@ -368,9 +372,9 @@ class _ScanPage:
         return [self.at.total, *counts, {str(segment): key and list(key) for segment, key in starts.items()}]
 
 
-def _session_policy(settings: Settings) -> dict[str, Any]:
+def _session_policy(settings: DirectSettings) -> dict[str, Any]:
     """What the role is limited to. Raises Misconfigured where the role is not one."""
-    if settings.role_arn is None:
+    if not settings.role_arn:
         return {}
     role = re.fullmatch(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/[!-~]+", settings.role_arn)
     if role is None:

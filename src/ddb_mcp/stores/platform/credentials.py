@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from ddb_mcp.config import Settings, is_loopback
+from ddb_mcp.config import PlatformSettings, is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Unauthenticated
 
@@ -57,8 +57,8 @@ class CredentialSource:
         Misconfigured: the address in the settings is one that no token may go to.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        if settings.api_url is not None:
+    def __init__(self, settings: PlatformSettings) -> None:
+        if settings.api_url:
             check_url(settings.api_url, allow_http=settings.allow_http)
         self._settings = settings
         self._current: Credentials | None = None
@@ -86,15 +86,11 @@ class CredentialSource:
 
     async def _read(self) -> Credentials:
         settings = self._settings
-        if settings.auth_token is not None:
+        if settings.auth_token:
             source = settings.sources.get("DDB_MCP_AUTH_TOKEN", "").partition(": ")[2]  # "environment: AUTH_TOKEN"
             return self._checked(settings.api_url, settings.auth_token, source or "DDB_MCP_AUTH_TOKEN")
-        if settings.auth_command is not None:
+        if settings.auth_command:
             return await self._from_command(settings.auth_command)
-        if settings.auth_file is None:
-            raise Misconfigured(
-                "There is no token for the platform.", next="Set DDB_MCP_API_URL and DDB_MCP_AUTH_TOKEN."
-            )
         source = f"the file {settings.auth_file}"
         token, url = _token_and_url(_read_document(settings.auth_file))
         return self._checked(self._address(url, source), token, source)
@@ -108,7 +104,7 @@ class CredentialSource:
         except (ValueError, RecursionError):
             document = {}
         token, url = _token_and_url({"token": document} if isinstance(document, str) else document)
-        if url is None and not chosen and self._settings.auth_file and self._settings.auth_file.exists():
+        if url is None and not chosen and self._settings.auth_file.exists():
             # The platform installs its command and its file together: the command's token is for the file's address.
             url = _token_and_url(_read_document(self._settings.auth_file))[1]
         return self._checked(self._address(url, source), token, source)

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.config import Settings
+from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, equal, matches
 from ddb_mcp.core.errors import InvalidArgument, NotProvisioned, Unavailable, Unsupported
@@ -84,7 +84,7 @@ class PlatformStore(Store):
 
     mode = "platform"
 
-    def __init__(self, settings: Settings, *, attempt_seconds: float = 25, call_seconds: float = 30) -> None:
+    def __init__(self, settings: PlatformSettings, *, attempt_seconds: float = 25, call_seconds: float = 30) -> None:
         self._api = PlatformApi(CredentialSource(settings), attempt_seconds=attempt_seconds, call_seconds=call_seconds)
         self._deployment: Deployment | None = None
 

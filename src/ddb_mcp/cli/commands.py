@@ -1,0 +1,94 @@
+"""The commands: what each is for, which settings it takes, and the module that it is in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ddb_mcp.config import (
+    SETTINGS,
+    DirectSettings,
+    DirectStorage,
+    HttpSettings,
+    LocalSettings,
+    LocalStorage,
+    PlatformSettings,
+    Setting,
+    Settings,
+    resolve,
+    resolve_gateway,
+)
+from ddb_mcp.config.settings import declared
+
+TOOLS = ("provision", "info", "get", "put", "delete", "query", "scan")
+_EVERY_MODE = (PlatformSettings, DirectSettings, LocalSettings)
+_SERVING = frozenset({"max_result_bytes", "read_budget"})
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. Its module is imported when the command is used, so that each pays for its own imports.
+
+    The module has `configure(parser, flags)`, which adds the command's own arguments (`flags` is the parser of its
+    settings, for commands that have commands of their own), and `run(settings, arguments)`, which returns the exit
+    code; `configure` may name another function by `parser.set_defaults(run=…)`.
+
+    Attributes:
+        kinds: the classes of the settings that it takes.
+        without: fields of theirs that it has no use for.
+        resolve: makes the settings from the environment and the flags.
+        nested: it has commands of its own.
+    """
+
+    name: str
+    module: str
+    help: str
+    kinds: tuple[type[Settings] | type[HttpSettings], ...] = _EVERY_MODE
+    without: frozenset[str] = _SERVING
+    resolve: Callable[[Mapping[str, str], Mapping[str, str]], Any] = resolve
+    nested: bool = False
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The settings that it takes, in the order of `SETTINGS`."""
+        fields = {"mode", *(name for kind in self.kinds for name in declared(kind))} - self.without
+        return tuple(setting for setting in SETTINGS if setting.field in fields)
+
+
+SERVE = Command(
+    "",
+    "ddb_mcp.cli.serve",
+    "An MCP server for one deployment's slice of a shared DynamoDB table. "
+    "Without a command it serves MCP over stdin and stdout.",
+    (*_EVERY_MODE, HttpSettings),
+    frozenset(),
+)
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("call", "ddb_mcp.cli.call", "call one tool and print its result as JSON", without=frozenset()),
+        Command(
+            "doctor",
+            "ddb_mcp.cli.doctor",
+            "show the configuration, try the store, and say what to fix",
+            (*_EVERY_MODE, HttpSettings),
+            frozenset(),
+        ),
+        Command(
+            "policy",
+            "ddb_mcp.cli.policy",
+            "print the least-privilege IAM policy for the table and prefix",
+            (DirectSettings,),
+            _SERVING | {"role_arn"},
+        ),
+        Command("purge", "ddb_mcp.cli.purge", "delete everything under the configured prefix"),
+        Command(
+            "gateway",
+            "ddb_mcp.cli.gateway",
+            "serve the platform's HTTP API; add and remove deployments",
+            (DirectStorage, LocalStorage),
+            frozenset(),
+            resolve_gateway,
+            nested=True,
+        ),
+    )
+}

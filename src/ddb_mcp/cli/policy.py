@@ -1,0 +1,23 @@
+"""`ddb-mcp policy`: the least-privilege IAM policy."""
+
+import argparse
+import json
+
+from ddb_mcp.config import DirectSettings, ModeSettings
+from ddb_mcp.core.errors import Misconfigured
+
+
+def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+    """`ddb-mcp policy` has no arguments of its own."""
+
+
+def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.stores.direct.policy import policy
+
+    if not isinstance(settings, DirectSettings):
+        raise Misconfigured(
+            f"A policy is for a table in AWS, and the mode is {settings.mode}.",
+            next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX for direct mode.",
+        )
+    print(json.dumps(policy(settings), indent=2))
+    return 0

@@ -1,0 +1,46 @@
+"""`ddb-mcp` without a command: serves MCP over stdin and stdout, or over HTTP."""
+
+import argparse
+import logging
+import os
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from ddb_mcp.cli.commands import COMMANDS
+from ddb_mcp.cli.service import make_service
+from ddb_mcp.config import SETTINGS, ModeSettings, resolve_http
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel import Server
+
+
+def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+    """The arguments of `ddb-mcp` itself, the list of the commands, and how settings are given."""
+    parser.usage = "%(prog)s [SETTING ...] [--http HOST:PORT | COMMAND ...]"
+    parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
+    width = shutil.get_terminal_size().columns - 2
+    commands = "\n".join(f"  {command.name:<10} {command.help}" for command in COMMANDS.values())
+    secrets = ", ".join(f"{setting.variable} ({setting.help})" for setting in SETTINGS if setting.secret)
+    about = f"Every flag is also an environment variable, in brackets; secrets are variables only: {secrets}."
+    parser.epilog = f"commands (ddb-mcp COMMAND --help says more):\n{commands}\n\n{textwrap.fill(about, width)}"
+
+
+def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    logging.getLogger("ddb_mcp").info("Serving in %s mode", settings.mode)
+
+    def build() -> "Server[Any]":
+        from ddb_mcp.server.app import build
+
+        return build(make_service(settings), settings)
+
+    if arguments.http:
+        from ddb_mcp.server.http import parse_address, serve_http
+
+        http = resolve_http(os.environ, arguments.flags)
+        serve_http(build, *parse_address(arguments.http), http.http_token, http.http_hosts)
+    else:
+        from ddb_mcp.server.stdio import serve_stdio
+
+        serve_stdio(build)
+    return 0

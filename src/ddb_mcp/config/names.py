@@ -1,0 +1,51 @@
+"""Misspelt variables: one that is meant for ddb-mcp and not known is an error, not a setting that silently is not made.
+
+The rest of the environment belongs to others and is left alone.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from ddb_mcp.config.settings import BY_VARIABLE
+from ddb_mcp.core.errors import Misconfigured
+
+_NEAR = 0.7  # of difflib's ratio: TOKEN and AUTH_TOKEN are near, REGION and READ_ONLY are not
+_NEAR_TO_DYNAMODB = 0.8  # PREFX and PREFIX are near; TABLE_NAME and TABLE are not: apps have variables of such names
+
+
+def check_names(environment: Iterable[str]) -> None:
+    """Raise Misconfigured for a name that is near a setting's name, with the right one where there is one near."""
+    given = set(environment)
+    for name in sorted(given - BY_VARIABLE.keys()):
+        folded = _folded(name)
+        if folded.startswith("DDBMCP"):
+            advice = _advice(near(name))
+            raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=advice)
+        if folded.startswith("DYNAMODB"):
+            meant = [
+                full for full in near(name, _NEAR_TO_DYNAMODB) if full.startswith("DYNAMODB") and full not in given
+            ]
+            if meant:
+                raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=_advice(meant))
+
+
+def near(name: str, cutoff: float = _NEAR) -> list[str]:
+    """The settings whose names are near, the nearest first; their beginnings DDB_MCP_ and DYNAMODB_ do not count."""
+    by_rest = {_rest(full): full for full in BY_VARIABLE}
+    rest = _rest(name)
+    if rest in by_rest:
+        return [by_rest[rest]]
+    return [by_rest[found] for found in difflib.get_close_matches(rest, by_rest, 2, cutoff)]
+
+
+def _advice(meant: list[str]) -> str:
+    return f"Did you mean {' or '.join(meant)}?" if meant else "Unset it; `ddb-mcp --help` lists the settings."
+
+
+def _folded(name: str) -> str:
+    return re.sub("[^A-Z0-9]", "", name.upper())
+
+
+def _rest(name: str) -> str:
+    return re.sub("^(DDBMCP|DYNAMODB)", "", _folded(name))

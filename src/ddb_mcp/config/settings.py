@@ -1,0 +1,214 @@
+"""Every setting, declared once: the field that holds it, its variable and flag, how it is read, what it is for.
+
+Settings             what every mode has
+├── PlatformSettings
+├── DirectStorage    a table behind DynamoDB's API: what a gateway over it needs
+│   └── DirectSettings
+└── LocalStorage     an SQLite file: what a gateway over it needs
+    └── LocalSettings
+HttpSettings         what serving MCP over HTTP needs besides
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from ddb_mcp.config import values
+from ddb_mcp.core.keys import Prefix
+
+Mode = Literal["platform", "direct", "local"]
+LOCAL_TABLE = "ddb-mcp-local"
+LOCAL_PREFIX = "deploy#local"
+DEFAULT_AUTH_COMMAND = "rebyte-auth"
+DEFAULT_AUTH_FILE = "~/.rebyte.ai/auth.json"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. `flag` is None for secrets: a command line is visible to every process of the machine.
+
+    Attributes:
+        parse: reads and checks the value; takes the variable's name and the text.
+        help: what it is for, in a few words.
+        default: the default in words, where it is not simply the field's own.
+        field: the name of the field that holds it.
+        modes: the modes that it counts in, separated by commas, or `all`.
+    """
+
+    variable: str
+    parse: Callable[[str, str], Any]
+    help: str
+    default: str = ""
+    secret: bool = False
+    field: str = ""
+    modes: str = "all"
+
+    @property
+    def flag(self) -> str | None:
+        return None if self.secret else "--" + self.variable.removeprefix("DDB_MCP_").lower().replace("_", "-")
+
+    @property
+    def is_switch(self) -> bool:
+        return self.parse is values.switch
+
+
+MODE = Setting(
+    "DDB_MCP_MODE", values.one_of(*get_args(Mode)), "platform, direct or local", "by what is set", field="mode"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every mode has.
+
+    Attributes:
+        sources: where a value came from, by the name of its variable: `flag`, `environment` or `default`.
+    """
+
+    mode: ClassVar[Mode]
+    read_only: Annotated[
+        bool, Setting("DDB_MCP_READ_ONLY", values.switch, "register only info, get, query and scan")
+    ] = False
+    log_level: Annotated[
+        str,
+        Setting("DDB_MCP_LOG_LEVEL", values.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what goes to stderr"),
+    ] = "WARNING"
+    max_result_bytes: Annotated[
+        int, Setting("DDB_MCP_MAX_RESULT_BYTES", values.whole(1024, 10_000_000), "bytes of a result")
+    ] = 32768
+    read_budget: Annotated[
+        int, Setting("DDB_MCP_READ_BUDGET", values.whole(1, 100_000_000), "items that one call may read")
+    ] = 100_000
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+Table = Annotated[str, Setting("DYNAMODB_TABLE", values.table, "the table", f"local: {LOCAL_TABLE}")]
+OwnPrefix = Annotated[
+    Prefix, Setting("DYNAMODB_PREFIX", values.prefix, "this deployment's prefix", f"local: {LOCAL_PREFIX}")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectStorage(Settings):
+    """A table behind DynamoDB's API. AWS's own variables and files are read by boto3."""
+
+    mode: ClassVar[Mode] = "direct"
+    table: Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectSettings(DirectStorage):
+    prefix: OwnPrefix
+    lambda_functions: Annotated[
+        tuple[str, ...],
+        Setting(
+            "DDB_MCP_LAMBDA_FUNCTIONS",
+            values.words,
+            "functions, separated by commas, that provision gives DYNAMODB_TABLE and DYNAMODB_PREFIX",
+        ),
+    ] = ()
+    role_arn: Annotated[str, Setting("DDB_MCP_ROLE_ARN", values.text, "role to assume, limited to the prefix")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalStorage(Settings):
+    """An SQLite file on this machine."""
+
+    mode: ClassVar[Mode] = "local"
+    table: Table = LOCAL_TABLE
+    local_path: Annotated[
+        Path, Setting("DDB_MCP_LOCAL_PATH", values.path, "the SQLite file", "in the user's data directory")
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalSettings(LocalStorage):
+    prefix: OwnPrefix = field(default_factory=lambda: Prefix(LOCAL_PREFIX))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformSettings(Settings):
+    """A platform's HTTP API. Empty: the address comes with the token, or the token comes from a command or file.
+
+    Attributes:
+        auth_file: the file may not exist where there is a token or a command.
+    """
+
+    mode: ClassVar[Mode] = "platform"
+    api_url: Annotated[
+        str, Setting("DDB_MCP_API_URL", values.text, "the platform's address (or API_URL, with AUTH_TOKEN)")
+    ] = ""
+    auth_token: Annotated[
+        str,
+        Setting("DDB_MCP_AUTH_TOKEN", values.text, "bearer token for it (or AUTH_TOKEN, with API_URL)", secret=True),
+    ] = field(default="", repr=False)
+    auth_command: Annotated[
+        str,
+        Setting(
+            "DDB_MCP_AUTH_COMMAND",
+            values.command,
+            "command that prints a token, or JSON with token and URL",
+            f"{DEFAULT_AUTH_COMMAND} where it exists",
+        ),
+    ] = field(default="", repr=False)
+    auth_file: Annotated[
+        Path,
+        Setting(
+            "DDB_MCP_AUTH_FILE", values.path, "JSON file with sandbox.token and sandbox.relay_url", DEFAULT_AUTH_FILE
+        ),
+    ] = Path(DEFAULT_AUTH_FILE)
+    allow_http: Annotated[bool, Setting("DDB_MCP_ALLOW_HTTP", values.switch, "allow http:// beyond this machine")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSettings:
+    """What `--http` needs. An empty token: none is demanded."""
+
+    http_token: Annotated[
+        str, Setting("DDB_MCP_HTTP_TOKEN", values.text, "bearer token that --http demands", secret=True)
+    ] = field(default="", repr=False)
+    http_hosts: Annotated[
+        tuple[str, ...],
+        Setting(
+            "DDB_MCP_HTTP_HOSTS",
+            values.words,
+            "host names, separated by commas, under which clients of --http know it besides this machine's own",
+        ),
+    ] = ()
+
+
+ModeSettings = PlatformSettings | DirectSettings | LocalSettings
+GatewaySettings = DirectStorage | LocalStorage
+
+
+def declared(kind: type[Settings] | type[HttpSettings]) -> dict[str, Setting]:
+    """The settings of a class, by the name of their field, in order."""
+    found = {}
+    for member in fields(kind):
+        for setting in getattr(member.type, "__metadata__", ()):
+            default = setting.default or _in_words(member.default)
+            found[member.name] = replace(setting, field=member.name, default=default)
+    return found
+
+
+def _in_words(default: object) -> str:
+    if default is False:
+        return "off"
+    return str(default) if isinstance(default, int | str) else ""
+
+
+def _all() -> tuple[Setting, ...]:
+    by_mode = {kind.mode: declared(kind) for kind in (DirectSettings, LocalSettings, PlatformSettings)}
+    common = declared(Settings)
+    found = {MODE.field: MODE} | common | by_mode["direct"] | by_mode["local"] | by_mode["platform"]
+    for name, setting in found.items():
+        modes = [mode for mode, own in by_mode.items() if name in own and name not in common]
+        found[name] = replace(setting, modes=", ".join(modes) or "all")
+    return (*found.values(), *declared(HttpSettings).values())
+
+
+SETTINGS = _all()
+BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
