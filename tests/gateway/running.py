@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
-
 from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.gateway import server
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.deployments import Registry
+from ddb_mcp.server.serving import HttpServer
 from ddb_mcp.server.sockets import listen
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.platform.store import PlatformStore
@@ -49,16 +47,16 @@ class RunningGateway:
 
 @contextmanager
 def running_gateway(store: Store, folder: Path) -> Iterator[RunningGateway]:
-    """The gateway over `store`, served from a thread with the very server that `serve` runs."""
+    """The gateway over `store`, served from a thread by the very class that `serve` uses."""
     path = folder / "registry.sqlite3"
     Registry(path, "tests").close()
     with listen("127.0.0.1", 0) as listener:
-        made: list[uvicorn.Server] = []
+        made: list[HttpServer] = []
 
         def serve() -> None:
             # SQLite connections stay in the thread that opened them.
-            made.append(uvicorn.Server(server.configured(Gateway(Registry(path, "tests"), store))))
-            made[0].run(sockets=[listener])
+            made.append(HttpServer(Gateway(Registry(path, "tests"), store).app(), listener))
+            made[0].run()
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -68,5 +66,5 @@ def running_gateway(store: Store, folder: Path) -> Iterator[RunningGateway]:
             yield RunningGateway(f"http://127.0.0.1:{listener.getsockname()[1]}", path)
         finally:
             if made:
-                made[0].should_exit = True
+                made[0].stop()
             thread.join()

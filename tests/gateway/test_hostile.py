@@ -223,7 +223,7 @@ def test_a_hundred_megabytes(gateway: RunningGateway, tokens: tuple[str, str]) -
             with socket.create_connection((host, int(port)), timeout=30) as connection:
                 connection.sendall(f"POST {PATH}put HTTP/1.1\r\nHost: x\r\n{authorization}{announced}\r\n\r\n".encode())
                 if "chunked" in announced and status == b"413":
-                    for _ in range(limits.GATEWAY_BODY_MAX_BYTES // 100_000 + 1):
+                    for _ in range(limits.BODY_MAX_BYTES // 100_000 + 1):
                         connection.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n")
                 assert connection.recv(1000).split()[1] == status
 

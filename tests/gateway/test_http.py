@@ -114,11 +114,11 @@ def test_other_methods_and_paths(gateway: RunningGateway, bearer: str) -> None:
 
 def test_bodies_have_a_limit_and_answers_do_too(gateway: RunningGateway, bearer: str) -> None:
     escaped = json.dumps({**KEY, "x": "\u0001" * 400_000})
-    assert len(json.dumps({"item": escaped})) < limits.GATEWAY_BODY_MAX_BYTES
+    assert len(json.dumps({"item": escaped})) < limits.BODY_MAX_BYTES
     assert post(gateway.url, "put", {"item": escaped}, authorization=bearer).status == 200
     whole = post(gateway.url, "get", KEY, authorization=bearer).document["item"]
     assert whole["x"] == "\u0001" * 400_000
-    assert post(gateway.url, "put", b" " * (limits.GATEWAY_BODY_MAX_BYTES + 1), authorization=bearer).status == 413
+    assert post(gateway.url, "put", b" " * (limits.BODY_MAX_BYTES + 1), authorization=bearer).status == 413
     chunks = [b" " * 1_000_000] * 5
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
     connection.request("POST", PATH + "put", iter(chunks), {"Authorization": bearer}, encode_chunked=True)

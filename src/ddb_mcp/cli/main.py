@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"ddb-mcp: {error.filename or 'stdout'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        from ddb_mcp.server.stdio import leave
+        from ddb_mcp.server.leaving import leave
 
         leave(130)  # now: a worker thread may be waiting for the network
 

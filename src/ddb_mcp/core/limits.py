@@ -104,21 +104,34 @@ AUTH_COMMAND_LAST_BYTES_SECONDS = 0.3
 STDIO_GRACE_SECONDS = 0.4
 STDIO_CLEANUP_SECONDS = 0.2
 
-# HTTP faces
-BACKLOG = 1024
-# A `put` of a hundred items of the greatest size, as JSON.
-HTTP_BODY_MAX_BYTES = 64 * 2**20
-# A signal ends the process in under a second, whatever is in flight.
-HTTP_SHUTDOWN_SECONDS = 0.8
-# From the end of an answer, or the beginning of a connection, to the end of the next request's head.
+# Every HTTP face. A connection has HANDSHAKE_SECONDS for TLS, HEAD_SECONDS from the end of an answer (or its
+# own beginning) to the end of the next request's head, BODY_SECONDS for that request's body, and ANSWER_READ_SECONDS to
+# take what is written to it. So one that does nothing useful holds its place for at most 30 s.
+HANDSHAKE_SECONDS = 10
 HEAD_SECONDS = 30
-HEAD_MAX_BYTES = 16_384
 BODY_SECONDS = 20
+ANSWER_READ_SECONDS = 30
+# After an early answer the rest of an announced body is read away for this long, so that its sender sees the answer.
+LEFTOVER_SECONDS = 5
+HEAD_MAX_BYTES = 16_384
+# An item of 400 KB, all of it characters that JSON escapes, as a JSON string within JSON, is below 3 MB.
+BODY_MAX_BYTES = 4_000_000
+# Bodies that are being read and answers that are not yet taken, all requests of a process together. Beyond it, 503.
+IN_FLIGHT_MAX_BYTES = 128_000_000
+# Connections at once: at most half of the descriptors that the process may have, so that stores have theirs.
+CONNECTIONS_MAX = 512
+CONNECTIONS_PER_ADDRESS = 128
+# A connection that waited this long for a head makes room for a new one when there are too many.
+IDLE_SECONDS = 1
+# Connections that the kernel holds before they are accepted.
+BACKLOG = 256
+# Requests under way have this long when a server ends. A gateway's clients are many, and it has longer.
+GRACE_SECONDS = 10
+# Trouble that clients make is logged at once, then as one line in this time.
+TROUBLE_SECONDS = 60
 
 # Gateway
 GATEWAY_GRACE_SECONDS = 30
-# An item of 400 KB, all of it characters that JSON escapes, as a JSON string within JSON, is below 3 MB.
-GATEWAY_BODY_MAX_BYTES = 4_000_000
 GATEWAY_ANSWER_MAX_BYTES = 5_000_000
 GATEWAY_PAGE_BYTES = 1_000_000
 # What one request may read; a cursor goes on. Small enough that no request is long.

@@ -15,12 +15,11 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
-import anyio
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +31,7 @@ from ddb_mcp.core.text import compact
 from ddb_mcp.gateway.deployments import Registry, Tenant
 from ddb_mcp.gateway.rates import RateExceeded, Rates
 from ddb_mcp.gateway.under_way import UnderWay
+from ddb_mcp.server.serving import BodyRefused, ClientGone, read_body
 from ddb_mcp.service.instructions import instructions
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.service.service import DataService
@@ -63,10 +63,6 @@ _LOCAL_STORAGE = (
     "The data are behind this platform's HTTP API only, out of the AWS SDK's reach: app code uses the same API, with a "
     "token from its environment."
 )
-
-
-class _BodyTooLarge(Exception):
-    pass
 
 
 class Gateway:
@@ -127,7 +123,7 @@ class Gateway:
             entry["operation"] = operation
         try:
             return await self._answered(request, operation, entry)
-        except ClientDisconnect:
+        except ClientGone:
             return Response(status_code=499)
 
     async def _answered(self, request: Request, operation: str, entry: dict[str, Any]) -> Response:
@@ -141,14 +137,11 @@ class Gateway:
             return _json(await self._run(request, tenant, operation, await _body(request)), 200)
         except HTTPException as missing:
             return _no_such_route(request, missing)
-        except _BodyTooLarge:
-            error: DdbMcpError = InvalidArgument(f"The body has more than {limits.GATEWAY_BODY_MAX_BYTES} bytes.")
-            status = 413
-        except TimeoutError:
-            error, status = InvalidArgument(f"The body was not sent within {limits.BODY_SECONDS} s."), 408
+        except BodyRefused as body:
+            error, status = body.error, body.status
         except DdbMcpError as refused:
             error, status = refused, _STATUS.get(refused.code, 500)
-        except ClientDisconnect:
+        except ClientGone:
             raise
         except Exception:
             number = secrets.token_hex(4)
@@ -208,7 +201,7 @@ class Gateway:
 
 
 class _Front:
-    """What happens to every request: one whose length can be read in two ways is refused, and each is logged."""
+    """Logs every request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -233,13 +226,7 @@ class _Front:
                 access_log.info(json.dumps(entry))
             await send(message)
 
-        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
-            # A proxy before this process may end the body, and begin the next request, elsewhere.
-            error = InvalidArgument("A request has either Content-Length or Transfer-Encoding, not both.")
-            entry["error"] = error.code
-            await _refusal(error, 400, {"Connection": "close"})(scope, receive, noting)
-        else:
-            await self._app({**scope, "entry": entry}, receive, noting)
+        await self._app({**scope, "entry": entry}, receive, noting)
 
 
 def _at_most(most: int, body: dict[str, Any], name: str, default: int) -> int:
@@ -254,17 +241,10 @@ async def _body(request: Request) -> dict[str, Any]:
     """The JSON object in the body, `{}` where there is none.
 
     Raises:
-        _BodyTooLarge, TimeoutError: it is too long, or is too long in coming.
+        BodyRefused, ClientGone: see `read_body`.
         InvalidArgument: it is not one JSON object.
     """
-    if int(request.headers.get("content-length", 0)) > limits.GATEWAY_BODY_MAX_BYTES:
-        raise _BodyTooLarge
-    content = bytearray()
-    with anyio.fail_after(limits.BODY_SECONDS):
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > limits.GATEWAY_BODY_MAX_BYTES:
-                raise _BodyTooLarge
+    content = await read_body(request.scope)
     try:
         text = (content or b"{}").decode()
     except UnicodeDecodeError:

@@ -6,22 +6,19 @@ import contextlib
 import hmac
 import logging
 import re
-import signal
 import socket
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.config import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import sdk
+from ddb_mcp.server.serving import HttpServer
 from ddb_mcp.server.sockets import listen
-from ddb_mcp.server.stdio import leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FrameType
 
     from mcp.server.lowlevel import Server
     from mcp.server.transport_security import TransportSecuritySettings
@@ -75,32 +72,20 @@ def serve_http(
         raise Misconfigured("No client could send this DDB_MCP_HTTP_TOKEN.", next="Set it to visible ASCII, one word.")
     listener = listen(host, port)
 
-    import uvicorn
-
     server = build()
     sdk.repair(server)
     app: ASGIApp = server.streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=True,
-        max_request_body_size=limits.HTTP_BODY_MAX_BYTES,
+        max_request_body_size=limits.BODY_MAX_BYTES,
         transport_security=_security(host, names),
     )
     if token:
         app = _BearerToken(app, token)
 
-    class Process(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            deadline = threading.Timer(limits.HTTP_SHUTDOWN_SECONDS, leave, (128 + sig,))
-            deadline.daemon = True
-            deadline.start()
-            super().handle_exit(sig, frame)
-
-    # uvicorn raises the signal once more when it is done; Python's handler would then wait for worker threads.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     bound = listener.getsockname()
     sys.stderr.write(f"ddb-mcp: listening on http://{f'[{host}]' if ':' in host else host}:{bound[1]}{PATH}\n")
-    config = uvicorn.Config(app, lifespan="on", ws="none", log_config=None, access_log=False, server_header=False)
-    Process(config).run([listener])
+    HttpServer(app, listener).run()
 
 
 def _security(host: str, names: Iterable[str]) -> TransportSecuritySettings:

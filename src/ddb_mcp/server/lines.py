@@ -31,7 +31,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from ddb_mcp.core import limits
-from ddb_mcp.server.stdio import leave
+from ddb_mcp.server.leaving import leave
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from ddb_mcp.server import sdk
+from ddb_mcp.server.leaving import leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,13 +45,6 @@ def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
         logger.exception("The server failed")
         leave(1)
     leave(0)
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the process without waiting for worker threads. There is nothing to flush but logs: answers are written
-    without a buffer."""
-    logging.shutdown()
-    os._exit(code)
 
 
 def _claim_standard_streams() -> tuple[BinaryIO, int]:

@@ -1,0 +1,342 @@
+"""Connections of an HTTP server: how many there are, and what each may cost before a request has come.
+
+A `Connection` stands between a socket and the protocol object that uvicorn has for it (`uvicorn.Config(http=…)` takes
+any `asyncio.Protocol` class), and counts only: it reads nothing of HTTP but where a head ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, cast
+
+from ddb_mcp.core import limits
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, MutableMapping
+
+logger = logging.getLogger(__name__)
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Trouble:
+    """What clients do wrong, by kind: the first is logged at once, then one line a minute counts the rest."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._pause: asyncio.TimerHandle | None = None
+
+    def note(self, kind: str) -> None:
+        """Count one. Call it on the event loop."""
+        self._counts[kind] += 1
+        if self._pause is None:
+            self._log()
+
+    def _log(self) -> None:
+        self._pause = None
+        if self._counts:
+            logger.warning("HTTP clients: %s", ", ".join(f"{kind} ({n})" for kind, n in self._counts.items()))
+            self._counts.clear()
+            self._pause = asyncio.get_running_loop().call_later(limits.TROUBLE_SECONDS, self._log)
+
+    def of_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The event loop's handler of exceptions: an operating system's error is trouble, others are bugs."""
+        if isinstance(context.get("exception"), OSError):
+            self.note(f"{context.get('message', 'connection failed')}: {type(context['exception']).__name__}")
+        else:
+            loop.default_exception_handler(context)
+
+
+class Connections:
+    """All connections of one server.
+
+    Args:
+        tls: speaks TLS on each, None for none.
+        most: how many there may be at once.
+        per_address: how many of them may come from one address.
+    """
+
+    def __init__(self, trouble: Trouble, tls: ssl.SSLContext | None, most: int, per_address: int) -> None:
+        self.trouble = trouble
+        self.tls = tls
+        self._most = most
+        self._per_address = per_address
+        self._addresses: Counter[str] = Counter()
+        self._named: dict[tuple[Any, Any], Connection] = {}
+        # In the order in which they began to wait for a head.
+        self._waiting: dict[Connection, float] = {}
+
+    def protocol(self, inner: Callable[..., asyncio.Protocol]) -> type[asyncio.Protocol]:
+        """The class of protocols for `uvicorn.Config(http=…)`.
+
+        Args:
+            inner: makes uvicorn's own protocol from the arguments that uvicorn gives.
+        """
+        connections = self
+
+        class Served(Connection):
+            def __init__(self, **arguments: Any) -> None:
+                super().__init__(connections, inner(**arguments))
+
+        return Served
+
+    def find(self, scope: MutableMapping[str, Any]) -> Connection | None:
+        """The connection of an ASGI request, None if it is gone."""
+        return self._named.get((scope["client"], scope["server"]))
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a new connection in, if need be in place of one that has long waited for a head."""
+        address = connection.address
+        if stale := self._named.get(connection.name):
+            stale.abort()  # its client is gone, or it could not use the same port again
+        full = self._addresses[address] >= self._per_address
+        if full and not self._made_room(address):
+            return False
+        if len(self._named) >= self._most and not self._made_room(None):
+            return False
+        self._addresses[address] += 1
+        self._named[connection.name] = connection
+        self.waits(connection)
+        return True
+
+    def _made_room(self, address: str | None) -> bool:
+        self.trouble.note("connection closed, too many at once")
+        latest = asyncio.get_running_loop().time() - limits.IDLE_SECONDS
+        for connection, since in self._waiting.items():
+            if since > latest:
+                break
+            if address is None or connection.address == address:
+                connection.abort()
+                return True
+        return False
+
+    def abort_all(self) -> None:
+        """End every connection now."""
+        for connection in list(self._named.values()):
+            connection.abort()
+
+    def waits(self, connection: Connection) -> None:
+        """It waits for a head from now on."""
+        self._waiting.pop(connection, None)
+        self._waiting[connection] = asyncio.get_running_loop().time()
+
+    def works(self, connection: Connection) -> None:
+        """A request of it is under way."""
+        self._waiting.pop(connection, None)
+
+    def release(self, connection: Connection) -> None:
+        """It has ended."""
+        self._waiting.pop(connection, None)
+        if self._named.get(connection.name) is connection:
+            del self._named[connection.name]
+            self._addresses[connection.address] -= 1
+            if not self._addresses[connection.address]:
+                del self._addresses[connection.address]
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `inner` is uvicorn's protocol, which sees nothing before TLS is agreed on."""
+
+    name: tuple[Any, Any]
+    address: str
+
+    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
+        self._all = connections
+        self._inner = inner
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._handshake: asyncio.Task[None] | None = None
+        self._is_open = False  # for `inner`
+        self.is_lost = False
+        self._due: asyncio.TimerHandle | None = None
+        self._requests = 0
+        self._head: bytearray | None = bytearray()  # None after its end
+        self._after_head = 0
+        self._leftover = 0
+        self._holds = False
+        self._held = b""
+        self._drops = False
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's are none by name
+        self._transport = transport
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.name = ((peer[0], peer[1]), (own[0], own[1])) if peer and own else (None, None)
+        self.address = str(peer[0]) if peer else ""
+        if not peer or not self._all.admit(self):
+            self.abort()
+        elif self._all.tls is None:
+            self._open(transport)
+        else:
+            transport.pause_reading()  # what comes is for TLS
+            self._handshake = self._loop.create_task(self._agree_on_tls(transport, self._all.tls))
+
+    async def _agree_on_tls(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        try:
+            secured = await self._loop.start_tls(
+                transport,
+                self,
+                tls,
+                server_side=True,
+                ssl_handshake_timeout=limits.HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=limits.LEFTOVER_SECONDS,
+            )
+        except (OSError, TimeoutError):
+            secured = None
+        if secured is None:
+            if not self.is_lost:
+                self._all.trouble.note("no TLS handshake")
+            self.abort()
+        elif not self.is_lost:
+            self._transport = secured
+            self._open(secured)
+
+    def _open(self, transport: asyncio.Transport) -> None:
+        self._is_open = True
+        self._inner.connection_made(transport)
+        self._await_head(limits.HEAD_SECONDS)
+        self._go_on()
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        if not self._is_open:
+            self._held += data  # TLS is agreed on, and its task has not yet run
+            return
+        if self._drops:
+            return
+        if self._leftover:
+            rest = data[: self._leftover]
+            self._leftover -= len(rest)
+            self._inner.data_received(rest)
+            data = data[len(rest) :]
+            if not self._leftover:
+                self._await_head(limits.HEAD_SECONDS)
+        if not data:
+            return
+        if self._holds:
+            self._held += data
+            self._transport.pause_reading()
+        elif self._head is None:
+            self._after_head += len(data)
+            self._inner.data_received(data)
+        elif self._fits_head(data):
+            self._inner.data_received(data)
+        else:
+            self._all.trouble.note("head too long")
+            self._transport.write(_HEAD_TOO_LONG)
+            self._transport.close()
+
+    def _fits_head(self, data: bytes) -> bool:
+        assert self._head is not None
+        start = max(0, len(self._head) - 3)
+        self._head += data if self._head else data.lstrip(b"\r\n")  # empty lines before a request are allowed
+        end = _HEAD_END.search(self._head, start)
+        length = end.end() if end else len(self._head)
+        if end:
+            self._after_head = len(self._head) - length
+            self._head = None
+        return length <= limits.HEAD_MAX_BYTES
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received() if self._is_open else None
+
+    def pause_writing(self) -> None:
+        self._drained.clear()
+        if self._is_open:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._drained.set()
+        if self._is_open:
+            self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        if self._is_open:
+            self._is_open = False
+            self._inner.connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close it now, whatever is still to be sent."""
+        self._forget()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _forget(self) -> None:
+        self.is_lost = True
+        self._all.release(self)
+        self._drained.set()
+        if self._due is not None:
+            self._due.cancel()
+
+    # A request's way, told by the application's side.
+
+    def request_began(self) -> None:
+        """A head has come."""
+        self._requests += 1
+        self._head = None
+        self._all.works(self)
+        if self._due is not None:
+            self._due.cancel()
+
+    def body_ended(self) -> None:
+        """What comes from now on belongs to the next request, and is held until this one is answered."""
+        self._holds = True
+
+    async def drained(self) -> None:
+        """Return once the client has taken nearly all that was written, or is gone."""
+        await self._drained.wait()
+
+    def request_ended(self, body_left: int | None) -> None:
+        """The answer is written.
+
+        Args:
+            body_left: bytes of the body that the application did not read, None if nobody knows.
+        """
+        self._requests -= 1
+        if self._requests or self.is_lost:
+            return
+        self._holds = False
+        if body_left is None:  # where it ends, and the next head begins, is not known here
+            self._drops = True
+            self._wait(limits.LEFTOVER_SECONDS)
+            return
+        self._leftover = max(0, body_left)
+        self._await_head(limits.LEFTOVER_SECONDS if self._leftover else limits.HEAD_SECONDS)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what was held, and whatever comes."""
+        held, self._held = self._held, b""
+        if held and self._transport is not None:
+            self.data_received(held)
+            self._transport.resume_reading()
+
+    @property
+    def after_head(self) -> int:
+        """Bytes that came after the head of the request under way."""
+        return self._after_head
+
+    def _await_head(self, seconds: float) -> None:
+        self._head = None if self._leftover else bytearray()
+        self._after_head = 0
+        self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._all.waits(self)
+        self._due = self._loop.call_later(seconds, self._ran_out)
+
+    def _ran_out(self) -> None:
+        # One that is idle between two requests is closed without a word: that is nobody's trouble.
+        if self._head:
+            self._all.trouble.note("head not sent in time")
+        self.abort()

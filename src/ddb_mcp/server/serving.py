@@ -1,0 +1,399 @@
+"""How every HTTP face is served: one uvicorn server, with limits on connections, heads, bodies and answers.
+
+A face is an ASGI application. It reads a request's body with `read_body`, and nothing else of this module. Limits are
+those of `core/limits.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ddb_mcp.config import is_loopback
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
+from ddb_mcp.core.text import compact
+from ddb_mcp.server.connections import Connection, Connections, Trouble
+from ddb_mcp.server.leaving import leave_after
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import FrameType
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+_EXCHANGE = "ddb_mcp.exchange"
+_JSON_HEADERS = [(b"content-type", b"application/json")]
+
+
+class BodyRefused(Exception):
+    """A body that is too long, too slow, or one too many: the HTTP status, and the error that says so."""
+
+    def __init__(self, status: int, error: DdbMcpError) -> None:
+        super().__init__(error.message)
+        self.status = status
+        self.error = error
+
+
+class ClientGone(Exception):
+    """The client left before its request was whole. An application lets it pass: there is nobody to answer."""
+
+
+def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """TLS with the certificate chain and the key in these PEM files, None without them.
+
+    Raises:
+        Misconfigured: there is only one of them, or they cannot be used.
+    """
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise Misconfigured("TLS takes a certificate and its key.", next="Give both --tls-cert and --tls-key.")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(
+            f"The TLS certificate or its key cannot be used: {error.strerror or error.args[0]}.",
+            next="Correct --tls-cert and --tls-key.",
+        ) from None
+    return context
+
+
+def require_tls(host: str, tls: ssl.SSLContext | None, *, behind_tls_proxy: bool) -> None:
+    """Refuse to listen beyond this machine in the clear. Raises Misconfigured."""
+    if not is_loopback(host) and tls is None and not behind_tls_proxy:
+        raise Misconfigured(
+            f"On {host or 'every address'}, tokens and data would travel in the clear.",
+            next="Give --tls-cert and --tls-key, or --behind-tls-proxy if a proxy terminates TLS.",
+        )
+
+
+async def read_body(scope: Scope, *, max_bytes: int | None = None, count: Callable[[int], None] | None = None) -> bytes:
+    """The whole body of the request.
+
+    Args:
+        scope: the request's, as the application was given it.
+        max_bytes: how long it may be, `limits.BODY_MAX_BYTES` if not given.
+        count: is told the bytes of each piece as it comes, and may raise to end the reading.
+
+    Raises:
+        BodyRefused: 413 too long, 408 too slow, 503 too much at once.
+        ClientGone: see there.
+    """
+    exchange: _Exchange = scope[_EXCHANGE]
+    return await exchange.read_body(limits.BODY_MAX_BYTES if max_bytes is None else max_bytes, count)
+
+
+class HttpServer:
+    """Serves an ASGI application (with lifespan) on a listening socket.
+
+    Args:
+        listener: from `sockets.listen`; it is closed at the end.
+        tls: speaks TLS on each connection.
+        behind_proxy: all clients share a proxy's address, so that none is limited on its own.
+        grace_seconds: how long requests under way may go on after a signal, `limits.GRACE_SECONDS` if not given.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        tls: ssl.SSLContext | None = None,
+        behind_proxy: bool = False,
+        grace_seconds: float | None = None,
+    ) -> None:
+        import uvicorn
+
+        self._listener = listener
+        grace = limits.GRACE_SECONDS if grace_seconds is None else grace_seconds
+        trouble = Trouble()
+        most = _most_connections()
+        shared = behind_proxy or is_loopback(listener.getsockname()[0])
+        connections = Connections(trouble, tls, most, most if shared else limits.CONNECTIONS_PER_ADDRESS)
+        self._requests = requests = _Requests(app, connections, grace)
+        own = uvicorn.Config(requests, log_config=None)
+        own.load()  # decides between httptools and h11
+        config = uvicorn.Config(
+            requests,
+            http=connections.protocol(own.http_protocol_class),
+            # uvloop reads from a connection before TLS can begin on it.
+            loop="asyncio" if tls else "auto",
+            interface="asgi3",
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # a request's client stays the other end of its connection
+            backlog=limits.BACKLOG,
+            timeout_keep_alive=limits.HEAD_SECONDS,
+            timeout_graceful_shutdown=int(grace) + 5,  # our own comes first, and without an error in the log
+        )
+        self._filter = _TroubleFilter(trouble)
+
+        class Process(uvicorn.Server):
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                requests.end()
+                leave_after(grace + 2, 128 + sig)  # a worker thread may hold up what was told to end
+                super().handle_exit(sig, frame)
+
+        self._server = Process(config)
+
+    def run(self) -> None:
+        """Serve until SIGTERM, SIGINT or `stop`, then finish the requests under way.
+
+        In the main thread, a signal ends the process after that, without waiting for worker threads.
+        """
+        if threading.current_thread() is threading.main_thread():
+            # uvicorn raises the signal again when it is done; Python's own handler would wait for worker threads.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(self._filter)
+        try:
+            self._server.run(sockets=[self._listener])
+        finally:
+            log.removeFilter(self._filter)
+
+    @property
+    def started(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server.started
+
+    def stop(self) -> None:
+        """End as after a signal. Any thread may call it."""
+        self._requests.end()
+        self._server.should_exit = True
+
+
+def _most_connections() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return limits.CONNECTIONS_MAX
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limits.CONNECTIONS_MAX if descriptors < 0 else min(limits.CONNECTIONS_MAX, descriptors // 2)
+
+
+class _TroubleFilter(logging.Filter):
+    """Turns what uvicorn warns of for each bad request into trouble that is counted."""
+
+    _ROUTINE = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__()
+        self._trouble = trouble
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith(self._ROUTINE):
+            return True
+        self._trouble.note("request that is not HTTP")
+        return False
+
+
+class _Requests:
+    """The application, each of whose requests is an `_Exchange`."""
+
+    def __init__(self, app: ASGIApp, connections: Connections, grace_seconds: float) -> None:
+        self.app = app
+        self.connections = connections
+        self.bytes_in_flight = 0
+        self.is_ending = False
+        self._grace = grace_seconds
+        self._open: set[_Exchange] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            self._loop = asyncio.get_running_loop()
+            self._loop.set_exception_handler(self.connections.trouble.of_loop)
+            await self.app(scope, receive, send)
+            return
+        connection = self.connections.find(scope)
+        if connection is None:  # its client is gone already
+            return
+        exchange = _Exchange(self, connection, scope, receive, send)
+        self._open.add(exchange)
+        try:
+            await exchange.run()
+        finally:
+            self._open.discard(exchange)
+
+    def end(self) -> None:
+        """Let the requests under way end. Signal handlers and other threads may call it."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self.is_ending:
+            return
+        self.is_ending = True
+        assert self._loop is not None
+        for exchange in self._open:
+            if exchange.waits_for_nothing:
+                exchange.scope_of_work.cancel()
+            else:
+                self._loop.call_later(self._grace, exchange.scope_of_work.cancel)
+        self._loop.call_later(self._grace + 1, self.connections.abort_all)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, requests: _Requests, connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
+        self._requests = requests
+        self._connection = connection
+        # httptools leaves the white space at a value's end.
+        given = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        self._scope = {**scope, "headers": given, _EXCHANGE: self}
+        self._receive = receive
+        self._send = send
+        headers = dict(given)
+        self._length = int(headers.get(b"content-length", 0))
+        self._has_length = b"transfer-encoding" not in headers
+        self._ambiguous = b"content-length" in headers and not self._has_length
+        self._body_ended = False
+        self._in_flight = 0
+        self._is_stream = False
+        self._started = False
+        self._complete = False
+        self.scope_of_work = anyio.CancelScope()
+
+    @property
+    def waits_for_nothing(self) -> bool:
+        """Whether it is a stream that a client keeps open without having asked for anything."""
+        return self._is_stream and self._scope["method"] == "GET"
+
+    async def run(self) -> None:
+        """Have the application answer. Whatever happens, the client gets a whole answer, or its connection ends."""
+        self._connection.request_began()
+        try:
+            with self.scope_of_work:
+                await self._answer()
+            if not self._complete and not self._connection.is_lost and self._was_ended:
+                await self._break_off()
+        except Exception:
+            if not self._connection.is_lost:
+                raise
+            logger.debug("A request failed whose client had left", exc_info=True)
+        finally:
+            self._requests.bytes_in_flight -= self._in_flight
+            self._connection.request_ended(self._body_left())
+
+    @property
+    def _was_ended(self) -> bool:
+        return self.scope_of_work.cancel_called or self._requests.is_ending
+
+    async def _answer(self) -> None:
+        if self._ambiguous:
+            # A proxy before this process may end the body, and begin the next request, elsewhere.
+            error = InvalidArgument("A request has either Content-Length or Transfer-Encoding, not both.")
+            await self._refuse(400, error, close=True)
+        elif self._requests.bytes_in_flight > limits.IN_FLIGHT_MAX_BYTES:
+            await self._refuse(503, Unavailable("The server has too much to do."))
+        else:
+            if self._has_length and not self._length:
+                self._end_body()
+            try:
+                await self._requests.app(self._scope, self.receive, self.send)
+            except ClientGone:
+                logger.debug("A client left before its request was whole")
+
+    async def _refuse(self, status: int, error: DdbMcpError, *, close: bool = False) -> None:
+        said = error.to_json()
+        body = compact({"error": said.pop("code"), **said}).encode()
+        headers = [*_JSON_HEADERS, (b"content-length", str(len(body)).encode()), (b"retry-after", b"1")]
+        if close:
+            headers[-1] = (b"connection", b"close")
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _break_off(self) -> None:
+        try:
+            if self._started:
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await self._refuse(503, Unavailable("The server is ending."), close=True)
+        except Exception:  # an answer whose length was announced cannot end before
+            self._connection.abort()
+
+    async def receive(self) -> Message:
+        """The application's `receive`."""
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._end_body()
+        return message
+
+    def _end_body(self) -> None:
+        if not self._body_ended:
+            self._body_ended = True
+            self._connection.body_ended()
+
+    async def read_body(self, max_bytes: int, count: Callable[[int], None] | None) -> bytes:
+        """See the function of this name."""
+        if self._length > max_bytes:
+            raise self._too_long(max_bytes)
+        body = bytearray()
+        with anyio.move_on_after(limits.BODY_SECONDS):
+            while True:
+                message = await self.receive()
+                if message["type"] != "http.request":
+                    raise ClientGone
+                piece = message.get("body", b"")
+                if len(body) + len(piece) > max_bytes:
+                    raise self._too_long(max_bytes)
+                if count:
+                    count(len(piece))
+                self._fly(len(piece))
+                body += piece
+                if self._body_ended:
+                    return bytes(body)
+        self._requests.connections.trouble.note("body not sent in time")
+        raise BodyRefused(408, InvalidArgument(f"The body was not sent within {limits.BODY_SECONDS} s."))
+
+    @staticmethod
+    def _too_long(max_bytes: int) -> BodyRefused:
+        return BodyRefused(413, InvalidArgument(f"The body has more than {max_bytes} bytes."))
+
+    def _fly(self, length: int) -> None:
+        self._in_flight += length
+        self._requests.bytes_in_flight += length
+        if self._requests.bytes_in_flight > limits.IN_FLIGHT_MAX_BYTES:
+            raise BodyRefused(503, Unavailable("The server has too much to do."))
+
+    async def send(self, message: Message) -> None:
+        """The application's `send`. It returns when the client has taken nearly all of what was sent."""
+        length = len(message.get("body", b""))
+        if message["type"] == "http.response.start":
+            self._started = True
+            self._is_stream = (b"content-type", b"text/event-stream") in [
+                (name.lower(), value.partition(b";")[0]) for name, value in message["headers"]
+            ]
+        elif not message.get("more_body", False):
+            self._complete = True
+        self._requests.bytes_in_flight += length
+        try:
+            with anyio.move_on_after(limits.ANSWER_READ_SECONDS) as waiting:
+                await self._send(message)
+                await self._connection.drained()
+        finally:
+            self._requests.bytes_in_flight -= length
+        if waiting.cancelled_caught:
+            self._requests.connections.trouble.note("answer not read in time")
+            self._connection.abort()
+
+    def _body_left(self) -> int | None:
+        if self._body_ended:
+            return 0
+        return self._length - self._connection.after_head if self._has_length else None
