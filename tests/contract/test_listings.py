@@ -276,3 +276,50 @@ def test_arguments_that_no_listing_takes(api: Api) -> None:
         api.fails("invalid_argument", "query", pk=api.pk("x"), **arguments)
     page = api.call("query", pk=api.pk("x"), sk_prefix="", filter={}, attributes=[], view=None, limit=None, cursor="")
     assert page["complete"] is True
+
+
+FILTERED: list[dict[str, Any]] = [
+    {"sk": "1", "status": "open", "total": 5, "a.b": "x", "m": {"c": [1, "two"]}},
+    {"sk": "2", "status": "late", "total": "5", "a.b": "y", "m": {"c": []}},
+    {"sk": "3", "status": "done", "total": None, "m": {}},
+    {"sk": "4", "total": {"SS": ["5"]}, "$ref": "z"},
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"$or": [{"status": "open"}, {"status": "late"}]}, ["1", "2"]),
+        ({"$or": [{"status": "open", "total": 6}, {"total": {"type": "NULL"}}]}, ["3"]),
+        ({"$or": [{"status": {"exists": False}}, {"m.c[1]": "two"}], "total": {"ne": 7}}, ["1", "4"]),
+        ({"$or": [{"total": {"lt": 9}}, {"status": "done"}], "status": {"begins_with": "d"}}, ["3"]),
+        ({"$or": [{"status": "a"}, {"status": "b"}, {"status": "c"}]}, []),
+        ({"total": {"type": "S"}}, ["2"]),
+        ({"total": {"type": "SS"}}, ["4"]),
+        ({"m.c": {"type": "L"}}, ["1", "2"]),
+        ({"none": {"type": "S"}}, []),
+        ({"`a.b`": "y"}, ["2"]),
+        ({"`$ref`": {"contains": "z"}}, ["4"]),
+    ],
+)
+def test_alternatives_types_and_quoted_names_in_filters(api: Api, given: dict[str, Any], expected: list[str]) -> None:
+    api.put_all([{"pk": api.pk("f"), **item} for item in FILTERED])
+    assert keys(api.call("query", pk=api.pk("f"), filter=given)) == expected
+    found = [sk for page in api.walk("scan", filter=given, limit=1) for sk in keys(page)]
+    assert sorted(found) == expected
+
+
+def test_alternatives_name_keys_where_the_filter_may(api: Api) -> None:
+    api.put_all([{"pk": api.pk("f"), **item} for item in FILTERED])
+    given = {"$or": [{"sk": "1"}, {"status": "done"}]}
+    assert sorted(keys(api.call("scan", filter=given))) == ["1", "3"]
+    assert "sk_prefix" in api.fails("invalid_argument", "query", pk=api.pk("f"), filter=given).next
+
+
+def test_an_expectation_with_alternatives_and_types(api: Api) -> None:
+    api.put("e", "1", n=1)
+    item = {"pk": api.pk("e"), "sk": "1", "n": 2}
+    failed = api.fails("condition_failed", "put", item=item, expect={"$or": [{"n": 5}, {"n": {"type": "S"}}]})
+    assert failed.to_json()["item"] == {**item, "n": 1}
+    api.call("put", item=item, expect={"$or": [{"n": 5}, {"n": {"type": "N"}}], "sk": "1"})
+    assert api.item("e", "1") == item

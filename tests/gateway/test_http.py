@@ -57,7 +57,7 @@ def test_the_documented_requests_get_documented_answers(gateway: RunningGateway,
     }
     assert "SQLite" not in provisioned["instructions"]
     assert "AWS SDK's reach" in provisioned["instructions"]
-    assert ask("info", b"")["features"] == ["conditions", "merge", "pages", "types"]
+    assert ask("info", b"")["features"] == ["conditions", "merge", "or", "pages", "paths", "types"]
     assert ask("put", item(n=1)) == {**KEY, "created": True}
     assert ask("get", KEY) == {"found": True, "item": {**KEY, "n": 1}}
     assert ask("query", {"pk": KEY["pk"], "limit": 5})["items"] == [{**KEY, "n": 1}]

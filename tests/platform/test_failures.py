@@ -342,7 +342,10 @@ def test_provision_where_there_is_no_platform(platform: DocumentedPlatform, clie
 @pytest.fixture
 def extended(platform: DocumentedPlatform, client: Client) -> Client:
     """A client of a platform that says it has all features; its answers to anything but info are the test's."""
-    platform.answer = lambda operation, result: {**result, "features": ["conditions", "merge", "pages", "types"]}
+    platform.answer = lambda operation, result: {
+        **result,
+        "features": ["conditions", "merge", "or", "pages", "paths", "types"],
+    }
     client.call("info")
     return client
 

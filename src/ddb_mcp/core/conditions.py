@@ -6,10 +6,10 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.Ope
 """
 
 import base64
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -52,6 +52,25 @@ def parse_range(sk_prefix: str | None, sk_from: str | None, sk_to: str | None) -
     return KeyRange(sk_prefix, sk_from, sk_to)
 
 
+Check = Callable[[], None]
+"""Called while values are compared; it raises what is to end the comparison, where its time is over for example."""
+
+
+class Steps:
+    """Counts the steps of comparisons, and calls `check` every few thousand of them."""
+
+    def __init__(self, check: Check | None = None) -> None:
+        self._check = check
+        self._left = limits.STEPS_BETWEEN_CHECKS
+
+    def take(self, steps: int) -> None:
+        """Count steps that are about to be made. Raises what `check` raises."""
+        self._left -= steps
+        if self._left < 0 and self._check is not None:
+            self._left = limits.STEPS_BETWEEN_CHECKS
+            self._check()
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One clause of a filter. `values` has one operand, two for `between`, any number for `in`, none for `exists`."""
@@ -61,26 +80,55 @@ class Comparison:
     values: tuple[AttributeValue, ...] = ()
     exists: bool = True
 
-    def holds(self, item: Item) -> bool:
+    def holds(self, item: Item, steps: Steps) -> bool:
         """Whether the stored item satisfies the clause."""
         found = value_at(item, self.path)
         if self.operator == "exists":
             return (found is not None) is self.exists
         if found is None:
             return self.operator == "ne"
-        if self.operator == "between":
-            return _ordered(ge, found, self.values[0]) and _ordered(le, found, self.values[1])
-        if self.operator == "in":
-            return any(equal(found, value) for value in self.values)
-        return _HOLDS[self.operator](found, self.values[0])
+        return compare(self.operator, found, self.values, steps)
 
 
-Filter = tuple[Comparison, ...]
+@dataclass(frozen=True)
+class Or:
+    """One clause of a filter: filters of which one must hold."""
+
+    filters: tuple[tuple[Comparison, ...], ...]
+
+    def holds(self, item: Item, steps: Steps) -> bool:
+        """Whether the stored item satisfies one of the filters."""
+        return any(all(clause.holds(item, steps) for clause in clauses) for clauses in self.filters)
 
 
-def matches(clauses: Filter, item: Item) -> bool:
-    """Whether the item satisfies every clause."""
-    return all(clause.holds(item) for clause in clauses)
+Filter = tuple[Comparison | Or, ...]
+
+
+def comparisons(clauses: Filter) -> Iterator[Comparison]:
+    """Every comparison in a filter, those of its alternatives among them."""
+    for clause in clauses:
+        if isinstance(clause, Or):
+            yield from itertools.chain.from_iterable(clause.filters)
+        else:
+            yield clause
+
+
+def matches(clauses: Filter, item: Item, check: Check | None = None) -> bool:
+    """Whether the item satisfies every clause. `check` is called every few thousand steps, and may raise."""
+    steps = Steps(check)
+    return all(clause.holds(item, steps) for clause in clauses)
+
+
+def compare(operator: str, found: AttributeValue, values: Sequence[AttributeValue], steps: Steps) -> bool:
+    """Whether a stored value satisfies an operator other than `exists` with these operands."""
+    steps.take(1)
+    if operator == "between":
+        return _ordered(ge, found, values[0]) and _ordered(le, found, values[1])
+    if operator == "in":
+        return any(equal(found, value, steps) for value in values)
+    if operator in _ORDERS:
+        return _ordered(_ORDERS[operator], found, values[0])
+    return _HOLDS[operator](found, values[0], steps)
 
 
 def type_of(value: AttributeValue) -> str:
@@ -96,51 +144,62 @@ def order_of(value: AttributeValue) -> Any:
     return Decimal(content) if kind == "N" else base64.b64decode(content)
 
 
-def _members(value: AttributeValue) -> frozenset[Any]:
-    ((kind, content),) = value.items()
-    return frozenset(map(Decimal, content) if kind == "NS" else content)
-
-
-def equal(one: AttributeValue, other: AttributeValue) -> bool:
+def equal(one: AttributeValue, other: AttributeValue, steps: Steps | None = None) -> bool:
     """Equality as DynamoDB has it: by type, numbers by value, sets without order."""
     ((kind, a),), ((other_kind, b),) = one.items(), other.items()
     if kind != other_kind:
         return False
     if kind == "N":
         return Decimal(a) == Decimal(b)
-    if kind in ("SS", "NS", "BS"):
-        return _members(one) == _members(other)
+    if kind in ("S", "B", "BOOL", "NULL"):
+        return bool(a == b)
+    if len(a) != len(b):
+        return False
+    steps = steps or Steps()
+    steps.take(len(a))
     if kind == "L":
-        return len(a) == len(b) and all(map(equal, a, b))
+        return all(equal(entry, wanted, steps) for entry, wanted in zip(a, b, strict=True))
     if kind == "M":
-        return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
-    return bool(a == b)
+        return a.keys() == b.keys() and all(equal(a[name], b[name], steps) for name in a)
+    return _members(one) == _members(other)
 
 
-def _ordered(compare: Callable[[Any, Any], bool], found: AttributeValue, value: AttributeValue) -> bool:
-    return type_of(found) == type_of(value) and compare(order_of(found), order_of(value))
+def _members(value: AttributeValue) -> frozenset[Any]:
+    ((kind, content),) = value.items()
+    return frozenset(map(Decimal, content) if kind == "NS" else content)
 
 
-def _begins_with(found: AttributeValue, value: AttributeValue) -> bool:
+def _ordered(holds: Callable[[Any, Any], bool], found: AttributeValue, value: AttributeValue) -> bool:
+    return type_of(found) == type_of(value) and holds(order_of(found), order_of(value))
+
+
+def _begins_with(found: AttributeValue, value: AttributeValue, steps: Steps) -> bool:
     return type_of(found) == type_of(value) and order_of(found)[: len(order_of(value))] == order_of(value)
 
 
-def _contains(found: AttributeValue, value: AttributeValue) -> bool:
-    kind = type_of(found)
+def _contains(found: AttributeValue, value: AttributeValue, steps: Steps) -> bool:
+    kind, wanted = type_of(found), type_of(value)
+    if kind in ("S", "B"):
+        return kind == wanted and order_of(value) in order_of(found)
     if kind == "L":
-        return any(equal(entry, value) for entry in found["L"])
-    if kind == type_of(value) + "S":
-        return any(equal({type_of(value): member}, value) for member in found[kind])
-    return kind in ("S", "B") and kind == type_of(value) and order_of(value) in order_of(found)
+        return any(_counted_equal(entry, value, steps) for entry in found["L"])
+    return kind == wanted + "S" and any(_counted_equal({wanted: member}, value, steps) for member in found[kind])
 
 
-_HOLDS: dict[str, Callable[[AttributeValue, AttributeValue], bool]] = {
+def _counted_equal(entry: AttributeValue, value: AttributeValue, steps: Steps) -> bool:
+    steps.take(1)
+    return equal(entry, value, steps)
+
+
+def _has_type(found: AttributeValue, value: AttributeValue, steps: Steps) -> bool:
+    return {"S": type_of(found)} == value
+
+
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {"lt": lt, "le": le, "gt": gt, "ge": ge}
+_HOLDS: dict[str, Callable[[AttributeValue, AttributeValue, Steps], bool]] = {
     "eq": equal,
-    "ne": lambda found, value: not equal(found, value),
-    "lt": partial(_ordered, lt),
-    "le": partial(_ordered, le),
-    "gt": partial(_ordered, gt),
-    "ge": partial(_ordered, ge),
+    "ne": lambda found, value, steps: not equal(found, value, steps),
     "begins_with": _begins_with,
     "contains": _contains,
+    "type": _has_type,
 }

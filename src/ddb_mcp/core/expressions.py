@@ -1,13 +1,15 @@
 """DynamoDB's expression texts. Every name is a placeholder, so that no word is reserved."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, Filter
+from ddb_mcp.core.conditions import Comparison, Filter, Or
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item
+from ddb_mcp.core.paths import Path
 
 _COMPARATORS = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_FUNCTIONS = {"type": "attribute_type"}
 
 
 class Expression:
@@ -40,14 +42,25 @@ class Expression:
         """The clauses as a condition or filter expression, `""` where there are none."""
         return " AND ".join(map(self._clause, clauses))
 
-    def update(self, item: Item, remove: Iterable[str]) -> str:
-        """The update expression that sets an item's attributes and removes others, `""` where there are none."""
-        sets = [f"{self.path(name)}={self.value(item[name])}" for name in item if name not in ("pk", "sk")]
-        removes = list(map(self.path, remove))
-        parts = ["SET " + ",".join(sets)] * bool(sets) + ["REMOVE " + ",".join(removes)] * bool(removes)
-        return " ".join(parts)
+    def update(self, item: Item, remove: Iterable[Path] = (), add: Mapping[str, AttributeValue] | None = None) -> str:
+        """The update expression of a merge, `""` where it changes nothing.
 
-    def _clause(self, clause: Comparison) -> str:
+        Args:
+            item: its attributes are set, but for the key.
+            remove: document paths that are removed.
+            add: numbers that are added to attributes, and sets that are united with them.
+        """
+        actions = {
+            "SET": [f"{self.path(name)}={self.value(item[name])}" for name in item if name not in ("pk", "sk")],
+            "REMOVE": [self.path(*path) for path in remove],
+            "ADD": [f"{self.path(name)} {self.value(value)}" for name, value in (add or {}).items()],
+        }
+        return " ".join(f"{action} {','.join(texts)}" for action, texts in actions.items() if texts)
+
+    def _clause(self, clause: Comparison | Or) -> str:
+        if isinstance(clause, Or):
+            alternatives = map(self.condition, clause.filters)
+            return "(" + " OR ".join(f"({text})" for text in alternatives) + ")"
         path = self.path(*clause.path)
         if clause.operator == "exists":
             return f"attribute{'' if clause.exists else '_not'}_exists({path})"
@@ -58,13 +71,14 @@ class Expression:
             return f"{path} IN ({','.join(values)})"
         if comparator := _COMPARATORS.get(clause.operator):
             return f"{path} {comparator} {values[0]}"
-        return f"{clause.operator}({path},{values[0]})"
+        return f"{_FUNCTIONS.get(clause.operator, clause.operator)}({path},{values[0]})"
 
 
-def check_update(item: Item, remove: Sequence[str]) -> None:
+def check_update(item: Item, remove: Sequence[Path] = (), add: Mapping[str, AttributeValue] | None = None) -> None:
     """Raise InvalidArgument if a merge would not fit into one update expression."""
-    if len(Expression().update(item, remove)) > limits.EXPRESSION_MAX_BYTES:
+    if len(Expression().update(item, remove, add)) > limits.EXPRESSION_MAX_BYTES:
+        number = len(item) - 2 + len(remove) + len(add or ())
         raise InvalidArgument(
-            f"merge sets and removes {len(item) - 2 + len(remove)} attributes, too many for one update expression.",
+            f"merge sets, adds and removes {number} attributes, too many for one update expression.",
             next="Merge them in several calls, or put the whole item.",
         )

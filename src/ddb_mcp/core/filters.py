@@ -1,55 +1,61 @@
 """Filters and expectations as JSON: read into conditions, and written back."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, Filter, order_of, type_of
+from ddb_mcp.core.conditions import Comparison, Filter, Or, comparisons, order_of, type_of
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import Expression
-from ddb_mcp.core.items import TYPES, from_dynamodb_json, from_json, to_json
+from ddb_mcp.core.items import TYPES, AttributeValue, from_dynamodb_json, from_json, to_json, value_size
 from ddb_mcp.core.paths import Path, parse_path, path_text
+from ddb_mcp.core.text import clip
 
-OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists")
-
+OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists", "type")
 
 _ORDERED = frozenset({"lt", "le", "gt", "ge", "between"})
-
-
 _ORDERED_TYPES = frozenset({"S", "N", "B"})
+_TYPE_NAMES = "S (string), N (number), B (binary), BOOL, NULL, L (list), M (map), SS, NS, BS (sets)"
+
+# What is written here for words of MongoDB's queries, without their `$`.
+_ALL_HOLD = "All conditions of a filter must hold: write them side by side, and several operators in one object."
+_WORDS = {
+    "or": 'Write {"$or": [filter, filter]} at the top of the filter.',
+    "and": _ALL_HOLD,
+    "not": 'Use ne, or {"exists": false}.',
+    "nor": 'Use ne, or {"exists": false}.',
+    "nin": "Use ne; several ne in one filter must all hold.",
+    "gte": "Write ge.",
+    "lte": "Write le.",
+    "regex": "Use begins_with or contains; there are no patterns.",
+    "elemMatch": "Use contains, which looks for one whole member.",
+    "set": "This is a filter; put with merge sets attributes.",
+    "inc": "This is a filter; put with add adds to numbers.",
+    "unset": "This is a filter; put with remove deletes attributes.",
+}
+_FILTER_WORDS = frozenset({"or", "and", "not"})
 
 
 def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool = True) -> Filter:
     """The clauses of a filter or an expectation, all of which must hold.
 
     Args:
-        given: `{"status": "open", "total": {"gt": 10}, "address.city": {"begins_with": "Par"}}`, by document path.
+        given: `{"status": "open", "total": {"gt": 10}, "address.city": {"begins_with": "Par"}}`, by document path;
+            `$or` holds a list of filters.
         parameter: how errors name it.
         keys_allowed: False for a query, whose filter DynamoDB does not let touch the key.
 
     Raises:
-        InvalidArgument: a path, an operator or an operand that DynamoDB would refuse, or too much for an expression.
+        InvalidArgument: a path, an operator or an operand that DynamoDB would refuse, or too much of them. How much
+            there is, is looked at first, so that a refusal costs nothing.
     """
-    clauses: list[Comparison] = []
-    for name, condition in given.items():
-        where = f"{parameter}.{name}"
-        path = parse_path(name, parameter)
-        if not keys_allowed and path[0] in ("pk", "sk"):
-            raise InvalidArgument(
-                f"{parameter} cannot use {path[0]} in a query.",
-                next="Narrow the sort key with sk_prefix, or with sk_from and sk_to; pk is the query's own argument.",
-            )
-        if not isinstance(condition, dict):
-            clauses.append(Comparison(path, "eq", (from_json(condition, where),)))
-            continue
-        if len(condition) == 1 and next(iter(condition)) in TYPES:  # no operator has a type's name
-            clauses.append(Comparison(path, "eq", (from_dynamodb_json(condition, where),)))
-            continue
-        if not condition:
-            raise InvalidArgument(f'{where} is an empty object; equality with a map is {{"eq": {{…}}}}.')
-        clauses += (_comparison(path, name, operand, where) for name, operand in condition.items())
-    parsed = tuple(clauses)
+    _check_amount(given, parameter)
+    parsed = tuple(_clauses(given, parameter, keys_allowed))
+    operands = sum(value_size(value) for clause in comparisons(parsed) for value in clause.values)
+    if operands > limits.OPERANDS_MAX_BYTES:
+        raise _too_long(parameter)
     expression = Expression()
     # A scan of a shared table has a clause of its own before the filter's, and must still fit.
     own = f"begins_with({expression.path('pk')},{expression.value({'S': ''})}) AND "
@@ -64,33 +70,128 @@ def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool
 
 def filter_to_json(clauses: Filter) -> dict[str, Any]:
     """The JSON that `parse_filter` reads as these clauses, with every operand in plain JSON."""
-    given: dict[str, dict[str, Any]] = {}
+    given: dict[str, Any] = {}
     for clause in clauses:
-        name = path_text(clause.path)
+        if isinstance(clause, Or):
+            given["$or"] = list(map(filter_to_json, clause.filters))
+            continue
         if clause.operator == "exists":
             operand: Any = clause.exists
         elif clause.operator in ("between", "in"):
             operand = list(map(to_json, clause.values))
         else:
             operand = to_json(clause.values[0])
-        given.setdefault(name, {})[clause.operator] = operand
+        given.setdefault(path_text(clause.path), {})[clause.operator] = operand
     return given
+
+
+def _check_amount(given: Mapping[str, Any], parameter: str) -> None:
+    """Raise InvalidArgument where there are too many conditions, or operands too long, before any is built."""
+    branches = given.get("$or")
+    filters = [given, *(branches if isinstance(branches, list) and len(branches) <= limits.OR_MAX else ())]
+    filters = [entry for entry in filters if isinstance(entry, Mapping)]
+    if sum(map(len, filters)) > limits.OPERATORS_MAX:
+        raise InvalidArgument(f"{parameter} has more than {limits.OPERATORS_MAX} conditions.")
+    operands = [operand for entry in filters for name, operand in entry.items() if name != "$or"]
+    if _least_size(operands) > limits.OPERANDS_MAX_BYTES:
+        raise _too_long(parameter)
+
+
+def _too_long(parameter: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{parameter} compares with more than {limits.OPERANDS_MAX_BYTES} bytes in all.",
+        next="Compare with fewer or shorter values.",
+    )
+
+
+def _least_size(value: Any) -> int:
+    """A number of bytes that plain JSON takes as attribute values at least; counted until it is too many."""
+    size, left = 0, [value]
+    while left and size <= limits.OPERANDS_MAX_BYTES:
+        value = left.pop()
+        match value:
+            case str():
+                size += len(value) // 4 * 3  # as base64
+            case bool() | None:
+                pass
+            case int():
+                size += value.bit_length() // 8
+            case Decimal():
+                size += len(str(value)) // 3
+            case list() | dict():
+                size += len(value)
+                if size <= limits.OPERANDS_MAX_BYTES:
+                    left += value
+                    left += value.values() if isinstance(value, dict) else ()
+    return size
+
+
+def _clauses(given: Mapping[str, Any], parameter: str, keys_allowed: bool) -> Iterator[Comparison | Or]:
+    for name, condition in given.items():
+        where = f"{parameter}.{clip(name, 80)}"
+        if name == "$or":
+            yield _or(condition, where, keys_allowed)
+        elif name.startswith("$"):
+            advice = _WORDS.get(name[1:], "A name that begins with $ is put in backticks: `$ref`.")
+            raise InvalidArgument(f"{where} is not known here.", next=advice)
+        elif name in _FILTER_WORDS and _holds_filters(condition):
+            raise InvalidArgument(
+                f"{where} holds filters, and is taken for an attribute's name.",
+                next=f'{_WORDS[name]} An attribute {name} is compared by {{"{name}": {{"eq": …}}}}.',
+            )
+        else:
+            yield from _comparisons(name, condition, parameter, where, keys_allowed)
+
+
+def _or(given: Any, where: str, keys_allowed: bool) -> Or:
+    if not isinstance(given, list) or not limits.OR_MIN <= len(given) <= limits.OR_MAX:
+        raise InvalidArgument(f"{where} must be a list of {limits.OR_MIN} to {limits.OR_MAX} filters.")
+    filters = []
+    for at, entry in enumerate(given):
+        if not isinstance(entry, Mapping) or not entry:
+            raise InvalidArgument(f'{where}[{at}] must be a filter such as {{"status": "open"}}.')
+        if "$or" in entry:
+            raise InvalidArgument(f"{where}[{at}] has an $or in it; $or does not nest.")
+        clauses = _clauses(entry, f"{where}[{at}]", keys_allowed)
+        filters.append(tuple(clause for clause in clauses if isinstance(clause, Comparison)))
+    return Or(tuple(filters))
+
+
+def _holds_filters(condition: Any) -> bool:
+    if isinstance(condition, list):
+        return bool(condition) and all(isinstance(entry, Mapping) for entry in condition)
+    return isinstance(condition, Mapping) and not condition.keys() <= {*OPERATORS, *TYPES}
+
+
+def _comparisons(name: str, condition: Any, parameter: str, where: str, keys_allowed: bool) -> list[Comparison]:
+    """The clauses for one document path."""
+    path = parse_path(name, parameter)
+    if not keys_allowed and path[0] in ("pk", "sk"):
+        raise InvalidArgument(
+            f"{parameter} cannot use {path[0]} in a query.",
+            next="Narrow the sort key with sk_prefix, or with sk_from and sk_to; pk is the query's own argument.",
+        )
+    if not isinstance(condition, dict):
+        return [Comparison(path, "eq", (from_json(condition, where),))]
+    if len(condition) == 1 and next(iter(condition)) in TYPES:  # no operator has a type's name
+        return [Comparison(path, "eq", (from_dynamodb_json(condition, where),))]
+    if not condition:
+        raise InvalidArgument(f'{where} is an empty object; equality with a map is {{"eq": {{…}}}}.')
+    return [_comparison(path, operator, operand, where) for operator, operand in condition.items()]
 
 
 def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison:
     if operator not in OPERATORS:
-        near = difflib.get_close_matches(operator, OPERATORS, 2)
-        others = f"; the operators are {', '.join(OPERATORS)}."
-        meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else others
-        raise InvalidArgument(
-            f"{where} has the unknown operator {operator!r}{meant}",
-            next='An object holds operators only; equality with a map is {"eq": {…}}.',
-        )
+        raise _unknown_operator(operator, where)
     where = f"{where}.{operator}"
     if operator == "exists":
         if not isinstance(given, bool):
             raise InvalidArgument(f"{where} must be true or false.")
         return Comparison(path, operator, exists=given)
+    if operator == "type":
+        if not isinstance(given, str) or given not in TYPES:
+            raise InvalidArgument(f"{where} must be one of {_TYPE_NAMES}.")
+        return Comparison(path, operator, ({"S": given},))
     if operator in ("between", "in"):
         most = 2 if operator == "between" else limits.IN_MAX
         least = 2 if operator == "between" else 1
@@ -100,14 +201,33 @@ def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison
         values = tuple(from_json(value, f"{where}[{at}]") for at, value in enumerate(given))
     else:
         values = (from_json(given, where),)
+    _check_types(operator, values, where)
+    return Comparison(path, operator, values)
+
+
+def _unknown_operator(operator: str, where: str) -> InvalidArgument:
+    plain = operator.removeprefix("$")
+    near = difflib.get_close_matches(operator[:20], OPERATORS, 2)
+    if operator != plain and plain in OPERATORS:
+        return InvalidArgument(f"{where} has the operator {operator!r}.", next=f"Write {plain}, without $.")
+    if operator != plain and plain in _WORDS:
+        return InvalidArgument(f"{where} has the unknown operator {operator!r}.", next=_WORDS[plain])
+    meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; there are {', '.join(OPERATORS)}."
+    return InvalidArgument(
+        f"{where} has the unknown operator {clip(operator, 40)!r}{meant}",
+        next='An object holds operators only; equality with a map is {"eq": {…}}.',
+    )
+
+
+def _check_types(operator: str, values: tuple[AttributeValue, ...], where: str) -> None:
     kinds = [type_of(value) for value in values]
     if operator in _ORDERED and not _ORDERED_TYPES.issuperset(kinds):
         raise InvalidArgument(f"{where} orders strings, numbers and binary only.")
     if operator == "begins_with" and kinds[0] not in ("S", "B"):
         raise InvalidArgument(f"{where} takes a string or binary.")
-    if operator == "between":
-        if kinds[0] != kinds[1]:
-            raise InvalidArgument(f"{where} has bounds of different types, which nothing lies between.")
-        if order_of(values[0]) > order_of(values[1]):
-            raise InvalidArgument(f"{where} has its low bound above its high one; exchange them.")
-    return Comparison(path, operator, values)
+    if operator != "between":
+        return
+    if kinds[0] != kinds[1]:
+        raise InvalidArgument(f"{where} has bounds of different types, which nothing lies between.")
+    if order_of(values[0]) > order_of(values[1]):
+        raise InvalidArgument(f"{where} has its low bound above its high one; exchange them.")

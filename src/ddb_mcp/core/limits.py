@@ -15,7 +15,17 @@ SK_MAX_BYTES = 1024
 MAX_DEPTH = 32
 MAX_DIGITS = 38
 EXPRESSION_MAX_BYTES = 4096
+OPERATORS_MAX = 300
 IN_MAX = 100
+# Characters of a document path: an attribute name may have 64 KB.
+PATH_MAX = 66_000
+# Paths that one call may name, and the bytes by item sizes that the operands of one filter may have together.
+PATHS_MAX = 300
+OPERANDS_MAX_BYTES = 32 * 1024
+# The branches of an `$or`.
+OR_MIN, OR_MAX = 2, 10
+# Comparisons of values look so often whether they are to end; a step takes about a microsecond.
+STEPS_BETWEEN_CHECKS = 2000
 # A `ttl` further past than this expires nothing:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
 TTL_PAST_SECONDS = 5 * 365 * 24 * 3600

@@ -1,41 +1,198 @@
-"""Document paths such as `address.lines[0]`: names and list positions, one after the other."""
+"""Document paths such as `address.lines[0]`: read, written, and followed into items.
+
+One grammar for filters, `attributes` and `remove`: names stand between dots, list positions are `[n]`. A name in
+backticks may hold every sign (`` `a.b`.c ``); a backtick in it is doubled.
+"""
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item, check_unicode
+from ddb_mcp.core.text import clip
 
 Path = tuple[str | int, ...]
 
+_STEP = re.compile(r"(?:`((?:[^`]|``)*+)`|([^`.\[\]]+))((?:\[(?:0|[1-9][0-9]{0,4})\])*)")
+_PART = re.compile(r"\[([0-9]{0,9}):([0-9]{0,9})\]\Z")
+_GRAMMAR = "Names stand between dots, list positions are [n]; a name with other signs is put in backticks: `a.b`.c[0]."
 
-def parse_path(name: str, parameter: str) -> Path:
-    """A document path such as `address.lines[0]` as its steps. Raises InvalidArgument."""
-    check_unicode(name, f"a name in {parameter}")
-    path: list[str | int] = []
-    for step in name.split("."):
-        parts = re.fullmatch(r"([^\[\]]+)((?:\[(?:0|[1-9][0-9]{0,4})\])*)", step)
-        if not parts:
-            raise InvalidArgument(
-                f"{parameter}: {name!r} is not a document path; steps are separated by dots, list positions are [n]."
-            )
-        path += [parts[1], *map(int, re.findall("[0-9]+", parts[2]))]
-    if len(path) > 32:
-        raise InvalidArgument(f"{parameter}: a path has more than 32 steps.")
-    return tuple(path)
+# Paths as a tree: names and positions, each with what follows it; None where the whole value is meant.
+_Tree = dict[str | int, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a long string (by characters) or binary (by bytes), from `start` to before `end`."""
+
+    path: Path
+    start: int
+    end: int | None
+
+
+def parse_path(text: str, parameter: str) -> Path:
+    """A document path such as `address.lines[0]` as its steps.
+
+    Args:
+        text: the path.
+        parameter: how errors name the parameter that it was given for.
+
+    Raises:
+        InvalidArgument: it does not follow the grammar, is not Unicode, or has more steps than DynamoDB nests.
+    """
+    if len(text) > limits.PATH_MAX:
+        raise InvalidArgument(f"{parameter}: a path has {len(text)} characters; the limit is {limits.PATH_MAX}.")
+    check_unicode(text, f"a name in {parameter}")
+    steps: list[str | int] = []
+    at = 0
+    while (step := _STEP.match(text, at)) and (step[1] or step[2]):
+        steps += [step[2] or step[1].replace("``", "`"), *map(int, re.findall("[0-9]+", step[3]))]
+        if len(steps) > limits.MAX_DEPTH:
+            raise InvalidArgument(f"{parameter}: a path has more than {limits.MAX_DEPTH} steps.")
+        if step.end() == len(text):
+            return tuple(steps)
+        if text[step.end()] != ".":
+            break
+        at = step.end() + 1
+    raise InvalidArgument(f"{parameter}: {clip(text, 80)!r} is not a document path.", next=_GRAMMAR)
+
+
+def parse_part(text: str, parameter: str) -> Part | None:
+    """The part that a text such as `body[0:20000]` names, None where it ends in no range. Raises InvalidArgument."""
+    found = _PART.search(text)
+    if found is None:
+        return None
+    start, end = int(found[1] or 0), int(found[2]) if found[2] else None
+    if end is not None and end <= start:
+        raise InvalidArgument(f"{parameter}: {clip(text, 80)!r} ends before it begins; a part is [from:to].")
+    return Part(parse_path(text[: found.start()], parameter), start, end)
 
 
 def path_text(path: Path) -> str:
     """The text that `parse_path` reads as this path."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{_name(step)}" for step in path)[1:]
+
+
+def _name(name: str) -> str:
+    # A `$` at the beginning is for operators, see `filters`.
+    if name and not name.startswith("$") and not re.search(r"[`.\[\]]", name):
+        return name
+    return "`" + name.replace("`", "``") + "`"
 
 
 def value_at(item: Item, path: Path) -> AttributeValue | None:
     """The value at a document path, None where there is none."""
     found: AttributeValue | None = {"M": item}
     for step in path:
-        inner = found.get("M" if isinstance(step, str) else "L") if found else None
-        if isinstance(step, str):
-            found = inner.get(step) if inner is not None else None
-        else:
-            found = inner[step] if inner is not None and step < len(inner) else None
+        found = _member(found, step) if found else None
     return found
+
+
+def _member(value: AttributeValue, step: str | int) -> AttributeValue | None:
+    if isinstance(step, str):
+        return value["M"].get(step) if "M" in value else None
+    return value["L"][step] if "L" in value and step < len(value["L"]) else None
+
+
+def members(value: AttributeValue) -> list[tuple[str | int, AttributeValue]]:
+    """The names or positions in a map or list with what is there; none for other values."""
+    return list(value["M"].items()) if "M" in value else list(enumerate(value.get("L", ())))
+
+
+def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:
+    """Two of the paths that one update cannot name together, None where there are none.
+
+    These are a path and another that begins with it, equal ones too, and two that take one value for a map and a list.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html
+    """
+    ends: dict[Path, Path] = {}
+    kinds: dict[Path, tuple[type, Path]] = {}
+    for path in paths:
+        for length in range(1, len(path) + 1):
+            if (other := ends.get(path[:length])) is not None:
+                return other, path
+            kind = type(path[length - 1])
+            known, by = kinds.setdefault(path[: length - 1], (kind, path))
+            if known is not kind:
+                return by, path
+        if path in kinds:
+            return kinds[path][1], path
+        ends[path] = path
+    return None
+
+
+def pick(item: Item, paths: Iterable[Path]) -> Item:
+    """What DynamoDB's projection by these paths gives, and `pk` and `sk` with it.
+
+    Each value stands at its place in the item. Lists are closed up; of paths that overlap, the shorter wins; a map or
+    list of which nothing is left is left out.
+    """
+    picked = _pick({"M": item}, _tree([("pk",), ("sk",), *paths]))
+    return picked["M"] if picked else {}
+
+
+def _pick(value: AttributeValue, tree: _Tree | None) -> AttributeValue | None:
+    if tree is None:
+        return value
+    found = {}
+    for step, following in tree.items():
+        inner = _member(value, step)
+        if inner is not None and (picked := _pick(inner, following)) is not None:
+            found[step] = picked
+    if not found:
+        return None
+    return {"M": found} if "M" in value else {"L": [found[at] for at in sorted(found)]}
+
+
+def without(item: Item, paths: Iterable[Path]) -> Item:
+    """The item without what is at these paths; all positions mean the item as it is given, which is not changed."""
+    left: Item = _without({"M": item}, _tree(paths))["M"]
+    return left
+
+
+def _without(value: AttributeValue, tree: _Tree) -> AttributeValue:
+    if "M" not in value and "L" not in value:
+        return value
+    kept = {}
+    for step, inner in members(value):
+        following = tree.get(step, {})
+        if following is not None:
+            kept[step] = _without(inner, following) if following else inner
+    return {"M": kept} if "M" in value else {"L": list(kept.values())}
+
+
+def with_value(item: Item, path: Path, value: AttributeValue) -> Item:
+    """The item with `value` at the path, which is not changed itself; past the end of a list it is appended.
+
+    Raises:
+        LookupError: what the path's last step would be in is missing, or is neither a map nor a list.
+    """
+    changed: Item = _with_value({"M": item}, path, value)["M"]
+    return changed
+
+
+def _with_value(into: AttributeValue | None, path: Path, value: AttributeValue) -> AttributeValue:
+    if not path:
+        return value
+    step, *rest = path
+    if into is None or ("M" if isinstance(step, str) else "L") not in into:
+        raise LookupError
+    inner = _with_value(_member(into, step), tuple(rest), value)
+    if isinstance(step, str):
+        return {"M": {**into["M"], step: inner}}
+    return {"L": [*into["L"][:step], inner, *into["L"][step + 1 :]]}
+
+
+def _tree(paths: Iterable[Path]) -> _Tree:
+    """The paths as a tree, in which the shorter of two that overlap wins."""
+    tree: _Tree = {}
+    for path in paths:
+        inside: _Tree | None = tree
+        for step in path[:-1]:
+            inside = inside.setdefault(step, {}) if inside is not None else None
+        if inside is not None:
+            inside[path[-1]] = None
+    return tree

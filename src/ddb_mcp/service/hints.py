@@ -4,7 +4,7 @@ import difflib
 from collections import Counter
 from collections.abc import Sequence
 
-from ddb_mcp.core.conditions import Filter, type_of
+from ddb_mcp.core.conditions import Filter, comparisons, type_of
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.paths import path_text, value_at
 
@@ -33,8 +33,8 @@ def why_nothing_matched(clauses: Filter, seen: Sequence[Item]) -> str | None:
     """A reason that can be seen in some unfiltered items why no item matched, or None."""
     if not seen:
         return None
-    for clause in clauses:
-        if clause.operator in ("ne", "exists"):
+    for clause in comparisons(clauses):
+        if clause.operator in ("ne", "exists", "type"):
             continue
         name = path_text(clause.path)[:_NAME_SHOWN]
         found = [value for item in seen if (value := value_at(item, clause.path)) is not None]

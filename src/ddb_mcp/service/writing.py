@@ -133,7 +133,7 @@ def _own_item(call: Call, given: Any, where: str, merge: bool, remove: tuple[str
     call.own.check_key(*Key.of(item), f"{where}.")
     refuse_outline(item, where)
     if merge:
-        check_update(item, remove)
+        check_update(item, [(name,) for name in remove])
     return item
 
 

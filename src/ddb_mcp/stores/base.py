@@ -37,9 +37,10 @@ class Deployment:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-FEATURES = frozenset({"conditions", "merge", "pages", "types"})
+FEATURES = frozenset({"conditions", "merge", "or", "pages", "paths", "types"})
 """conditions: `create_only` and `expect`. merge: `merge` and `remove`. pages: ranges, filters, projections, cursors.
-types: values in typed form."""
+types: values in typed form. or: `$or` and `type` in filters. paths: document paths in `remove`, and names in
+backticks."""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class DirectStore(Store):
 
         key = Key.of(item)
         expression = Expression()
-        update = expression.update(item, remove)
+        update = expression.update(item, [(name,) for name in remove])
         parameters = {"UpdateExpression": update} if update else {}
         written, old = await self._write("update_item", key, condition, expression, done, Key=_typed(key), **parameters)
         if not written:

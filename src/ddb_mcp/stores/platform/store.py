@@ -14,7 +14,7 @@ import anyio
 
 from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, equal, matches
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, Or, comparisons, equal, matches
 from ddb_mcp.core.errors import InvalidArgument, NotProvisioned, Unavailable, Unsupported
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import (
@@ -30,6 +30,7 @@ from ddb_mcp.core.items import (
     to_json,
 )
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.core.paths import path_text
 from ddb_mcp.core.text import compact
 from ddb_mcp.stores.base import (
     FEATURES,
@@ -103,8 +104,6 @@ class PlatformStore(Store):
     async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
         features = (await self._known()).features
         body: dict[str, Any] = {"pk": key.pk, "sk": key.sk}
-        if "pages" in features and attributes:
-            body["attributes"] = list(attributes)
         item = _item_in(_answer(await self._call("get", body)), key, typed="types" in features)
         return project(item, attributes) if item else None
 
@@ -212,10 +211,11 @@ class PlatformStore(Store):
         body["max_bytes"] = read.max_bytes + limits.ENVELOPE_BYTES
         body["read_limit"] = read.read_limit
         if read.filter:
-            body["filter"] = _plain_filter(read.filter, "filter", known.features)
-        if read.attributes:
-            body["attributes"] = list(read.attributes)
-        elif read.attributes is not None:
+            body["filter"] = _sent_filter(read.filter, "filter", known.features)
+        names = [path_text((name,)) for name in read.attributes or ()]
+        if names and ("paths" in known.features or names == list(read.attributes or ())):
+            body["attributes"] = names
+        elif read.attributes == ():
             body["view"] = "keys"
         if read.position is not None:
             body["cursor"] = read.position
@@ -317,13 +317,23 @@ def _condition(condition: Condition, features: frozenset[str]) -> dict[str, Any]
     _need("conditions", features, "conditions (create_only, expect)", "Get the item, decide, and write without them.")
     if condition.create_only:
         return {"create_only": True}
-    return {"expect": _plain_filter(condition.expect, "expect", features)}
+    return {"expect": _sent_filter(condition.expect, "expect", features)}
+
+
+def _sent_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
+    """The clauses as JSON for a platform that evaluates them itself. Raises Unsupported where it cannot."""
+    if any(isinstance(clause, Or) or clause.operator == "type" for clause in clauses):
+        _need("or", features, "$or and type in a filter", "Ask for each alternative in a call of its own.")
+    steps = (step for clause in comparisons(clauses) for step in clause.path if isinstance(step, str))
+    if any(path_text((step,)) != step for step in steps):
+        _need("paths", features, "names with dots, brackets or backticks in a filter", "Leave that name out.")
+    return _plain_filter(clauses, parameter, features)
 
 
 def _plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
     """The clauses as JSON. Raises Unsupported where they have values that the platform cannot have."""
     if "types" not in features:
-        for clause in clauses:
+        for clause in comparisons(clauses):
             where = f"{parameter}.{clause.path[0]}"
             try:
                 # A map that looks like a typed value would be taken for one here, and for a map there.
