@@ -14,11 +14,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
+from functools import partial
 from typing import Any, NoReturn, cast
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.text import brief
 
 AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]
@@ -28,6 +30,8 @@ TYPES = TYPED_IN_PLAIN_JSON | {"S", "BOOL", "NULL", "L"}
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _PLAIN_NUMBER_LENGTH = 40
+# What has more digits than this is refused before they are looked at one by one.
+_NUMBERS = Context(prec=limits.NUMBER_MAX_CHARACTERS, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
 
 
 def parse_item(given: Any, where: str = "item") -> Item:
@@ -69,18 +73,21 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
         found = dict(pairs)
         if len(found) < len(pairs):
             ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-            raise InvalidArgument(f"{where} has the member {twice!r} twice; only one could be stored.")
+            raise InvalidArgument(f"{where} has the member {brief(twice)!r} twice; only one could be stored.")
         return found
 
     def constant(name: str) -> NoReturn:
         raise InvalidArgument(f"{where} contains {name}, which is not JSON and which DynamoDB cannot store.")
 
-    def integer(digits: str) -> int | float:
-        return int(digits) if len(digits) < 4000 else float(digits)  # `int` refuses more than 4,300
+    def number(digits: str, kind: Callable[[str], Any]) -> Any:
+        if len(digits) > limits.NUMBER_MAX_CHARACTERS:
+            raise InvalidArgument(f"{where} contains a number of {len(digits)} characters.")
+        return kind(digits)
 
-    number: dict[str, Any] = {"parse_int": Decimal, "parse_float": Decimal} if exact else {"parse_int": integer}
+    integer, decimal = (partial(number, kind=kind) for kind in ((Decimal, Decimal) if exact else (int, float)))
+    hooks: dict[str, Any] = {"parse_int": integer, "parse_float": decimal, "parse_constant": constant}
     try:
-        return json.loads(text, **number, parse_constant=constant, object_pairs_hook=members)
+        return json.loads(text, **hooks, object_pairs_hook=members)
     except RecursionError:
         raise InvalidArgument(f"{where} is nested far deeper than {limits.MAX_DEPTH} levels.") from None
     except InvalidOperation:
@@ -99,7 +106,7 @@ def attributes_from(
         if not name and depth == 0:
             raise InvalidArgument(f"{where} has an attribute with an empty name.")
         check_unicode(name, f"a name in {where}")
-        attributes[name] = convert(value, f"{where}.{name}", depth)
+        attributes[name] = convert(value, f"{where}.{brief(name)}", depth)
     return attributes
 
 
@@ -235,14 +242,18 @@ def number_text(number: str | int | Decimal, where: str = "number") -> str:
         InvalidArgument: not a number, more than 38 significant digits, or outside ±1E-130 … ±9.99E+125.
     """
     if isinstance(number, str):
+        if len(number) > limits.NUMBER_MAX_CHARACTERS:
+            raise InvalidArgument(f"{where} has {len(number)} characters, too many for a number.")
         if len(number) <= 15 and number.isascii() and number.isdigit():
             return number.lstrip("0") or "0"
         if not _NUMBER.fullmatch(number):
             raise InvalidArgument(f"{where} is not a number in decimal notation.")
     try:
-        decimal = Decimal(number)
+        decimal = _NUMBERS.plus(Decimal(number))
     except InvalidOperation:
         raise InvalidArgument(f"{where} is outside DynamoDB's number range.") from None
+    except Inexact:
+        raise InvalidArgument(f"{where} has over {limits.NUMBER_MAX_CHARACTERS} digits.") from None
     if not decimal.is_finite():
         raise InvalidArgument(f"{where} is {number}, which DynamoDB cannot store.")
     sign, digits, exponent = decimal.as_tuple()
@@ -273,7 +284,7 @@ def _plain_number(number: float, where: str) -> str:
     if abs(number) > limits.EXACT_INTEGER:
         raise InvalidArgument(
             f"{where} is beyond 2^53 as plain JSON, where hosts may already have rounded it.",
-            next=f'Write the exact digits as a typed number, for example {{"N": "{text}"}}.',
+            next='Write the digits as you had them first, as a typed number: {"N": "12345678901234567890"}.',
         )
     return text
 

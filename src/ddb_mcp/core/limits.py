@@ -32,6 +32,20 @@ TTL_PAST_SECONDS = 5 * 365 * 24 * 3600
 # Plain JSON numbers are exact up to here in every host.
 EXACT_INTEGER = 2**53
 
+# What a call may be made of, looked at before anything is built from it.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-attributes
+NAME_MAX_BYTES = 65_535
+# DynamoDB counts 2 bytes for the smallest member of a list: an item of 400 KB has 204,800 members at most.
+MEMBERS_MAX = {"item": 250_000, "items": 250_000}
+# Members of any other parameter. Operands of 32 KB have fewer.
+OPERANDS_MAX = 20_000
+# Entries of a parameter that is a list or an object. An expression of 4 KB has no room for more names.
+ENTRIES_MAX = {"items": 100, "keys": 100, "attributes": 1000, "remove": 1000, "expect": 50, "filter": 300}
+# The longest that number in JSON needs: 38 digits, after or before 130 zeros, and some that say nothing.
+NUMBER_MAX_CHARACTERS = 1000
+# Longer names and paths are cut where an error quotes them.
+QUOTED_CHARACTERS = 100
+
 # One call
 HOST_SECONDS = 60
 READ_SECONDS = 25

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from ddb_mcp.core import limits
+
 
 def compact(value: Any) -> str:
     """JSON on one line without spaces, with nothing in it that any reader takes for a line break."""
@@ -23,3 +25,8 @@ def clip(text: str, max_bytes: int) -> str:
     while size(text + "…") > max_bytes:
         text = text[:-1]
     return text + "…"
+
+
+def brief(text: str) -> str:
+    """The beginning of a name or a path that a caller sent, for an error: nothing long is sent back."""
+    return text if len(text) <= limits.QUOTED_CHARACTERS else text[: limits.QUOTED_CHARACTERS] + "…"

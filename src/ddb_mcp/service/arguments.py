@@ -1,19 +1,19 @@
 """What each tool takes: one strict model a tool, for the MCP face and for the gateway alike.
 
-Unknown arguments are refused by name, nothing is coerced, and a null, `""`, `[]` or `{}` for an optional parameter
-counts as omitted, because models send them.
+Unknown arguments are refused by name. What hosts do to the rest is undone in `parameters`.
 """
 
-import difflib
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import check_unicode
+from ddb_mcp.core.text import brief
+from ddb_mcp.service.parameters import arguments_object, prepared, unknown_argument
 
 View = Literal["items", "keys", "count", "summary"]
 
@@ -38,29 +38,23 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True, hide_input_in_errors=True)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _omit_empty(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        required = {name for name, field in cls.model_fields.items() if field.is_required()}
-        return {
-            name: value
-            for name, value in given.items()
-            if name in required or name not in cls.model_fields or not _is_empty(value)
-        }
+    never_empty: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that are no empty objects, lists or texts: leaving them out makes a call do more."""
 
     @classmethod
     def parse(cls, given: Any) -> Self:
         """The checked arguments. Raises InvalidArgument, which names the parameter and what is wrong with it."""
+        arguments = arguments_object(given)
+        if not cls.model_fields:  # hosts that send something with every call send it to these too
+            return cls()
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(prepared(cls, arguments, cls.never_empty, cls._unknown))
         except ValidationError as invalid:
-            raise _in_own_words(invalid, list(cls.model_fields)) from None
+            raise _in_own_words(invalid) from None
 
-
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str | list | dict) and not value)
+    @classmethod
+    def _unknown(cls, name: str) -> InvalidArgument:
+        return unknown_argument(name, list(cls.model_fields))
 
 
 class ProvisionArguments(Arguments):
@@ -78,6 +72,8 @@ class GetArguments(Arguments):
 
 
 class PutArguments(Arguments):
+    never_empty = frozenset({"expect", "create_only"})
+
     item: _ItemArgument | None = Field(
         None,
         description="The whole item, with string pk and sk. What plain JSON cannot carry is typed: "
@@ -99,6 +95,8 @@ class KeyArgument(BaseModel):
 
 
 class DeleteArguments(Arguments):
+    never_empty = frozenset({"expect"})
+
     pk: str | None = None
     sk: str | None = None
     keys: list[KeyArgument] | None = Field(None, max_length=limits.BATCH_MAX, description="Instead of pk and sk.")
@@ -142,7 +140,7 @@ def attribute_names(names: list[str] | None, parameter: str) -> tuple[str, ...] 
     return tuple(dict.fromkeys(names))
 
 
-def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument:
+def _in_own_words(invalid: ValidationError) -> InvalidArgument:
     """What pydantic found first, an unknown name before all else, without its prose and its addresses."""
     found = invalid.errors(include_url=False, include_input=False)
     error = next((error for error in found if error["type"] == "extra_forbidden"), found[0])
@@ -151,14 +149,8 @@ def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument
     match error["type"]:
         case "missing":
             return InvalidArgument(f"{where} is missing.")
-        case "extra_forbidden" if len(error["loc"]) > 1:
-            return InvalidArgument(f"{where} is not a member of a key.", next="A key has pk and sk.")
         case "extra_forbidden":
-            near = difflib.get_close_matches(where, known, 1)
-            advice = f"Did you mean {near[0]}?" if near else f"The arguments are {', '.join(known)}."
-            return InvalidArgument(
-                f"{where} is not an argument of this tool.", next=advice if known else "This tool takes none."
-            )
+            return InvalidArgument(f"{brief(where)} is not a member of a key.", next="A key has pk and sk.")
         case "string_type":
             wanted = "a string"
         case "int_type" | "int_from_float":
@@ -173,8 +165,6 @@ def _in_own_words(invalid: ValidationError, known: list[str]) -> InvalidArgument
             wanted = f"one of {context['expected'].replace(chr(39), '')}"
         case "greater_than_equal" | "less_than_equal":
             wanted = f"from 1 to {limits.LIMIT_MAX}"
-        case "too_long":
-            wanted = f"at most {context['max_length']} entries long; it has {context['actual_length']}"
         case "string_unicode":
             wanted = "Unicode text, and holds a lone surrogate"
         case "string_too_short":

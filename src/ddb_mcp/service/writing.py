@@ -12,12 +12,13 @@ from ddb_mcp.core.conditions import Filter
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, Timeout
 from ddb_mcp.core.expressions import check_update
 from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.items import Item, parse_item, to_json, value_size
+from ddb_mcp.core.items import Item, parse_item, parse_json, to_json, value_size
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments, attribute_names
 from ddb_mcp.service.calls import Call, shown_failure
 from ddb_mcp.service.outlines import OUTLINE_DELETED, refuse_outline, shown
+from ddb_mcp.service.parameters import check_bounds
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.stores.base import Condition, Written
 
@@ -126,6 +127,11 @@ async def _each(
 
 
 def _own_item(call: Call, given: Any, where: str, merge: bool, remove: tuple[str, ...]) -> Item:
+    if isinstance(given, str):
+        given = parse_json(given, where)
+        if isinstance(given, str):
+            raise InvalidArgument(f"{where} is a JSON string within a JSON string.", next="Send the object itself.")
+    check_bounds(given, "item", where)
     item = parse_item(given, where)
     for name in remove:
         if name in item:

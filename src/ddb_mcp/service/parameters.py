@@ -1,0 +1,142 @@
+"""What hosts and models send for a tool's parameters, made into what the models in `arguments` take.
+
+Hosts send objects, lists, numbers and booleans as JSON strings, whole numbers as floats, and something empty for what
+was not asked for. Counts and lengths are checked here, for every parameter, before anything is built from them.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import parse_json
+from ddb_mcp.core.text import brief
+
+
+def arguments_object(given: Any) -> dict[str, Any]:
+    """The arguments as an object, also where they came as a JSON string, as null or as an empty list.
+
+    Raises InvalidArgument.
+    """
+    given = _unquoted(given, dict)
+    if given in (None, [], "[]"):
+        return {}
+    if not isinstance(given, dict):
+        raise InvalidArgument("the arguments must be an object.")
+    return given
+
+
+def prepared(
+    model: type[BaseModel],
+    given: Mapping[str, Any],
+    never_empty: Collection[str],
+    unknown: Callable[[str], InvalidArgument],
+    where: str = "",
+) -> dict[str, Any]:
+    """The arguments for `model`: bounded, without those that count as omitted, each of the kind that is wanted.
+
+    Args:
+        model: what is to be made of them.
+        given: the arguments as they came.
+        never_empty: parameters whose absence makes a call do more; for these something empty is an error, and null
+            alone counts as omitted.
+        unknown: makes the error for a name that the model does not have.
+        where: what comes before a parameter's name in errors, for example `where.`.
+
+    Raises:
+        InvalidArgument: an unknown name, too many entries, or nothing where something is needed.
+    """
+    for name in given:
+        if name not in model.model_fields:
+            raise unknown(name)
+    taken = {}
+    for name, sent in given.items():
+        field = model.model_fields[name]
+        value = _unquoted(sent, _kind(field.annotation))
+        check_bounds(value, name, where + name)
+        if value is None and not field.is_required():
+            continue
+        if isinstance(value, str | list | dict) and not value and not field.is_required():
+            if name not in never_empty:
+                continue
+            raise InvalidArgument(f"{where}{name} is empty.", next=f"Leave {where}{name} out, or say what it must be.")
+        taken[name] = value
+    return taken
+
+
+def check_bounds(value: Any, name: str, where: str) -> None:
+    """Raise InvalidArgument where a parameter has more entries, or more members within them, than any call needs.
+
+    Args:
+        value: JSON, as it came.
+        name: the parameter, for its limits in `limits.ENTRIES_MAX` and `limits.MEMBERS_MAX`.
+        where: how an error names it.
+    """
+    most = limits.ENTRIES_MAX.get(name)
+    if most is not None and isinstance(value, list | dict) and len(value) > most:
+        raise InvalidArgument(f"{where} must be at most {most} entries long; it has {len(value)}.")
+    most = left = limits.MEMBERS_MAX.get(name, limits.OPERANDS_MAX)
+    waiting = [value]
+    while waiting:
+        inner = waiting.pop()
+        if not isinstance(inner, list | dict):
+            continue
+        left -= len(inner)
+        if left < 0:
+            raise InvalidArgument(
+                f"{where} has more than {most} members, with those in its lists and maps.",
+                next="Send less in one call.",
+            )
+        if isinstance(inner, dict):
+            if any(len(member) > limits.NAME_MAX_BYTES for member in inner):
+                raise InvalidArgument(f"{where} has a name of more than {limits.NAME_MAX_BYTES} bytes.")
+            inner = inner.values()
+        waiting += (entry for entry in inner if isinstance(entry, list | dict))
+
+
+def _kind(annotation: Any) -> Any:
+    """The type that a parameter wants, of an annotation like `list[str] | None`; `dict` for a model."""
+    options = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    kind = get_origin(options[0]) or options[0]
+    return dict if isinstance(kind, type) and issubclass(kind, BaseModel) else kind
+
+
+def _unquoted(value: Any, kind: Any) -> Any:
+    """The value, or what it says as a JSON string where that is of the wanted kind, with a whole float as an integer.
+
+    What is in an object or a list stays as it is.
+    """
+    if isinstance(value, str) and kind in (dict, list, int, bool):
+        try:
+            said = parse_json(value, "a parameter")
+        except InvalidArgument:
+            return value
+        said = _whole(said) if kind is int else said
+        return said if said is None or type(said) is kind else value
+    return _whole(value) if kind is int else value
+
+
+def _whole(value: Any) -> Any:
+    """A whole float or Decimal as an integer; everything else as it is."""
+    # A comparison with NaN is false, and one of Decimal's NaN an error.
+    if (
+        isinstance(value, float | Decimal)
+        and math.isfinite(value)
+        and -limits.EXACT_INTEGER < value < limits.EXACT_INTEGER
+    ):
+        return int(value) if value == int(value) else value
+    return value
+
+
+def unknown_argument(name: str, known: list[str], where: str = "") -> InvalidArgument:
+    """The error for an argument that a tool does not have, or a member that a parameter does not have."""
+    name = brief(name)
+    near = difflib.get_close_matches(name, known, 1)
+    advice = f"Did you mean {near[0]}?" if near else f"The arguments are {', '.join(known)}."
+    return InvalidArgument(f"{where}{name} is not an argument of this tool.", next=advice)
