@@ -67,6 +67,12 @@ COMMANDS = {
     for command in (
         Command("call", "ddb_mcp.cli.call", "call one tool and print its result as JSON", without=frozenset()),
         Command(
+            "browse",
+            "ddb_mcp.cli.browse",
+            "look through the data in a web browser on this machine",
+            without=frozenset({"max_result_bytes"}),
+        ),
+        Command(
             "doctor",
             "ddb_mcp.cli.doctor",
             "show the configuration, try the store, and say what to fix",

@@ -56,6 +56,8 @@ LIMIT_DEFAULT = 50
 LIMIT_MAX = 1000
 # What a result needs besides its items: its other members and an ordinary cursor.
 ENVELOPE_BYTES = 400
+# A page of the data browser on this machine: any item whole, though a character may take six bytes of JSON.
+BROWSER_RESULT_BYTES = 4 * 2**20
 ITEM_ENVELOPE_BYTES = len('{"deleted":true,"outlined":true,"item":}')
 WARNINGS_MAX = 10
 # The sentence that names attributes that were dropped and are too long to show.

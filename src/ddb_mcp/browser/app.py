@@ -1,0 +1,105 @@
+"""The data browser's page on this machine: an ASGI application that is the host side of MCP Apps for one person."""
+
+from __future__ import annotations
+
+import hmac
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.items import parse_json
+from ddb_mcp.core.text import compact
+from ddb_mcp.server.content import failure, success
+from ddb_mcp.server.page import browser_page
+from ddb_mcp.server.serving import BodyRefused, read_body
+from ddb_mcp.service.operations import BY_NAME
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from ddb_mcp.service.service import DataService
+
+# A frame made by `srcdoc` inherits this policy, and adds the stricter one that `host.html` gives it.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+class BrowserHost:
+    """Serves the page and relays its tool calls to the service. It closes the store when it ends.
+
+    Every address begins with the secret, every request needs a `Host` that is this machine, and every call an `Origin`
+    that is this server: no other user, no other web page and no rebound name reaches the data.
+
+    Args:
+        service: one deployment's service; whether it can write is its own affair.
+        secret: the first segment of every address.
+        port: where the application is served, which `Host` and `Origin` must name.
+    """
+
+    def __init__(self, service: DataService, secret: str, port: int) -> None:
+        self._service = service
+        self._secret = secret.encode()
+        self._hosts = {f"{name}:{port}" for name in _NAMES}
+        self._origins = {f"http://{host}" for host in self._hosts}
+        self._pages = {"": Path(__file__).with_name("host.html").read_text(encoding="utf-8"), "page": browser_page()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        answer = await self._answer(Request(scope, receive))
+        answer.headers.update(_HEADERS)
+        await answer(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._service.store.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, request: Request) -> Response:
+        secret, _, place = request.url.path.removeprefix("/").partition("/")
+        if request.headers.get("host") not in self._hosts:
+            return PlainTextResponse("This server is for this machine alone.", 403)
+        if not hmac.compare_digest(secret.encode(errors="replace"), self._secret):
+            return PlainTextResponse("Not found", 404)
+        if request.method in ("GET", "HEAD") and place in self._pages:
+            return HTMLResponse(self._pages[place])
+        if request.method != "POST" or place != "call":
+            return PlainTextResponse("Not found", 404)
+        if request.headers.get("origin") not in self._origins:
+            return PlainTextResponse("Calls are for this server's own page.", 403)
+        try:
+            return await self._call(await read_body(request.scope))
+        except BodyRefused as refused:
+            return PlainTextResponse(refused.error.message, refused.status)
+
+    async def _call(self, body: bytes) -> Response:
+        try:
+            given = parse_json(body.decode(errors="surrogateescape"), "the call", exact=False)
+            name = given.get("name") if isinstance(given, dict) else None
+            if name not in BY_NAME:
+                return PlainTextResponse("Unknown tool", 400)
+            found = await self._service.call(name, given.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES)
+            result = success(found)
+        except DdbMcpError as error:
+            result = failure(error)
+        shown: dict[str, Any] = result.model_dump(by_alias=True, exclude_none=True)
+        # A lone surrogate that some store let in can be sent as its escape only.
+        return Response(compact(shown).encode(errors="backslashreplace"), media_type="application/json")

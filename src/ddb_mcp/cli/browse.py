@@ -1,0 +1,62 @@
+"""`ddb-mcp browse`: the data browser on this machine, in the user's own web browser."""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+
+from ddb_mcp.cli.deletion import UNSET_READ_ONLY
+from ddb_mcp.cli.service import make_service
+from ddb_mcp.config import ModeSettings
+from ddb_mcp.core.errors import ReadOnly
+
+
+def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+    """The arguments of `ddb-mcp browse`."""
+    parser.add_argument("--port", type=int, default=0, help="port, default any free one")
+    parser.add_argument("--no-open", action="store_true", help="print the address, and open no web browser")
+    parser.add_argument("--write", action="store_true", help="let the page edit, create and delete items")
+
+
+def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C. Its address, and nothing else, goes to stdout.
+
+    Raises:
+        ReadOnly: it is to write in a configuration that does not.
+        Misconfigured: the port cannot be listened on.
+    """
+    if arguments.write and settings.read_only:
+        raise ReadOnly("browse --write writes, and this configuration is read-only.", next=UNSET_READ_ONLY)
+    import secrets
+    import threading
+
+    from ddb_mcp.browser.app import BrowserHost
+    from ddb_mcp.server.serving import HttpServer
+    from ddb_mcp.server.sockets import listen
+
+    listener = listen("127.0.0.1", arguments.port)
+    port = listener.getsockname()[1]
+    secret = secrets.token_urlsafe(24)
+    address = f"http://127.0.0.1:{port}/{secret}/"
+    host = BrowserHost(make_service(replace(settings, read_only=not arguments.write)), secret, port)
+    print(address, flush=True)
+    state = "and the page can write" if arguments.write else "read-only; --write lets the page write"
+    print(f"ddb-mcp: browsing, {state}. Ctrl-C ends it.", file=sys.stderr)
+    if not arguments.no_open:
+        threading.Thread(target=_open, args=(address,), daemon=True).start()
+    HttpServer(host, listener).run()
+    return 0
+
+
+def _open(address: str) -> None:
+    """Open the address in a web browser with a window of its own. One that takes over the terminal is not wanted."""
+    import webbrowser
+
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        browser = None
+    if browser is None or (type(browser) is webbrowser.GenericBrowser and "BROWSER" not in os.environ):
+        print("ddb-mcp: no web browser was found; open the address in one.", file=sys.stderr)
+    else:
+        browser.open(address)

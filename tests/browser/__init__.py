@@ -1,0 +1,1 @@
+"""The data browser in a real Chromium."""

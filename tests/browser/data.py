@@ -1,0 +1,134 @@
+"""Items that the data browser shows: a small shop, as somebody would build it, and what nobody would."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from ddb_mcp.cli.service import make_service
+from ddb_mcp.config import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+PREFIX = "deploy#demo"
+PlainItem = dict[str, Any]
+
+NOW = 1_795_600_000  # 2026-11-25
+DAY = 86_400
+_NAMES = (
+    "Ada Byron",
+    "Grace Hopper",
+    "Edsger Dijkstra",
+    "Barbara Liskov",
+    "Alan Turing",
+    "Katherine Johnson",
+    "Tony Hoare",
+)
+_CITIES = ("London", "New York", "Rotterdam", "Boston", "Manchester", "Hampton", "Oxford")
+_THINGS = ("Desk lamp", "Notebook, squared", "Fountain pen", "Ink, blue-black", "Globe", "Paper clips", "Drawing board")
+
+
+def key(pk: str, sk: str) -> PlainItem:
+    return {"pk": f"{PREFIX}#{pk}", "sk": sk}
+
+
+def shop() -> list[PlainItem]:
+    """Users with their orders and posts, products, and sessions that expire."""
+    items: list[PlainItem] = []
+    for at, name in enumerate(_NAMES, 1):
+        user, mail = f"user#{at}", f"{name.split()[0].lower()}@example.com"
+        joined = NOW - at * 40 * DAY
+        profile = {"name": name, "email": mail, "roles": {"SS": ["author", "reader"]}, "created_at": joined}
+        profile |= {"address": {"city": _CITIES[at - 1], "lines": [f"{at} Long Road"]}, "balance": at * 12.5}
+        items.append({**key(user, "PROFILE"), **profile, "newsletter": at % 2 == 0})
+        for number in range(1, 5):
+            total = {"N": "12345678901234567890.50"} if (at, number) == (1, 1) else at * 7.25 + number
+            order = {"status": ("open", "paid", "sent", "returned")[number - 1], "total": total, "items": number}
+            items.append(
+                {**key(user, f"ORDER#2026-1{number % 3}-0{number}"), **order, "paid_at": joined + number * DAY}
+            )
+        for day in range(1, 8):
+            post = {
+                "title": f"Day {day} with the {_THINGS[(at + day) % 7].lower()}",
+                "likes": day * at,
+                "draft": day == 7,
+            }
+            items.append({**key(user, f"POST#2026-11-{day:02}"), **post})
+    for at, thing in enumerate(_THINGS, 1):
+        picture = {"B": base64.b64encode(bytes(range(at * 9))).decode()}
+        items.append(
+            {
+                **key(f"product#p{at}", "DETAIL"),
+                "title": thing,
+                "price": at * 3.95,
+                "picture": picture,
+                "stock": None if at == 3 else at * 11,
+            }
+        )
+    for at in range(1, 6):
+        items.append({**key(f"session#s{at}", "SESSION"), "user": f"user#{at}", "ttl": NOW + at * DAY})
+    return items
+
+
+def many(count: int = 500) -> list[PlainItem]:
+    """Events of one partition, numbered."""
+    return [
+        {**key("log#app", f"EVENT#{at:04}"), "number": at, "level": "warn" if at % 10 == 0 else "info"}
+        for at in range(count)
+    ]
+
+
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+def hostile() -> list[PlainItem]:
+    """Text that would be HTML, names that objects inherit, what turns text round, what is very long or very many."""
+    return [
+        {**key("evil#html", f"A#{HOSTILE}"), "text": HOSTILE, HOSTILE: "a name", "list": [HOSTILE, {HOSTILE: HOSTILE}]},
+        {
+            **key("evil#names", "B"),
+            "__proto__": "a",
+            "constructor": "b",
+            "a.b[0]": "dotted",
+            "`tick`": 1,
+            "<b>": {"SS": [HOSTILE]},
+        },
+        {
+            **key("evil#bidi", "C#\u202egnp.exe"),
+            "bidi": "invoice\u202egnp.exe",
+            "tags": "x\U000e0041\u200b\u0007",
+            "lines": "a\r\nb",
+        },
+        {**key("evil#long", "D"), "long": "x" * 390_000, "short": "s"},
+        {**key("evil#many", "E"), **{f"attribute{at:04}": at for at in range(2000)}},
+    ]
+
+
+def store(path: Path, items: Sequence[PlainItem]) -> None:
+    """Put the items into the file of a local store, as an agent would."""
+    for at in range(0, len(items), 100):
+        result = call(path, "put", items=list(items[at : at + 100]))
+        assert not result["failed"], result["failed"][:3]
+
+
+def call(path: Path, tool: str, **arguments: Any) -> dict[str, Any]:
+    """What somebody else does to the file meanwhile: one call of a tool, by a service of its own."""
+
+    async def run() -> dict[str, Any]:
+        service = make_service(resolve(environment(path), {}))
+        try:
+            return await service.call(tool, arguments, max_bytes=4_000_000)
+        finally:
+            await service.store.close()
+
+    with ThreadPoolExecutor(1) as other:  # while Chromium runs, this thread has an event loop
+        return other.submit(asyncio.run, run()).result()
+
+
+def environment(path: Path) -> dict[str, str]:
+    """The settings of local mode on this file."""
+    return {"DDB_MCP_MODE": "local", "DDB_MCP_LOCAL_PATH": str(path), "DYNAMODB_PREFIX": PREFIX}
