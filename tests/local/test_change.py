@@ -16,14 +16,15 @@ import pytest
 
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.local.store import LocalStore, TokenReused
+from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.local.table import TokenReused
 from tests.local.data import Data, pk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ddb_mcp.stores.local.store import Changes, Stored
+    from ddb_mcp.stores.local.table import Changes, Stored
 
 ONE, TWO = Key(pk("a"), "1"), Key(pk("b"), "2")
 

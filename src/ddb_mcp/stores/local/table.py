@@ -1,0 +1,434 @@
+"""A table of items in an SQLite file on this machine: durable, offline, shared by any number of processes.
+
+One WITHOUT ROWID table keyed by the UTF-8 bytes of (pk, sk), so that SQLite's order is DynamoDB's and one deployment's
+items lie together.
+"""
+
+import json
+import logging
+import sqlite3
+import time
+from binascii import crc32
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
+from ddb_mcp.core.items import Item
+from ddb_mcp.core.keys import Key
+from ddb_mcp.stores.local.file import SqliteFile, transaction
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_APPLICATION_ID = 0x64646D63
+_SCHEMA = (
+    """
+CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, expires INTEGER, PRIMARY KEY (pk, sk))
+    WITHOUT ROWID;
+CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
+""",
+    """
+CREATE TABLE tokens (token TEXT PRIMARY KEY, request BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX tokens_expires ON tokens (expires);
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+""",
+)
+
+Stored = Mapping[Key, Item | None]
+Changes = Mapping[Key, Item | None]
+Decide = Callable[[Stored], tuple[Changes, _T]]
+
+
+class TokenReused(InvalidArgument):
+    """A token names one request, and came with another."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Stored items in the order of their keys, by bytes of UTF-8.
+
+    Attributes:
+        pk: of the partition that they are in.
+        pk_prefix: what their partition keys start with. Without both, it is the whole file.
+        bounds: comparisons with the sort key, such as `(">=", b"a")`.
+        after: the key after which they begin.
+        descending: the greatest sort key first; only within a partition.
+        segment: which of how many parts of the file.
+    """
+
+    pk: str | None = None
+    pk_prefix: str | None = None
+    bounds: tuple[tuple[str, bytes], ...] = ()
+    after: Key | None = None
+    descending: bool = False
+    segment: tuple[int, int] = (0, 1)
+
+    def statement(self) -> tuple[str, list[bytes]]:
+        """The SQL that selects them, and its parameters."""
+        where, parameters = ["TRUE"], []
+        if self.pk is not None:
+            where, parameters = ["pk = ?"], [self.pk.encode()]
+        elif self.pk_prefix:
+            start = self.pk_prefix.encode()
+            where, parameters = ["pk >= ?", "pk < ?"], [start, end_of(start)]
+        for comparison, bound in self.bounds:
+            where.append(f"sk {comparison} ?")
+            parameters.append(bound)
+        if self.after is not None and self.pk is not None:
+            where.append("sk < ?" if self.descending else "sk > ?")
+            parameters.append(self.after.sk.encode())
+        elif self.after is not None:
+            where.append("(pk, sk) > (?, ?)")
+            parameters += _row_key(self.after)
+        order = "pk, sk" if self.pk is None else f"sk {'DESC' if self.descending else 'ASC'}"
+        return f"SELECT pk, document FROM items WHERE {' AND '.join(where)} ORDER BY {order}", parameters
+
+
+def segment_of(pk: bytes, segments: int) -> int:
+    """Which of so many segments of a parallel scan a partition is in: the same in every process, for ever."""
+    return crc32(pk) * segments >> 32
+
+
+class LocalTable:
+    """A table of items in a file, which the first write makes. Reads never make it.
+
+    For one event loop at a time, in which its writes take turns: while another process holds the write lock, only one
+    of them keeps a worker thread from the reads.
+
+    Args:
+        path: the file. Its directory is made, for the user alone, where it is missing.
+
+    Raises (each method):
+        Misconfigured: the file is not ours, newer than this version, damaged, not writable, or on a network share.
+        Unavailable: the disk is full or fails, or another process holds the write lock for long.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = SqliteFile(
+            path,
+            application_id=_APPLICATION_ID,
+            schema=_SCHEMA,
+            setting="DDB_MCP_LOCAL_PATH",
+        )
+        self._writing = CapacityLimiter(1)
+        self._writes = 0
+        self._deadline = 0.0
+        self._pool: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
+        self._swept = 0.0
+
+    async def make(self) -> bool:
+        """Make the file if it is not there. Returns whether this call did."""
+
+        def make() -> bool:
+            with self._open(self._deadline, create=True) as opened:
+                assert opened
+                return opened[1]
+
+        return await self._in_turn(make)
+
+    async def exists(self) -> bool:
+        def look() -> bool:
+            with self._open(_deadline()) as opened:
+                return opened is not None
+
+        return await _in_thread(look)
+
+    async def could_be_written(self) -> bool:
+        """Whether the file is writable, or could be made."""
+        return await _in_thread(self._file.could_be_written)
+
+    async def items(self, keys: Sequence[Key]) -> list[Item | None]:
+        """What is stored under each key, None where nothing is: all as of one moment."""
+
+        def items() -> list[Item | None]:
+            with self._open(_deadline()) as opened:
+                if opened is None:
+                    return [None] * len(keys)
+                if len(keys) == 1:
+                    return [_stored(opened[0], keys[0])]
+                with _snapshot(opened[0]) as connection:
+                    return [_stored(connection, key) for key in keys]
+
+        return await _in_thread(items)
+
+    async def read(self, rows: Rows, take: Callable[[Iterator[str]], _T]) -> _T:
+        """Have `take` read items in a worker thread, as far as it likes: each as the JSON text of DynamoDB JSON."""
+        statement, parameters = rows.statement()
+        segment, segments = rows.segment
+
+        def read() -> _T:
+            with self._open(_deadline()) as opened:
+                if opened is None:
+                    return take(iter(()))
+                with closing(opened[0].execute(statement, parameters)) as found:
+                    if segments == 1:
+                        return take(document for _, document in found)
+                    return take(document for pk, document in found if segment_of(pk, segments) == segment)
+
+        return await _in_thread(read)
+
+    async def change(self, keys: Sequence[Key], decide: Decide[_T]) -> _T:
+        """Read items, let `decide` say what is to be stored, and store it: one transaction, alone on the file.
+
+        Args:
+            keys: of the items that `decide` is given.
+            decide: takes each key's stored item, None where there is none; returns what is to be stored by key, None
+                for no item, and the result. It runs in a worker thread. What it raises ends the transaction, and
+                nothing is written then.
+
+        Returns:
+            What `decide` returns as its result.
+        """
+        return await self._write(lambda connection: _changed(connection, keys, decide))
+
+    async def change_once(self, token: str, request: bytes, keys: Sequence[Key], decide: Decide[_T]) -> _T | None:
+        """`change`, but at most once for a token within ten minutes. None where it was done before.
+
+        Args:
+            token: what the caller names this change by.
+            request: what is asked for, or a hash of it.
+
+        Raises:
+            TokenReused: the token came with another request before.
+        """
+
+        def change(connection: sqlite3.Connection) -> _T | None:
+            now = int(time.time())
+            connection.execute("DELETE FROM tokens WHERE expires <= ?", (now,))
+            done = connection.execute("SELECT request FROM tokens WHERE token = ?", (token,)).fetchone()
+            if done is None:
+                connection.execute("INSERT INTO tokens VALUES (?, ?, ?)", (token, request, now + limits.TOKEN_SECONDS))
+                return _changed(connection, keys, decide)
+            if done[0] != request:
+                raise TokenReused("The token was used for another request within the last ten minutes.")
+            return None
+
+        return await self._write(change)
+
+    async def about(self) -> dict[str, str]:
+        """What is noted about the table, by name."""
+
+        def about() -> dict[str, str]:
+            with self._open(_deadline()) as opened:
+                return _about(opened[0]) if opened else {}
+
+        return await _in_thread(about)
+
+    async def note(self, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+        """Note something about the table. `change` takes what is noted and returns what is to be: one transaction."""
+
+        def note(connection: sqlite3.Connection) -> None:
+            noted = change(_about(connection))
+            connection.execute("DELETE FROM about")
+            connection.executemany("INSERT INTO about VALUES (?, ?)", noted.items())
+
+        await self._write(note)
+
+    async def extent(self) -> tuple[int, int]:
+        """How many items there are, and how many bytes the file has for them."""
+
+        def extent() -> tuple[int, int]:
+            with self._open(_deadline()) as opened:
+                if opened is None:
+                    return 0, 0
+                (count,) = opened[0].execute("SELECT count(*) FROM items").fetchone()
+                return count, self.path.stat().st_size if count else 0
+
+        return await _in_thread(extent)
+
+    async def remove(self) -> None:
+        """Remove the file with all that is in it. Other processes that have it open find it gone."""
+
+        def remove() -> None:
+            with self._open(self._deadline) as opened:
+                if opened is None:
+                    return
+            self._idle()
+            for beside in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + beside).unlink(missing_ok=True)
+
+        await self._in_turn(remove)
+
+    async def close(self) -> None:
+        self._idle()
+
+    async def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
+        def write() -> _T:
+            with self._open(self._deadline, create=True) as opened:
+                assert opened
+                self._sweep(opened[0])  # before, so that what is written now can be read for a while
+                _wait_until(self._deadline, opened[0])  # the sweep may have waited
+                with transaction(opened[0]) as connection:
+                    return change(connection)
+
+        return await self._in_turn(write)
+
+    async def _in_turn(self, write: Callable[[], _T]) -> _T:
+        """Do `write` after those asked for before. All in the queue give up when none had its turn for as long as
+        one may wait: a hundred on a locked file wait no longer than one."""
+        if not self._writes:
+            self._deadline = _deadline()
+        self._writes += 1
+        in_vain = False
+        try:
+            return await _in_thread(write, self._writing)
+        except Unavailable:
+            in_vain = True
+            raise
+        finally:
+            self._writes -= 1
+            if not in_vain:
+                self._deadline = _deadline()
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        """Delete a few items whose time to live is over, as DynamoDB does some time after it.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
+        """
+        if time.monotonic() - self._swept < limits.SWEEP_SECONDS:
+            return
+        if _about(connection).get("ttl") == "off":
+            self._swept = time.monotonic()
+            return
+        now = int(time.time())
+        expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"
+        try:
+            swept = connection.execute(
+                f"DELETE FROM items WHERE (pk, sk) IN ({expired})",
+                (now - limits.TTL_PAST_SECONDS, now - 1, limits.SWEEP_ROWS),
+            ).rowcount
+        except sqlite3.Error as error:
+            logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
+            swept = 0
+        if swept < limits.SWEEP_ROWS:
+            self._swept = time.monotonic()
+
+    @contextmanager
+    def _open(self, deadline: float, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, bool] | None]:
+        """A connection for the time of one operation, and whether the schema was made for it.
+
+        It waits for other processes' locks until `deadline`. None where there is no file and none is to be made. A
+        connection that met an error is not used again.
+        """
+        try:
+            inode = self._file.inode(create=create)
+            if inode is None:
+                yield None
+                return
+            if not self._file.is_writable():
+                if create:
+                    raise self._file.unusable("or its directory is not writable")
+                with closing(self._file.reader(_left(deadline))) as reader:
+                    yield reader, False
+                return
+            connection, made = self._idle(inode), False
+            if connection is None:
+                connection, made = self._file.connect(_left(deadline))
+            else:
+                _wait_until(deadline, connection)
+            sound = False
+            try:
+                yield connection, made
+                sound = True
+            except DdbMcpError:
+                sound = True
+                raise
+            finally:
+                if sound and len(self._pool) < limits.SQLITE_CONNECTIONS:
+                    self._pool.append((connection, inode))
+                else:
+                    connection.close()
+        except (sqlite3.Error, OSError) as error:
+            raise self._file.explained(error) from error
+
+    def _idle(self, inode: tuple[int, int] | None = None) -> sqlite3.Connection | None:
+        """An idle connection to the file; those to a file that was removed or replaced since are closed."""
+        while True:
+            try:
+                connection, of = self._pool.pop()
+            except IndexError:  # other threads take connections too
+                return None
+            if of == inode:
+                return connection
+            connection.close()
+
+
+async def _in_thread(work: Callable[[], _T], limiter: CapacityLimiter | None = None) -> _T:
+    return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+
+
+def _deadline() -> float:
+    """Until when an operation that is asked for now waits for other processes."""
+    return time.monotonic() + limits.LOCK_SECONDS
+
+
+def _left(deadline: float) -> float:
+    return max(0, deadline - time.monotonic())
+
+
+def _wait_until(deadline: float, connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(_left(deadline) * 1000)}")
+
+
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Reads that see one state of the file."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        connection.rollback()
+
+
+def _about(connection: sqlite3.Connection) -> dict[str, str]:
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone():
+        return {}  # a file of the first version that may not be written
+    return dict(connection.execute("SELECT name, value FROM about"))
+
+
+def _row_key(key: Key) -> tuple[bytes, bytes]:
+    return key.pk.encode(), key.sk.encode()
+
+
+def end_of(start: bytes) -> bytes:
+    """The first byte string after all that start with `start`; UTF-8 has no byte 0xFF."""
+    return start[:-1] + bytes([start[-1] + 1])
+
+
+def _stored(connection: sqlite3.Connection, key: Key) -> Item | None:
+    row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", _row_key(key)).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def _changed(connection: sqlite3.Connection, keys: Sequence[Key], decide: Decide[_T]) -> _T:
+    changes, result = decide({key: _stored(connection, key) for key in keys})
+    for key, item in changes.items():
+        if item is not None:
+            _store(connection, item)
+        else:
+            connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", _row_key(key))
+    return result
+
+
+def _store(connection: sqlite3.Connection, item: Item) -> None:
+    document = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    connection.execute(
+        "INSERT OR REPLACE INTO items (pk, sk, document, expires) VALUES (?, ?, ?, ?)",
+        (*_row_key(Key.of(item)), document, _expires(item)),
+    )
+
+
+def _expires(item: Item) -> int | None:
+    number = item.get("ttl", {}).get("N")
+    if number is None or not 0 < (exact := Decimal(number)) < 2**62:
+        return None
+    return int(exact)
