@@ -124,13 +124,13 @@ def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:
     return None
 
 
-def pick(item: Item, paths: Iterable[Path]) -> Item:
-    """What DynamoDB's projection by these paths gives, and `pk` and `sk` with it.
+def pick(item: Item, paths: Iterable[Path], *, keys: bool = True) -> Item:
+    """What DynamoDB's projection by these paths gives, and `pk` and `sk` with it, if `keys`.
 
     Each value stands at its place in the item. Lists are closed up; of paths that overlap, the shorter wins; a map or
     list of which nothing is left is left out.
     """
-    picked = _pick({"M": item}, _tree([("pk",), ("sk",), *paths]))
+    picked = _pick({"M": item}, _tree([("pk",), ("sk",), *paths] if keys else paths))
     return picked["M"] if picked else {}
 
 

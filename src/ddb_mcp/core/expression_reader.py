@@ -1,0 +1,449 @@
+"""Reads DynamoDB's expression texts. What is wrong with one is said in DynamoDB's own words, as SDKs expect them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from pathlib import Path as File
+from typing import TYPE_CHECKING, Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import order_of, type_of
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.expression_trees import (
+    Arithmetic,
+    At,
+    Condition,
+    Either,
+    Every,
+    Exists,
+    HasType,
+    IfNotExists,
+    Joined,
+    Literal,
+    Not,
+    Operand,
+    Size,
+    Test,
+    Update,
+)
+from ddb_mcp.core.items import TYPES, AttributeValue
+from ddb_mcp.core.paths import Path, touching
+
+if TYPE_CHECKING:
+    from lark import Lark, Tree
+
+_COMPARATORS = {"=": "eq", "<>": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+_WORDS = {operator: text for text, operator in _COMPARATORS.items()} | {"between": "BETWEEN", "in": "IN"}
+_OPERATORS = frozenset({"either", "both", "negated", "compared", "between", "among", "call", "arithmetic"})
+_OPERANDS = (At, Literal, Size)
+# How many operands each function takes.
+_FUNCTIONS = {
+    "attribute_exists": 1,
+    "attribute_not_exists": 1,
+    "attribute_type": 2,
+    "begins_with": 2,
+    "contains": 2,
+    "size": 1,
+}
+# What a literal may be, by what it is given to.
+_TAKES = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
+    "begins_with": frozenset({"S", "B"}),
+    "attribute_type": frozenset({"S"}),
+    "size": TYPES - {"N", "BOOL", "NULL"},
+    "+": frozenset({"N"}),
+    "-": frozenset({"N"}),
+    "list_append": frozenset({"L"}),
+}
+_LONG_NAMES = {
+    "S": "STRING",
+    "N": "NUMBER",
+    "B": "BINARY",
+    "BOOL": "BOOLEAN",
+    "NULL": "NULL",
+    "L": "LIST",
+    "M": "MAP",
+    "SS": "STRING_SET",
+    "NS": "NUMBER_SET",
+    "BS": "BINARY_SET",
+}
+
+
+class Placeholders:
+    """The placeholders of one request, and which of them its expressions have used.
+
+    Args:
+        names: attribute names by `#placeholder`.
+        values: attribute values by `:placeholder`.
+    """
+
+    def __init__(self, names: Mapping[str, str], values: Mapping[str, AttributeValue]) -> None:
+        self._names = names
+        self._values = values
+        self._used: set[str] = set()
+
+    def name(self, placeholder: str) -> str:
+        if placeholder not in self._names:
+            raise InvalidArgument(
+                f"An expression attribute name used in the document path is not defined; attribute name: {placeholder}"
+            )
+        self._used.add(placeholder)
+        return self._names[placeholder]
+
+    def value(self, placeholder: str) -> AttributeValue:
+        if placeholder not in self._values:
+            raise InvalidArgument(
+                f"An expression attribute value used in expression is not defined; attribute value: {placeholder}"
+            )
+        self._used.add(placeholder)
+        return self._values[placeholder]
+
+    def check_all_used(self) -> None:
+        """Raise InvalidArgument if the request has placeholders that none of its expressions has used."""
+        for kind, given in (("Names", self._names), ("Values", self._values)):
+            if unused := sorted(given.keys() - self._used):
+                raise InvalidArgument(
+                    f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{', '.join(unused)}}}"
+                )
+
+
+def read_condition(parameter: str, text: str, placeholders: Placeholders) -> Condition:
+    """What a condition, a filter or a key condition demands.
+
+    Args:
+        parameter: how errors name it, for example `FilterExpression`.
+        text: the expression.
+        placeholders: notes what is used.
+
+    Raises:
+        InvalidArgument: DynamoDB would refuse it.
+    """
+    found: Condition = _read(parameter, "condition", text, _Conditions(placeholders))
+    return found
+
+
+def read_projection(parameter: str, text: str, placeholders: Placeholders) -> tuple[Path, ...]:
+    """The document paths of a projection. Arguments and errors as for `read_condition`."""
+    found: tuple[Path, ...] = _read(parameter, "projection", text, _Projections(placeholders))
+    return found
+
+
+def read_update(parameter: str, text: str, placeholders: Placeholders) -> Update:
+    """What an update expression does. Arguments and errors as for `read_condition`."""
+    found: Update = _read(parameter, "update", text, _Updates(placeholders))
+    return found
+
+
+@cache
+def reserved_words() -> frozenset[str]:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html"""
+    return frozenset(File(__file__).with_name("reserved_words.txt").read_text("ascii").split())
+
+
+@cache
+def _parser() -> Lark:
+    from lark import Lark
+
+    grammar = File(__file__).with_name("expressions.lark").read_text("utf-8")
+    return Lark(grammar, parser="lalr", start=["condition", "projection", "update"], maybe_placeholders=False)
+
+
+def _read(parameter: str, start: str, text: str, reader: _Reader) -> Any:
+    size = len(text.encode())
+    try:
+        if size > limits.EXPRESSION_MAX_BYTES:
+            raise InvalidArgument(f"Expression size has exceeded the maximum allowed size; expression size: {size}")
+        if not text.strip():
+            raise InvalidArgument("The expression can not be empty;")
+        return _resolved(_parsed(start, text), reader)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"Invalid {parameter}: {error.message}") from None
+
+
+@lru_cache(maxsize=1000)
+def _parsed(start: str, text: str) -> Tree[Any]:
+    """The tree of a text. Applications send few different texts, again and again."""
+    from lark import UnexpectedInput
+
+    try:
+        tree = _parser().parse(text, start)
+    except UnexpectedInput as error:
+        raise _syntax_error(text, error) from None
+    operators = 0
+    for node in tree.iter_subtrees():
+        operators += node.data in _OPERATORS
+        if node.data == "grouped" and getattr(node.children[0], "data", None) == "grouped":
+            raise InvalidArgument("The expression has redundant parentheses;")
+    if operators > limits.OPERATORS_MAX:
+        raise InvalidArgument(
+            f"The expression contains too many operators; operators: {operators}, maximum: {limits.OPERATORS_MAX}"
+        )
+    return tree
+
+
+def _syntax_error(text: str, error: Any) -> InvalidArgument:
+    at = error.pos_in_stream
+    token = str(getattr(error, "token", "") or "")
+    if getattr(getattr(error, "token", None), "type", "") == "$END":
+        return InvalidArgument(f'Syntax error; token: "<EOF>", near: "{text[-20:]}"')
+    token = token or text[at]
+    return InvalidArgument(f'Syntax error; token: "{token[:40]}", near: "{text[max(0, at - 10) : at + 10]}"')
+
+
+def _resolved(tree: Tree[Any], reader: _Reader) -> Any:
+    """What `reader` makes of a tree, from its leaves up. No recursion: texts may nest deeper than Python does."""
+    done: dict[int, Any] = {}
+    for node in tree.iter_subtrees():
+        children = [done.get(id(child), child) for child in node.children]
+        done[id(node)] = getattr(reader, f"on_{node.data}")(*children)
+    return done[id(tree)]
+
+
+def describe(path: Path) -> str:
+    """A path as DynamoDB's messages write it: `[a, b, [0]]`."""
+    return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else step for step in path) + "]"
+
+
+class _Reader:
+    """What all kinds of expressions have: paths and values. `on_RULE` takes what the rule's parts have become."""
+
+    def __init__(self, placeholders: Placeholders) -> None:
+        self._placeholders = placeholders
+
+    def on_name(self, token: str) -> str:
+        if token.startswith("#"):
+            return self._placeholders.name(str(token))
+        if token.upper() in reserved_words():
+            raise InvalidArgument(f"Attribute name is a reserved keyword; reserved keyword: {token}")
+        return str(token)
+
+    def on_index(self, token: str) -> int:
+        if len(token) > 9:
+            raise InvalidArgument(f"List index is not within the allowable range; index: [{token[:40]}]")
+        return int(token)
+
+    def on_path(self, *steps: str | int) -> At:
+        if len(steps) > limits.MAX_DEPTH:
+            raise InvalidArgument(f"The document path has too many nesting elements; nesting levels: {len(steps)}")
+        return At(steps)
+
+    def on_value(self, token: str) -> Literal:
+        return Literal(self._placeholders.value(str(token)))
+
+
+class _Projections(_Reader):
+    def on_projection(self, *paths: At) -> tuple[Path, ...]:
+        found = tuple(at.path for at in paths)
+        check_apart(found)
+        return found
+
+
+class _Conditions(_Reader):
+    def on_condition(self, whole: Any) -> Condition:
+        return _condition(whole)
+
+    def on_grouped(self, whole: Any) -> Any:
+        return whole
+
+    def on_either(self, *parts: Any) -> Condition:
+        return Either(_flat(Either, parts))
+
+    def on_both(self, *parts: Any) -> Condition:
+        return Every(_flat(Every, parts))
+
+    def on_negated(self, part: Any) -> Condition:
+        return Not(_condition(part))
+
+    def on_compared(self, left: Any, comparator: str, right: Any) -> Condition:
+        return self._test(_COMPARATORS[comparator], left, right)
+
+    def on_between(self, found: Any, low: Any, high: Any) -> Condition:
+        test = self._test("between", found, low, high)
+        if isinstance(low, Literal) and isinstance(high, Literal):
+            _check_bounds(low.value, high.value)
+        return test
+
+    def on_among(self, *operands: Any) -> Condition:
+        if len(operands) - 1 > limits.IN_MAX:
+            raise InvalidArgument(
+                f"The IN operator is provided with too many operands; number of operands: {len(operands) - 1}"
+            )
+        return self._test("in", *operands)
+
+    def on_call(self, name: str, *operands: Any) -> Any:
+        if name not in _FUNCTIONS:
+            raise InvalidArgument(f"Invalid function name; function: {name}")
+        _check_count(name, operands, _FUNCTIONS[name])
+        for operand in operands:
+            _check_operand(operand)
+        if name == "size":
+            _check_type("size", operands[0])
+            return Size(operands[0])
+        if name in ("begins_with", "contains"):
+            return self._test(name, *operands)
+        if not isinstance(operands[0], At):
+            raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
+        if name != "attribute_type":
+            return Exists(operands[0].path, name == "attribute_exists")
+        return HasType(operands[0].path, _type_name(operands[1]))
+
+    def _test(self, operator: str, *operands: Any) -> Test:
+        for operand in operands:
+            _check_operand(operand)
+            _check_type(operator, operand)
+        if operands[0] in operands[1:] and isinstance(operands[0], At):
+            raise InvalidArgument(
+                "The first operand must be distinct from the remaining operands for this operator or function; "
+                f"operator: {_WORDS.get(operator, operator)}, first operand: {describe(operands[0].path)}"
+            )
+        return Test(operator, operands)
+
+
+class _Updates(_Reader):
+    def on_arithmetic(self, left: Any, sign: str, right: Any) -> Operand:
+        for operand in (left, right):
+            _check_type(str(sign), operand)
+        return Arithmetic(str(sign), left, right)
+
+    def on_call_in_update(self, name: str, *operands: Any) -> Operand:
+        if name not in ("if_not_exists", "list_append"):
+            problem = "The function is not allowed in an update expression" if name in _FUNCTIONS else ""
+            raise InvalidArgument(f"{problem or 'Invalid function name'}; function: {name}")
+        _check_count(name, operands, 2)
+        if name == "list_append":
+            for operand in operands:
+                _check_type(name, operand)
+            return Joined(*operands)
+        if not isinstance(operands[0], At):
+            raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
+        return IfNotExists(operands[0].path, operands[1])
+
+    def on_assignment(self, at: At, sign: str, operand: Operand) -> tuple[Path, Operand]:
+        if sign != "=":
+            raise InvalidArgument(f'Syntax error; token: "{sign}", near: "{describe(at.path)[:40]} {sign}"')
+        return at.path, operand
+
+    def on_change(self, at: At, literal: Literal) -> tuple[Path, AttributeValue]:
+        return at.path, literal.value
+
+    def on_set(self, *entries: Any) -> tuple[str, Any]:
+        return "SET", entries
+
+    def on_remove(self, *paths: At) -> tuple[str, Any]:
+        return "REMOVE", tuple(at.path for at in paths)
+
+    def on_add(self, *entries: Any) -> tuple[str, Any]:
+        return self._changes("ADD", ("N", "SS", "NS", "BS"), entries)
+
+    def on_delete(self, *entries: Any) -> tuple[str, Any]:
+        return self._changes("DELETE", ("SS", "NS", "BS"), entries)
+
+    def _changes(self, section: str, kinds: tuple[str, ...], entries: Any) -> tuple[str, Any]:
+        for _, value in entries:
+            if type_of(value) not in kinds:
+                raise InvalidArgument(
+                    f"Incorrect operand type for operator or function; operator: {section}, operand type: "
+                    f"{_LONG_NAMES[type_of(value)]}, typeSet: ALLOWED_FOR_{section}_OPERAND"
+                )
+        return section, entries
+
+    def on_update(self, *sections: tuple[str, Any]) -> Update:
+        found: dict[str, Any] = {}
+        for section, entries in sections:
+            if section in found:
+                raise InvalidArgument(f'The "{section}" section can only be used once in an update expression;')
+            found[section] = entries
+        update = Update(*(found.get(section, ()) for section in ("SET", "REMOVE", "ADD", "DELETE")))
+        check_apart(update.paths)
+        return update
+
+
+def _flat(kind: Callable[..., Any], parts: Any) -> tuple[Condition, ...]:
+    """The parts of a chain of ANDs or ORs, which the grammar nests to the left."""
+    first, last = map(_condition, parts)
+    return (*(first.parts if isinstance(first, kind) else (first,)), last)  # type: ignore[arg-type, attr-defined]
+
+
+def _condition(part: Any) -> Condition:
+    if isinstance(part, Size):
+        raise _misused("size")
+    if isinstance(part, _OPERANDS):
+        text = describe(part.path) if isinstance(part, At) else "a value"
+        raise InvalidArgument(f"Syntax error; {text} is no condition")
+    found: Condition = part
+    return found
+
+
+def _check_operand(part: Any) -> None:
+    if isinstance(part, _OPERANDS):
+        return
+    if isinstance(part, Exists):
+        raise _misused("attribute_exists" if part.exists else "attribute_not_exists")
+    if isinstance(part, HasType):
+        raise _misused("attribute_type")
+    if isinstance(part, Test) and part.operator in _FUNCTIONS:
+        raise _misused(part.operator)
+    raise InvalidArgument("Syntax error; a condition stands where a path or a value is expected")
+
+
+def _misused(function: str) -> InvalidArgument:
+    return InvalidArgument(f"The function is not allowed to be used this way in an expression; function: {function}")
+
+
+def _check_count(name: str, operands: Any, wanted: int) -> None:
+    if len(operands) != wanted:
+        raise InvalidArgument(
+            "Incorrect number of operands for operator or function; "
+            f"operator or function: {name}, number of operands: {len(operands)}"
+        )
+
+
+def _check_type(operator: str, operand: Any) -> None:
+    if isinstance(operand, Literal) and (kind := type_of(operand.value)) not in _TAKES.get(operator, TYPES):
+        raise InvalidArgument(
+            "Incorrect operand type for operator or function; "
+            f"operator or function: {_WORDS.get(operator, operator)}, operand type: {kind}"
+        )
+
+
+def _type_name(operand: Any) -> str:
+    if not isinstance(operand, Literal) or "S" not in operand.value:
+        kind = type_of(operand.value) if isinstance(operand, Literal) else "a document path"
+        raise InvalidArgument(
+            f"Incorrect operand type for operator or function; operator or function: attribute_type, "
+            f"operand type: {kind}"
+        )
+    name: str = operand.value["S"]
+    if name not in TYPES:
+        raise InvalidArgument(
+            f"Invalid attribute type name found; type: {name[:40]}, valid types: {{{','.join(sorted(TYPES))}}}"
+        )
+    return name
+
+
+def _check_bounds(low: AttributeValue, high: AttributeValue) -> None:
+    bounds = f"lower bound operand: {_shown(low)}, upper bound operand: {_shown(high)}"
+    if type_of(low) != type_of(high):
+        raise InvalidArgument(f"The BETWEEN operator requires same data type for lower and upper bounds; {bounds}")
+    if order_of(low) > order_of(high):
+        raise InvalidArgument(
+            f"The BETWEEN operator requires upper bound to be greater than or equal to lower bound; {bounds}"
+        )
+
+
+def _shown(value: AttributeValue) -> str:
+    ((kind, content),) = value.items()
+    return f"AttributeValue: {{{kind}:{content[:100]}}}"
+
+
+def check_apart(paths: list[Path] | tuple[Path, ...]) -> None:
+    """Raise InvalidArgument if two of the paths touch one another, or take one value for a map and a list."""
+    found = touching(paths)
+    if found is None:
+        return
+    one, other = found
+    relation = "overlap" if one[: len(other)] == other[: len(one)] else "conflict"
+    raise InvalidArgument(
+        f"Two document paths {relation} with each other; must remove or rewrite one of these paths; "
+        f"path one: {describe(one)}, path two: {describe(other)}"
+    )

@@ -1,0 +1,274 @@
+"""What a DynamoDB expression says, as data, and what it does to an item.
+
+Conditions hold for an item or not. Updates make a new item. Semantics:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html
+"""
+
+import copy
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Any, Protocol
+
+from ddb_mcp.core.conditions import Steps, compare, equal, type_of
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import TYPES, AttributeValue, Item, number_text
+from ddb_mcp.core.paths import Path, value_at
+
+# Enough for the sum of the greatest and the smallest number; `number_text` refuses what DynamoDB cannot keep.
+_EXACT = Context(prec=300)
+_COMPARED = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
+    "begins_with": frozenset({"S", "B"})
+}
+_WRONG_TYPE = "An operand in the update expression has an incorrect data type"
+_NO_ATTRIBUTE = "The provided expression refers to an attribute that does not exist in the item"
+_NO_PLACE = "The document path provided in the update expression is invalid for update"
+
+
+class Operand(Protocol):
+    """What a value is taken from."""
+
+    def of(self, item: Item) -> AttributeValue | None:
+        """The value for this item, None where there is none."""
+
+
+class Condition(Protocol):
+    def holds(self, item: Item) -> bool: ...
+
+
+@dataclass(frozen=True)
+class At:
+    """The value at a document path."""
+
+    path: Path
+
+    def of(self, item: Item) -> AttributeValue | None:
+        return value_at(item, self.path)
+
+
+@dataclass(frozen=True)
+class Literal:
+    value: AttributeValue
+
+    def of(self, item: Item) -> AttributeValue | None:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Size:
+    """`size(…)`: bytes of a string or binary, members of everything else that has some."""
+
+    operand: Operand
+
+    def of(self, item: Item) -> AttributeValue | None:
+        value = self.operand.of(item)
+        if value is None or type_of(value) in ("N", "BOOL", "NULL"):
+            return None
+        ((kind, content),) = value.items()
+        if kind == "B":
+            return {"N": str(len(content) // 4 * 3 - content[-2:].count("="))}
+        return {"N": str(len(content.encode()) if kind == "S" else len(content))}
+
+
+@dataclass(frozen=True)
+class Test:
+    """An operator of `conditions.compare` between operands."""
+
+    operator: str
+    operands: tuple[Operand, ...]
+
+    def holds(self, item: Item) -> bool:
+        found, *given = [operand.of(item) for operand in self.operands]
+        values = [value for value in given if value is not None]
+        if found is None or (len(values) < len(given) and self.operator != "in"):
+            return self.operator == "ne"
+        if type_of(found) not in _COMPARED.get(self.operator, TYPES):
+            return False
+        return compare(self.operator, found, values, Steps())
+
+
+@dataclass(frozen=True)
+class Exists:
+    path: Path
+    exists: bool = True
+
+    def holds(self, item: Item) -> bool:
+        return (value_at(item, self.path) is not None) is self.exists
+
+
+@dataclass(frozen=True)
+class HasType:
+    path: Path
+    kind: str
+
+    def holds(self, item: Item) -> bool:
+        value = value_at(item, self.path)
+        return value is not None and type_of(value) == self.kind
+
+
+@dataclass(frozen=True)
+class Every:
+    parts: tuple[Condition, ...]
+
+    def holds(self, item: Item) -> bool:
+        return all(part.holds(item) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Either:
+    parts: tuple[Condition, ...]
+
+    def holds(self, item: Item) -> bool:
+        return any(part.holds(item) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Not:
+    part: Condition
+
+    def holds(self, item: Item) -> bool:
+        return not self.part.holds(item)
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """`a + b` or `a - b`."""
+
+    sign: str
+    left: Operand
+    right: Operand
+
+    def of(self, item: Item) -> AttributeValue | None:
+        left, right = (_needed(operand, item) for operand in (self.left, self.right))
+        if "N" not in left or "N" not in right:
+            raise InvalidArgument(_WRONG_TYPE)
+        return total(left, right if self.sign == "+" else {"N": str(-Decimal(right["N"]))})
+
+
+@dataclass(frozen=True)
+class IfNotExists:
+    path: Path
+    otherwise: Operand
+
+    def of(self, item: Item) -> AttributeValue | None:
+        value = value_at(item, self.path)
+        return self.otherwise.of(item) if value is None else value
+
+
+@dataclass(frozen=True)
+class Joined:
+    """`list_append(a, b)`."""
+
+    first: Operand
+    second: Operand
+
+    def of(self, item: Item) -> AttributeValue | None:
+        first, second = (_needed(operand, item) for operand in (self.first, self.second))
+        if "L" not in first or "L" not in second:
+            raise InvalidArgument(_WRONG_TYPE)
+        return {"L": first["L"] + second["L"]}
+
+
+def _needed(operand: Operand, item: Item) -> AttributeValue:
+    value = operand.of(item)
+    if value is None:
+        raise InvalidArgument(_NO_ATTRIBUTE)
+    return value
+
+
+def total(one: AttributeValue, other: AttributeValue) -> AttributeValue:
+    """The sum of two numbers. Raises InvalidArgument where DynamoDB could not keep it."""
+    return {"N": number_text(_EXACT.add(Decimal(one["N"]), Decimal(other["N"])), "The sum")}
+
+
+@dataclass(frozen=True)
+class Update:
+    """The four sections of an update expression. No two of its paths touch one another."""
+
+    sets: tuple[tuple[Path, Operand], ...] = ()
+    removes: tuple[Path, ...] = ()
+    adds: tuple[tuple[Path, AttributeValue], ...] = ()
+    deletes: tuple[tuple[Path, AttributeValue], ...] = ()
+
+    @property
+    def paths(self) -> list[Path]:
+        """All that it changes."""
+        return [*(path for path, _ in self.sets + self.adds + self.deletes), *self.removes]
+
+    def applied(self, item: Item) -> Item:
+        """The item as it is after the update. All operands are what they were before it.
+
+        Raises:
+            InvalidArgument: an operand is missing or has the wrong type, or there is no place for a value.
+        """
+        values = [(path, _needed(operand, item)) for path, operand in self.sets]
+        values += [(path, _added(value_at(item, path), value)) for path, value in self.adds]
+        kept = [(path, _without(value_at(item, path), value)) for path, value in self.deletes]
+        new: Item = copy.deepcopy(item)
+        # Positions beyond a list's end append in their order.
+        for path, value in sorted(values, key=_positions):
+            _set(new, path, value)
+        gone = list(self.removes)
+        for path, rest in kept:
+            if rest is not None:
+                _set(new, path, rest)
+            else:
+                gone.append(path)
+        # Positions are those before the update, so the last of a list goes first.
+        for path in sorted(gone, key=lambda path: _positions((path, None)), reverse=True):
+            _remove(new, path)
+        return new
+
+
+def _positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
+    return tuple(step for step in entry[0] if isinstance(step, int))
+
+
+def _added(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue:
+    if stored is None:
+        return value
+    kind = type_of(value)
+    if type_of(stored) != kind:
+        raise InvalidArgument(_WRONG_TYPE)
+    if kind == "N":
+        return total(stored, value)
+    return {kind: stored[kind] + [member for member in value[kind] if not _has(stored, member)]}
+
+
+def _without(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue | None:
+    if stored is None:
+        return None
+    kind = type_of(value)
+    if type_of(stored) != kind:
+        raise InvalidArgument(_WRONG_TYPE)
+    rest = [member for member in stored[kind] if not _has(value, member)]
+    return {kind: rest} if rest else None
+
+
+def _has(members: AttributeValue, member: str) -> bool:
+    ((kind, content),) = members.items()
+    return member in content or (kind == "NS" and any(equal({"N": other}, {"N": member}) for other in content))
+
+
+def _parent(item: Item, path: Path) -> Any:
+    """The map or list that the last step of a path is in. Raises InvalidArgument where there is none."""
+    parent: AttributeValue | None = {"M": item} if len(path) == 1 else value_at(item, path[:-1])
+    inner = (parent or {}).get("M" if isinstance(path[-1], str) else "L")
+    if inner is None:
+        raise InvalidArgument(_NO_PLACE)
+    return inner
+
+
+def _set(item: Item, path: Path, value: AttributeValue) -> None:
+    parent, last = _parent(item, path), path[-1]
+    if isinstance(last, int) and last >= len(parent):
+        parent.append(value)
+    else:
+        parent[last] = value
+
+
+def _remove(item: Item, path: Path) -> None:
+    parent, last = _parent(item, path), path[-1]
+    if isinstance(last, str):
+        parent.pop(last, None)
+    elif last < len(parent):
+        del parent[last]
