@@ -47,11 +47,42 @@ def test_an_answer_that_nobody_reads_yet_is_delivered_after_the_end_of_stdin(toy
     assert toy.wait() == 0
 
 
-def test_stdin_at_its_end_does_not_wait_for_calls_in_flight(toy: Wire) -> None:
-    toy.start_call("sleep", 1, seconds=FOREVER)
-    assert toy.call("echo", 2)["id"] == 2
+def test_calls_in_flight_when_stdin_ends_are_finished_and_answered(toy: Wire) -> None:
+    toy.start_call("sleep", 1, seconds=1.5)
+    toy.start_call("put", 2, seconds=1.5)
     toy.end_input()
+    answers = toy.rest()
     assert toy.wait() == 0
+    assert {answer["id"]: "result" in answer for answer in answers} == {1: True, 2: True}
+
+
+def test_a_write_has_less_time_after_the_end_of_stdin_than_a_read_and_none_is_left_without_an_answer() -> None:
+    command = (*TOY, "STDIO_WRITE_GRACE_SECONDS=0.3", "STDIO_GRACE_SECONDS=2")
+    with Wire(command) as wire:
+        wire.shake_hands()
+        wire.start_call("put", "endless write", seconds=FOREVER)
+        wire.start_call("sleep", "endless read", seconds=FOREVER)
+        wire.start_call("sleep", "read", seconds=1)
+        wire.end_input()
+        answers = wire.rest()
+        assert wire.wait() == 0
+    assert [answer["id"] for answer in answers] == ["endless write", "read", "endless read"]
+    assert ["error" in answer for answer in answers] == [True, False, True]
+    assert "read before you repeat" in answers[0]["error"]["message"]
+
+
+def test_a_client_that_stops_reading_after_the_end_of_stdin_ends_the_process() -> None:
+    call = {"_meta": ENVELOPE, "name": "sleep", "arguments": {"seconds": FOREVER}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    pipe = subprocess.PIPE
+    command = (*TOY, f"STDIO_GRACE_SECONDS={FOREVER}")
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=clean_environment()) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.close()
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

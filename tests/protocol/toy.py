@@ -1,6 +1,6 @@
-"""A server of seven trivial tools on the same base as ours, so that the transports are tested apart from the tools.
+"""A server of trivial tools on the same base as ours, so that the transports are tested apart from the tools.
 
-Run as `python -m tests.protocol.toy stdio` or `python -m tests.protocol.toy http HOST PORT [TOKEN]`.
+Run as `python -m tests.protocol.toy stdio [LIMIT=SECONDS ...]` or `… http HOST PORT [TOKEN]`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
-TOOLS = ("echo", "sleep", "surrogate", "crash", "print", "progress", "working")
+TOOLS = ("echo", "sleep", "put", "surrogate", "crash", "print", "progress", "working")
 
 
 def build() -> Server[Any]:
@@ -40,8 +40,8 @@ def build() -> Server[Any]:
                 answer.update(arguments)
             case "working":
                 answer["calls"] = working
-            case "sleep":  # in a worker thread that nothing interrupts
-                await run_sync(time.sleep, arguments["seconds"])
+            case "sleep" | "put":  # in a worker thread that nothing interrupts
+                await run_sync(time.sleep, float(arguments["seconds"]))
             case "surrogate":
                 answer["text"] = "\ud800"
             case "crash":
@@ -80,8 +80,11 @@ def build() -> Server[Any]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "stdio":
+        from ddb_mcp.core import limits
         from ddb_mcp.server.stdio import serve_stdio
 
+        for name, value in (pair.split("=") for pair in sys.argv[2:]):
+            setattr(limits, name, float(value))
         serve_stdio(build)
     else:
         from ddb_mcp.server.http import serve_http

@@ -126,9 +126,13 @@ AUTH_COMMAND_MAX_BYTES = 65_536
 # What a command has printed is there when it ends, even where a child that it leaves behind keeps the pipe open.
 AUTH_COMMAND_LAST_BYTES_SECONDS = 0.3
 
-# MCP over stdio: how long requests in flight have when the client closes stdin, and the server's own clean-up then
-STDIO_GRACE_SECONDS = 0.4
-STDIO_CLEANUP_SECONDS = 0.2
+# MCP over stdio. When the client closes stdin, what is in flight is finished: a write has the shorter time, a listing
+# needs READ_SECONDS. The server's own clean-up comes after. A signal ends the process at once.
+STDIO_WRITE_GRACE_SECONDS = 10
+STDIO_GRACE_SECONDS = 30
+STDIO_CLEANUP_SECONDS = 2
+# So often is looked whether somebody still reads stdout.
+STDIO_LOOK_SECONDS = 0.1
 
 # Every HTTP face. A connection has HANDSHAKE_SECONDS for TLS, HEAD_SECONDS from the end of an answer (or its
 # own beginning) to the end of the next request's head, BODY_SECONDS for that request's body, and ANSWER_READ_SECONDS to

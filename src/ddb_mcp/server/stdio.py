@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_BY_HAND = """\
+ddb-mcp: an MCP server, and it waits for the messages of an MCP host on stdin, one line of JSON each.
+Hosts start it by themselves. To try it by hand: ddb-mcp call info. All commands: ddb-mcp --help. Ctrl-C ends it.
+"""
+
 
 def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
     """Serves what `build` returns on stdin and stdout until stdin ends, then leaves the process with exit code 0.
 
     Call it from the main thread. `build` runs once stdout is safe and imports of the SDK are quick, so it should do
-    such imports itself. The process ends whatever its threads are doing, on SIGINT and SIGTERM at once: a store writes
-    atomically, so that only calls are lost which nobody was told had succeeded.
+    such imports itself. At the end of stdin, requests in flight are answered first. SIGINT and SIGTERM end the process
+    at once: a store writes atomically, so that only calls are lost which nobody was told had succeeded.
 
     Raises:
         Whatever `build` raises.
@@ -32,6 +37,8 @@ def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
     # Python's handler for SIGINT waits for the event loop, and then for worker threads.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if os.isatty(0):
+        sys.stderr.write(_BY_HAND)
     stdin, stdout = _claim_standard_streams()
     with sdk.quick_import():
         server = build()

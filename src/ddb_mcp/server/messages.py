@@ -1,0 +1,152 @@
+"""JSON-RPC messages from the text that clients send, over stdio and HTTP alike.
+
+The SDK (mcp 2.3) parses with pydantic, which rounds fractions and refuses half characters. Python's `json` keeps both,
+so that a tool gets every digit, and can say where half a character stands.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from mcp_types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    jsonrpc_message_adapter,
+)
+
+# This version alone has JSON-RPC batches, which the SDK does not. Whoever speaks it speaks the one before it too.
+_VERSION_WITH_BATCHES = "2025-03-26"
+_VERSION_INSTEAD = "2024-11-05"
+
+# Where SDKs write the id of a request: right at the beginning of the line, or right at its end.
+_ID_PLACES = (
+    re.compile(rb'^\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,18}|"(?:[^"\\]|\\["\\])*")\s*,\s*"method"'),
+    re.compile(rb'^\s*\{\s*"method".*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,18}|"[^"\\]*")\s*\}\s*$', re.DOTALL),
+)
+
+
+class NotAMessage(Exception):
+    """Text that is no message: `answers` go back to the client, each under its request's id, or null for none."""
+
+    def __init__(self, *answers: JSONRPCError) -> None:
+        super().__init__("not a message")
+        self.answers = answers
+
+
+def parse(text: bytes) -> JSONRPCMessage:
+    """The message in one line, or in one HTTP body. Fractions in it are Decimals, integers are ints.
+
+    Raises:
+        NotAMessage: it is not JSON, or not one JSON-RPC 2.0 message.
+    """
+    try:
+        document = _loads(text)
+    except (ValueError, RecursionError):
+        raise NotAMessage(
+            _refusal(_id_in(text), PARSE_ERROR, "Parse error: not JSON, or nested far too deep")
+        ) from None
+    if isinstance(document, list):
+        raise NotAMessage(*_batch_refusals(document))
+    return _mended(_validated(document))
+
+
+def _loads(text: bytes) -> Any:
+    # What is not UTF-8 becomes half characters, which a tool refuses by name.
+    return json.loads(
+        text.decode(errors="surrogateescape"),
+        strict=False,
+        parse_int=_integer,
+        parse_float=_fraction,
+        parse_constant=_constant,
+    )
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 4000 else float(digits)  # `int` refuses more than 4,300; infinity is refused
+
+
+def _fraction(digits: str) -> Decimal | float:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:  # an exponent beyond all bounds
+        return math.inf
+
+
+def _constant(name: str) -> float:
+    return float(name)  # NaN and Infinity, which a tool refuses
+
+
+def _validated(document: Any) -> JSONRPCMessage:
+    request = _own_id(document)
+    try:
+        message = jsonrpc_message_adapter.validate_python(document, by_name=False)
+        f"{document.get('id')}{document.get('method')}".encode()  # the SDK would fail over half a character in these
+    except ValueError:  # pydantic's ValidationError is one
+        raise NotAMessage(_refusal(request, INVALID_REQUEST, "Invalid request: not a JSON-RPC 2.0 message")) from None
+    if isinstance(message, JSONRPCNotification) and "id" in document:
+        # The SDK takes a request whose id is a fraction, true or null for a notification.
+        raise NotAMessage(_refusal(None, INVALID_REQUEST, "Invalid request: an id is a whole number or a string"))
+    return message
+
+
+def _own_id(document: Any) -> int | str | None:
+    """The id that an answer to this request needs. JSON-RPC 2.0 wants null only where there is none to be found."""
+    if not isinstance(document, dict) or "method" not in document:
+        return None
+    request = document.get("id")
+    named = isinstance(request, int | str) and not isinstance(request, bool) and str(request).isprintable()
+    return request if named else None
+
+
+def _batch_refusals(documents: list[Any]) -> list[JSONRPCError]:
+    problem = "Invalid request: batches are not served, send each message by itself"
+    ids = [request for request in map(_own_id, documents) if request is not None]
+    return [_refusal(request, INVALID_REQUEST, problem) for request in ids] or [
+        _refusal(None, INVALID_REQUEST, problem)
+    ]
+
+
+def _id_in(text: bytes) -> int | str | None:
+    """The id of a request that is no JSON, from the places where SDKs write it."""
+    for place in _ID_PLACES:
+        if found := place.match(text):
+            request = json.loads(found[1].decode(errors="replace"), strict=False)
+            return request if isinstance(request, int | str) else None
+    return None
+
+
+def _refusal(request: int | str | None, code: int, problem: str) -> JSONRPCError:
+    return JSONRPCError(jsonrpc="2.0", id=request, error=ErrorData(code=code, message=problem))
+
+
+def _mended(message: JSONRPCMessage) -> JSONRPCMessage:
+    """The message with what hosts are known to send otherwise, and the SDK would refuse or wait with."""
+    if not isinstance(message, JSONRPCRequest) or message.params is None:
+        return message
+    if message.method == "tools/call" and "arguments" in message.params:
+        message.params["arguments"] = _object(message.params["arguments"])
+    elif message.method == "initialize" and message.params.get("protocolVersion") == _VERSION_WITH_BATCHES:
+        message.params["protocolVersion"] = _VERSION_INSTEAD
+    return message
+
+
+def _object(arguments: Any) -> Any:
+    """An empty list or text stands for no arguments, and a text may be the JSON of an object."""
+    if arguments in ([], ""):
+        return {}
+    if isinstance(arguments, str):
+        try:
+            parsed = _loads(arguments.encode(errors="surrogatepass"))
+        except (ValueError, RecursionError):
+            return arguments
+        return parsed if isinstance(parsed, dict) else arguments
+    return arguments
