@@ -1,15 +1,18 @@
-# Every target sets up what it needs: .venv from pyproject.toml, .engines for the test engines.
+# Every target sets up what it needs: .venv from pyproject.toml at the versions of locks/, .engines for the test engines.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
+LOCK ?= locks/python.txt
 BIN := $(VENV)/bin
+# Each test file stays in one process, so that its engines and its order are its own.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-.PHONY: demo test lint bench conformance engines clean
+.PHONY: demo lint test suite test-engines test-lowest test-newest conformance coverage bench engines lock clean
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	@echo "Installing into $(VENV); this takes about a minute."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -19,18 +22,44 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 engines: $(VENV)/.installed
 	@$(BIN)/python -m tests.support.engines
 
-test: lint engines
-	$(BIN)/python -m pytest --ignore=tests/conformance
+test: lint suite
 
-conformance: $(VENV)/.installed engines
+suite: engines
+	$(PYTEST) --ignore=tests/conformance --ignore=tests/engines
+
+# What third-party engines do, which only a new version of theirs changes.
+test-engines: engines
+	$(PYTEST) tests/engines
+
+conformance: engines
 	$(BIN)/python -m pytest tests/conformance
 
-bench: $(VENV)/.installed engines
+coverage: engines
+	$(PYTEST) --ignore=tests/conformance --ignore=tests/engines --cov=ddb_mcp --cov-report=term-missing:skip-covered
+
+# The lowest and the newest versions that pyproject.toml admits, each in an environment of its own.
+test-lowest: $(VENV)/.installed
+	@$(BIN)/python -m tests.support.locks --lowest > .venv-lowest.txt
+	@$(MAKE) suite VENV=.venv-lowest LOCK=.venv-lowest.txt
+
+test-newest:
+	@rm -rf .venv-newest
+	@$(MAKE) suite VENV=.venv-newest LOCK=/dev/null
+
+lock: engines
+	@$(BIN)/python -m tests.support.locks
+
+bench: engines
 	@$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .engines .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv* .engines .mypy_cache .ruff_cache .pytest_cache .coverage

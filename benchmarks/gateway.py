@@ -86,7 +86,7 @@ async def _measure(connect: Callable[[], Sequence[Store]], seconds: float) -> Ou
 @contextlib.contextmanager
 def _gateway(folder: Path) -> Iterator[tuple[str, str]]:
     """A gateway process over SQLite, its address and a token."""
-    options = ["--registry", str(folder / "registry.sqlite3"), "--mode", "local", "--local-path", str(folder / "items")]
+    options = ["--mode", "local", "--local-path", str(folder / "items")]
     rates = ["--requests-per-second", "1000000", "--items-per-second", "100000000"]
     add = [DDB_MCP, "gateway", "deployments", "add", "bench", "--prefix", PREFIX, *options, *rates]
     token = subprocess.run(add, check=True, capture_output=True, text=True).stdout.strip()

@@ -84,7 +84,7 @@ def _modes(stack: ExitStack) -> dict[str, dict[str, str]]:
             "DDB_MCP_AUTH_TOKEN": "token",
         },
     }
-    if is_installed("npm"):
+    if is_installed("engines"):
         engine = stack.enter_context(running("dynoxide", folder))
         modes["direct"] = {
             "DYNAMODB_TABLE": "app",

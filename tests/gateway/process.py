@@ -14,12 +14,28 @@ from typing import Any, Self
 
 DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
 
+# The command line with other budgets, for tests that cannot wait as long as an operator.
+_WITH_LIMITS = """
+import json, sys
+from ddb_mcp.cli.main import main
+from ddb_mcp.core import limits
+for name, value in json.loads(sys.argv.pop(1)).items():
+    assert hasattr(limits, name)
+    setattr(limits, name, value)
+sys.exit(main())
+"""
+
 
 class Operator:
-    """Storage and registry in one folder, and the command line over them."""
+    """Storage and registry in one folder, and the command line over them.
+
+    Attributes:
+        limits: budgets that its commands have instead of those in `ddb_mcp.core.limits`.
+    """
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
+        self.limits: dict[str, float] = {}
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -27,11 +43,17 @@ class Operator:
             **settings,
         }
 
+    def command(self, *arguments: str) -> list[str]:
+        """What starts `ddb-mcp …`"""
+        if not self.limits:
+            return [DDB_MCP, *arguments]
+        return [sys.executable, "-c", _WITH_LIMITS, json.dumps(self.limits), *arguments]
+
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """`ddb-mcp …`"""
         environment = {**self.environment, **settings}
         return subprocess.run(
-            [DDB_MCP, *arguments],
+            self.command(*arguments),
             env=environment,
             capture_output=True,
             text=True,
@@ -42,9 +64,21 @@ class Operator:
 
     def deployments(self, *arguments: str) -> str:
         """What `ddb-mcp gateway deployments …` prints, which must succeed."""
-        done = self.run("gateway", "deployments", *arguments, "--registry", str(self.folder / "registry.sqlite3"))
+        return self.gateway("deployments", *arguments)
+
+    def gateway(self, *arguments: str) -> str:
+        """What `ddb-mcp gateway …` prints, which must succeed."""
+        done = self.run("gateway", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def remove(self, name: str, seconds: float = 0) -> str:
+        """What `deployments remove` prints where requests are over after so many seconds."""
+        before, self.limits = self.limits, {**self.limits, "REMOVAL_SECONDS": seconds}
+        try:
+            return self.deployments("remove", name, "--yes")
+        finally:
+            self.limits = before
 
     def serve(self, *arguments: str, port: int = 0) -> GatewayProcess:
         return GatewayProcess(self, port, arguments)
@@ -56,8 +90,7 @@ class GatewayProcess:
     def __init__(self, operator: Operator, port: int, arguments: tuple[str, ...]) -> None:
         self._operator = operator
         self._log = operator.folder / f"log-{time.monotonic_ns()}"
-        self._command = [DDB_MCP, "gateway", "serve", "--registry", str(operator.folder / "registry.sqlite3")]
-        self._command += ["--port", str(port), *arguments]
+        self._command = operator.command("gateway", "serve", "--port", str(port), *arguments)
         self.url = ""
 
     def __enter__(self) -> Self:

@@ -1,41 +1,52 @@
-"""A gateway in this process, on a free port, and clients of it."""
+"""Gateways in this process, on free ports, and clients of them."""
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
 
 from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.app import Gateway
-from ddb_mcp.gateway.deployments import Registry
+from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.server.serving import HttpServer
 from ddb_mcp.server.sockets import listen
 from ddb_mcp.stores.base import Store
+from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore
 
-GENEROUS = {"requests_per_second": 1_000_000, "items_per_second": 100_000_000}
+GENEROUS: dict[str, Any] = {"requests_per_second": 1_000_000, "items_per_second": 100_000_000}
+
+_T = TypeVar("_T")
 
 
 class RunningGateway:
     """Where the gateway is, and its registry as the command line would open it."""
 
-    def __init__(self, url: str, path: Path) -> None:
+    def __init__(self, url: str, registry: Callable[[], Store]) -> None:
         self.url = url
-        self._path = path
+        self._registry = registry
         self._tokens: dict[str, str] = {}
 
-    def token(self, prefix: str, **rates: int) -> str:
+    def token(self, prefix: str, **rates: Any) -> str:
         """The token of the deployment with this prefix, which is registered first if it is new."""
         if prefix not in self._tokens:
-            registry = Registry(self._path, "tests")
-            name = f"tenant-{len(registry.list())}"
-            self._tokens[prefix] = registry.add(name, Prefix(prefix), **(GENEROUS | rates))
-            registry.close()
+            name = f"tenant-{len(self._tokens)}"
+            self._tokens[prefix] = self.registry(
+                lambda registry: registry.add(name, Prefix(prefix), **(GENEROUS | rates))
+            )
         return self._tokens[prefix]
+
+    def registry(self, act: Callable[[Registry], Awaitable[_T]]) -> _T:
+        """What an operator does to the registry."""
+        return with_registry(self._registry, act)
 
     def settings(self, prefix: str) -> PlatformSettings:
         return PlatformSettings(api_url=self.url, auth_token=self.token(prefix))
@@ -45,26 +56,60 @@ class RunningGateway:
         return PlatformStore(self.settings(prefix.text))
 
 
+def with_registry(store: Callable[[], Store], act: Callable[[Registry], Awaitable[_T]]) -> _T:
+    """What `act` returns, given a registry over a store of its own."""
+
+    async def run() -> _T:
+        registry = Registry(store())
+        try:
+            return await act(registry)
+        finally:
+            await registry.close()
+
+    return anyio.run(run)
+
+
+async def silent(message: str) -> None:
+    """Progress that nobody wants to hear of."""
+
+
 @contextmanager
 def running_gateway(store: Store, folder: Path) -> Iterator[RunningGateway]:
-    """The gateway over `store`, served from a thread by the very class that `serve` uses."""
-    path = folder / "registry.sqlite3"
-    Registry(path, "tests").close()
-    with listen("127.0.0.1", 0) as listener:
-        made: list[HttpServer] = []
+    """The gateway over `store`, with its registry in a file."""
 
-        def serve() -> None:
-            # SQLite connections stay in the thread that opened them.
-            made.append(HttpServer(Gateway(Registry(path, "tests"), store).app(), listener))
-            made[0].run()
+    def registry() -> Store:
+        return LocalStore(folder / "registry.sqlite3", "gateway-table-gateway")
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            while thread.is_alive() and not (made and made[0].started):
-                time.sleep(0.01)
-            yield RunningGateway(f"http://127.0.0.1:{listener.getsockname()[1]}", path)
-        finally:
-            if made:
-                made[0].stop()
-            thread.join()
+    with_registry(registry, lambda registry: registry.prepare(silent))
+    with served(lambda: Gateway(Registry(registry()), store)) as url:
+        yield RunningGateway(url, registry)
+
+
+@contextmanager
+def served(*gateways: Callable[[], Gateway]) -> Iterator[str]:
+    """These gateways on one port, which gives each connection to any of them. They run in threads of their own, with
+    the very class that `serve` uses."""
+    with listen("127.0.0.1", 0) as listener, ExitStack() as stack:
+        for make in gateways:
+            stack.enter_context(_serving(make, listener.dup()))
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def _serving(make: Callable[[], Gateway], listener: socket.socket) -> Iterator[None]:
+    made: list[HttpServer] = []
+
+    def serve() -> None:
+        made.append(HttpServer(make().app(), listener))
+        made[0].run()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        while thread.is_alive() and not (made and made[0].started):
+            time.sleep(0.01)
+        yield
+    finally:
+        if made:
+            made[0].stop()
+        thread.join()

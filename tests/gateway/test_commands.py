@@ -19,12 +19,11 @@ def operator(tmp_path: Path) -> Operator:
 
 @pytest.mark.parametrize("answer", ["n", "", "nein"])
 def test_a_prompt_that_is_refused_ends_with_1_and_deletes_nothing(operator: Operator, answer: str) -> None:
-    registry = str(operator.folder / "registry.sqlite3")
     operator.deployments("add", "alpha")
     item = '{"item": {"pk": "deploy#alpha#a", "sk": "1"}}'
     settings = {"DYNAMODB_PREFIX": "deploy#alpha", "DDB_MCP_MODE": "local"}
     assert operator.run("call", "put", item, **settings).returncode == 0
-    for command in (["purge"], ["gateway", "deployments", "remove", "alpha", "--registry", registry]):
+    for command in (["purge"], ["gateway", "deployments", "remove", "alpha"]):
         ours, theirs = pty.openpty()
         os.write(ours, f"{answer}\n".encode())
         done = subprocess.run(
@@ -46,33 +45,16 @@ def test_a_prompt_that_is_refused_ends_with_1_and_deletes_nothing(operator: Oper
 
 @pytest.mark.parametrize("arguments", [[""], ["alpha", "--prefix", "deploy#"], ["alpha", "--prefix", "x" * 2048]])
 def test_a_wrong_prefix_is_not_blamed_on_a_setting(operator: Operator, arguments: list[str]) -> None:
-    done = operator.run("gateway", "deployments", "add", *arguments, "--registry", str(operator.folder / "r"))
+    done = operator.run("gateway", "deployments", "add", *arguments)
     assert done.returncode == 2
     assert "DYNAMODB_PREFIX" not in done.stderr
     assert "--prefix" in done.stderr
 
 
-ELSEWHERE = [
-    {"AWS_DEFAULT_REGION": "eu-west-1"},
-    {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"},
-    {"DYNAMODB_TABLE": "another-table"},
-]
-
-
-def test_a_registry_is_for_one_table_in_one_place(operator: Operator) -> None:
-    here = {"DDB_MCP_MODE": "direct", "DYNAMODB_TABLE": "app-data", "AWS_DEFAULT_REGION": "us-east-1"}
-    registry = ["--registry", str(operator.folder / "r")]
-    assert operator.run("gateway", "deployments", "add", "alpha", *registry, **here).returncode == 0
-    for there in ELSEWHERE:
-        done = operator.run("gateway", "deployments", "remove", "alpha", *registry, **{**here, **there})
-        assert done.returncode == 2, there
-        assert "app-data at https://dynamodb.us-east-1.amazonaws.com" in done.stderr
-    assert operator.run("gateway", "deployments", "list", *registry, **here).stdout.startswith("alpha\t")
-
-
 def test_direct_storage_wants_a_region(operator: Operator) -> None:
     settings = {"DDB_MCP_MODE": "direct", "DYNAMODB_TABLE": "app-data"}
-    done = operator.run("gateway", "deployments", "list", "--registry", str(operator.folder / "r"), **settings)
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    done = operator.run("gateway", "deployments", "list", **settings, **keys)
     assert done.returncode == 2
     assert "AWS_DEFAULT_REGION" in done.stderr
     assert done.stderr.count("\n") == 1

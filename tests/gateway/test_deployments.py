@@ -1,46 +1,31 @@
-"""The registry of deployments, and what `ddb-mcp gateway deployments` and `ddb-mcp purge` do with it."""
+"""What `ddb-mcp gateway …` and `ddb-mcp purge` do with deployments and their data."""
 
 from __future__ import annotations
 
-import os
+import json
 import signal
 import sqlite3
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
-from ddb_mcp.cli.gateway import remove
-from ddb_mcp.core.errors import InvalidArgument, Misconfigured, Unavailable
+from ddb_mcp.core.errors import Unavailable
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.gateway.deployments import Registry
 from ddb_mcp.service.purge import purge
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted
 from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.conftest import post
-from tests.gateway.process import DDB_MCP, Operator
-from tests.local.files import contents, write_and_crash
+from tests.gateway.process import Operator
+from tests.gateway.running import silent
 
 
 @pytest.fixture
 def operator(tmp_path: Path) -> Operator:
     return Operator(tmp_path)
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    with closing(Registry(tmp_path / "registry.sqlite3", "tests")) as registry:
-        yield registry
-
-
-async def silent(message: str) -> None:
-    pass
 
 
 def items_of(operator: Operator) -> set[tuple[str, str]]:
@@ -58,102 +43,46 @@ async def fill(store: LocalStore, prefix: str, count: int) -> None:
 def test_a_token_is_shown_once_and_kept_as_a_hash(operator: Operator) -> None:
     token = operator.deployments("add", "alpha")
     assert len(token.split()) == 1
-    listed = operator.deployments("list")
-    assert listed.startswith("alpha\tdeploy#alpha\t")
-    for file in operator.folder.glob("registry.sqlite3*"):
-        assert token.split("_", 2)[2].encode() not in file.read_bytes()
+    assert operator.deployments("list").startswith("alpha\tdeploy#alpha\t")
+    shown = json.loads(operator.deployments("show", "alpha"))
+    assert (shown["prefix"], shown["state"], len(shown["tokens"])) == ("deploy#alpha", "active", 1)
+    files = list(operator.folder.glob("items-gateway.sqlite3*"))
+    assert files
+    for file in files:
+        assert token.split("_")[3].encode() not in file.read_bytes()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_tokens_open_their_own_deployment_until_they_are_rotated(registry: Registry) -> None:
-    alpha = registry.add("alpha", Prefix("deploy#alpha"))
-    beta = registry.add("beta", Prefix("deploy#beta"), requests_per_second=5)
-    found = registry.by_token(beta)
-    assert found is not None
-    assert (found.name, found.prefix.text, found.requests_per_second) == ("beta", "deploy#beta", 5)
-    mixed = "_".join([*beta.split("_")[:2], alpha.split("_", 2)[2]])
-    for wrong in ("", alpha[:-1], alpha + "x", alpha.upper(), alpha.split("_")[1], mixed, "ddbmcp_" + "0" * 16):
-        assert registry.by_token(wrong) is None
-    renewed = registry.rotate("alpha")
-    assert registry.by_token(alpha) is None
-    assert registry.by_token(renewed) is not None
-    with pytest.raises(InvalidArgument, match="no deployment"):
-        registry.rotate("gamma")
+def test_a_token_goes_into_a_file_of_its_owner_alone(operator: Operator) -> None:
+    file = operator.folder / "token"
+    file.write_text("an old one")
+    file.chmod(0o666)
+    assert operator.deployments("add", "alpha", "--out", str(file)) == ""
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    first = file.read_text().strip()
+    assert operator.gateway("tokens", "add", "alpha", "--read-only", "--out", str(file)) == ""
+    second = file.read_text().strip()
+    with operator.serve() as gateway:
+        item = {"item": {"pk": "deploy#alpha#a", "sk": "1"}}
+        assert post(gateway.url, "put", item, authorization=f"Bearer {first}").status == 200
+        refused = post(gateway.url, "put", item, authorization=f"Bearer {second}")
+        assert (refused.status, refused.document["error"]) == (403, "read_only")
+        assert post(gateway.url, "get", item["item"], authorization=f"Bearer {second}").document["found"] is True
+        rows = [line.split("\t") for line in operator.gateway("tokens", "list", "alpha").splitlines()]
+        assert sorted(row[1] for row in rows) == ["read and write", "read-only"]
+        (writing,) = (row[0] for row in rows if row[1] == "read and write")
+        operator.gateway("tokens", "revoke", "alpha", writing)
+        assert post(gateway.url, "info", {}, authorization=f"Bearer {first}").status == 401
+        assert post(gateway.url, "info", {}, authorization=f"Bearer {second}").document["readOnly"] is True
 
 
-@pytest.mark.parametrize("prefix", ["deploy#alpha", "deploy#alpha#x", "deploy", "deploy#alpha#", "deploy#alpha#x_"])
-def test_nested_prefixes_are_refused(registry: Registry, prefix: str) -> None:
-    registry.add("alpha", Prefix("deploy#alpha"))
-    with pytest.raises(InvalidArgument, match="overlaps"):
-        registry.add("beta", Prefix(prefix))
-    assert [tenant.name for tenant in registry.list()] == ["alpha"]
-
-
-def test_look_alikes_are_no_overlap(registry: Registry) -> None:
-    for at, prefix in enumerate(["deploy#alpha", "deploy#alpha2", "deploy#alph", "Deploy#alpha", "deploy_alpha_"]):
-        registry.add(f"d{at}", Prefix(prefix))
-    assert len(registry.list()) == 5
-
-
-@pytest.mark.parametrize("name", ["", "a b", "-x", "../x", "x" * 64, "é", "a\n"])
-def test_names(registry: Registry, name: str) -> None:
-    with pytest.raises(InvalidArgument):
-        registry.add(name, Prefix("deploy#x"))
-
-
-def test_a_registry_is_for_one_storage(tmp_path: Path) -> None:
-    Registry(tmp_path / "registry", "direct storage one").close()
-    with pytest.raises(Misconfigured, match="direct storage one"):
-        Registry(tmp_path / "registry", "direct storage two")
-
-
-@pytest.mark.parametrize(
-    "statements",
-    [
-        ["CREATE TABLE mine (x)"],
-        ["PRAGMA journal_mode = WAL", "CREATE TABLE mine (x)", "INSERT INTO mine VALUES (zeroblob(30000))"],
-        [f"PRAGMA application_id = {int.from_bytes(b'ddmc')}", "CREATE TABLE items (pk, sk)"],
-        [f"PRAGMA application_id = {int.from_bytes(b'ddmg')}", "PRAGMA user_version = 2", "CREATE TABLE facts (x)"],
-        ["PRAGMA application_id = 7"],
-    ],
-    ids=["no log", "log", "items", "newer", "no tables"],
-)
-def test_no_other_sqlite_file_is_changed(tmp_path: Path, statements: list[str]) -> None:
-    write_and_crash(tmp_path / "file", *statements)
-    before = contents(tmp_path)
-    with pytest.raises(Misconfigured, match=r"another program's|newer"):
-        Registry(tmp_path / "file", "tests")
-    assert contents(tmp_path) == before
-
-
-def test_no_other_file_is_changed(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("this is no database, and it is a little longer than a header " * 50)
-    (tmp_path / "folder").mkdir()
-    before = contents(tmp_path)
-    for name in ("text", "folder"):
-        with pytest.raises(Misconfigured, match=name):
-            Registry(tmp_path / name, "tests")
-    assert contents(tmp_path) == before
-
-
-def test_a_change_that_sqlite_has_rolled_back_itself_fails_with_its_reason(registry: Registry) -> None:
-    with closing(sqlite3.connect(registry.path)) as connection:
-        connection.execute("CREATE TRIGGER t BEFORE INSERT ON deployments BEGIN SELECT RAISE(ROLLBACK, 'on fire'); END")
-    with pytest.raises(sqlite3.IntegrityError, match="on fire"):
-        registry.add("alpha", Prefix("deploy#alpha"))
-    with closing(sqlite3.connect(registry.path)) as connection:
-        connection.execute("DROP TRIGGER t")
-    assert registry.add("alpha", Prefix("deploy#alpha"))
-
-
-def test_a_registry_opened_twice_in_one_process_keeps_what_is_added(operator: Operator) -> None:
-    """A process that closes a file loses all its locks on it, and other processes take what it writes for left over."""
-    path, storage = operator.folder / "registry.sqlite3", f"local storage {operator.folder / 'items.sqlite3'}"
-    with closing(Registry(path, storage)) as registry:
-        Registry(path, storage).close()
-        assert operator.deployments("list") == ""
-        registry.add("alpha", Prefix("deploy#alpha"))
-        assert operator.deployments("list").startswith("alpha\t")
+def test_where_a_token_cannot_be_kept_none_is_made(operator: Operator) -> None:
+    operator.deployments("add", "alpha")
+    before = operator.deployments("show", "alpha")
+    done = operator.run("gateway", "deployments", "rotate", "alpha", "--out", str(operator.folder / "no" / "token"))
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert operator.deployments("show", "alpha") == before
 
 
 def test_removing_deletes_the_deployments_data_and_nothing_else(operator: Operator) -> None:
@@ -171,30 +100,42 @@ def test_removing_deletes_the_deployments_data_and_nothing_else(operator: Operat
     others = {key for key in items_of(operator) if not key[0].startswith("deploy#alpha#")}
     with operator.serve() as gateway:
         assert post(gateway.url, "scan", {"view": "count"}, authorization=f"Bearer {token}").document["count"] == 250
-        done = operator.run(
-            "gateway", "deployments", "remove", "alpha", "--registry", str(operator.folder / "registry.sqlite3")
-        )
-        assert done.returncode == 0
-        assert done.stdout == "250 items deleted\n"
-        assert "200 items deleted" in done.stderr
+        assert operator.remove("alpha") == "250 items deleted"
         assert post(gateway.url, "info", {}, authorization=f"Bearer {token}").status == 401
     assert items_of(operator) == others
     assert operator.deployments("list").startswith("beta\t")
     assert operator.deployments("add", "alpha")
 
 
+def test_nobody_is_asked_where_nobody_can_answer(operator: Operator) -> None:
+    store = LocalStore(operator.folder / "items.sqlite3", "t")
+
+    async def prepare() -> None:
+        await fill(store, "deploy#alpha", 12)
+        await store.close()
+
+    operator.deployments("add", "alpha")
+    anyio.run(prepare)
+    done = operator.run("gateway", "deployments", "remove", "alpha")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "12 items" in done.stderr
+    assert "--yes" in done.stderr
+    assert len(items_of(operator)) == 12
+    assert json.loads(operator.deployments("show", "alpha"))["state"] == "active"
+
+
 def test_an_interrupted_removal_goes_on(operator: Operator) -> None:
     store = LocalStore(operator.folder / "items.sqlite3", "t")
 
     async def prepare() -> None:
-        await fill(store, "deploy#alpha", 2000)
+        await fill(store, "deploy#alpha", 700)
         await store.close()
 
     anyio.run(prepare)
     operator.deployments("add", "alpha")
-    registry = str(operator.folder / "registry.sqlite3")
+    operator.limits = {"REMOVAL_SECONDS": 0}
     removal = subprocess.Popen(
-        [DDB_MCP, "gateway", "deployments", "remove", "alpha", "--registry", registry],
+        operator.command("gateway", "deployments", "remove", "alpha", "--yes"),
         env=operator.environment,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -206,38 +147,15 @@ def test_an_interrupted_removal_goes_on(operator: Operator) -> None:
     assert "run it again" in removal.communicate(timeout=30)[1]
     assert removal.returncode == 130
     left = len(items_of(operator))
-    assert 0 < left < 2000
+    assert 0 < left < 700
     assert "being removed" in operator.deployments("list")
     for arguments in (["rotate", "alpha"], ["add", "alpha"], ["add", "x", "--prefix", "deploy#alpha"]):
-        refused = operator.run("gateway", "deployments", *arguments, "--registry", registry)
+        refused = operator.run("gateway", "deployments", *arguments)
         assert refused.returncode == 2
         assert "remove" in refused.stderr or "overlaps" in refused.stderr
-    assert operator.deployments("remove", "alpha") == f"{left} items deleted"
+    assert operator.remove("alpha") == f"{left} items deleted"
     assert items_of(operator) == set()
     assert operator.deployments("list") == ""
-
-
-def test_a_removal_that_fails_leaves_the_deployment_closed_off(registry: Registry, tmp_path: Path) -> None:
-    class Failing(LocalStore):
-        async def delete(self, key: Key, condition: Condition) -> Deleted:
-            if key.sk == "5":
-                raise Unavailable("The disk is on fire.")
-            return await super().delete(key, condition)
-
-    async def attempt() -> None:
-        store = Failing(tmp_path / "items.sqlite3", "t")
-        await fill(store, "deploy#alpha", 10)
-        with pytest.raises(Unavailable, match="fire"):
-            await remove(registry, store, "alpha", under_way_seconds=0)
-        await store.close()
-        good = LocalStore(tmp_path / "items.sqlite3", "t")
-        assert 0 < await remove(registry, good, "alpha", under_way_seconds=0) < 10
-        await good.close()
-
-    token = registry.add("alpha", Prefix("deploy#alpha"))
-    anyio.run(attempt)
-    assert registry.by_token(token) is None
-    assert registry.list() == []
 
 
 def test_purge_deletes_what_the_prefix_owns(operator: Operator) -> None:
@@ -285,9 +203,35 @@ def test_what_the_gateway_is_not_for(operator: Operator) -> None:
         assert word in done.stderr
 
 
-def test_direct_storage_needs_no_prefix_of_its_own(operator: Operator) -> None:
-    settings: dict[str, Any] = {"DYNAMODB_TABLE": "some-table", "DDB_MCP_MODE": "direct", "AWS_DEFAULT_REGION": "x"}
-    registry = str(operator.folder / "r")
-    done = operator.run("gateway", "deployments", "list", "--registry", registry, **settings)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert os.path.exists(registry)
+def test_a_registry_of_version_0_1_is_told_of_and_not_touched(operator: Operator) -> None:
+    old = operator.folder / ".local" / "share" / "ddb-mcp" / "gateway.sqlite3"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"whatever version 0.1 kept")
+    done = operator.run("gateway", "init")
+    assert done.returncode == 0
+    assert str(old) in done.stderr
+    assert old.read_bytes() == b"whatever version 0.1 kept"
+    assert str(old) not in operator.run("gateway", "deployments", "list").stderr
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_text("this is no registry, and it is a little longer than a header " * 50),
+        lambda file: file.mkdir(),
+        lambda file: None,
+    ],
+    ids=["other file", "folder", "none"],
+)
+def test_a_registry_that_cannot_be_read_is_a_designed_error(operator: Operator, spoil: object) -> None:
+    spoil(operator.folder / "items-gateway.sqlite3")  # type: ignore[operator]
+    done = operator.run("gateway", "deployments", "list")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ddb-mcp: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_home_it_says_what_to_set(operator: Operator) -> None:
+    done = operator.run("gateway", "deployments", "list", HOME="/nonexistent", DDB_MCP_LOCAL_PATH="")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -6,21 +6,13 @@ import http.client
 import json
 import signal
 import socket
-import sqlite3
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
-from ddb_mcp.cli.gateway import remove
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import Unavailable
-from ddb_mcp.gateway.deployments import Registry
-from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.process import GatewayProcess, Operator
 from tests.gateway.running import RunningGateway
@@ -345,8 +337,7 @@ def test_a_read_only_gateway(tmp_path: Path) -> None:
         assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
         settings = {"DDB_MCP_API_URL": gateway.url, "DDB_MCP_AUTH_TOKEN": token, "DDB_MCP_READ_ONLY": ""}
         assert json.loads(operator.run("call", "info", **settings).stdout)["readOnly"] is True
-    registry = str(tmp_path / "registry.sqlite3")
-    assert operator.run("gateway", "deployments", "remove", "alpha", "--registry", registry).returncode == 2
+    assert operator.run("gateway", "deployments", "remove", "alpha", "--yes").returncode == 2
 
 
 def test_a_token_made_or_ended_while_it_serves(tmp_path: Path) -> None:
@@ -365,64 +356,9 @@ def test_a_token_that_ends_while_the_body_comes_writes_nothing(tmp_path: Path, a
     token = operator.deployments("add", "alpha")
     with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         rest = begin_a_put(slow, gateway, token)
-        operator.deployments(action, "alpha")
+        operator.remove("alpha") if action == "remove" else operator.deployments(action, "alpha")
+        time.sleep(limits.RECORD_SECONDS)
         token = operator.deployments("rotate" if action == "rotate" else "add", "alpha")
         slow.sendall(rest)
         assert b"401 Unauthorized" in slow.recv(1000)
         assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
-
-
-def test_a_removal_waits_for_writes_under_way_and_lets_no_other_begin(tmp_path: Path) -> None:
-    """More puts than have a turn at once wait for SQLite's lock while their deployment is removed."""
-    operator = Operator(tmp_path)
-    token = operator.deployments("add", "alpha")
-
-    def put(at: int) -> int:
-        item = {"pk": "deploy#alpha#a", "sk": str(at)}
-        return post(gateway.url, "put", {"item": item}, authorization=f"Bearer {token}").status
-
-    with operator.serve() as gateway, ThreadPoolExecutor(20) as pool:
-        assert put(0) == 200
-        with closing(sqlite3.connect(tmp_path / "items.sqlite3", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            puts = [pool.submit(put, at) for at in range(limits.TENANT_CALLS_AT_ONCE + 2)]
-            time.sleep(1)
-            removal = pool.submit(operator.deployments, "remove", "alpha")
-            time.sleep(2)
-            assert not removal.done()
-            other.execute("ROLLBACK")
-        statuses = [done.result() for done in puts]
-        assert sorted(statuses) == [200] * limits.TENANT_CALLS_AT_ONCE + [401] * 2
-        assert removal.result().endswith("items deleted")
-        token = operator.deployments("add", "alpha")
-        assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
-
-
-def test_a_removal_gives_up_on_a_write_that_does_not_end_and_waits_for_no_dead_gateway(tmp_path: Path) -> None:
-    operator = Operator(tmp_path)
-    token = operator.deployments("add", "alpha")
-    items = tmp_path / "items.sqlite3"
-
-    async def removed() -> int:
-        with closing(Registry(tmp_path / "registry.sqlite3", f"local storage {items}")) as registry:
-            store = LocalStore(items, "ddb-mcp-local")
-            try:
-                return await remove(registry, store, "alpha", under_way_seconds=0.2)
-            finally:
-                await store.close()
-
-    with operator.serve() as gateway, ThreadPoolExecutor() as pool:
-        assert post(gateway.url, "provision", {}, authorization=f"Bearer {token}").status == 200
-        with closing(sqlite3.connect(items, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            body = {"item": {"pk": "deploy#alpha#a", "sk": "1"}}
-            put = pool.submit(post, gateway.url, "put", body, authorization=f"Bearer {token}")
-            time.sleep(1)
-            with pytest.raises(Unavailable, match="still under way"):
-                anyio.run(removed)
-            assert "being removed" in operator.deployments("list")
-            gateway.kill()
-            assert isinstance(put.exception(), OSError)
-            other.execute("ROLLBACK")
-        assert anyio.run(removed) == 0
-        assert operator.deployments("list") == ""

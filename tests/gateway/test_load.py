@@ -126,7 +126,7 @@ def test_a_kill_under_load_loses_nothing_acknowledged(tmp_path: Path, monkeypatc
         # A write that was not acknowledged may have been done, and then a later one of the same client took its place.
         assert stored.keys() >= load.acknowledged.keys()
         assert all(stored[sk] >= value for sk, value in load.acknowledged.items())
-        assert load.calls.keys() == {"put", "read", "unavailable"}
+        assert load.calls.keys() - {"outcome_unknown"} == {"put", "read", "unavailable"}
 
     running = [operator.serve().__enter__()]
     try:

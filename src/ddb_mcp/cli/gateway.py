@@ -1,24 +1,25 @@
-"""`ddb-mcp gateway …`: serves the platform's HTTP API; adds, lists, rotates and removes deployments."""
+"""`ddb-mcp gateway …`: makes the registry, serves, and changes deployments and their tokens."""
 
 import argparse
+import json
+import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, run_deletion, say
+from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
 from ddb_mcp.config import DirectStorage, GatewaySettings
-from ddb_mcp.core.errors import Misconfigured, ReadOnly
+from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
 from ddb_mcp.core.keys import Prefix
 
 if TYPE_CHECKING:
-    from ddb_mcp.gateway.deployments import Registry
-    from ddb_mcp.stores.base import Store
+    from ddb_mcp.gateway.registry import Registry, Tenant
 
-# After a token has ended, writes that it opened may still be under way: a batch begins its last one within 25 s, and
-# that may wait for a lock, be repeated, and be settled by a read.
-_UNDER_WAY_SECONDS = 90
+_Action = Callable[["Registry", GatewaySettings, argparse.Namespace], Awaitable[int]]
 
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
@@ -27,37 +28,72 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
     Args:
         flags: the settings' own flags, which every command takes.
     """
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, parents=[flags])
-    common.add_argument("--registry", type=Path, metavar="FILE", help="the file with the deployments")
-    parser.set_defaults(registry=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serving = commands.add_parser("serve", help="serve the HTTP API", parents=[common], allow_abbrev=False)
+    _action(commands, flags, "init", _init, "make the registry of deployments", named=False)
+    serving = commands.add_parser("serve", help="serve the HTTP API and MCP", parents=[flags], allow_abbrev=False)
     serving.add_argument("--host", default="127.0.0.1", help="address to listen on, default 127.0.0.1")
     serving.add_argument("--port", type=int, default=8787, help="port, default 8787; 0 for any free one")
     serving.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate chain")
     serving.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the certificate")
     serving.add_argument("--behind-tls-proxy", action="store_true", help="a proxy before this process terminates TLS")
     serving.set_defaults(run=_serve)
-    deployments = commands.add_parser("deployments", help="add, list, rotate and remove deployments")
-    actions = deployments.add_subparsers(required=True, metavar="ACTION")
+    deployments = commands.add_parser("deployments", help="add, list, show, rotate and remove deployments")
+    _configure_deployments(deployments.add_subparsers(required=True, metavar="ACTION"), flags)
+    tokens = commands.add_parser("tokens", help="add, list and revoke further tokens of a deployment")
+    _configure_tokens(tokens.add_subparsers(required=True, metavar="ACTION"), flags)
 
-    def action(
-        name: str, run: Callable[[GatewaySettings, argparse.Namespace], int], text: str, *, named: bool = True
-    ) -> argparse.ArgumentParser:
-        added = actions.add_parser(name, help=text, parents=[common], allow_abbrev=False)
-        if named:
-            added.add_argument("name", metavar="NAME", help="the deployment")
-        added.set_defaults(run=run)
-        return added
 
-    adding = action("add", _add, "register a deployment and print its token, once")
+def _configure_deployments(actions: Any, flags: argparse.ArgumentParser) -> None:
+    adding = _action(actions, flags, "add", _add, "register a deployment and print its token, once")
     adding.add_argument("--prefix", dest="own_prefix", help="what it owns, default deploy#NAME")
     adding.add_argument("--requests-per-second", type=_positive, metavar="N", help="its requests, default 500")
     adding.add_argument("--items-per-second", type=_positive, metavar="N", help="items it may read, default 20000")
-    action("list", _list, "list the deployments", named=False)
-    action("rotate", _rotate, "give it a new token; the old one ends at once")
-    removing = action("remove", _remove, "end its token and delete its data; run again after an interruption")
+    adding.add_argument(
+        "--lambda-functions",
+        dest="own_functions",
+        metavar="A,B",
+        default="",
+        help="functions that its provision gives DYNAMODB_TABLE and DYNAMODB_PREFIX",
+    )
+    _takes_out(adding)
+    _action(actions, flags, "list", _list, "list the deployments", named=False)
+    _action(actions, flags, "show", _show, "one deployment and its tokens, as JSON")
+    _takes_out(_action(actions, flags, "rotate", _rotate, "end all its tokens at once and give it a new one"))
+    removing = _action(actions, flags, "remove", _remove, "end its tokens and delete its data; can be run again")
     removing.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _configure_tokens(actions: Any, flags: argparse.ArgumentParser) -> None:
+    adding = _action(
+        actions,
+        flags,
+        "add",
+        _add_token,
+        "give a deployment one more token and print it, once; with --read-only, it cannot write",
+    )
+    _takes_out(adding)
+    _action(actions, flags, "list", _list_tokens, "list a deployment's tokens by their ids")
+    revoking = _action(actions, flags, "revoke", _revoke_token, "end one token at once")
+    revoking.add_argument("token_id", metavar="TOKEN_ID", help="as tokens list shows it")
+
+
+def _action(
+    commands: Any, flags: argparse.ArgumentParser, name: str, act: _Action, text: str, *, named: bool = True
+) -> argparse.ArgumentParser:
+    """A command that reads or changes the registry."""
+
+    def run(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+        return _with_registry(settings, arguments, act)
+
+    added: argparse.ArgumentParser = commands.add_parser(name, help=text, parents=[flags], allow_abbrev=False)
+    if named:
+        added.add_argument("name", metavar="NAME", help="the deployment")
+    added.set_defaults(run=run)
+    return added
+
+
+def _takes_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the token to FILE, readable by its owner alone")
 
 
 def _positive(text: str) -> int:
@@ -66,15 +102,60 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _with_registry(settings: GatewaySettings, arguments: argparse.Namespace, act: _Action) -> int:
+    import anyio
+
+    from ddb_mcp.gateway.registry import Registry, registry_settings
+    from ddb_mcp.stores import make_store
+
+    registry = Registry(make_store(registry_settings(settings)))
+
+    async def run() -> int:
+        try:
+            await _tell_of_version_0_1(registry)
+            return await act(registry, settings, arguments)
+        finally:
+            await registry.close()
+
+    try:
+        return anyio.run(run)
+    except KeyboardInterrupt:
+        print("Interrupted; run it again to go on.", file=sys.stderr)
+        return 130
+
+
+async def _tell_of_version_0_1(registry: "Registry") -> None:
+    """Version 0.1 kept its registry in a file on one machine."""
+    if (old := _registry_of_version_0_1()) and not await registry.exists():
+        print(f"{old} is a registry of version 0.1 and is not read. Add its deployments again.", file=sys.stderr)
+
+
+def _registry_of_version_0_1() -> Path | None:
+    from platformdirs import user_data_path
+
+    with suppress(RuntimeError, OSError):  # this user has no home, or may not look into it
+        old = user_data_path("ddb-mcp", appauthor=False) / "gateway.sqlite3"
+        return old if old.exists() else None
+    return None
+
+
+async def _init(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    made = await registry.prepare(say)
+    where = registry_place(settings)
+    print(f"The registry {where} was made." if made else f"The registry {where} was there already.")
+    return 0
+
+
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.gateway.app import Gateway
+    from ddb_mcp.gateway.registry import Registry, registry_settings
     from ddb_mcp.gateway.server import log_to_stderr, serve
     from ddb_mcp.stores import make_store
 
-    registry = _registry(settings, arguments)
     log_to_stderr()
+    _with_registry(settings, arguments, _ready)
     serve(
-        Gateway(registry, make_store(settings), read_only=settings.read_only),
+        Gateway(Registry(make_store(registry_settings(settings))), make_store(settings), read_only=settings.read_only),
         host=arguments.host,
         port=arguments.port,
         tls_certificate=arguments.tls_cert,
@@ -84,119 +165,140 @@ def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _ready(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    if not settings.read_only:
+        await registry.prepare(say)
+    await registry.keys()
+    return 0
+
+
+async def _add(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     rates = {
         name: value
         for name in ("requests_per_second", "items_per_second")
         if (value := getattr(arguments, name)) is not None
     }
+    functions = tuple(part.strip() for part in arguments.own_functions.split(",") if part.strip())
+    if functions and settings.mode == "local":
+        raise InvalidArgument("Lambda functions cannot reach a local file.", next="Leave --lambda-functions out.")
     try:
         prefix = Prefix(arguments.own_prefix or f"deploy#{arguments.name}")
     except Misconfigured as wrong:
         raise Misconfigured(wrong.message, next="Give another --prefix, for example deploy#abc123.") from None
-    token = _registry(settings, arguments).add(arguments.name, prefix, **rates)
-    _print_token(token, f"{arguments.name} owns the keys that start with {prefix.joined}")
+    await registry.prepare(say)
+    about = f"{arguments.name} owns the keys that start with {prefix.joined}"
+    await _hand_out(lambda: registry.add(arguments.name, prefix, functions=functions, **rates), about, arguments)
     return 0
 
 
-def _list(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    for tenant in _registry(settings, arguments).list():
-        added = datetime.fromtimestamp(tenant.created, UTC).date().isoformat()
-        state = "being removed" if tenant.removing else f"since {added}"
+async def _list(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    for tenant in await registry.list():
+        state = f"since {_date(tenant.created)}" if tenant.state == "active" else f"being {_STATES[tenant.state]}"
         rates = f"{tenant.requests_per_second} requests/s, {tenant.items_per_second} items/s"
         print(f"{tenant.name}\t{tenant.prefix.text}\t{rates}\t{state}")
     return 0
 
 
-def _rotate(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    _print_token(_registry(settings, arguments).rotate(arguments.name), "The old token has ended")
+async def _show(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    tenant = await registry.show(arguments.name)
+    shown = {
+        "name": tenant.name,
+        "prefix": tenant.prefix.text,
+        "state": tenant.state,
+        "created": _date(tenant.created),
+        "requestsPerSecond": tenant.requests_per_second,
+        "itemsPerSecond": tenant.items_per_second,
+        "lambdaFunctions": list(tenant.functions),
+        "tokens": [dict(zip(("id", "access", "created"), row, strict=True)) for row in _token_rows(tenant)],
+    }
+    print(json.dumps(shown, indent=2))
     return 0
 
 
-def _remove(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _rotate(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    await _hand_out(lambda: registry.rotate(arguments.name), "All tokens before it have ended", arguments)
+    return 0
+
+
+async def _remove(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.gateway.removal import count, remove
     from ddb_mcp.stores import make_store
 
     if settings.read_only:
         raise ReadOnly("remove deletes, and this configuration is read-only.", next=UNSET_READ_ONLY)
-    registry = _registry(settings, arguments)
-    tenants = [tenant for tenant in registry.list() if tenant.name == arguments.name]
-    if tenants and not confirmed(arguments, f"Delete {arguments.name} and everything under {tenants[0].prefix.text}?"):
-        return 1
-    store = make_store(settings)
-
-    async def removal() -> int:
-        try:
-            return await remove(registry, store, arguments.name)
-        finally:
-            await store.close()
-
-    return run_deletion(removal())
-
-
-async def remove(registry: "Registry", store: "Store", name: str, under_way_seconds: float = _UNDER_WAY_SECONDS) -> int:
-    """End a deployment's token, let its writes under way end, delete its data, forget it.
-
-    Interrupted, it goes on where it was when run again.
-
-    Args:
-        under_way_seconds: how long it waits for writes under way at most.
-
-    Returns:
-        How many items were deleted.
-
-    Raises:
-        InvalidArgument: there is no such deployment.
-        Unavailable: a write is still under way; the deployment is then still being removed.
-        DdbMcpError: what the store raises; likewise.
-    """
-    from ddb_mcp.gateway.under_way import UnderWay
-    from ddb_mcp.service.purge import purge
-
-    under_way = UnderWay(registry.path)
+    tenant, store = await registry.show(arguments.name), make_store(settings)
+    what = f"{tenant.name} and everything under {tenant.prefix.text}"
     try:
-        tenant = registry.close_off(name)
-        await under_way.ended(name, under_way_seconds, say)
+        if not arguments.yes and not sys.stdin.isatty():
+            items = await count(store, tenant.prefix) if tenant.state != "adding" else 0
+            raise InvalidArgument(f"This would delete {what}: {items} items.", next="Give --yes if it is to be so.")
+        if not confirmed(arguments, f"Delete {what}?"):
+            return 1
+        deleted = await remove(registry, store, tenant.name, say)
     finally:
-        under_way.close()
-    done = await purge(store, tenant.prefix, say)
-    registry.forget(name)
-    return done.deleted
+        await store.close()
+    print(f"{deleted} items deleted")
+    return 0
 
 
-def _registry(settings: GatewaySettings, arguments: argparse.Namespace) -> "Registry":
-    from ddb_mcp.gateway.deployments import Registry
-
-    path = arguments.registry
-    if path is None:
-        from platformdirs import user_data_path
-
-        path = user_data_path("ddb-mcp", appauthor=False) / "gateway.sqlite3"
-    return Registry(path.expanduser().absolute(), f"{settings.mode} storage {_where(settings)}")
+async def _add_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    read_only = "DDB_MCP_READ_ONLY" in arguments.flags  # given on this command line, whatever the environment says
+    about = f"One more token of {arguments.name}" + (", which cannot write" if read_only else "")
+    await _hand_out(lambda: registry.add_token(arguments.name, read_only=read_only), about, arguments)
+    return 0
 
 
-def _where(settings: GatewaySettings) -> str:
-    if isinstance(settings, DirectStorage):
-        return f"{settings.table} at {_endpoint(settings)}"
-    return str(settings.local_path)
+async def _list_tokens(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    for row in _token_rows(await registry.show(arguments.name)):
+        print("\t".join(row))
+    return 0
 
 
-def _endpoint(settings: DirectStorage) -> str:
-    """Where the configured table is: other regions and engines have tables of the same name."""
-    from ddb_mcp.stores.direct import failures as aws_errors
-    from ddb_mcp.stores.direct import session as aws_session
-    from ddb_mcp.stores.platform.credentials import origin
+async def _revoke_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    await registry.revoke_token(arguments.name, arguments.token_id)
+    return 0
 
+
+_STATES = {"adding": "added", "removing": "removed"}
+
+
+def _token_rows(tenant: "Tenant") -> list[tuple[str, str, str]]:
+    tokens = sorted((tenant.tokens or {}).items(), key=lambda entry: (entry[1].created, entry[0]))
+    return [
+        (token_id, "read-only" if token.read_only else "read and write", _date(token.created))
+        for token_id, token in tokens
+    ]
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def registry_place(settings: GatewaySettings) -> str:
+    """Where the registry is, for people."""
+    from ddb_mcp.gateway.registry import registry_settings
+
+    registry = registry_settings(settings)
+    return registry.table if isinstance(registry, DirectStorage) else str(registry.local_path)
+
+
+async def _hand_out(make: Callable[[], Awaitable[str]], about: str, arguments: argparse.Namespace) -> None:
+    """Make a token and show it: alone on stdout, so that a script can keep it, or in a file of its owner alone."""
+    if arguments.out is None:
+        token = await make()
+        print(f"{about}. The token, shown only now:", file=sys.stderr)
+        print(token)
+        return
+    # Opened first: a token that nobody can keep is not made.
+    descriptor, name = tempfile.mkstemp(dir=arguments.out.absolute().parent, prefix=".ddb-mcp-")  # of mode 0600
     try:
-        # With credentials of its own it does not look for those that it does not need.
-        client = aws_session.session(None, {}).create_client(
-            "dynamodb", aws_access_key_id="none", aws_secret_access_key="none"
-        )
-    except Exception as failure:
-        raise aws_errors.mapped(failure, "dynamodb", "connect", settings.table, None) from failure
-    return origin(client.meta.endpoint_url)
-
-
-def _print_token(token: str, about: str) -> None:
-    """The token alone on stdout, so that a script can keep it; the rest is for people."""
-    print(f"{about}. The token, shown only now:", file=sys.stderr)
-    print(token)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(await make() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, arguments.out)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+    print(f"{about}. The token is in {arguments.out}.", file=sys.stderr)

@@ -160,15 +160,49 @@ GRACE_SECONDS = 10
 # Trouble that clients make is logged at once, then as one line in this time.
 TROUBLE_SECONDS = 60
 
-# Gateway
+# Gateway: one request. It ends this long after its head has come, whatever it waits for: `BODY_SECONDS` for its body,
+# then a batch with the attempts of its last entry. A token's record is read again where it was read longer ago than
+# `RECORD_SECONDS`, because a body or a turn came late.
+REQUEST_SECONDS = HOST_SECONDS
+RECORD_SECONDS = 0.5
 GATEWAY_GRACE_SECONDS = 30
 GATEWAY_ANSWER_MAX_BYTES = 5_000_000
 GATEWAY_PAGE_BYTES = 1_000_000
 # What one request may read; a cursor goes on. Small enough that no request is long.
 GATEWAY_READ_BUDGET = 10_000
+# Shorter JSON is parsed and written faster than a thread is woken for it.
+INLINE_BYTES = 32_768
+INLINE_ITEMS = 8
+
+# Gateway: what one tenant may ask of one process
 TENANT_REQUESTS_PER_SECOND = 500
 TENANT_ITEMS_PER_SECOND = 20_000
+# In direct mode a scan reads past other tenants' items. They are paid from a budget of their own, and one request reads
+# past no more than `GATEWAY_READ_BUDGET`.
+TENANT_OTHERS_PER_SECOND = 20_000
 # A deployment that was quiet may use this many seconds' worth at once.
 BURST_SECONDS = 5
-# One deployment cannot take all worker threads of the process: more of its requests wait for their turn.
+# Bodies and answers together.
+TENANT_BYTES_PER_SECOND = 20_000_000
+TENANT_BYTES_BURST = 64_000_000
+# One deployment cannot take all worker threads of the process: more of its calls wait for their turn, and still more
+# are refused.
 TENANT_CALLS_AT_ONCE = 12
+TENANT_CALLS_WAITING = 200
+# Bodies that are being read and carried out, and answers that are being sent. Who finds no room waits `ROOM_SECONDS`.
+TENANT_BYTES_IN_FLIGHT = 16_000_000
+ROOM_SECONDS = 10
+# Tenants whose budgets are remembered. One that is forgotten has not asked for so long that all of it is there again.
+TENANTS_REMEMBERED = 10_000
+
+# Gateway: the registry
+TOKENS_MAX = 100
+# A claim is written, compared and confirmed within seconds; one that is older was left over.
+CLAIM_SECONDS = 60
+# How often a change is tried again because others changed the same record.
+REGISTRY_ATTEMPTS = 20
+# One attempt of a store that began in time may end after its request: one at AWS, one at the lock of a local file, or
+# one that waits for a program that gives credentials. So long after its last token has ended, no request that it opened
+# can write any more, and `remove` deletes the data.
+ATTEMPT_SECONDS = max(AWS_CONNECT_SECONDS + AWS_READ_SECONDS, LOCK_SECONDS, AWS_STUCK_SECONDS)
+REMOVAL_SECONDS = REQUEST_SECONDS + ATTEMPT_SECONDS

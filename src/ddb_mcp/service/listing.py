@@ -130,7 +130,7 @@ class Listing:
             if page.full and self._entries:
                 self._stopped = "bytes"
                 return
-            if self._scanned >= self._read.read_limit:
+            if page.spent or self._scanned >= self._read.read_limit:
                 self._stopped = "read_budget"
                 return
             await progress(f"{self._scanned} items read")
@@ -207,7 +207,7 @@ class Listing:
             sample = await self._fetch(read)
             self._spend(sample)
             seen += (item for _, item in self._own_items(sample))
-            if sample.next is None:
+            if sample.next is None or sample.spent:
                 break
             read = replace(read, position=sample.next, read_limit=read.read_limit - max(1, sample.scanned))
         if reason := why_nothing_matched(self._read.filter, seen):

@@ -14,7 +14,7 @@ from ddb_mcp.stores.base import Deployment, Progress, Store
 logger = logging.getLogger(__name__)
 
 
-async def _no_progress(message: str) -> None:
+async def no_progress(message: str) -> None:
     pass
 
 
@@ -49,7 +49,7 @@ class DataService:
         self._seal = Seal(cursor_key)
 
     async def call(
-        self, operation: str, arguments: Any, progress: Progress = _no_progress, *, max_bytes: int | None = None
+        self, operation: str, arguments: Any, progress: Progress = no_progress, *, max_bytes: int | None = None
     ) -> dict[str, Any]:
         """Run one operation.
 

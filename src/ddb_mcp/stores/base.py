@@ -8,7 +8,7 @@ from typing import Any
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, KeyRange, matches
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.items import Item
-from ddb_mcp.core.keys import Key
+from ddb_mcp.core.keys import Key, Prefix
 
 Position = Any
 """Where a listing goes on: JSON-able, made and understood by one store, sealed before it leaves the server."""
@@ -136,6 +136,7 @@ class StorePage:
         capacity: capacity units it cost, where the store reports them.
         complete: False where `next` is None and still nobody knows whether there is more (a platform without pages).
         full: the next item is known not to fit into what was left of `max_bytes`.
+        spent: so much was read for it that the call is to end here, whatever `scanned` says.
     """
 
     items: list[Item]
@@ -145,6 +146,7 @@ class StorePage:
     capacity: float | None = None
     complete: bool = True
     full: bool = False
+    spent: bool = False
 
 
 class Store(ABC):
@@ -196,3 +198,7 @@ class Store(ABC):
 
     @abstractmethod
     async def close(self) -> None: ...
+
+    def for_deployment(self, prefix: Prefix, functions: tuple[str, ...]) -> "Store":
+        """This store for `provision` and `info` of another deployment, whose Lambda functions these are."""
+        return self

@@ -5,6 +5,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,15 +57,24 @@ class DirectStore(Store):
     def __init__(self, settings: DirectStorage) -> None:
         self._table = settings.table
         self._prefix: Prefix | None = None
-        role, role_policy, functions, variables = None, dict[str, Any](), tuple[str, ...](), dict[str, str]()
+        role, role_policy = None, dict[str, Any]()
         if isinstance(settings, DirectSettings):
             self._prefix = settings.prefix
             role, role_policy = settings.role_arn or None, _session_policy(settings)
-            functions = settings.lambda_functions
-            variables = {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": self._prefix.text}
         self._aws = Aws(self._table, role, role_policy)
-        self._functions = Functions(self._aws, functions, variables)
+        self._functions = Functions(self._aws, (), {})
+        if isinstance(settings, DirectSettings):
+            self._functions = self._functions_of(settings.prefix, settings.lambda_functions)
         self._schema_is_known = False
+
+    def for_deployment(self, prefix: Prefix, functions: tuple[str, ...]) -> "DirectStore":
+        other = copy(self)
+        other._prefix = prefix
+        other._functions = self._functions_of(prefix, functions)
+        return other
+
+    def _functions_of(self, prefix: Prefix, names: tuple[str, ...]) -> Functions:
+        return Functions(self._aws, names, {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": prefix.text})
 
     async def provision(self, progress: Progress) -> Deployment:
         self._schema_is_known = False

@@ -377,7 +377,7 @@ def test_an_unknown_access_key_is_refused(ministack: Engine) -> None:
 
 
 def test_an_engine_ends_with_the_tests_however_they_end(tmp_path: Path) -> None:
-    engines.require("npm")
+    engines.require("engines")
     killed = f"""if True:
         import os, pathlib, signal
         from tests.support.engines import running
@@ -385,7 +385,7 @@ def test_an_engine_ends_with_the_tests_however_they_end(tmp_path: Path) -> None:
             print(engine.endpoint, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
     """
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     ended = subprocess.run([sys.executable, "-c", killed], cwd=root, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     address = urlsplit(ended.stdout.strip())

@@ -1,6 +1,6 @@
-"""What models see of the tools, as a snapshot: every change to it shows in the diff of tests/snapshots/tools.json.
+"""What models see of the tools, as a snapshot: each change shows in the diff of snapshots/tools.json.
 
-`python -m tests.test_tool_definitions` writes the snapshot anew.
+`python -m tests.service.test_tool_definitions` writes the snapshot anew.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def schemas(found: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_the_definitions_are_those_of_the_snapshot() -> None:
-    assert published() == json.loads(SNAPSHOT.read_text()), "python -m tests.test_tool_definitions writes it anew"
+    assert published() == json.loads(SNAPSHOT.read_text()), "run python -m tests.service.test_tool_definitions"
 
 
 def test_names() -> None:

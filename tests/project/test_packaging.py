@@ -18,8 +18,8 @@ from ddb_mcp import __version__
 from ddb_mcp.server import skill
 from tests.support.hosts import TOOLS, visit
 
-PROJECT = Path(__file__).resolve().parents[1]
-PRIVATE = shutil.ignore_patterns(".git", ".venv", ".engines", ".*_cache", ".hypothesis", "__pycache__", "dist")
+PROJECT = Path(__file__).resolve().parents[2]
+PRIVATE = shutil.ignore_patterns(".git", ".venv*", ".engines", ".*_cache", ".hypothesis", "__pycache__", "dist")
 
 
 def _run(*command: str | Path) -> str:
@@ -40,7 +40,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist and, made from it, the wheel: what `python -m build` does."""
     folder = tmp_path_factory.mktemp("dist")
-    _run(sys.executable, "-m", "build", "--outdir", folder, source)
+    _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, source)
     return folder
 
 
@@ -58,10 +58,13 @@ def sdist(built: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a new virtual environment, where pip chose the newest versions that the wheel allows."""
+    """The programs of a new virtual environment with the wheel, at the versions that these tests run with."""
     folder = tmp_path_factory.mktemp("clean") / "venv"
+    versions = folder.with_name("versions.txt")
+    versions.write_text(_run(sys.executable, "-m", "pip", "freeze", "--exclude-editable"))
     _run(sys.executable, "-m", "venv", folder)
-    _run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _run(folder / "bin" / "python", *install, "--constraint", versions, wheel)
     return folder / "bin"
 
 
@@ -82,7 +85,7 @@ def test_the_wheel_holds_every_module_the_types_and_the_skill_and_nothing_else(w
 def test_the_wheel_made_from_the_sdist_is_the_one_made_from_the_project(
     wheel: Path, source: Path, tmp_path: Path
 ) -> None:
-    _run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, source)
+    _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, source)
     assert _files(tmp_path / wheel.name) == _files(wheel)
 
 
@@ -92,7 +95,7 @@ def test_the_sdist_holds_what_its_makefile_needs(sdist: Path, source: Path) -> N
     assert {"Makefile", "demo.py", "README.md", "LICENSE", "CHANGELOG.md", "tests/support/engines.py"} <= names
     missing = {
         path.relative_to(source).as_posix()
-        for folder in ("src", "skill", "tests", "benchmarks")
+        for folder in ("src", "skill", "tests", "benchmarks", "locks")
         for path in (source / folder).rglob("*")
         if path.is_file()
     } - names

@@ -14,9 +14,9 @@ from ddb_mcp.core.conditions import parse_range
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import parse_item
 from ddb_mcp.core.keys import Prefix
+from tests.project.test_skill import TOOLS
 from tests.support.engines import environment
 from tests.support.skill_blocks import blocks, run_bash, run_handler
-from tests.test_skill import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ from tests.support.engines import Engine
 from tests.support.engines import environment as environment_without_aws
 from tests.support.hosts import TOOLS, visit
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 BIN = Path(sys.executable).parent

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.hosts import TOOLS
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

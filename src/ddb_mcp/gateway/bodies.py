@@ -1,0 +1,73 @@
+"""Bodies as they come in and answers as they go out: within the tenant's room, and off the event loop where long."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio.to_thread import run_sync
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import parse_json
+from ddb_mcp.gateway.answers import encoded
+from ddb_mcp.gateway.budgets import Room
+from ddb_mcp.gateway.visits import Visit
+from ddb_mcp.server.serving import read_body
+
+
+@asynccontextmanager
+async def body_of(scope: Scope, visit: Visit) -> AsyncIterator[bytes]:
+    """The body of a request, for which its tenant has room while this is open.
+
+    Raises:
+        BodyRefused, ClientGone: see `read_body`.
+        BudgetSpent: there is no room for it.
+    """
+    headers = Headers(scope=scope)
+    chunked = "transfer-encoding" in headers
+    announced = limits.BODY_MAX_BYTES if chunked else int(headers.get("content-length", 0))
+    async with visit.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
+        yield await read_body(scope, count=visit.budget.bytes.take)
+
+
+async def parsed(content: bytes) -> dict[str, Any]:
+    """The JSON object in a body, `{}` where the body is empty. Raises InvalidArgument where it is anything else."""
+    if len(content) > limits.INLINE_BYTES:
+        return await run_sync(_parse, content)
+    return _parse(content)
+
+
+async def answered(document: dict[str, Any], visit: Visit) -> Response:
+    """The answer with this document, charged to the tenant."""
+    many = len(document.get("items", ())) > limits.INLINE_ITEMS or "item" in document
+    content = await run_sync(encoded, document) if many else encoded(document)
+    visit.budget.bytes.take(len(content))
+    return _Answer(content, visit.budget.room)
+
+
+class _Answer(Response):
+    """Takes its tenant's room until its client has read it."""
+
+    media_type = "application/json"
+
+    def __init__(self, content: bytes, room: Room) -> None:
+        super().__init__(content)
+        self._room = room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._room.taken(len(self.body)):
+            await super().__call__(scope, receive, send)
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    try:
+        text = (content or b"{}").decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument("The body is not JSON in UTF-8.") from None
+    body = parse_json(text, "The body", exact=False)
+    if not isinstance(body, dict):
+        raise InvalidArgument("The body must be a JSON object.")
+    return body

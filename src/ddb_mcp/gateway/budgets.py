@@ -1,0 +1,145 @@
+"""What one tenant may ask of one gateway process, so that it slows down nobody else."""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import Throttled
+from ddb_mcp.gateway.registry import Tenant
+
+
+class BudgetSpent(Throttled):
+    """`wait`: seconds until it is worth asking again."""
+
+    def __init__(self, what: str, wait: float) -> None:
+        self.wait = max(1, math.ceil(wait))
+        super().__init__(f"This deployment has had its {what} for now.", next=f"Wait {self.wait} s, then call again.")
+
+
+class Bucket:
+    """Something that flows in at a rate and is taken out, up to a debt that later takers wait for.
+
+    Args:
+        what: what a refusal calls it.
+        burst: what is in it at the beginning and at most.
+    """
+
+    def __init__(self, what: str, per_second: float, burst: float) -> None:
+        self._what = what
+        self._per_second = per_second
+        self._burst = self._level = burst
+        self._at = time.monotonic()
+
+    def check(self, least: float = 0) -> None:
+        """Raise BudgetSpent where less than `least` is left."""
+        now = time.monotonic()
+        self._level = min(self._burst, self._level + (now - self._at) * self._per_second)
+        self._at = now
+        if self._level < least:
+            raise BudgetSpent(self._what, (least - self._level) / self._per_second)
+
+    def take(self, amount: float) -> None:
+        """Take something out, whether it is there or not."""
+        self._level -= amount
+
+
+class Room:
+    """A number of bytes that several share; who finds no room waits.
+
+    Args:
+        what: what a refusal calls it.
+    """
+
+    def __init__(self, what: str, size: int) -> None:
+        self._what = what
+        self._size = self._free = size
+        self._freed = anyio.Event()
+
+    @asynccontextmanager
+    async def hold(self, amount: int) -> AsyncIterator[None]:
+        """Take room, for as long as this is open. Raises BudgetSpent where none comes free in time."""
+        amount = min(amount, self._size)
+        with anyio.move_on_after(limits.ROOM_SECONDS) as waiting:
+            while self._free < amount:
+                await self._freed.wait()
+        if waiting.cancelled_caught:
+            raise BudgetSpent(self._what, 1)
+        with self.taken(amount):
+            yield
+
+    @contextmanager
+    def taken(self, amount: int) -> Iterator[None]:
+        """Take room that may not be there, for what exists already. Who comes next waits the longer."""
+        self._free -= amount
+        try:
+            yield
+        finally:
+            self._free += amount
+            self._freed.set()
+            self._freed = anyio.Event()
+
+
+class Budget:
+    """One tenant's, see `core/limits.py`.
+
+    Attributes:
+        items, others: items read, own ones and those of others that a scan has to read past.
+        bytes: of bodies and answers.
+        room: for bodies that are being read and answers that are being sent.
+    """
+
+    def __init__(self, tenant: Tenant) -> None:
+        burst = limits.BURST_SECONDS
+        self._requests = Bucket("requests", tenant.requests_per_second, tenant.requests_per_second * burst)
+        self.items = Bucket("items read", tenant.items_per_second, tenant.items_per_second * burst)
+        self.others = Bucket("scans", limits.TENANT_OTHERS_PER_SECOND, limits.TENANT_OTHERS_PER_SECOND * burst)
+        self.bytes = Bucket("bytes", limits.TENANT_BYTES_PER_SECOND, limits.TENANT_BYTES_BURST)
+        self.room = Room("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
+        self._turns = anyio.CapacityLimiter(limits.TENANT_CALLS_AT_ONCE)
+        self._calls = 0
+
+    def admit(self) -> None:
+        """Count a request. Raises BudgetSpent where it is one too many, or too much was read or sent before it."""
+        self.items.check()
+        self.bytes.check()
+        self._requests.check(1)
+        self._requests.take(1)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Held for the whole of a request. Raises BudgetSpent where too many are under way."""
+        if self._calls >= limits.TENANT_CALLS_AT_ONCE + limits.TENANT_CALLS_WAITING:
+            raise BudgetSpent("calls at once", 1)
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Held while a call is carried out."""
+        async with self._turns:
+            yield
+
+
+class Budgets:
+    """The budgets of the tenants that have asked for something lately."""
+
+    def __init__(self) -> None:
+        self._budgets: OrderedDict[str, tuple[tuple[int, int], Budget]] = OrderedDict()
+
+    def of(self, tenant: Tenant) -> Budget:
+        rates = tenant.requests_per_second, tenant.items_per_second
+        known = self._budgets.pop(tenant.name, None)
+        if known is None or known[0] != rates:
+            known = rates, Budget(tenant)
+        self._budgets[tenant.name] = known
+        if len(self._budgets) > limits.TENANTS_REMEMBERED:
+            self._budgets.popitem(last=False)  # it has not asked for so long that it could have its burst again
+        return known[1]

@@ -1,0 +1,41 @@
+"""The access log: a line of JSON a request, without tokens, bodies and paths that clients make up."""
+
+import json
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+access_log = logging.getLogger("ddb_mcp.gateway.access")
+
+
+class Front:
+    """Middleware. Routes add to `scope["entry"]` what the access log is to say of a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        client = scope["client"]
+        entry: dict[str, Any] = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "client": client[0] if client else None,
+            "operation": None,
+        }
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry["status"] = message["status"]
+                entry["ms"] = round((time.monotonic() - started) * 1000, 1)
+                entry["bytes"] = int(Headers(raw=message["headers"]).get("content-length", 0))
+                access_log.info(json.dumps(entry))
+            await send(message)
+
+        await self._app({**scope, "entry": entry}, receive, noting)

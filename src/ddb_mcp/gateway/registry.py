@@ -1,0 +1,380 @@
+"""Who may use the gateway: deployments with their prefixes, tokens and limits, as items of a table of their own.
+
+Any number of processes on any number of machines share the table. Each record is changed by a conditional write that
+wants the revision that was read, so that no change is lost.
+"""
+
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from ddb_mcp.config import DirectStorage, GatewaySettings
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, Misconfigured, NotProvisioned, Unavailable
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.gateway.claims import Claim, Claims
+from ddb_mcp.gateway.records import Record, expecting, read_record, records
+from ddb_mcp.gateway.tokens import NAME, TokenParts, new_parts, read_token, token_text
+from ddb_mcp.stores.base import Condition, Progress, Read, Store
+
+_VERSION = 1
+_FACTS = Key("registry", "facts")
+_DEPLOYMENT = "deployment"
+_TABLE_MAX = 255
+
+
+def registry_settings(settings: GatewaySettings) -> GatewaySettings:
+    """Where the registry of a gateway with these settings is: a table, or in local mode a file, beside the data.
+
+    Raises:
+        Misconfigured: the table's name has no room for more.
+    """
+    table = f"{settings.table}-gateway"
+    if len(table) > _TABLE_MAX:
+        raise Misconfigured(f"The name {table!r} of the registry's table is too long.", next="Rename the table.")
+    if isinstance(settings, DirectStorage):
+        return replace(settings, table=table)
+    path = settings.local_path
+    return replace(settings, table=table, local_path=path.with_name(f"{path.stem}-gateway{path.suffix}"))
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token as the registry has it. `created`: seconds since 1970."""
+
+    hash: str
+    read_only: bool
+    created: int
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A deployment as the registry has it.
+
+    Attributes:
+        state: `adding` until its prefix is its own; `removing` once its removal has begun, while its data are deleted.
+        tokens: by their ids.
+        functions: the Lambda functions to which `provision` gives the table and the prefix.
+        created: seconds since 1970.
+        closed: when its last token ended, in seconds since 1970; None while it has one.
+        claim: what took its prefix.
+        revision: changes with each change.
+    """
+
+    name: str
+    prefix: Prefix
+    state: Literal["adding", "active", "removing"]
+    claim: str
+    created: int
+    requests_per_second: int = limits.TENANT_REQUESTS_PER_SECOND
+    items_per_second: int = limits.TENANT_ITEMS_PER_SECOND
+    functions: tuple[str, ...] = ()
+    tokens: dict[str, Token] | None = None
+    closed: float | None = None
+    revision: int = 1
+
+    def record(self) -> Record:
+        tokens = {token_id: asdict(token) for token_id, token in (self.tokens or {}).items()}
+        said = {**asdict(self), "prefix": self.prefix.text, "functions": list(self.functions), "tokens": tokens}
+        return {**_key(self.name)._asdict(), **said}
+
+    @classmethod
+    def of(cls, record: Record) -> "Tenant":
+        said = {name: value for name, value in record.items() if name not in ("pk", "sk")}
+        tokens = {token_id: Token(**token) for token_id, token in said.pop("tokens").items()}
+        prefix, functions = Prefix(said.pop("prefix")), tuple(said.pop("functions"))
+        return cls(**said, prefix=prefix, functions=functions, tokens=tokens)
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a token opens."""
+
+    tenant: Tenant
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What is derived from the registry's secret, the same in every process and after every restart."""
+
+    secret: bytes
+
+    @cached_property
+    def tokens(self) -> bytes:
+        """Marks tokens as this registry's."""
+        return hmac.digest(self.secret, b"tokens", "sha256")
+
+    @cached_property
+    def cursors(self) -> bytes:
+        """Seals cursors."""
+        return hmac.digest(self.secret, b"cursors", "sha256")
+
+
+class Registry:
+    """The deployments. Safe for concurrent use.
+
+    Args:
+        store: its table, and nothing else's.
+        clock: seconds since 1970.
+
+    Raises (each method):
+        Misconfigured: there is no registry yet, or one of a newer version.
+        DdbMcpError: what the store raises.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self.store = store
+        self._clock = clock
+        self._claims = Claims(store, clock, self._was_made_with)
+        self._keys: Keys | None = None
+
+    async def prepare(self, progress: Progress) -> bool:
+        """Make the table and the registry's secret where they are missing. True if this call made the secret."""
+        if await self.exists():
+            return False
+        await self.store.provision(progress)
+        facts = {**_FACTS._asdict(), "version": _VERSION, "secret": secrets.token_hex(32)}
+        try:
+            await self.store.put(records(facts), Condition(create_only=True))
+        except ConditionFailed:
+            return False
+        return True
+
+    async def exists(self) -> bool:
+        return await self._facts() is not None
+
+    async def keys(self) -> Keys:
+        """Read once."""
+        if self._keys is None:
+            facts = await self._facts()
+            if facts is None:
+                raise Misconfigured("There is no registry yet.", next="Make it with: ddb-mcp gateway init")
+            if facts["version"] != _VERSION:
+                raise Misconfigured(
+                    f"The registry is of version {facts['version']}, and this ddb-mcp reads version {_VERSION}.",
+                    next="Upgrade ddb-mcp.",
+                )
+            self._keys = Keys(bytes.fromhex(facts["secret"]))
+        return self._keys
+
+    async def check(self) -> None:
+        """Read one item, to see that the registry can be read."""
+        await self.store.get(_FACTS, None)
+
+    async def opened_by(self, token: str) -> Access | None:
+        """What a token opens; None where it opens nothing. One read, none where the token was made up."""
+        parts = read_token(token, (await self.keys()).tokens)
+        if parts is None or (tenant := await self._found(parts.name)) is None:
+            return None
+        known = (tenant.tokens or {}).get(parts.id)
+        if tenant.state != "active" or known is None or not hmac.compare_digest(known.hash, parts.hash):
+            return None
+        return Access(tenant, known.read_only)
+
+    async def add(
+        self,
+        name: str,
+        prefix: Prefix,
+        *,
+        requests_per_second: int = limits.TENANT_REQUESTS_PER_SECOND,
+        items_per_second: int = limits.TENANT_ITEMS_PER_SECOND,
+        functions: tuple[str, ...] = (),
+    ) -> str:
+        """Register a deployment. Returns its token.
+
+        Raises:
+            InvalidArgument: the name is malformed or taken, or the prefix overlaps another's.
+        """
+        if not re.fullmatch(NAME, name):
+            raise InvalidArgument(
+                f"{name!r} is no name for a deployment.", next="Use up to 63 letters, digits, `.`, `_` or `-`."
+            )
+        if (other := await self._found(name)) is not None:
+            raise _name_taken(other)
+        key = (await self.keys()).tokens
+        claim = await self._claims.take(prefix, name)
+        parts = new_parts(name)
+        made = Tenant(
+            name,
+            prefix,
+            "adding",
+            claim.id,
+            int(self._clock()),
+            requests_per_second,
+            items_per_second,
+            functions,
+            {parts.id: self._token(parts, read_only=False)},
+        )
+        await self._make(made, claim)
+        return token_text(parts, key)
+
+    async def list(self) -> list[Tenant]:
+        """All deployments by name, whatever their state."""
+        await self.keys()
+        found: list[Tenant] = []
+        position: Any = None
+        while True:
+            read = Read(pk_prefix=f"{_DEPLOYMENT}#", limit=1000, max_bytes=4_000_000, position=position)
+            page = await self.store.scan(read)
+            found += map(Tenant.of, map(read_record, page.items))
+            if (position := page.next) is None:
+                return sorted(found, key=lambda tenant: tenant.name)
+
+    async def show(self, name: str) -> Tenant:
+        """One deployment. Raises InvalidArgument if there is none."""
+        await self.keys()
+        if (tenant := await self._found(name)) is None:
+            raise InvalidArgument(
+                f"There is no deployment {name!r}.", next="List them with: ddb-mcp gateway deployments list"
+            )
+        return tenant
+
+    async def rotate(self, name: str) -> str:
+        """End all tokens of a deployment and return a new one. Raises InvalidArgument if there is no such one."""
+        parts = new_parts(name)
+
+        def change(tenant: Tenant) -> Tenant:
+            return replace(tenant, tokens={parts.id: self._token(parts, read_only=False)}, closed=None)
+
+        await self._change_active(name, change)
+        return token_text(parts, (await self.keys()).tokens)
+
+    async def add_token(self, name: str, *, read_only: bool) -> str:
+        """One more token for a deployment. Raises InvalidArgument if there is no such one, or it has enough."""
+        parts = new_parts(name)
+
+        def change(tenant: Tenant) -> Tenant:
+            tokens = {**(tenant.tokens or {}), parts.id: self._token(parts, read_only=read_only)}
+            if len(tokens) > limits.TOKENS_MAX:
+                raise InvalidArgument(
+                    f"The deployment {name} has {limits.TOKENS_MAX} tokens, which is the most.",
+                    next="Revoke those that nobody uses.",
+                )
+            return replace(tenant, tokens=tokens, closed=None)
+
+        await self._change_active(name, change)
+        return token_text(parts, (await self.keys()).tokens)
+
+    async def revoke_token(self, name: str, token_id: str) -> None:
+        """End one token of a deployment. Raises InvalidArgument if there is no such one."""
+
+        def change(tenant: Tenant) -> Tenant:
+            tokens = dict(tenant.tokens or {})
+            if tokens.pop(token_id, None) is None:
+                raise InvalidArgument(
+                    f"The deployment {name} has no token {token_id!r}.",
+                    next=f"List them with: ddb-mcp gateway tokens list {name}",
+                )
+            return replace(tenant, tokens=tokens, closed=None if tokens else self._clock())
+
+        await self._change_active(name, change)
+
+    async def close_off(self, name: str) -> Tenant:
+        """End a deployment's tokens, before its data are deleted. Raises InvalidArgument if there is no such one.
+
+        A deployment whose `add` was interrupted stays in the state `adding`: it never had data.
+        """
+
+        def change(tenant: Tenant) -> Tenant:
+            if tenant.state == "adding":
+                return tenant
+            closed = self._clock() if tenant.closed is None else tenant.closed
+            return replace(tenant, state="removing", tokens={}, closed=closed)
+
+        return await self._change(name, change)
+
+    async def forget(self, tenant: Tenant) -> None:
+        """Remove a deployment, after its data are deleted."""
+        try:
+            same = Condition(expect=expecting(claim=tenant.claim, state=tenant.state))
+            await self.store.delete(_key(tenant.name), same)
+        except ConditionFailed:
+            raise Unavailable(f"The deployment {tenant.name} was changed meanwhile.", next="Run it again.") from None
+        # Afterwards, so that no other takes the prefix while its data are still to be deleted.
+        await self._claims.release_of(tenant.prefix, tenant.claim)
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def _make(self, tenant: Tenant, claim: Claim) -> None:
+        """Write a new deployment, confirm its claim, and only then let its token open it."""
+        try:
+            await self.store.put(records(tenant.record()), Condition(create_only=True))
+        except ConditionFailed:
+            await self._claims.release(claim)
+            raise _name_taken(await self._found(tenant.name)) from None
+        mine = Condition(expect=expecting(claim=claim.id, state="adding"))
+        try:
+            await self._claims.confirm(claim)
+        except InvalidArgument:
+            with suppress(ConditionFailed):
+                await self.store.delete(_key(tenant.name), mine)
+            raise
+        try:
+            await self.store.put(records(replace(tenant, state="active").record()), mine)
+        except ConditionFailed:
+            raise Unavailable(f"The deployment {tenant.name} was removed while it was added.") from None
+
+    async def _change_active(self, name: str, change: Callable[[Tenant], Tenant]) -> None:
+        def checked(tenant: Tenant) -> Tenant:
+            if tenant.state != "active":
+                raise InvalidArgument(f"The deployment {name} is {_STATES[tenant.state]}.", next=_remove(name))
+            return change(tenant)
+
+        await self._change(name, checked)
+
+    async def _change(self, name: str, change: Callable[[Tenant], Tenant]) -> Tenant:
+        """Write what `change` makes of a deployment, where nobody else has changed it meanwhile; else once more."""
+        for _ in range(limits.REGISTRY_ATTEMPTS):
+            tenant = await self.show(name)
+            changed = replace(change(tenant), revision=tenant.revision + 1)
+            try:
+                same = Condition(expect=expecting(revision=tenant.revision, claim=tenant.claim))
+                await self.store.put(records(changed.record()), same)
+            except ConditionFailed:
+                continue
+            return changed
+        raise Unavailable(f"The deployment {name} was changed by others all the time.", next="Run it again.")
+
+    async def _was_made_with(self, name: str, claim: str) -> bool:
+        tenant = await self._found(name)
+        return tenant is not None and tenant.claim == claim
+
+    async def _found(self, name: str) -> Tenant | None:
+        item = await self.store.get(_key(name), None)
+        return None if item is None else Tenant.of(read_record(item))
+
+    async def _facts(self) -> Record | None:
+        try:
+            item = await self.store.get(_FACTS, None)
+        except NotProvisioned:
+            return None
+        return None if item is None else read_record(item)
+
+    def _token(self, parts: TokenParts, *, read_only: bool) -> Token:
+        return Token(parts.hash, read_only, int(self._clock()))
+
+
+_STATES = {"adding": "still being added, or was left over when that was interrupted", "removing": "being removed"}
+
+
+def _key(name: str) -> Key:
+    return Key(f"{_DEPLOYMENT}#{name}", _DEPLOYMENT)
+
+
+def _remove(name: str) -> str:
+    return f"Finish its removal with: ddb-mcp gateway deployments remove {name}"
+
+
+def _name_taken(other: Tenant | None) -> InvalidArgument:
+    if other is None or other.state == "active":
+        name = "of this name" if other is None else other.name
+        return InvalidArgument(f"The deployment {name} exists already.", next="Rotate its tokens, or remove it.")
+    return InvalidArgument(f"The deployment {other.name} is {_STATES[other.state]}.", next=_remove(other.name))

@@ -1,0 +1,147 @@
+"""The storage as one tenant may know it: without others' items in any count, and without the operator's troubles."""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import (
+    DdbMcpError,
+    Forbidden,
+    Internal,
+    Misconfigured,
+    OutcomeUnknown,
+    Throttled,
+    Timeout,
+    Unauthenticated,
+    Unavailable,
+)
+from ddb_mcp.gateway.budgets import Budget
+from ddb_mcp.gateway.registry import Tenant
+from ddb_mcp.service.instructions import instructions
+from ddb_mcp.stores.base import FEATURES, Deleted, Deployment, Progress, Read, Store, StorePage, Written
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_LOCAL_STORAGE = (
+    "The data are behind this platform's HTTP API only, out of the AWS SDK's reach: app code uses the same API, with a "
+    "token from its environment."
+)
+_OPERATORS = "Call again in a minute. If it stays, tell whoever runs the platform: its log says what is wrong."
+
+
+class TenantStore(Store):
+    """`Store` for one request of a tenant. Every item that is read is charged to its budget, whatever the call gives.
+
+    Args:
+        store: where the items of all tenants are.
+    """
+
+    mode = "platform"
+
+    def __init__(self, store: Store, tenant: Tenant, budget: Budget) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._budget = budget
+        self._passed = 0  # items of others that a scan has read
+
+    async def provision(self, progress: Progress) -> Deployment:
+        own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
+        return self._told(await self._asked(own.provision(progress)))
+
+    async def info(self) -> Deployment:
+        own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
+        return self._told(await self._asked(own.info()))
+
+    async def get(self, *given: Any, **options: Any) -> Any:
+        self._budget.items.take(1)
+        return await self._asked(self._store.get(*given, **options))
+
+    async def put(self, *given: Any, **options: Any) -> Written:
+        return await self._asked(self._store.put(*given, **options))
+
+    async def merge(self, *given: Any, **options: Any) -> Written:
+        return await self._asked(self._store.merge(*given, **options))
+
+    async def delete(self, *given: Any, **options: Any) -> Deleted:
+        return await self._asked(self._store.delete(*given, **options))
+
+    async def check_batch(self, *given: Any, **options: Any) -> None:
+        await self._asked(self._store.check_batch(*given, **options))
+
+    async def query(self, read: Read) -> StorePage:
+        page = await self._asked(self._store.query(read))
+        self._budget.items.take(page.scanned)
+        return replace(page, capacity=None)
+
+    async def scan(self, read: Read) -> StorePage:
+        if self._store.mode == "local":  # it finds a deployment's items without reading others
+            page = await self._asked(self._store.scan(read))
+            self._budget.items.take(page.scanned)
+            return page
+        left = max(1, limits.GATEWAY_READ_BUDGET - self._passed)
+        page = await self._asked(self._store.scan(replace(read, read_limit=left)))
+        own = sum(self._tenant.prefix.owns(item["pk"]["S"]) for item in page.items)
+        self._budget.items.take(own)
+        self._budget.others.take(page.scanned - own)
+        self._passed += page.scanned - own
+        return replace(page, scanned=own, capacity=None, spent=self._passed >= limits.GATEWAY_READ_BUDGET)
+
+    async def close(self) -> None:
+        """The store is not this tenant's to close."""
+
+    async def _asked(self, answer: Awaitable[_T]) -> _T:
+        try:
+            return await answer
+        except DdbMcpError as error:
+            raise told(error, self._tenant.name) from error
+
+    def _told(self, found: Deployment) -> Deployment:
+        """What a tenant may know of where its data are: no warnings about the operator's permissions."""
+        functions = [dict(function) for function in found.details.get("lambdaFunctions", ())]
+        for function in functions:
+            if detail := function.pop("detail", None):
+                logger.warning("%s: the function %s: %s", self._tenant.name, function["name"], detail)
+        for warning in found.details.get("warnings", ()):
+            logger.warning("%s: %s", self._tenant.name, warning)
+        prefix = self._tenant.prefix.text
+        app = _LOCAL_STORAGE if self._store.mode == "local" else None
+        return replace(
+            found,
+            prefix=prefix,
+            features=FEATURES,
+            instructions=instructions(found.table_name, prefix, found.region, "platform", app=app),
+            details={"lambdaFunctions": functions} if functions else {},
+        )
+
+
+def told(error: DdbMcpError, whose: str) -> DdbMcpError:
+    """What a tenant is told of an error of the storage, which the operator's log has whole.
+
+    What the tenant's own arguments have caused passes as it is.
+    """
+    if type(error) in _REFUSALS:
+        logger.error("%s: the storage refuses the gateway: %s", whose, _whole(error))
+        return Unavailable("The platform cannot use its storage.", next=_OPERATORS)
+    if type(error) not in _TROUBLES:
+        return error
+    logger.warning("%s: %s", whose, _whole(error))
+    return type(error)(_TROUBLES[type(error)])
+
+
+def _whole(error: DdbMcpError) -> str:
+    return " ".join(filter(None, (f"{error.code}:", error.message, error.quoted, error.next)))
+
+
+# What is wrong with the gateway's own credentials, permissions and configuration.
+_REFUSALS = (Unauthenticated, Forbidden, Misconfigured, Internal)
+# What passes, in words that name nothing of the operator's.
+_TROUBLES: dict[type[DdbMcpError], str] = {
+    Throttled: "The platform's storage has as much to do as it can bear; nothing was written.",
+    Unavailable: "The platform's storage is busy or out of reach; nothing was written.",
+    Timeout: "The platform's storage did not answer in time; nothing was written.",
+    OutcomeUnknown: "The outcome of the write is unknown: it may have been done, or may be done yet.",
+}

@@ -1,0 +1,53 @@
+"""The text of tokens: `ddbmcp_NAME_ID_SECRET_MAC`.
+
+NAME is the deployment's, so that one read of the registry finds what a token opens. ID tells the tokens of a deployment
+apart. SECRET is 256 random bits, of which the registry keeps a SHA-256 hash: nothing slower is needed for so many. MAC
+shows, without a read, that this registry made the token.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+_TOKEN = re.compile(rf"ddbmcp_({NAME})_([0-9a-f]{{8}})_([A-Za-z0-9_-]{{43}})_([0-9a-f]{{16}})")
+
+
+@dataclass(frozen=True)
+class TokenParts:
+    """What a token says: the deployment's name, the token's id, and its secret."""
+
+    name: str
+    id: str
+    secret: str
+
+    @property
+    def hash(self) -> str:
+        """What the registry keeps of the secret, in hexadecimal."""
+        return hashlib.sha256(self.secret.encode()).hexdigest()
+
+
+def new_parts(name: str) -> TokenParts:
+    """A new token for the deployment."""
+    return TokenParts(name, secrets.token_hex(4), secrets.token_urlsafe(32))
+
+
+def token_text(parts: TokenParts, key: bytes) -> str:
+    """The token as its holder sends it; `key` is the registry's."""
+    return f"ddbmcp_{parts.name}_{parts.id}_{parts.secret}_{_mac(parts, key)}"
+
+
+def read_token(text: str, key: bytes) -> TokenParts | None:
+    """What a token says; None where this registry cannot have made it."""
+    found = _TOKEN.fullmatch(text)
+    if found is None:
+        return None
+    parts = TokenParts(found[1], found[2], found[3])
+    return parts if hmac.compare_digest(found[4], _mac(parts, key)) else None
+
+
+def _mac(parts: TokenParts, key: bytes) -> str:
+    said = f"{parts.name}_{parts.id}_{parts.secret}".encode()
+    return hmac.new(key, said, "sha256").hexdigest()[:16]

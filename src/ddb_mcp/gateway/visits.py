@@ -1,0 +1,139 @@
+"""One request of a tenant, over whichever face it came: what its token opens, how long it may take, what it costs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anyio
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
+from ddb_mcp.gateway.budgets import Budget, Budgets
+from ddb_mcp.gateway.registry import Access, Registry
+from ddb_mcp.gateway.tenant_store import TenantStore, told
+from ddb_mcp.service.service import DataService, no_progress
+from ddb_mcp.stores.base import Progress, Store
+
+_BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.I)
+
+
+class Visits:
+    """Opens visits. One a process.
+
+    Args:
+        registry: who may do what.
+        store: where the items of all deployments are.
+        read_only: nobody writes.
+    """
+
+    def __init__(self, registry: Registry, store: Store, *, read_only: bool = False) -> None:
+        self.registry = registry
+        self.store = store
+        self.read_only = read_only
+        self._budgets = Budgets()
+
+    async def open(self, authorization: Sequence[str]) -> "Visit":
+        """Admit a request with these `Authorization` headers.
+
+        Raises:
+            Unauthenticated: no token came, or it opens nothing.
+            BudgetSpent: the tenant has to wait.
+            Unavailable: the registry cannot be read.
+        """
+        bearer = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
+        if bearer is None:
+            raise Unauthenticated("The token must come once, as Authorization: Bearer …", next=_CURRENT)
+        deadline = anyio.current_time() + limits.REQUEST_SECONDS  # before its deployment's record is read
+        access = await self.access(bearer[1])
+        budget = self._budgets.of(access.tenant)
+        budget.admit()
+        return Visit(self, bearer[1], access, budget, deadline)
+
+    async def access(self, token: str) -> Access:
+        """What a token opens now. Raises Unauthenticated, Unavailable."""
+        try:
+            access = await self.registry.opened_by(token)
+        except DdbMcpError as error:
+            raise told(error, "the registry") from error
+        if access is None:
+            raise Unauthenticated("The token is not one that opens a deployment.", next=_CURRENT)
+        return access
+
+
+_CURRENT = "Use one of the deployment's current tokens."
+
+
+class Visit:
+    """One request.
+
+    Attributes:
+        deadline: of the event loop's clock; no attempt of a store is begun after it.
+    """
+
+    def __init__(self, visits: Visits, token: str, access: Access, budget: Budget, deadline: float) -> None:
+        self._visits = visits
+        self._token = token
+        self._access = access
+        self._read_at = anyio.current_time()
+        self.budget = budget
+        self.deadline = deadline
+
+    @property
+    def name(self) -> str:
+        """The deployment's."""
+        return self._access.tenant.name
+
+    @property
+    def read_only(self) -> bool:
+        return self._visits.read_only or self._access.read_only
+
+    async def call(
+        self,
+        operation: str,
+        arguments: Mapping[str, Any],
+        progress: Progress = no_progress,
+        *,
+        max_bytes: int,
+        max_result_bytes: int,
+        read_limit: int,
+        read_only: bool = False,
+    ) -> dict[str, Any]:
+        """Carry out an operation of the tenant's.
+
+        Args:
+            max_bytes, max_result_bytes: of this answer, and what `info` says of answers.
+            read_limit: own items that a listing may read.
+            read_only: refuse writes, even where the token allows them.
+
+        Raises:
+            DdbMcpError: as `DataService.call`, BudgetSpent and Unauthenticated too.
+        """
+        if operation == "scan":
+            self.budget.others.check()
+        try:
+            with anyio.fail_at(self.deadline):
+                async with self.budget.turn():
+                    service = await self._service(max_result_bytes, read_limit, read_only=read_only)
+                    return await service.call(operation, arguments, progress, max_bytes=max_bytes)
+        except TimeoutError:
+            raise _too_late(operation) from None
+
+    async def _service(self, max_result_bytes: int, read_limit: int, *, read_only: bool) -> DataService:
+        if anyio.current_time() - self._read_at > limits.RECORD_SECONDS:
+            self._access = await self._visits.access(self._token)  # it may have ended while a body or a turn came
+        tenant = self._access.tenant
+        return DataService(
+            TenantStore(self._visits.store, tenant, self.budget),
+            tenant.prefix,
+            read_only=self.read_only or read_only,
+            read_budget=read_limit,
+            max_result_bytes=max_result_bytes,
+            cursor_key=(await self._visits.registry.keys()).cursors,
+        )
+
+
+def _too_late(operation: str) -> DdbMcpError:
+    late = f"{operation} took longer than {limits.REQUEST_SECONDS} s"
+    if operation in ("put", "delete"):
+        return OutcomeUnknown(f"The outcome is unknown: {late}, and what it was to write may have been written.")
+    return Timeout(f"{late}.")
