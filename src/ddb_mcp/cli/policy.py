@@ -13,11 +13,12 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.stores.direct.policy import policy
+    from ddb_mcp.stores.direct.session import place
 
     if not isinstance(settings, DirectSettings):
         raise Misconfigured(
             f"A policy is for a table in AWS, and the mode is {settings.mode}.",
             next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX for direct mode.",
         )
-    print(json.dumps(policy(settings), indent=2))
+    print(json.dumps(policy(settings, **place(settings.role_arn)), indent=2))
     return 0

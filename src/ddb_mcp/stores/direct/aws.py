@@ -6,7 +6,7 @@ repeats. Between attempts no thread is occupied, and a call can be cancelled.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,7 @@ from ddb_mcp.core.errors import Timeout
 from ddb_mcp.stores.retries import AttemptFailed, Outcome, Pace, Write, complete, unknown
 
 if TYPE_CHECKING:
-    from botocore.session import Session
+    from ddb_mcp.stores.direct.session import AwsSession
 
 _T = TypeVar("_T")
 
@@ -67,7 +67,7 @@ class Aws:
         self._table = table
         self._role_arn = role_arn
         self._session_policy = session_policy
-        self._session: Session | None = None
+        self._session: AwsSession | None = None
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._threads = anyio.CapacityLimiter(limits.AWS_CONNECTIONS)
@@ -78,7 +78,7 @@ class Aws:
         operation: str,
         *,
         write: Write | None = None,
-        expected: tuple[str, ...] = (),
+        expected: Collection[str] = (),
         **parameters: Any,
     ) -> Response | None:
         """Carry out one operation of a service.
@@ -122,7 +122,7 @@ class Aws:
         return (await complete(attempt, pace, renew=renew, write=write)).answer
 
     def _refused(
-        self, failure: Exception, service: str, operation: str, expected: tuple[str, ...], *, sent: bool
+        self, failure: Exception, service: str, operation: str, expected: Collection[str], *, sent: bool
     ) -> Refused | AttemptFailed:
         """What a failed attempt means. Raises what is a bug."""
         from ddb_mcp.stores.direct import failures
@@ -130,8 +130,9 @@ class Aws:
         code = failures.code_of(failure)
         if code in expected:
             return Refused(code, failure.response)  # type: ignore[attr-defined]
-        error = failures.mapped(failure, service, operation, self._table, self._session)
-        outcome = failures.outcome(failure, operation) if sent else Outcome.NOT_DONE
+        asked = failures.Asked(service, _api_name(operation), self._table, self._session)
+        error = failures.mapped(failure, asked)
+        outcome = failures.outcome(failure, asked.operation) if sent else Outcome.NOT_DONE
         return AttemptFailed(error, outcome, retry=error.retryable)
 
     async def region(self) -> str:
@@ -143,7 +144,8 @@ class Aws:
         except Exception as failure:
             from ddb_mcp.stores.direct import failures
 
-            raise failures.mapped(failure, "dynamodb", "connect", self._table, self._session) from failure
+            asked = failures.Asked("dynamodb", "Connect", self._table, self._session)
+            raise failures.mapped(failure, asked) from failure
         return str(client.meta.region_name)
 
     def close(self) -> None:
@@ -186,3 +188,8 @@ class Aws:
         with self._lock:
             if self._clients.get(service) is used:
                 self._clients.clear()
+
+
+def _api_name(operation: str) -> str:
+    """`GetItem` for `get_item`."""
+    return "".join(map(str.capitalize, operation.split("_")))

@@ -1,42 +1,20 @@
-"""Every failure of botocore as one of our errors, in our words. Imported when something has failed."""
+"""Every failure of botocore as one of our errors, in our words. Imported when something has failed.
+
+AWS's own words are never part of a message: where they help, they are `quoted`.
+"""
 
 import os
 import re
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from botocore.exceptions import (
-    BaseEndpointResolverError,
-    BotoCoreError,
-    ChecksumError,
-    ClientError,
-    ConnectionError,
-    ConnectTimeoutError,
-    CredentialRetrievalError,
-    EndpointConnectionError,
-    EndpointProviderError,
-    FlexibleChecksumError,
-    HTTPClientError,
-    IncompleteReadError,
-    InvalidRegionError,
-    LoginError,
-    MetadataRetrievalError,
-    NoAuthTokenError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    ProxyConnectionError,
-    ReadTimeoutError,
-    RefreshWithMFAUnsupportedError,
-    SSLError,
-    SSOError,
-    TokenRetrievalError,
-    UnknownRegionError,
-)
+from botocore import exceptions as aws
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
-from urllib3.exceptions import LocationValueError
 
+from ddb_mcp.config import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import (
     DdbMcpError,
@@ -51,97 +29,9 @@ from ddb_mcp.core.errors import (
     Unavailable,
     Unsupported,
 )
-from ddb_mcp.stores.direct.session import RoleSession, is_no_url
+from ddb_mcp.stores.direct import codes
+from ddb_mcp.stores.direct.session import AwsSession, is_no_url
 from ddb_mcp.stores.retries import Outcome
-
-_THROTTLED = frozenset(
-    {
-        "ProvisionedThroughputExceeded",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-_SERVER_FAULT = frozenset(
-    {
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "InvalidEndpointException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "ServiceException",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-    }
-)
-_BUSY = frozenset(
-    {
-        "LimitExceededException",
-        "ReplicatedWriteConflictException",
-        "ResourceConflictException",
-        "ResourceInUseException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-    }
-)
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
-_NOT_KNOWN = frozenset(
-    {
-        "AuthFailure",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "UnauthorizedException",
-        "UnrecognizedClientException",
-    }
-)
-_SIGNATURE = frozenset(
-    {
-        "IncompleteSignature",
-        "IncompleteSignatureException",
-        "InvalidSignatureException",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-    }
-)
-_DENIED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "ForbiddenException", "NotAuthorized", "UnauthorizedOperation"}
-)
-_NO_ACCOUNT = frozenset({"OptInRequired", "RegionDisabledException", "SubscriptionRequiredException"})
-_POLICY = frozenset(
-    {
-        "MalformedPolicyDocument",
-        "MalformedPolicyDocumentException",
-        "PackedPolicyTooLarge",
-        "PackedPolicyTooLargeException",
-    }
-)
-_OTHER_KEYS = (
-    "key element does not match the schema",
-    "missing the key",
-    "type mismatch for key ",  # of an index it says `for Index Key`
-    "missed key schema element",
-    "key condition not supported",
-    "condition parameter type does not match",
-)
-"""What DynamoDB says, in lower case, of a key or a key condition that names pk and sk, both strings, as ours all do."""
-_NO_OPERATION = frozenset(
-    {
-        "InvalidAction",
-        "NotImplemented",
-        "UnknownOperation",
-        "UnknownOperationException",
-        "UnsupportedOperationException",
-    }
-)
 
 _SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
 _RENEW = {
@@ -162,6 +52,47 @@ _RENEW = {
 _RENEW_PROFILE = (
     "Renew the credentials of AWS profile {profile} (with SSO: `aws sso login --profile {profile}`), then call again."
 )
+_QUOTED_MAX = 300
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of AWS, and with whose credentials.
+
+    Attributes:
+        service: `dynamodb` or `lambda`.
+        operation: the operation as AWS names it, for example `GetItem`.
+        table: the table's name.
+        session: None where none could be made.
+    """
+
+    service: str
+    operation: str
+    table: str
+    session: AwsSession | None
+
+    @property
+    def name(self) -> str:
+        return _SERVICES[self.service]
+
+    @property
+    def check_endpoint(self) -> str:
+        return f"Check the network, the region and AWS_ENDPOINT_URL_{self.service.upper()}, then call again."
+
+    def renew(self, method: str = "") -> str:
+        """What renews the credentials, by where they came from."""
+        source = self.session and self.session.source
+        profile = (source and source.profile) or "default"
+        method = method or (self.session and self.session.method) or _configured(source, profile) or "none"
+        return _RENEW.get(method, _RENEW_PROFILE).format(profile=profile)
+
+
+def _configured(source: Session | None, profile: str) -> str | None:
+    """Where the credentials should have come from, of the sources that fail before botocore says which they are."""
+    if source is not None and "credential_process" in source.full_config.get("profiles", {}).get(profile, {}):
+        return "custom-process"
+    container = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"}
+    return "container-role" if container & os.environ.keys() else None
 
 
 def code_of(failure: Exception) -> str:
@@ -170,7 +101,7 @@ def code_of(failure: Exception) -> str:
 
 
 def outcome(failure: Exception, operation: str) -> Outcome:
-    """What is known of the request that failed.
+    """What is known of the request that failed. `operation` is named as AWS does.
 
     DynamoDB says of its 5xx answers that the write may have been done; the request is over then:
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
@@ -178,213 +109,283 @@ def outcome(failure: Exception, operation: str) -> Outcome:
     """
     match failure:
         case ClientError():
-            if failure.operation_name != _api_name(operation) or not _is_server_fault(failure):
+            if failure.operation_name != operation or not _Refusal.of(failure).is_server_fault:
                 return Outcome.NOT_DONE
             return Outcome.LOST if code_of(failure).isdigit() else Outcome.ENDED
-        case SSLError() | HTTPClientError():
+        case aws.SSLError() | aws.HTTPClientError():
             return Outcome.LOST if _unsendable(failure) is None else Outcome.NOT_DONE
-        case IncompleteReadError() | ResponseParserError():
+        case aws.IncompleteReadError() | ResponseParserError():
             return Outcome.LOST
     return Outcome.NOT_DONE
 
 
-def mapped(failure: Exception, service: str, operation: str, table: str, session: Session | None) -> DdbMcpError:
-    """The error of ours that `failure` means. What is neither botocore's nor ours is a bug, and raised.
-
-    Args:
-        failure: what a client, or making it, raised.
-        service: whose client.
-        operation: the client's method, for example `get_item`.
-        table: the table's name.
-        session: whose credentials were used, for the advice how to renew them.
-    """
+def mapped(failure: Exception, asked: Asked) -> DdbMcpError:
+    """The error of ours that `failure` means. What is neither botocore's nor ours is a bug, and raised."""
     match failure:
         case DdbMcpError():
             return failure
         case ClientError():
-            return _answered(failure, service, table, session)
+            return _answered(_Refusal.of(failure), asked)
         case BotoCoreError():
-            return _unanswered(failure, service, _api_name(operation), session)
+            return _unanswered(failure, asked)
         case ResponseParserError():
             return Unavailable(
-                f"{_api_name(operation)} got an answer that is not {_SERVICES[service]}'s.", next=_endpoint(service)
+                f"{asked.operation} got an answer that is not {asked.name}'s.", next=asked.check_endpoint
             )
         case ValueError() if is_no_url(failure):
             return Misconfigured(
                 "The endpoint for AWS is not a URL.",
-                next=f"Set AWS_ENDPOINT_URL_{service.upper()} to a whole URL like http://localhost:8000, or unset it.",
+                next=f"Set AWS_ENDPOINT_URL_{asked.service.upper()} to a whole URL like http://localhost:8000, or "
+                "unset it.",
             )
     raise failure
 
 
-def _answered(failure: ClientError, service: str, table: str, session: Session | None) -> DdbMcpError:
-    code, operation = code_of(failure), failure.operation_name
-    message = failure.response.get("Error", {}).get("Message", "")
-    status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _THROTTLED or status == 429:
-        return Throttled(f"{operation} was throttled again and again.")
-    if _is_server_fault(failure):
-        return Unavailable(f"{operation} failed on the service's side again and again (HTTP {status}).")
-    if code in _EXPIRED:
-        return Unauthenticated("The AWS session has expired.", next=_renew(session))
-    if code in _NOT_KNOWN or status == 401:
-        return Unauthenticated("AWS does not know these credentials, or no longer.", next=_renew(session))
-    if code in _SIGNATURE:
-        return Unauthenticated(
-            "AWS refused the signature: the secret key does not fit the access key, or this machine's clock is wrong.",
-            next=f"Check the clock. {_renew(session)}",
-        )
-    if code in _DENIED:
-        named = re.search(r"perform: ([a-z0-9-]+:[A-Za-z]+)", message)
-        action = named[1] if named else f"{'sts' if operation == 'AssumeRole' else service}:{operation}"
-        return Forbidden(
-            f"These AWS credentials may not do this: the permission {action} is missing.",
-            next="Ask the account's administrator for it; `ddb-mcp policy` prints the whole policy that is needed.",
-        )
-    if code in _NO_ACCOUNT:
-        return Forbidden(
-            "The AWS account may not use this service or region.", next="Check the region and the account."
-        )
-    if code in _POLICY:
-        return Misconfigured(
-            "AWS refused the session policy for DDB_MCP_ROLE_ARN.",
-            next="Check DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
-        )
-    if code == "LimitExceededException" and re.search(r"limit of \d+ tables|number of tables", message):
+# Answers
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """An error answer. `operation` is another than the one asked for where the credentials needed it (AssumeRole)."""
+
+    code: str
+    status: int
+    message: str
+    operation: str
+
+    @classmethod
+    def of(cls, failure: ClientError) -> "_Refusal":
+        response = failure.response
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return cls(code_of(failure), status, response.get("Error", {}).get("Message", ""), failure.operation_name)
+
+    @property
+    def is_throttled(self) -> bool:
+        return self.code in codes.THROTTLED or self.status == 429
+
+    @property
+    def is_server_fault(self) -> bool:
+        faulty = self.status >= 500 or self.status in (408, 421) or self.code in codes.SERVER_FAULT
+        return faulty and not self.is_throttled
+
+    @property
+    def quoted(self) -> str | None:
+        """The first sentence of the message: what follows may quote what was sent."""
+        return " ".join(self.message.split()).partition(". ")[0][:_QUOTED_MAX] or None
+
+
+_Explain = Callable[[_Refusal, Asked], DdbMcpError]
+
+
+def _answered(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    if refusal.is_throttled:
+        return Throttled(f"{refusal.operation} was throttled.")
+    if refusal.is_server_fault:
+        return Unavailable(f"{refusal.operation} failed on the service's side (HTTP {refusal.status}).")
+    explain = _BY_CODE.get(refusal.code)
+    if explain is None:
+        explain = _not_aws if refusal.code.isdigit() else _BY_STATUS.get(refusal.status, _not_known_here)
+    return explain(refusal, asked)
+
+
+def _not_known_here(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    """The default for a code that is in no table, for example one that AWS has added since."""
+    return Internal(
+        f"{asked.name} refused {refusal.operation} with an error that this version of ddb-mcp does not know.",
+        next="Upgrade ddb-mcp, or report the error's code to the maintainers.",
+        quoted=refusal.code[:_QUOTED_MAX],
+    )
+
+
+def _not_aws(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    return Misconfigured(
+        f"What answers at the endpoint is not {asked.name} (HTTP {refusal.code}).",
+        next=f"Is AWS_ENDPOINT_URL_{asked.service.upper()} right, with http:// or https:// as the endpoint speaks it?",
+    )
+
+
+def _expired(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    return Unauthenticated("The AWS session has expired.", next=asked.renew())
+
+
+def _unknown_key(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    return Unauthenticated("AWS does not know these credentials, or no longer.", next=asked.renew())
+
+
+def _signature(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    return Unauthenticated(
+        "AWS refused the signature: the secret key does not fit the access key, or this machine's clock is wrong.",
+        next=f"Check the clock. {asked.renew()}",
+    )
+
+
+def _denied(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    named = re.search(r"perform: ([a-z0-9-]+:[A-Za-z]+)", refusal.message)
+    service = "sts" if refusal.operation == "AssumeRole" else asked.service
+    return Forbidden(
+        "These AWS credentials may not do this: the permission "
+        f"{named[1] if named else f'{service}:{refusal.operation}'} is missing.",
+        next="Ask the account's administrator for it; `ddb-mcp policy` prints the whole policy that is needed.",
+    )
+
+
+def _no_account(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    return Forbidden("The AWS account may not use this service or region.", next="Check the region and the account.")
+
+
+def _session_policy(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    return Misconfigured(
+        "AWS refused the session policy for DDB_MCP_ROLE_ARN.",
+        next="Check DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
+    )
+
+
+def _busy(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    if refusal.code == "LimitExceededException" and re.search(r"limit of \d+ tables|number of tables", refusal.message):
         return Forbidden(
             "The AWS account has as many tables as it may have in this region.",
             next="Delete a table, or ask for a higher quota in Service Quotas.",
         )
-    if code in _BUSY:
-        return Unavailable(f"{operation} met another change under way again and again.")
-    if code in _NO_OPERATION:
-        return Unsupported(f"What answers at the endpoint has no {operation}.", next="Use an engine that has it.")
-    if code == "ResourceNotFoundException" and service == "lambda":
+    return Unavailable(f"{refusal.operation} met another change under way.")
+
+
+def _no_operation(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    return Unsupported(f"What answers at the endpoint has no {refusal.operation}.", next="Use an engine that has it.")
+
+
+def _not_found(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    if asked.service == "lambda":
         return NotProvisioned(
             "There is no such function in this account and region.", next="Correct DDB_MCP_LAMBDA_FUNCTIONS."
         )
-    if code == "ResourceNotFoundException":
-        return NotProvisioned(f"The table {table!r} does not exist in this account and region.")
-    if code == "ItemCollectionSizeLimitExceededException":
-        return InvalidArgument("The partition is full: where the table has a local index, one pk holds 10 GB at most.")
-    if code == "ValidationError" and operation.startswith("AssumeRole"):
+    return NotProvisioned(f"The table {asked.table!r} does not exist in this account and region.")
+
+
+def _partition_full(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    return InvalidArgument("The partition is full: where the table has a local index, one pk holds 10 GB at most.")
+
+
+def _invalid(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+    if refusal.operation.startswith("AssumeRole"):
         return Misconfigured(
             "AWS refuses the request for the role as invalid.",
             next="Check the role's ARN in DDB_MCP_ROLE_ARN, or in the AWS profile.",
         )
-    if code == "ValidationException" and service == "dynamodb":
-        return _invalid(message, operation, table)
-    if code in ("ValidationException", "InvalidParameterValueException"):
-        return InvalidArgument(f"{_SERVICES[service]} finds the {operation} request invalid: {_sentence(message)}")
-    if code.isdigit():
-        return Misconfigured(
-            f"What answers at the endpoint is not {_SERVICES[service]} (HTTP {code}).", next=_endpoint(service)
-        )
-    return Internal(f"{operation} was refused with {code}.", next="Report this code to the maintainers.")
+    if asked.service == "dynamodb" and refusal.code == "ValidationException":
+        return _invalid_item(refusal, asked)
+    return InvalidArgument(f"{asked.name} finds the {refusal.operation} request invalid.", quoted=refusal.quoted)
 
 
-def _invalid(message: str, operation: str, table: str) -> DdbMcpError:
+def _invalid_item(refusal: _Refusal, asked: Asked) -> DdbMcpError:
     """DynamoDB has one code for every request it finds invalid; what is wrong is in the message alone."""
-    if index := re.search(r"Index Key:? (\S+) Expected: (\w+) Actual: (\w+) IndexName: (\S+)", message):
+    if index := re.search(r"Index Key:? (\S+) Expected: (\w+) Actual: (\w+) IndexName: (\S+)", refusal.message):
         name, wanted, got, which = index.groups()
         return InvalidArgument(
             f"{name} is a key of the table's index {which}, where it must be of type {wanted}, not {got}.",
             next=f"Give {name} that type, or leave it out.",
         )
-    folded = message.lower()
-    if any(words in folded for words in _OTHER_KEYS):
+    folded = refusal.message.lower()
+    if any(words in folded for words in codes.OTHER_KEYS):
         return Misconfigured(
-            f"The table {table!r} has another key schema.",
+            f"The table {asked.table!r} has another key schema.",
             next="Set DYNAMODB_TABLE to a table with partition key pk and sort key sk, both strings.",
         )
     if "item size" in folded:
         return InvalidArgument("The item would be over DynamoDB's limit of 400 KB.", next="Split it over several keys.")
     if "nesting levels" in folded:
         return InvalidArgument("The item would be nested deeper than DynamoDB's limit.", next="Flatten it.")
-    return InvalidArgument(f"DynamoDB finds the {operation} request invalid: {' '.join(message.split())[:300]}")
+    quoted = " ".join(refusal.message.split())[:_QUOTED_MAX] or None
+    return InvalidArgument(f"DynamoDB finds the {refusal.operation} request invalid.", quoted=quoted)
 
 
-def _unanswered(failure: BotoCoreError, service: str, operation: str, session: Session | None) -> DdbMcpError:
+_BY_CODE: dict[str, _Explain] = {
+    **dict.fromkeys(codes.EXPIRED, _expired),
+    **dict.fromkeys(codes.NOT_KNOWN, _unknown_key),
+    **dict.fromkeys(codes.SIGNATURE, _signature),
+    **dict.fromkeys(codes.DENIED, _denied),
+    **dict.fromkeys(codes.NO_ACCOUNT, _no_account),
+    **dict.fromkeys(codes.SESSION_POLICY, _session_policy),
+    **dict.fromkeys(codes.BUSY, _busy),
+    **dict.fromkeys(codes.NO_OPERATION, _no_operation),
+    **dict.fromkeys(("ValidationError", "ValidationException", "InvalidParameterValueException"), _invalid),
+    "ResourceNotFoundException": _not_found,
+    "ItemCollectionSizeLimitExceededException": _partition_full,
+}
+_BY_STATUS: dict[int, _Explain] = {401: _unknown_key, 403: _denied}
+
+
+# No answer
+
+_TLS_ERRORS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+"""What OpenSSL says where the other side answers a TLS handshake with plain text."""
+_TLS_RECORD = re.compile(r"\\x1[5-7]\\x03")
+"""The beginning of a TLS record, as the text of an exception shows it: the other side wants TLS."""
+
+
+def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
+    """Why nothing was sent, where the settings are the reason; None where something may have been sent."""
+    error = failure.kwargs.get("error")
+    text = f"{failure} {error}"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return Misconfigured(
+            "The TLS certificate of the endpoint is not trusted here.",
+            next="Set AWS_CA_BUNDLE to the certificates that your network's proxy uses, or correct the endpoint.",
+        )
+    if isinstance(failure, aws.SSLError) and any(words in text for words in _TLS_ERRORS):
+        return Misconfigured(
+            "What listens at the endpoint does not speak TLS.", next="Is it http:// instead of https://?"
+        )
+    if _TLS_RECORD.search(text):
+        return Misconfigured("What listens at the endpoint speaks TLS.", next="Is it https:// instead of http://?")
+    reason = error.args[0] if isinstance(error, Exception) and error.args else None
+    bundle = isinstance(failure, aws.SSLError) and (
+        isinstance(reason, FileNotFoundError | IsADirectoryError | PermissionError)
+        or getattr(reason, "library", None) in ("X509", "PEM", "ASN1")
+    )
+    if bundle or isinstance(error, ValueError):  # no URL, or a credential with a character that no header carries
+        return Misconfigured(
+            "No request can be made of the AWS settings.",
+            next="Check AWS_CA_BUNDLE, the AWS_ENDPOINT_URL variables, HTTP_PROXY and HTTPS_PROXY, and whether "
+            "AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN holds the end of a line.",
+        )
+    return None
+
+
+def _unanswered(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
     if unsendable := _unsendable(failure):
         return unsendable
-    match failure:
-        case ReadTimeoutError():
-            return Timeout(f"{operation} got no answer within {limits.AWS_READ_SECONDS:g} s.")
-        case ConnectTimeoutError():
-            return Timeout(
-                f"{operation} got no connection within {limits.AWS_CONNECT_SECONDS:g} s.", next=_endpoint(service)
-            )
-        case ProxyConnectionError():
-            return Unavailable("The HTTP proxy cannot be reached.", next="Check HTTPS_PROXY and NO_PROXY.")
-        case EndpointConnectionError():
-            if region := _unknown_region(failure, session):
-                return Misconfigured(
-                    f"There is no AWS region {region!r}.", next="Correct AWS_DEFAULT_REGION, or the AWS profile."
-                )
-            return Unavailable(f"{operation} cannot reach the endpoint.", next=_endpoint(service))
-        case ConnectionError() | HTTPClientError() | IncompleteReadError() | ChecksumError() | FlexibleChecksumError():
-            return Unavailable(f"{operation}: the connection broke before the answer was complete.")
-        case NoCredentialsError():
-            return Unauthenticated("There are no AWS credentials.", next=_renew(session))
-        case PartialCredentialsError():
-            return Unauthenticated(
-                "The AWS credentials are incomplete: the key or its secret is missing.",
-                next="Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and restart the server, or give both "
-                "aws_access_key_id and aws_secret_access_key in the AWS profile and call again.",
-            )
-        case SSOError() | TokenRetrievalError() | NoAuthTokenError():
-            return Unauthenticated("The AWS SSO session has expired, or there is none.", next=_renew(session, "sso"))
-        case LoginError():
-            return Unauthenticated("The AWS login has expired, or there is none.", next=_renew(session, "login"))
-        case RefreshWithMFAUnsupportedError():
-            return Unauthenticated(
-                "The AWS profile wants an MFA code, which this server cannot ask for.", next=_renew(session, "mfa")
-            )
-        case CredentialRetrievalError() | MetadataRetrievalError():
-            return Unauthenticated(
-                "The AWS credentials could not be obtained.",
-                next=_renew(session, str(failure.kwargs.get("provider", ""))),
-            )
-        case ProfileNotFound():
-            return Misconfigured(
-                f"The AWS profile {failure.kwargs.get('profile')!r} does not exist.",
-                next="Set AWS_PROFILE to a profile that `aws configure list-profiles` shows.",
-            )
-        case NoRegionError():
-            return Misconfigured(
-                "No AWS region is configured.",
-                next="Set AWS_DEFAULT_REGION (AWS_REGION is not read by boto3), or `region` in the AWS profile.",
-            )
-        case BaseEndpointResolverError() | EndpointProviderError() | InvalidRegionError() | UnknownRegionError():
-            return Misconfigured("There is no such AWS region.", next="Correct AWS_DEFAULT_REGION, or the AWS profile.")
-    return Misconfigured(
-        "The AWS configuration cannot be used.",
-        next="Check the AWS_* variables and the files ~/.aws/config and ~/.aws/credentials.",
-    )
+    return next(explain for kinds, explain in _BY_KIND if isinstance(failure, kinds))(failure, asked)
 
 
-def _renew(session: Session | None, method: str = "") -> str:
-    """What renews the credentials of a session, by where they came from."""
-    source: Any = session.source if isinstance(session, RoleSession) else session
-    profile = (source.profile if source is not None else None) or "default"
-    if not method:
-        # Not get_credentials(), which may be what has just failed.
-        credentials = getattr(source, "_credentials", None)
-        method = getattr(credentials, "method", None) or _configured(source, profile) or "none"
-    return _RENEW.get(method, _RENEW_PROFILE).format(profile=profile)
+def _read_timeout(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Timeout(f"{asked.operation} got no answer within {limits.AWS_READ_SECONDS:g} s.")
 
 
-def _configured(source: Any, profile: str) -> str | None:
-    """Where the credentials should have come from, of the sources that fail before botocore says which they are."""
-    if source is not None and "credential_process" in source.full_config.get("profiles", {}).get(profile, {}):
-        return "custom-process"
-    container = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"}
-    return "container-role" if container & os.environ.keys() else None
+def _connect_timeout(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    seconds = limits.AWS_CONNECT_SECONDS
+    return Timeout(f"{asked.operation} got no connection within {seconds:g} s.", next=asked.check_endpoint)
 
 
-def _unknown_region(failure: EndpointConnectionError, session: Session | None) -> str | None:
-    """The region that the name of a service's own endpoint holds, if AWS has no such region."""
+def _proxy(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Unavailable("The HTTP proxy cannot be reached.", next="Check HTTPS_PROXY and NO_PROXY.")
+
+
+def _unreachable(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
     url = str(failure.kwargs.get("endpoint_url"))
+    if region := _unknown_region(url, asked.session):
+        return Misconfigured(f"There is no AWS region {region!r}.", next=_REGION)
+    parts = urlsplit(url)
+    if is_loopback(parts.hostname or ""):
+        return Unavailable(
+            f"Nothing listens at {parts.scheme}://{parts.netloc}: the engine is not running.",
+            next=f"Start it, or correct AWS_ENDPOINT_URL_{asked.service.upper()}. `ddb-mcp endpoint` serves the local "
+            "mode's file there; other engines have commands of their own.",
+        )
+    return Unavailable(f"{asked.operation} cannot reach the endpoint.", next=asked.check_endpoint)
+
+
+def _unknown_region(url: str, session: Session | None) -> str | None:
+    """The region that the name of a service's own endpoint holds, if AWS has no such region."""
     region = re.match(r"https://(?:[a-z-]+|[0-9]+\.ddb)\.([a-z0-9-]+)\.amazonaws\.", url)
     if session is None or region is None:
         return None
@@ -393,51 +394,84 @@ def _unknown_region(failure: EndpointConnectionError, session: Session | None) -
     return None if known else region[1]
 
 
-def _endpoint(service: str) -> str:
-    return f"Check the network, the region and AWS_ENDPOINT_URL_{service.upper()}, then call again."
+def _broken(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Unavailable(
+        f"{asked.operation}: the connection broke before the answer was complete.",
+        next="Call again in a few seconds. If it breaks each time: does the endpoint speak http:// or https://?",
+    )
 
 
-def _sentence(message: str) -> str:
-    """The first sentence of AWS's: what follows may quote what was sent."""
-    return " ".join(message.split()).partition(". ")[0][:300]
+def _partial_credentials(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Unauthenticated(
+        "The AWS credentials are incomplete: the key or its secret is missing.",
+        next="Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and restart the server, or give both "
+        "aws_access_key_id and aws_secret_access_key in the AWS profile and call again.",
+    )
 
 
-def _api_name(operation: str) -> str:
-    return "".join(map(str.capitalize, operation.split("_")))
+def _no_credentials(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Unauthenticated("There are no AWS credentials.", next=asked.renew())
 
 
-def _is_server_fault(failure: ClientError) -> bool:
-    status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = code_of(failure)
-    return (status >= 500 or status in (408, 421) or code in _SERVER_FAULT) and code not in _THROTTLED
+def _not_obtained(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    method = str(failure.kwargs.get("provider", ""))
+    return Unauthenticated("The AWS credentials could not be obtained.", next=asked.renew(method))
 
 
-def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
-    """Why nothing was sent, where the settings are the reason; None where something may have been sent."""
-    error = failure.kwargs.get("error")
-    if isinstance(failure, SSLError):
-        reason = error.args[0] if isinstance(error, Exception) and error.args else None
-        if "CERTIFICATE_VERIFY_FAILED" in str(failure):
-            return Misconfigured(
-                "The TLS certificate of the endpoint is not trusted here.",
-                next="Set AWS_CA_BUNDLE to the certificates that your network's proxy uses, or correct the endpoint.",
-            )
-        # Of the bundle, not of the connection: an error of the file, or of OpenSSL's libraries that read certificates.
-        if isinstance(reason, FileNotFoundError | IsADirectoryError | PermissionError) or (
-            getattr(reason, "library", None) in ("X509", "PEM", "ASN1")
-        ):
-            return Misconfigured(
-                "The file of trusted certificates cannot be read.",
-                next="Set AWS_CA_BUNDLE (or REQUESTS_CA_BUNDLE) to a file of certificates in PEM form, or unset it.",
-            )
-    if isinstance(error, LocationValueError):
-        return Misconfigured(
-            "The address of the endpoint, or of the HTTP proxy, is not a URL that can be used.",
-            next="Check the AWS_ENDPOINT_URL variables, HTTP_PROXY and HTTPS_PROXY.",
-        )
-    if isinstance(error, ValueError) and str(error).startswith("Invalid header value"):
-        return Misconfigured(
-            "The AWS credentials hold a character that cannot be sent, such as the end of a line.",
-            next="Set AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN again without it, and restart the server.",
-        )
-    return None
+def _login(method: str, message: str) -> Callable[[BotoCoreError, Asked], DdbMcpError]:
+    return lambda failure, asked: Unauthenticated(message, next=asked.renew(method))
+
+
+def _no_profile(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Misconfigured(
+        f"The AWS profile {failure.kwargs.get('profile')!r} does not exist.",
+        next="Set AWS_PROFILE to a profile that `aws configure list-profiles` shows.",
+    )
+
+
+_REGION = "Set AWS_REGION or AWS_DEFAULT_REGION, or `region` in the AWS profile."
+
+
+def _no_region(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Misconfigured("No AWS region is configured.", next=_REGION)
+
+
+def _bad_region(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Misconfigured("There is no such AWS region.", next=_REGION)
+
+
+def _unusable(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+    return Misconfigured(
+        "The AWS configuration cannot be used.",
+        next="Check the AWS_* variables and the files ~/.aws/config and ~/.aws/credentials.",
+    )
+
+
+# The first that fits counts: a kind stands before what it inherits from. By name, because older versions of botocore
+# lack some of them.
+_BY_NAME: tuple[tuple[str, Callable[[BotoCoreError, Asked], DdbMcpError]], ...] = (
+    ("ReadTimeoutError", _read_timeout),
+    ("ConnectTimeoutError", _connect_timeout),
+    ("ProxyConnectionError", _proxy),
+    ("EndpointConnectionError", _unreachable),
+    ("ConnectionError HTTPClientError IncompleteReadError ChecksumError FlexibleChecksumError", _broken),
+    ("NoCredentialsError", _no_credentials),
+    ("PartialCredentialsError", _partial_credentials),
+    (
+        "SSOError TokenRetrievalError NoAuthTokenError",
+        _login("sso", "The AWS SSO session has expired, or there is none."),
+    ),
+    ("LoginError", _login("login", "The AWS login has expired, or there is none.")),
+    (
+        "RefreshWithMFAUnsupportedError",
+        _login("mfa", "The AWS profile wants an MFA code, which this server cannot ask for."),
+    ),
+    ("CredentialRetrievalError MetadataRetrievalError", _not_obtained),
+    ("ProfileNotFound", _no_profile),
+    ("NoRegionError", _no_region),
+    ("BaseEndpointResolverError EndpointProviderError InvalidRegionError UnknownRegionError", _bad_region),
+    ("BotoCoreError", _unusable),
+)
+_BY_KIND = [
+    (tuple(getattr(aws, name) for name in names.split() if hasattr(aws, name)), explain) for names, explain in _BY_NAME
+]

@@ -14,6 +14,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unavailable, Unsupported
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import Progress
+from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import Aws, Refused, Response
 
 TTL_ATTRIBUTE = "ttl"
@@ -167,19 +168,17 @@ class Table:
             "AttributeDefinitions": _KEY_TYPES,
             "BillingMode": "PAY_PER_REQUEST",
         }
-        denied = ("AccessDeniedException", "AccessDenied")
+        expected = codes.DENIED | {"ResourceInUseException"}
         try:
             try:
-                await self.aws.call(
-                    "dynamodb", "create_table", expected=("ResourceInUseException", *denied), **table, Tags=_TAGS
-                )
+                await self.aws.call("dynamodb", "create_table", expected=expected, **table, Tags=_TAGS)
             except Refused as refused:
-                if refused.code not in denied or "TagResource" not in refused.message:
+                if refused.code not in codes.DENIED or "TagResource" not in refused.message:
                     raise
                 self.warnings.append("The permission dynamodb:TagResource is missing, so the table has no tags.")
-                await self.aws.call("dynamodb", "create_table", expected=("ResourceInUseException", *denied), **table)
+                await self.aws.call("dynamodb", "create_table", expected=expected, **table)
         except Refused as refused:
-            if refused.code in denied:
+            if refused.code in codes.DENIED:
                 raise Forbidden(
                     f"The table {self.name!r} does not exist, and the permission dynamodb:CreateTable is missing.",
                     next="Ask the account's administrator for the permission, or for a table with partition key pk and "

@@ -5,16 +5,24 @@ Imported on first use only: botocore takes longer to import than a call takes.
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
-from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    AssumeRoleProvider,
+    CanonicalNameCredentialSourcer,
+    DeferredRefreshableCredentials,
+    ProfileProviderBuilder,
+)
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -22,7 +30,9 @@ from botocore.exceptions import (
     IncompleteReadError,
     NoCredentialsError,
     RefreshWithMFAUnsupportedError,
+    UnknownServiceError,
 )
+from botocore.loaders import Loader
 from botocore.parsers import JSONParser, ResponseParser, ResponseParserError, ResponseParserFactory
 from botocore.utils import JSONFileCache
 
@@ -32,6 +42,9 @@ from ddb_mcp.core.errors import DdbMcpError, Misconfigured
 
 logger = logging.getLogger(__name__)
 
+_S = TypeVar("_S", bound=botocore.session.Session)
+
+_SERVICES_USED = ("dynamodb", "lambda", "sts", "sso", "sso-oidc", "signin")
 _CLI_CACHE = "~/.aws/cli/cache"
 
 # They log requests with session tokens, and answers with items, and what fails is told by the errors of ours.
@@ -39,22 +52,73 @@ for _name in ("botocore", "urllib3"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 
-def session(role_arn: str | None, session_policy: dict[str, Any]) -> botocore.session.Session:
+class AwsSession(botocore.session.Session):
+    """A session that remembers where its credentials come from, for the advice how to renew them.
+
+    Attributes:
+        source: the session whose credentials a person renews.
+        method: where those come from, in botocore's word. Empty where there were none yet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source = self
+        self.method = ""
+
+
+def session(role_arn: str | None, session_policy: dict[str, Any]) -> AwsSession:
     """A session on AWS's own chain of credentials and regions, or on a role assumed with them.
 
     Raises Misconfigured where the policy is too long for a session, and botocore's errors.
     """
-    made = botocore.session.Session()
+    unset_empty_variables()
+    made = prepared(AwsSession())
     _never_prompt(made)
-    _never_search(made)
-    if role_arn is not None:
-        made = RoleSession(made, role_arn, session_policy)
-        _never_search(made)
+    if role_arn:
+        made = prepared(RoleSession(made, role_arn, session_policy))
     made.register_component("response_parser_factory", _Parsers())
     return made
 
 
-def ready(session: botocore.session.Session | None) -> None:
+def unset_empty_variables() -> None:
+    """Let AWS's empty variables count as unset, as everybody else's do.
+
+    botocore takes an empty AWS_PROFILE for a profile's name, and an empty AWS_CA_BUNDLE for "check no certificate".
+    """
+    for name in [name for name in os.environ if name.startswith("AWS_") or name == "REQUESTS_CA_BUNDLE"]:
+        if not os.environ[name].strip():
+            del os.environ[name]
+
+
+def prepared(made: _S) -> _S:
+    """The session with AWS_REGION where botocore finds no region, and without a search that takes long."""
+    if made.get_config_variable("region") is None and (region := os.environ.get("AWS_REGION")):
+        made.set_config_variable("region", region)
+    if made.get_config_variable("data_path") is None:
+        made.register_component("data_loader", _QuickLoader())
+    return made
+
+
+def place(role_arn: str | None) -> dict[str, str]:
+    """Where the table is, as far as it is known without asking AWS: `partition`, `region` and `account`.
+
+    The account is that of the role, else of AWS_ACCOUNT_ID or `aws_account_id` in the AWS profile. What is not known
+    is left out.
+    """
+    unset_empty_variables()
+    found: dict[str, str] = {}
+    account = role[1] if (role := re.fullmatch(r"arn:[^:]*:iam::([0-9]{12}):.*", role_arn or "")) else ""
+    with suppress(BotoCoreError):  # no such profile, no such region, a file that cannot be read
+        made = prepared(botocore.session.Session())
+        profile = made.full_config.get("profiles", {}).get(made.profile or "default", {})
+        account = account or os.environ.get("AWS_ACCOUNT_ID") or profile.get("aws_account_id", "")
+        if region := made.get_config_variable("region"):
+            found["region"] = str(region)
+            found["partition"] = str(made.get_partition_for_region(region))
+    return {**found, "account": account} if account else found
+
+
+def ready(session: AwsSession | None) -> None:
     """Find the credentials of a session, and renew them where it is time: before anything is sent.
 
     Raises botocore's errors; CredentialRetrievalError also for what botocore lets through from a source, such as the
@@ -65,6 +129,8 @@ def ready(session: botocore.session.Session | None) -> None:
         credentials = session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
+        if session.source is session:
+            session.method = str(credentials.method)
         credentials.get_frozen_credentials()
     except (BotoCoreError, ClientError, DdbMcpError):
         raise
@@ -108,28 +174,47 @@ def _never_prompt(session: botocore.session.Session) -> None:
     def refuse(prompt: str) -> NoReturn:
         raise RefreshWithMFAUnsupportedError
 
-    provider = session.get_component("credential_provider").get_provider("assume-role")
-    provider.cache = JSONFileCache(str(Path(_CLI_CACHE).expanduser()))
-    provider._prompter = refuse
+    def client(service: str, **options: Any) -> Any:
+        return session.create_client(service, **options)
+
+    chain = session.get_component("credential_provider")
+    cache: Any = JSONFileCache(str(Path(_CLI_CACHE).expanduser()))
+    sources = [provider for provider in chain.providers if provider.METHOD in ("env", "container-role", "iam-role")]
+    ours = AssumeRoleProvider(
+        load_config=lambda: session.full_config,
+        client_creator=client,
+        cache=cache,
+        profile_name=session.get_config_variable("profile") or "default",
+        prompter=refuse,
+        credential_sourcer=CanonicalNameCredentialSourcer(sources),
+        profile_provider_builder=ProfileProviderBuilder(session, cache=cache),
+    )
+    chain.insert_before("assume-role", ours)
 
 
-def _never_search(session: botocore.session.Session) -> None:
-    """Spare the loader its look through the folders of all 400 services, twice a client, to see that one is there.
+class _QuickLoader(Loader):
+    """Spares the look through the folders of all 400 services, twice a client, to see that one of them is there.
 
-    It takes a third of the time that making a client takes; a service that is not there is found out a step later.
+    The look takes a third of the time that making a client takes.
     """
-    session.get_component("data_loader").list_available_services = lambda type_name: _Every()
+
+    _searches = False
+
+    def list_available_services(self, type_name: str) -> Any:
+        return super().list_available_services(type_name) if self._searches else list(_SERVICES_USED)
+
+    def load_service_model(self, service_name: str, type_name: str, api_version: Any = None) -> Any:
+        try:
+            return super().load_service_model(service_name, type_name, api_version)
+        except UnknownServiceError:
+            self._searches = True
+            return super().load_service_model(service_name, type_name, api_version)
 
 
-class _Every(list[str]):
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-class RoleSession(botocore.session.Session):
+class RoleSession(AwsSession):
     """A session with the credentials of a role, renewed before they expire, that is assumed with those of `source`."""
 
-    def __init__(self, source: botocore.session.Session, role_arn: str, policy: dict[str, Any]) -> None:
+    def __init__(self, source: AwsSession, role_arn: str, policy: dict[str, Any]) -> None:
         super().__init__()
         self.source = source
         self._role_arn = role_arn
@@ -147,6 +232,7 @@ class RoleSession(botocore.session.Session):
         credentials = self.source.get_credentials()
         if credentials is None:
             raise NoCredentialsError
+        self.method = str(credentials.method)
         fetcher = AssumeRoleCredentialFetcher(
             partial(self.source.create_client, config=_config()),
             credentials,

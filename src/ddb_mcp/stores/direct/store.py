@@ -32,16 +32,13 @@ from ddb_mcp.stores.base import (
     StorePage,
     Written,
 )
+from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import Aws, Refused, Response
 from ddb_mcp.stores.direct.policy import policy
 from ddb_mcp.stores.direct.provisioning import Functions, Table, probe
 from ddb_mcp.stores.retries import Seen, Write
 
 logger = logging.getLogger(__name__)
-
-
-_FORBIDDEN = "AccessDeniedException"
-_THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException")
 
 
 class DirectStore(Store):
@@ -221,9 +218,9 @@ class DirectStore(Store):
         if self._schema_is_known:
             return
         try:
-            await self._ask("get_item", expected=(_FORBIDDEN, *_THROTTLED), Key=_typed(probe(self._prefix)))
+            await self._ask("get_item", expected=codes.DENIED | codes.THROTTLED, Key=_typed(probe(self._prefix)))
         except Refused as refused:  # what follows may be allowed, and have capacity of its own
-            self._schema_is_known = refused.code == _FORBIDDEN  # it would be each time
+            self._schema_is_known = refused.code in codes.DENIED  # it would be each time
         else:
             self._schema_is_known = True
 

@@ -1,0 +1,93 @@
+"""The error codes of AWS that mean something here, by what they mean. Every other code has the default of `failures`.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html and the pages of the operations.
+"""
+
+THROTTLED = frozenset(
+    {
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+SERVER_FAULT = frozenset(
+    {
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "InvalidEndpointException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    }
+)
+BUSY = frozenset(
+    {
+        "LimitExceededException",
+        "ReplicatedWriteConflictException",
+        "ResourceConflictException",
+        "ResourceInUseException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
+NOT_KNOWN = frozenset(
+    {
+        "AuthFailure",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "UnauthorizedException",
+        "UnrecognizedClientException",
+    }
+)
+SIGNATURE = frozenset(
+    {
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "ForbiddenException", "NotAuthorized", "UnauthorizedOperation"}
+)
+NO_ACCOUNT = frozenset({"OptInRequired", "RegionDisabledException", "SubscriptionRequiredException"})
+SESSION_POLICY = frozenset(
+    {
+        "MalformedPolicyDocument",
+        "MalformedPolicyDocumentException",
+        "PackedPolicyTooLarge",
+        "PackedPolicyTooLargeException",
+    }
+)
+NO_OPERATION = frozenset(
+    {
+        "InvalidAction",
+        "NotImplemented",
+        "UnknownOperation",
+        "UnknownOperationException",
+        "UnsupportedOperationException",
+    }
+)
+OTHER_KEYS = (
+    "key element does not match the schema",
+    "missing the key",
+    "type mismatch for key ",  # of an index it says `for Index Key`
+    "missed key schema element",
+    "key condition not supported",
+    "condition parameter type does not match",
+)
+"""What DynamoDB says, in lower case, of a key or a key condition that names pk and sk, both strings, as ours all do."""
