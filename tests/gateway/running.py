@@ -44,6 +44,12 @@ class RunningGateway:
             )
         return self._tokens[prefix]
 
+    def read_only_token(self, prefix: str) -> str:
+        """One more token of that deployment, which cannot write."""
+        self.token(prefix)
+        name = f"tenant-{list(self._tokens).index(prefix)}"
+        return self.registry(lambda registry: registry.add_token(name, read_only=True))
+
     def registry(self, act: Callable[[Registry], Awaitable[_T]]) -> _T:
         """What an operator does to the registry."""
         return with_registry(self._registry, act)

@@ -168,6 +168,8 @@ RECORD_SECONDS = 0.5
 GATEWAY_GRACE_SECONDS = 30
 GATEWAY_ANSWER_MAX_BYTES = 5_000_000
 GATEWAY_PAGE_BYTES = 1_000_000
+# A result over MCP, as a server that is not configured otherwise has it.
+MCP_RESULT_BYTES = 32_768
 # What one request may read; a cursor goes on. Small enough that no request is long.
 GATEWAY_READ_BUDGET = 10_000
 # Shorter JSON is parsed and written faster than a thread is woken for it.

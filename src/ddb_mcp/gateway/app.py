@@ -1,27 +1,32 @@
-"""The platform's HTTP API over one store: a token opens one deployment, and `DataService` keeps it to its prefix.
+"""The platform over one store: a token opens one deployment, and `DataService` keeps it to its prefix.
 
-Bodies and answers are the tools' own arguments and results, which contain the documented API. Listings also take
-`max_bytes` and `read_limit`: how long the page may be, and how many stored items may be read for it.
+Bodies and answers of the HTTP API are the tools' own arguments and results, which contain the documented API. Listings
+also take `max_bytes` and `read_limit`: how long the page may be, and how many stored items may be read for it.
 """
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
 from ddb_mcp.gateway.answers import json_answer, refusal
 from ddb_mcp.gateway.bodies import answered, body_of, parsed
 from ddb_mcp.gateway.front import Front
+from ddb_mcp.gateway.mcp import PATH as MCP_PATH
+from ddb_mcp.gateway.mcp import Mcp
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.visits import Visit, Visits
 from ddb_mcp.server.serving import BodyRefused, ClientGone
@@ -46,18 +51,22 @@ class Gateway:
         self._registry = registry
         self._store = store
         self._visits = Visits(registry, store, read_only=read_only)
+        self._mcp = Mcp()
 
     def app(self) -> Starlette:
         """The ASGI application. Its end closes the store and the registry."""
 
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
-            yield
+            async with self._mcp.run():
+                yield
             await self._store.close()
             await self._registry.close()
 
         routes = [
             Route(PATH, self.operation, methods=["POST"]),
+            # Without cookies, a page of any origin can do no more than whoever gave it a token.
+            Route(MCP_PATH, CORSMiddleware(_Mcp(self.mcp), ["*"], ["POST"], ["*"])),
             Route("/health", self.health, methods=["GET"]),
         ]
         app = Starlette(
@@ -86,15 +95,43 @@ class Gateway:
             raise HTTPException(404)
         entry["operation"] = operation
 
-        async def work() -> Response:
+        try:
             visit = await self._visits.open(request.headers.getlist("authorization"))
             entry["deployment"] = visit.name
             with visit.budget.entered():
                 async with body_of(request.scope, visit) as content:
                     answer = await _carried_out(visit, operation, await parsed(content))
                     return await answered(answer, visit)
+        except Exception as error:
+            return _refused(error, entry)
 
-        return await _refusing(work, entry)
+    async def mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One message of an MCP client. Streams that nobody writes to are not opened."""
+        entry = scope["entry"]
+        entry["operation"] = "mcp"
+        if scope["method"] != "POST":
+            answer = json_answer(
+                {"error": "method_not_allowed", "message": "It must be a POST."}, 405, {"Allow": "POST"}
+            )
+            await answer(scope, receive, send)
+            return
+        try:
+            visit = await self._visits.open(Headers(scope=scope).getlist("authorization"))
+            entry["deployment"] = visit.name
+            with visit.budget.entered():
+                await self._mcp.serve(scope, receive, send, visit)
+        except Exception as error:
+            await _refused(error, entry)(scope, receive, send)
+
+
+class _Mcp:
+    """The route of `Gateway.mcp`, which starlette would take for a function of a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 async def _carried_out(visit: Visit, operation: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -110,22 +147,20 @@ async def _carried_out(visit: Visit, operation: str, body: dict[str, Any]) -> di
     return answer
 
 
-async def _refusing(work: Callable[[], Awaitable[Response]], entry: dict[str, Any]) -> Response:
-    """What the work answers, or why it did not."""
-    status: int | None
-    error: DdbMcpError
-    try:
-        return await work()
-    except ClientGone:
-        return Response(status_code=499)
-    except BodyRefused as body:
-        error, status = body.error, body.status
-    except DdbMcpError as refused:
-        error, status = refused, None
-    except Exception:
-        number = secrets.token_hex(4)
-        logger.exception("Internal error %s", number)
-        error, status = Internal(f"The gateway met a bug; it is logged as {number}."), None
+def _refused(failure: Exception, entry: dict[str, Any]) -> Response:
+    """Why a request was not answered."""
+    status: int | None = None
+    match failure:
+        case ClientGone():
+            return Response(status_code=499)
+        case BodyRefused():
+            error, status = failure.error, failure.status
+        case DdbMcpError():
+            error = failure
+        case _:
+            number = secrets.token_hex(4)
+            logger.error("Internal error %s", number, exc_info=failure)
+            error = Internal(f"The gateway met a bug; it is logged as {number}.")
     entry["error"] = error.code
     return refusal(error, status)
 
