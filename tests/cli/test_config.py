@@ -87,9 +87,13 @@ def refused(environment: dict[str, str], flags: dict[str, str] | None = None) ->
     ("environment", "mode"),
     [
         ({}, "local"),
-        ({"API_URL": "https://pair.example"}, "local"),
-        ({"AUTH_TOKEN": "pair-token"}, "local"),
-        ({"API_URL": "https://pair.example", "AUTH_TOKEN": ""}, "local"),
+        ({"API_URL": "", "AUTH_TOKEN": ""}, "local"),
+        ({"API_URL": "https://pair.example", "DDB_MCP_MODE": "local"}, "local"),
+        ({"API_URL": "https://pair.example", "AUTH_TOKEN": "", "DDB_MCP_MODE": "local"}, "local"),
+        ({"DYNAMODB_TABLE": "", "DYNAMODB_PREFIX": ""}, "local"),
+        ({"DYNAMODB_TABLE": ""}, "local"),
+        ({"DYNAMODB_TABLE": "", "DYNAMODB_PREFIX": "deploy#x", "DDB_MCP_MODE": "local"}, "local"),
+        ({"DYNAMODB_TABLE": "", "DYNAMODB_PREFIX": "deploy#x", **PLATFORM}, "platform"),
         ({"DYNAMODB_PREFIX": "deploy#x"}, "local"),
         ({"DDB_MCP_LOCAL_PATH": "/tmp/x"}, "local"),
         (DIRECT, "direct"),
@@ -142,6 +146,32 @@ def test_a_half_configured_mode_names_what_is_missing(environment: dict[str, str
     assert missing in error.message
     assert missing in error.next
     assert "-token" not in error.message + error.next
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "named"),
+    [
+        ({"API_URL": "https://pair.example"}, {}, "AUTH_TOKEN is not set"),
+        ({"AUTH_TOKEN": "pair-token"}, {}, "API_URL is not set"),
+        ({"API_URL": "https://pair.example", "AUTH_TOKEN": ""}, {}, "AUTH_TOKEN is set to nothing"),
+        ({"API_URL": "", "AUTH_TOKEN": "pair-token"}, {}, "API_URL is set to nothing"),
+        ({**DIRECT, "API_URL": "https://pair.example", "AUTH_TOKEN": ""}, {}, "AUTH_TOKEN is set to nothing"),
+        ({"DYNAMODB_TABLE": "", "DYNAMODB_PREFIX": "deploy#x"}, {}, "DYNAMODB_TABLE is set to nothing"),
+        ({"DYNAMODB_PREFIX": "deploy#x"}, {"DYNAMODB_TABLE": ""}, "DYNAMODB_TABLE is set to nothing"),
+        ({"DDB_MCP_ROLE_ARN": "arn:aws:iam::123456789012:role/app"}, {}, "DDB_MCP_ROLE_ARN counts in direct mode"),
+        ({"DDB_MCP_LAMBDA_FUNCTIONS": "api"}, {}, "DDB_MCP_LAMBDA_FUNCTIONS counts in direct mode"),
+        ({"DDB_MCP_ALLOW_HTTP": "1"}, {}, "DDB_MCP_ALLOW_HTTP counts in platform mode"),
+    ],
+)
+def test_half_of_another_mode_is_never_silently_the_local_file(
+    environment: dict[str, str], flags: dict[str, str], named: str
+) -> None:
+    error = refused(environment, flags)
+    assert named in error.message
+    assert "DDB_MCP_MODE=local" in error.next
+    assert "-token" not in error.message + error.next
+    explicit = {**environment, "DDB_MCP_MODE": "local"}
+    assert resolve(explicit, flags).mode == "local"
 
 
 def test_platform_settings_mean_platform(home: Path) -> None:
@@ -313,7 +343,6 @@ def test_flags_win_over_variables() -> None:
         ("DDB_MCP_MODE", "locl", "local"),
         ("DDB_MCP_MODE", "plattform", "platform"),
         ("DDB_MCP_MODE", "aws", ""),
-        ("DDB_MCP_MODE", " local", "local"),
         ("DDB_MCP_READ_ONLY", "ture", "true"),
         ("DDB_MCP_READ_ONLY", "2", ""),
         ("DDB_MCP_LOG_LEVEL", "warn", "WARNING"),
@@ -328,7 +357,8 @@ def test_flags_win_over_variables() -> None:
         ("DDB_MCP_READ_BUDGET", "9" * 5000, "from 1"),
         ("DYNAMODB_TABLE", "ab", "3 to 255"),
         ("DYNAMODB_TABLE", "a/../b", "letters, digits"),
-        ("DYNAMODB_TABLE", "table\n", "letters, digits"),
+        ("DYNAMODB_TABLE", "arn:aws:dynamodb:us-east-1:123456789012:table/app", "Write the name alone: app"),
+        ("DDB_MCP_HTTP_HOSTS", '["a.example"]', "commas"),
         ("DDB_MCP_ALLOW_HTTP", "maybe", ""),
     ],
 )
@@ -336,11 +366,154 @@ def test_a_value_that_is_none_is_refused_with_the_nearest(name: str, value: str,
     for error in (refused({name: value}), refused({}, {name: value})):
         assert error.message.startswith(f"{name} is ")
         assert near in error.next
+        assert len(error.message) < 300
 
 
-@pytest.mark.parametrize("text", ["deploy#", "#", " ", "\ud800"])
-def test_a_prefix_that_is_none_is_refused(text: str) -> None:
-    assert "DYNAMODB_PREFIX" in refused({"DYNAMODB_PREFIX": text}).next
+@pytest.mark.parametrize("text", ["deploy", "deploy#", "#", "\ud800"])
+def test_a_prefix_that_is_none_is_refused_with_what_loaders_do_to_a_hash(text: str) -> None:
+    for error in (refused({"DYNAMODB_PREFIX": text}), refused({}, {"DYNAMODB_PREFIX": text})):
+        assert "DYNAMODB_PREFIX" in error.next
+        assert "an unquoted # begins a comment" in error.next
+
+
+# Values as hosts, loaders and shells leave them: the kind, the variable, its value, what the error says.
+
+UNEXPANDED = [
+    ("DYNAMODB_TABLE", "${TABLE}", "'${TABLE}'"),
+    ("DYNAMODB_PREFIX", "deploy#$DEPLOYMENT", "'$DEPLOYMENT'"),
+    ("DYNAMODB_PREFIX", "deploy#${env:DEPLOYMENT}", "'${env:DEPLOYMENT}'"),
+    ("DDB_MCP_LOCAL_PATH", "%APPDATA%\\ddb\\items.sqlite3", "'%APPDATA%'"),
+    ("DDB_MCP_LOCAL_PATH", "$HOME/items.sqlite3", "'$HOME'"),
+    ("DDB_MCP_AUTH_TOKEN", "${API_TOKEN}", "'${API_TOKEN}'"),
+    ("DDB_MCP_AUTH_TOKEN", "$API_TOKEN", "'$API_TOKEN'"),
+    ("DDB_MCP_HTTP_TOKEN", "{{secrets.TOKEN}}", "a name"),
+    ("DDB_MCP_API_URL", "https://$PLATFORM/v1", "'$PLATFORM'"),
+    ("DDB_MCP_READ_ONLY", "${user_config.read_only}", "'${user_config.read_only}'"),
+    ("DDB_MCP_AUTH_COMMAND", "$HOME/bin/login --json", "'$HOME/bin/login'"),
+    ("DDB_MCP_LAMBDA_FUNCTIONS", "api,${WORKER}", "'${WORKER}'"),
+]
+QUOTED = [
+    ("DYNAMODB_PREFIX", "'deploy#abc123'", "Write: deploy#abc123"),
+    ("DYNAMODB_TABLE", '"app-data"', "Write: app-data"),
+    ("DDB_MCP_MODE", "“local”", "Write: local"),
+    ("DDB_MCP_LOCAL_PATH", "'/data/items.sqlite3'", "Write: /data/items.sqlite3"),
+    ("DDB_MCP_AUTH_TOKEN", '"secret-token"', "Remove the quotes"),
+    ("DDB_MCP_READ_ONLY", '"true', "Write: true"),
+]
+SPACED = [
+    ("DYNAMODB_PREFIX", "deploy#abc123 ", "Write: deploy#abc123"),
+    ("DYNAMODB_TABLE", "\tapp-data", "Write: app-data"),
+    ("DDB_MCP_MODE", " local", "Write: local"),
+    ("DDB_MCP_LOCAL_PATH", "\ufeff/data/items.sqlite3", "Write: /data/items.sqlite3"),
+    ("DDB_MCP_AUTH_TOKEN", "secret-token\n", "Remove the white space"),
+    ("DDB_MCP_AUTH_COMMAND", "print-token ", "Remove the white space"),
+    ("DYNAMODB_TABLE", "  ", "blank"),
+]
+WINDOWS_LINE_ENDS = [
+    ("DYNAMODB_PREFIX", "deploy#abc123\r", "Write: deploy#abc123"),
+    ("DDB_MCP_READ_ONLY", "true\r\n", "Write: true"),
+    ("DDB_MCP_AUTH_TOKEN", "secret-token\r", "LF line ends"),
+    ("DDB_MCP_AUTH_COMMAND", "print-token\r", "LF line ends"),
+]
+CONTROL_CHARACTERS = [
+    ("DYNAMODB_PREFIX", "deploy#abc\x1b123", "'\\x1b'"),
+    ("DDB_MCP_LOCAL_PATH", "/data/a\nb", "'\\n'"),
+    ("DDB_MCP_AUTH_TOKEN", "secret-\x7ftoken", "control character"),
+    ("DDB_MCP_HTTP_HOSTS", "a.example,\x00b.example", "'\\x00'"),
+]
+COMMENTS = [
+    ("DDB_MCP_READ_ONLY", "true # for now", "Write: true"),
+    ("DYNAMODB_PREFIX", "deploy#abc123 # mine", "Write: deploy#abc123"),
+    ("DDB_MCP_MODE", "local #", "Write: local"),
+]
+PATHS_THAT_ARE_NONE = [
+    ("DDB_MCP_LOCAL_PATH", "items.sqlite3", f"Write the whole path, for example {Path.cwd() / 'items.sqlite3'}"),
+    ("DDB_MCP_LOCAL_PATH", "./data/items.sqlite3", "relative path"),
+    ("DDB_MCP_LOCAL_PATH", "../items.sqlite3", "relative path"),
+    ("DDB_MCP_LOCAL_PATH", ":memory:", "relative path"),
+    ("DDB_MCP_AUTH_FILE", "auth.json", "relative path"),
+    ("DDB_MCP_LOCAL_PATH", "C:\\data\\items.sqlite3", "another system"),
+    ("DDB_MCP_LOCAL_PATH", "c:/data/items.sqlite3", "another system"),
+    ("DDB_MCP_LOCAL_PATH", "\\\\server\\share\\items.sqlite3", "another system"),
+    ("DDB_MCP_AUTH_FILE", "~\\auth.json", "another system"),
+    ("DDB_MCP_LOCAL_PATH", "file:///data/items.sqlite3", "Write: /data/items.sqlite3"),
+    ("DDB_MCP_LOCAL_PATH", "file:/data/items.sqlite3", "Write: /data/items.sqlite3"),
+    ("DDB_MCP_LOCAL_PATH", "sqlite:///data/items.sqlite3", "is a URL"),
+    ("DDB_MCP_AUTH_FILE", "https://platform.example/auth.json", "is a URL"),
+]
+ADDRESSES_WITH_THE_APIS_PATH = [
+    ("DDB_MCP_API_URL", "https://api.example/api/data/dynamodb", "Write: https://api.example"),
+    ("DDB_MCP_API_URL", "https://api.example/v1/api/data/dynamodb/", "Write: https://api.example/v1"),
+    ("DDB_MCP_API_URL", "https://api.example/api/data/dynamodb/info", "Write: https://api.example"),
+]
+KINDS = {
+    "unexpanded": UNEXPANDED,
+    "quoted": QUOTED,
+    "white space around": SPACED,
+    "Windows line ends": WINDOWS_LINE_ENDS,
+    "control characters": CONTROL_CHARACTERS,
+    "comment kept": COMMENTS,
+    "no path of this system": PATHS_THAT_ARE_NONE,
+    "address with the API's path": ADDRESSES_WITH_THE_APIS_PATH,
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the paths are those of another system there")
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        pytest.param(*case, id=f"{kind}: {case[0]}-{at}")
+        for kind, cases in KINDS.items()
+        for at, case in enumerate(cases)
+    ],
+)
+def test_a_value_that_a_loader_has_left_is_refused_with_what_to_write(name: str, value: str, said: str) -> None:
+    for error in (refused({name: value}), refused({}, {name: value})):
+        assert name in error.message
+        assert said in f"{error.message} {error.next}"
+        assert "secret" not in f"{error.message} {error.next}".replace("secret-http", "")
+
+
+def test_the_platforms_own_names_are_named(home: Path) -> None:
+    assert refused({**PAIR, "AUTH_TOKEN": "'pair-token'"}).message.startswith("AUTH_TOKEN has quotes")
+    assert refused({**PAIR, "API_URL": "${URL}"}).message.startswith("API_URL holds '${URL}'")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_REGION", "${REGION}", "'${REGION}'"),
+        ("AWS_DEFAULT_REGION", "us-east-1 ", "Write: us-east-1"),
+        ("AWS_PROFILE", "'work'", "Write: work"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000\r", "Windows line ends"),
+        ("AWS_SECRET_ACCESS_KEY", '"secret-key"', "Remove the quotes"),
+        ("AWS_CONFIG_FILE", "$HOME/.aws/config", "'$HOME'"),
+    ],
+)
+def test_awss_own_variables_are_checked_where_they_are_read(name: str, value: str, said: str) -> None:
+    error = refused({**DIRECT, name: value})
+    assert error.message.startswith(f"{name} ")
+    assert said in f"{error.message} {error.next}"
+    assert "secret-key" not in error.message + error.next
+    assert resolve({name: value}).mode == "local"
+    with pytest.raises(Misconfigured, match=name):
+        resolve_gateway({"DYNAMODB_TABLE": "table", name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DDB_MCP_AUTH_TOKEN", "a$b%c%d#e"),
+        ("DDB_MCP_AUTH_COMMAND", "sh -c 'echo $TOKEN # now'"),
+        ("DDB_MCP_AUTH_COMMAND", '"/opt/my tools/login" --json'),
+        ("DDB_MCP_LOCAL_PATH", "/data/with space/ünï 漢/a b?#%.db"),
+        ("DDB_MCP_LOCAL_PATH", "/data/50%/100%/x"),
+        ("DDB_MCP_API_URL", "https://api.example/a%20b%20c"),
+        ("DYNAMODB_PREFIX", "deploy#a b"),
+    ],
+)
+def test_what_only_looks_like_a_loaders_mistake_is_taken(name: str, value: str) -> None:
+    resolve({**PLATFORM, name: value})
 
 
 @pytest.mark.parametrize(
@@ -351,6 +524,13 @@ def test_a_prefix_that_is_none_is_refused(text: str) -> None:
         ("DDB_MCP_mode", "DDB_MCP_MODE"),
         ("DDB_MCP_LOCALPATH", "DDB_MCP_LOCAL_PATH"),
         ("DDB_MCP_LAMBDA_FUNCTION", "DDB_MCP_LAMBDA_FUNCTIONS"),
+        ("DDB_MCP_PREFIX", "DYNAMODB_PREFIX"),
+        ("DDB_MCP_TABLE", "DYNAMODB_TABLE"),
+        ("DDB-MCP-READONLY", "DDB_MCP_READ_ONLY"),
+        ("ddb_mcp_read_only", "DDB_MCP_READ_ONLY"),
+        ("Ddb_Mcp_Local_Path", "DDB_MCP_LOCAL_PATH"),
+        ("DDBMCP_MODE", "DDB_MCP_MODE"),
+        ("DDB_MCP_DYNAMODB_PREFIX", "DYNAMODB_PREFIX"),
     ],
 )
 def test_an_unknown_variable_is_refused_with_the_nearest(name: str, near: str) -> None:
@@ -358,6 +538,27 @@ def test_an_unknown_variable_is_refused_with_the_nearest(name: str, near: str) -
     assert name in error.message
     assert near in error.next
     assert "secret-token" not in error.message + error.next
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("DYNAMODB_PREFX", "DYNAMODB_PREFIX"),
+        ("DYNAMODB_TABEL", "DYNAMODB_TABLE"),
+        ("DYNAMODB-PREFIX", "DYNAMODB_PREFIX"),
+        ("dynamodb_table", "DYNAMODB_TABLE"),
+    ],
+)
+def test_a_name_near_to_dynamodbs_is_refused_unless_the_right_one_is_there(name: str, near: str) -> None:
+    assert near in refused({name: "x"}).next
+    assert resolve({**DIRECT, name: "x"}).mode == "direct"
+
+
+@pytest.mark.parametrize("name", ["DDB_MCP_", "DDB_MCP_XYZZY", "DDB_MCP_FAVOURITE_COLOUR", "DDB-MCP-Q"])
+def test_nothing_is_suggested_where_nothing_is_near(name: str) -> None:
+    error = refused({name: "x", **DIRECT})
+    assert name in error.message
+    assert "Did you mean" not in error.next
 
 
 def test_variables_of_others_are_left_alone() -> None:

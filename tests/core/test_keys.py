@@ -125,11 +125,25 @@ def test_names_that_extend_another_do_not_overlap_but_nested_ones_do() -> None:
 # Prefixes
 
 
-@pytest.mark.parametrize("text", ["", " ", "\t\n", *SEPARATORS, "deploy#", "deploy##", "#deploy#", "_a_", "#_:/|.-"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\t\n", *SEPARATORS, "deploy", "my.", "deploy#", "deploy##", "#deploy#", "_a_", "#_:/|.-"]
+)
 def test_a_prefix_that_would_own_every_deployment_is_refused(text: str) -> None:
     with pytest.raises(Misconfigured, match="prefix") as refused:
         Prefix(text)
     assert "DYNAMODB_PREFIX" in refused.value.next
+    assert "an unquoted # begins a comment" in refused.value.next
+
+
+@pytest.mark.parametrize("text", ["deploy", "deploy#", "my.", "_a_"])
+def test_one_segment_is_allowed_where_somebody_else_isolates(text: str) -> None:
+    own = Prefix(text, one_segment=True)
+    assert own.is_one_segment
+    assert own.owns(own.joined + "x")
+    assert not HASH.is_one_segment
+    for nothing in ("", " ", "#", "##"):
+        with pytest.raises(Misconfigured):
+            Prefix(nothing, one_segment=True)
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
@@ -143,8 +157,8 @@ def test_two_segments_that_end_in_a_separator_have_no_joiner(separator: str) -> 
 def test_a_prefix_is_unicode_and_leaves_room_for_a_key() -> None:
     with pytest.raises(Misconfigured, match="surrogate"):
         Prefix("deploy#\ud800")
-    assert Prefix("é" * 1023).check("é" * 1023 + "#x")
-    for text in ("é" * 1023 + "x", "x#" + "é" * 1022 + "x#", "x" * 100_000):
+    assert Prefix("x#" + "é" * 1022).check("x#" + "é" * 1022 + "#x")
+    for text in ("x#" + "é" * 1022 + "x", "x#" + "é" * 1022 + "x#", "x" * 100_000):
         with pytest.raises(Misconfigured, match="no room"):
             Prefix(text)
 

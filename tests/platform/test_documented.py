@@ -56,6 +56,19 @@ def test_info_says_what_the_platform_says(client: Client) -> None:
     }
 
 
+@pytest.mark.parametrize("prefix", ["deploy", "deploy#"])
+def test_a_platforms_prefix_of_one_segment_is_taken_with_a_warning(
+    platform: DocumentedPlatform, client: Client, prefix: str
+) -> None:
+    platform.prefix = prefix
+    for operation in ("provision", "info", "info"):
+        (warning,) = client.call(operation)["warnings"]
+        assert "one segment" in warning
+        assert prefix in warning
+    client.call("put", item={"pk": "deploy#x", "sk": "1"})
+    assert client.call("get", pk="deploy#x", sk="1")["found"]
+
+
 def test_the_prefix_is_learned_once_and_again_after_not_provisioned(
     platform: DocumentedPlatform, client: Client
 ) -> None:

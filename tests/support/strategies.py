@@ -180,8 +180,7 @@ _separators = st.sampled_from(SEPARATORS)
 prefix_texts = st.one_of(
     st.builds("{}#{}".format, _words, _words),
     st.builds("{}{}{}{}".format, _words, _separators, _words, _separators),
-    _words,
-    st.builds("{}{}{}x".format, _wild, _separators, _wild),
+    st.builds("{}{}{}x{}".format, _words, _separators, _wild, _wild),
 )
 prefixes = prefix_texts.map(Prefix)
 suffixes = st.text(max_size=8) | st.builds("{}#{}".format, _words, _words) | st.sampled_from(HOSTILE_TEXT)

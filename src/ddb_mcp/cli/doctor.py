@@ -84,7 +84,7 @@ async def examine(settings: Settings, http: HttpSettings, service: DataService, 
         if not info["provisioned"] and settings.mode != "local":
             fixes.append("Nothing is provisioned yet. Call the tool provision, or: ddb-mcp call provision")
         elif await step("scan one item", lambda: service.call("scan", {"limit": 1, "view": "keys"})) is not None:
-            key = {"pk": Prefix(info["prefix"]).joined + "ddb-mcp-doctor", "sk": "none"}
+            key = {"pk": Prefix(info["prefix"], one_segment=True).joined + "ddb-mcp-doctor", "sk": "none"}
             await step("get a missing item", lambda: service.call("get", key))
     await service.store.close()
     say("\nFix this" if fixes else "\nAll is well.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
 from ddb_mcp.config import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
-from ddb_mcp.core.keys import Prefix
+from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
 
 if TYPE_CHECKING:
     from ddb_mcp.gateway.registry import Registry, Tenant
@@ -184,7 +184,7 @@ async def _add(registry: "Registry", settings: GatewaySettings, arguments: argpa
     try:
         prefix = Prefix(arguments.own_prefix or f"deploy#{arguments.name}")
     except Misconfigured as wrong:
-        raise Misconfigured(wrong.message, next="Give another --prefix, for example deploy#abc123.") from None
+        raise Misconfigured(wrong.message, next=f"Give another --prefix. {PREFIX_ADVICE}") from None
     await registry.prepare(say)
     about = f"{arguments.name} owns the keys that start with {prefix.joined}"
     await _hand_out(lambda: registry.add(arguments.name, prefix, functions=functions, **rates), about, arguments)

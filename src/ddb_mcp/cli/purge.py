@@ -26,7 +26,7 @@ async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int |
     store = make_store(settings)
     try:
         if isinstance(settings, PlatformSettings):
-            prefix = Prefix((await store.info()).prefix or "")
+            prefix = Prefix((await store.info()).prefix or "", one_segment=True)
         else:
             prefix = settings.prefix
         if not confirmed(arguments, f"Delete everything under {prefix.text}, mode {settings.mode}?"):

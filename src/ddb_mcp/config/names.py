@@ -48,4 +48,4 @@ def _folded(name: str) -> str:
 
 
 def _rest(name: str) -> str:
-    return re.sub("^(DDBMCP|DYNAMODB)", "", _folded(name))
+    return re.sub("^(DDBMCP)?(DYNAMODB)?", "", _folded(name))

@@ -1,12 +1,14 @@
 """Which mode holds, and the settings of that mode."""
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
+from ddb_mcp.config.loaders import check_loaded
 from ddb_mcp.config.names import check_names
 from ddb_mcp.config.settings import (
     BY_VARIABLE,
@@ -30,7 +32,14 @@ from ddb_mcp.core.errors import Misconfigured
 
 _S = TypeVar("_S", bound=Settings)
 
+_AWS = re.compile(
+    "AWS_(?:PROFILE|REGION|DEFAULT_REGION|ENDPOINT_URL(?:_[A-Z]+)?"
+    "|(?P<path>CONFIG_FILE|SHARED_CREDENTIALS_FILE)"
+    "|(?P<secret>ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN))"
+)
+
 # The names that a platform's own machines have; they count together only.
+_OR_LOCAL = ", or DDB_MCP_MODE=local if the local file is meant."
 _PAIR = {"API_URL": "DDB_MCP_API_URL", "AUTH_TOKEN": "DDB_MCP_AUTH_TOKEN"}
 
 
@@ -49,6 +58,7 @@ def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str
         case "platform":
             return _platform(given)
         case "direct":
+            check_aws(environment)
             return given.settings(DirectSettings)
         case _:
             return _local(given, LocalSettings)
@@ -84,6 +94,7 @@ def resolve_gateway(
                 "The gateway serves direct or local storage.", next="Set DDB_MCP_MODE to direct or local."
             )
         case "direct":
+            check_aws(environment)
             return given.settings(DirectStorage)
         case _:
             return _local(given, LocalStorage)
@@ -95,6 +106,13 @@ def resolve_http(environment: Mapping[str, str] = os.environ, flags: Mapping[str
     return HttpSettings(**{name: values[name] for name in declared(HttpSettings) if name in values})
 
 
+def check_aws(environment: Mapping[str, str]) -> None:
+    """Raise Misconfigured where one of AWS's own variables is not what its writer meant. boto3 reads them, not we."""
+    for name, value in environment.items():
+        if value and (found := _AWS.fullmatch(name)):
+            check_loaded(name, value, "secret" if found["secret"] else "path" if found["path"] else "plain")
+
+
 @dataclass(frozen=True)
 class _Given:
     """What was set.
@@ -102,17 +120,24 @@ class _Given:
     Attributes:
         values: by the name of the field.
         sources: by the name of the variable.
+        empty: names of variables and flags that are set to nothing.
         environment: as it was given.
     """
 
     values: dict[str, Any]
     sources: dict[str, str]
+    empty: frozenset[str]
     environment: Mapping[str, str]
 
     @classmethod
     def read(cls, environment: Mapping[str, str], flags: Mapping[str, str]) -> "_Given":
-        """Raises Misconfigured for an unknown name and for a value that is none. An empty value counts as unset."""
+        """What was set. An empty value counts as unset.
+
+        Raises:
+            Misconfigured: a name that is near a setting's, or a value that is none.
+        """
         check_names(environment)
+        empty = frozenset(name for name, value in {**environment, **flags}.items() if not value)
         flags = {name: value for name, value in flags.items() if value}
         found = {name: environment[name] for name in BY_VARIABLE if environment.get(name)} | flags
         sources = dict.fromkeys(BY_VARIABLE, "default") | dict.fromkeys(found, "environment")
@@ -121,14 +146,19 @@ class _Given:
         if "DDB_MCP_API_URL" not in found and all(environment.get(name) for name in _PAIR):
             for name, variable in _PAIR.items():
                 found[variable], sources[variable], names[variable] = environment[name], f"environment: {name}", name
-        values = {
-            BY_VARIABLE[variable].field: BY_VARIABLE[variable].parse(names[variable], value)
-            for variable, value in found.items()
-        }
-        return cls(values, sources, environment)
+        values = {}
+        for variable, value in found.items():
+            setting = BY_VARIABLE[variable]
+            check_loaded(names[variable], value, setting.kind)
+            values[setting.field] = setting.parse(names[variable], value)
+        return cls(values, sources, empty, environment)
 
     def mode(self) -> Mode:
-        """The mode that was chosen, or that the rest means."""
+        """The mode that was chosen, or that the rest means.
+
+        Raises:
+            Misconfigured: what decides the mode is set by half, or to nothing.
+        """
         values = self.values
         if chosen := values.get("mode"):
             return cast("Mode", chosen)
@@ -136,11 +166,32 @@ class _Given:
             return "platform"
         if "auth_token" in values:
             raise Misconfigured("DDB_MCP_AUTH_TOKEN is set without DDB_MCP_API_URL.", next="Set DDB_MCP_API_URL too.")
+        self._refuse_half_a_pair(*(name for name in _PAIR if name in self.environment))
         if "table" in values:
             return "direct"
+        if "DYNAMODB_TABLE" in self.empty and "prefix" in values:
+            raise Misconfigured(
+                "DYNAMODB_TABLE is set to nothing, and DYNAMODB_PREFIX is set.", next=f"Set DYNAMODB_TABLE{_OR_LOCAL}"
+            )
         if {"auth_command", "auth_file"} & values.keys() or _exists(DEFAULT_AUTH_FILE):
             return "platform"
+        self._refuse_half_a_pair(*_PAIR)
+        for setting in SETTINGS:
+            if setting.field in values and "local" not in setting.modes and setting.modes != "all":
+                raise Misconfigured(
+                    f"{setting.variable} counts in {setting.modes} mode only, and nothing else means that mode.",
+                    next=f"Complete the settings of {setting.modes} mode{_OR_LOCAL}",
+                )
         return "local"
+
+    def _refuse_half_a_pair(self, *names: str) -> None:
+        """Raise Misconfigured where one of `names` is set and another is not, or is set to nothing."""
+        empty = [name for name in names if not self.environment.get(name)]
+        if empty and len(empty) < len(names):
+            (name,) = empty
+            other = next(other for other in _PAIR if other != name)
+            how = "is set to nothing" if name in self.empty else "is not set"
+            raise Misconfigured(f"{other} is set, and {name} {how}.", next=f"Set {name}{_OR_LOCAL}")
 
     def settings(self, kind: type[_S]) -> _S:
         """The settings of one class. Raises Misconfigured where one is missing that has no default."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from ddb_mcp.config import values
+from ddb_mcp.config.loaders import Kind
 from ddb_mcp.core.keys import Prefix
 
 Mode = Literal["platform", "direct", "local"]
@@ -47,6 +48,13 @@ class Setting:
     @property
     def flag(self) -> str | None:
         return None if self.secret else "--" + self.variable.removeprefix("DDB_MCP_").lower().replace("_", "-")
+
+    @property
+    def kind(self) -> Kind:
+        """What sort of text it is, for the checks that every value goes through."""
+        if self.secret:
+            return "secret"
+        return "path" if self.parse is values.path else "command" if self.parse is values.command else "plain"
 
     @property
     def is_switch(self) -> bool:
@@ -137,7 +145,7 @@ class PlatformSettings(Settings):
 
     mode: ClassVar[Mode] = "platform"
     api_url: Annotated[
-        str, Setting("DDB_MCP_API_URL", values.text, "the platform's address (or API_URL, with AUTH_TOKEN)")
+        str, Setting("DDB_MCP_API_URL", values.address, "the platform's address (or API_URL, with AUTH_TOKEN)")
     ] = ""
     auth_token: Annotated[
         str,

@@ -3,6 +3,7 @@
 import difflib
 import ipaddress
 import os
+import platform
 import re
 import shlex
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.core.text import clip
 
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -22,11 +24,9 @@ def text(name: str, value: str) -> str:
 def command(name: str, value: str) -> str:
     """A command line whose words can be told apart."""
     try:
-        words = shlex.split(value, posix=os.name == "posix")
+        shlex.split(value, posix=os.name == "posix")
     except ValueError:
         raise Misconfigured(f"{name} has a quote that does not end.", next=f"Correct {name}.") from None
-    if not words:
-        raise Misconfigured(f"{name} is blank.", next="Set it to a command, or unset it.")
     return value
 
 
@@ -49,15 +49,17 @@ def one_of(*words: str) -> Callable[[str, str], str]:
 def whole(least: int, most: int) -> Callable[[str, str], int]:
     def parse(name: str, value: str) -> int:
         if not re.fullmatch("[0-9]{1,12}", value) or not least <= int(value) <= most:
-            raise Misconfigured(f"{name} is {value!r}.", next=f"Set it to a whole number from {least} to {most}.")
+            raise Misconfigured(f"{_is(name, value)}.", next=f"Set it to a whole number from {least} to {most}.")
         return int(value)
 
     return parse
 
 
 def table(name: str, value: str) -> str:
+    if value.startswith("arn:"):
+        raise Misconfigured(f"{_is(name, value)}, an ARN.", next=f"Write the name alone: {value.rpartition('/')[2]}")
     if not re.fullmatch("[a-zA-Z0-9_.-]{3,255}", value):
-        raise Misconfigured(f"{name} is {value!r}.", next="A table name has 3 to 255 letters, digits, `_`, `-` or `.`.")
+        raise Misconfigured(f"{_is(name, value)}.", next="A table name has 3 to 255 letters, digits, `_`, `-` or `.`.")
     return value
 
 
@@ -67,14 +69,48 @@ def prefix(name: str, value: str) -> Prefix:
 
 def words(name: str, value: str) -> tuple[str, ...]:
     """A list separated by commas."""
+    if value.startswith("["):
+        raise Misconfigured(f"{_is(name, value)}.", next="Write the names with commas between them, without brackets.")
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def path(name: str, value: str) -> Path:
+    """A whole path on this system; `~` is the home directory. It need not exist."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", value):
+        meant = re.sub(r"^\w+:(//(localhost)?(?=/))?", "", value)
+        advice = (
+            f"Write: {meant}" if meant.startswith("/") and value.startswith("file:") else "Write the path of a file."
+        )
+        raise Misconfigured(f"{name} is a URL, {clip(value, 200)!r}, and a path is wanted.", next=advice)
+    if _is_foreign(value):
+        advice = f"Write a path as {platform.system()} has them, such as {Path.home() / 'data.sqlite3'}."
+        raise Misconfigured(f"{_is(name, value)}, which is a path of another system.", next=advice)
     try:
-        return Path(value).expanduser().absolute()
+        found = Path(value).expanduser()
     except RuntimeError:
-        raise Misconfigured(f"{name} is {value!r}, and that home is not known.", next="Write the whole path.") from None
+        raise Misconfigured(f"{_is(name, value)}, and that home is not known.", next="Write the whole path.") from None
+    if not found.is_absolute():
+        raise Misconfigured(
+            f"{_is(name, value)}, a relative path: each folder that the server is started in has another such file.",
+            next=f"Write the whole path, for example {os.path.abspath(found)}.",
+        )
+    return found
+
+
+def _is_foreign(value: str) -> bool:
+    if os.name == "nt":
+        return value.startswith("/")
+    return bool(re.match(r"[A-Za-z]:[\\/]|\\\\|~\\", value)) or ("\\" in value and "/" not in value)
+
+
+def address(name: str, value: str) -> str:
+    """The address of a platform: the part before the API's own path."""
+    if found := re.search("/api/data/dynamodb(/.*)?$", value):
+        raise Misconfigured(
+            f"{name} ends with the API's own path, {found[0]!r}, which ddb-mcp adds.",
+            next=f"Write: {value[: found.start()]}",
+        )
+    return value
 
 
 def is_loopback(host: str) -> bool:
@@ -87,8 +123,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is(name: str, value: str) -> str:
+    return f"{name} is {clip(value, 200)!r}"
+
+
 def _refuse(name: str, value: str, allowed: list[str]) -> NoReturn:
     near = difflib.get_close_matches(value.lower(), [word.lower() for word in allowed], 1)
     meant = next((word for word in allowed if word.lower() in near), None)
     advice = f"It takes {', '.join(allowed)}."
-    raise Misconfigured(f"{name} is {value!r}.", next=f"Did you mean {meant!r}? {advice}" if meant else advice)
+    raise Misconfigured(f"{_is(name, value)}.", next=f"Did you mean {meant!r}? {advice}" if meant else advice)

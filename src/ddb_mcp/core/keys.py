@@ -8,7 +8,7 @@ there is no joiner. Keys are compared as exact code points and never normalised,
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,6 +17,10 @@ from ddb_mcp.core.errors import InvalidArgument, Misconfigured, PrefixViolation
 
 JOINER = "#"
 SEPARATORS = "#_:/|.-"
+PREFIX_ADVICE = (
+    "A prefix has two segments or more, for example 'deploy#abc123', in quotes: in .env files and shells an unquoted # "
+    "begins a comment."
+)
 
 
 class Key(NamedTuple):
@@ -57,14 +61,18 @@ def check_sk(sk: str, parameter: str = "sk") -> str:
 class Prefix:
     """A deployment's prefix, for example `deploy#abc123` or `dep_abc123_`.
 
+    Args:
+        one_segment: allow a prefix of one segment (`deploy`), which owns every deployment's items: for one that a
+            platform reports, which isolates by itself, and to read what was stored under one.
+
     Raises:
-        Misconfigured: it is empty, not Unicode, leaves no room for a key, or is one segment that ends in a separator
-            (`deploy#` would own every deployment).
+        Misconfigured: it is empty, not Unicode, leaves no room for a key, or has one segment.
     """
 
     text: str
+    one_segment: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, one_segment: bool) -> None:
         problem = None
         try:
             size = len(self.joined.encode())
@@ -75,13 +83,19 @@ class Prefix:
                 problem = "is empty"
             elif size >= limits.PK_MAX_BYTES:
                 problem = f"has {size} bytes with its joiner and leaves no room for a key of {limits.PK_MAX_BYTES}"
-            elif self.text[-1] in SEPARATORS and len(_segments(self.text)) < 2:
-                problem = f"{self.text!r} is one segment that ends in a separator, so it would own every deployment"
+            elif not _segments(self.text):
+                problem = f"{self.text!r} has nothing but separators"
+            elif self.is_one_segment and not one_segment:
+                problem = f"{self.text!r} has one segment, so it would own every deployment's items"
         if problem:
             raise Misconfigured(
-                f"The prefix {problem}.",
-                next="Set DYNAMODB_PREFIX to this deployment's own prefix, for example deploy#abc123.",
+                f"The prefix {problem}.", next=f"Set DYNAMODB_PREFIX to this deployment's own prefix. {PREFIX_ADVICE}"
             )
+
+    @property
+    def is_one_segment(self) -> bool:
+        """Whether nothing in it tells this deployment from others."""
+        return len(_segments(self.text)) < 2
 
     @cached_property
     def joined(self) -> str:

@@ -17,7 +17,7 @@ async def provision(call: Call, arguments: ProvisionArguments) -> ProvisionResul
     common = _common(call, made)
     return cast(
         "ProvisionResult",
-        {**common, "created": made.created, "instructions": _instructions(call, made), **made.details},
+        {**common, "created": made.created, "instructions": _instructions(call, made), **_details(call, made)},
     )
 
 
@@ -42,7 +42,7 @@ async def info(call: Call, arguments: InfoArguments) -> InfoResult:
             },
             "features": sorted(found.features),
             "instructions": _instructions(call, found),
-            **found.details,
+            **_details(call, found),
         },
     )
 
@@ -54,6 +54,17 @@ def _common(call: Call, deployment: Deployment) -> dict[str, Any]:
         "region": deployment.region,
         "mode": call.store.mode,
     }
+
+
+def _details(call: Call, deployment: Deployment) -> dict[str, Any]:
+    """What the store has to add, and a warning where the platform gave a prefix that no server would take."""
+    if not call.own.is_one_segment:
+        return deployment.details
+    warning = (
+        f"The platform's prefix {call.own.text!r} has one segment: nothing in a key tells one deployment from another, "
+        "so that only the platform keeps them apart."
+    )
+    return {**deployment.details, "warnings": [*deployment.details.get("warnings", ()), warning]}
 
 
 def _instructions(call: Call, deployment: Deployment) -> str:

@@ -20,7 +20,7 @@ def instructions(table: str, prefix: str, region: str, mode: str, *, app: str | 
     Raises:
         Misconfigured: `prefix` is not one that a deployment can have.
     """
-    own = Prefix(prefix).joined
+    own = Prefix(prefix, one_segment=True).joined
     environment = f"DYNAMODB_TABLE={shlex.quote(table)} DYNAMODB_PREFIX={shlex.quote(prefix)}"
     if app is None and mode == "local":
         app = (

@@ -102,7 +102,7 @@ class DataService:
     def _learn(self, deployment: Deployment) -> Deployment:
         if self._learns and deployment.prefix is not None:
             try:
-                self._prefix = Prefix(deployment.prefix)
+                self._prefix = Prefix(deployment.prefix, one_segment=True)
             except Misconfigured as wrong:
                 raise Misconfigured(f"{wrong.message} The platform gave it.", next="Ask whoever runs it.") from None
         return deployment

@@ -259,7 +259,7 @@ class PlatformStore(Store):
     async def _narrowed(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
         """A page of a platform that only takes a limit: narrowed here, and honest about what it cannot know."""
         assert known.prefix is not None
-        prefix = Prefix(known.prefix)
+        prefix = Prefix(known.prefix, one_segment=True)
         _plain_filter(read.filter, "filter", known.features)
         narrows = (
             bool(read.filter)

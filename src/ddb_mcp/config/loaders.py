@@ -1,0 +1,103 @@
+"""What hosts, loaders and shells leave in a value: each is an error that says what happened and what to write."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.core.text import clip
+
+Kind = Literal["plain", "path", "command", "secret"]
+_EVERY: frozenset[Kind] = frozenset({"plain", "path", "command", "secret"})
+_QUOTES = "\"'`‘’“”"
+_INVISIBLE = "\ufeff\u200b"  # a byte order mark, a space of no width: `strip` leaves them
+
+
+@dataclass(frozen=True)
+class _Flaw:
+    """One thing that may be wrong with a value of any setting.
+
+    Attributes:
+        kinds: the values that it is wrong in; a name after `$` is right in a command, say.
+        happened: what follows the variable's name in the message; `{found}` is what the pattern found.
+        advice: what to do.
+        mended: the value as it was probably meant; empty where nobody can tell.
+    """
+
+    kinds: frozenset[Kind]
+    pattern: re.Pattern[str]
+    happened: str
+    advice: str
+    mended: Callable[[str], str] = lambda value: ""
+
+
+def _stripped(value: str) -> str:
+    return value.strip().strip(_INVISIBLE).strip()
+
+
+_FLAWS = (
+    _Flaw(_EVERY, re.compile(rf"\A[\s{_INVISIBLE}]+\Z"), "is blank", "Set it to a value, or unset it."),
+    _Flaw(
+        _EVERY,
+        re.compile(r"\r\n?\Z"),
+        "ends with a carriage return: the file that it comes from has Windows line ends",
+        "Save the file with LF line ends.",
+        _stripped,
+    ),
+    _Flaw(
+        _EVERY,
+        re.compile(rf"\A[\s{_INVISIBLE}]|[\s{_INVISIBLE}]\Z"),
+        "begins or ends with white space",
+        "Remove the white space.",
+        _stripped,
+    ),
+    _Flaw(_EVERY, re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds the control character {found}", "Remove the character."),
+    _Flaw(
+        frozenset({"plain", "path", "secret"}),
+        re.compile(rf"\A[{_QUOTES}]|[{_QUOTES}]\Z"),
+        "has quotes around its value, which whoever loaded it took for a part of it",
+        "Remove the quotes.",
+        lambda value: value.strip(_QUOTES),
+    ),
+    _Flaw(
+        frozenset({"plain", "path", "secret"}),
+        re.compile(r"\$\{[^}]*\}?|\$\([^)]*\)|%[A-Za-z_]\w{2,}%|\{\{.*?\}\}|\A\$[A-Za-z_]\w*\Z"),
+        "holds {found}, which nothing has replaced by its value",
+        "Write the value itself; many programs that start servers replace no variables.",
+    ),
+    _Flaw(
+        frozenset({"plain", "path"}),
+        re.compile(r"\$[A-Za-z_]\w*"),
+        "holds {found}, which nothing has replaced by its value",
+        "Write the value itself; many programs that start servers replace no variables.",
+    ),
+    _Flaw(
+        frozenset({"command"}),
+        re.compile(r"\A\S*(?:\$\{?\w+\}?|%[A-Za-z_]\w{2,}%)\S*"),
+        "begins with {found}, and no shell replaces the variable in it",
+        "Write the whole path of the program.",
+    ),
+    _Flaw(
+        frozenset({"plain"}),
+        re.compile(r"\s#.*"),
+        "holds {found}, which whoever loaded it did not take for a comment",
+        "Remove the comment.",
+        lambda value: re.sub(r"\s+#.*", "", value),
+    ),
+)
+
+
+def check_loaded(name: str, value: str, kind: Kind) -> None:
+    """Raise Misconfigured where a value is not what its writer meant. Values of commands and secrets are not shown."""
+    for flaw in _FLAWS:
+        found = flaw.pattern.search(value) if kind in flaw.kinds else None
+        if found is None:
+            continue
+        shown = repr(clip(found[0], 60))
+        if kind == "secret" and not re.fullmatch(r"\$\{[\w.:]+\}|\$\w+|%\w+%", found[0]):
+            shown = "a name"
+        advice = flaw.advice
+        if kind in ("plain", "path") and (mended := flaw.mended(value)):
+            advice = f"{advice} Write: {clip(mended, 200)}"
+        raise Misconfigured(f"{name} {flaw.happened.format(found=shown)}.", next=advice)
