@@ -198,7 +198,7 @@ def test_call_without_arguments_and_with_arguments_from_stdin(run: Run) -> None:
     ("tool", "arguments", "code"),
     [
         ("get", '{"pk": "deploy#other#a", "sk": "b"}', "prefix_violation"),
-        ("info", '{"a": 1}', "invalid_argument"),
+        ("get", '{"pk": "deploy#local#a", "sk": "b", "a": 1}', "invalid_argument"),
         ("info", "[]", "invalid_argument"),
         ("info", "{", "invalid_argument"),
         ("info", "", "invalid_argument"),
