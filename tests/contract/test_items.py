@@ -122,7 +122,8 @@ def test_merge_sets_and_removes(api: Api) -> None:
     result = api.call(
         "put", item={**key, "b": 2, "c": [3], "size": "reserved"}, merge=True, remove=["a", "never there"]
     )
-    assert result["dropped"] == {"a": 1}
+    assert result["dropped"] == {"a": 1, "b": {"x": 1}}
+    assert result["warnings"] == ["remove: there was nothing at never there"]
     assert api.item("m", "1") == {**key, "b": 2, "c": [3], "size": "reserved"}
     api.call("put", item=key, merge=True)
     assert api.item("m", "1") == {**key, "b": 2, "c": [3], "size": "reserved"}

@@ -30,6 +30,7 @@ from ddb_mcp.core.errors import (
     Unsupported,
 )
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION
 from ddb_mcp.stores.direct import failures
 from ddb_mcp.stores.direct.failures import Asked
@@ -304,7 +305,7 @@ def failure_of(portal: BlockingPortal, store: DirectStore, operation: str = "get
     item = {"pk": {"S": "deploy#me#p"}, "sk": {"S": "s"}}
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "get": partial(store.get, Key("deploy#me#p", "s"), None),
-        "put": partial(store.merge, item, (), NO_CONDITION),
+        "put": partial(store.merge, Update(item), NO_CONDITION),
     }
     with pytest.raises(DdbMcpError) as caught:
         portal.call(calls[operation])

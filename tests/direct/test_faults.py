@@ -25,6 +25,7 @@ from ddb_mcp.core.errors import (
 )
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
 from ddb_mcp.stores.direct import session as aws_session
 from ddb_mcp.stores.direct.store import DirectStore
@@ -70,7 +71,7 @@ READS: dict[str, Any] = {
 }
 WRITES: dict[str, Any] = {
     "PutItem": lambda store: store.put(OTHER, NO_CONDITION),
-    "UpdateItem": lambda store: store.merge(OTHER, (), NO_CONDITION),
+    "UpdateItem": lambda store: store.merge(Update(OTHER), NO_CONDITION),
     "DeleteItem": lambda store: store.delete(KEY, NO_CONDITION),
 }
 
@@ -168,8 +169,8 @@ LOST = [Cut(0, "close"), Cut(0, "reset"), Cut(-1, "close"), Cut(20, "hang")]
     ("operation", "write", "outcome", "stored"),
     [
         ("PutItem", lambda store: store.put(OTHER, NO_CONDITION), Written(None), OTHER),
-        ("UpdateItem", lambda store: store.merge(OTHER, (), NO_CONDITION), Written(None), OTHER),
-        ("UpdateItem", lambda store: store.merge(BARE, ("n",), NO_CONDITION), Written(None), BARE),
+        ("UpdateItem", lambda store: store.merge(Update(OTHER), NO_CONDITION), Written(None), OTHER),
+        ("UpdateItem", lambda store: store.merge(Update(BARE, (("n",),)), NO_CONDITION), Written(None), BARE),
         ("DeleteItem", lambda store: store.delete(KEY, NO_CONDITION), Deleted(None), None),
     ],
     ids=["put", "merge", "merge remove", "delete"],
@@ -195,7 +196,7 @@ def test_a_write_that_was_done_is_done_once_and_said_so(
 CONDITIONAL: dict[str, tuple[str, Any, Item | None, Item | None]] = {  # with what is stored before, and wanted
     "create": ("PutItem", lambda store: store.put(ITEM, CREATE), None, ITEM),
     "put expect": ("PutItem", lambda store: store.put(OTHER, IS_ONE), ITEM, OTHER),
-    "merge expect": ("UpdateItem", lambda store: store.merge(BARE, ("n",), IS_ONE), ITEM, BARE),
+    "merge expect": ("UpdateItem", lambda store: store.merge(Update(BARE, (("n",),)), IS_ONE), ITEM, BARE),
     "delete expect": ("DeleteItem", lambda store: store.delete(KEY, IS_ONE), ITEM, None),
 }
 

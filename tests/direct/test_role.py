@@ -20,6 +20,7 @@ from ddb_mcp.config import DirectSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Read
 from ddb_mcp.stores.direct.policy import policy
 from tests.direct.support import CREDENTIALS, aws, direct
@@ -159,5 +160,5 @@ def test_a_role_that_is_not_answered_for_leaves_no_outcome_unknown(
     proxy.plan(Cut(0), times=limits.AWS_ATTEMPTS, on="/")
     item = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}}
     with pytest.raises(Unavailable) as caught:
-        portal.call(direct(ministack.create_table(), role_arn=role).merge, item, (), NO_CONDITION)
+        portal.call(direct(ministack.create_table(), role_arn=role).merge, Update(item), NO_CONDITION)
     assert "unknown" not in caught.value.message

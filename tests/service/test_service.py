@@ -10,6 +10,7 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Throttled
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.core.updates import Update
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Deleted, StorePage
 from ddb_mcp.stores.local.store import LocalStore
@@ -103,8 +104,8 @@ def test_a_batch_ends_before_its_host_gives_up(tmp_path: Path, monkeypatch: pyte
 
 def test_a_store_may_refuse_a_batch_as_a_whole(tmp_path: Path) -> None:
     class Particular(LocalStore):
-        async def check_batch(self, items: Any, condition: Condition, *, merge: bool) -> None:
-            raise DdbMcpError(f"{len(items)} {merge}")
+        async def check_batch(self, writes: Any, condition: Condition) -> None:
+            raise DdbMcpError(f"{len(writes)} {all(isinstance(write, Update) for write in writes)}")
 
     store = Particular(tmp_path / "items.db", "t")
     with pytest.raises(DdbMcpError, match="1 True"):

@@ -40,7 +40,7 @@ MEMBERS_MAX = {"item": 250_000, "items": 250_000}
 # Members of any other parameter. Operands of 32 KB have fewer.
 OPERANDS_MAX = 20_000
 # Entries of a parameter that is a list or an object. An expression of 4 KB has no room for more names.
-ENTRIES_MAX = {"items": 100, "keys": 100, "attributes": 1000, "remove": 1000, "expect": 50, "filter": 300}
+ENTRIES_MAX = {"items": 100, "keys": 100, "attributes": 1000, "remove": 1000, "add": 100, "expect": 50, "filter": 300}
 # The longest that number in JSON needs: 38 digits, after or before 130 zeros, and some that say nothing.
 NUMBER_MAX_CHARACTERS = 1000
 # Longer names and paths are cut where an error quotes them.
@@ -62,6 +62,8 @@ ITEM_ENVELOPE_BYTES = len('{"deleted":true,"outlined":true,"item":}')
 WARNINGS_MAX = 10
 # The sentence that names attributes that were dropped and are too long to show.
 HIDDEN_BYTES = 300
+# Dropped values that are outlined in a result where they are too long to show.
+OUTLINES_MAX = 10
 # What a store page may bring at once where its items are only counted.
 AGGREGATE_BYTES = 4_000_000
 CHECKPOINT_ITEMS = 50
@@ -95,6 +97,8 @@ BACKOFF_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
 AWS_CONNECTIONS = 32
 SCAN_SEGMENTS = 8
+# An update that names what is not there is sent again without it, and once more where it came meanwhile.
+MERGE_ATTEMPTS = 4
 # Largest and smallest `Limit` of one request.
 PAGE_ITEMS = 1000
 PAGE_ITEMS_MIN = 16

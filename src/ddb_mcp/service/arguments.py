@@ -83,7 +83,10 @@ class PutArguments(Arguments):
         None, max_length=limits.BATCH_MAX, description="Instead of item: independent writes, not a transaction."
     )
     merge: bool | None = Field(None, description="Set the given attributes and keep the others.")
-    remove: _Names | None = Field(None, description="With merge: attributes to delete.")
+    remove: _Names | None = Field(None, description='Paths to delete, as in merge: ["a.b", "list[0]"].')
+    add: dict[str, Any] | None = Field(
+        None, description='Added without a read, as in merge: numbers and set members, {"n":1,"tags":{"SS":["x"]}}.'
+    )
     create_only: bool | None = Field(None, description="Fail if the key exists.")
     expect: dict[str, Any] | None = Field(None, description="Filter the stored item must satisfy, see query.")
 
@@ -135,8 +138,6 @@ def attribute_names(names: list[str] | None, parameter: str) -> tuple[str, ...] 
         return None
     for name in names:
         check_unicode(name, f"a name in {parameter}")
-        if parameter == "remove" and name in ("pk", "sk"):
-            raise InvalidArgument("remove cannot name pk or sk, which are the key.")
     return tuple(dict.fromkeys(names))
 
 

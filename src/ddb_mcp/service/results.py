@@ -45,12 +45,13 @@ class Failure(TypedDict):
 
 
 class PutResult(TypedDict):
-    """`pk`, `sk`, `created`, `dropped` for one item; `written`, `failed` for several."""
+    """`pk`, `sk`, `created`, `dropped`, `updated` for one item; `written`, `failed` for several."""
 
     pk: NotRequired[str]
     sk: NotRequired[str]
     created: NotRequired[bool]
     dropped: NotRequired[PlainItem]
+    updated: NotRequired[PlainItem]
     written: NotRequired[int]
     failed: NotRequired[list[Failure]]
     warnings: NotRequired[list[str]]

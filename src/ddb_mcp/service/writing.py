@@ -1,59 +1,61 @@
 """`put` and `delete`: one item, or a batch of independent writes."""
 
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Filter
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, Timeout
-from ddb_mcp.core.expressions import check_update
-from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.items import Item, parse_item, parse_json, to_json, value_size
+from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.paths import path_text
 from ddb_mcp.core.text import clip, size
-from ddb_mcp.service.arguments import DeleteArguments, PutArguments, attribute_names
+from ddb_mcp.core.updates import Update
+from ddb_mcp.service import dropped
+from ddb_mcp.service.arguments import DeleteArguments, PutArguments
 from ddb_mcp.service.calls import Call, shown_failure
-from ddb_mcp.service.outlines import OUTLINE_DELETED, refuse_outline, shown
-from ddb_mcp.service.parameters import check_bounds
+from ddb_mcp.service.incoming import changes, expectation, item_of, update_of
+from ddb_mcp.service.outlines import OUTLINE_DELETED, shown
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
+from ddb_mcp.service.warnings import absent_warnings, ttl_warnings
 from ddb_mcp.stores.base import Condition, Written
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-_MS_THRESHOLD = 10**11
-
 
 async def put(call: Call, arguments: PutArguments) -> PutResult:
-    """Store one item, or several independent ones."""
+    """Store or change one item, or several independent ones."""
     if (arguments.item is None) == (arguments.items is None):
         raise InvalidArgument("Give either item or items.")
-    if arguments.create_only and (arguments.expect or arguments.merge or arguments.remove):
-        raise InvalidArgument("create_only does not go together with expect, merge or remove.")
-    condition = Condition(bool(arguments.create_only), _expectation(arguments.expect))
-    remove = attribute_names(arguments.remove, "remove") or ()
-    merge = bool(arguments.merge or remove)
+    merges = bool(arguments.merge or arguments.remove or arguments.add)
+    if arguments.create_only and (arguments.expect or merges):
+        raise InvalidArgument("create_only does not go together with expect, merge, remove or add.")
+    condition = Condition(bool(arguments.create_only), expectation(arguments.expect))
+    changed = changes(arguments.remove, arguments.add) if merges else None
 
-    async def write(item: Item) -> Written:
-        if merge:
-            return await call.store.merge(item, remove, condition)
-        return await call.store.put(item, condition)
+    def wanted(given: Any, where: str) -> Item | Update:
+        item = item_of(call, given, where)
+        return update_of(item, changed, where) if changed else item
 
-    if arguments.item is not None:
-        item = _own_item(call, arguments.item, "item", merge, remove)
-        return _put_result(item, await write(item), call.max_bytes)
-    items = [_own_item(call, item, f"items[{at}]", merge, remove) for at, item in enumerate(arguments.items or ())]
-    _refuse_twice([Key.of(item) for item in items], "items")
-    await call.store.check_batch(items, condition, merge=merge)
-    written, failed = await _each(call, items, write)
+    if arguments.items is None:
+        one = wanted(arguments.item, "item")
+        return _put_result(one, await _write(call, one, condition), call.max_bytes)
+    return await _put_batch(call, [wanted(item, f"items[{at}]") for at, item in enumerate(arguments.items)], condition)
+
+
+async def _put_batch(call: Call, wanted: list[Item | Update], condition: Condition) -> PutResult:
+    _refuse_twice([Key.of(_item(one)) for one in wanted], "items")
+    await call.store.check_batch(wanted, condition)
+    written, failed = await _each(call, wanted, lambda one: _write(call, one, condition))
     warnings: list[str] = []
     for at, done in written.items():
-        texts = _ttl_warnings(items[at])
-        if gone := [clip(name, 50) for name in done.dropped if name not in remove]:
+        one = wanted[at]
+        texts = [*ttl_warnings(_item(one)), *absent_warnings(done)]
+        asked = one.remove if isinstance(one, Update) else ()
+        if gone := [clip(path_text(path), 50) for path in done.dropped if path not in asked]:
             texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
         warnings += (f"items[{at}]: {text}" for text in texts)
     result: PutResult = {"written": len(written), "failed": failed}
@@ -62,9 +64,19 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     return result
 
 
+async def _write(call: Call, wanted: Item | Update, condition: Condition) -> Written:
+    if isinstance(wanted, Update):
+        return await call.store.merge(wanted, condition)
+    return await call.store.put(wanted, condition)
+
+
+def _item(wanted: Item | Update) -> Item:
+    return wanted.item if isinstance(wanted, Update) else wanted
+
+
 async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
     """Delete one item, or several independent keys."""
-    condition = Condition(expect=_expectation(arguments.expect))
+    condition = Condition(expect=expectation(arguments.expect))
     if arguments.keys is None:
         for name in ("pk", "sk"):
             if getattr(arguments, name) is None:
@@ -75,7 +87,7 @@ async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
         raise InvalidArgument("Give either pk and sk, or keys.")
     keys = [call.own.check_key(key.pk, key.sk, f"keys[{at}].") for at, key in enumerate(arguments.keys)]
     _refuse_twice(keys, "keys")
-    await call.store.check_batch((), condition, merge=False)
+    await call.store.check_batch((), condition)
 
     async def delete_key(key: Key) -> bool:
         return (await call.store.delete(key, condition)).deleted is not False
@@ -126,57 +138,28 @@ async def _each(
     return dict(sorted(done.items())), failures
 
 
-def _own_item(call: Call, given: Any, where: str, merge: bool, remove: tuple[str, ...]) -> Item:
-    if isinstance(given, str):
-        given = parse_json(given, where)
-        if isinstance(given, str):
-            raise InvalidArgument(f"{where} is a JSON string within a JSON string.", next="Send the object itself.")
-    check_bounds(given, "item", where)
-    item = parse_item(given, where)
-    for name in remove:
-        if name in item:
-            raise InvalidArgument(f"remove names {name!r}, which {where} sets; do one or the other.")
-    call.own.check_key(*Key.of(item), f"{where}.")
-    refuse_outline(item, where)
-    if merge:
-        check_update(item, [(name,) for name in remove])
-    return item
-
-
-def _expectation(expect: dict[str, Any] | None) -> Filter:
-    if expect is None:
-        return ()
-    if len(expect) > 50:
-        raise InvalidArgument(f"expect has {len(expect)} attributes; the limit is 50.")
-    return parse_filter(expect, "expect")
-
-
 def _refuse_twice(keys: list[Key], parameter: str) -> None:
     if len(set(keys)) < len(keys):
         twice = next(at for at, key in enumerate(keys) if key in keys[:at])
         raise InvalidArgument(f"{parameter}[{twice}] has the same key as an entry before it.")
 
 
-def _put_result(item: Item, written: Written, max_bytes: int) -> PutResult:
-    key, warnings = Key.of(item), _ttl_warnings(item)
+def _put_result(wanted: Item | Update, written: Written, max_bytes: int) -> PutResult:
+    item = _item(wanted)
+    key, warnings = Key.of(item), [*ttl_warnings(item), *absent_warnings(written)]
     result: PutResult = {"pk": key.pk, "sk": key.sk}
     if written.created is not None:
         result["created"] = written.created
+    room = max_bytes - limits.ENVELOPE_BYTES - size(result) - size(warnings)
+    if written.updated:
+        result["updated"] = item_to_json(written.updated)
+        if size(result["updated"]) > room:
+            result["updated"] = {}
+            warnings.append("The new values of add are too long to show. They are stored.")
+        room -= size(result["updated"])
     if written.dropped:
-        dropped = {name: to_json(value) for name, value in sorted(written.dropped.items())}
-        room = max_bytes - limits.ENVELOPE_BYTES - size(result)
-        if size(dropped) > room:
-            room -= limits.HIDDEN_BYTES
-            by_size = sorted((size({name: value}), name) for name, value in dropped.items())
-            fit = sum(total <= room for total in itertools.accumulate(length for length, _ in by_size))
-            hidden = [name for _, name in reversed(by_size[fit:])]
-            for name in hidden:
-                del dropped[name]
-            told = ", ".join(f"{clip(name, 50)} ({value_size(written.dropped[name])} bytes)" for name in hidden[:5])
-            warnings.append(
-                clip(f"{len(hidden)} attributes were dropped that are too long to show: {told}", limits.HIDDEN_BYTES)
-            )
-        result["dropped"] = dropped
+        result["dropped"], more = dropped.shown(written.dropped, room)
+        warnings += more
     if warnings:
         result["warnings"] = warnings
     return result
@@ -205,18 +188,3 @@ def _shorten(failures: list[Failure], max_bytes: int) -> None:
             for name in names:
                 failure["error"].pop(name, None)
             over -= before - size(failure)
-
-
-def _ttl_warnings(item: Item) -> list[str]:
-    """Why a `ttl` will never expire anything."""
-    if "ttl" not in item:
-        return []
-    ((kind, content),) = item["ttl"].items()
-    if kind != "N":
-        return ["ttl is not a number, so the item will never expire; it wants seconds since 1970 as a number."]
-    seconds = float(content)
-    if seconds > _MS_THRESHOLD:
-        return ["ttl looks like milliseconds, so the item will not expire for ages; it wants seconds since 1970."]
-    if seconds < time.time() - limits.TTL_PAST_SECONDS:
-        return ["ttl is more than five years past, which DynamoDB ignores, so the item will never expire."]
-    return []

@@ -1,14 +1,16 @@
 """What a store does for `DataService`. Stores know nothing of MCP, of budgets of text, or of who owns a key."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, KeyRange, matches
 from ddb_mcp.core.errors import ConditionFailed
-from ddb_mcp.core.items import Item
+from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.core.paths import Path, value_at
+from ddb_mcp.core.updates import Update, lost
 
 Position = Any
 """Where a listing goes on: JSON-able, made and understood by one store, sealed before it leaves the server."""
@@ -37,10 +39,10 @@ class Deployment:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-FEATURES = frozenset({"conditions", "merge", "or", "pages", "paths", "types"})
+FEATURES = frozenset({"add", "conditions", "merge", "or", "pages", "paths", "types"})
 """conditions: `create_only` and `expect`. merge: `merge` and `remove`. pages: ranges, filters, projections, cursors.
 types: values in typed form. or: `$or` and `type` in filters. paths: document paths in `remove`, and names in
-backticks."""
+backticks. add: `add`."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,27 @@ class Written:
 
     Attributes:
         created: whether there was no item before; None where the store cannot tell.
-        dropped: attributes that were stored and are gone, with their values.
+        dropped: what was stored and is gone, by path, with its value.
+        updated: what `Update.add` made of attributes.
+        absent: paths of `Update.remove` at which there was nothing.
     """
 
     created: bool | None
-    dropped: Item = field(default_factory=dict)
+    dropped: Mapping[Path, AttributeValue] = field(default_factory=dict)
+    updated: Item = field(default_factory=dict)
+    absent: tuple[Path, ...] = ()
 
     @classmethod
-    def over(cls, old: Item | None, kept: Item) -> "Written":
-        """The outcome of storing `kept` where `old` was."""
-        return cls(old is None, {name: value for name, value in (old or {}).items() if name not in kept})
+    def over(cls, old: Item | None, new: Item) -> "Written":
+        """The outcome of storing `new` where `old` was."""
+        return cls(old is None, lost(old, new))
+
+    @classmethod
+    def by(cls, update: Update, old: Item | None) -> "Written":
+        """The outcome of an update of `old`. Raises InvalidArgument as `Update.applied` does."""
+        new, absent = update.applied(old), update.absent(old)
+        removed = {path: found for path in update.remove if (found := value_at(old or {}, path)) is not None}
+        return cls(old is None, {**removed, **lost(old, new)}, {name: new[name] for name in update.add}, absent)
 
 
 @dataclass(frozen=True)
@@ -177,17 +190,17 @@ class Store(ABC):
         """Replace the whole item."""
 
     @abstractmethod
-    async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
-        """Set the item's attributes on the stored one and remove others, atomically; creates it if absent.
+    async def merge(self, update: Update, condition: Condition) -> Written:
+        """Carry out the update atomically; creates the item if it is absent.
 
-        `dropped` holds the removed attributes that were there.
+        Raises InvalidArgument also for what only the stored item makes wrong, see `Update.applied`.
         """
 
     @abstractmethod
     async def delete(self, key: Key, condition: Condition) -> Deleted: ...
 
-    async def check_batch(self, items: Sequence[Item], condition: Condition, *, merge: bool) -> None:
-        """Raise Unsupported if one of these writes cannot be done here, before any is. `items` is empty for deletes."""
+    async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
+        """Raise Unsupported if one of these writes cannot be done here, before any is; there are none for deletes."""
         return
 
     @abstractmethod

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,19 @@ import anyio
 
 from ddb_mcp.config import DirectSettings, DirectStorage
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, KeyRange, equal
-from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Misconfigured, NotProvisioned, Unavailable
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, Comparison, KeyRange, equal
+from ddb_mcp.core.errors import (
+    ConditionFailed,
+    DdbMcpError,
+    InvalidArgument,
+    Misconfigured,
+    NotProvisioned,
+    Unavailable,
+)
 from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.items import AttributeValue, Item, project
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
     FEATURES,
     NO_CONDITION,
@@ -122,24 +130,46 @@ class DirectStore(Store):
         written, old = await self._write("put_item", key, condition, Expression(), done, Item=_outgoing(item))
         return Written.over(old, item) if written else Written(None)
 
-    async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
-        def done(stored: Item | None) -> bool:
-            return (
-                stored is not None
-                and all(name in stored and equal(stored[name], value) for name, value in item.items())
-                and not any(name in stored for name in remove)
-            )
+    async def merge(self, update: Update, condition: Condition) -> Written:
+        asked, guarded = update, condition
+        for _ in range(limits.MERGE_ATTEMPTS):
+            try:
+                return await self._merge(asked, update, guarded)
+            except ConditionFailed as failed:
+                if guarded == condition:
+                    raise
+                if not _holds(condition, failed.item):
+                    raise condition.failed(failed.item) from None
+                asked, guarded = update, condition  # something is there now
+            except InvalidArgument:
+                if guarded != condition or all(len(path) == 1 for path in update.remove):
+                    raise
+                # DynamoDB refuses a path whose parent is missing, and changes nothing then.
+                stored = await self.get(Key.of(update.item), None)
+                gone = [path for path in update.absent(stored) if len(path) > 1]
+                if not gone:
+                    raise
+                asked = replace(update, remove=tuple(path for path in update.remove if path not in gone))
+                still = (Comparison(path, "exists", exists=False) for path in gone)
+                guarded = Condition(expect=(*condition.expect, *still))
+        raise Unavailable("Other writes changed what is to be removed again and again; nothing was written.")
 
-        key = Key.of(item)
-        expression = Expression()
-        update = expression.update(item, [(name,) for name in remove])
-        parameters = {"UpdateExpression": update} if update else {}
+    async def _merge(self, asked: Update, update: Update, condition: Condition) -> Written:
+        """Send an update. `update` is what the caller wants: `asked`, and paths at which there is nothing."""
+        key, expression = Key.of(asked.item), Expression()
+        text = expression.update(asked.item, asked.remove, asked.add)
+        parameters = {"UpdateExpression": text} if text else {}
+        done = (lambda stored: stored is not None and update.is_seen_in(stored)) if update.repeatable else None
         written, old = await self._write("update_item", key, condition, expression, done, Key=_typed(key), **parameters)
         if not written:
             return Written(None)
+        try:
+            outcome = Written.by(update, old)
+        except InvalidArgument:  # an engine that keeps other digits than DynamoDB
+            logger.warning("The engine added what DynamoDB would have refused; the new values are not known.")
+            outcome = Written.by(replace(update, add={}), old)
         # An engine that gives the key of an item which was not there cannot tell; DynamoDB gives nothing.
-        created = None if old is not None and old.keys() == {"pk", "sk"} else old is None
-        return Written(created, {name: old[name] for name in remove if name in old} if old else {})
+        return replace(outcome, created=None) if old is not None and old.keys() == {"pk", "sk"} else outcome
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         def done(stored: Item | None) -> bool:
@@ -154,7 +184,7 @@ class DirectStore(Store):
         key: Key,
         condition: Condition,
         expression: Expression,
-        done: Callable[[Item | None], bool],
+        done: Callable[[Item | None], bool] | None,
         **parameters: Any,
     ) -> tuple[bool, Item | None]:
         """Write one item. Returns True with the item that was there before, or False where that is not known.
@@ -162,7 +192,7 @@ class DirectStore(Store):
         `done` tells whether the stored item is what the write was to make of it. Where the answer was lost, that
         settles a write without a condition. It does not settle a conditional one, a lock for example: the item may be
         another's work, and what this write made may have been written over. That one is repeated only where the
-        condition still holds.
+        condition still holds. Where `done` is None, nothing that is stored tells whether the write was done.
         """
         text = expression.condition(condition.expect)
         if condition.create_only:
@@ -171,6 +201,7 @@ class DirectStore(Store):
             parameters |= {"ConditionExpression": text, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
         async def look() -> Seen:
+            assert done is not None
             stored = await self.get(key, None)
             if condition == NO_CONDITION:
                 return "done" if done(stored) else "not done"
@@ -179,7 +210,7 @@ class DirectStore(Store):
         try:
             answer = await self._ask(
                 operation,
-                write=Write(look),
+                write=Write(look if done else None),
                 expected=("ConditionalCheckFailedException",),
                 ReturnValues="ALL_OLD",
                 **parameters,

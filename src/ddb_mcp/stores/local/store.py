@@ -10,6 +10,7 @@ from ddb_mcp.core.conditions import KeyRange, matches
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item, item_size, project
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
     FEATURES,
     Condition,
@@ -71,16 +72,16 @@ class LocalStore(LocalTable, Store):
 
         return await self.change([key], put)
 
-    async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
-        key = Key.of(item)
+    async def merge(self, update: Update, condition: Condition) -> Written:
+        key = Key.of(update.item)
 
         def merge(stored: Stored) -> tuple[Changes, Written]:
             old = stored[key]
             condition.check(old)
-            new = {name: value for name, value in ((old or {}) | item).items() if name not in remove}
+            new = update.applied(old)
             if (size := item_size(new)) > limits.ITEM_MAX_BYTES:
                 raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {limits.ITEM_MAX_BYTES}.")
-            return {key: new}, Written.over(old, new)
+            return {key: new}, Written.by(update, old)
 
         return await self.change([key], merge)
 

@@ -30,8 +30,9 @@ from ddb_mcp.core.items import (
     to_json,
 )
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.core.paths import path_text
+from ddb_mcp.core.paths import Path, parse_path, path_text
 from ddb_mcp.core.text import compact
+from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
     FEATURES,
     NO_CONDITION,
@@ -108,36 +109,36 @@ class PlatformStore(Store):
         return project(item, attributes) if item else None
 
     async def put(self, item: Item, condition: Condition) -> Written:
-        return await self._put(item, (), condition, merge=False)
-
-    async def merge(self, item: Item, remove: tuple[str, ...], condition: Condition) -> Written:
-        return await self._put(item, remove, condition, merge=True)
-
-    async def _put(self, item: Item, remove: tuple[str, ...], condition: Condition, *, merge: bool) -> Written:
         features = (await self._known()).features
-        body = _put_body(item, condition, features, merge=merge)
-        if remove:
-            body["remove"] = list(remove)
+        body = {"item": _item_text(item, features, "item"), **_condition(condition, features)}
 
         def is_done(stored: Item | None) -> bool:
-            found = stored or {}
-            return (
-                all(name in found and equal(found[name], value) for name, value in item.items())
-                and (merge or found.keys() == item.keys())
-                and not any(name in found for name in remove)
-            )
+            return stored is not None and equal({"M": stored}, {"M": item})
 
         write = self._write(Key.of(item), condition, is_done)
         return _written(await self._call("put", body, write), features)
 
-    async def check_batch(self, items: Sequence[Item], condition: Condition, *, merge: bool) -> None:
+    async def merge(self, update: Update, condition: Condition) -> Written:
+        features = (await self._known()).features
+        body = {**_update(update, features, "item"), **_condition(condition, features)}
+
+        def is_done(stored: Item | None) -> bool:
+            return stored is not None and update.is_seen_in(stored)
+
+        write = self._write(Key.of(update.item), condition, is_done) if update.repeatable else Write()
+        written = _written(await self._call("put", body, write), features)
+        if written.created is None:
+            return written
+        return replace(written, absent=tuple(path for path in update.remove if path not in written.dropped))
+
+    async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
         features = (await self._known()).features
         _condition(condition, features)
-        if merge:
-            _need_merge(features)
-        if "types" not in features:
-            for at, item in enumerate(items):
-                _item_text(item, features, f"items[{at}]")
+        for at, write in enumerate(writes):
+            if isinstance(write, Update):
+                _update(write, features, f"items[{at}]")
+            elif "types" not in features:
+                _item_text(write, features, f"items[{at}]")
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         features = (await self._known()).features
@@ -356,29 +357,37 @@ def _answer(done: Completed[Answer]) -> Answer:
 def _written(done: Completed[Answer], features: frozenset[str]) -> Written:
     """What a put did. A platform without our extensions may echo the item, whose attributes are called anything."""
     found = _fields(done.answer.document) if done.answer and "conditions" in features else {}
-    created, dropped = found.get("created"), found.get("dropped")
+    created, dropped, updated = (found.get(name) for name in ("created", "dropped", "updated"))
     if not isinstance(created, bool) or (done.repeated and not created):
         created = None
     try:
-        return Written(created, _attributes(dropped, typed=True) if isinstance(dropped, dict) else {})
-    except Unavailable:  # the write is done, whatever else the answer says
+        gone = _attributes(dropped, typed=True) if isinstance(dropped, dict) else {}
+        paths = {_path(name, features): value for name, value in gone.items()}
+        return Written(created, paths, _attributes(updated, typed=True) if isinstance(updated, dict) else {})
+    except (Unavailable, InvalidArgument):  # the write is done, whatever else the answer says
         return Written(created)
+
+
+def _path(name: str, features: frozenset[str]) -> Path:
+    """The path in an answer; without the feature `paths` every sign is part of an attribute's name."""
+    return parse_path(name, "dropped") if "paths" in features else (name,)
 
 
 # Items
 
 
-def _put_body(item: Item, condition: Condition, features: frozenset[str], *, merge: bool) -> dict[str, Any]:
-    """The body of a put. Raises Unsupported."""
-    body = {"item": _item_text(item, features, "item"), **_condition(condition, features)}
-    if merge:
-        _need_merge(features)
-        body["merge"] = True
-    return body
-
-
-def _need_merge(features: frozenset[str]) -> None:
+def _update(update: Update, features: frozenset[str], where: str) -> dict[str, Any]:
+    """The members of a put's body for an update. Raises Unsupported."""
     _need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
+    body: dict[str, Any] = {"item": _item_text(update.item, features, where), "merge": True}
+    if update.remove and "paths" not in features and any(len(path) > 1 for path in update.remove):
+        _need("paths", features, "document paths in remove", "Get the map or list, and merge all of it.")
+    if update.remove:
+        body["remove"] = [path_text(path) if "paths" in features else path[0] for path in update.remove]
+    if update.add:
+        _need("add", features, "add", "Get the item, and merge the sum with expect on the value that it was made of.")
+        body["add"] = {name: to_json(value) for name, value in update.add.items()}
+    return body
 
 
 def _item_text(item: Item, features: frozenset[str], where: str) -> str:

@@ -1,0 +1,103 @@
+"""Changes of stored items: as data, and what they make of an item.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Context, Decimal, Inexact
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import equal
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import AttributeValue, Item, number_text
+from ddb_mcp.core.paths import Path, value_at, without
+from ddb_mcp.core.text import brief
+
+_DIGITS = Context(prec=limits.MAX_DIGITS, traps=[Inexact])
+_CONTAINERS = frozenset({"M", "L", "SS", "NS", "BS"})
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a merge changes of one item.
+
+    Attributes:
+        item: the key, and the attributes that are set.
+        remove: document paths that are removed; positions mean the item before.
+        add: by attribute, the number that is added or the set that is united with what is there.
+    """
+
+    item: Item
+    remove: tuple[Path, ...] = ()
+    add: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether twice is as good as once, so that the stored item tells whether it was done."""
+        return not self.add and not any(isinstance(path[-1], int) for path in self.remove)
+
+    def applied(self, old: Item | None) -> Item:
+        """The item that it makes of the stored one, None where there is none.
+
+        Raises:
+            InvalidArgument: what is added does not go with what is stored, or has too many digits with it.
+        """
+        stored = old or {}
+        added = {name: _sum(stored.get(name), value, name) for name, value in self.add.items()}
+        return {**without(stored, self.remove), **self.item, **added}
+
+    def absent(self, old: Item | None) -> tuple[Path, ...]:
+        """The paths in `remove` at which there is nothing."""
+        return tuple(path for path in self.remove if value_at(old or {}, path) is None)
+
+    def is_seen_in(self, stored: Item) -> bool:
+        """Whether the stored item has what is set, and has not what is removed."""
+        sets = all(name in stored and equal(stored[name], value) for name, value in self.item.items())
+        return sets and self.absent(stored) == self.remove
+
+
+def lost(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
+    """What was stored and is nowhere in the new item, by path.
+
+    These are attributes and members of maps that are gone, and maps, lists and sets that another type replaces; no
+    scalars that were overwritten.
+    """
+    gone: dict[Path, AttributeValue] = {}
+    waiting: list[tuple[Path, Mapping[str, AttributeValue], Mapping[str, AttributeValue]]] = [((), old or {}, new)]
+    while waiting:
+        path, before, after = waiting.pop()
+        for name, value in before.items():
+            ((kind, content),) = value.items()
+            kept = after.get(name)
+            if kept is None or (kind not in kept and kind in _CONTAINERS):
+                gone[(*path, name)] = value
+            elif kind == "M" and "M" in kept:
+                waiting.append(((*path, name), content, kept["M"]))
+    return gone
+
+
+def _sum(stored: AttributeValue | None, added: AttributeValue, name: str) -> AttributeValue:
+    """A stored number and an added one, or the union of two sets of one type; as `added` where nothing is stored."""
+    ((kind, content),) = added.items()
+    if stored is None:
+        return added
+    if kind not in stored:
+        raise InvalidArgument(
+            f"add: the stored {brief(name)!r} is no {'number' if kind == 'N' else f'set of the type {kind}'}.",
+            next="Read the item; add takes a number for a number, and a set for a set of its type.",
+        )
+    before = stored[kind]
+    if kind != "N":
+        known = set(map(Decimal, before)) if kind == "NS" else set(before)
+        return {kind: [*before, *(member for member in content if _member(kind, member) not in known)]}
+    try:
+        return {"N": number_text(_DIGITS.add(Decimal(before), Decimal(content)), "add: the sum")}
+    except Inexact:
+        raise InvalidArgument(
+            f"add: {brief(name)!r} would have more than {limits.MAX_DIGITS} significant digits."
+        ) from None
+
+
+def _member(kind: str, member: str) -> Decimal | str:
+    return Decimal(member) if kind == "NS" else member

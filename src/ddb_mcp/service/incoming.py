@@ -1,0 +1,114 @@
+"""What a put is to write: items and updates, made of its arguments and checked before anything is written."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ddb_mcp.core.conditions import Filter
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.expressions import check_update
+from ddb_mcp.core.filters import parse_filter
+from ddb_mcp.core.items import AttributeValue, Item, from_json, parse_item, parse_json
+from ddb_mcp.core.keys import Key
+from ddb_mcp.core.paths import Path, parse_path, path_text, touching
+from ddb_mcp.core.text import brief
+from ddb_mcp.core.updates import Update
+from ddb_mcp.service.calls import Call
+from ddb_mcp.service.outlines import refuse_outline
+from ddb_mcp.service.parameters import check_bounds
+
+_KEY = ("pk", "sk")
+_ADDABLE = frozenset({"N", "SS", "NS", "BS"})
+# What is written here for words of MongoDB's updates.
+_WORDS = {
+    "$inc": 'Write add: {"name": 1}, beside item.',
+    "$mul": "Read the item, and put the product with expect on the value that you read.",
+    "$addToSet": 'Write add: {"name": {"SS": ["member"]}}, beside item.',
+    "$push": "Read the item, and put the whole list with expect on the list that you read.",
+    "$pull": 'Write remove: ["list[2]"], beside item.',
+    "$set": "Write the attributes in item, with merge.",
+    "$unset": 'Write remove: ["name"], beside item.',
+    "$setOnInsert": "Write create_only.",
+}
+
+
+def expectation(expect: dict[str, Any] | None) -> Filter:
+    """The clauses of `expect`, none where it is omitted. Raises InvalidArgument."""
+    return () if expect is None else parse_filter(expect, "expect")
+
+
+def changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
+    """The part of an update that is the same for all items: one without an item.
+
+    Raises:
+        InvalidArgument: a path or a number is none, or two paths touch one another.
+    """
+    update = Update({}, tuple(parse_path(name, "remove") for name in remove or ()), _added(add or {}))
+    _check_paths(update)
+    return update
+
+
+def item_of(call: Call, given: Any, where: str) -> Item:
+    """An item as it came, checked. Raises InvalidArgument or PrefixViolation."""
+    if isinstance(given, str):
+        given = parse_json(given, where)
+        if isinstance(given, str):
+            raise InvalidArgument(f"{where} is a JSON string within a JSON string.", next="Send the object itself.")
+    check_bounds(given, "item", where)
+    item = parse_item(given, where)
+    call.own.check_key(*Key.of(item), f"{where}.")
+    refuse_outline(item, where)
+    return item
+
+
+def update_of(item: Item, changed: Update, where: str) -> Update:
+    """The update of one item. Raises InvalidArgument."""
+    for name, value in item.items():
+        inner = value.get("M", {})
+        if word := next((word for word in (name, *list(inner)[:1]) if word in _WORDS), None):
+            raise InvalidArgument(f"{where} has {word}, which is not known here.", next=_WORDS[word])
+    update = replace(changed, item=item)
+    _check_paths(update)
+    check_update(update.item, update.remove, update.add)
+    return update
+
+
+def _added(given: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    added = {}
+    for name, value in given.items():
+        if not name:
+            raise InvalidArgument("add has an attribute with an empty name.")
+        added[name] = from_json(value, f"add.{brief(name)}")
+        if not _ADDABLE & added[name].keys():
+            raise InvalidArgument(
+                f"add.{brief(name)} must be a number or a set.",
+                next='Write add: {"visits": 1, "tags": {"SS": ["new"]}}; set everything else in item.',
+            )
+    return added
+
+
+def _check_paths(update: Update) -> None:
+    """Raise InvalidArgument where two paths of an update touch, or where it names the key."""
+    key = next((path for path in (*update.remove, *((name,) for name in update.add)) if path[0] in _KEY), None)
+    if key is not None:
+        raise InvalidArgument(f"{key[0]} is in the key, which never changes.", next="Put the item under another key.")
+    paths: list[Path] = [(name,) for name in (*update.item, *update.add) if name not in _KEY]
+    if pair := touching([*paths, *update.remove]):
+        raise InvalidArgument(
+            f"{_shown(pair[0])} and {_shown(pair[1])} touch one another; one call changes each value once."
+        )
+    taken: dict[Path, Path] = {}
+    for path in sorted(update.remove, key=lambda path: not isinstance(path[-1], int)):
+        for length in range(1, len(path)):
+            by = taken.get(path[:length])
+            if by is not None and isinstance(path[length], int):
+                raise InvalidArgument(
+                    f"remove: {_shown(by)} and {_shown(path)} are positions of one list.",
+                    next="Remove one position of a list in a call: the ones behind it move up.",
+                )
+        if isinstance(path[-1], int):
+            taken[path[:-1]] = path
+
+
+def _shown(path: Path) -> str:
+    return brief(path_text(path))
