@@ -16,6 +16,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
+    InvalidArgument,
     NotProvisioned,
     OutcomeUnknown,
     Throttled,
@@ -30,7 +31,7 @@ from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
 from ddb_mcp.stores.direct import session as aws_session
 from ddb_mcp.stores.direct.store import DirectStore
 from tests.direct.support import aws, direct
-from tests.support.faults import Answer, Cut, FaultProxy, Silence, dynamodb_error, throttled
+from tests.support.faults import Answer, Cut, Fault, FaultProxy, Silence, dynamodb_error, throttled
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -191,6 +192,94 @@ def test_a_write_that_was_done_is_done_once_and_said_so(
     assert run(portal, write(store)) == outcome
     assert proxy.count(operation) - before == 1
     assert run(portal, store.get(KEY, None)) == stored
+
+
+ONE_MORE = Update(BARE, add={"n": {"N": "1"}})
+UNREPEATABLE: dict[str, tuple[Update, Item]] = {
+    "add": (ONE_MORE, OTHER),
+    "remove a position": (
+        Update(BARE, remove=(("list", 0),)),
+        {**ITEM, "list": {"L": [{"N": "1"}, {"N": "2"}]}},
+    ),
+}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", [*LOST, dynamodb_error("InternalServerError", 500)], ids=str)
+@pytest.mark.parametrize("update", UNREPEATABLE)
+def test_what_twice_would_make_another_is_sent_once_and_its_outcome_unknown(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, fault: Fault, update: str
+) -> None:
+    """A read settles nothing: the stored value may be what this write made, or what another one did."""
+    wanted, after = UNREPEATABLE[update]
+    before: Item = {**ITEM, "list": {"L": [{"N": "0"}, {"N": "1"}, {"N": "2"}]}} if "list" in after else ITEM
+    run(portal, store.put(before, NO_CONDITION))
+    asked, read = proxy.count("UpdateItem"), proxy.count("GetItem")
+    proxy.plan(fault, on="UpdateItem")
+    with pytest.raises(OutcomeUnknown):
+        run(portal, store.merge(wanted, NO_CONDITION))
+    assert proxy.count("UpdateItem") - asked == 1
+    assert proxy.count("GetItem") == read
+    assert run(portal, store.get(KEY, None)) == (after if isinstance(fault, Cut) else before)
+
+
+def test_an_addition_that_was_surely_not_done_is_repeated(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
+) -> None:
+    run(portal, store.put(ITEM, NO_CONDITION))
+    proxy.plan(throttled(), times=2, on="UpdateItem")
+    assert run(portal, store.merge(ONE_MORE, NO_CONDITION)).updated == {"n": {"N": "2"}}
+    assert proxy.count("UpdateItem") == 3
+
+
+def test_a_missing_parent_is_looked_at_once_and_the_rest_is_done_if_it_still_is_missing(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
+) -> None:
+    """DynamoDB refuses the whole update: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html"""
+    run(portal, store.put(ITEM, NO_CONDITION))
+    refusal = dynamodb_error(
+        "ValidationException", message="The document path provided in the update expression is invalid for update"
+    )
+    update = Update({**BARE, "m": {"N": "5"}}, remove=(("a", "b"), ("n",)), add={"k": {"N": "1"}})
+    proxy.plan(refusal, on="UpdateItem")
+    written = run(portal, store.merge(update, NO_CONDITION))
+    assert written.absent == (("a", "b"),)
+    assert written.dropped == {("n",): {"N": "1"}}
+    assert written.updated == {"k": {"N": "1"}}
+    assert [request.operation for request in proxy.requests[-3:]] == ["UpdateItem", "GetItem", "UpdateItem"]
+    assert b"attribute_not_exists" in proxy.requests[-1].body
+    assert run(portal, store.get(KEY, None)) == {**BARE, "m": {"N": "5"}, "k": {"N": "1"}}
+
+
+def test_a_parent_that_came_meanwhile_is_seen(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: Item = {**ITEM, "a": {"M": {"b": {"N": "1"}, "c": {"N": "2"}}}}
+    run(portal, store.put(ITEM, NO_CONDITION))
+    proxy.plan(dynamodb_error("ValidationException"), on="UpdateItem")
+    get = store.get
+
+    async def get_before_another_writes(*given: Any) -> Item | None:
+        seen = await get(*given)
+        await store.put(whole, NO_CONDITION)
+        return seen
+
+    monkeypatch.setattr(store, "get", get_before_another_writes)
+    written = run(portal, store.merge(Update(BARE, remove=(("a", "b"),)), NO_CONDITION))
+    assert written.dropped == {("a", "b"): {"N": "1"}}
+    assert run(portal, get(KEY, None)) == {**ITEM, "a": {"M": {"c": {"N": "2"}}}}
+
+
+def test_what_is_refused_for_another_reason_is_refused(
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
+) -> None:
+    run(portal, store.put({**ITEM, "a": {"M": {"b": {"N": "1"}}}}, NO_CONDITION))
+    for remove, requests in (((("a", "b"),), 1), ((("a", "x"),), 2), ((("n",),), 1)):
+        asked = proxy.count("UpdateItem")
+        proxy.plan(dynamodb_error("ValidationException", message="Item size has exceeded"), requests, "UpdateItem")
+        with pytest.raises(InvalidArgument, match="400 KB"):
+            run(portal, store.merge(Update(BARE, remove=remove), NO_CONDITION))
+        assert proxy.count("UpdateItem") - asked == requests
 
 
 CONDITIONAL: dict[str, tuple[str, Any, Item | None, Item | None]] = {  # with what is stored before, and wanted

@@ -112,6 +112,26 @@ def test_a_merge_is_settled_by_what_it_sets_and_removes(proxy: FaultProxy, clien
     assert client.call("get", **KEY)["item"] == {**KEY, "version": 2, "kept": 5}
 
 
+@pytest.mark.parametrize("fault", [LOST, NEVER_CAME, Cut(-3, "close"), Cut(0, "hang")], ids=str)
+@pytest.mark.parametrize("change", [{"add": {"n": 1}}, {"remove": ["list[0]"]}], ids=str)
+def test_what_twice_would_make_another_is_sent_once(
+    proxy: FaultProxy, client: Client, change: dict[str, Any], fault: Fault
+) -> None:
+    client.call("put", item={**KEY, "n": 1, "list": [0, 1, 2]})
+    before = sent(proxy, "put"), sent(proxy, "get")
+    proxy.plan(fault, on=PATH + "put")
+    unknown(client, "put", item=KEY, **change)
+    assert (sent(proxy, "put") - before[0], sent(proxy, "get") - before[1]) == (1, 0)
+    stored = client.call("get", **KEY)["item"]
+    done = (2, [0, 1, 2]) if "add" in change else (1, [1, 2])
+    assert (stored["n"], stored["list"]) == (done if isinstance(fault, Cut) else (1, [0, 1, 2]))
+
+
+def test_an_addition_that_was_surely_not_done_is_repeated(proxy: FaultProxy, client: Client) -> None:
+    proxy.plan(Answer(429, {"error": "slow"}, {"Content-Type": "application/json"}), times=2, on=PATH + "put")
+    assert client.call("put", item=KEY, add={"n": 1})["updated"] == {"n": 1}
+
+
 def test_a_conditional_delete(proxy: FaultProxy, client: Client) -> None:
     client.call("put", item={**KEY, "n": 1})
     proxy.plan(NEVER_CAME, on=PATH + "delete")
