@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, OutcomeUnknown, Unavailable
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION
 from ddb_mcp.stores.direct import session as aws_session
 from tests.direct.support import CREDENTIALS, aws, direct
@@ -38,7 +39,7 @@ def failures(portal: BlockingPortal) -> list[DdbMcpError]:
     """What a read and a write fail with."""
     store = direct("t-1")
     caught = []
-    for call in (lambda: store.get(KEY, None), lambda: store.merge(ITEM, (), NO_CONDITION)):
+    for call in (lambda: store.get(KEY, None), lambda: store.merge(Update(ITEM), NO_CONDITION)):
         with pytest.raises(DdbMcpError) as failed:
             portal.call(call)
         caught.append(failed.value)
