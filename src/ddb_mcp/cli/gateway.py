@@ -36,6 +36,7 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
     serving.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate chain")
     serving.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the certificate")
     serving.add_argument("--behind-tls-proxy", action="store_true", help="a proxy before this process terminates TLS")
+    serving.add_argument("--processes", type=_positive, default=1, metavar="N", help="processes on the port, default 1")
     serving.set_defaults(run=_serve)
     deployments = commands.add_parser("deployments", help="add, list, show, rotate and remove deployments")
     _configure_deployments(deployments.add_subparsers(required=True, metavar="ACTION"), flags)
@@ -147,21 +148,19 @@ async def _init(registry: "Registry", settings: GatewaySettings, arguments: argp
 
 
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.gateway.app import Gateway
-    from ddb_mcp.gateway.registry import Registry, registry_settings
-    from ddb_mcp.gateway.server import log_to_stderr, serve
-    from ddb_mcp.stores import make_store
+    from ddb_mcp.gateway.server import Listening, log_to_stderr, serve
 
     log_to_stderr()
     _with_registry(settings, arguments, _ready)
-    serve(
-        Gateway(Registry(make_store(registry_settings(settings))), make_store(settings), read_only=settings.read_only),
+    listening = Listening(
         host=arguments.host,
         port=arguments.port,
         tls_certificate=arguments.tls_cert,
         tls_key=arguments.tls_key,
         behind_tls_proxy=arguments.behind_tls_proxy,
+        processes=arguments.processes,
     )
+    serve(settings, listening)
     return 0
 
 

@@ -170,6 +170,8 @@ TROUBLE_SECONDS = 60
 REQUEST_SECONDS = HOST_SECONDS
 RECORD_SECONDS = 0.5
 GATEWAY_GRACE_SECONDS = 30
+# How often several processes are looked after.
+WATCH_SECONDS = 1
 GATEWAY_ANSWER_MAX_BYTES = 5_000_000
 GATEWAY_PAGE_BYTES = 1_000_000
 # A result over MCP, as a server that is not configured otherwise has it.

@@ -45,12 +45,13 @@ class Gateway:
         registry: who may do what.
         store: where the items of all deployments are.
         read_only: nobody writes.
+        processes: how many gateways like this one share each tenant's rates.
     """
 
-    def __init__(self, registry: Registry, store: Store, *, read_only: bool = False) -> None:
+    def __init__(self, registry: Registry, store: Store, *, read_only: bool = False, processes: int = 1) -> None:
         self._registry = registry
         self._store = store
-        self._visits = Visits(registry, store, read_only=read_only)
+        self._visits = Visits(registry, store, read_only=read_only, processes=processes)
         self._mcp = Mcp()
 
     def app(self) -> Starlette:

@@ -93,12 +93,15 @@ class Budget:
         room: for bodies that are being read and answers that are being sent.
     """
 
-    def __init__(self, tenant: Tenant) -> None:
-        burst = limits.BURST_SECONDS
-        self._requests = Bucket("requests", tenant.requests_per_second, tenant.requests_per_second * burst)
-        self.items = Bucket("items read", tenant.items_per_second, tenant.items_per_second * burst)
-        self.others = Bucket("scans", limits.TENANT_OTHERS_PER_SECOND, limits.TENANT_OTHERS_PER_SECOND * burst)
-        self.bytes = Bucket("bytes", limits.TENANT_BYTES_PER_SECOND, limits.TENANT_BYTES_BURST)
+    def __init__(self, tenant: Tenant, processes: int) -> None:
+        def bucket(what: str, per_second: float, burst: float | None = None) -> Bucket:
+            burst = per_second * limits.BURST_SECONDS if burst is None else burst
+            return Bucket(what, per_second / processes, max(1, burst / processes))
+
+        self._requests = bucket("requests", tenant.requests_per_second)
+        self.items = bucket("items read", tenant.items_per_second)
+        self.others = bucket("scans", limits.TENANT_OTHERS_PER_SECOND)
+        self.bytes = bucket("bytes", limits.TENANT_BYTES_PER_SECOND, limits.TENANT_BYTES_BURST)
         self.room = Room("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
         self._turns = anyio.CapacityLimiter(limits.TENANT_CALLS_AT_ONCE)
         self._calls = 0
@@ -129,16 +132,17 @@ class Budget:
 
 
 class Budgets:
-    """The budgets of the tenants that have asked for something lately."""
+    """The budgets of the tenants that have asked for something lately, in one of so many processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
         self._budgets: OrderedDict[str, tuple[tuple[int, int], Budget]] = OrderedDict()
 
     def of(self, tenant: Tenant) -> Budget:
         rates = tenant.requests_per_second, tenant.items_per_second
         known = self._budgets.pop(tenant.name, None)
         if known is None or known[0] != rates:
-            known = rates, Budget(tenant)
+            known = rates, Budget(tenant, self._processes)
         self._budgets[tenant.name] = known
         if len(self._budgets) > limits.TENANTS_REMEMBERED:
             self._budgets.popitem(last=False)  # it has not asked for so long that it could have its burst again

@@ -24,13 +24,14 @@ class Visits:
         registry: who may do what.
         store: where the items of all deployments are.
         read_only: nobody writes.
+        processes: how many share each tenant's rates.
     """
 
-    def __init__(self, registry: Registry, store: Store, *, read_only: bool = False) -> None:
+    def __init__(self, registry: Registry, store: Store, *, read_only: bool = False, processes: int = 1) -> None:
         self.registry = registry
         self.store = store
         self.read_only = read_only
-        self._budgets = Budgets()
+        self._budgets = Budgets(processes)
 
     async def open(self, authorization: Sequence[str]) -> "Visit":
         """Admit a request with these `Authorization` headers.

@@ -1,0 +1,68 @@
+"""Several processes on one listening socket: started, watched, replaced where one dies, ended together."""
+
+import logging
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Any
+
+from ddb_mcp.core import limits
+
+logger = logging.getLogger(__name__)
+
+
+class Processes:
+    """`count` processes that each call `work(*arguments)`.
+
+    They are started anew, not forked: a store may have threads. Each gets its own copy of the arguments; a socket is
+    shared.
+    """
+
+    def __init__(self, count: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._count = count
+        self._work = work
+        self._arguments = arguments
+        self._ending = threading.Event()
+
+    def run(self) -> None:
+        """Return after SIGTERM or SIGINT, when the processes have ended. Call it from the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        running = [self._started() for _ in range(self._count)]
+        while not self._ending.is_set():
+            wait([process.sentinel for process in running], timeout=limits.WATCH_SECONDS)
+            for at, process in enumerate(running):
+                if not process.is_alive() and not self._ending.is_set():
+                    logger.warning("A process ended with %s; another takes its place", process.exitcode)
+                    time.sleep(limits.WATCH_SECONDS)  # one that cannot start is not started all the time
+                    running[at] = self._started()
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join()
+
+    def _started(self) -> multiprocessing.process.BaseProcess:
+        process = self._context.Process(target=_working, args=(self._work, self._arguments))
+        process.start()
+        return process
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self._ending.set()
+
+
+def _working(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work(*arguments)
+
+
+def _end_with_parent() -> None:
+    """End this process where its parent was killed and could not end it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    signal.raise_signal(signal.SIGTERM)
