@@ -199,7 +199,7 @@ def test_call_without_arguments_and_with_arguments_from_stdin(run: Run) -> None:
     [
         ("get", '{"pk": "deploy#other#a", "sk": "b"}', "prefix_violation"),
         ("get", '{"pk": "deploy#local#a", "sk": "b", "a": 1}', "invalid_argument"),
-        ("info", "[]", "invalid_argument"),
+        ("get", "[]", "invalid_argument"),
         ("info", "{", "invalid_argument"),
         ("info", "", "invalid_argument"),
         ("get", '{"pk": "deploy#local#a", "sk": "b", "sk": "c"}', "invalid_argument"),

@@ -1,36 +1,76 @@
-"""What the commands that delete have in common: the question before, progress, the result."""
+"""What the commands that delete have in common: the question before, and what is said when they end early."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from ddb_mcp.cli.progress import Progress
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
+from ddb_mcp.service.purge import Count
 
 UNSET_READ_ONLY = "Unset DDB_MCP_READ_ONLY, and leave --read-only out."
 
 
-def confirmed(arguments: argparse.Namespace, question: str) -> bool:
-    """Whether the user wants it."""
-    if arguments.yes or not sys.stdin.isatty():
+async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[], Awaitable[Count]]) -> bool:
+    """Whether the user wants it: says `--yes`, or answers yes at the terminal.
+
+    Args:
+        arguments: of the command, with `yes`.
+        what: would be deleted.
+        count: says how many items that is; asked only where the user did not say `--yes`.
+
+    Raises:
+        InvalidArgument: there is no terminal to ask at.
+        KeyboardInterrupt: Ctrl-C at the prompt.
+    """
+    if arguments.yes:
         return True
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def run_deletion(work: Coroutine[Any, Any, int | None]) -> int:
-    """The exit code of work that returns how many items it deleted, or None if it was not to."""
-    import asyncio
-
+    found = await count()
+    if not sys.stdin.isatty():
+        raise InvalidArgument(
+            f"This would delete {what}: {found}. Nothing was deleted: stdin is no terminal, so nobody can be asked.",
+            next="Give --yes if it is to be so.",
+        )
+    # The event loop takes Ctrl-C for a wish to end later; at a prompt it ends at once.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        deleted = asyncio.run(work)
+        print(f"Delete {what}: {found}? [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
-        print("Interrupted; run it again to go on.", file=sys.stderr)
-        return 130
-    if deleted is None:
-        return 1
-    print(f"{deleted} items deleted")
-    return 0
+        print("\nNothing was deleted.", file=sys.stderr)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def deletion() -> Iterator[Progress]:
+    """Shows progress, and says once what is done and what is left where the work fails or Ctrl-C ends it."""
+
+    def left(progress: Progress, why: str) -> None:
+        progress.close()
+        print(f"{why}: {progress.done} items deleted, the others are left. Run it again to go on.", file=sys.stderr)
+
+    def interrupted(*_: object) -> NoReturn:
+        from ddb_mcp.server.leaving import leave
+
+        left(progress, "Interrupted")
+        leave(130)  # now: a worker thread may be waiting for the network
+
+    with Progress("deleted") as progress:
+        before = signal.signal(signal.SIGINT, interrupted)
+        try:
+            yield progress
+        except DdbMcpError:
+            left(progress, "Failed")
+            raise
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 async def say(message: str) -> None:
-    """Progress, on stderr."""
+    """A line for people, on stderr."""
     print(message, file=sys.stderr)

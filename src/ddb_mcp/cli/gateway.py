@@ -8,16 +8,19 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
+from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
 from ddb_mcp.config import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
+from ddb_mcp.service.purge import Count, count
 
 if TYPE_CHECKING:
     from ddb_mcp.gateway.registry import Registry, Tenant
+    from ddb_mcp.stores.base import Store
 
 _Action = Callable[["Registry", GatewaySettings, argparse.Namespace], Awaitable[int]]
 
@@ -118,11 +121,7 @@ def _with_registry(settings: GatewaySettings, arguments: argparse.Namespace, act
         finally:
             await registry.close()
 
-    try:
-        return anyio.run(run)
-    except KeyboardInterrupt:
-        print("Interrupted; run it again to go on.", file=sys.stderr)
-        return 130
+    return anyio.run(run)
 
 
 async def _tell_of_version_0_1(registry: "Registry") -> None:
@@ -220,7 +219,7 @@ async def _rotate(registry: "Registry", settings: GatewaySettings, arguments: ar
 
 
 async def _remove(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.gateway.removal import count, remove
+    from ddb_mcp.gateway.removal import remove
     from ddb_mcp.stores import make_store
 
     if settings.read_only:
@@ -228,16 +227,19 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
     tenant, store = await registry.show(arguments.name), make_store(settings)
     what = f"{tenant.name} and everything under {tenant.prefix.text}"
     try:
-        if not arguments.yes and not sys.stdin.isatty():
-            items = await count(store, tenant.prefix) if tenant.state != "adding" else 0
-            raise InvalidArgument(f"This would delete {what}: {items} items.", next="Give --yes if it is to be so.")
-        if not confirmed(arguments, f"Delete {what}?"):
+        if not await confirmed(arguments, what, partial(_owned, store, tenant)):
             return 1
-        deleted = await remove(registry, store, tenant.name, say)
+        with deletion() as progress:
+            deleted = await remove(registry, store, tenant.name, progress.say, progress.advance)
     finally:
         await store.close()
     print(f"{deleted} items deleted")
     return 0
+
+
+async def _owned(store: "Store", tenant: "Tenant") -> Count:
+    """What a removal would delete: nothing of a deployment that was never added, whose prefix may be another's."""
+    return Count(0, exact=True) if tenant.state == "adding" else await count(store, tenant.prefix)
 
 
 async def _add_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:

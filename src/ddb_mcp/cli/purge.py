@@ -1,11 +1,12 @@
 """`ddb-mcp purge`: deletes everything under the configured prefix."""
 
 import argparse
+from functools import partial
 
-from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, run_deletion, say
-from ddb_mcp.config import ModeSettings, PlatformSettings
+from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
+from ddb_mcp.cli.service import own_prefix
+from ddb_mcp.config import ModeSettings
 from ddb_mcp.core.errors import ReadOnly
-from ddb_mcp.core.keys import Prefix
 
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
@@ -14,26 +15,28 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    import anyio
+
     if settings.read_only:
         raise ReadOnly("purge deletes, and this configuration is read-only.", next=UNSET_READ_ONLY)
-    return run_deletion(_purge(settings, arguments))
+    return anyio.run(_purge, settings, arguments)
 
 
-async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int | None:
-    from ddb_mcp.service.purge import purge
+async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.service.purge import count, purge
     from ddb_mcp.stores import make_store
 
     store = make_store(settings)
     try:
-        if isinstance(settings, PlatformSettings):
-            prefix = Prefix((await store.info()).prefix or "", one_segment=True)
-        else:
-            prefix = settings.prefix
-        if not confirmed(arguments, f"Delete everything under {prefix.text}, mode {settings.mode}?"):
-            return None
-        done = await purge(store, prefix, say)
+        prefix = await own_prefix(settings, store)
+        what = f"everything under {prefix.text}, mode {settings.mode}"
+        if not await confirmed(arguments, what, partial(count, store, prefix)):
+            return 1
+        with deletion() as progress:
+            done = await purge(store, prefix, progress.advance)
         if not done.complete:
             await say("This platform does not say whether there is more than it showed.")
-        return done.deleted
     finally:
         await store.close()
+    print(f"{done.deleted} items deleted")
+    return 0

@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING
 
 from ddb_mcp.config import ModeSettings, PlatformSettings
+from ddb_mcp.core.keys import Prefix
 
 if TYPE_CHECKING:
     from ddb_mcp.service.service import DataService
+    from ddb_mcp.stores.base import Store
 
 
 def make_service(settings: ModeSettings) -> "DataService":
@@ -20,3 +22,10 @@ def make_service(settings: ModeSettings) -> "DataService":
         read_budget=settings.read_budget,
         max_result_bytes=settings.max_result_bytes,
     )
+
+
+async def own_prefix(settings: ModeSettings, store: "Store") -> Prefix:
+    """The prefix of the settings; in platform mode, the one that the platform says."""
+    if isinstance(settings, PlatformSettings):
+        return Prefix((await store.info()).prefix or "", one_segment=True)
+    return settings.prefix

@@ -6,11 +6,9 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import NotProvisioned
-from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.registry import Registry, Tenant
-from ddb_mcp.service.purge import purge
-from ddb_mcp.stores.base import Progress, Read, Store
+from ddb_mcp.service.purge import Advance, purge
+from ddb_mcp.stores.base import Progress, Store
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -20,6 +18,7 @@ async def remove(
     store: Store,
     name: str,
     progress: Progress,
+    advance: Advance = lambda items: None,
     *,
     clock: Callable[[], float] = time.time,
     sleep: Sleep = anyio.sleep,
@@ -30,6 +29,8 @@ async def remove(
 
     Args:
         store: where the data are.
+        progress: told what is waited for.
+        advance: told how many items more are deleted.
 
     Returns:
         How many items were deleted.
@@ -42,23 +43,10 @@ async def remove(
     deleted = 0
     if tenant.state == "removing":  # one that was never added has no data: the prefix may be another's by now
         await _wait(tenant, progress, clock, sleep)
-        deleted = (await purge(store, tenant.prefix, progress)).deleted
+        for _ in range(2):  # once more: a scan that is not strongly consistent may have missed some
+            deleted += (await purge(store, tenant.prefix, advance)).deleted
     await registry.forget(tenant)
     return deleted
-
-
-async def count(store: Store, prefix: Prefix) -> int:
-    """How many items a removal would delete now. Raises DdbMcpError as the store does."""
-    found, position = 0, None
-    while True:
-        read = Read(pk_prefix=prefix.joined, attributes=(), position=position, limit=1000, max_bytes=4_000_000)
-        try:
-            page = await store.scan(read)
-        except NotProvisioned:
-            return 0
-        found += sum(prefix.owns(item["pk"]["S"]) for item in page.items)
-        if (position := page.next) is None:
-            return found
 
 
 async def _wait(tenant: Tenant, progress: Progress, clock: Callable[[], float], sleep: Sleep) -> None:

@@ -1,5 +1,6 @@
-"""Deletes everything that a deployment owns, and nothing else."""
+"""Counts and deletes what a deployment owns, and nothing else."""
 
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -7,16 +8,25 @@ import anyio
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.stores.base import NO_CONDITION, Position, Progress, Read, Store, StorePage
+from ddb_mcp.stores.base import NO_CONDITION, Position, Read, Store, StorePage
 
-_CONCURRENT_DELETES = 16
-# How often everything there is may be found and deleted, and how often a part of it, where a store shows no more.
-_PASSES, _PARTS = 10, 10_000
-_TOLD = 200
+Advance = Callable[[int], None]
+"""Told how many items more are done."""
+
+_COUNTED = 1000
+_BATCH = 200
 
 
-async def _nowhere(at: int) -> Position:
-    return None
+@dataclass(frozen=True)
+class Count:
+    """`exact` is False where there may be more."""
+
+    items: int
+    exact: bool
+
+    def __str__(self) -> str:
+        text = f"{self.items:,} item{'' if self.items == 1 else 's'}"
+        return text if self.exact else f"at least {text}"
 
 
 @dataclass(frozen=True)
@@ -27,60 +37,101 @@ class Purged:
     complete: bool
 
 
-async def purge(store: Store, prefix: Prefix, progress: Progress) -> Purged:
-    """Delete every item under `prefix`.
-
-    Goes over the items until none is found. It can be interrupted at any point and run again: what is deleted stays
-    deleted, and the rest is found anew.
+async def count(store: Store, prefix: Prefix) -> Count:
+    """How many items there are under `prefix`, up to 1,000, within the time of a listing.
 
     Raises:
-        Unavailable: somebody keeps writing.
         DdbMcpError: what the store raises.
     """
-    deleted = 0
-    limiter = anyio.CapacityLimiter(_CONCURRENT_DELETES)
+    found, complete = 0, False
+    with anyio.move_on_after(limits.READ_SECONDS):
+        async for page in _pages(store, prefix):
+            found += len(_own(page, prefix))
+            complete = page.next is None and page.complete
+            if found > _COUNTED:
+                return Count(_COUNTED, exact=False)
+    return Count(found, complete)
+
+
+async def purge(store: Store, prefix: Prefix, advance: Advance) -> Purged:
+    """Delete every item under `prefix` that is there when this begins.
+
+    It can be interrupted at any point and run again: what is deleted stays deleted, and the rest is found anew.
+
+    Args:
+        advance: told how many more are deleted.
+
+    Raises:
+        Unavailable: the platform goes on showing items that were deleted.
+        DdbMcpError: what the store raises.
+    """
+    deleted, before = 0, set[Key]()
+    while True:
+        found, complete = set[Key](), True
+        async for page in _pages(store, prefix):
+            own = _own(page, prefix)
+            await _delete(store, own, advance)
+            found.update(own)
+            complete = page.complete
+        deleted += len(found)
+        # A store that cannot tell whether there is more is asked again, as long as it shows others than before.
+        if complete or not found:
+            return Purged(deleted, complete)
+        if found == before:
+            raise Unavailable("The platform still shows items that were deleted.", next="Look at them with scan.")
+        before = found
+
+
+async def _pages(store: Store, prefix: Prefix) -> AsyncIterator[StorePage]:
+    """The pages of everything under `prefix`, keys only; none where there is no table yet."""
+    page: StorePage | None = await _page(store, prefix, None)
+    while page is not None:
+        # Read before the keys that it starts from are deleted: dynoxide finds nothing after such a key.
+        following = None if page.next is None else await _page(store, prefix, page.next)
+        yield page
+        page = following
+
+
+async def _page(store: Store, prefix: Prefix, position: Position | None) -> StorePage:
+    read = Read(
+        pk_prefix=prefix.joined,
+        attributes=(),
+        position=position,
+        limit=limits.LIMIT_MAX,
+        max_bytes=limits.AGGREGATE_BYTES,
+    )
+    try:
+        return await store.scan(read)
+    except NotProvisioned:
+        return StorePage([], None, 0, after=_nowhere)
+
+
+async def _nowhere(at: int) -> Position:
+    return None
+
+
+def _own(page: StorePage, prefix: Prefix) -> list[Key]:
+    return [key for key in map(Key.of, page.items) if prefix.owns(key.pk)]
+
+
+async def _delete(store: Store, keys: list[Key], advance: Advance) -> None:
+    limiter = anyio.CapacityLimiter(limits.CONCURRENT_WRITES)
     failures: list[DdbMcpError] = []
 
     async def delete(key: Key) -> None:
         async with limiter:
+            if failures:
+                return
             try:
-                if not failures:
-                    await store.delete(key, NO_CONDITION)
+                await store.delete(key, NO_CONDITION)
             except DdbMcpError as failure:
                 failures.append(failure)
+            else:
+                advance(1)
 
-    async def scan(position: Position | None) -> StorePage:
-        read = Read(
-            pk_prefix=prefix.joined, attributes=(), position=position, limit=limits.LIMIT_MAX, max_bytes=4_000_000
-        )
-        try:
-            return await store.scan(read)
-        except NotProvisioned:
-            return StorePage([], None, 0, _nowhere)
-
-    passes, seen = 0, set[Key]()
-    for _ in range(_PARTS):
-        found = 0
-        following: StorePage | None = await scan(None)
-        while following is not None:
-            page = following
-            # Read before the keys that it starts from are deleted: dynoxide finds nothing after such a key.
-            following = None if page.next is None else await scan(page.next)
-            own = [key for key in map(Key.of, page.items) if prefix.owns(key.pk)]
-            for at in range(0, len(own), _TOLD):
-                async with anyio.create_task_group() as group:
-                    for key in own[at : at + _TOLD]:
-                        group.start_soon(delete, key)
-                if failures:
-                    raise failures[0]
-                deleted += len(own[at : at + _TOLD])
-                await progress(f"{deleted} items deleted")
-            found += len(own)
-        if not found:
-            return Purged(deleted, page.complete)
-        # A store that cannot tell whether there is more is asked on and on, as long as it shows others than before.
-        passes += page.complete or seen >= set(own)
-        seen = set(own)
-        if passes == _PASSES:
-            break
-    raise Unavailable("New items kept appearing while the others were deleted.", next="Stop what writes them first.")
+    for at in range(0, len(keys), _BATCH):
+        async with anyio.create_task_group() as group:
+            for key in keys[at : at + _BATCH]:
+                group.start_soon(delete, key)
+        if failures:
+            raise failures[0]

@@ -1,0 +1,60 @@
+"""Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+_LINE_EACH = 500
+
+
+class Progress:
+    """A context manager; `done` is the number of items that are done.
+
+    Args:
+        done_as: what happens to an item, for example `deleted`.
+        total: how many there will be, where it is known.
+    """
+
+    def __init__(self, done_as: str, total: int | None = None) -> None:
+        self.done = 0
+        self._done_as = done_as
+        self._total = total
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._total, desc=self._done_as, unit=" items", leave=False, file=sys.stderr)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def advance(self, items: int = 1) -> None:
+        """So many items more are done."""
+        before = self.done
+        self.done += items
+        if self._bar is not None:
+            self._bar.update(items)
+        elif before // _LINE_EACH < self.done // _LINE_EACH:
+            self._write(f"{self.done:,}{f' of {self._total:,}' if self._total else ''} items {self._done_as}")
+
+    async def say(self, message: str) -> None:
+        """What is being done besides."""
+        self._write(message)
+
+    def close(self) -> None:
+        """Take the bar away, so that other lines can be written."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _write(self, line: str) -> None:
+        if self._bar is None:
+            print(line, file=sys.stderr)
+        else:
+            self._bar.write(line, file=sys.stderr)

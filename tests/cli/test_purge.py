@@ -1,0 +1,179 @@
+"""`ddb-mcp purge` and `gateway deployments remove`: whom they ask, what they say, what stays when they end early."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from tests.gateway.process import DDB_MCP, Operator
+from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform, Raw
+
+OWN = {"DYNAMODB_PREFIX": "deploy#alpha", "DDB_MCP_MODE": "local"}
+COMMANDS = [["purge"], ["gateway", "deployments", "remove", "alpha"]]
+
+
+@pytest.fixture(params=COMMANDS, ids=["purge", "remove"])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    words: list[str] = request.param
+    return words
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """Storage with a deployment and two items of its own."""
+    operator = Operator(tmp_path)
+    operator.deployments("add", "alpha")
+    put(operator, 2)
+    return operator
+
+
+def put(operator: Operator, items: int) -> None:
+    """So many items, written by the tool, a hundred a call."""
+    for start in range(0, items, 100):
+        batch = [{"pk": "deploy#alpha#a", "sk": str(at)} for at in range(start, min(start + 100, items))]
+        done = operator.run("call", "put", json.dumps({"items": batch}), **OWN)
+        assert done.returncode == 0, done.stderr
+
+
+def left(operator: Operator) -> int:
+    count: int = json.loads(operator.run("call", "scan", '{"view": "count"}', **OWN).stdout)["count"]
+    return count
+
+
+@contextmanager
+def asked(operator: Operator, command: list[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The command at a terminal, where it has just asked; and the terminal's other end."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [DDB_MCP, *command],
+        env={**operator.environment, **OWN},
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        assert read_until(process.stderr, "[y/N]").startswith("Delete ")
+        yield process, ours
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(ours)
+        os.close(theirs)
+
+
+def read_until(stream: IO[str], end: str) -> str:
+    text = ""
+    while not text.endswith(end):
+        letter = stream.read(1)
+        assert letter, text
+        text += letter
+    return text
+
+
+@pytest.mark.parametrize("given", ["", "n\n", "y\n"])
+def test_without_a_terminal_nothing_is_deleted_and_the_count_is_said(
+    operator: Operator, command: list[str], given: str
+) -> None:
+    done = subprocess.run(
+        [DDB_MCP, *command],
+        env={**operator.environment, **OWN},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "2 items" in done.stderr
+    assert "--yes" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert left(operator) == 2
+
+
+def test_a_count_past_a_thousand_is_at_least_that(operator: Operator) -> None:
+    put(operator, 1100)
+    assert "at least 1,000 items" in operator.run("purge", **OWN).stderr
+
+
+def test_yes_at_the_terminal_deletes(operator: Operator) -> None:
+    with asked(operator, ["purge"]) as (process, terminal):
+        os.write(terminal, b"y\n")
+        assert process.communicate(timeout=60)[0] == "2 items deleted\n"
+    assert process.returncode == 0
+    assert left(operator) == 0
+
+
+def test_ctrl_c_at_the_prompt_ends_at_once_and_deletes_nothing(operator: Operator, command: list[str]) -> None:
+    with asked(operator, command) as (process, _):
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=30)
+    assert (process.returncode, out, said.strip()) == (130, "", "Nothing was deleted.")
+    assert left(operator) == 2
+
+
+@pytest.fixture
+def platform() -> Iterator[DocumentedPlatform]:
+    """A platform with ten own items."""
+    with DocumentedPlatform() as platform:
+        for at in range(10):
+            platform.items[PREFIX + "#user", str(at)] = {"pk": PREFIX + "#user", "sk": str(at)}
+        yield platform
+
+
+def purging(platform: DocumentedPlatform, operator: Operator) -> subprocess.Popen[str]:
+    settings = {"DDB_MCP_API_URL": platform.url, "DDB_MCP_AUTH_TOKEN": TOKEN, "DDB_MCP_LOCAL_PATH": ""}
+    command = [DDB_MCP, "purge", "--yes"]
+    environment = {**operator.environment, **settings}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
+    platform: DocumentedPlatform, operator: Operator
+) -> None:
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def answer(operation: str, result: Any) -> Any:
+        if operation == "delete" and len(platform.items) < 7:
+            hanging.set()
+            go_on.wait(60)
+        return result
+
+    platform.answer = answer
+    with purging(platform, operator) as process:
+        assert hanging.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=30)
+        go_on.set()
+    assert (process.returncode, out) == (130, "")
+    assert said.startswith("Interrupted: ")
+    assert said.endswith(" items deleted, the others are left. Run it again to go on.\n")
+    assert said.count("\n") == 1
+
+
+def test_a_failure_while_it_deletes_says_once_what_is_done_and_what_is_left(
+    platform: DocumentedPlatform, operator: Operator
+) -> None:
+    def answer(operation: str, result: Any) -> Any:
+        if operation == "delete" and len(platform.items) < 7:
+            return Raw(403, b'{"error": "forbidden", "message": "no"}')
+        return result
+
+    platform.answer = answer
+    with purging(platform, operator) as process:
+        out, said = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    done, why = said.splitlines()
+    assert done.startswith("Failed: ")
+    assert "the others are left" in done
+    assert why.startswith("ddb-mcp: ")
