@@ -14,17 +14,18 @@ import httpx
 import pytest
 from mcp import Client
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server.http import parse_address, serve_http
 from tests.protocol.toy import build
-from tests.protocol.wire import DDB_MCP, PATIENCE, clean_environment
+from tests.protocol.wire import DDB_MCP, ENVELOPE, PATIENCE, clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-TOKEN = "correct-horse"
+TOKEN = "correct-horse-battery-staple"
 TOY_HTTP = (sys.executable, "-m", "tests.protocol.toy", "http")
 
 
@@ -210,3 +211,182 @@ def test_addresses() -> None:
 def test_what_is_no_address_is_a_clear_error(text: str) -> None:
     with pytest.raises(Misconfigured, match="no address"):
         parse_address(text)
+
+
+def test_a_short_token_is_not_enough_beyond_loopback() -> None:
+    with pytest.raises(Misconfigured, match="DDB_MCP_HTTP_TOKEN has 19 characters"):
+        serve_http(build, "0.0.0.0", 0, "x" * 19, behind_tls_proxy=True)
+
+
+def test_beyond_loopback_tokens_do_not_travel_in_the_clear() -> None:
+    with pytest.raises(Misconfigured, match="in the clear"):
+        serve_http(build, "0.0.0.0", 0, TOKEN)
+
+
+def test_health_needs_neither_token_nor_name(guarded: str) -> None:
+    address = guarded.removesuffix("/mcp") + "/health"
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        answer = client.get(address, headers={"Host": "10.0.0.7:8080"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp", "/register", "/", "/mcp/"],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_hosts_probe_is_answered_in_json_without_a_token(guarded: str, method: str, path: str) -> None:
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        answer = client.request(method, guarded.removesuffix("/mcp") + path)
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+def test_a_missing_token_is_told_in_json(guarded: str) -> None:
+    answer = _post(guarded, {})
+    assert answer.json() == {"error": "unauthenticated", "message": "The bearer token is missing or wrong."}
+
+
+def test_a_refused_name_tells_the_setting_and_is_escaped_in_the_log() -> None:
+    with listening((*TOY_HTTP, "127.0.0.1", "0")) as (url, process):
+        host, port = url.removeprefix("http://").removesuffix("/mcp").split(":")
+        with socket.create_connection((host, int(port)), PATIENCE) as connection:
+            connection.sendall(
+                b"POST /mcp HTTP/1.1\r\nHost: \xe2\x80\xae\xc2\x9b31m.example\r\nContent-Length: 0\r\n\r\n"
+            )
+            answer = connection.recv(10_000)
+        process.terminate()
+        process.wait(PATIENCE)
+        assert process.stderr is not None
+        log = process.stderr.read()
+    assert answer.startswith(b"HTTP/1.1 421 ")
+    assert b"DDB_MCP_HTTP_HOSTS" in answer
+    assert b"DDB_MCP_HTTP_HOSTS" in log.encode()
+    assert log.isascii()
+    assert "\\x9b31m.example" in log
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:80"])
+def test_browsers_on_this_machine_are_told_that_they_may(guarded: str, origin: str) -> None:
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,mcp-protocol-version",
+    }
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        answer = client.options(guarded, headers=asked)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "mcp-protocol-version" in answer.headers["access-control-allow-headers"]
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    told = _post(guarded, {"Origin": origin, "Authorization": f"Bearer {TOKEN}"})
+    assert told.headers["access-control-allow-origin"] == origin
+
+
+def test_browsers_elsewhere_are_not(guarded: str) -> None:
+    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        answer = client.options(guarded, headers=asked)
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
+
+
+MODERN = {
+    "MCP-Protocol-Version": "2026-07-28",
+    "Mcp-Method": "tools/call",
+    "Mcp-Name": "echo",
+}
+
+
+def _echo(arguments: str, *, modern: bool = False) -> bytes:
+    meta = f'"_meta":{json.dumps(ENVELOPE)},' if modern else ""
+    return (
+        f'{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{{meta}"name":"echo","arguments":{arguments}}}}}'
+    ).encode()
+
+
+def _raw(url: str, body: bytes, **headers: str) -> httpx.Response:
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        return client.post(url, headers={**HEADERS, **headers}, content=body)
+
+
+def _result(answer: httpx.Response) -> dict[str, Any]:
+    """The message, whichever way it came."""
+    text = answer.text
+    if answer.headers["content-type"].startswith("text/event-stream"):
+        (text,) = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    message: dict[str, Any] = json.loads(text)
+    return message
+
+
+@pytest.mark.parametrize("modern", [False, True])
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json", "application/json"),
+        ("text/event-stream", "text/event-stream"),
+        ("*/*", None),
+        ("application/json, text/event-stream", None),
+    ],
+)
+def test_a_client_gets_the_media_type_that_it_takes(url: str, accept: str, kind: str | None, modern: bool) -> None:
+    answer = _raw(url, _echo('{"a":1}', modern=modern), Accept=accept, **(MODERN if modern else {}))
+    assert answer.status_code == 200
+    if kind:
+        assert answer.headers["content-type"].startswith(kind)
+    assert _result(answer)["result"]["structuredContent"] == {"tool": "echo", "a": 1}
+
+
+def test_a_client_that_takes_neither_media_type_is_told_so(url: str) -> None:
+    assert _raw(url, _echo("{}"), Accept="image/png").status_code == 406
+
+
+@pytest.mark.parametrize("modern", [False, True])
+def test_fractions_come_with_every_digit(url: str, modern: bool) -> None:
+    """The toy shows a Decimal as text."""
+    body = _echo('{"a":0.123456789012345678901}', modern=modern)
+    answer = _raw(url, body, **(MODERN if modern else {}))
+    assert _result(answer)["result"]["structuredContent"]["a"] == "0.123456789012345678901"
+
+
+BAD = {
+    "no JSON": (b"nonsense", -32700),
+    "no message": (b'{"a":1}', -32600),
+    "a malformed answer": (b'{"jsonrpc":"2.0","id":7,"error":1}', -32600),
+    "a batch": (b'[{"jsonrpc":"2.0","id":7,"method":"ping"}]', -32600),
+    "nested too deep": (b"[" * 100_000 + b"]" * 100_000, -32700),
+    "parameters that do not fit": (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":5}}', -32602),
+    "an unknown prompt": (b'{"jsonrpc":"2.0","id":7,"method":"prompts/get","params":{"name":"x"}}', -32601),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("modern", [False, True])
+def test_what_cannot_be_served_is_refused_in_our_own_words(url: str, body: bytes, code: int, modern: bool) -> None:
+    answer = _raw(url, body, **({"MCP-Protocol-Version": "2026-07-28"} if modern else {}))
+    assert "pydantic" not in answer.text
+    assert "validation error" not in answer.text.lower()
+    if not modern:
+        assert _result(answer)["error"]["code"] == code
+
+
+def test_a_body_that_is_too_long_is_refused(url: str) -> None:
+    answer = _raw(url, b" " * (limits.BODY_MAX_BYTES + 1))
+    assert answer.status_code == 413
+    assert str(limits.BODY_MAX_BYTES) in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_open_stream_and_a_call_under_way_end_without_an_error_in_the_log(number: signal.Signals) -> None:
+    with listening((*TOY_HTTP, "127.0.0.1", "0")) as (url, process), httpx.Client(trust_env=False) as client:
+        call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call"}
+        body = {**call, "params": {"name": "sleep", "arguments": {"seconds": 2}}}
+        stream = client.stream("GET", url, headers={"Accept": "text/event-stream"}, timeout=PATIENCE)
+        post = client.stream("POST", url, headers=HEADERS, json=body, timeout=PATIENCE)
+        with stream as events, post as answer:
+            assert (events.status_code, answer.status_code) == (200, 200)
+            process.send_signal(number)
+            assert '"structuredContent":{"tool":"sleep"}' in answer.read().decode()
+            assert "data:" not in events.read().decode()
+        assert process.wait(PATIENCE) == -number
+        assert process.stderr is not None
+        assert process.stderr.read() == ""

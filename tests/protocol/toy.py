@@ -89,4 +89,5 @@ if __name__ == "__main__":
     else:
         from ddb_mcp.server.http import serve_http
 
-        serve_http(build, sys.argv[2], int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)
+        token = sys.argv[4] if len(sys.argv) > 4 else None
+        serve_http(build, sys.argv[2], int(sys.argv[3]), token, behind_tls_proxy=True)

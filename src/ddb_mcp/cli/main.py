@@ -15,6 +15,9 @@ from ddb_mcp.cli.commands import COMMANDS, SERVE, TOOLS, Command
 from ddb_mcp.config import SETTINGS, Setting
 from ddb_mcp.core.errors import DdbMcpError
 
+# Those of serving itself; all but the last take a value.
+SERVING_FLAGS = ("--http", "--tls-cert", "--tls-key", "--behind-tls-proxy")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 2 for a wrong call or configuration, 1 for a failure."""
@@ -91,8 +94,8 @@ def _split(words: list[str]) -> tuple[Command, list[str]]:
     for flag in (word.partition("=")[0] for word in words):
         if any(setting.secret and flag == _flag_of_secret(setting) for setting in SETTINGS):
             _fail(f"unknown argument {_unknown(flag, SERVE)}")  # before its value is taken for something to show
-    with_value = {"--http", *(setting.flag for setting in SETTINGS if not setting.is_switch)}
-    known = {*(setting.flag for setting in SETTINGS), "--http", "--version", "--help", "-h"}
+    with_value = {*SERVING_FLAGS[:-1], *(setting.flag for setting in SETTINGS if not setting.is_switch)}
+    known = {*(setting.flag for setting in SETTINGS), *SERVING_FLAGS, "--version", "--help", "-h"}
     at = 0
     while at < len(words):
         flag, equals, _ = words[at].partition("=")
@@ -124,9 +127,9 @@ def _unknown(flag: str, command: Command) -> str:
         if setting.secret and flag == _flag_of_secret(setting):
             return f"{flag}; secrets are variables only: set {setting.variable}"
     flags = [setting.flag for setting in command.settings if setting.flag]
-    if flag in (*(setting.flag for setting in SETTINGS), "--http", "--version"):
+    if flag in (*(setting.flag for setting in SETTINGS), *SERVING_FLAGS, "--version"):
         return f"{flag}: it does not go with {command.name or 'serving'}"
-    near = difflib.get_close_matches(flag, [*flags, "--http", "--version", "--help"], 1)
+    near = difflib.get_close_matches(flag, [*flags, *SERVING_FLAGS, "--version", "--help"], 1)
     return f"{flag}; did you mean {near[0]}?" if near else flag
 
 

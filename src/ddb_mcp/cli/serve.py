@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.commands import COMMANDS
@@ -19,6 +20,10 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
     """The arguments of `ddb-mcp` itself, the list of the commands, and how settings are given."""
     parser.usage = "%(prog)s [SETTING ...] [--http HOST:PORT | COMMAND ...]"
     parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="with --http: PEM certificate chain")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="with --http: PEM key of the certificate")
+    proxy = "with --http: a proxy before this process terminates TLS"
+    parser.add_argument("--behind-tls-proxy", action="store_true", help=proxy)
     width = shutil.get_terminal_size().columns - 2
     commands = "\n".join(f"  {command.name:<10} {command.help}" for command in COMMANDS.values())
     secrets = ", ".join(f"{setting.variable} ({setting.help})" for setting in SETTINGS if setting.secret)
@@ -38,7 +43,15 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         from ddb_mcp.server.http import parse_address, serve_http
 
         http = resolve_http(os.environ, arguments.flags)
-        serve_http(build, *parse_address(arguments.http), http.http_token, http.http_hosts)
+        serve_http(
+            build,
+            *parse_address(arguments.http),
+            http.http_token,
+            http.http_hosts,
+            tls_certificate=arguments.tls_cert,
+            tls_key=arguments.tls_key,
+            behind_tls_proxy=arguments.behind_tls_proxy,
+        )
     else:
         from ddb_mcp.server.stdio import serve_stdio
 

@@ -68,6 +68,9 @@ OUTLINES_MAX = 10
 AGGREGATE_BYTES = 4_000_000
 CHECKPOINT_ITEMS = 50
 
+# Results with more members are made into text in a worker thread, so that the event loop goes on.
+LOOP_MEMBERS = 2000
+
 # Hints: a look at some items, for a reason why nothing matched
 HINT_SECONDS = 3
 HINT_ITEMS = 100
@@ -159,6 +162,8 @@ CONNECTIONS_PER_ADDRESS = 128
 IDLE_SECONDS = 1
 # Connections that the kernel holds before they are accepted.
 BACKLOG = 256
+# Characters of the token of `--http` beyond this machine.
+HTTP_TOKEN_MIN = 20
 # Requests under way have this long when a server ends. A gateway's clients are many, and it has longer.
 GRACE_SECONDS = 10
 # Trouble that clients make is logged at once, then as one line in this time.

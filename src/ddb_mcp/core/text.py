@@ -1,15 +1,24 @@
 """Text of results: compact JSON, its size in bytes, and text cut to a number of bytes."""
 
 import json
+import re
 from typing import Any
 
 from ddb_mcp.core import limits
 
+# What steers a terminal or a reader unseen: controls, line breaks of every kind, marks that turn the direction of text,
+# and tags. JSON escapes the first 32 by itself.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\U000e0000-\U000e0fff]")
+
 
 def compact(value: Any) -> str:
-    """JSON on one line without spaces, with nothing in it that any reader takes for a line break."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    """JSON on one line without spaces. What steers a reader unseen is escaped in it, which leaves values exact."""
+    return visible(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def visible(text: str) -> str:
+    """The text, for people and logs, with `\\uXXXX` for each character that steers a terminal or a reader unseen."""
+    return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def size(value: Any) -> int:

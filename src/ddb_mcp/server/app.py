@@ -1,12 +1,14 @@
 """The MCP server: the seven tools, what introduces them, and what else is plugged in."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import mcp_types as types
+from anyio.to_thread import run_sync
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -16,7 +18,7 @@ from ddb_mcp import __version__
 from ddb_mcp.config import Settings
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.server import skill
-from ddb_mcp.server.content import FENCE_BYTES, failure, success
+from ddb_mcp.server.content import FENCE_BYTES, failure, is_large, success, text_bytes
 from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import SkillsExtension
 from ddb_mcp.server.tools import tools
@@ -109,7 +111,7 @@ def build_for(
     async def call_tool(ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         if params.name not in names:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
-        told = 0
+        started, told = time.monotonic(), 0
 
         async def progress(message: str) -> None:
             nonlocal told
@@ -117,9 +119,14 @@ def build_for(
             await ctx.session.report_progress(told, message=message)
 
         try:
-            return success(await caller_of(ctx).call(params.name, params.arguments or {}, progress))
+            result = await caller_of(ctx).call(params.name, params.arguments or {}, progress)
+            shown = await run_sync(success, result) if is_large(result) else success(result)
+            outcome = f"{_items(result)} items"
         except DdbMcpError as error:
-            return failure(error)
+            shown, outcome = failure(error), error.code
+        milliseconds = (time.monotonic() - started) * 1000
+        logger.info("%s: %.0f ms, %s, %d bytes", params.name, milliseconds, outcome, text_bytes(shown))
+        return shown
 
     server = Server[Any](
         NAME,
@@ -141,3 +148,11 @@ def build_for(
     )
     SkillsExtension(instructions.URI, loaded).add_to(server)
     return server
+
+
+def _items(result: dict[str, Any]) -> int:
+    """How many items a result is about, for the log."""
+    for name in ("count", "matched", "written", "deletedCount"):
+        if name in result:
+            return int(result[name])
+    return int(result.get("found", result.get("deleted", "pk" in result)))

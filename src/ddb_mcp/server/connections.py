@@ -29,18 +29,26 @@ class Trouble:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
         self._pause: asyncio.TimerHandle | None = None
 
-    def note(self, kind: str) -> None:
-        """Count one. Call it on the event loop."""
+    def note(self, kind: str, example: str = "") -> None:
+        """Count one. Call it on the event loop.
+
+        Args:
+            kind: one of few texts of ours.
+            example: what a client sent, of which the last is shown, escaped and cut.
+        """
         self._counts[kind] += 1
+        self._examples[kind] = f", such as {example[:100]!a}" if example else ""
         if self._pause is None:
             self._log()
 
     def _log(self) -> None:
         self._pause = None
         if self._counts:
-            logger.warning("HTTP clients: %s", ", ".join(f"{kind} ({n})" for kind, n in self._counts.items()))
+            told = "; ".join(f"{kind} ({n}{self._examples[kind]})" for kind, n in self._counts.items())
+            logger.warning("HTTP clients: %s", told)
             self._counts.clear()
             self._pause = asyncio.get_running_loop().call_later(limits.TROUBLE_SECONDS, self._log)
 

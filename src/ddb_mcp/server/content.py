@@ -5,6 +5,7 @@ from typing import Any
 
 from mcp_types import CallToolResult, TextContent
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import compact
 
@@ -12,7 +13,7 @@ from ddb_mcp.core.text import compact
 FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
 _STORED = ("item", "items", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings", "lambdaFunctions")
 # Characters of an error's members, which may quote what a caller sent: a name of 60 KB, or a key to use instead.
-_LONGEST = {"message": 600, "next": 2500}
+_LONGEST = {"message": 600, "next": 2500, "quoted": 1000}
 
 
 def success(result: dict[str, Any]) -> CallToolResult:
@@ -26,10 +27,28 @@ def failure(error: DdbMcpError) -> CallToolResult:
     """A tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
     shown = error.to_json()
     for name, most in _LONGEST.items():
-        if len(shown[name]) > most:
+        if len(shown.get(name, "")) > most:
             shown[name] = shown[name][:most] + "…"
     text = compact({"error": shown})
     return CallToolResult(content=[_text(_fenced(text) if shown.keys() & {"item", "quoted"} else text)], is_error=True)
+
+
+def is_large(result: dict[str, Any]) -> bool:
+    """Whether a result has so many members that its conversion would hold up the event loop."""
+    left, rest = limits.LOOP_MEMBERS, [result]
+    while rest and left:
+        left -= 1
+        value = rest.pop()
+        if isinstance(value, dict):
+            rest.extend(value.values())
+        elif isinstance(value, list):
+            rest.extend(value)
+    return bool(rest)
+
+
+def text_bytes(result: CallToolResult) -> int:
+    """Bytes of the result's text, for the log."""
+    return sum(len(block.text.encode()) for block in result.content if isinstance(block, TextContent))
 
 
 def _fenced(text: str) -> str:

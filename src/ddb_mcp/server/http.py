@@ -1,32 +1,31 @@
-"""MCP over Streamable HTTP, stateless: any number of clients, each request on its own, in both protocol eras."""
+"""MCP over Streamable HTTP for one deployment: who may reach the server, and where."""
 
 from __future__ import annotations
 
 import contextlib
 import hmac
-import logging
+import json
 import re
 import socket
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.config import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.server import sdk
-from ddb_mcp.server.serving import HttpServer
+from ddb_mcp.server.serving import HttpServer, note_trouble, require_tls, tls_context
 from ddb_mcp.server.sockets import listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from pathlib import Path
 
     from mcp.server.lowlevel import Server
-    from mcp.server.transport_security import TransportSecuritySettings
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
-
 PATH = "/mcp"
+HEALTH_PATH = "/health"
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -48,7 +47,15 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def serve_http(
-    build: Callable[[], Server[Any]], host: str, port: int, token: str | None = None, names: Iterable[str] = ()
+    build: Callable[[], Server[Any]],
+    host: str,
+    port: int,
+    token: str | None = None,
+    names: Iterable[str] = (),
+    *,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    behind_tls_proxy: bool = False,
 ) -> None:
     """Serves what `build` returns at `http://host:port/mcp` until SIGINT or SIGTERM. Call it from the main thread.
 
@@ -57,12 +64,26 @@ def serve_http(
 
     Args:
         names: host names under which clients know this machine, besides its own name and addresses.
+        tls_certificate: PEM file with the certificate chain; `tls_key` with its key.
+        behind_tls_proxy: a proxy before this process speaks TLS.
 
     Raises:
-        Misconfigured: `host` is beyond loopback and there is no token, or the token is none that a header could carry,
-            or the address cannot be listened on.
+        Misconfigured: `host` is beyond loopback and there is no token of at least `limits.HTTP_TOKEN_MIN` characters,
+            or no TLS; or the token is none that a header could carry; or the address cannot be listened on.
         Whatever `build` raises.
     """
+    _check_token(host, token)
+    tls = tls_context(tls_certificate, tls_key)
+    require_tls(host, tls, behind_tls_proxy=behind_tls_proxy)
+    listener = listen(host, port)
+    app = _application(build(), token, _own_names(host, names))
+    shown = f"[{host}]" if ":" in host else host
+    address = f"{'https' if tls else 'http'}://{shown}:{listener.getsockname()[1]}{PATH}"
+    sys.stderr.write(f"ddb-mcp: listening on {address}\n")
+    HttpServer(app, listener, tls=tls, behind_proxy=behind_tls_proxy).run()
+
+
+def _check_token(host: str, token: str | None) -> None:
     if not token and not is_loopback(host):
         raise Misconfigured(
             f"{host} can be reached from other machines, and there is no token to keep them out.",
@@ -70,38 +91,106 @@ def serve_http(
         )
     if token and not re.fullmatch("[\x21-\x7e]+", token):
         raise Misconfigured("No client could send this DDB_MCP_HTTP_TOKEN.", next="Set it to visible ASCII, one word.")
-    listener = listen(host, port)
-
-    server = build()
-    sdk.repair(server)
-    app: ASGIApp = server.streamable_http_app(
-        streamable_http_path=PATH,
-        stateless_http=True,
-        max_request_body_size=limits.BODY_MAX_BYTES,
-        transport_security=_security(host, names),
-    )
-    if token:
-        app = _BearerToken(app, token)
-
-    bound = listener.getsockname()
-    sys.stderr.write(f"ddb-mcp: listening on http://{f'[{host}]' if ':' in host else host}:{bound[1]}{PATH}\n")
-    HttpServer(app, listener).run()
+    if token and len(token) < limits.HTTP_TOKEN_MIN and not is_loopback(host):
+        raise Misconfigured(
+            f"DDB_MCP_HTTP_TOKEN has {len(token)} characters, which can be guessed.",
+            next=f"Set it to a random one of at least {limits.HTTP_TOKEN_MIN} characters.",
+        )
 
 
-def _security(host: str, names: Iterable[str]) -> TransportSecuritySettings:
-    """Given always: without it the SDK checks neither header as soon as the host is not loopback."""
-    from mcp.server.transport_security import TransportSecuritySettings
-
+def _own_names(host: str, names: Iterable[str]) -> frozenset[str]:
+    """The names and addresses of this machine, as `Host` headers have them, without a port."""
     known = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *names}
     if not is_loopback(host):
         known |= {socket.gethostname(), socket.getfqdn()}
         with contextlib.suppress(OSError):
             known |= {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
-    # Browsers write host names in lower case.
-    hosts = [form for name in sorted(map(str.lower, known)) for form in (name, f"{name}:*")]
-    return TransportSecuritySettings(
-        allowed_hosts=hosts, allowed_origins=[f"{scheme}://{form}" for scheme in ("http", "https") for form in hosts]
-    )
+    return frozenset(name.lower() for name in known)  # browsers write them in lower case
+
+
+def _application(server: Server[Any], token: str | None, names: frozenset[str]) -> ASGIApp:
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.middleware.cors import CORSMiddleware
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    from ddb_mcp.server.streamable import StreamableHttp
+
+    mcp = StreamableHttp(server)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with mcp.running():
+            yield
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def elsewhere(request: Request, error: Exception) -> Response:
+        # Hosts probe the well-known addresses of OAuth, and fail over an answer that is not JSON.
+        assert isinstance(error, HTTPException)
+        said = {"error": "not_found", "message": f"MCP is served at {PATH}. There is no OAuth here."}
+        return JSONResponse(said, error.status_code, error.headers)
+
+    any_port = "|".join(re.escape(name) for name in sorted(names))
+    middleware = [
+        Middleware(_OwnNames, names=names),
+        Middleware(
+            CORSMiddleware,
+            allow_origin_regex=rf"https?://({any_port})(:\d+)?",
+            allow_methods=["GET", "POST", "DELETE", "OPTIONS"],
+            allow_headers=["*"],
+            expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate"],
+        ),
+    ]
+    endpoint: ASGIApp = _BearerToken(mcp, token) if token else mcp
+    routes = [Route(PATH, endpoint), Route(HEALTH_PATH, health, methods=["GET"])]
+    app = Starlette(routes=routes, lifespan=lifespan, middleware=middleware)
+    app.add_exception_handler(HTTPException, elsewhere)
+    app.router.redirect_slashes = False
+    return app
+
+
+class _OwnNames:
+    """Lets a request pass whose `Host` and `Origin` name this machine."""
+
+    _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d*)?")
+    _ORIGIN = re.compile(r"https?://(.*)", re.DOTALL)
+
+    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] != HEALTH_PATH:  # probes come under any name
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            host, origin = headers.get(b"host", ""), headers.get(b"origin")
+            if not self._is_own(host):
+                await _refused(scope, receive, send, 421, "Host", host)
+                return
+            if origin and not ((found := self._ORIGIN.fullmatch(origin)) and self._is_own(found[1])):
+                await _refused(scope, receive, send, 403, "Origin", origin)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_own(self, text: str) -> bool:
+        found = self._HOST.fullmatch(text)
+        return bool(found) and found[1].lower() in self._names  # type: ignore[index]
+
+
+async def _refused(scope: Scope, receive: Receive, send: Send, status: int, header: str, value: str) -> None:
+    from starlette.responses import Response
+
+    note_trouble(scope, f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
+    said = {
+        "error": "forbidden",
+        "message": f"The {header} {value[:100]!a} is none of this server's names.",
+        "next": "Whoever runs the server can add the name to DDB_MCP_HTTP_HOSTS.",
+    }
+    await Response(json.dumps(said), status, media_type="application/json")(scope, receive, send)
 
 
 class _BearerToken:
@@ -112,11 +201,11 @@ class _BearerToken:
         self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_authorized(scope):
-            from starlette.responses import PlainTextResponse
+        if not self._is_authorized(scope):
+            from starlette.responses import JSONResponse
 
-            refusal = PlainTextResponse("Bearer token missing or wrong", 401, {"WWW-Authenticate": "Bearer"})
-            await refusal(scope, receive, send)
+            said = {"error": "unauthenticated", "message": "The bearer token is missing or wrong."}
+            await JSONResponse(said, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import MutableMapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -34,6 +35,9 @@ _ID_PLACES = (
 )
 
 
+_ARGUMENTS = "ddb_mcp.arguments"
+
+
 class NotAMessage(Exception):
     """Text that is no message: `answers` go back to the client, each under its request's id, or null for none."""
 
@@ -57,6 +61,28 @@ def parse(text: bytes) -> JSONRPCMessage:
     if isinstance(document, list):
         raise NotAMessage(*_batch_refusals(document))
     return _mended(_validated(document))
+
+
+def is_call(message: JSONRPCMessage) -> bool:
+    """Whether it calls a tool with arguments."""
+    if not isinstance(message, JSONRPCRequest) or message.method != "tools/call":
+        return False
+    return isinstance((message.params or {}).get("arguments"), dict)
+
+
+def with_arguments(scope: MutableMapping[str, Any], message: JSONRPCMessage) -> MutableMapping[str, Any]:
+    """The scope of an HTTP request that carries the arguments of its call past the SDK, which would round them."""
+    if not is_call(message):
+        return scope
+    assert isinstance(message, JSONRPCRequest)
+    assert message.params is not None
+    return {**scope, _ARGUMENTS: message.params["arguments"]}
+
+
+def carried_arguments(request: Any) -> dict[str, Any] | None:
+    """What `with_arguments` put into the scope of this HTTP request, None over stdio."""
+    arguments: dict[str, Any] | None = getattr(request, "scope", {}).get(_ARGUMENTS)
+    return arguments
 
 
 def _loads(text: bytes) -> Any:

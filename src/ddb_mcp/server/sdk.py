@@ -5,6 +5,7 @@ The streams in `lines.py` stand in for the SDK's own too, and say why.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import importlib.util
 import logging
@@ -113,6 +114,15 @@ def repair(server: Server[Any]) -> None:
     from pydantic import ValidationError
     from pydantic_core import to_json
 
+    from ddb_mcp.server.messages import carried_arguments
+
+    async def restore_arguments(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Gives a call the arguments that came with its HTTP request, past the SDK's parser, which rounds numbers."""
+        arguments = carried_arguments(ctx.request)
+        if arguments is not None:
+            ctx = dataclasses.replace(ctx, params={**(ctx.params or {}), "arguments": arguments})
+        return await call_next(ctx)
+
     async def restore_extensions(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Puts `capabilities.extensions` into the answer to `initialize`.
 
@@ -145,4 +155,4 @@ def repair(server: Server[Any]) -> None:
             raise MCPError(code=INTERNAL_ERROR, message="Internal error") from None
         return result
 
-    server.middleware += [restore_extensions, contain_failures]
+    server.middleware += [restore_extensions, contain_failures, restore_arguments]

@@ -95,6 +95,12 @@ async def read_body(scope: Scope, *, max_bytes: int | None = None, count: Callab
     return await exchange.read_body(limits.BODY_MAX_BYTES if max_bytes is None else max_bytes, count)
 
 
+def note_trouble(scope: Scope, kind: str, example: str = "") -> None:
+    """Count something that this request's client does wrong, see `Trouble.note`."""
+    exchange: _Exchange = scope[_EXCHANGE]
+    exchange.note(kind, example)
+
+
 class HttpServer:
     """Serves an ASGI application (with lifespan) on a listening socket.
 
@@ -270,6 +276,10 @@ class _Exchange:
         self._complete = False
         self.scope_of_work = anyio.CancelScope()
 
+    def note(self, kind: str, example: str = "") -> None:
+        """See `Trouble.note`."""
+        self._requests.connections.trouble.note(kind, example)
+
     @property
     def waits_for_nothing(self) -> bool:
         """Whether it is a stream that a client keeps open without having asked for anything."""
@@ -359,7 +369,7 @@ class _Exchange:
                 body += piece
                 if self._body_ended:
                     return bytes(body)
-        self._requests.connections.trouble.note("body not sent in time")
+        self.note("body not sent in time")
         raise BodyRefused(408, InvalidArgument(f"The body was not sent within {limits.BODY_SECONDS} s."))
 
     @staticmethod
@@ -390,7 +400,7 @@ class _Exchange:
         finally:
             self._requests.bytes_in_flight -= length
         if waiting.cancelled_caught:
-            self._requests.connections.trouble.note("answer not read in time")
+            self.note("answer not read in time")
             self._connection.abort()
 
     def _body_left(self) -> int | None:

@@ -1,0 +1,131 @@
+"""MCP over Streamable HTTP, stateless: one ASGI application, for this server alone and for the gateway's deployments.
+
+The SDK's own (mcp 2.3) wants two media types in `Accept`, where proxies and simple clients send one; rounds numbers;
+answers with pydantic's prose; and ends calls at once when the server ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+
+from ddb_mcp.server import messages, sdk
+from ddb_mcp.server.serving import BodyRefused, read_body
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from mcp.server.lowlevel import Server
+    from mcp_types import JSONRPCMessage
+    from starlette.types import Message, Receive, Scope, Send
+
+_JSON = "application/json"
+_EVENTS = "text/event-stream"
+
+
+class StreamableHttp:
+    """Serves MCP requests of one `server`. It looks at neither path, `Host`, `Origin` nor token: its caller does.
+
+    Args:
+        server: any low-level server. Its lifespan is entered by `running`.
+        count: is told the bytes of each piece of a body, see `read_body`.
+    """
+
+    def __init__(self, server: Server[Any], *, count: Callable[[int], None] | None = None) -> None:
+        sdk.repair(server)
+        self._count = count
+        self._events = StreamableHTTPSessionManager(server, stateless=True)
+        self._documents = StreamableHTTPSessionManager(server, stateless=True, json_response=True)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Requests can be served while this is open."""
+        _let_calls_finish()
+        async with self._events.run(), self._documents.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        takes_json, takes_events = _accepted(scope)
+        if takes_json or takes_events:
+            scope = _with_header(scope, b"accept", f"{_JSON}, {_EVENTS}".encode())
+        if takes_events and not takes_json:
+            send = _as_events(send)
+        manager = self._events if takes_events else self._documents
+        if scope["method"] != "POST":
+            await manager.handle_request(scope, receive, send)
+            return
+        try:
+            message = messages.parse(await read_body(scope, count=self._count))
+        except BodyRefused as refused:
+            error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
+            await _refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)
+        except messages.NotAMessage as refused:
+            await _refusal(400, *refused.answers)(scope, receive, send)
+        else:
+            await manager.handle_request(messages.with_arguments(scope, message), _body_of(message, receive), send)
+
+
+def _let_calls_finish() -> None:
+    """sse-starlette ends every answer under way when uvicorn is told to end; `serving` gives them time."""
+    with contextlib.suppress(ImportError, AttributeError):  # then they end at once
+        from sse_starlette.sse import AppStatus
+
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+
+
+def _accepted(scope: Scope) -> tuple[bool, bool]:
+    """Whether the client takes JSON, and events. One that does not say takes both."""
+    given = Headers(scope=scope).getlist("accept") or ["*/*"]
+    types = {part.partition(";")[0].strip().lower() for part in ",".join(given).split(",")}
+    return bool(types & {_JSON, "application/*", "*/*"}), bool(types & {_EVENTS, "text/*", "*/*"})
+
+
+def _with_header(scope: Scope, name: bytes, value: bytes) -> Scope:
+    return {**scope, "headers": [*(pair for pair in scope["headers"] if pair[0] != name), (name, value)]}
+
+
+def _body_of(message: JSONRPCMessage, receive: Receive) -> Receive:
+    """A `receive` that gives the message to the SDK, a tool's arguments apart, which are on their own way."""
+    document = message.model_dump(by_alias=True, exclude_unset=True)
+    if messages.is_call(message):
+        document["params"]["arguments"] = {}
+    body = json.dumps(document, default=float, ensure_ascii=False).encode(errors="replace")
+    pieces: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pieces.pop() if pieces else await receive()
+
+    return replay
+
+
+def _as_events(send: Send) -> Send:
+    """A `send` that turns a JSON answer into a stream of one event, for a client that takes nothing else."""
+    turns = False
+
+    async def turned(message: Message) -> None:
+        nonlocal turns
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=list(message["headers"]))
+            turns = message["status"] == 200 and headers.get("content-type", "").startswith(_JSON)
+            if turns:
+                headers["content-type"] = _EVENTS
+                del headers["content-length"]
+                message = {**message, "headers": headers.raw}
+        elif turns and message.get("body"):
+            message = {**message, "body": b"event: message\r\ndata: " + message["body"] + b"\r\n\r\n"}
+        await send(message)
+
+    return turned
+
+
+def _refusal(status: int, *errors: JSONRPCError) -> Response:
+    shown = [error.model_dump(by_alias=True, exclude_unset=True, mode="json") for error in errors]
+    return Response(json.dumps(shown[0] if len(shown) == 1 else shown), status, media_type=_JSON)
