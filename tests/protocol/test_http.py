@@ -250,10 +250,10 @@ def test_a_refused_name_tells_the_setting_and_is_escaped_in_the_log() -> None:
     with listening((*TOY_HTTP, "127.0.0.1", "0")) as (url, process):
         host, port = url.removeprefix("http://").removesuffix("/mcp").split(":")
         with socket.create_connection((host, int(port)), PATIENCE) as connection:
-            connection.sendall(
-                b"POST /mcp HTTP/1.1\r\nHost: \xe2\x80\xae\xc2\x9b31m.example\r\nContent-Length: 0\r\n\r\n"
-            )
-            answer = connection.recv(10_000)
+            name = b"\xe2\x80\xae\xc2\x9b31m.example"
+            head = b"POST /mcp HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % name
+            connection.sendall(head)
+            answer = b"".join(iter(lambda: connection.recv(10_000), b""))
         process.terminate()
         process.wait(PATIENCE)
         assert process.stderr is not None
