@@ -27,7 +27,7 @@ MAY_IMPORT = {
 
 def room(module: str) -> str:
     """The room of a module such as `ddb_mcp.core.items`; `""` for the package itself, which has the version only."""
-    return (module.split(".") + [""])[1]
+    return ([*module.split("."), ""])[1]
 
 
 def imported(tree: ast.Module) -> set[str]:
