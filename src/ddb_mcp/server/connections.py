@@ -67,13 +67,17 @@ class Connections:
         tls: speaks TLS on each, None for none.
         most: how many there may be at once.
         per_address: how many of them may come from one address.
+        keep_seconds: how long one that has nothing to do is kept after an answer.
     """
 
-    def __init__(self, trouble: Trouble, tls: ssl.SSLContext | None, most: int, per_address: int) -> None:
+    def __init__(
+        self, trouble: Trouble, tls: ssl.SSLContext | None, most: int, per_address: int, keep_seconds: float
+    ) -> None:
         self.trouble = trouble
         self.tls = tls
         self._most = most
         self._per_address = per_address
+        self.keep_seconds = keep_seconds
         self._addresses: Counter[str] = Counter()
         self._named: dict[tuple[Any, Any], Connection] = {}
         # In the order in which they began to wait for a head.
@@ -317,7 +321,7 @@ class Connection(asyncio.Protocol):
             self._wait(limits.LEFTOVER_SECONDS)
             return
         self._leftover = max(0, body_left)
-        self._await_head(limits.LEFTOVER_SECONDS if self._leftover else limits.HEAD_SECONDS)
+        self._await_head(limits.LEFTOVER_SECONDS if self._leftover else self._all.keep_seconds)
         self._go_on()
 
     def _go_on(self) -> None:

@@ -109,6 +109,7 @@ class HttpServer:
         tls: speaks TLS on each connection.
         behind_proxy: all clients share a proxy's address, so that none is limited on its own.
         grace_seconds: how long requests under way may go on after a signal, `limits.GRACE_SECONDS` if not given.
+        keep_seconds: how long an idle connection is kept, `limits.HEAD_SECONDS` if not given.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         behind_proxy: bool = False,
         grace_seconds: float | None = None,
+        keep_seconds: float | None = None,
     ) -> None:
         import uvicorn
 
@@ -127,7 +129,8 @@ class HttpServer:
         trouble = Trouble()
         most = _most_connections()
         shared = behind_proxy or is_loopback(listener.getsockname()[0])
-        connections = Connections(trouble, tls, most, most if shared else limits.CONNECTIONS_PER_ADDRESS)
+        keep = limits.HEAD_SECONDS if keep_seconds is None else keep_seconds
+        connections = Connections(trouble, tls, most, most if shared else limits.CONNECTIONS_PER_ADDRESS, keep)
         self._requests = requests = _Requests(app, connections, grace)
         own = uvicorn.Config(requests, log_config=None)
         own.load()  # decides between httptools and h11
@@ -144,7 +147,7 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,  # a request's client stays the other end of its connection
             backlog=limits.BACKLOG,
-            timeout_keep_alive=limits.HEAD_SECONDS,
+            timeout_keep_alive=int(keep),
             timeout_graceful_shutdown=int(grace) + 5,  # our own comes first, and without an error in the log
         )
         self._filter = _TroubleFilter(trouble)
