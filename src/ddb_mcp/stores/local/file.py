@@ -24,6 +24,10 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
+class Locked(Unavailable):
+    """Another process had the write lock for as long as one waits for it. Nothing was done."""
+
+
 class SqliteFile:
     """Where an SQLite file of ours is, and what is to be in it.
 
@@ -117,7 +121,7 @@ class SqliteFile:
         name: Any = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
         match name.split("_")[1]:
             case "BUSY" | "LOCKED" | "PROTOCOL":
-                return Unavailable(f"{self.path} is locked by another process; nothing was written.")
+                return Locked(f"{self.path} is locked by another process; nothing was written.")
             case "FULL":
                 return self._disk_full()
             case "IOERR" if name.endswith("SHMSIZE"):  # no room for the shared index beside the log

@@ -39,6 +39,7 @@ CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
 CREATE TABLE tokens (token TEXT PRIMARY KEY, request BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX tokens_expires ON tokens (expires);
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO about VALUES ('created', strftime('%s', 'now')), ('id', lower(hex(randomblob(16))));
 """,
 )
 
