@@ -56,6 +56,12 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with running("endpoint", tmp_path_factory.mktemp("endpoint")) as engine:
+        yield engine
+
+
 @pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine in turn, started when the first test asks for it."""

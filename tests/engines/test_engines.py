@@ -208,8 +208,8 @@ def test_ttl_can_be_enabled(table: Table) -> None:
 def test_a_table_is_made_with_tags(table: Table) -> None:
     made = table.client.create_table(
         TableName=f"{table.name}-tagged",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
         BillingMode="PAY_PER_REQUEST",
         Tags=[{"Key": "made-by", "Value": "tests"}],
     )

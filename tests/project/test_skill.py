@@ -170,7 +170,7 @@ def test_instructions_carry_the_real_names(mode: str, prefix: str, key: str) -> 
 
 def test_instructions_recipe_survives_a_shell() -> None:
     text = instructions.instructions("my-table", "de'p $x", "us-east-1", "local")
-    (recipe,) = re.findall("(AWS_ENDPOINT.*) ddb-mcp", text)
+    (recipe,) = re.findall("(AWS_ENDPOINT.*)", text)
     echo = 'echo "$DYNAMODB_PREFIX $AWS_DEFAULT_REGION"'
     done = subprocess.run(["bash", "-c", f"export {recipe}; {echo}"], capture_output=True, text=True, check=True)
     assert done.stdout == "de'p $x us-east-1\n"

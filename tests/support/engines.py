@@ -190,7 +190,7 @@ class _Program:
 
     needs: tuple[str, ...]
     command: Callable[[int], list[str | Path]]
-    settings: Callable[[int], dict[str, str]] = lambda port: {}
+    settings: Callable[[int, Path], dict[str, str]] = lambda port, folder: {}
 
 
 _PROGRAMS = {
@@ -208,12 +208,18 @@ _PROGRAMS = {
     "ministack": _Program(
         ("ministack",),
         lambda port: [HOME / "ministack" / "bin" / "ministack"],
-        lambda port: {
+        lambda port, folder: {
             "BIND_HOST": "127.0.0.1",  # else it binds every interface
             "GATEWAY_PORT": str(port),
             "SERVICES": "dynamodb,lambda,iam,sts",
             "AUTH": "true",  # check policies: the access key `test` may do all, an assumed role what it is allowed
         },
+    ),
+    # Ours. With all keys, as the other engines have it.
+    "endpoint": _Program(
+        (),
+        lambda port: [sys.executable, "-m", "ddb_mcp", "endpoint", "--all-keys", "--port", str(port)],
+        lambda port, folder: {"DDB_MCP_LOCAL_PATH": str(folder / "configured.sqlite3")},
     ),
 }
 ENGINES = tuple(_PROGRAMS)
@@ -252,7 +258,7 @@ def running(name: str, folder: Path) -> Iterator[Engine]:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=environment(TMPDIR=str(folder), **program.settings(port)),
+                env=environment(TMPDIR=str(folder), **program.settings(port, folder)),
                 start_new_session=True,  # an interrupt from the keyboard is for the tests, which then stop it
             )
         try:

@@ -16,6 +16,7 @@ from ddb_mcp.config import (
     Settings,
     resolve,
     resolve_gateway,
+    resolve_local,
 )
 from ddb_mcp.config.settings import declared
 
@@ -85,6 +86,13 @@ COMMANDS = {
             "print the least-privilege IAM policy for the table and prefix",
             (DirectSettings,),
             _SERVING | {"role_arn"},
+        ),
+        Command(
+            "endpoint",
+            "ddb_mcp.cli.endpoint",
+            "serve DynamoDB's own protocol over the local file, for the app and any AWS SDK",
+            (LocalSettings,),
+            resolve=resolve_local,
         ),
         Command("purge", "ddb_mcp.cli.purge", "delete everything under the configured prefix"),
         Command(

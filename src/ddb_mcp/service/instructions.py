@@ -6,9 +6,24 @@ from ddb_mcp.core.keys import Prefix
 
 URI = "skill://dynamodb-database/SKILL.md"
 
-# An engine on localhost takes any credentials, but the SDKs insist on some; boto3 reads AWS_DEFAULT_REGION, the
-# JavaScript SDK AWS_REGION.
-LOCAL_AWS = "AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+ENDPOINT = "http://127.0.0.1:8000"
+
+
+def local_environment(table: str, prefix: str, address: str = ENDPOINT) -> dict[str, str]:
+    """The app's environment for an endpoint on this machine.
+
+    Any credentials do there, and the SDKs insist on some. boto3 reads AWS_DEFAULT_REGION, the JavaScript SDK
+    AWS_REGION.
+    """
+    return {
+        "AWS_ENDPOINT_URL_DYNAMODB": address,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "DYNAMODB_TABLE": table,
+        "DYNAMODB_PREFIX": prefix,
+    }
 
 
 def instructions(table: str, prefix: str, region: str, mode: str, *, app: str | None = None) -> str:
@@ -23,10 +38,11 @@ def instructions(table: str, prefix: str, region: str, mode: str, *, app: str | 
     own = Prefix(prefix, one_segment=True).joined
     environment = f"DYNAMODB_TABLE={shlex.quote(table)} DYNAMODB_PREFIX={shlex.quote(prefix)}"
     if app is None and mode == "local":
+        given = " ".join(f"{name}={shlex.quote(value)}" for name, value in local_environment(table, prefix).items())
         app = (
-            "The data are in an SQLite file on this machine, out of the AWS SDK's reach. For app code, start an engine "
-            "that speaks DynamoDB's protocol on localhost and give the app and this server (then in direct mode) one "
-            f"environment: AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000 {LOCAL_AWS} {environment} ddb-mcp"
+            "The data are in an SQLite file on this machine. The app reaches the same items with the AWS SDK while "
+            f"`ddb-mcp endpoint`, started with this server's settings, serves them at {ENDPOINT}. "
+            f"The app's environment: {given}"
         )
     elif app is None:
         app = f"App code reads {environment} from its environment and uses the AWS SDK on the same items."

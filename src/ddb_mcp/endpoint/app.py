@@ -1,0 +1,179 @@
+"""DynamoDB's protocol as an ASGI application: JSON 1.0 over HTTP, one operation a request.
+
+https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import string
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from ddb_mcp.config import is_loopback
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
+from ddb_mcp.endpoint.calls import Access, Call
+from ddb_mcp.endpoint.failures import Failure, translated, unserializable
+from ddb_mcp.server.serving import BodyRefused, ClientGone, read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from starlette.types import Receive, Scope, Send
+
+    from ddb_mcp.endpoint.tables import Tables
+
+logger = logging.getLogger(__name__)
+
+_TARGET = "DynamoDB_20120810."
+_ID_SIGNS = string.ascii_uppercase + string.digits
+_OPERATIONS: dict[str, Callable[[Call], Awaitable[dict[str, Any]]]] = {
+    "GetItem": reads.get_item,
+    "Query": reads.query,
+    "Scan": reads.scan,
+    "PutItem": writes.put_item,
+    "UpdateItem": writes.update_item,
+    "DeleteItem": writes.delete_item,
+    "BatchGetItem": batches.batch_get_item,
+    "BatchWriteItem": batches.batch_write_item,
+    "TransactGetItems": transactions.transact_get_items,
+    "TransactWriteItems": transactions.transact_write_items,
+    "CreateTable": control.create_table,
+    "DescribeTable": control.describe_table,
+    "DeleteTable": control.delete_table,
+    "ListTables": control.list_tables,
+    "DescribeTimeToLive": control.describe_time_to_live,
+    "UpdateTimeToLive": control.update_time_to_live,
+    "TagResource": control.tag_resource,
+    "UntagResource": control.untag_resource,
+    "ListTagsOfResource": control.list_tags_of_resource,
+    "DescribeEndpoints": control.describe_endpoints,
+}
+
+
+class Endpoint:
+    """The application.
+
+    Args:
+        tables: what it serves. They are closed at its end.
+        access: what callers may do.
+        hosts: names besides this machine's own under which clients know it, in lower case.
+    """
+
+    def __init__(self, tables: Tables, access: Access, hosts: Iterable[str] = ()) -> None:
+        self._tables = tables
+        self._access = access
+        self._hosts = frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        try:
+            answer = await self._answer(scope)
+        except (Failure, DdbMcpError, BodyRefused) as error:
+            failure = _failure(error)
+            await _send(send, failure.status, failure.body())
+        except ClientGone:
+            raise
+        except Exception:
+            number = secrets.token_hex(4)
+            logger.exception("Internal error %s", number)
+            failure = Failure("InternalServerError", f"The endpoint met a bug; it is logged as {number}.", 500)
+            await _send(send, failure.status, failure.body())
+        else:
+            await _send(send, 200, answer)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._tables.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: Scope) -> dict[str, Any]:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("host", "")
+        self._check_origin(host, headers)
+        if scope["method"] != "POST" or scope["path"] != "/":
+            raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
+        operation = _operation(headers)
+        request = _json(await read_body(scope, max_bytes=limits.DYNAMODB_BODY_MAX_BYTES))
+        shapes.check(operation, request)
+        given = {name: value for name, value in request.items() if value is not None}
+        return await _OPERATIONS[operation](Call(self._tables, self._access, operation, given, host))
+
+    def _check_origin(self, host: str, headers: dict[str, str]) -> None:
+        """Refuse what a web page could send: by its own name for this address, or by a browser that names it."""
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if not is_loopback(name) and name.lower() not in self._hosts:
+            raise Failure(
+                "AccessDeniedException",
+                f"This endpoint is for programs of this machine, and Host is {host[:80]!r}; --allow-host lets it in.",
+                403,
+            )
+        if "origin" in headers:
+            raise Failure("AccessDeniedException", "This endpoint is not for web pages.", 403)
+
+
+def _failure(error: Failure | DdbMcpError | BodyRefused) -> Failure:
+    if isinstance(error, BodyRefused):
+        kind = "RequestEntityTooLargeException" if error.status == 413 else "InternalServerError"
+        return Failure(kind, error.error.message, error.status)
+    return error if isinstance(error, Failure) else translated(error)
+
+
+def _operation(headers: dict[str, str]) -> str:
+    """The operation that a request's headers name. Raises Failure."""
+    target = headers.get("x-amz-target", "")
+    operation = target.removeprefix(_TARGET)
+    if operation == target or operation not in shapes.operations():
+        raise Failure("UnknownOperationException", f"{target[:80]!r} in X-Amz-Target is no operation of DynamoDB")
+    authorization = headers.get("authorization", "")
+    if not authorization:
+        raise Failure("MissingAuthenticationTokenException", "Request is missing Authentication Token")
+    if not authorization.startswith("AWS4-HMAC-SHA256 ") or "Credential=" not in authorization:
+        raise Failure("IncompleteSignatureException", "The Authorization header is no signature of version 4.")
+    if operation not in _OPERATIONS:
+        raise Failure(
+            "UnknownOperationException",
+            f"The endpoint of ddb-mcp does not have {operation}; it has {', '.join(sorted(_OPERATIONS))}.",
+        )
+    return operation
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    """The request in a body. Raises Failure."""
+    try:
+        text = body.decode()
+        request = json.loads(text or "{}", parse_constant=_no_constant)
+        if "\\u" in text:
+            json.dumps(request, ensure_ascii=False).encode()  # half a character has no UTF-8
+    except UnicodeEncodeError:
+        raise unserializable("The body has half a surrogate pair, which is no character") from None
+    except (ValueError, RecursionError):
+        raise unserializable("The body is no JSON in UTF-8") from None
+    if not isinstance(request, dict):
+        raise unserializable("Unexpected value type in payload")
+    return request
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:
+    body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+    identifier = "".join(secrets.choice(_ID_SIGNS) for _ in range(52))
+    headers = [
+        (b"content-type", b"application/x-amz-json-1.0"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-amzn-requestid", identifier.encode()),
+        (b"x-amz-crc32", str(zlib.crc32(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

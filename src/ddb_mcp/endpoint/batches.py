@@ -1,0 +1,102 @@
+"""BatchGetItem and BatchWriteItem: many items at once, each for itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.keys import Key
+from ddb_mcp.endpoint.calls import Call, placeholders, projected, projection, read_units, write_units
+from ddb_mcp.endpoint.failures import invalid
+from ddb_mcp.endpoint.tables import table_name
+from ddb_mcp.endpoint.values import key_json, read_item, read_key
+from ddb_mcp.stores.local.file import Locked
+from ddb_mcp.stores.local.table import Changes, Stored
+
+_DUPLICATES = "Provided list of item keys contains duplicates"
+
+
+async def batch_get_item(call: Call) -> dict[str, Any]:
+    wanted = call.request["RequestItems"]
+    given = {name: [read_key(key) for key in request["Keys"]] for name, request in wanted.items()}
+    if sum(map(len, given.values())) > limits.BATCH_GET_MAX:
+        raise invalid("Too many items requested for the BatchGetItem call")
+    responses: dict[str, list[Item]] = {}
+    unprocessed: dict[str, Any] = {}
+    units: dict[str, float] = {}
+    left = limits.BATCH_GET_MAX_BYTES
+    for alias, keys in given.items():
+        request = wanted[alias]
+        _check_once(keys)
+        known = placeholders(request)
+        paths = projection(request, known)
+        known.check_all_used()
+        name, table = await call.tables.find(alias)
+        for key in keys:
+            call.check_key(name, key.pk)
+        consistent = bool(request.get("ConsistentRead"))
+        responses[name] = []
+        units[name] = 0
+        for key, item in zip(keys, await table.items(keys), strict=True):
+            size = item_size(item) if item else 0
+            if size > left:
+                unprocessed.setdefault(alias, {**request, "Keys": []})["Keys"].append(key_json(key))
+                continue
+            left -= size
+            units[name] += read_units(size, consistent=consistent)
+            if item is not None:
+                responses[name].append(projected(item, paths))
+    answer = {"Responses": responses, "UnprocessedKeys": unprocessed}
+    return {**answer, **call.consumed_by_tables(units, "read")}
+
+
+async def batch_write_item(call: Call) -> dict[str, Any]:
+    wanted = call.request["RequestItems"]
+    if sum(map(len, wanted.values())) > limits.BATCH_WRITE_MAX:
+        raise invalid("Too many items requested for the BatchWriteItem call")
+    writes = {alias: list(_writes(requests)) for alias, requests in wanted.items()}
+    found = {}
+    for alias, pairs in writes.items():
+        keys = [key for key, _ in pairs]
+        _check_once(keys)
+        name, found[alias] = await call.tables.find(alias)
+        call.check_write(name)
+        for key in keys:
+            call.check_key(name, key.pk)
+    unprocessed: dict[str, Any] = {}
+    units: dict[str, float] = {}
+    for alias, pairs in writes.items():
+        try:
+            units[table_name(alias)] = await found[alias].change([key for key, _ in pairs], _all_of(pairs))
+        except Locked:
+            if not units:  # nothing was done at all
+                raise
+            unprocessed[alias] = wanted[alias]
+    return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units, "write")}
+
+
+def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]:
+    """Each request's key and what is to be stored under it."""
+    for request in requests:
+        put, delete = request.get("PutRequest"), request.get("DeleteRequest")
+        if (put is None) == (delete is None):
+            raise invalid("Each write of the BatchWriteItem call must have one PutRequest or one DeleteRequest")
+        if put is not None:
+            item = read_item(put["Item"])
+            yield Key.of(item), item
+        else:
+            assert delete is not None
+            yield read_key(delete["Key"]), None
+
+
+def _all_of(pairs: list[tuple[Key, Item | None]]) -> Any:
+    def decide(stored: Stored) -> tuple[Changes, float]:
+        units = sum(write_units(stored[key], item) for key, item in pairs)
+        return dict(pairs), units
+
+    return decide
+
+
+def _check_once(keys: list[Key]) -> None:
+    if len(set(keys)) < len(keys):
+        raise invalid(_DUPLICATES)

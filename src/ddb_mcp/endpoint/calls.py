@@ -1,0 +1,157 @@
+"""One request to the endpoint: what all operations need to know of it, and what they do with it."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ddb_mcp.core.expression_reader import Placeholders, read_condition, read_projection
+from ddb_mcp.core.expression_trees import Condition
+from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.core.paths import Path, pick
+from ddb_mcp.endpoint.failures import Failure, invalid
+from ddb_mcp.endpoint.tables import Tables, denied
+from ddb_mcp.endpoint.values import read_value, shown
+
+_READ_UNIT = 4096
+_WRITE_UNIT = 1024
+_TAKES_VALUES = ("UpdateExpression", "ConditionExpression", "FilterExpression", "KeyConditionExpression")
+EXPRESSIONS = (*_TAKES_VALUES, "ProjectionExpression")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the callers of an endpoint may do.
+
+    Attributes:
+        prefix: whose items they may name; None for all.
+        read_only: they may write nothing.
+    """
+
+    prefix: Prefix | None = None
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request.
+
+    Attributes:
+        operation: its name.
+        request: the body, of the shape that DynamoDB's model has for it.
+        host: under which the client knows this endpoint.
+    """
+
+    tables: Tables
+    access: Access
+    operation: str
+    request: dict[str, Any]
+    host: str
+
+    def check_key(self, table: str, pk: str, operation: str | None = None) -> None:
+        """Raise Failure if the caller may not name items with this partition key."""
+        prefix = self.access.prefix
+        if prefix is not None and not prefix.owns(pk):
+            raise denied(
+                operation or self.operation,
+                table,
+                f"The partition key must start with '{prefix.joined}', this deployment's prefix, as the policy that "
+                "ddb-mcp prints demands it on AWS; --all-keys lifts this.",
+            )
+
+    def check_write(self, table: str, operation: str | None = None) -> None:
+        """Raise Failure if the caller may write nothing."""
+        if self.access.read_only:
+            raise denied(operation or self.operation, table, "This endpoint is read-only.")
+
+    def consumed(self, table: str, read: float = 0, write: float = 0) -> dict[str, Any]:
+        """The `ConsumedCapacity` member, if the request asks for it: capacity units of one table."""
+        wanted = self.request.get("ReturnConsumedCapacity", "NONE")
+        if wanted == "NONE":
+            return {}
+        return {"ConsumedCapacity": capacity(table, read, write, detailed=wanted == "INDEXES")}
+
+    def consumed_by_tables(self, tables: Mapping[str, float], kind: str) -> dict[str, Any]:
+        """As `consumed`, for several tables. `kind`: `read` or `write`."""
+        found = [self.consumed(name, **{kind: units}) for name, units in tables.items()]
+        return {"ConsumedCapacity": [each["ConsumedCapacity"] for each in found]} if any(found) else {}
+
+
+def capacity(table: str, read: float, write: float, *, detailed: bool) -> dict[str, Any]:
+    """Capacity units as SDKs see them."""
+    found: dict[str, Any] = {"TableName": table, "CapacityUnits": float(read + write)}
+    if detailed:
+        found["Table"] = {"CapacityUnits": float(read + write)}
+    return found
+
+
+def read_units(size: int, *, consistent: bool, times: float = 1) -> float:
+    """What it costs to read so many bytes."""
+    return max(1, math.ceil(size / _READ_UNIT)) * (1 if consistent else 0.5) * times
+
+
+def write_units(*items: Item | None, times: float = 1) -> float:
+    """What it costs to write one of these items over the other."""
+    size = max(item_size(item) if item else 0 for item in items)
+    return max(1, math.ceil(size / _WRITE_UNIT)) * times
+
+
+def placeholders(request: Mapping[str, Any]) -> Placeholders:
+    """The placeholders of a request, checked. Raises Failure."""
+    names, values = (request.get(f"ExpressionAttribute{kind}") for kind in ("Names", "Values"))
+    if names is not None and not any(request.get(name) is not None for name in EXPRESSIONS):
+        raise invalid("ExpressionAttributeNames can only be specified when using expressions")
+    if values is not None and not any(request.get(name) is not None for name in _TAKES_VALUES):
+        raise invalid("ExpressionAttributeValues can only be specified when using expressions")
+    for kind, given, sign in (("Names", names, "#"), ("Values", values, ":")):
+        if given is None:
+            continue
+        if not given:
+            raise invalid(f"ExpressionAttribute{kind} must not be empty")
+        for name in given:
+            if not re.fullmatch(f"{sign}[A-Za-z0-9_]+", name):
+                raise invalid(f'ExpressionAttribute{kind} contains invalid key: Syntax error; key: "{name[:80]}"')
+    return Placeholders(_names(names or {}), {name: _value(name, given) for name, given in (values or {}).items()})
+
+
+def _names(given: Mapping[str, Any]) -> dict[str, str]:
+    if any(name is None for name in given.values()):
+        raise invalid("ExpressionAttributeNames contains invalid value: Empty attribute name")
+    return dict(given)
+
+
+def _value(name: str, given: Any) -> Any:
+    try:
+        return read_value(given)
+    except Failure as failure:
+        if failure.kind != "ValidationException":
+            raise
+        message = f"ExpressionAttributeValues contains invalid value: {failure.message} for key {name}"
+        raise invalid(message) from None
+
+
+def condition(request: Mapping[str, Any], parameter: str, known: Placeholders) -> Condition | None:
+    """The condition in a parameter of the request, None where there is none. Raises InvalidArgument."""
+    text = request.get(parameter)
+    return None if text is None else read_condition(parameter, text, known)
+
+
+def projection(request: Mapping[str, Any], known: Placeholders) -> tuple[Path, ...] | None:
+    """The paths of the request's projection, None where there is none. Raises InvalidArgument."""
+    text = request.get("ProjectionExpression")
+    return None if text is None else read_projection("ProjectionExpression", text, known)
+
+
+def projected(item: Item, paths: Iterable[Path] | None) -> Item:
+    """What the client is shown of an item."""
+    return shown(item if paths is None else pick(item, paths, keys=False))
+
+
+def choice(request: Mapping[str, Any], parameter: str, *allowed: str) -> str:
+    """The value of a parameter that takes these words, the first by default. Raises Failure."""
+    given: str = request.get(parameter) or allowed[0]
+    if given not in allowed:
+        raise invalid(f"{parameter} can only be {' or '.join(sorted(allowed))}")
+    return given

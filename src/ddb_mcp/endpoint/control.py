@@ -1,0 +1,157 @@
+"""Tables: made, described, listed and deleted; their time to live and their tags."""
+
+import json
+from typing import Any
+
+from ddb_mcp.endpoint.calls import Call
+from ddb_mcp.endpoint.failures import Failure, invalid
+from ddb_mcp.endpoint.tables import arn_of, denied, table_name
+from ddb_mcp.stores.local.table import LocalTable
+
+_KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+_ATTRIBUTES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
+_TTL = "ttl"
+_WHAT = "A table of the endpoint of ddb-mcp has the string keys pk (HASH) and sk (RANGE)"
+_LISTED_MAX = 100
+
+
+async def create_table(call: Call) -> dict[str, Any]:
+    request = call.request
+    name = table_name(request["TableName"])
+    call.check_write(name)
+    _check_schema(request)
+    table = await call.tables.make(name)
+    if table is None:
+        raise Failure("ResourceInUseException", f"Table already exists: {name}")
+    tags = _tags(request.get("Tags") or [])
+    await table.note(lambda noted: {**noted, "ttl": "off", "tags": json.dumps(tags)})
+    return {"TableDescription": await _description(name, table)}
+
+
+def _check_schema(request: dict[str, Any]) -> None:
+    keys, attributes = request.get("KeySchema") or [], request.get("AttributeDefinitions") or []
+    if sorted(map(_pair, keys)) != sorted(map(_pair, _KEYS)):
+        raise invalid(f"{_WHAT}, and KeySchema says otherwise.")
+    if sorted(map(_pair, attributes)) != sorted(map(_pair, _ATTRIBUTES)):
+        raise invalid(f"{_WHAT}, and AttributeDefinitions says otherwise.")
+    for unknown in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes", "VectorIndexes", "GlobalTableSourceArn"):
+        if request.get(unknown):
+            raise invalid(f"{_WHAT}, and nothing else; take {unknown} out.")
+    if (request.get("StreamSpecification") or {}).get("StreamEnabled"):
+        raise invalid("The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
+    if request.get("DeletionProtectionEnabled"):
+        raise invalid("The endpoint of ddb-mcp protects no table from deletion; take DeletionProtectionEnabled out.")
+
+
+def _pair(entry: dict[str, str]) -> tuple[str, ...]:
+    return tuple(entry[name] for name in sorted(entry))
+
+
+async def describe_table(call: Call) -> dict[str, Any]:
+    return {"Table": await _description(*await call.tables.find(call.request["TableName"]))}
+
+
+async def delete_table(call: Call) -> dict[str, Any]:
+    name, table = await call.tables.find(call.request["TableName"])
+    call.check_write(name)
+    if call.access.prefix is not None:
+        raise denied(call.operation, name, "Others' items may be in it; --all-keys lifts this.")
+    description = {**await _description(name, table), "TableStatus": "DELETING"}
+    await table.remove()
+    return {"TableDescription": description}
+
+
+async def list_tables(call: Call) -> dict[str, Any]:
+    after = call.request.get("ExclusiveStartTableName") or ""
+    limit = call.request.get("Limit") or _LISTED_MAX
+    names = [name for name in await call.tables.names() if name > after]
+    more = {"LastEvaluatedTableName": names[limit - 1]} if len(names) > limit else {}
+    return {"TableNames": names[:limit], **more}
+
+
+async def describe_time_to_live(call: Call) -> dict[str, Any]:
+    _, table = await call.tables.find(call.request["TableName"])
+    if (await table.about()).get("ttl") == "off":
+        return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+    return {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": _TTL}}
+
+
+async def update_time_to_live(call: Call) -> dict[str, Any]:
+    wanted = call.request["TimeToLiveSpecification"]
+    name, table = await call.tables.find(call.request["TableName"])
+    call.check_write(name)
+    if wanted["AttributeName"] != _TTL:
+        raise invalid(f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
+
+    def turn(noted: dict[str, str]) -> dict[str, str]:
+        if wanted["Enabled"] == (noted.get("ttl") != "off"):
+            raise invalid(f"TimeToLive is already {'enabled' if wanted['Enabled'] else 'disabled'}")
+        return {**noted, "ttl": "on" if wanted["Enabled"] else "off"}
+
+    await table.note(turn)
+    return {"TimeToLiveSpecification": {"Enabled": wanted["Enabled"], "AttributeName": _TTL}}
+
+
+async def tag_resource(call: Call) -> dict[str, Any]:
+    added = _tags(call.request["Tags"])
+    name, table = await call.tables.find(call.request["ResourceArn"])
+    call.check_write(name)
+    await table.note(lambda noted: {**noted, "tags": json.dumps(_noted_tags(noted) | added)})
+    return {}
+
+
+async def untag_resource(call: Call) -> dict[str, Any]:
+    gone = set(call.request["TagKeys"])
+    name, table = await call.tables.find(call.request["ResourceArn"])
+    call.check_write(name)
+
+    def untag(noted: dict[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in _noted_tags(noted).items() if name not in gone}
+        return {**noted, "tags": json.dumps(kept)}
+
+    await table.note(untag)
+    return {}
+
+
+async def list_tags_of_resource(call: Call) -> dict[str, Any]:
+    _, table = await call.tables.find(call.request["ResourceArn"])
+    tags = _noted_tags(await table.about())
+    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+async def describe_endpoints(call: Call) -> dict[str, Any]:
+    return {"Endpoints": [{"Address": call.host, "CachePeriodInMinutes": 1440}]}
+
+
+def _tags(given: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in given}
+
+
+def _noted_tags(noted: dict[str, str]) -> dict[str, str]:
+    found: dict[str, str] = json.loads(noted.get("tags", "{}"))
+    return found
+
+
+async def _description(name: str, table: LocalTable) -> dict[str, Any]:
+    noted = await table.about()
+    items, size = await table.extent()
+    return {
+        "AttributeDefinitions": _ATTRIBUTES,
+        "TableName": name,
+        "KeySchema": _KEYS,
+        "TableStatus": "ACTIVE",
+        "CreationDateTime": float(noted.get("created", 0)),
+        "ProvisionedThroughput": {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
+        "TableSizeBytes": size,
+        "ItemCount": items,
+        "TableArn": arn_of(name),
+        "TableId": _uuid(noted.get("id", "")),
+        "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
+        "TableClassSummary": {"TableClass": "STANDARD"},
+        "DeletionProtectionEnabled": False,
+    }
+
+
+def _uuid(digits: str) -> str:
+    digits = digits.rjust(32, "0")
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

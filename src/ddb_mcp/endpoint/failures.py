@@ -1,0 +1,72 @@
+"""DynamoDB's errors, as SDKs know them: a type, a status and a message.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+"""
+
+from typing import Any
+
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
+from ddb_mcp.stores.local.file import Locked
+
+_SERVICE = "com.amazonaws.dynamodb.v20120810"
+# Errors of the layer that all services of AWS share have other namespaces.
+_NAMESPACES = {
+    "ValidationException": "com.amazon.coral.validate",
+    "SerializationException": "com.amazon.coral.service",
+    "UnknownOperationException": "com.amazon.coral.service",
+    "AccessDeniedException": "com.amazon.coral.service",
+    "MissingAuthenticationTokenException": "com.amazon.coral.service",
+    "IncompleteSignatureException": "com.amazon.coral.service",
+    "RequestEntityTooLargeException": "com.amazon.coral.service",
+}
+
+
+class Failure(Exception):
+    """A request that is answered with an error.
+
+    Args:
+        kind: the type, such as `ValidationException`.
+        message: what is wrong.
+        status: of the answer.
+        members: what the answer has besides type and message.
+    """
+
+    def __init__(self, kind: str, message: str, status: int = 400, **members: Any) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status
+        self.members = members
+
+    def body(self) -> dict[str, Any]:
+        """The answer's body."""
+        namespace = _NAMESPACES.get(self.kind, _SERVICE)
+        return {"__type": f"{namespace}#{self.kind}", "message": self.message, **self.members}
+
+
+def invalid(message: str) -> Failure:
+    return Failure("ValidationException", message)
+
+
+def unserializable(message: str) -> Failure:
+    return Failure("SerializationException", message)
+
+
+def not_found(table: str) -> Failure:
+    return Failure("ResourceNotFoundException", f"Requested resource not found: Table: {table} not found")
+
+
+def failed_condition(item: Any | None) -> Failure:
+    """`item`: the stored item, where the request asks for it."""
+    shown = {} if item is None else {"Item": item}
+    return Failure("ConditionalCheckFailedException", "The conditional request failed", **shown)
+
+
+def translated(error: DdbMcpError) -> Failure:
+    """What an error of the store or of an expression is to an SDK."""
+    if isinstance(error, InvalidArgument):
+        return invalid(error.message)
+    if isinstance(error, Locked):  # nothing was done; SDKs call again by themselves
+        return Failure("ThrottlingException", error.message)
+    status = 503 if isinstance(error, Unavailable) else 500
+    return Failure("InternalServerError", f"{error.message} {error.next}", status)

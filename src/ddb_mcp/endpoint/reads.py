@@ -1,0 +1,164 @@
+"""GetItem, Query and Scan."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.expression_reader import Placeholders
+from ddb_mcp.core.expression_trees import Condition
+from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.keys import Key
+from ddb_mcp.core.paths import Path
+from ddb_mcp.endpoint.calls import Call, condition, placeholders, projected, projection, read_units
+from ddb_mcp.endpoint.failures import invalid
+from ddb_mcp.endpoint.key_conditions import KeyCondition, read_key_condition, uses_keys
+from ddb_mcp.endpoint.values import key_json, read_key
+from ddb_mcp.stores.local.table import LocalTable, Rows, segment_of
+
+
+async def get_item(call: Call) -> dict[str, Any]:
+    known = placeholders(call.request)
+    paths = projection(call.request, known)
+    known.check_all_used()
+    key = read_key(call.request["Key"])
+    name, table = await call.tables.find(call.request["TableName"])
+    call.check_key(name, key.pk)
+    (item,) = await table.items([key])
+    units = read_units(item_size(item) if item else 0, consistent=bool(call.request.get("ConsistentRead")))
+    answer = {} if item is None else {"Item": projected(item, paths)}
+    return {**answer, **call.consumed(name, read=units)}
+
+
+@dataclass
+class _Page:
+    """What one request reads of a listing: at most `limit` items, and 1 MB, before the filter."""
+
+    filter: Condition | None
+    paths: tuple[Path, ...] | None
+    limit: int | None
+    counts: bool
+    items: list[Item] = field(default_factory=list)
+    matched: int = 0
+    scanned: int = 0
+    size: int = 0
+    last: Key | None = None
+
+    def fill(self, documents: Iterator[str]) -> None:
+        """Take items until the page is full; `last` is then where the next page goes on."""
+        for document in documents:
+            item: Item = json.loads(document)
+            self.scanned += 1
+            self.size += item_size(item)
+            if self.filter is None or self.filter.holds(item):
+                self.matched += 1
+                if not self.counts:
+                    self.items.append(projected(item, self.paths))
+            if self.scanned == self.limit or self.size >= limits.DYNAMODB_PAGE_BYTES:
+                self.last = Key.of(item)
+                return
+
+    def answer(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"Count": self.matched, "ScannedCount": self.scanned}
+        if not self.counts:
+            found["Items"] = self.items
+        if self.last is not None:
+            found["LastEvaluatedKey"] = key_json(self.last)
+        return found
+
+
+async def query(call: Call) -> dict[str, Any]:
+    request = call.request
+    if "KeyConditionExpression" not in request:
+        raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
+    known = placeholders(request)
+    keys = read_key_condition(request["KeyConditionExpression"], known)
+    page = _page(call, known)
+    name, table = await _table(call)
+    if (found := uses_keys(page.filter)) is not None:
+        raise invalid(f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {found}")
+    call.check_key(name, keys.pk)
+    after = _start(request)
+    if after is not None:
+        _check_start(keys, after)
+    rows = Rows(keys.pk, bounds=keys.bounds, after=after, descending=request.get("ScanIndexForward") is False)
+    return await _listing(call, name, table, rows, page)
+
+
+async def scan(call: Call) -> dict[str, Any]:
+    known = placeholders(call.request)
+    page = _page(call, known)
+    segment = _segment(call.request)
+    name, table = await _table(call)
+    after = _start(call.request)
+    if after is not None and segment_of(after.pk.encode(), segment[1]) != segment[0]:
+        raise invalid("The provided starting key is invalid: it is not in the provided Segment of TotalSegments")
+    return await _listing(call, name, table, Rows(after=after, segment=segment), page)
+
+
+async def _listing(call: Call, name: str, table: LocalTable, rows: Rows, page: _Page) -> dict[str, Any]:
+    await table.read(rows, page.fill)
+    units = read_units(page.size, consistent=bool(call.request.get("ConsistentRead")))
+    return {**page.answer(), **call.consumed(name, read=units)}
+
+
+def _page(call: Call, known: Placeholders) -> _Page:
+    request = call.request
+    demanded = condition(request, "FilterExpression", known)
+    paths = projection(request, known)
+    known.check_all_used()
+    select = request.get("Select") or ("SPECIFIC_ATTRIBUTES" if paths is not None else "ALL_ATTRIBUTES")
+    if select == "ALL_PROJECTED_ATTRIBUTES":
+        raise invalid(
+            "One or more parameter values were invalid: "
+            "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName"
+        )
+    if paths is not None and select != "SPECIFIC_ATTRIBUTES":
+        what = "only the Count" if select == "COUNT" else select
+        raise invalid(f"Cannot specify the ProjectionExpression when choosing to get {what}")
+    if paths is None and select == "SPECIFIC_ATTRIBUTES":
+        raise invalid("Must specify the ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+    return _Page(demanded, paths, request.get("Limit"), select == "COUNT")
+
+
+async def _table(call: Call) -> tuple[str, LocalTable]:
+    found = await call.tables.find(call.request["TableName"])
+    if (index := call.request.get("IndexName")) is not None:
+        raise invalid(f"The table does not have the specified index: {index}")
+    return found
+
+
+def _start(request: dict[str, Any]) -> Key | None:
+    given = request.get("ExclusiveStartKey")
+    if given is None:
+        return None
+    if given.keys() != {"pk", "sk"}:
+        raise invalid("The provided starting key is invalid: The provided key element does not match the schema")
+    return read_key(given)
+
+
+def _check_start(keys: KeyCondition, after: Key) -> None:
+    if after.pk != keys.pk:
+        raise invalid("The provided starting key is outside query boundaries based on provided conditions")
+    if not keys.contains(after.sk):
+        raise invalid("The provided starting key does not match the range key predicate")
+
+
+def _segment(request: dict[str, Any]) -> tuple[int, int]:
+    segment, total = request.get("Segment"), request.get("TotalSegments")
+    if segment is None and total is None:
+        return 0, 1
+    for one, other, absent in (("TotalSegments", "Segment", total), ("Segment", "TotalSegments", segment)):
+        if absent is None:
+            raise invalid(
+                f"The {one} parameter is required but was not present in the request when {other} parameter is present"
+            )
+    assert segment is not None
+    assert total is not None
+    if segment >= total:
+        raise invalid(
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+            f"Segment: {segment} is not less than TotalSegments: {total}"
+        )
+    return segment, total

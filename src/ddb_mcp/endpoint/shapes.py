@@ -1,0 +1,132 @@
+"""Requests against DynamoDB's own service model, which botocore carries: types, what is required, and bounds."""
+
+import re
+from functools import cache
+from typing import Any
+
+from ddb_mcp.endpoint.failures import Failure, invalid, unserializable
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "structure": (dict,),
+    "map": (dict,),
+    "list": (list,),
+    "string": (str,),
+    "blob": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "long": (int,),
+    "double": (int, float),
+    "float": (int, float),
+    "timestamp": (int, float),
+}
+_TOKENS = {dict: "START_OBJECT", list: "START_ARRAY", str: "STRING_VALUE", bool: "TRUE_VALUE", int: "NUMBER_VALUE"}
+_BOUNDS = {
+    "integer": ("have value greater than or equal to", "have value less than or equal to"),
+    "string": ("have length greater than or equal to", "have length less than or equal to"),
+    "list": ("have length greater than or equal to", "have length less than or equal to"),
+}
+_BOUNDS["long"] = _BOUNDS["integer"]
+LEGACY = frozenset(
+    {"AttributesToGet", "AttributeUpdates", "Expected", "ConditionalOperator", "KeyConditions", "QueryFilter"}
+    | {"ScanFilter"}
+)
+
+
+@cache
+def _model() -> Any:
+    import botocore.session
+
+    return botocore.session.get_session().get_service_model("dynamodb")
+
+
+@cache
+def _input(operation: str) -> Any:
+    return _model().operation_model(operation).input_shape
+
+
+@cache
+def operations() -> frozenset[str]:
+    """All that DynamoDB has."""
+    return frozenset(_model().operation_names)
+
+
+def check(operation: str, request: Any) -> None:
+    """Raise Failure if a request has not the shape that DynamoDB's model has for it.
+
+    Attribute values are not looked into.
+    """
+    problems: list[str] = []
+    _check(_input(operation), request, "", problems)
+    if problems:
+        plural = "s" if len(problems) > 1 else ""
+        raise invalid(f"{len(problems)} validation error{plural} detected: {'; '.join(problems[:10])}")
+
+
+def _check(shape: Any, value: Any, path: str, problems: list[str]) -> None:
+    kind = shape.type_name
+    if not _is_of(kind, value):
+        raise _wrong_type(kind, value)
+    if shape.name == "AttributeValue":
+        return
+    if kind == "structure":
+        _check_members(shape, value, path, problems)
+    elif kind == "map":
+        for name, entry in value.items():
+            if entry is not None:
+                _check(shape.value, entry, f"{path}.{name[:80]}.member", problems)
+    elif kind == "list":
+        for at, entry in enumerate(value[:200], 1):
+            if entry is not None:
+                _check(shape.member, entry, f"{path}.{at}.member", problems)
+    _check_bounds(shape, value, path, problems)
+
+
+def _is_of(kind: str, value: Any) -> bool:
+    return isinstance(value, _JSON_TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def _check_members(shape: Any, value: dict[str, Any], path: str, problems: list[str]) -> None:
+    for name in shape.required_members:
+        if value.get(name) is None:
+            problems.append(_problem("null", _below(path, name), "not be null"))
+    for name, member in shape.members.items():
+        given = value.get(name)
+        if given is None:
+            continue
+        if name in LEGACY:
+            raise invalid(
+                f"The endpoint of ddb-mcp does not take the legacy parameter {name}; write it as an expression."
+            )
+        _check(member, given, _below(path, name), problems)
+
+
+def _check_bounds(shape: Any, value: Any, path: str, problems: list[str]) -> None:
+    rules = shape.metadata
+    if "enum" in rules and value not in rules["enum"]:
+        problems.append(_problem(f"'{value[:80]}'", path, f"satisfy enum value set: [{', '.join(rules['enum'])}]"))
+        return
+    bounds = _BOUNDS.get(shape.type_name)
+    if bounds is None:
+        return
+    measure = value if isinstance(value, int) else len(value)
+    shown = f"'{str(value)[:80]}'"
+    if measure < rules.get("min", measure):
+        problems.append(_problem(shown, path, f"{bounds[0]} {rules['min']}"))
+    if measure > rules.get("max", measure):
+        problems.append(_problem(shown, path, f"{bounds[1]} {rules['max']}"))
+    if "pattern" in rules and isinstance(value, str) and not re.fullmatch(rules["pattern"], value):
+        problems.append(_problem(shown, path, f"satisfy regular expression pattern: {rules['pattern']}"))
+
+
+def _problem(shown: str, path: str, demand: str) -> str:
+    return f"Value {shown} at '{path}' failed to satisfy constraint: Member must {demand}"
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name[0].lower()}{name[1:]}".lstrip(".")
+
+
+def _wrong_type(kind: str, value: Any) -> Failure:
+    if kind in ("structure", "map", "list"):
+        return unserializable(f"Unexpected value type in payload: {_TOKENS.get(type(value), 'NUMBER_VALUE')}")
+    return unserializable(f"{_TOKENS.get(type(value), 'NUMBER_VALUE')} can not be converted to {kind.title()}")

@@ -1,0 +1,112 @@
+"""Which tables there are: the configured one is the local mode's file, and every other a file beside it."""
+
+import re
+from pathlib import Path
+
+from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.endpoint.failures import Failure, invalid, not_found
+from ddb_mcp.stores.local.table import LocalTable
+
+REGION = "local"
+ACCOUNT = "000000000000"
+_SUFFIX = ".sqlite3"
+# With the suffix and SQLite's own, the name of a file.
+_NAME_MAX = 240
+_ARN = re.compile(r"arn:aws[a-z-]*:dynamodb:[^:]*:[^:]*:table/(.+)")
+
+
+class Tables:
+    """The tables in a folder.
+
+    Args:
+        name: of the configured table.
+        path: its file.
+    """
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._name = name
+        self._path = path
+        self._open: dict[str, LocalTable] = {}
+
+    async def find(self, given: str) -> tuple[str, LocalTable]:
+        """A table's name and the table, by its name or its ARN.
+
+        Raises:
+            Failure: there is none.
+        """
+        name = table_name(given)
+        table = self._table(name)
+        if table is None or not await _is_there(table):
+            raise not_found(name)
+        return name, table
+
+    async def make(self, name: str) -> LocalTable | None:
+        """Make a table. None where there is one with this name.
+
+        Raises:
+            Failure: no table of this endpoint can have this name.
+        """
+        table = self._table(name)
+        if table is None or len(name) > _NAME_MAX:
+            raise invalid(f"The endpoint of ddb-mcp makes no table of the name {name[:80]}.")
+        return table if await table.make() else None
+
+    async def names(self) -> list[str]:
+        """All tables, in order."""
+        found = {path.name.removesuffix(_SUFFIX) for path in self._path.parent.glob(f"*{_SUFFIX}")} | {self._name}
+        names = []
+        for name in sorted(found):
+            table = self._table(name) if is_table_name(name) else None
+            if table is not None and await _is_there(table):
+                names.append(name)
+        return names
+
+    async def close(self) -> None:
+        for table in self._open.values():
+            await table.close()
+
+    def _table(self, name: str) -> LocalTable | None:
+        """The table of this name, there or not; None where the name is another's."""
+        if name not in self._open:
+            path = self._path if name == self._name else self._path.parent / f"{name}{_SUFFIX}"
+            # A registry of deployments is a table too, and no app's.
+            if name.endswith("-gateway") or (name != self._name and path == self._path):
+                return None
+            self._open[name] = LocalTable(path)
+        return self._open[name]
+
+
+async def _is_there(table: LocalTable) -> bool:
+    try:
+        return table.path.is_file() and await table.exists()
+    except Misconfigured:  # another program's file
+        return False
+
+
+def is_table_name(text: str) -> bool:
+    return re.fullmatch("[a-zA-Z0-9_.-]{3,255}", text) is not None
+
+
+def table_name(given: str) -> str:
+    """The name in a name or an ARN. Raises Failure."""
+    arn = _ARN.fullmatch(given)
+    name = arn[1] if arn else given
+    if not is_table_name(name):
+        raise invalid(
+            "Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain "
+            "only the characters a-z, A-Z, 0-9, '_', '-', and '.'"
+        )
+    return name
+
+
+def arn_of(name: str) -> str:
+    return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
+
+
+def denied(operation: str, name: str, why: str) -> Failure:
+    """The error of an operation that IAM would deny, with the reason, which IAM would not give."""
+    return Failure(
+        "AccessDeniedException",
+        f"User: arn:aws:iam::{ACCOUNT}:user/local is not authorized to perform: dynamodb:{operation} on resource: "
+        f"{arn_of(name)}. {why}",
+    )

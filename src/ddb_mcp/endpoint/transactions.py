@@ -1,0 +1,148 @@
+"""TransactGetItems and TransactWriteItems: all as of one moment, all or nothing. One table each: a table is a file."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.keys import Key
+from ddb_mcp.endpoint.calls import Call, placeholders, projected, projection, read_units, write_units
+from ddb_mcp.endpoint.failures import Failure, invalid
+from ddb_mcp.endpoint.tables import table_name
+from ddb_mcp.endpoint.values import read_key
+from ddb_mcp.endpoint.writes import Write, condition_check, delete, put, update
+from ddb_mcp.stores.local.table import Changes, LocalTable, Stored, TokenReused
+
+_READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], Write]]] = {
+    "ConditionCheck": ("ConditionCheckItem", condition_check),
+    "Put": ("PutItem", put),
+    "Delete": ("DeleteItem", delete),
+    "Update": ("UpdateItem", update),
+}
+# How the reasons of a cancellation name what single writes are refused with.
+_REASONS = {
+    "ConditionalCheckFailedException": "ConditionalCheckFailed",
+    "ValidationException": "ValidationError",
+}
+_NONE = {"Code": "None"}
+
+
+async def transact_get_items(call: Call) -> dict[str, Any]:
+    gets = [entry["Get"] for entry in call.request["TransactItems"]]
+    keys = [read_key(get["Key"]) for get in gets]
+    paths = []
+    for get in gets:
+        known = placeholders(get)
+        paths.append(projection(get, known))
+        known.check_all_used()
+    name, table = await _table(call, gets)
+    for key in keys:
+        call.check_key(name, key.pk, "GetItem")
+    found = await table.items(keys)
+    if sum(item_size(item) for item in found if item) > limits.TRANSACT_MAX_BYTES:
+        raise invalid("Aggregated size of the items in the transaction exceeds 4 MB")
+    answers = [{} if item is None else {"Item": projected(item, path)} for item, path in zip(found, paths, strict=True)]
+    units = sum(read_units(item_size(item) if item else 0, consistent=True, times=2) for item in found)
+    return {"Responses": answers, **call.consumed_by_tables({name: units}, "read")}
+
+
+async def transact_write_items(call: Call) -> dict[str, Any]:
+    actions = [_action(entry) for entry in call.request["TransactItems"]]
+    writes = _read(actions)
+    keys = [write.key for write in writes]
+    if len(set(keys)) < len(keys):
+        raise invalid("Transaction request cannot include multiple operations on one item")
+    name, table = await _table(call, [request for _, request in actions])
+    for (kind, _), write in zip(actions, writes, strict=True):
+        operation = _READERS[kind][0]
+        call.check_write(name, operation)
+        call.check_key(name, write.key.pk, operation)
+
+    def decide(stored: Stored) -> tuple[Changes, float]:
+        changes = _all(writes, stored)
+        if sum(item_size(item) for item in changes.values() if item) > limits.TRANSACT_MAX_BYTES:
+            raise invalid("Aggregated size of the items in the transaction exceeds 4 MB")
+        return changes, sum(write_units(stored[key], changes.get(key), times=2) for key in keys)
+
+    units = await _done(call, table, keys, decide)
+    if units is None:  # done before: what it costs to see so
+        found = await table.items(keys)
+        costs = sum(read_units(item_size(item) if item else 0, consistent=True, times=2) for item in found)
+        return call.consumed_by_tables({name: costs}, "read")
+    return call.consumed_by_tables({name: units}, "write")
+
+
+def _action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    given = [(kind, request) for kind, request in entry.items() if kind in _READERS and request is not None]
+    if len(given) != 1:
+        raise invalid(
+            "TransactItems can only contain one of Check, Put, Update or Delete"
+            if given
+            else "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request"
+        )
+    return given[0]
+
+
+def _read(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Write]:
+    writes: list[Write] = []
+    for kind, request in actions:
+        try:
+            writes.append(_READERS[kind][1](request))
+        except InvalidArgument as error:
+            raise invalid(error.message) from None
+    return writes
+
+
+def _all(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | None]:
+    """What all writes together change. Raises Failure with a reason for each where one of them cannot be done."""
+    changes: dict[Key, Item | None] = {}
+    reasons: list[dict[str, Any]] = []
+    for write in writes:
+        try:
+            changes |= write.changes(stored[write.key])
+            reasons.append(_NONE)
+        except InvalidArgument as error:
+            reasons.append({"Code": "ValidationError", "Message": error.message})
+        except Failure as failure:
+            reasons.append({"Code": _REASONS[failure.kind], "Message": failure.message, **failure.members})
+    if all(reason is _NONE for reason in reasons):
+        return changes
+    codes = ", ".join(reason["Code"] for reason in reasons)
+    raise Failure(
+        "TransactionCanceledException",
+        f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
+        CancellationReasons=reasons,
+    )
+
+
+async def _done(call: Call, table: LocalTable, keys: Sequence[Key], decide: Any) -> float | None:
+    """Do the writes and return their capacity units; None if the request's token says that they were done before."""
+    token = call.request.get("ClientRequestToken")
+    if token is None:
+        units: float = await table.change(keys, decide)
+        return units
+    # How the answer is to look is no part of what is asked for.
+    asked = {"TransactItems": call.request["TransactItems"]}
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+    try:
+        done: float | None = await table.change_once(token, digest, keys, decide)
+    except TokenReused:
+        raise Failure(
+            "IdempotentParameterMismatchException",
+            "The request uses the same client token as a previous, but non-identical request. Do not reuse a client "
+            "token with different requests, unless the requests are identical",
+        ) from None
+    return done
+
+
+async def _table(call: Call, requests: Sequence[Mapping[str, Any]]) -> tuple[str, LocalTable]:
+    names = {table_name(request["TableName"]) for request in requests}
+    if len(names) > 1:
+        raise invalid(
+            "The endpoint of ddb-mcp has a file for each table, and a transaction is on one of them: "
+            f"{', '.join(sorted(names)[:5])} are several."
+        )
+    return await call.tables.find(names.pop())

@@ -1,0 +1,182 @@
+"""Attribute values, items and keys as requests carry them. What is wrong with one is said in DynamoDB's words."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import TYPES, AttributeValue, Item, from_dynamodb_json, item_size, number_text
+from ddb_mcp.core.keys import Key
+from ddb_mcp.endpoint.failures import invalid, unserializable
+
+KEYS = ("pk", "sk")
+_INVALID = "One or more parameter values were invalid: "
+_MISMATCH = "The provided key element does not match the schema"
+_EMPTY = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
+_SEVERAL = (
+    "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
+)
+_EMPTY_SETS = {
+    "SS": "An string set  may not be empty",
+    "NS": "An number set  may not be empty",
+    "BS": "Binary sets should not be empty",
+}
+_KEY_LIMITS = {
+    "pk": (limits.PK_MAX_BYTES, "Size of hashkey has exceeded the maximum size limit of2048 bytes"),
+    "sk": (limits.SK_MAX_BYTES, "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"),
+}
+
+
+def read_value(given: Any, depth: int = 0) -> AttributeValue:
+    """An attribute value in canonical form. `depth`: how many lists and maps are round it. Raises Failure."""
+    if not isinstance(given, dict):
+        raise unserializable("Unexpected value type in payload")
+    present = [kind for kind, content in given.items() if content is not None and kind in TYPES]
+    if len(present) != 1:
+        raise invalid(_SEVERAL if present else _EMPTY)
+    if depth >= limits.MAX_DEPTH:
+        raise invalid("Nesting Levels have exceeded supported limits")
+    kind = present[0]
+    content = given[kind]
+    match kind, content:
+        case "S", str():
+            return {"S": content}
+        case "N", str():
+            return {"N": _number(content)}
+        case "BOOL", bool():
+            return {"BOOL": content}
+        case "NULL", bool():
+            if not content:
+                raise invalid(_INVALID + "Null attribute value types must have the value of true")
+            return {"NULL": True}
+        case "M", dict():
+            return {"M": {name: read_value(value, depth + 1) for name, value in content.items()}}
+        case "L", list():
+            return {"L": [read_value(value, depth + 1) for value in content]}
+        case "B", str():
+            return {"B": _binary(content)}
+        case (("SS" | "NS" | "BS"), list()) if all(isinstance(member, str) for member in content):
+            return {kind: _set(kind, content)}
+    raise unserializable(f"Unexpected value type in payload for {kind}")
+
+
+def _number(text: str) -> str:
+    try:
+        return number_text(text)
+    except InvalidArgument:
+        raise invalid(_number_problem(text)) from None
+
+
+def _number_problem(text: str) -> str:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or text.strip() != text or "_" in text:
+        return f"The parameter cannot be converted to a numeric value: {text[:80]}"
+    if len("".join(map(str, number.as_tuple().digits)).strip("0")) > limits.MAX_DIGITS:
+        return "Attempting to store more than 38 significant digits in a Number"
+    if number.adjusted() > 0:
+        return "Number overflow. Attempting to store a number with magnitude larger than supported range"
+    return "Number underflow. Attempting to store a number with magnitude smaller than supported range"
+
+
+def _binary(text: str) -> str:
+    try:
+        found: str = from_dynamodb_json({"B": text}, "B")["B"]
+    except InvalidArgument:
+        raise unserializable("Base64 encoded data is malformed") from None
+    return found
+
+
+def _set(kind: str, content: list[str]) -> list[str]:
+    if not content:
+        raise invalid(_INVALID + _EMPTY_SETS[kind])
+    read = _MEMBERS[kind]
+    members = [read(member) for member in content]
+    if len(set(members)) < len(members):
+        shown = ", ".join(member[:40] for member in content[:20])
+        raise invalid(f"{_INVALID}Input collection [{shown}] contains duplicates.")
+    return members
+
+
+_MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _number, "BS": _binary}
+
+
+def read_item(given: Mapping[str, Any]) -> Item:
+    """A whole item: its values, its key and its size. Raises Failure."""
+    item = {name: read_value(value) for name, value in given.items()}
+    for name in KEYS:
+        if name not in item:
+            raise invalid(f"{_INVALID}Missing the key {name} in the item")
+        if "S" not in item[name]:
+            kind = next(iter(item[name]))
+            raise invalid(f"{_INVALID}Type mismatch for key {name} expected: S actual: {kind}")
+        check_key_text(name, item[name]["S"])
+    if item_size(item) > limits.ITEM_MAX_BYTES:
+        raise invalid("Item size has exceeded the maximum allowed size")
+    return item
+
+
+def read_key(given: Mapping[str, Any]) -> Key:
+    """The key of one item. Raises Failure."""
+    if given.keys() != set(KEYS):
+        raise invalid(_MISMATCH)
+    texts = []
+    for name in KEYS:
+        value = read_value(given[name])
+        if "S" not in value:
+            raise invalid(_MISMATCH)
+        check_key_text(name, value["S"])
+        texts.append(value["S"])
+    return Key(*texts)
+
+
+def check_key_text(name: str, text: str) -> None:
+    """Raise Failure if DynamoDB could not hold this text as a key."""
+    if not text:
+        raise invalid(
+            "One or more parameter values are not valid. "
+            f"The AttributeValue for a key attribute cannot contain an empty string value. Key: {name}"
+        )
+    most, message = _KEY_LIMITS[name]
+    if len(text.encode()) > most:
+        raise invalid(_INVALID + message)
+
+
+def check_nesting(value: AttributeValue, depth: int = 0) -> None:
+    """Raise Failure if a value that an update has made lies deeper than DynamoDB stores."""
+    if depth >= limits.MAX_DEPTH:
+        raise invalid("Nesting Levels have exceeded supported limits")
+    for inner in value.get("M", {}).values():
+        check_nesting(inner, depth + 1)
+    for inner in value.get("L", ()):
+        check_nesting(inner, depth + 1)
+
+
+def key_json(key: Key) -> Item:
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def shown(item: Item) -> Item:
+    """An item as DynamoDB answers it: numbers without exponents."""
+    return {name: _shown(value) for name, value in item.items()}
+
+
+def _shown(value: AttributeValue) -> AttributeValue:
+    ((kind, content),) = value.items()
+    match kind:
+        case "N":
+            return {"N": _plain(content)} if "E" in content else value
+        case "NS":
+            return {"NS": [_plain(member) for member in content]}
+        case "L":
+            return {"L": [_shown(entry) for entry in content]}
+        case "M":
+            return {"M": shown(content)}
+    return value
+
+
+def _plain(number: str) -> str:
+    return format(Decimal(number), "f") if "E" in number else number

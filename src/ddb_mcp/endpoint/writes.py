@@ -1,0 +1,135 @@
+"""PutItem, UpdateItem, DeleteItem, and the ConditionCheck of a transaction: each a `Write`, alone or with others."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.expression_reader import read_update
+from ddb_mcp.core.expression_trees import Condition, Update
+from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.keys import Key
+from ddb_mcp.core.paths import pick
+from ddb_mcp.endpoint.calls import Call, choice, condition, placeholders, write_units
+from ddb_mcp.endpoint.failures import failed_condition, invalid
+from ddb_mcp.endpoint.values import KEYS, check_nesting, key_json, read_item, read_key, shown
+from ddb_mcp.stores.local.table import Changes, Stored
+
+
+@dataclass(frozen=True)
+class Write:
+    """What one write does to the item with a key.
+
+    Attributes:
+        condition: what must hold for the stored item.
+        change: what is to be stored, of what is; None where nothing is to change.
+        update: what it was read from, if it is an update.
+        shows_item: whether a condition that fails brings the stored item along.
+    """
+
+    key: Key
+    condition: Condition | None
+    change: Callable[[Item | None], Item | None] | None
+    update: Update | None = None
+    shows_item: bool = False
+
+    def check(self, old: Item | None) -> None:
+        """Raise Failure if the condition does not hold for what is stored."""
+        if self.condition is not None and not self.condition.holds(old or {}):
+            raise failed_condition(shown(old) if old and self.shows_item else None)
+
+    def changes(self, old: Item | None) -> Changes:
+        """What is to be stored, after `check`. Raises Failure or InvalidArgument."""
+        self.check(old)
+        return {} if self.change is None else {self.key: self.change(old)}
+
+
+def put(request: Mapping[str, Any]) -> Write:
+    """The write that a PutItem describes. Raises Failure or InvalidArgument, as the other functions do."""
+    known = placeholders(request)
+    item = read_item(request["Item"])
+    demanded = condition(request, "ConditionExpression", known)
+    known.check_all_used()
+    return Write(Key.of(item), demanded, lambda old: item, shows_item=_shows_item(request))
+
+
+def delete(request: Mapping[str, Any]) -> Write:
+    known = placeholders(request)
+    demanded = condition(request, "ConditionExpression", known)
+    known.check_all_used()
+    return Write(read_key(request["Key"]), demanded, lambda old: None, shows_item=_shows_item(request))
+
+
+def condition_check(request: Mapping[str, Any]) -> Write:
+    known = placeholders(request)
+    demanded = condition(request, "ConditionExpression", known)
+    known.check_all_used()
+    return Write(read_key(request["Key"]), demanded, None, shows_item=_shows_item(request))
+
+
+def update(request: Mapping[str, Any]) -> Write:
+    known = placeholders(request)
+    text = request.get("UpdateExpression")
+    wanted = Update() if text is None else read_update("UpdateExpression", text, known)
+    demanded = condition(request, "ConditionExpression", known)
+    known.check_all_used()
+    key = read_key(request["Key"])
+    for path in wanted.paths:
+        if path[0] in KEYS:
+            raise invalid(
+                "One or more parameter values were invalid: "
+                f"Cannot update attribute {path[0]}. This attribute is part of the key"
+            )
+
+    def change(old: Item | None) -> Item:
+        new = wanted.applied(key_json(key) if old is None else old)
+        for value in new.values():
+            check_nesting(value)
+        if item_size(new) > limits.ITEM_MAX_BYTES:
+            raise invalid("Item size to update has exceeded the maximum allowed size")
+        return new
+
+    return Write(key, demanded, change, wanted, _shows_item(request))
+
+
+def _shows_item(request: Mapping[str, Any]) -> bool:
+    return request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+
+
+async def put_item(call: Call) -> dict[str, Any]:
+    choice(call.request, "ReturnValues", "NONE", "ALL_OLD")
+    return await _alone(call, put(call.request))
+
+
+async def delete_item(call: Call) -> dict[str, Any]:
+    choice(call.request, "ReturnValues", "NONE", "ALL_OLD")
+    return await _alone(call, delete(call.request))
+
+
+async def update_item(call: Call) -> dict[str, Any]:
+    return await _alone(call, update(call.request))
+
+
+async def _alone(call: Call, write: Write) -> dict[str, Any]:
+    """Do one write by itself, and answer it."""
+    name, table = await call.tables.find(call.request["TableName"])
+    call.check_write(name)
+    call.check_key(name, write.key.pk)
+
+    def decide(stored: Stored) -> tuple[Changes, tuple[Item | None, Item | None]]:
+        old = stored[write.key]
+        changes = write.changes(old)
+        return changes, (old, changes[write.key])
+
+    old, new = await table.change([write.key], decide)
+    answer = _returned(call.request.get("ReturnValues", "NONE"), write, old, new)
+    return {**answer, **call.consumed(name, write=write_units(old, new))}
+
+
+def _returned(wanted: str, write: Write, old: Item | None, new: Item | None) -> dict[str, Any]:
+    item = old if wanted.endswith("OLD") else new
+    if wanted == "NONE" or not item:
+        return {}
+    if wanted.startswith("UPDATED"):
+        item = pick(item, write.update.paths if write.update else [], keys=False)
+    return {"Attributes": shown(item)} if item else {}
