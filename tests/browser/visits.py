@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from tests.browser import data
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Frame, Locator
+    from collections.abc import Callable
+
+    from playwright.sync_api import Browser, Frame, Locator, Page
 
 DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
 
@@ -66,7 +68,15 @@ class Visit:
         trouble: console errors and warnings, exceptions, and requests to anywhere but the address.
     """
 
-    def __init__(self, browser: Browser, address: str, width: int, height: int, scheme: str) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        address: str,
+        width: int,
+        height: int,
+        scheme: str,
+        prepare: Callable[[Page], None] = lambda window: None,
+    ) -> None:
         self.trouble: list[str] = []
         self._context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -83,6 +93,7 @@ class Visit:
         self.window.on(
             "request", lambda request: None if request.url.startswith((origin, "data:")) else self._strange(request.url)
         )
+        prepare(self.window)
         self.window.goto(address)
         self.app = self.window.frame_locator("iframe")
 

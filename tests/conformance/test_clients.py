@@ -53,7 +53,10 @@ def test_the_client_speaks_the_era_it_was_told_to(seen: dict[str, Any], generati
 
 def test_the_server_introduces_itself(seen: dict[str, Any]) -> None:
     assert seen["server"] == {"name": "ddb-mcp", "version": __version__}
-    assert seen["capabilities"]["extensions"] == {"io.modelcontextprotocol/skills": {}}
+    assert seen["capabilities"]["extensions"] == {
+        "io.modelcontextprotocol/skills": {},
+        "io.modelcontextprotocol/ui": {},
+    }
     assert instructions.URI in seen["instructions"]
     assert set(seen["tools"]) == {"provision", "info", "get", "put", "delete", "query", "scan"}
 

@@ -45,7 +45,10 @@ async def test_the_server_says_who_it_is_and_what_it_has(connect: Connect) -> No
     async with connect() as client:
         assert client.server_info is not None
         assert (client.server_info.name, client.server_info.version) == ("ddb-mcp", __version__)
-        assert client.server_capabilities.extensions == {"io.modelcontextprotocol/skills": {}}
+        assert client.server_capabilities.extensions == {
+            "io.modelcontextprotocol/skills": {},
+            "io.modelcontextprotocol/ui": {},
+        }
         assert client.server_capabilities.tools is not None
         assert client.server_capabilities.resources is not None
         assert client.server_capabilities.prompts is not None

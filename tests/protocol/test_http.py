@@ -60,7 +60,10 @@ def guarded() -> Iterator[str]:
 async def test_the_official_client_is_served(mode: str, local: dict[str, str]) -> None:
     with listening((*DDB_MCP, "--http", "127.0.0.1:0"), **local) as (url, _):
         async with Client(url, mode=mode, read_timeout_seconds=PATIENCE) as client:
-            assert client.server_capabilities.extensions == {"io.modelcontextprotocol/skills": {}}
+            assert client.server_capabilities.extensions == {
+                "io.modelcontextprotocol/skills": {},
+                "io.modelcontextprotocol/ui": {},
+            }
             assert len((await client.list_tools()).tools) == 7
             info = await client.call_tool("info", {})
             assert info.structured_content is not None

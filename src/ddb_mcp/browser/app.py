@@ -13,8 +13,8 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import compact
+from ddb_mcp.server.apps import browser_page
 from ddb_mcp.server.content import failure, success
-from ddb_mcp.server.page import browser_page
 from ddb_mcp.server.serving import BodyRefused, read_body
 from ddb_mcp.service.operations import BY_NAME
 
@@ -94,7 +94,7 @@ class BrowserHost:
         try:
             given = parse_json(body.decode(errors="surrogateescape"), "the call", exact=False)
             name = given.get("name") if isinstance(given, dict) else None
-            if name not in BY_NAME:
+            if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)
             found = await self._service.call(name, given.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES)
             result = success(found)

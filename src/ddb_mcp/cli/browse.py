@@ -39,9 +39,9 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     secret = secrets.token_urlsafe(24)
     address = f"http://127.0.0.1:{port}/{secret}/"
     host = BrowserHost(make_service(replace(settings, read_only=not arguments.write)), secret, port)
-    print(address, flush=True)
     state = "and the page can write" if arguments.write else "read-only; --write lets the page write"
-    print(f"ddb-mcp: browsing, {state}. Ctrl-C ends it.", file=sys.stderr)
+    print(f"ddb-mcp: browsing, {state}. Ctrl-C ends it.", file=sys.stderr, flush=True)
+    print(address, flush=True)
     if not arguments.no_open:
         threading.Thread(target=_open, args=(address,), daemon=True).start()
     HttpServer(host, listener).run()

@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 from ddb_mcp import __version__
 from ddb_mcp.config import Settings
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.server import skill
+from ddb_mcp.server import apps, skill
 from ddb_mcp.server.content import FENCE_BYTES, failure, is_large, success, text_bytes
 from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import SkillsExtension
@@ -106,7 +106,10 @@ def build_for(
     names = {definition.name for definition in OPERATIONS}
 
     async def list_tools(ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=tools(read_only=caller_of(ctx).read_only))
+        read_only = caller_of(ctx).read_only
+        if not apps.supported_by(ctx):
+            return types.ListToolsResult(tools=tools(read_only=read_only))
+        return types.ListToolsResult(tools=tools(read_only=read_only, with_app=True), cache_scope="private")
 
     async def call_tool(ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         if params.name not in names:
@@ -147,6 +150,7 @@ def build_for(
         on_get_prompt=pages.get_prompt,
     )
     SkillsExtension(instructions.URI, loaded).add_to(server)
+    server.extensions[apps.EXTENSION_ID] = {}
     return server
 
 

@@ -1,4 +1,4 @@
-"""The skill as a resource, and as a prompt for hosts without resources."""
+"""The skill and the data browser as resources, and the skill as a prompt for hosts without resources."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
+from ddb_mcp.server import apps
 from ddb_mcp.server.skill import Skill
 from ddb_mcp.service.instructions import URI
 
@@ -26,12 +27,16 @@ class SkillPages:
         resource = types.Resource(
             uri=URI, name=self._name, description=self._description, mime_type="text/markdown", size=self._size
         )
-        return types.ListResourcesResult(resources=[resource])
+        if not apps.supported_by(ctx):
+            return types.ListResourcesResult(resources=[resource])
+        return types.ListResourcesResult(resources=[resource, apps.resource()], cache_scope="private")
 
     async def list_templates(self, ctx: _Context, params: _ListParams) -> types.ListResourceTemplatesResult:
         return types.ListResourceTemplatesResult(resource_templates=[])  # hosts ask every server that has resources
 
     async def read_resource(self, ctx: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+        if str(params.uri) == apps.URI:
+            return types.ReadResourceResult(contents=[apps.contents()])
         if str(params.uri) != URI:
             raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {params.uri}", {"uri": str(params.uri)})
         content = types.TextResourceContents(uri=URI, mime_type="text/markdown", text=self._text)

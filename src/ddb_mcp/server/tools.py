@@ -6,17 +6,24 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 from pydantic import TypeAdapter
 
+from ddb_mcp.server import apps
 from ddb_mcp.service.arguments import InputSchema
 from ddb_mcp.service.operations import OPERATIONS, Operation
 
 
 @cache
-def tools(*, read_only: bool) -> list[Tool]:
-    """The tools as `tools/list` publishes them; those that write are left out of a read-only server."""
-    return [_tool(operation) for operation in OPERATIONS if not (read_only and operation.writes)]
+def tools(*, read_only: bool, with_app: bool = False) -> list[Tool]:
+    """The tools as `tools/list` publishes them.
+
+    Args:
+        read_only: leave out those that write.
+        with_app: name the page that shows their results, for a client that shows pages.
+    """
+    chosen = [operation for operation in OPERATIONS if not (read_only and operation.writes)]
+    return [_tool(operation, with_app and operation.name in apps.TOOLS) for operation in chosen]
 
 
-def _tool(operation: Operation) -> Tool:
+def _tool(operation: Operation, with_app: bool) -> Tool:
     writes = operation.writes
     return Tool(
         name=operation.name,
@@ -31,6 +38,7 @@ def _tool(operation: Operation) -> Tool:
             idempotent_hint=True,
             open_world_hint=False,
         ),
+        _meta=apps.TOOL_META if with_app else None,
     )
 
 
