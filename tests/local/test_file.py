@@ -8,9 +8,11 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +20,7 @@ import pytest
 from tests.local.data import Child, Data, pk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 READS: dict[str, dict[str, Any]] = {
     "info": {},
@@ -62,6 +63,35 @@ def test_only_its_owner_can_read_it(data: Data, file: Path) -> None:
     assert [path.name for path in made] == [file.name, f"{file.name}-shm", f"{file.name}-wal"]
     assert [mode(path) for path in made] == [0o600] * 3
     assert mode(file.parent) == 0o700
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of the machine can enter."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+@pytest.mark.parametrize(("bits", "exposed"), [(0o600, False), (0o666, True), (0o640, True), (0o622, True)])
+def test_a_file_that_others_may_open_is_warned_of(
+    open_data: Callable[[Path], Data], open_folder: Path, caplog: pytest.LogCaptureFixture, bits: int, exposed: bool
+) -> None:
+    """At the start, and in info. Who made it so may have wanted it: the mode stays."""
+    file = open_folder / "items.sqlite3"
+    made = open_data(file)
+    made.put("1")
+    made.close()
+    assert "Other users" not in caplog.text
+    file.chmod(bits)
+    data = open_data(file)
+    assert ("Other users" in caplog.text) is exposed
+    assert any("chmod 600" in warning for warning in data.call("info").get("warnings", [])) is exposed
+    data.put("2")
+    assert mode(file) == bits
+    open_folder.chmod(0o700)
+    assert "warnings" not in data.call("info")
 
 
 def test_a_directory_that_is_there_keeps_its_mode(data: Data, file: Path) -> None:

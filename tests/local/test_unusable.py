@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import ConditionFailed
+from ddb_mcp.core.errors import ConditionFailed, Misconfigured
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition
 from ddb_mcp.stores.local import file as sqlite_file
@@ -256,21 +256,15 @@ def test_a_file_locked_for_long(data: Data, file: Path, monkeypatch: pytest.Monk
     assert data.sort_keys() == ["1", "2"]
 
 
-def test_a_batch_waits_for_a_lock_once_not_each_of_its_entries(
-    data: Data, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_on_a_locked_file_ends(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data.put("1")
-    monkeypatch.setattr(limits, "LOCK_SECONDS", 3)
-    monkeypatch.setattr(limits, "SWEEP_SECONDS", 0)  # a sweep is another write, and has no busy time of its own
+    monkeypatch.setattr(limits, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "SWEEP_SECONDS", 0)  # a sweep is another write, and waits for the lock as well
     batch = [{"pk": pk("a"), "sk": str(at)} for at in range(100)]
-
-    async def put() -> dict[str, Any]:
-        with anyio.fail_after(15):  # the busy time, not its multiple by the entries nor by the rounds they go in
-            return await data.service.call("put", {"items": batch})
 
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        result = anyio.run(put)
+        result = data.call("put", items=batch)
     assert result["written"] == 0
     assert {failure["error"]["code"] for failure in result["failed"]} == {"unavailable"}
     assert len(result["failed"]) == 100
@@ -399,3 +393,14 @@ def test_an_existing_file_on_a_network_file_system(
     (tmp_path / "mounts").write_text(f"server:/ {tmp_path} nfs rw 0 0\n")
     monkeypatch.setattr(sqlite_file, "_MOUNTS", tmp_path / "mounts")
     assert all("network file system (nfs)" in message for message in refuses_everything(data, file))
+
+
+def test_a_windows_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    share = sqlite_file.SqliteFile(
+        Path(r"\\server\share\items.db"), application_id=1, schema=(), setting="DDB_MCP_LOCAL_PATH"
+    )
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        with pytest.raises(Misconfigured) as caught:
+            share.connect(0)
+    assert "network file system (smb)" in caught.value.message

@@ -88,9 +88,17 @@ TRANSACT_MAX_BYTES = 4 * 2**20
 ENDPOINT_KEEP_SECONDS = 120
 
 # Local mode
+# How long a call waits for another process's lock, how long SQLite waits before the call is looked at again, and how
+# long a write may hold the lock itself.
 LOCK_SECONDS = 10
+LOCK_SLICE_SECONDS = 0.025
+LOCK_HELD_SECONDS = 2
 SQLITE_CONNECTIONS = 8
 SQLITE_PAGE_ROWS = 10_000
+# A page ends after this time, so that a listing can say how far it came.
+SQLITE_PAGE_SECONDS = 1
+# Instructions of SQLite's virtual machine, some milliseconds' worth, between two looks at whether the call is over.
+SQLITE_STEPS = 50_000
 SWEEP_SECONDS = 60
 SWEEP_ROWS = 100
 # How long a `ClientRequestToken` names one request:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, KeyRange, matches
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, Check, Filter, KeyRange, matches
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.keys import Key, Prefix
@@ -52,9 +52,9 @@ class Condition:
     create_only: bool = False
     expect: Filter = ()
 
-    def check(self, stored: Item | None) -> None:
-        """Raise ConditionFailed, with the stored item, if this does not hold for it."""
-        if (self.create_only and stored is not None) or not matches(self.expect, stored or {}):
+    def check(self, stored: Item | None, check: Check | None = None) -> None:
+        """Raise ConditionFailed, with the stored item, if this does not hold for it. `check`: see `matches`."""
+        if (self.create_only and stored is not None) or not matches(self.expect, stored or {}, check):
             raise self.failed(stored)
 
     def failed(self, stored: Item | None) -> ConditionFailed:

@@ -19,7 +19,22 @@ _making = threading.Lock()
 _MOUNTS = Path("/proc/mounts")
 # Their locks or shared memory do not work between machines, and SQLite's WAL needs both: https://sqlite.org/wal.html
 _NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "9p", "afs", "afpfs", "ceph", "glusterfs", "lustre", "webdav"}
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb3",
+        "smbfs",
+        "smb2",
+        "9p",
+        "afs",
+        "afpfs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "webdav",
+    }
     | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone"}
 )
 
@@ -75,11 +90,28 @@ class SqliteFile:
         # What SQLite leaves beside a read-only file would be read-only itself, and would outlast the file's being so.
         return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
 
-    def could_be_written(self) -> bool:
-        """Whether the file is writable, or could be made where there is none."""
-        if os.path.exists(self.path):
-            return self.is_writable()
-        return os.access(next(folder for folder in self.path.parents if os.path.exists(folder)), os.W_OK)
+    def warnings(self) -> list[str]:
+        """What is wrong with the file, or with where it would be, although it can be used."""
+        if not os.path.exists(self.path):
+            writable = os.access(next(folder for folder in self.path.parents if os.path.exists(folder)), os.W_OK)
+        else:
+            writable = self.is_writable()
+        found = [] if writable else [f"{self.path} or its directory is not writable: nothing can be stored."]
+        return found + self._exposed()
+
+    def _exposed(self) -> list[str]:
+        """A warning where other users of this machine may open the file, and come through all its folders."""
+        try:
+            mode = os.stat(self.path).st_mode
+            reachable = all(os.stat(folder).st_mode & 0o011 for folder in self.path.parents)
+        except OSError:
+            return []
+        if os.name != "posix" or not reachable or not mode & 0o066:
+            return []
+        return [
+            f"Other users of this machine may open {self.path} (mode {stat.S_IMODE(mode):04o}): run `chmod 600` on it, "
+            "and on the files of the same name that end in -wal and -shm."
+        ]
 
     def connect(self, busy_seconds: float) -> tuple[sqlite3.Connection, bool]:
         """A connection that any one thread at a time may use, and whether it has made the schema.
@@ -185,6 +217,12 @@ class SqliteFile:
     def _refuse_network(self) -> None:
         if (kind := _file_system(self.path)) in _NETWORK_FILE_SYSTEMS:
             raise self.unusable(f"is on a network file system ({kind}), where SQLite's locks do not hold")
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether another connection's lock is the reason of an error."""
+    name = getattr(error, "sqlite_errorname", "")
+    return isinstance(error, sqlite3.OperationalError) and name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 @contextmanager

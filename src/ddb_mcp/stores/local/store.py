@@ -1,7 +1,9 @@
 """The tools' operations over a table of items in a file on this machine."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+import logging
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +25,9 @@ from ddb_mcp.stores.base import (
     StorePage,
     Written,
 )
-from ddb_mcp.stores.local.table import Changes, LocalTable, Rows, Stored, end_of
+from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, end_of
+
+logger = logging.getLogger(__name__)
 
 
 class LocalStore(LocalTable, Store):
@@ -41,6 +45,8 @@ class LocalStore(LocalTable, Store):
     def __init__(self, path: Path, table: str) -> None:
         super().__init__(path)
         self._table = table
+        for warning in self._file.warnings():
+            logger.warning("%s", warning)
 
     async def provision(self, progress: Progress) -> Deployment:
         created = await self.make()
@@ -50,8 +56,8 @@ class LocalStore(LocalTable, Store):
 
     async def info(self) -> Deployment:
         found = self._deployment(provisioned=await self.exists())
-        if not await self.could_be_written():
-            found.details["warnings"] = [f"{self.path} or its directory is not writable: nothing can be stored."]
+        if warnings := await self.warnings():
+            found.details["warnings"] = warnings
         return found
 
     def _deployment(self, *, provisioned: bool, created: bool = False) -> Deployment:
@@ -67,7 +73,7 @@ class LocalStore(LocalTable, Store):
         key = Key.of(item)
 
         def put(stored: Stored) -> tuple[Changes, Written]:
-            condition.check(stored[key])
+            condition.check(stored[key], stored.check)
             return {key: item}, Written.over(stored[key], item)
 
         return await self.change([key], put)
@@ -77,7 +83,7 @@ class LocalStore(LocalTable, Store):
 
         def merge(stored: Stored) -> tuple[Changes, Written]:
             old = stored[key]
-            condition.check(old)
+            condition.check(old, stored.check)
             new = update.applied(old)
             if (size := item_size(new)) > limits.ITEM_MAX_BYTES:
                 raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {limits.ITEM_MAX_BYTES}.")
@@ -87,7 +93,7 @@ class LocalStore(LocalTable, Store):
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         def delete(stored: Stored) -> tuple[Changes, Deleted]:
-            condition.check(stored[key])
+            condition.check(stored[key], stored.check)
             return {key: None}, Deleted(stored[key] is not None, stored[key])
 
         return await self.change([key], delete)
@@ -115,22 +121,24 @@ def _key(position: Position | None) -> Key | None:
     return None if position is None else Key(*position)
 
 
-def _fill(read: Read, documents: Iterator[str]) -> StorePage:
+def _fill(read: Read, documents: Documents) -> StorePage:
     items: list[Item] = []
     scanned = size = 0
     last: list[str] | None = None
+    end = time.monotonic() + limits.SQLITE_PAGE_SECONDS
     for document in documents:
         enough = (
             len(items) >= read.limit
             or scanned >= min(read.read_limit, limits.SQLITE_PAGE_ROWS)
             or size > read.max_bytes
+            or (scanned and time.monotonic() > end)
         )
         if enough:
             return StorePage(items, last, scanned, _after(items))
         item: Item = json.loads(document)
         scanned += 1
         last = _position(item)
-        if matches(read.filter, item):
+        if matches(read.filter, item, documents.check):
             size += len(document)
             items.append(project(item, read.attributes))
     return StorePage(items, None, scanned, _after(items))

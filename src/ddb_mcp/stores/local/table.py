@@ -10,7 +10,7 @@ import sqlite3
 import time
 from binascii import crc32
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -19,10 +19,12 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
+from ddb_mcp.core.conditions import Check
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.local.file import SqliteFile, transaction
+from ddb_mcp.stores.local.call import Abandoned, Call, Locked
+from ddb_mcp.stores.local.file import SqliteFile, is_locked, transaction
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,27 @@ INSERT INTO about VALUES ('created', strftime('%s', 'now')), ('id', lower(hex(ra
 """,
 )
 
-Stored = Mapping[Key, Item | None]
+
+class Stored(dict[Key, Item | None]):
+    """What is stored under some keys. `check` is to be called while that is worked on; it ends the work in time."""
+
+    def __init__(self, items: Mapping[Key, Item | None], check: Check) -> None:
+        super().__init__(items)
+        self.check = check
+
+
+class Documents(Iterator[str]):
+    """Stored items, each as the JSON text of DynamoDB JSON. `check` is to be called while one is worked on."""
+
+    def __init__(self, found: Iterator[str], check: Check) -> None:
+        self._found = found
+        self.check = check
+
+    def __next__(self) -> str:
+        self.check()
+        return next(self._found)
+
+
 Changes = Mapping[Key, Item | None]
 Decide = Callable[[Stored], tuple[Changes, _T]]
 
@@ -121,61 +143,64 @@ class LocalTable:
             setting="DDB_MCP_LOCAL_PATH",
         )
         self._writing = CapacityLimiter(1)
-        self._writes = 0
-        self._deadline = 0.0
         self._pool: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
         self._swept = 0.0
 
     async def make(self) -> bool:
         """Make the file if it is not there. Returns whether this call did."""
 
-        def make() -> bool:
-            with self._open(self._deadline, create=True) as opened:
+        def make(call: Call) -> bool:
+            with self._open(call, create=True) as opened:
                 assert opened
                 return opened[1]
 
-        return await self._in_turn(make)
+        return await self._run(make, self._writing)
 
     async def exists(self) -> bool:
-        def look() -> bool:
-            with self._open(_deadline()) as opened:
+        def look(call: Call) -> bool:
+            with self._open(call) as opened:
                 return opened is not None
 
-        return await _in_thread(look)
+        return await self._run(look)
 
-    async def could_be_written(self) -> bool:
-        """Whether the file is writable, or could be made."""
-        return await _in_thread(self._file.could_be_written)
+    async def warnings(self) -> list[str]:
+        """What is wrong with the file although it can be used: others can read it, or it cannot be written."""
+        return await self._run(lambda call: self._file.warnings())
 
     async def items(self, keys: Sequence[Key]) -> list[Item | None]:
         """What is stored under each key, None where nothing is: all as of one moment."""
 
-        def items() -> list[Item | None]:
-            with self._open(_deadline()) as opened:
+        def items(call: Call) -> list[Item | None]:
+            with self._open(call) as opened:
                 if opened is None:
                     return [None] * len(keys)
                 if len(keys) == 1:
                     return [_stored(opened[0], keys[0])]
                 with _snapshot(opened[0]) as connection:
-                    return [_stored(connection, key) for key in keys]
+                    return list(_all_stored(connection, keys, call).values())
 
-        return await _in_thread(items)
+        return await self._run(items)
 
-    async def read(self, rows: Rows, take: Callable[[Iterator[str]], _T]) -> _T:
-        """Have `take` read items in a worker thread, as far as it likes: each as the JSON text of DynamoDB JSON."""
+    async def read(self, rows: Rows, take: Callable[[Documents], _T]) -> _T:
+        """Have `take` read items in a worker thread, as far as it likes.
+
+        A long comparison in `take` calls the documents' `check`, which raises where the call is over.
+        """
         statement, parameters = rows.statement()
         segment, segments = rows.segment
 
-        def read() -> _T:
-            with self._open(_deadline()) as opened:
+        def read(call: Call) -> _T:
+            with self._open(call) as opened:
                 if opened is None:
-                    return take(iter(()))
+                    return take(Documents(iter(()), call.check))
                 with closing(opened[0].execute(statement, parameters)) as found:
                     if segments == 1:
-                        return take(document for _, document in found)
-                    return take(document for pk, document in found if segment_of(pk, segments) == segment)
+                        documents = (document for _, document in found)
+                    else:
+                        documents = (document for pk, document in found if segment_of(pk, segments) == segment)
+                    return take(Documents(documents, call.check))
 
-        return await _in_thread(read)
+        return await self._run(read)
 
     async def change(self, keys: Sequence[Key], decide: Decide[_T]) -> _T:
         """Read items, let `decide` say what is to be stored, and store it: one transaction, alone on the file.
@@ -183,13 +208,13 @@ class LocalTable:
         Args:
             keys: of the items that `decide` is given.
             decide: takes each key's stored item, None where there is none; returns what is to be stored by key, None
-                for no item, and the result. It runs in a worker thread. What it raises ends the transaction, and
-                nothing is written then.
+                for no item, and the result. It runs in a worker thread, while others wait for the file: a long
+                comparison calls `check`. What it raises ends the transaction, and nothing is written then.
 
         Returns:
             What `decide` returns as its result.
         """
-        return await self._write(lambda connection: _changed(connection, keys, decide))
+        return await self._write(lambda connection, call: _changed(connection, keys, decide, call))
 
     async def change_once(self, token: str, request: bytes, keys: Sequence[Key], decide: Decide[_T]) -> _T | None:
         """`change`, but at most once for a token within ten minutes. None where it was done before.
@@ -202,13 +227,13 @@ class LocalTable:
             TokenReused: the token came with another request before.
         """
 
-        def change(connection: sqlite3.Connection) -> _T | None:
+        def change(connection: sqlite3.Connection, call: Call) -> _T | None:
             now = int(time.time())
             connection.execute("DELETE FROM tokens WHERE expires <= ?", (now,))
             done = connection.execute("SELECT request FROM tokens WHERE token = ?", (token,)).fetchone()
             if done is None:
                 connection.execute("INSERT INTO tokens VALUES (?, ?, ?)", (token, request, now + limits.TOKEN_SECONDS))
-                return _changed(connection, keys, decide)
+                return _changed(connection, keys, decide, call)
             if done[0] != request:
                 raise TokenReused("The token was used for another request within the last ten minutes.")
             return None
@@ -218,16 +243,16 @@ class LocalTable:
     async def about(self) -> dict[str, str]:
         """What is noted about the table, by name."""
 
-        def about() -> dict[str, str]:
-            with self._open(_deadline()) as opened:
+        def about(call: Call) -> dict[str, str]:
+            with self._open(call) as opened:
                 return _about(opened[0]) if opened else {}
 
-        return await _in_thread(about)
+        return await self._run(about)
 
     async def note(self, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """Note something about the table. `change` takes what is noted and returns what is to be: one transaction."""
 
-        def note(connection: sqlite3.Connection) -> None:
+        def note(connection: sqlite3.Connection, call: Call) -> None:
             noted = change(_about(connection))
             connection.execute("DELETE FROM about")
             connection.executemany("INSERT INTO about VALUES (?, ?)", noted.items())
@@ -237,58 +262,58 @@ class LocalTable:
     async def extent(self) -> tuple[int, int]:
         """How many items there are, and how many bytes the file has for them."""
 
-        def extent() -> tuple[int, int]:
-            with self._open(_deadline()) as opened:
+        def extent(call: Call) -> tuple[int, int]:
+            with self._open(call) as opened:
                 if opened is None:
                     return 0, 0
                 (count,) = opened[0].execute("SELECT count(*) FROM items").fetchone()
                 return count, self.path.stat().st_size if count else 0
 
-        return await _in_thread(extent)
+        return await self._run(extent)
 
     async def remove(self) -> None:
         """Remove the file with all that is in it. Other processes that have it open find it gone."""
 
-        def remove() -> None:
-            with self._open(self._deadline) as opened:
+        def remove(call: Call) -> None:
+            with self._open(call) as opened:
                 if opened is None:
                     return
             self._idle()
             for beside in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + beside).unlink(missing_ok=True)
 
-        await self._in_turn(remove)
+        await self._run(remove, self._writing)
 
     async def close(self) -> None:
         self._idle()
 
-    async def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
-        def write() -> _T:
-            with self._open(self._deadline, create=True) as opened:
+    async def _write(self, change: Callable[[sqlite3.Connection, Call], _T]) -> _T:
+        def write(call: Call) -> _T:
+            with self._open(call, create=True) as opened:
                 assert opened
                 self._sweep(opened[0])  # before, so that what is written now can be read for a while
-                _wait_until(self._deadline, opened[0])  # the sweep may have waited
                 with transaction(opened[0]) as connection:
-                    return change(connection)
+                    call.hold()
+                    changed = change(connection, call)
+                    call.check()
+                    return changed
 
-        return await self._in_turn(write)
+        return await self._run(write, self._writing)
 
-    async def _in_turn(self, write: Callable[[], _T]) -> _T:
-        """Do `write` after those asked for before. All in the queue give up when none had its turn for as long as
-        one may wait: a hundred on a locked file wait no longer than one."""
-        if not self._writes:
-            self._deadline = _deadline()
-        self._writes += 1
-        in_vain = False
+    async def _run(self, work: Callable[[Call], _T], limiter: CapacityLimiter | None = None) -> _T:
+        """Do `work` in a worker thread; again where another process's lock was in the way, while somebody waits."""
+        call = Call(limits.READ_SECONDS)
+
+        def patiently() -> _T:
+            while True:
+                with suppress(Locked):
+                    return work(call)
+                call.pause()
+
         try:
-            return await _in_thread(write, self._writing)
-        except Unavailable:
-            in_vain = True
-            raise
+            return await to_thread.run_sync(patiently, abandon_on_cancel=True, limiter=limiter)
         finally:
-            self._writes -= 1
-            if not in_vain:
-                self._deadline = _deadline()
+            call.end()
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Delete a few items whose time to live is over, as DynamoDB does some time after it.
@@ -308,48 +333,61 @@ class LocalTable:
                 (now - limits.TTL_PAST_SECONDS, now - 1, limits.SWEEP_ROWS),
             ).rowcount
         except sqlite3.Error as error:
+            if is_locked(error):
+                raise
             logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
             swept = 0
         if swept < limits.SWEEP_ROWS:
             self._swept = time.monotonic()
 
     @contextmanager
-    def _open(self, deadline: float, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, bool] | None]:
+    def _open(self, call: Call, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, bool] | None]:
         """A connection for the time of one operation, and whether the schema was made for it.
 
-        It waits for other processes' locks until `deadline`. None where there is no file and none is to be made. A
-        connection that met an error is not used again.
+        None where there is no file and none is to be made. What is done on it ends when the call is over.
+
+        Raises:
+            Locked: another process holds a lock, and the call may wait for it: everything is to be done again.
+            Abandoned, DdbMcpError: as the work raises, or for what is wrong with the file.
         """
         try:
             inode = self._file.inode(create=create)
             if inode is None:
                 yield None
-                return
-            if not self._file.is_writable():
-                if create:
-                    raise self._file.unusable("or its directory is not writable")
-                with closing(self._file.reader(_left(deadline))) as reader:
-                    yield reader, False
-                return
-            connection, made = self._idle(inode), False
-            if connection is None:
-                connection, made = self._file.connect(_left(deadline))
+            elif self._file.is_writable():
+                with self._borrowed(call, inode) as borrowed:
+                    yield borrowed
+            elif create:
+                raise self._file.unusable("or its directory is not writable")
             else:
-                _wait_until(deadline, connection)
-            sound = False
-            try:
-                yield connection, made
-                sound = True
-            except DdbMcpError:
-                sound = True
-                raise
-            finally:
-                if sound and len(self._pool) < limits.SQLITE_CONNECTIONS:
-                    self._pool.append((connection, inode))
-                else:
-                    connection.close()
+                with closing(self._file.reader(limits.LOCK_SLICE_SECONDS)) as reader:
+                    yield reader, False
         except (sqlite3.Error, OSError) as error:
+            call.check()  # where the call is over, this is its end and no fault of the file's
+            if is_locked(error) and call.may_wait:
+                raise Locked from error
             raise self._file.explained(error) from error
+
+    @contextmanager
+    def _borrowed(self, call: Call, inode: tuple[int, int]) -> Iterator[tuple[sqlite3.Connection, bool]]:
+        """A connection of the pool, or a new one. One that met an error other than a lock is not used again."""
+        connection, made = self._idle(inode), False
+        if connection is None:
+            connection, made = self._file.connect(limits.LOCK_SLICE_SECONDS)
+        connection.set_progress_handler(lambda: call.is_over, limits.SQLITE_STEPS)
+        sound = False
+        try:
+            yield connection, made
+            sound = True
+        except Exception as error:
+            sound = isinstance(error, DdbMcpError | Abandoned) or is_locked(error)
+            raise
+        finally:
+            if sound and len(self._pool) < limits.SQLITE_CONNECTIONS:
+                connection.set_progress_handler(None, 0)
+                self._pool.append((connection, inode))
+            else:
+                connection.close()
 
     def _idle(self, inode: tuple[int, int] | None = None) -> sqlite3.Connection | None:
         """An idle connection to the file; those to a file that was removed or replaced since are closed."""
@@ -361,23 +399,6 @@ class LocalTable:
             if of == inode:
                 return connection
             connection.close()
-
-
-async def _in_thread(work: Callable[[], _T], limiter: CapacityLimiter | None = None) -> _T:
-    return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
-
-
-def _deadline() -> float:
-    """Until when an operation that is asked for now waits for other processes."""
-    return time.monotonic() + limits.LOCK_SECONDS
-
-
-def _left(deadline: float) -> float:
-    return max(0, deadline - time.monotonic())
-
-
-def _wait_until(deadline: float, connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {int(_left(deadline) * 1000)}")
 
 
 @contextmanager
@@ -410,9 +431,18 @@ def _stored(connection: sqlite3.Connection, key: Key) -> Item | None:
     return json.loads(row[0]) if row else None
 
 
-def _changed(connection: sqlite3.Connection, keys: Sequence[Key], decide: Decide[_T]) -> _T:
-    changes, result = decide({key: _stored(connection, key) for key in keys})
+def _all_stored(connection: sqlite3.Connection, keys: Sequence[Key], call: Call) -> Stored:
+    found = Stored({}, call.check)
+    for key in keys:
+        call.check()
+        found[key] = _stored(connection, key)
+    return found
+
+
+def _changed(connection: sqlite3.Connection, keys: Sequence[Key], decide: Decide[_T], call: Call) -> _T:
+    changes, result = decide(_all_stored(connection, keys, call))
     for key, item in changes.items():
+        call.check()
         if item is not None:
             _store(connection, item)
         else:

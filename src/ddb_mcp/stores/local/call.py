@@ -1,0 +1,63 @@
+"""One call to a local table: its worker thread asks here whether anybody still waits for the result."""
+
+import threading
+import time
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import Timeout
+
+
+class Abandoned(Exception):
+    """The call was cancelled. Its thread ends by this, and nobody sees it."""
+
+
+class Locked(Exception):
+    """Another process holds a lock on the file, and the call may wait for it."""
+
+
+class Call:
+    """The time that one call has, from now on.
+
+    Args:
+        seconds: how long its work may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        now = time.monotonic()
+        self._deadline = now + seconds
+        self._wait_until = now + limits.LOCK_SECONDS
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Let the thread end, wherever it is. Called by the event loop."""
+        self._ended.set()
+
+    @property
+    def is_over(self) -> bool:
+        return self._ended.is_set() or time.monotonic() > self._deadline
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether there is time left to wait for another process's lock."""
+        return time.monotonic() < self._wait_until
+
+    def check(self) -> None:
+        """Called every few steps of the work.
+
+        Raises:
+            Abandoned: the call was cancelled.
+            Timeout: its time is over.
+        """
+        if self._ended.is_set():
+            raise Abandoned
+        if time.monotonic() > self._deadline:
+            raise Timeout("The local store took too long; nothing was written.", next="Ask for less, and call again.")
+
+    def pause(self) -> None:
+        """Wait a moment for another process's lock. Raises as `check` does."""
+        self._ended.wait(limits.LOCK_SLICE_SECONDS / 5)
+        self.check()
+
+    def hold(self) -> None:
+        """From now on the call holds the file's lock, for which others wait: its time is short."""
+        self._deadline = min(self._deadline, time.monotonic() + limits.LOCK_HELD_SECONDS)
