@@ -150,10 +150,16 @@ def test_what_a_put_dropped_and_a_delete_deleted_keep_to_the_budget(file: Path) 
         key = {"pk": pk("a"), "sk": "1"}
         server.put_all([{**key, "short": 1, "long": "x" * 10_000, "longer": "y" * 20_000}])
         answer = server.call("put", item=key)
-        assert answer.result["dropped"] == {"short": 1}
+        lost = {"next": "Too long to show, and lost: it is stored nowhere any more."}
+        assert answer.result["dropped"] == {
+            "short": 1,
+            "long": {"outline": {"type": "S", "bytes": 10_000, **lost}},
+            "longer": {"outline": {"type": "S", "bytes": 20_000, **lost}},
+        }
         (warning,) = answer.result["warnings"]
-        assert warning.endswith(
-            "2 attributes were dropped that are too long to show: longer (20000 bytes), long (10000 bytes)"
+        assert warning == (
+            "2 of the values that were dropped are too long to show, and are lost: "
+            "longer (20000 bytes), long (10000 bytes)"
         )
         server.put_all([{**key, "long": "x" * 10_000}])
         deleted = server.call("delete", **key)
@@ -177,7 +183,7 @@ def test_a_put_that_drops_thousands_of_attributes_keeps_to_the_budget(file: Path
         assert len(answer.text.encode()) <= int(budget)
         (warning,) = answer.result["warnings"]
         shown = answer.result["dropped"]
-        assert warning.startswith(f"{9000 - len(shown)} attributes were dropped")
+        assert warning.startswith(f"{9000 - len(shown)} of the values that were dropped")
         assert all(wide[name] == value for name, value in shown.items())
         assert len(server.call("put", items=[{**key, "sk": "2"}]).text.encode()) <= int(budget)
 

@@ -24,12 +24,13 @@ def shown(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dict[str, 
     costs = {name: size({name: value}) for name, value in plain.items()}
     by_size = sorted(plain, key=lambda name: costs[name])
     outlines = {name: _outline(values[name]) for name in by_size[-limits.OUTLINES_MAX :]}
+    outlines = {name: outline for name, outline in outlines.items() if size({name: outline}) < costs[name]}
     room -= limits.HIDDEN_BYTES
     if size(outlines) > room // 2:
         outlines = {}
     fit = sum(total <= room - size(outlines) for total in itertools.accumulate(costs[name] for name in by_size))
     hidden = by_size[fit:]
-    told = ", ".join(f"{clip(name, 50)} ({value_size(values[name])} bytes)" for name in hidden[-5:])
+    told = ", ".join(f"{clip(name, 50)} ({value_size(values[name])} bytes)" for name in hidden[:-6:-1])
     text = f"{len(hidden)} of the values that were dropped are too long to show, and are lost: {told}"
     whole = {name: plain[name] for name in plain if name not in set(hidden)}
     return whole | {name: outlines[name] for name in hidden if name in outlines}, [clip(text, limits.HIDDEN_BYTES)]
