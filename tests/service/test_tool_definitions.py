@@ -65,7 +65,7 @@ class TestEachTool:
         assert hints == {
             "readOnlyHint": not BY_NAME[name].writes,
             "destructiveHint": name in ("put", "delete"),
-            "idempotentHint": True,
+            "idempotentHint": name != "put",  # with add it is not
             "openWorldHint": False,
         }
 

@@ -40,7 +40,16 @@ MEMBERS_MAX = {"item": 250_000, "items": 250_000}
 # Members of any other parameter. Operands of 32 KB have fewer.
 OPERANDS_MAX = 20_000
 # Entries of a parameter that is a list or an object. An expression of 4 KB has no room for more names.
-ENTRIES_MAX = {"items": 100, "keys": 100, "attributes": 1000, "remove": 1000, "add": 100, "expect": 50, "filter": 300}
+ENTRIES_MAX = {
+    "items": 100,
+    "keys": 100,
+    "attributes": 1000,
+    "remove": 1000,
+    "add": 100,
+    "where": 6,
+    "expect": 50,
+    "filter": 300,
+}
 # The longest that number in JSON needs: 38 digits, after or before 130 zeros, and some that say nothing.
 NUMBER_MAX_CHARACTERS = 1000
 # Longer names and paths are cut where an error quotes them.
@@ -52,6 +61,11 @@ READ_SECONDS = 25
 BATCH_SECONDS = READ_SECONDS
 BATCH_MAX = 100
 CONCURRENT_WRITES = 16
+# Writes of one call by `where`; the first keys and failures that its result names.
+WHERE_MAX = 1000
+WHERE_SECONDS = READ_SECONDS
+WHERE_KEYS = 5
+WHERE_FAILURES = 20
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 1000
 # What a result needs besides its items: its other members and an ordinary cursor.
@@ -198,6 +212,9 @@ GATEWAY_ANSWER_MAX_BYTES = 5_000_000
 GATEWAY_PAGE_BYTES = 1_000_000
 # A result over MCP, as a server that is not configured otherwise has it.
 MCP_RESULT_BYTES = 32_768
+# One step of a `where`. A client waits longer than this for an answer, and begins no step after `WHERE_SECONDS`.
+GATEWAY_WHERE_MAX = 100
+GATEWAY_WHERE_SECONDS = 15
 # What one request may read; a cursor goes on. Small enough that no request is long.
 GATEWAY_READ_BUDGET = 10_000
 # Shorter JSON is parsed and written faster than a thread is woken for it.

@@ -129,6 +129,8 @@ class Visit:
             read_only=self.read_only or read_only,
             read_budget=read_limit,
             max_result_bytes=max_result_bytes,
+            max_writes=limits.GATEWAY_WHERE_MAX,
+            write_seconds=limits.GATEWAY_WHERE_SECONDS,
             cursor_key=(await self._visits.registry.keys()).cursors,
         )
 

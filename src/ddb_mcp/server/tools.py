@@ -35,7 +35,7 @@ def _tool(operation: Operation, with_app: bool) -> Tool:
             title=operation.title,
             read_only_hint=not writes,
             destructive_hint=operation.destructive,
-            idempotent_hint=True,
+            idempotent_hint=operation.idempotent,
             open_world_hint=False,
         ),
         _meta=apps.TOOL_META if with_app else None,

@@ -71,24 +71,49 @@ class GetArguments(Arguments):
     attributes: _Names | None = Field(None, description="Only these top-level attributes, whole.")
 
 
+class Where(BaseModel):
+    """Which items a write is for, in the words of query and scan."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+    pk: str | None = None
+    pk_prefix: str | None = None
+    sk_prefix: str | None = None
+    sk_from: str | None = None
+    sk_to: str | None = None
+    filter: dict[str, Any] | None = None
+
+
+_Where = Annotated[Where, _Published(type="object")]
+
+
 class PutArguments(Arguments):
-    never_empty = frozenset({"expect", "create_only"})
+    never_empty = frozenset({"expect", "create_only", "where", "dry_run"})
 
     item: _ItemArgument | None = Field(
         None,
-        description="The whole item, with string pk and sk. What plain JSON cannot carry is typed: "
+        description="With string pk and sk; with where, only attributes to set. What plain JSON cannot carry is typed: "
         '{"SS":["a"]}, {"NS":["1"]}, {"B":"<base64>"}, {"N":"12345678901234567890"}.',
     )
     items: list[_ItemArgument] | None = Field(
         None, max_length=limits.BATCH_MAX, description="Instead of item: independent writes, not a transaction."
     )
-    merge: bool | None = Field(None, description="Set the given attributes and keep the others.")
-    remove: _Names | None = Field(None, description='Paths to delete, as in merge: ["a.b", "list[0]"].')
+    merge: bool | None = Field(None, description="Set the given attributes, keep the others.")
+    remove: _Names | None = Field(None, description='Delete by path, keep the rest: ["a.b","list[0]"].')
     add: dict[str, Any] | None = Field(
-        None, description='Added without a read, as in merge: numbers and set members, {"n":1,"tags":{"SS":["x"]}}.'
+        None, description='Add to numbers and sets, atomic, no read: {"n":1,"tags":{"SS":["x"]}}; see `updated`.'
     )
     create_only: bool | None = Field(None, description="Fail if the key exists.")
-    expect: dict[str, Any] | None = Field(None, description="Filter the stored item must satisfy, see query.")
+    expect: dict[str, Any] | None = Field(
+        None, description="Filter each stored item must satisfy, see query; may name pk and sk."
+    )
+    where: _Where | None = Field(
+        None,
+        description='Change or copy all items that match: {"pk" or "pk_prefix", "sk_prefix", "sk_from", "sk_to", '
+        '"filter"}, up to 1000 a call. While complete is false, call again with cursor.',
+    )
+    copy_to: str | None = Field(None, description="With where.pk: another pk; stores each there, if its sk is free.")
+    dry_run: bool | None = Field(None, description="With where: only count.")
+    cursor: str | None = Field(None, description="With where: from the last call; repeat its arguments.")
 
 
 class KeyArgument(BaseModel):
@@ -98,12 +123,18 @@ class KeyArgument(BaseModel):
 
 
 class DeleteArguments(Arguments):
-    never_empty = frozenset({"expect"})
+    never_empty = frozenset({"expect", "where", "dry_run"})
 
     pk: str | None = None
     sk: str | None = None
     keys: list[KeyArgument] | None = Field(None, max_length=limits.BATCH_MAX, description="Instead of pk and sk.")
-    expect: dict[str, Any] | None = Field(None, description="Filter the stored item must satisfy, see query.")
+    expect: dict[str, Any] | None = Field(None, description="Filter each stored item must satisfy, see query.")
+    where: _Where | None = Field(
+        None,
+        description='Delete all items that match, up to 1000 a call, as in put: {"pk":…,"filter":{"status":"old"}}.',
+    )
+    dry_run: bool | None = Field(None, description="With where: only count.")
+    cursor: str | None = Field(None, description="With where: from the last call; repeat its arguments.")
 
 
 class _Listing(Arguments):

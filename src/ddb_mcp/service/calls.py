@@ -27,6 +27,7 @@ class Call:
         progress: told what is being done while a call lasts.
         max_bytes: bytes of compact JSON that this result may have; `max_result_bytes` is the service's own budget.
         read_budget: stored items that a query or scan may read.
+        max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds.
         read_only: whether the service refuses writes.
     """
 
@@ -38,6 +39,8 @@ class Call:
     max_bytes: int
     max_result_bytes: int
     read_budget: int
+    max_writes: int
+    write_seconds: float
     read_only: bool
 
     @property

@@ -30,6 +30,7 @@ class Operation:
         run: carries it out, given a `Call` and the checked arguments.
         writes: whether a read-only server leaves it out.
         destructive: whether it can replace or delete items.
+        idempotent: whether twice with the same arguments is as good as once.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Operation:
     run: Callable[..., Awaitable[Any]]
     writes: bool = False
     destructive: bool = False
+    idempotent: bool = True
 
 
 OPERATIONS = (
@@ -72,18 +74,19 @@ OPERATIONS = (
     Operation(
         "put",
         "Put items",
-        "Store an item, or up to 100 items. Replaces the whole stored item and returns attributes that are gone in "
-        "`dropped`; with merge, changes only the attributes given. create_only and expect make it conditional.",
+        "Store an item, or up to 100. Replaces the whole stored item and returns what is lost in `dropped`; "
+        "with merge, remove or add, changes only what these name. create_only and expect guard it; where changes many.",
         PutArguments,
         PutResult,
         writing.put,
         writes=True,
         destructive=True,
+        idempotent=False,
     ),
     Operation(
         "delete",
         "Delete items",
-        "Delete one item by its key and return it, or delete up to 100 keys.",
+        "Delete one item by its key and return it, up to 100 keys, or all that match where.",
         DeleteArguments,
         DeleteResult,
         writing.delete,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -60,6 +60,8 @@ def prepared(
         field = model.model_fields[name]
         value = _unquoted(sent, _kind(field.annotation))
         check_bounds(value, name, where + name)
+        if (inner := _model(field.annotation)) is not None and isinstance(value, dict) and value:
+            value = prepared(inner, value, inner.model_fields, _unknown_member(inner, name), f"{where}{name}.")
         if value is None and not field.is_required():
             continue
         if isinstance(value, str | list | dict) and not value and not field.is_required():
@@ -102,9 +104,25 @@ def check_bounds(value: Any, name: str, where: str) -> None:
 
 def _kind(annotation: Any) -> Any:
     """The type that a parameter wants, of an annotation like `list[str] | None`; `dict` for a model."""
-    options = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    kind = get_origin(options[0]) or options[0]
-    return dict if isinstance(kind, type) and issubclass(kind, BaseModel) else kind
+    wanted = _wanted(annotation)
+    return dict if _model(annotation) is not None else get_origin(wanted) or wanted
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The model that a parameter wants, if it wants one."""
+    wanted = _wanted(annotation)
+    return wanted if isinstance(wanted, type) and issubclass(wanted, BaseModel) else None
+
+
+def _wanted(annotation: Any) -> Any:
+    """An annotation without its `| None` and without what is annotated."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = get_args(annotation)[0]
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _unknown_member(model: type[BaseModel], parameter: str) -> Callable[[str], InvalidArgument]:
+    return lambda name: unknown_argument(name, list(model.model_fields), f"{parameter}.")
 
 
 def _unquoted(value: Any, kind: Any) -> Any:

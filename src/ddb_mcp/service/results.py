@@ -40,11 +40,26 @@ class GetResult(TypedDict):
 
 
 class Failure(TypedDict):
-    index: int
+    """A write that was not done: by its position in a batch, or by its key where `where` selected it."""
+
+    index: NotRequired[int]
+    pk: NotRequired[str]
+    sk: NotRequired[str]
     error: dict[str, Any]
 
 
-class PutResult(TypedDict):
+class _Selected(TypedDict):
+    """What `where` did."""
+
+    matched: NotRequired[int]
+    failedCount: NotRequired[int]
+    keys: NotRequired[list[dict[str, str]]]
+    complete: NotRequired[bool]
+    cursor: NotRequired[str]
+    warnings: NotRequired[list[str]]
+
+
+class PutResult(_Selected):
     """`pk`, `sk`, `created`, `dropped`, `updated` for one item; `written`, `failed` for several."""
 
     pk: NotRequired[str]
@@ -54,10 +69,9 @@ class PutResult(TypedDict):
     updated: NotRequired[PlainItem]
     written: NotRequired[int]
     failed: NotRequired[list[Failure]]
-    warnings: NotRequired[list[str]]
 
 
-class DeleteResult(TypedDict):
+class DeleteResult(_Selected):
     """`deleted`, `item` for one key; `deletedCount`, `failed` for several."""
 
     deleted: NotRequired[bool]

@@ -4,6 +4,7 @@ import logging
 import secrets
 from typing import Any, cast
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Misconfigured, NotProvisioned, ReadOnly
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.calls import Call, shown_failure
@@ -27,6 +28,7 @@ class DataService:
         read_only: refuse the operations that write.
         read_budget: stored items that one query or scan may read.
         max_result_bytes: bytes of compact JSON that one result may have.
+        max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds; None for the limits.
         cursor_key: see `Seal`.
     """
 
@@ -38,6 +40,8 @@ class DataService:
         read_only: bool = False,
         read_budget: int = 100_000,
         max_result_bytes: int = 32768,
+        max_writes: int | None = None,
+        write_seconds: float | None = None,
         cursor_key: bytes | None = None,
     ) -> None:
         self.store = store
@@ -46,6 +50,8 @@ class DataService:
         self._read_only = read_only
         self._read_budget = read_budget
         self._max_result_bytes = max_result_bytes
+        self._max_writes = limits.WHERE_MAX if max_writes is None else max_writes
+        self._write_seconds = limits.WHERE_SECONDS if write_seconds is None else write_seconds
         self._seal = Seal(cursor_key)
 
     async def call(
@@ -96,6 +102,8 @@ class DataService:
             max_bytes=max_bytes or self._max_result_bytes,
             max_result_bytes=self._max_result_bytes,
             read_budget=self._read_budget,
+            max_writes=self._max_writes,
+            write_seconds=self._write_seconds,
             read_only=self._read_only,
         )
 

@@ -13,7 +13,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import path_text
 from ddb_mcp.core.text import clip, size
 from ddb_mcp.core.updates import Update
-from ddb_mcp.service import dropped
+from ddb_mcp.service import dropped, selections
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments
 from ddb_mcp.service.calls import Call, shown_failure
 from ddb_mcp.service.incoming import changes, expectation, item_of, update_of
@@ -27,7 +27,10 @@ _R = TypeVar("_R")
 
 
 async def put(call: Call, arguments: PutArguments) -> PutResult:
-    """Store or change one item, or several independent ones."""
+    """Store or change one item, several independent ones, or all that `where` selects."""
+    if arguments.where is not None:
+        return await selections.put(call, arguments)
+    _refuse_alone(arguments, "copy_to", "dry_run", "cursor")
     if (arguments.item is None) == (arguments.items is None):
         raise InvalidArgument("Give either item or items.")
     merges = bool(arguments.merge or arguments.remove or arguments.add)
@@ -75,7 +78,10 @@ def _item(wanted: Item | Update) -> Item:
 
 
 async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
-    """Delete one item, or several independent keys."""
+    """Delete one item, several independent keys, or all that `where` selects."""
+    if arguments.where is not None:
+        return await selections.delete(call, arguments)
+    _refuse_alone(arguments, "dry_run", "cursor")
     condition = Condition(expect=expectation(arguments.expect))
     if arguments.keys is None:
         for name in ("pk", "sk"):
@@ -136,6 +142,12 @@ async def _each(
     failures = [failed[at] for at in sorted(failed)]
     _shorten(failures, call.max_bytes - limits.ENVELOPE_BYTES)
     return dict(sorted(done.items())), failures
+
+
+def _refuse_alone(arguments: PutArguments | DeleteArguments, *names: str) -> None:
+    for name in names:
+        if getattr(arguments, name) is not None:
+            raise InvalidArgument(f"{name} goes with where only.", next="Give where, or leave it out.")
 
 
 def _refuse_twice(keys: list[Key], parameter: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Check, Filter, KeyRange, matches
-from ddb_mcp.core.errors import ConditionFailed
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.paths import Path, value_at
@@ -39,10 +39,10 @@ class Deployment:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-FEATURES = frozenset({"add", "conditions", "merge", "or", "pages", "paths", "types"})
+FEATURES = frozenset({"add", "conditions", "merge", "or", "pages", "paths", "types", "where"})
 """conditions: `create_only` and `expect`. merge: `merge` and `remove`. pages: ranges, filters, projections, cursors.
 types: values in typed form. or: `$or` and `type` in filters. paths: document paths in `remove`, and names in
-backticks. add: `add`."""
+backticks. add: `add`. where: `where` and what goes with it."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,48 @@ class StorePage:
     spent: bool = False
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Items that one call writes to, and what it does to each of them.
+
+    Attributes:
+        read: which items, and where to go on. Its `limit` is how many are written to at most.
+        change: sets, adds and removes in each; its `item` has no key. None for another kind of write.
+        copy_to: the partition key under which each is stored too. Without it and without `change`, each is deleted.
+        dry_run: nothing is written, and more than `limit` are counted.
+    """
+
+    read: Read
+    change: Update | None = None
+    copy_to: str | None = None
+    dry_run: bool = False
+
+
+@dataclass
+class Selected:
+    """What was done to a selection.
+
+    Attributes:
+        matched: items that were selected, and whose write was begun unless it was a dry run.
+        written: items whose write was done.
+        failed: keys of the first items whose write was not done, or may not have been done, and why.
+        failures: how many such items there are.
+        keys: of the first items of a dry run.
+        next: the position before the first selected item whose write was not begun; None at the end.
+        complete: whether everything that was selected had its turn.
+        stopped: the error that ended the call before its end.
+    """
+
+    matched: int = 0
+    written: int = 0
+    failed: list[tuple[Key, DdbMcpError]] = field(default_factory=list)
+    failures: int = 0
+    keys: list[Key] = field(default_factory=list)
+    next: Position | None = None
+    complete: bool = False
+    stopped: DdbMcpError | None = None
+
+
 class Store(ABC):
     """The seven operations over one kind of storage.
 
@@ -202,6 +244,13 @@ class Store(ABC):
     async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
         """Raise Unsupported if one of these writes cannot be done here, before any is; there are none for deletes."""
         return
+
+    async def write_selected(self, selection: Selection, progress: Progress) -> Selected | None:
+        """Write to every item of a selection; None where the store leaves it to the service to do so one by one.
+
+        Raises OutcomeUnknown, with what was done before, where an answer was lost.
+        """
+        return None
 
     @abstractmethod
     async def query(self, read: Read) -> StorePage: ...

@@ -393,6 +393,14 @@ def _error(
     return kind(f"The platform answered with status {status}.", next=advice, quoted=quoted)
 
 
+def own_error(said: Any) -> DdbMcpError:
+    """The error that our own gateway's answer has for one of several writes."""
+    found = said if isinstance(said, Mapping) else {}
+    kind = _OWN_CODES.get(str(found.get("code")), Unavailable)
+    message, advice = (value if isinstance(value := found.get(name), str) else None for name in ("message", "next"))
+    return kind(message or "It was not done.", next=advice)
+
+
 def _stored(document: Any) -> Any:
     """The stored item in a failed condition, which only platforms with the feature `types` send."""
     try:

@@ -15,7 +15,7 @@ import anyio
 from ddb_mcp.config import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, Or, comparisons, equal, matches
-from ddb_mcp.core.errors import InvalidArgument, NotProvisioned, Unavailable, Unsupported
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, OutcomeUnknown, Unavailable, Unsupported
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import (
     AttributeValue,
@@ -42,11 +42,13 @@ from ddb_mcp.stores.base import (
     Position,
     Progress,
     Read,
+    Selected,
+    Selection,
     Store,
     StorePage,
     Written,
 )
-from ddb_mcp.stores.platform.api import Answer, PlatformApi
+from ddb_mcp.stores.platform.api import Answer, PlatformApi, own_error
 from ddb_mcp.stores.platform.credentials import CredentialSource
 from ddb_mcp.stores.retries import Completed, Seen, Write
 
@@ -155,6 +157,31 @@ class PlatformStore(Store):
         if item is not None or deleted is True:
             return Deleted(True, item)
         return Deleted(False if deleted is False and not done.repeated else None)
+
+    async def write_selected(self, selection: Selection, progress: Progress) -> Selected:
+        """As `Store.write_selected`, in steps that the platform chooses, with its cursor between them."""
+        features = (await self._known()).features
+        operation, body = _selection(selection, features)
+        done = Selected(next=selection.read.position)
+        until = anyio.current_time() + limits.WHERE_SECONDS
+        while True:
+            if done.next is not None:
+                body["cursor"] = done.next
+            try:
+                answer = _answer(await self._call(operation, body, None if selection.dry_run else Write()))
+            except OutcomeUnknown as lost:
+                lost.message += f" {done.written} items were written before this step."
+                raise
+            except DdbMcpError as error:
+                if not done.matched:
+                    raise
+                done.stopped = error
+                return done
+            _add_step(done, _fields(answer.document))
+            await progress(f"{done.matched} items selected, {done.written} written")
+            full = not selection.dry_run and done.matched >= selection.read.limit
+            if done.next is None or done.stopped or full or anyio.current_time() >= until:
+                return done
 
     async def query(self, read: Read) -> StorePage:
         assert read.pk is not None
@@ -388,6 +415,54 @@ def _update(update: Update, features: frozenset[str], where: str) -> dict[str, A
         _need("add", features, "add", "Get the item, and merge the sum with expect on the value that it was made of.")
         body["add"] = {name: to_json(value) for name, value in update.add.items()}
     return body
+
+
+def _selection(selection: Selection, features: frozenset[str]) -> tuple[str, dict[str, Any]]:
+    """The operation and the body for a selection. Raises Unsupported."""
+    for feature in ("where", "conditions"):
+        _need(
+            feature, features, "where", "List the keys, and write to each; expect guards each write where it is known."
+        )
+    read, change = selection.read, selection.change
+    where = {
+        "pk": read.pk,
+        "pk_prefix": read.pk_prefix,
+        "sk_prefix": read.range.prefix,
+        "sk_from": read.range.low,
+        "sk_to": read.range.high,
+        "filter": _sent_filter(read.filter, "where.filter", features) if read.filter else None,
+    }
+    body: dict[str, Any] = {"where": {name: value for name, value in where.items() if value is not None}}
+    if selection.dry_run:
+        body["dry_run"] = True
+    if selection.copy_to is not None:
+        return "put", {**body, "copy_to": selection.copy_to}
+    if change is None:
+        return "delete", body
+    changed = _update(change, features, "item")
+    unneeded = ("merge",) if change.item else ("merge", "item")
+    return "put", {**body, **{name: value for name, value in changed.items() if name not in unneeded}}
+
+
+def _add_step(done: Selected, found: Mapping[str, Any]) -> None:
+    """Add what the platform says of a step. Raises Unavailable where its answer is none."""
+    matched, cursor = _number(found.get("matched")), found.get("cursor")
+    written = _number(found.get("written", found.get("deletedCount", Decimal(0))))
+    if matched is None or written is None or not isinstance(found.get("complete"), bool):
+        raise Unavailable("The platform's answer has no known form.")
+    done.matched += int(matched)
+    done.written += int(written)
+    done.failures += int(_number(found.get("failedCount")) or 0)
+    for entry in found.get("failed") or ():
+        if _is_item(entry) and len(done.failed) < limits.WHERE_FAILURES:
+            done.failed.append((Key(entry["pk"], entry["sk"]), own_error(entry.get("error"))))
+    for entry in found.get("keys") or ():
+        if _is_item(entry) and len(done.keys) < limits.WHERE_KEYS:
+            done.keys.append(Key(entry["pk"], entry["sk"]))
+    done.complete = found["complete"]
+    done.next = cursor if _is_text(cursor) and not done.complete else None
+    if found.get("warnings"):
+        done.stopped = Unavailable("The platform stopped before the end.")
 
 
 def _item_text(item: Item, features: frozenset[str], where: str) -> str:

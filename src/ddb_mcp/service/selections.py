@@ -1,0 +1,299 @@
+"""`where`: one kind of write to every item that it selects, bounded, guarded item by item, with a cursor."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import anyio
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, equal, parse_range
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, Timeout
+from ddb_mcp.core.expressions import Expression
+from ddb_mcp.core.filters import parse_filter
+from ddb_mcp.core.items import Item, attributes_from, from_json, item_size, parse_json
+from ddb_mcp.core.keys import Key
+from ddb_mcp.core.text import size
+from ddb_mcp.core.updates import Update
+from ddb_mcp.service.arguments import DeleteArguments, PutArguments, Where
+from ddb_mcp.service.calls import Call
+from ddb_mcp.service.incoming import changes, update_of
+from ddb_mcp.service.parameters import check_bounds
+from ddb_mcp.service.results import DeleteResult, Failure, PutResult
+from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
+
+_EXISTS = Comparison(("pk",), "exists")
+# These say something of one item. After any other error the next write would meet it too.
+_OF_AN_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown)
+
+
+async def put(call: Call, arguments: PutArguments) -> PutResult:
+    """Set, add and remove in every item that `where` selects, or store each under another partition key."""
+    refuse(arguments, "item, remove, add or copy_to", "items", "merge", "create_only", "expect")
+    assert arguments.where is not None
+    read = _read(call, arguments.where, whole=arguments.copy_to is not None)
+    if arguments.copy_to is not None:
+        selection = Selection(read, copy_to=_other_pk(call, arguments), dry_run=bool(arguments.dry_run))
+    else:
+        selection = Selection(read, _change(arguments), dry_run=bool(arguments.dry_run))
+    result: PutResult = {}
+    selected = await _run(call, "put", selection, arguments.cursor, result)
+    if not selection.dry_run:
+        result["written"] = selected.written
+    _shorten(result, call.max_bytes)
+    return result
+
+
+async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
+    """Delete every item that `where` selects."""
+    refuse(arguments, "", "pk", "sk", "keys", "expect")
+    assert arguments.where is not None
+    selection = Selection(_read(call, arguments.where, whole=False), dry_run=bool(arguments.dry_run))
+    result: DeleteResult = {}
+    selected = await _run(call, "delete", selection, arguments.cursor, result)
+    if not selection.dry_run:
+        result["deletedCount"] = selected.written
+    _shorten(result, call.max_bytes)
+    return result
+
+
+def refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str) -> None:
+    """Raise InvalidArgument where one of the named arguments is given, which do not go together with `where`."""
+    given = [name for name in names if getattr(arguments, name) is not None]
+    if given:
+        advice = f"With where, give {instead}." if instead else "Put what narrows it into where."
+        raise InvalidArgument(f"{given[0]} does not go together with where.", next=advice)
+
+
+def _read(call: Call, where: Where, *, whole: bool) -> Read:
+    """Which items are selected. Raises InvalidArgument or PrefixViolation."""
+    if where.pk is not None and where.pk_prefix is not None:
+        raise InvalidArgument("where has pk and pk_prefix; give one of them.")
+    keys = parse_range(where.sk_prefix, where.sk_from, where.sk_to)
+    clauses = parse_filter(where.filter, "where.filter", keys_allowed=where.pk is None) if where.filter else ()
+    attributes = None if whole else ()
+    if where.pk is not None:
+        read = Read(pk=call.own.check(where.pk, "where.pk"), range=keys, filter=clauses, attributes=attributes)
+    else:
+        pk_prefix = call.own.check_scan(where.pk_prefix)
+        if pk_prefix == call.own.joined and not clauses:
+            raise InvalidArgument(
+                "where must narrow: it selects everything of this deployment.",
+                next="Give where a pk, a longer pk_prefix or a filter; to delete all, `ddb-mcp purge` asks a person.",
+            )
+        read = Read(pk_prefix=pk_prefix, filter=(*_as_clauses(keys), *clauses), attributes=attributes)
+    text = Expression().condition((_EXISTS, *read.filter))
+    if len(text) > limits.EXPRESSION_MAX_BYTES:
+        raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
+    return replace(read, read_limit=call.read_budget, max_bytes=limits.AGGREGATE_BYTES)
+
+
+def _as_clauses(keys: KeyRange) -> Filter:
+    """A range of sort keys for a scan, which has no other place for it than its filter."""
+    bounds = (("begins_with", keys.prefix), ("ge", keys.low), ("le", keys.high))
+    return tuple(Comparison(("sk",), operator, ({"S": text},)) for operator, text in bounds if text is not None)
+
+
+def _change(arguments: PutArguments) -> Update:
+    """What is changed in each item. Raises InvalidArgument."""
+    given = arguments.item
+    if isinstance(given, str):
+        given = parse_json(given, "item")
+        check_bounds(given, "item", "item")
+    if given is not None and not isinstance(given, dict):
+        raise InvalidArgument("item must be an object.")
+    for name in ("pk", "sk"):
+        if given and name in given:
+            raise InvalidArgument(f"item.{name} does not go together with where, which selects the keys.")
+    changed = changes(arguments.remove, arguments.add)
+    update = update_of(attributes_from(given or {}, from_json, "item"), changed, "item")
+    if not (update.item or update.remove or update.add):
+        raise InvalidArgument("There is nothing to write.", next="With where, give item, remove, add or copy_to.")
+    if item_size(update.item) > limits.ITEM_MAX_BYTES:
+        raise InvalidArgument(f"item has more than {limits.ITEM_MAX_BYTES} bytes by DynamoDB's size rules.")
+    return update
+
+
+def _other_pk(call: Call, arguments: PutArguments) -> str:
+    """The partition key to copy to. Raises InvalidArgument or PrefixViolation."""
+    for name in ("item", "remove", "add"):
+        if getattr(arguments, name) is not None:
+            raise InvalidArgument(f"{name} does not go together with copy_to.", next="Copy first, then change.")
+    assert arguments.where is not None
+    if arguments.where.pk is None:
+        raise InvalidArgument("copy_to wants where.pk: it copies one partition to another.")
+    pk = call.own.check(str(arguments.copy_to), "copy_to")
+    if pk == arguments.where.pk:
+        raise InvalidArgument("copy_to is where.pk itself; give another pk.")
+    return pk
+
+
+async def _run(
+    call: Call, operation: str, selection: Selection, cursor: str | None, result: PutResult | DeleteResult
+) -> Selected:
+    """Carry out a selection, and put into `result` what `put` and `delete` tell alike."""
+    read, change = selection.read, selection.change
+    clauses = sorted(map(repr, read.filter))
+    bound: list[Any] = [
+        operation,
+        call.own.joined,
+        read.pk,
+        read.pk_prefix,
+        asdict(read.range),
+        clauses,
+        selection.copy_to,
+    ]
+    bound += [change and [change.item, change.remove, dict(change.add)], selection.dry_run]
+    if cursor is not None:
+        read = replace(read, position=call.seal.open(cursor, bound))
+    selection = replace(selection, read=replace(read, limit=call.max_writes))
+    selected = await call.store.write_selected(selection, call.progress)
+    if selected is None:
+        selected = await _Run(call, selection).done()
+    result["matched"] = selected.matched
+    result["complete"] = selected.complete
+    if selection.dry_run:
+        result["keys"] = [key._asdict() for key in selected.keys]
+    else:
+        result["failed"] = [_failure(key, error) for key, error in selected.failed]
+        result["failedCount"] = selected.failures
+    if not selected.complete and selected.next is not None:
+        result["cursor"] = call.seal.seal(selected.next, bound)
+    if selected.stopped is not None:
+        result["warnings"] = [f"It stopped before its end. {selected.stopped.message} {selected.stopped.next}"]
+    return selected
+
+
+class _Run:
+    """One call of `where` over the store's own methods."""
+
+    def __init__(self, call: Call, selection: Selection) -> None:
+        self._call = call
+        self._selection = selection
+        self._read = selection.read
+        self._guard = Condition(expect=(_EXISTS, *selection.read.filter))
+        self._until = anyio.current_time() + call.write_seconds
+        self._scanned = 0
+        self._so_far = Selected(next=selection.read.position)
+
+    async def done(self) -> Selected:
+        """Read on and write until the end, or until so much was done as one call may do.
+
+        Raises:
+            Timeout: nothing at all was read in time.
+            DdbMcpError: nothing was done, for this reason.
+        """
+        so_far = self._so_far
+        try:
+            while await self._page():
+                await self._call.progress(f"{so_far.matched} items selected, {so_far.written} written")
+        except DdbMcpError as error:
+            so_far.stopped = error
+        if so_far.stopped is not None and so_far.failures == so_far.matched:
+            raise so_far.stopped
+        return so_far
+
+    async def _page(self) -> bool:
+        """One page of items, and what is to be done to them. False where the call ends."""
+        so_far, dry_run = self._so_far, self._selection.dry_run
+        start = so_far.next
+        wanted = limits.LIMIT_MAX if dry_run else self._read.limit - so_far.matched
+        page = await self._fetch(replace(self._read, position=start, limit=wanted))
+        if page is None:
+            return False
+        self._scanned += page.scanned
+        begun = len(page.items) if dry_run else await self._write_to(page)
+        if dry_run:
+            self._count(page)
+        if begun < len(page.items):
+            so_far.next = await page.after(begun - 1) if begun else start
+            return False
+        so_far.next = page.next
+        so_far.complete = page.next is None and page.complete
+        full = not dry_run and so_far.matched >= self._read.limit
+        return page.next is not None and not full and not page.spent and self._scanned < self._read.read_limit
+
+    async def _fetch(self, read: Read) -> StorePage | None:
+        """A page, None where the time of the call is over."""
+        read = replace(read, read_limit=max(1, self._read.read_limit - self._scanned))
+        store = self._call.store
+        with anyio.move_on_at(self._until):
+            return await (store.query if read.pk is not None else store.scan)(read)
+        if self._so_far.next == self._read.position and not self._so_far.matched:
+            raise Timeout(f"The read took longer than {self._call.write_seconds} s and gave nothing.")
+        return None
+
+    def _count(self, page: StorePage) -> None:
+        keys = [Key.of(item) for item in page.items if self._call.guarded(item)]
+        self._so_far.matched += len(keys)
+        self._so_far.keys += keys[: limits.WHERE_KEYS - len(self._so_far.keys)]
+
+    async def _write_to(self, page: StorePage) -> int:
+        """Write to the items of a page, some at once. Returns how many of them had their turn."""
+        begun = 0
+
+        async def work() -> None:
+            nonlocal begun
+            while begun < len(page.items) and self._so_far.stopped is None and anyio.current_time() < self._until:
+                item = page.items[begun]
+                begun += 1
+                if self._call.guarded(item) is not None:
+                    await self._write(item)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(limits.CONCURRENT_WRITES):
+                group.start_soon(work)
+        return begun
+
+    async def _write(self, item: Item) -> None:
+        so_far, key = self._so_far, Key.of(item)
+        so_far.matched += 1
+        try:
+            done = await self._one(key, item)  # before the sum, which other writes change meanwhile
+            so_far.written += done
+        except DdbMcpError as error:
+            so_far.failures += 1
+            if len(so_far.failed) < limits.WHERE_FAILURES:
+                so_far.failed.append((key, error))
+            if not isinstance(error, _OF_AN_ITEM):
+                so_far.stopped = error
+
+    async def _one(self, key: Key, item: Item) -> bool:
+        """Do to one item what the selection does. Returns whether it was done."""
+        store, change = self._call.store, self._selection.change
+        if self._selection.copy_to is not None:
+            return await self._copy({**item, "pk": {"S": self._selection.copy_to}})
+        if change is None:
+            return (await store.delete(key, self._guard)).deleted is not False
+        named = {"pk": {"S": key.pk}, "sk": {"S": key.sk}, **change.item}
+        await store.merge(replace(change, item=named), self._guard)
+        return True
+
+    async def _copy(self, copy: Item) -> bool:
+        """Store a copy where there is no item; an equal one is as good as stored, whoever stored it."""
+        if item_size(copy) > limits.ITEM_MAX_BYTES:
+            raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
+        try:
+            await self._call.store.put(copy, Condition(create_only=True))
+        except (ConditionFailed, OutcomeUnknown):
+            stored = await self._call.store.get(Key.of(copy), None)
+            if stored is None or not equal({"M": stored}, {"M": copy}):
+                raise
+        return True
+
+
+def _failure(key: Key, error: DdbMcpError) -> Failure:
+    """A failed write by its key. What is stored there is not shown: there may be many of them."""
+    if isinstance(error, ConditionFailed) and error.message.startswith("expect"):
+        gone = error.item is None
+        text = "It is gone meanwhile." if gone else "It has changed meanwhile, and where does not select it any more."
+        error = ConditionFailed(text, next="Left alone; nothing was written to it.")
+    told = error.to_json()
+    told.pop("item", None)
+    return {"pk": key.pk, "sk": key.sk, "error": told}
+
+
+def _shorten(result: PutResult | DeleteResult, max_bytes: int) -> None:
+    """Leave out keys and failures that do not fit."""
+    for shown in (result.get("keys"), result.get("failed")):
+        while shown and size(result) > max_bytes:
+            shown.pop()
