@@ -59,6 +59,10 @@ class Gateway:
 
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
+            try:
+                await self._registry.keys()  # now, so that no made-up token costs a read
+            except DdbMcpError as error:
+                _log_unreadable(error)
             async with self._mcp.run():
                 yield
             await self._store.close()
@@ -85,7 +89,7 @@ class Gateway:
         try:
             await self._registry.check()
         except DdbMcpError as error:
-            logger.error("The registry cannot be read: %s: %s %s", error.code, error.message, error.next)
+            _log_unreadable(error)
             return json_answer({"status": "the registry cannot be read"}, 503)
         return json_answer({"status": "ok"}, 200)
 
@@ -164,6 +168,10 @@ def _refused(failure: Exception, entry: dict[str, Any]) -> Response:
             error = Internal(f"The gateway met a bug; it is logged as {number}.")
     entry["error"] = error.code
     return refusal(error, status)
+
+
+def _log_unreadable(error: DdbMcpError) -> None:
+    logger.error("The registry cannot be read: %s: %s %s", error.code, error.message, error.next)
 
 
 def _at_most(most: int, body: dict[str, Any], name: str, default: int) -> int:
