@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.server.app import build
+from ddb_mcp.server.content import FENCE_BYTES
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.platform.store import PlatformStore
+from tests.contract.through_mcp import OverMcp
 from tests.direct.support import connected
-from tests.gateway.running import running_gateway
+from tests.gateway.running import running_gateway, running_gateways
 from tests.support.engines import ENGINES, Engine
 
 
@@ -29,7 +37,7 @@ class Api:
     """One deployment's seven operations, called from a test."""
 
     portal: BlockingPortal
-    service: DataService
+    service: DataService | OverMcp
     prefix: str
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
@@ -71,14 +79,29 @@ class Api:
 class Backend:
     """One store, shared by the tests of a session; each test has a deployment of its own in it."""
 
-    def __init__(self, name: str, portal: BlockingPortal, service: Callable[[Prefix], Store]) -> None:
+    def __init__(self, name: str, portal: BlockingPortal, connect: Connect) -> None:
         self.name = name
         self._portal = portal
-        self._service = service
+        self._connect = connect
 
     def api(self, prefix: str | None = None, **options: Any) -> Api:
         prefix = prefix or f"deploy#{uuid.uuid4().hex[:12]}"
-        return Api(self._portal, DataService(self._service(Prefix(prefix)), Prefix(prefix), **options), prefix)
+        return Api(self._portal, self._connect(Prefix(prefix), options), prefix)
+
+
+Connect = Callable[[Prefix, dict[str, Any]], DataService | OverMcp]
+"""Makes what answers a deployment's calls, with these options of `DataService`."""
+Stores = Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]]
+
+
+def _service(stores: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Path], Connect]:
+    """The service over these stores, called straight."""
+
+    def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Connect:
+        store_of = stores(stack, request, folder)
+        return lambda prefix, options: DataService(store_of(prefix), prefix, **options)
+
+    return start
 
 
 def _local(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Callable[[Prefix], Store]:
@@ -86,9 +109,7 @@ def _local(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Ca
     return lambda prefix: store
 
 
-def _direct(
-    engine: str,
-) -> Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]]:
+def _direct(engine: str) -> Stores:
     def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Callable[[Prefix], Store]:
         running: Engine = request.getfixturevalue(engine)
         portal: BlockingPortal = request.getfixturevalue("portal")
@@ -100,9 +121,7 @@ def _direct(
     return start
 
 
-def _gateway(
-    behind: Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]],
-) -> Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]]:
+def _gateway(behind: Stores) -> Stores:
     def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Callable[[Prefix], Store]:
         shared = behind(stack, request, folder)(Prefix("deploy#gateway"))
         gateway = stack.enter_context(running_gateway(shared, folder))
@@ -121,11 +140,79 @@ def _gateway(
     return start
 
 
-BACKENDS: dict[str, Callable[[ExitStack, pytest.FixtureRequest, Path], Callable[[Prefix], Store]]] = {
-    "local": _local,
-    **{engine: _direct(engine) for engine in ENGINES},
-    "gateway": _gateway(_local),
-    "gateway-dynoxide": _gateway(_direct("dynoxide")),
+def _gateways(behind: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Path], Connect]:
+    """The official client, an MCP server in platform mode, and two gateways that answer in turn."""
+
+    def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Connect:
+        shared = behind(stack, request, folder)(Prefix("deploy#gateway"))
+        portal: BlockingPortal = request.getfixturevalue("portal")
+        gateway = stack.enter_context(running_gateways(shared, folder))
+
+        def connect(prefix: Prefix, options: dict[str, Any]) -> DataService | OverMcp:
+            try:
+                settings = replace(
+                    gateway.settings(prefix.text),
+                    max_result_bytes=options.get("max_result_bytes", 32768) + FENCE_BYTES,
+                    read_only=options.get("read_only", False),
+                )
+            except InvalidArgument:  # see `_gateway`
+                return DataService(shared, prefix, **options)
+            server = build(DataService(PlatformStore(settings), None, **options), settings)
+            return OverMcp(stack.enter_context(portal.wrap_async_context_manager(Client(server))))
+
+        return connect
+
+    return start
+
+
+def _mcp(behind: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Path], Connect]:
+    """The official client and a gateway, over MCP all the way."""
+
+    def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Connect:
+        shared = behind(stack, request, folder)(Prefix("deploy#gateway"))
+        portal: BlockingPortal = request.getfixturevalue("portal")
+        gateway = stack.enter_context(running_gateway(shared, folder))
+
+        @asynccontextmanager
+        async def connected(token: str, query: str) -> AsyncIterator[Client]:
+            headers = {"Authorization": f"Bearer {token}"}
+            async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+                transport = streamable_http_client(f"{gateway.url}/mcp{query}", http_client=http)
+                async with Client(transport) as client:
+                    yield client
+
+        def connect(prefix: Prefix, options: dict[str, Any]) -> DataService | OverMcp:
+            if options.keys() - {"read_only"}:
+                pytest.skip("a gateway has budgets of its own")
+            try:
+                token = gateway.token(prefix.text)
+            except InvalidArgument:  # see `_gateway`
+                return DataService(shared, prefix, **options)
+            query = "?read_only=true" if options.get("read_only") else ""
+
+            async def by_hand(message: dict[str, Any]) -> dict[str, Any]:
+                headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+                async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+                    content, media = json.dumps(message), {"Content-Type": "application/json"}
+                    answer: dict[str, Any] = (
+                        await http.post(f"{gateway.url}/mcp{query}", content=content, headers=media)
+                    ).json()
+                    return answer
+
+            return OverMcp(stack.enter_context(portal.wrap_async_context_manager(connected(token, query))), by_hand)
+
+        return connect
+
+    return start
+
+
+BACKENDS: dict[str, Callable[[ExitStack, pytest.FixtureRequest, Path], Connect]] = {
+    "local": _service(_local),
+    **{engine: _service(_direct(engine)) for engine in ENGINES},
+    "gateway": _service(_gateway(_local)),
+    "gateway-dynoxide": _service(_gateway(_direct("dynoxide"))),
+    "mcp-gateways-dynoxide": _gateways(_direct("dynoxide")),
+    "mcp": _mcp(_local),
 }
 
 
@@ -140,8 +227,8 @@ def backend(
     request: pytest.FixtureRequest, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backend]:
     with ExitStack() as stack:
-        store = BACKENDS[request.param](stack, request, tmp_path_factory.mktemp(request.param))
-        yield Backend(request.param, portal, store)
+        connect = BACKENDS[request.param](stack, request, tmp_path_factory.mktemp(request.param))
+        yield Backend(request.param, portal, connect)
 
 
 @pytest.fixture

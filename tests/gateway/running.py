@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -21,6 +23,7 @@ from ddb_mcp.server.sockets import listen
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore
+from tests.support.faults import FaultProxy
 
 GENEROUS: dict[str, Any] = {"requests_per_second": 1_000_000, "items_per_second": 100_000_000}
 
@@ -91,13 +94,41 @@ def running_gateway(store: Store, folder: Path) -> Iterator[RunningGateway]:
         yield RunningGateway(url, registry)
 
 
+class _RoundRobin(FaultProxy):
+    """A proxy that gives each request to the next of several servers."""
+
+    def __init__(self, *urls: str) -> None:
+        self._turns = itertools.cycle([urlsplit(url).netloc for url in urls])
+        super().__init__(urls[0])
+
+    @property
+    def upstream(self) -> str:
+        return next(self._turns)
+
+    @upstream.setter
+    def upstream(self, first: str) -> None:
+        """The proxy sets its one server, which is the first of these."""
+
+
 @contextmanager
-def served(*gateways: Callable[[], Gateway]) -> Iterator[str]:
-    """These gateways on one port, which gives each connection to any of them. They run in threads of their own, with
-    the very class that `serve` uses."""
-    with listen("127.0.0.1", 0) as listener, ExitStack() as stack:
-        for make in gateways:
-            stack.enter_context(_serving(make, listener.dup()))
+def running_gateways(store: Store, folder: Path) -> Iterator[RunningGateway]:
+    """Two gateways that share a registry and take turns, request by request."""
+
+    def registry() -> Store:
+        return LocalStore(folder / "registry.sqlite3", "gateway-table-gateway")
+
+    def gateway() -> Gateway:
+        return Gateway(Registry(registry()), store)
+
+    with_registry(registry, lambda registry: registry.prepare(silent))
+    with served(gateway) as one, served(gateway) as other, _RoundRobin(one, other) as proxy:
+        yield RunningGateway(proxy.endpoint, registry)
+
+
+@contextmanager
+def served(make: Callable[[], Gateway]) -> Iterator[str]:
+    """The address of a gateway that runs in a thread of its own, with the very class that `serve` uses."""
+    with listen("127.0.0.1", 0) as listener, _serving(make, listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
