@@ -124,8 +124,8 @@ def test_what_hosts_probe(gateway: RunningGateway, token: str) -> None:
         ("application/json", "application/json"),
         ("text/event-stream", "text/event-stream"),
         ("application/json, text/event-stream", "text/event-stream"),
-        ("*/*", "application/json"),
-        (None, "application/json"),
+        ("*/*", "text/event-stream"),
+        (None, "text/event-stream"),
     ],
 )
 def test_one_media_type_is_enough(gateway: RunningGateway, token: str, accept: str | None, media: str) -> None:

@@ -63,7 +63,7 @@ class Gateway:
                 await self._registry.keys()  # now, so that no made-up token costs a read
             except DdbMcpError as error:
                 _log_unreadable(error)
-            async with self._mcp.run():
+            async with self._mcp.running():
                 yield
             await self._store.close()
             await self._registry.close()

@@ -1,7 +1,7 @@
 """Bodies as they come in and answers as they go out: within the tenant's room, and off the event loop where long."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -26,11 +26,16 @@ async def body_of(scope: Scope, visit: Visit) -> AsyncIterator[bytes]:
         BodyRefused, ClientGone: see `read_body`.
         BudgetSpent: there is no room for it.
     """
+    async with room_for_body(scope, visit):
+        yield await read_body(scope, count=visit.budget.bytes.take)
+
+
+def room_for_body(scope: Scope, visit: Visit) -> AbstractAsyncContextManager[None]:
+    """Room for as much as a request announces, so that none waits for room in the middle of its body."""
     headers = Headers(scope=scope)
     chunked = "transfer-encoding" in headers
     announced = limits.BODY_MAX_BYTES if chunked else int(headers.get("content-length", 0))
-    async with visit.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
-        yield await read_body(scope, count=visit.budget.bytes.take)
+    return visit.budget.room.hold(min(announced, limits.BODY_MAX_BYTES))
 
 
 async def parsed(content: bytes) -> dict[str, Any]:

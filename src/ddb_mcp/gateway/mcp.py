@@ -1,28 +1,26 @@
 """MCP over Streamable HTTP for the deployment of the token: stateless, so that any gateway answers any request."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
 from ddb_mcp.core import limits
-from ddb_mcp.gateway.bodies import body_of
+from ddb_mcp.gateway.bodies import room_for_body
 from ddb_mcp.gateway.visits import Visit
-from ddb_mcp.server import sdk
 from ddb_mcp.server.app import build_for
 from ddb_mcp.server.content import FENCE_BYTES
+from ddb_mcp.server.streamable import StreamableHttp
 from ddb_mcp.stores.base import Progress
 
 PATH = "/mcp"
 _RESULT_BYTES = limits.MCP_RESULT_BYTES
-_BOTH = "application/json, text/event-stream"
+_CALLER = "ddb_mcp.caller"
 
 
 @dataclass(frozen=True)
@@ -51,77 +49,30 @@ class _Caller:
 
 
 class Mcp:
-    """The MCP face of a gateway. `run` is open while it serves."""
+    """The MCP face of a gateway. `running` is open while it serves."""
 
     def __init__(self) -> None:
         @asynccontextmanager
         async def nothing(server: Server[Any]) -> AsyncIterator[None]:
             yield
 
-        server = build_for(_caller_of, nothing, tools_scope="private")
-        sdk.repair(server)
-        # Requests need a token in a header, which no web page has unless it was given one: the name under which a
-        # client knows the gateway does not matter.
-        anywhere = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        self._streams, self._plain = (
-            StreamableHTTPSessionManager(
-                server,
-                stateless=True,
-                json_response=plain,
-                security_settings=anywhere,
-                max_request_body_size=limits.BODY_MAX_BYTES,
-            )
-            for plain in (False, True)
-        )
+        self._http = StreamableHttp(build_for(_caller_of, nothing, tools_scope="private"))
 
-    @asynccontextmanager
-    async def run(self) -> AsyncIterator[None]:
-        async with self._streams.run(), self._plain.run():
-            yield
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return self._http.running()
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, visit: Visit) -> None:
-        """Answer one POST of a tenant.
-
-        Raises, before anything is sent:
-            BodyRefused, ClientGone, BudgetSpent: see `body_of`.
-        """
-        async with body_of(scope, visit) as content:
-            narrowed = QueryParams(scope["query_string"]).get("read_only", "").lower() in ("true", "1", "yes", "on")
-            caller = _Caller(visit, narrowed, scope["entry"])
-            scope, plain = _accepting({**scope, "ddb_mcp.caller": caller})
-            manager = self._plain if plain else self._streams
-            await manager.handle_request(scope, _replay(content, receive), _charging(visit, send))
+        """Answer one POST of a tenant. Raises BudgetSpent before anything is sent."""
+        narrowed = QueryParams(scope["query_string"]).get("read_only", "").lower() in ("true", "1", "yes", "on")
+        scope = {**scope, _CALLER: _Caller(visit, narrowed, scope["entry"])}
+        async with room_for_body(scope, visit):
+            await self._http(scope, receive, _charging(visit, send), count=visit.budget.bytes.take)
 
 
 def _caller_of(ctx: ServerRequestContext[Any, Any]) -> _Caller:
     assert ctx.request is not None
-    caller: _Caller = ctx.request.scope["ddb_mcp.caller"]
+    caller: _Caller = ctx.request.scope[_CALLER]
     return caller
-
-
-def _accepting(scope: Scope) -> tuple[Scope, bool]:
-    """The request as one that accepts what the SDK demands, and whether its client takes nothing but plain JSON.
-
-    Some clients, and proxies before them, name one media type alone or none.
-    """
-    accepted = Headers(scope=scope).get("accept", "*/*")
-    headers = [(name, value) for name, value in scope["headers"] if name != b"accept"]
-    plain = "text/event-stream" not in accepted
-    return {**scope, "headers": [*headers, (b"accept", _BOTH.encode())]}, plain
-
-
-def _replay(content: bytes, receive: Receive) -> Receive:
-    """A body that was read already, and then what else there is to hear of the client."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": content, "more_body": False}
-
-    return replay
 
 
 def _charging(visit: Visit, send: Send) -> Send:

@@ -35,12 +35,10 @@ class StreamableHttp:
 
     Args:
         server: any low-level server. Its lifespan is entered by `running`.
-        count: is told the bytes of each piece of a body, see `read_body`.
     """
 
-    def __init__(self, server: Server[Any], *, count: Callable[[int], None] | None = None) -> None:
+    def __init__(self, server: Server[Any]) -> None:
         sdk.repair(server)
-        self._count = count
         self._events = StreamableHTTPSessionManager(server, stateless=True)
         self._documents = StreamableHTTPSessionManager(server, stateless=True, json_response=True)
 
@@ -51,8 +49,10 @@ class StreamableHttp:
         async with self._events.run(), self._documents.run():
             yield
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, *, count: Callable[[int], None] | None = None
+    ) -> None:
+        """Answer one request. `count` is told the bytes of each piece of its body, see `read_body`."""
         takes_json, takes_events = _accepted(scope)
         if takes_json or takes_events:
             scope = _with_header(scope, b"accept", f"{_JSON}, {_EVENTS}".encode())
@@ -63,7 +63,7 @@ class StreamableHttp:
             await manager.handle_request(scope, receive, send)
             return
         try:
-            message = messages.parse(await read_body(scope, count=self._count))
+            message = messages.parse(await read_body(scope, count=count))
         except BodyRefused as refused:
             error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
             await _refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)
