@@ -30,6 +30,7 @@ lint: $(VENV)/.installed
 
 engines: $(VENV)/.installed
 	@$(BIN)/python -m tests.support.engines
+	@$(BIN)/python -m tests.support.chromium
 
 test: lint suite
 
@@ -60,6 +61,15 @@ lock: engines
 
 bench: engines
 	@$(BIN)/python -m benchmarks
+
+# What hosts install: a plugin's folder and an MCPB file, in dist/.
+.PHONY: bundle screenshots
+bundle: $(VENV)/.installed
+	@$(BIN)/python -m bundle
+
+# The README's pictures, of the page in a real Chromium.
+screenshots: engines
+	@$(BIN)/python -m tests.browser.screenshots
 
 clean:
 	rm -rf .venv* .engines .mypy_cache .ruff_cache .pytest_cache .coverage

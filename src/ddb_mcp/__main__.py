@@ -1,4 +1,4 @@
-"""`python -m ddb_mcp` is the command `ddb-mcp`."""
+"""`python -m ddb_mcp`, the same as `ddb-mcp`."""
 
 import sys
 
