@@ -25,7 +25,7 @@ _BOUNDS = {
     "string": ("have length greater than or equal to", "have length less than or equal to"),
     "list": ("have length greater than or equal to", "have length less than or equal to"),
 }
-_BOUNDS["long"] = _BOUNDS["integer"]
+_BOUNDS |= {"long": _BOUNDS["integer"], "map": _BOUNDS["list"]}
 LEGACY = frozenset(
     {"AttributesToGet", "AttributeUpdates", "Expected", "ConditionalOperator", "KeyConditions", "QueryFilter"}
     | {"ScanFilter"}

@@ -1,5 +1,6 @@
 """Attribute values, items and keys as requests carry them. What is wrong with one is said in DynamoDB's words."""
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -73,7 +74,7 @@ def _number_problem(text: str) -> str:
         number = Decimal(text)
     except InvalidOperation:
         number = Decimal("NaN")
-    if not number.is_finite() or text.strip() != text or "_" in text:
+    if not number.is_finite() or not re.fullmatch(r"[-+.0-9eE]+", text):
         return f"The parameter cannot be converted to a numeric value: {text[:80]}"
     if len("".join(map(str, number.as_tuple().digits)).strip("0")) > limits.MAX_DIGITS:
         return "Attempting to store more than 38 significant digits in a Number"

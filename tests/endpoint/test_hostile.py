@@ -1,0 +1,206 @@
+"""Web pages, other machines, and bodies that no SDK sends: each gets DynamoDB's error, and none a 500."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.endpoint.raw import AUTHORIZATION, ask, fails
+from tests.endpoint.support import Table, key, serving
+from tests.support.engines import Engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "10.0.0.1:8000", ""])
+def test_a_foreign_host_is_refused(endpoint: Engine, host: str) -> None:
+    status, answer = ask(endpoint, "ListTables", {}, headers={"Host": host})
+    assert (status, answer["__type"].rpartition("#")[2]) == (403, "AccessDeniedException")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.1.2.3:9", "[::1]:8000"])
+def test_this_machine_may_ask(endpoint: Engine, host: str) -> None:
+    assert ask(endpoint, "ListTables", {}, headers={"Host": host})[0] == 200
+
+
+def test_a_container_may_ask_by_the_name_that_is_allowed(tmp_path: Path) -> None:
+    with serving(tmp_path / "items.sqlite3", "--allow-host", "Host.Docker.Internal") as engine:
+        assert ask(engine, "ListTables", {}, headers={"Host": "host.docker.internal:8000"})[0] == 200
+        assert ask(engine, "ListTables", {}, headers={"Host": "docker.internal"})[0] == 403
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:3000", "null"])
+def test_a_web_page_is_refused(endpoint: Engine, origin: str) -> None:
+    headers: dict[str, str | None] = {"Origin": origin}
+    assert "web pages" in fails(endpoint, "AccessDeniedException", "ListTables", {}, headers=headers)
+    status, _ = ask(endpoint, "", b"", headers=headers, method="OPTIONS")
+    assert status == 403
+
+
+def test_without_a_signature(endpoint: Engine) -> None:
+    assert fails(endpoint, "MissingAuthenticationTokenException", "ListTables", {}, headers={"Authorization": None})
+    for wrong in ("Bearer x", "AWS4-HMAC-SHA256 x"):
+        assert fails(endpoint, "IncompleteSignatureException", "ListTables", {}, headers={"Authorization": wrong})
+
+
+@pytest.mark.parametrize(
+    "target", [None, "", "ListTables", "DynamoDB_20111205.ListTables", "DynamoDB_20120810.Nothing"]
+)
+def test_without_a_target(endpoint: Engine, target: str | None) -> None:
+    assert fails(endpoint, "UnknownOperationException", "", {}, headers={"X-Amz-Target": target})
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/tables"), ("PUT", "/"), ("DELETE", "/x")])
+def test_other_requests(endpoint: Engine, method: str, path: str) -> None:
+    assert ask(endpoint, "ListTables", b"", method=method, path=path)[0] == 404
+
+
+# What is asked
+
+
+DEEP = b'{"TableName":"t","Item":' + b'{"M":{"a":' * 100_000
+BODIES = [b"", b"null", b"[]", b'"x"', b"{", b'{"a":}', b"\xff\xfe", b'{"TableName":"\xff"}', b"NaN", b"[" * 100_000]
+BODIES += [DEEP, b'{"TableName": "t\\ud800"}', b'{"TableName": NaN}', b'{"Limit": 1e999}', b"1" * 5000]
+BODIES += [b'{"Limit":' + b"9" * 5000]
+
+
+@pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
+@pytest.mark.parametrize("operation", ["PutItem", "ListTables", "TransactWriteItems"])
+def test_bodies_that_are_no_request(endpoint: Engine, operation: str, body: bytes) -> None:
+    status, answer = ask(endpoint, operation, body)
+    if operation == "ListTables" and body == b"":
+        assert status == 200
+    else:
+        assert (status, answer["__type"].rpartition("#")[2]) in (
+            (400, "SerializationException"),
+            (400, "ValidationException"),
+        )
+
+
+def test_a_body_of_20_mb(endpoint: Engine) -> None:
+    status, answer = ask(endpoint, "PutItem", b"x" * 20_000_000)
+    assert (status, answer["__type"].rpartition("#")[2]) == (413, "RequestEntityTooLargeException")
+
+
+SHAPES: list[tuple[str, dict[str, Any], str]] = [
+    ("GetItem", {}, "Value null at 'tableName' failed to satisfy constraint: Member must not be null"),
+    ("GetItem", {"TableName": "table", "Key": None}, "Value null at 'key'"),
+    ("GetItem", {"TableName": 5, "Key": {}}, "NUMBER_VALUE can not be converted to String"),
+    ("GetItem", {"TableName": "table", "Key": []}, "START_ARRAY"),
+    ("Scan", {"TableName": "table", "Limit": 0}, "greater than or equal to 1"),
+    ("Scan", {"TableName": "table", "Limit": "1"}, "STRING_VALUE"),
+    ("Scan", {"TableName": "table", "Limit": True}, "can not be converted"),
+    ("Scan", {"TableName": "table", "Select": "ALL"}, "Member must satisfy enum value set"),
+    ("BatchGetItem", {"RequestItems": {}}, "greater than or equal to 1"),
+    ("TransactWriteItems", {"TransactItems": []}, "greater than or equal to 1"),
+    ("ListTables", {"Limit": 101}, "less than or equal to 100"),
+]
+
+
+@pytest.mark.parametrize(("operation", "body", "message"), SHAPES, ids=range(len(SHAPES)))
+def test_requests_of_the_wrong_shape(endpoint: Engine, operation: str, body: dict[str, Any], message: str) -> None:
+    is_a_type = any(word in message for word in ("convert", "START", "VALUE"))
+    kind = "SerializationException" if is_a_type else "ValidationException"
+    assert message in fails(endpoint, kind, operation, body)
+
+
+VALUES: list[tuple[Any, str, str]] = [
+    ({}, "ValidationException", "Supplied AttributeValue is empty"),
+    ({"S": None}, "ValidationException", "Supplied AttributeValue is empty"),
+    ({"X": "x"}, "ValidationException", "Supplied AttributeValue is empty"),
+    ({"S": "x", "N": "1"}, "ValidationException", "more than one datatypes set"),
+    ("x", "SerializationException", ""),
+    (None, "SerializationException", ""),
+    ({"S": 5}, "SerializationException", ""),
+    ({"N": 5}, "SerializationException", ""),
+    ({"BOOL": "true"}, "SerializationException", ""),
+    ({"L": {}}, "SerializationException", ""),
+    ({"M": []}, "SerializationException", ""),
+    ({"SS": "x"}, "SerializationException", ""),
+    ({"SS": [5]}, "SerializationException", ""),
+    ({"B": "no base64!"}, "SerializationException", "Base64"),
+    ({"N": "1" * 100_000}, "ValidationException", "38 significant digits"),
+    ({"N": "1E" + "9" * 10_000}, "ValidationException", ""),
+    ({"N": " 1"}, "ValidationException", "cannot be converted to a numeric value"),
+    ({"N": "٣"}, "ValidationException", "cannot be converted to a numeric value"),
+    ({"N": "Infinity"}, "ValidationException", "cannot be converted to a numeric value"),
+]
+
+
+@pytest.mark.parametrize(("value", "kind", "message"), VALUES, ids=range(len(VALUES)))
+def test_values_that_are_none(table: Table, endpoint: Engine, value: Any, kind: str, message: str) -> None:
+    body = {"TableName": table.name, "Item": {**key(), "v": value}}
+    assert message in fails(endpoint, kind, "PutItem", body)
+    if kind == "ValidationException":
+        scan = {"TableName": table.name, "FilterExpression": "a = :v", "ExpressionAttributeValues": {":v": value}}
+        assert message in fails(endpoint, kind, "Scan", scan)
+
+
+def test_keys_in_every_sign(table: Table) -> None:
+    for text in ("\x00", "'; DROP TABLE items; --", "%", "_", "\u202e", "\U0010ffff", "\ufeff", "a" * 1024):
+        table.put(text)
+        assert table.get(text) == key(text)
+    assert table.call("scan")["Count"] == 8
+
+
+JSON: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = ["TableName", "Item", "Key", "Limit", "ConditionExpression", "UpdateExpression", "ExpressionAttributeNames"]
+NAMES += ["ExpressionAttributeValues", "TransactItems", "RequestItems", "ReturnValues", "KeyConditionExpression"]
+OPERATIONS = [
+    "PutItem",
+    "GetItem",
+    "UpdateItem",
+    "Query",
+    "Scan",
+    "BatchGetItem",
+    "BatchWriteItem",
+    "TransactWriteItems",
+]
+OPERATIONS += ["TransactGetItems", "CreateTable", "UpdateTimeToLive", "ListTables", "TagResource"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    operation=st.sampled_from(OPERATIONS),
+    body=st.dictionaries(st.sampled_from(NAMES), JSON | st.just("table-x"), max_size=5),
+)
+def test_no_body_makes_a_500(endpoint: Engine, operation: str, body: dict[str, Any]) -> None:
+    status, answer = ask(endpoint, operation, json.dumps(body).encode())
+    assert status in (200, 400), answer
+
+
+def test_a_client_that_leaves_and_one_that_is_silent(endpoint: Engine, table: Table) -> None:
+    address = urlsplit(endpoint.endpoint)
+    for part in (b"", b"POST / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"):
+        with socket.create_connection((address.hostname or "", address.port or 0)) as client:
+            client.sendall(part)
+    table.put("1")
+    assert table.get("1") == key("1")
+
+
+def test_curl_is_answered(endpoint: Engine) -> None:
+    command = [
+        "curl",
+        "-s",
+        "-H",
+        f"Authorization: {AUTHORIZATION}",
+        "-H",
+        "X-Amz-Target: DynamoDB_20120810.ListTables",
+    ]
+    done = subprocess.run([*command, "-d", "{}", endpoint.endpoint], capture_output=True, text=True, check=True)
+    assert "TableNames" in json.loads(done.stdout)

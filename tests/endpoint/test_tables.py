@@ -1,0 +1,181 @@
+"""Tables as SDKs make, describe, list and delete them; time to live; tags."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from botocore.exceptions import ClientError
+
+from ddb_mcp.core.keys import Key
+from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.local.table import LocalTable
+from tests.endpoint.support import Table, key, refused, serving
+from tests.support.engines import Engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYS: Any = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+ATTRIBUTES: Any = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
+SCHEMA: dict[str, Any] = {"KeySchema": KEYS, "AttributeDefinitions": ATTRIBUTES, "BillingMode": "PAY_PER_REQUEST"}
+
+
+def test_a_table_is_described(table: Table) -> None:
+    table.put("1")
+    found = table.call("describe_table")["Table"]
+    assert (found["TableName"], found["TableStatus"], found["ItemCount"]) == (table.name, "ACTIVE", 1)
+    assert (found["KeySchema"], found["AttributeDefinitions"]) == (KEYS, ATTRIBUTES)
+    assert found["BillingModeSummary"] == {"BillingMode": "PAY_PER_REQUEST"}
+    assert found["TableSizeBytes"] > 0
+    assert abs((datetime.now(UTC) - found["CreationDateTime"]).total_seconds()) < 600
+    assert uuid.UUID(found["TableId"])
+
+
+def test_tables_are_made_listed_and_deleted(endpoint: Engine) -> None:
+    client: Any = endpoint.client()
+    names = sorted(f"{uuid.uuid4().hex}.{at}" for at in range(3))
+    for name in names:
+        made = client.create_table(
+            TableName=name,
+            **SCHEMA,
+            TableClass="STANDARD",
+            SSESpecification={"Enabled": True},
+            StreamSpecification={"StreamEnabled": False},
+        )
+        assert made["TableDescription"]["TableStatus"] == "ACTIVE"
+        with pytest.raises(ClientError) as caught:
+            client.create_table(TableName=name, **SCHEMA)
+        refused(caught.value, "ResourceInUseException", f"Table already exists: {name}")
+    listed = [name for page in client.get_paginator("list_tables").paginate(PaginationConfig={"PageSize": 1})
+              for name in page["TableNames"]]  # fmt: skip
+    assert [name for name in listed if name in names] == names
+    client.put_item(TableName=names[0], Item=key())
+    assert client.delete_table(TableName=names[0])["TableDescription"]["TableStatus"] == "DELETING"
+    client.get_waiter("table_not_exists").wait(TableName=names[0], WaiterConfig={"Delay": 1, "MaxAttempts": 2})
+    client.create_table(TableName=names[0], **SCHEMA)
+    assert client.scan(TableName=names[0])["Count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"KeySchema": KEYS[:1]}, "KeySchema says otherwise"),
+        ({"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}, KEYS[1]]}, "KeySchema says otherwise"),
+        ({"AttributeDefinitions": [ATTRIBUTES[0], {**ATTRIBUTES[1], "AttributeType": "N"}]}, "AttributeDefinitions"),
+        (
+            {
+                "GlobalSecondaryIndexes": [
+                    {"IndexName": "index", "KeySchema": KEYS, "Projection": {"ProjectionType": "ALL"}}
+                ]
+            },
+            "take GlobalSecondaryIndexes out",
+        ),
+        ({"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}}, "no streams"),
+        ({"DeletionProtectionEnabled": True}, "protects no table"),
+        ({"BillingMode": "FREE"}, "billingMode"),
+        ({"TableName": "../outside"}, "Invalid table/index name"),
+        ({"TableName": "items-gateway"}, "makes no table of the name items-gateway"),
+        ({"TableName": "x" * 255}, "makes no table of the name"),
+    ],
+)
+def test_tables_that_are_not_made(endpoint: Engine, change: dict[str, Any], message: str) -> None:
+    client: Any = endpoint.client()
+    before = client.list_tables()
+    with pytest.raises(ClientError) as caught:
+        client.create_table(**{"TableName": "refused", **SCHEMA, **change})
+    refused(caught.value, "ValidationException", message)
+    assert client.list_tables()["TableNames"] == before["TableNames"]
+
+
+def status(client: Any, name: str) -> Any:
+    return client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
+
+
+def test_time_to_live(table: Table) -> None:
+    def set_to(enabled: bool, name: str = "ttl") -> None:
+        table.call("update_time_to_live", TimeToLiveSpecification={"Enabled": enabled, "AttributeName": name})
+
+    def state() -> Any:
+        return status(table.client, table.name)
+
+    assert state() == "DISABLED"
+    set_to(True)
+    assert state() == "ENABLED"
+    for name, message in (("ttl", "already enabled"), ("expires", "expires items by the attribute ttl")):
+        with pytest.raises(ClientError, match=message):
+            set_to(True, name)
+    set_to(False)
+    assert state() == "DISABLED"
+
+
+def test_items_expire_where_time_to_live_is_enabled(tmp_path: Path) -> None:
+    async def stored(ttl: str) -> bool:
+        table = LocalTable(tmp_path / f"{ttl}.sqlite3")
+        await table.make()
+        await table.note(lambda noted: {**noted, "ttl": ttl})
+        item = {**key(), "ttl": {"N": "1700000000"}}
+        await table.change([], lambda stored: ({Key.of(item): item}, None))
+        table._swept = -1e9  # the next write sweeps
+        await table.change([], lambda stored: ({}, None))
+        (found,) = await table.items([Key.of(item)])
+        await table.close()
+        return found is not None
+
+    assert anyio.run(stored, "off") is True
+    assert anyio.run(stored, "on") is False
+
+
+def test_provision_enables_time_to_live(table: Table, tmp_path: Path) -> None:
+    with serving(tmp_path / "items.sqlite3", "--all-keys", DYNAMODB_TABLE="items") as engine:
+        client: Any = engine.client()
+        client.create_table(TableName="items", **SCHEMA)
+        assert (
+            client.describe_time_to_live(TableName="items")["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED"
+        )
+
+        async def provision() -> bool:
+            store = LocalStore(tmp_path / "items.sqlite3", "items")
+
+            async def silent(message: str) -> None: ...
+
+            made = await store.provision(silent)
+            await store.close()
+            return made.created
+
+        assert anyio.run(provision) is False
+        assert status(client, "items") == "ENABLED"
+
+
+def test_tags(table: Table) -> None:
+    arn = table.call("describe_table")["Table"]["TableArn"]
+    table.client.tag_resource(ResourceArn=arn, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
+    table.client.untag_resource(ResourceArn=arn, TagKeys=["a"])
+    assert table.client.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "2"}]
+
+
+def test_what_is_not_there(table: Table) -> None:
+    for operation, given in (("describe_continuous_backups", {}), ("update_table", {"BillingMode": "PAY_PER_REQUEST"})):
+        table.fails(operation, "UnknownOperationException", "The endpoint of ddb-mcp does not have", **given)
+
+
+def test_only_tables_are_served(tmp_path: Path) -> None:
+    (tmp_path / "another.sqlite3").write_bytes(b"no table of ours")
+    (tmp_path / "empty.sqlite3").touch()
+    (tmp_path / "folder.sqlite3").mkdir()
+    with serving(tmp_path / "configured.db", "--all-keys", DYNAMODB_TABLE="items") as engine:
+        client: Any = engine.client()
+        assert client.list_tables()["TableNames"] == []
+        client.create_table(TableName="items", **SCHEMA)
+        client.create_table(TableName="items-gateway2", **SCHEMA)
+        (tmp_path / "items-gateway2.sqlite3").rename(tmp_path / "items-gateway.sqlite3")
+        assert (tmp_path / "configured.db").exists()
+        assert client.list_tables()["TableNames"] == ["items"]
+        for name in ("another", "items-gateway", "folder"):
+            with pytest.raises(ClientError) as caught:
+                client.get_item(TableName=name, Key=key())
+            refused(caught.value, "ResourceNotFoundException", "not found")
+    assert (tmp_path / "another.sqlite3").read_bytes() == b"no table of ours"
