@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import importlib.util
 import logging
-import sys
-import threading
 from contextlib import contextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,79 +25,42 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def quick_import() -> Iterator[None]:
-    """While this is open, what imports the SDK for stdio takes about half the time: it does only what is needed.
+    """While this is open, what imports the SDK takes less time: work is put off to its first use, and nothing replaced.
 
-    Every saving postpones work to its first use; none replaces anything. Each goes when the SDK has it itself: packages
-    that import on first use (Python 3.15's lazy imports would do), and `defer_build` on its models.
-
-    - The bodies of the packages `mcp` and `mcp.server` import the client, `MCPServer` and what those need, only to
-      re-export them. Here a body runs when something first asks its package for a name that is not there yet.
     - pydantic builds the validators of the SDK's 600 models and of the unions over them. Here it builds each on first
-      use, which is on the event loop's thread.
-    - sse-starlette imports uvicorn, where there is one, to learn when it stops. Over stdio it never starts.
+      use, which is on the event loop's thread. Goes when the SDK's models say `defer_build` themselves.
     - The garbage collector keeps walking over objects that all stay. Here it rests, and `gc.freeze` spares it the walk
       from then on.
     """
     collecting = gc.isenabled()
     gc.disable()
-    from pydantic import BaseModel, TypeAdapter
+    from pydantic import BaseModel
 
-    for package in ("mcp", "mcp.server"):
-        _defer(package)
-    adapters_deferred = TypeAdapter._defer_build
     BaseModel.model_config["defer_build"] = True
-    TypeAdapter._defer_build = property(lambda self: True)  # type: ignore[method-assign, assignment]
-    sys.modules.setdefault("uvicorn", None)  # type: ignore[arg-type]  # importing it raises ImportError
     try:
-        yield
+        with _deferred_unions():
+            yield
     finally:
         del BaseModel.model_config["defer_build"]
-        TypeAdapter._defer_build = adapters_deferred  # type: ignore[method-assign]
-        if sys.modules["uvicorn"] is None:
-            del sys.modules["uvicorn"]
         gc.freeze()
         if collecting:
             gc.enable()
 
 
-class _DeferredPackage(ModuleType):
-    """A package in `sys.modules` whose submodules can be imported although its own body has yet to run."""
+@contextmanager
+def _deferred_unions() -> Iterator[None]:
+    """pydantic has no public way to defer a `TypeAdapter` of models: a private one saves time, where it is there."""
+    from pydantic import TypeAdapter
 
-    def __getattr__(self, name: str) -> Any:
-        with _first_use:  # other threads wait here until the body is done; the body itself passes
-            if self.__name__ in _deferred:
-                _deferred.remove(self.__name__)
-                try:
-                    self.__loader__.exec_module(self)  # type: ignore[union-attr]
-                except BaseException:
-                    _deferred.add(self.__name__)
-                    raise
-                self.__class__ = ModuleType  # type: ignore[assignment]  # nothing is special about it any more
-            try:
-                return self.__dict__[name]
-            except KeyError:
-                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name) from None
-
-
-_first_use = threading.RLock()
-_deferred: set[str] = set()
-
-
-def _defer(name: str) -> None:
-    if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
+    before = getattr(TypeAdapter, "_defer_build", None)
+    if not isinstance(before, property):
+        yield
         return
-    package = _DeferredPackage(name)
-    # What the import system sets on a package before it runs its body.
-    package.__spec__ = spec
-    package.__loader__ = spec.loader
-    package.__file__ = spec.origin
-    package.__package__ = name
-    package.__path__ = list(spec.submodule_search_locations or ())
-    _deferred.add(name)
-    sys.modules[name] = package
-    parent, _, child = name.rpartition(".")
-    if parent:
-        setattr(sys.modules[parent], child, package)
+    TypeAdapter._defer_build = property(lambda self: True)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        TypeAdapter._defer_build = before  # type: ignore[method-assign, assignment]
 
 
 # Answers
