@@ -42,9 +42,9 @@ def listening(command: Sequence[str], **settings: str) -> Iterator[tuple[str, su
             process.kill()
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with listening((*TOY_HTTP, "127.0.0.1", "0")) as (url, _):
+@pytest.fixture(scope="module", params=["http", "plain-http"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with listening((*TOY_HTTP[:-1], request.param, "127.0.0.1", "0")) as (url, _):
         yield url
 
 
@@ -97,12 +97,11 @@ def test_requests_to_this_machine_by_name_pass(url: str, headers: dict[str, str]
 
 
 @pytest.mark.parametrize(("headers", "status"), REFUSED.values(), ids=REFUSED.keys())
-@pytest.mark.parametrize("server", ["url", "guarded"])
 def test_requests_to_other_names_and_from_other_sites_are_refused_on_any_address(
-    request: pytest.FixtureRequest, server: str, headers: dict[str, str], status: int
+    url: str, guarded: str, headers: dict[str, str], status: int
 ) -> None:
-    address = request.getfixturevalue(server)
-    assert _post(address, {"Authorization": f"Bearer {TOKEN}", **headers}).status_code == status
+    for address in (url, guarded):
+        assert _post(address, {"Authorization": f"Bearer {TOKEN}", **headers}).status_code == status
 
 
 def test_a_proxys_name_is_served_where_it_is_configured(local: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """A server of trivial tools on the same base as ours, so that the transports are tested apart from the tools.
 
-Run as `python -m tests.protocol.toy stdio [LIMIT=SECONDS ...]` or `… http HOST PORT [TOKEN]`.
+Run as `python -m tests.protocol.toy stdio [LIMIT=SECONDS ...]` or `… http HOST PORT [TOKEN]`, where `plain-http` does
+without the libraries in C that are not there for every Python.
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ if __name__ == "__main__":
         serve_stdio(build)
     else:
         from ddb_mcp.server.http import serve_http
+
+        if sys.argv[1] == "plain-http":
+            sys.modules["httptools"] = sys.modules["uvloop"] = None  # type: ignore[assignment]
 
         token = sys.argv[4] if len(sys.argv) > 4 else None
         serve_http(build, sys.argv[2], int(sys.argv[3]), token, behind_tls_proxy=True)

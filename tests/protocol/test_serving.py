@@ -1,0 +1,362 @@
+"""What one HTTP server of ours does with clients that are many, slow, too long, gone, or hostile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import logging
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.server.connections import Connections, Trouble
+from ddb_mcp.server.serving import (
+    BodyRefused,
+    ClientGone,
+    HttpServer,
+    read_body,
+    require_tls,
+    tls_context,
+)
+from ddb_mcp.server.sockets import listen
+from tests.protocol.wire import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import Receive, Scope, Send
+
+
+class App:
+    """`/length` gives the body's length, `/early` does not read it, `/large` has 64 MB, `/slow` takes a second."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+        self.ended: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        self.began.append(scope["path"])
+        status, body = 200, b"early"
+        try:
+            if scope["path"] == "/slow":
+                await asyncio.sleep(1)
+            if scope["path"] == "/endless":
+                await asyncio.sleep(1000)
+            if scope["path"] != "/early":
+                body = b"%d" % len(await read_body(scope))
+            if scope["path"] == "/large":
+                body = b"x" * 64_000_000
+        except BodyRefused as refused:
+            status, body = refused.status, refused.error.message.encode()
+        except ClientGone:
+            self.ended.append("client gone")
+            raise
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self.ended.append(scope["path"])
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
+
+
+class Running:
+    def __init__(self, app: App, port: int, server: HttpServer) -> None:
+        self.app = app
+        self.port = port
+        self.server = server
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    def ask(self, path: str = "/length", body: bytes = b"") -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            connection.request("POST", path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+
+@contextmanager
+def running(tls: ssl.SSLContext | None = None, grace_seconds: float = 5) -> Iterator[Running]:
+    app = App()
+    with listen("127.0.0.1", 0) as listener:
+        server = HttpServer(app, listener, tls=tls, grace_seconds=grace_seconds)
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            until(lambda: server.started)
+            yield Running(app, port, server)
+        finally:
+            server.stop()
+            thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def until(holds: Any) -> None:
+    """Wait for it. Fails when it never does."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    with contextlib.suppress(ConnectionError):
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+    return b""
+
+
+def head(path: str = "/length", **headers: Any) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", *(f"{n.replace('_', '-')}: {v}" for n, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+# Connections
+
+
+def test_above_the_cap_a_connection_is_closed_and_one_that_waits_long_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS_MAX", 3)
+    with running() as it, contextlib.ExitStack() as stack:
+        held = [stack.enter_context(it.connect()) for _ in range(3)]
+        for connection in held:
+            connection.sendall(b"POST /")
+        monkeypatch.setattr(limits, "IDLE_SECONDS", 1000)
+        until(lambda: read_all(stack.enter_context(it.connect())) == b"")
+        monkeypatch.setattr(limits, "IDLE_SECONDS", 0)
+        assert it.ask() == (200, b"0")
+        assert read_all(held[0]) == b""
+
+
+def test_one_address_cannot_take_all_connections() -> None:
+    class Named:
+        def __init__(self, address: str, port: int) -> None:
+            self.address = address
+            self.name = ((address, port), ("10.0.0.1", 80))
+
+        def abort(self) -> None:
+            raise AssertionError("nobody has waited long")
+
+    async def admitted() -> list[bool]:
+        connections: Any = Connections(Trouble(), None, most=4, per_address=2)
+        names = [("10.0.0.2", 1), ("10.0.0.2", 2), ("10.0.0.2", 3), ("10.0.0.3", 1), ("10.0.0.3", 2), ("10.0.0.4", 1)]
+        made = [Named(*name) for name in names]
+        first = [connections.admit(connection) for connection in made]
+        connections.release(made[0])
+        connections.release(made[0])
+        return [*first, connections.admit(made[2]), connections.admit(Named("10.0.0.2", 4))]
+
+    assert asyncio.run(admitted()) == [True, True, False, True, True, False, True, False]
+
+
+# Heads
+
+
+@pytest.mark.parametrize("pieces", [1, 200])
+@pytest.mark.parametrize("before", [b"", b"\r\n\r\n", head(Content_Length=2) + b"{}"])
+def test_a_head_that_is_too_long_is_refused(before: bytes, pieces: int) -> None:
+    long = before + head(X_Long="x" * 2 * limits.HEAD_MAX_BYTES)
+    with running() as it, it.connect() as connection:
+        size = len(long) // pieces + 1
+        with contextlib.suppress(ConnectionError):
+            for at in range(0, len(long), size):
+                connection.sendall(long[at : at + size])
+        if not (before and pieces == 1):  # in one piece, the first request's bytes and the second's come together
+            assert b" 431 " in read_all(connection)
+        assert it.ask() == (200, b"0")
+
+
+def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
+    with running() as it, it.connect() as silent, it.connect() as slow, it.connect() as kept:
+        kept.sendall(head(Content_Length=0))
+        slow.sendall(b"POST /")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                slow.sendall(b"x")
+                time.sleep(0.02)
+            raise AssertionError("still open")
+        assert read_all(silent) == b""
+        assert read_all(kept).endswith(b"\r\n\r\n0")
+
+
+def test_requests_on_one_connection_are_answered_in_order() -> None:
+    with running() as it, it.connect() as connection:
+        one = head("/slow", Content_Length=3) + b"abc"
+        connection.sendall(one + head(Content_Length=2) + b"ab")
+        connection.sendall(head(Content_Length=1, Connection="close") + b"a")
+        answers = read_all(connection)
+        assert re.findall(rb"\r\n\r\n(\d)", answers) == [b"3", b"2", b"1"]
+
+
+# Bodies
+
+
+def test_a_body_that_is_too_long_is_refused_and_the_connection_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_MAX_BYTES", 1000)
+    with running() as it:
+        connection = http.client.HTTPConnection("127.0.0.1", it.port, timeout=PATIENCE)
+        for path, status in (("/length", 413), ("/early", 200), ("/length", 413)):
+            connection.request("POST", path, b"x" * 2_000_000)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == status
+        connection.request("POST", "/length", iter([b"x" * 1001]), encode_chunked=True)  # in chunks
+        assert connection.getresponse().status == 413
+        connection.close()
+        assert it.ask(body=b"x" * 1000) == (200, b"1000")
+
+
+def test_a_body_that_does_not_come_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "LEFTOVER_SECONDS", 0.3)
+    with running() as it, it.connect() as connection:
+        connection.sendall(head(Content_Length=1000) + b"x")
+        assert b" 408 " in read_all(connection)
+
+
+def test_a_request_whose_length_can_be_read_in_two_ways_is_refused() -> None:
+    with running() as it, it.connect() as connection:
+        connection.sendall(head(Content_Length=2, Transfer_Encoding="chunked") + b"0\r\n\r\n")
+        assert b" 400 " in read_all(connection)
+        assert it.app.began == []
+
+
+def test_bodies_under_way_have_a_budget_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "IN_FLIGHT_MAX_BYTES", 1_000_000)
+    with running() as it:
+        with it.connect() as stalled:
+            stalled.sendall(head(Content_Length=1_000_000) + b"x" * 900_000)
+            until(lambda: it.ask(body=b"x" * 200_000)[0] == 503)
+            assert it.ask(body=b"x" * 1000)[0] == 200
+        until(lambda: it.ask(body=b"x" * 200_000)[0] == 200)
+
+
+# Answers
+
+
+def test_an_answer_that_nobody_takes_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWER_READ_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "IN_FLIGHT_MAX_BYTES", 100_000_000)
+    with running() as it, it.connect() as first, it.connect() as second:
+        for connection in (first, second):
+            connection.sendall(head("/large", Content_Length=0))
+        until(lambda: it.app.ended == ["/large", "/large"])
+        assert it.ask() == (200, b"0")
+        assert len(read_all(first)) < 64_000_000
+
+
+def test_clients_that_leave_are_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with running() as it:
+        for sent in (head(Content_Length=5) + b"x", head("/slow", Content_Length=0), head("/large", Content_Length=0)):
+            with it.connect() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # RST
+                connection.sendall(sent)
+                until(lambda: len(it.app.began) > len(it.app.ended))
+            until(lambda: len(it.app.began) == len(it.app.ended))
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+# The log
+
+
+def test_trouble_is_one_line_at_once_and_one_line_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "TROUBLE_SECONDS", 1)
+    with running() as it:
+        for _ in range(50):
+            with it.connect() as connection:
+                connection.sendall(b"nonsense\r\n\r\n")
+                assert b" 400 " in read_all(connection)
+        until(lambda: len(caplog.records) >= 2)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    counts = [int(count) for line in told for count in re.findall(r"request that is not HTTP \((\d+)\)", line)]
+    assert counts[0] == 1
+    assert sum(counts) <= 50
+    assert len(told) == len(counts) < 20
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    chain, key = folder / "cert.pem", folder / "key.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", chain]
+    subprocess.run([*map(str, command), *names], check=True, capture_output=True)
+    return chain, key
+
+
+def test_a_handshake_that_does_not_come_ends_the_connection(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 0.5)
+    client = ssl.create_default_context(cafile=certificate[0])
+    with running(tls_context(*certificate)) as it:
+        with it.connect() as silent, it.connect() as plain, it.connect() as gone:
+            gone.close()
+            plain.sendall(head(Content_Length=0))
+            assert read_all(silent) == b""
+            assert b"HTTP" not in read_all(plain)
+        for _ in range(5):
+            connection = http.client.HTTPSConnection("127.0.0.1", it.port, context=client, timeout=PATIENCE)
+            for _ in range(2):
+                connection.request("POST", "/length", b"x" * 100_000)
+                assert connection.getresponse().read() == b"100000"
+            connection.close()
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING] == []
+
+
+def test_tls_settings_that_cannot_be_used_are_clear_errors(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    chain, key = certificate
+    assert tls_context(None, None) is None
+    for wrong in ((chain, None), (None, key), (chain, tmp_path / "missing"), (key, key)):
+        with pytest.raises(Misconfigured, match="TLS"):
+            tls_context(*wrong)
+    with pytest.raises(Misconfigured, match="in the clear"):
+        require_tls("0.0.0.0", None, behind_tls_proxy=False)
+    require_tls("127.0.0.1", None, behind_tls_proxy=False)
+    require_tls("0.0.0.0", None, behind_tls_proxy=True)
+
+
+# The end
+
+
+def test_at_the_end_what_is_under_way_is_answered_and_what_takes_too_long_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running(grace_seconds=3) as it, contextlib.ExitStack() as stack:
+        slow, endless, idle = (stack.enter_context(it.connect()) for _ in range(3))
+        idle.sendall(head(Content_Length=0))
+        slow.sendall(head("/slow", Content_Length=0))
+        endless.sendall(head("/endless", Content_Length=0))
+        until(lambda: len(it.app.began) == 3)
+        it.server.stop()
+        assert read_all(slow).endswith(b"\r\n\r\n0")
+        told = read_all(endless)
+        assert b" 503 " in told
+        assert b'"error":"unavailable"' in told
+        assert read_all(idle).endswith(b"\r\n\r\n0")
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
