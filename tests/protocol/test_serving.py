@@ -157,7 +157,7 @@ def test_one_address_cannot_take_all_connections() -> None:
             raise AssertionError("nobody has waited long")
 
     async def admitted() -> list[bool]:
-        connections: Any = Connections(Trouble(), None, most=4, per_address=2)
+        connections: Any = Connections(Trouble(), None, most=4, per_address=2, keep_seconds=30)
         names = [("10.0.0.2", 1), ("10.0.0.2", 2), ("10.0.0.2", 3), ("10.0.0.3", 1), ("10.0.0.3", 2), ("10.0.0.4", 1)]
         made = [Named(*name) for name in names]
         first = [connections.admit(connection) for connection in made]

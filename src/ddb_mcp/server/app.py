@@ -103,34 +103,7 @@ def build_for(
     """
     loaded = skill.load()
     pages = SkillPages(loaded)
-    names = {definition.name for definition in OPERATIONS}
-
-    async def list_tools(ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        read_only = caller_of(ctx).read_only
-        if not apps.supported_by(ctx):
-            return types.ListToolsResult(tools=tools(read_only=read_only))
-        return types.ListToolsResult(tools=tools(read_only=read_only, with_app=True), cache_scope="private")
-
-    async def call_tool(ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        if params.name not in names:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
-        started, told = time.monotonic(), 0
-
-        async def progress(message: str) -> None:
-            nonlocal told
-            told += 1
-            await ctx.session.report_progress(told, message=message)
-
-        try:
-            result = await caller_of(ctx).call(params.name, params.arguments or {}, progress)
-            shown = await run_sync(success, result) if is_large(result) else success(result)
-            outcome = f"{_items(result)} items"
-        except DdbMcpError as error:
-            shown, outcome = failure(error), error.code
-        milliseconds = (time.monotonic() - started) * 1000
-        logger.info("%s: %.0f ms, %s, %d bytes", params.name, milliseconds, outcome, text_bytes(shown))
-        return shown
-
+    calls = _ToolCalls(caller_of)
     server = Server[Any](
         NAME,
         version=__version__,
@@ -141,8 +114,8 @@ def build_for(
             "tools/list": CacheHint(ttl_ms=_DAY_MS, scope=tools_scope),
         },
         get_tool_input_schema=lambda name: None,  # no parameter is sent as a header; else each HTTP call lists tools
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
+        on_list_tools=calls.list_tools,
+        on_call_tool=calls.call_tool,
         on_list_resources=pages.list_resources,
         on_list_resource_templates=pages.list_templates,
         on_read_resource=pages.read_resource,
@@ -152,6 +125,40 @@ def build_for(
     SkillsExtension(instructions.URI, loaded).add_to(server)
     server.extensions[apps.EXTENSION_ID] = {}
     return server
+
+
+class _ToolCalls:
+    """The handlers of `tools/list` and `tools/call`."""
+
+    def __init__(self, caller_of: Callable[[_Context], Caller]) -> None:
+        self._caller_of = caller_of
+        self._names = {definition.name for definition in OPERATIONS}
+
+    async def list_tools(self, ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        read_only = self._caller_of(ctx).read_only
+        if not apps.supported_by(ctx):
+            return types.ListToolsResult(tools=tools(read_only=read_only))
+        return types.ListToolsResult(tools=tools(read_only=read_only, with_app=True), cache_scope="private")
+
+    async def call_tool(self, ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        if params.name not in self._names:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
+        started, told = time.monotonic(), 0
+
+        async def progress(message: str) -> None:
+            nonlocal told
+            told += 1
+            await ctx.session.report_progress(told, message=message)
+
+        try:
+            result = await self._caller_of(ctx).call(params.name, params.arguments or {}, progress)
+            shown = await run_sync(success, result) if is_large(result) else success(result)
+            outcome = f"{_items(result)} items"
+        except DdbMcpError as error:
+            shown, outcome = failure(error), error.code
+        milliseconds = (time.monotonic() - started) * 1000
+        logger.info("%s: %.0f ms, %s, %d bytes", params.name, milliseconds, outcome, text_bytes(shown))
+        return shown
 
 
 def _items(result: dict[str, Any]) -> int:

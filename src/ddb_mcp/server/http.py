@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcp.server.lowlevel import Server
+    from starlette.middleware import Middleware
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 PATH = "/mcp"
@@ -111,8 +112,6 @@ def _own_names(host: str, names: Iterable[str]) -> frozenset[str]:
 def _application(server: Server[Any], token: str | None, names: frozenset[str]) -> ASGIApp:
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
-    from starlette.middleware import Middleware
-    from starlette.middleware.cors import CORSMiddleware
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
@@ -135,23 +134,27 @@ def _application(server: Server[Any], token: str | None, names: frozenset[str]) 
         said = {"error": "not_found", "message": f"MCP is served at {PATH}. There is no OAuth here."}
         return JSONResponse(said, error.status_code, error.headers)
 
-    any_port = "|".join(re.escape(name) for name in sorted(names))
-    middleware = [
-        Middleware(_OwnNames, names=names),
-        Middleware(
-            CORSMiddleware,
-            allow_origin_regex=rf"https?://({any_port})(:\d+)?",
-            allow_methods=["GET", "POST", "DELETE", "OPTIONS"],
-            allow_headers=["*"],
-            expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate"],
-        ),
-    ]
     endpoint: ASGIApp = _BearerToken(mcp, token) if token else mcp
     routes = [Route(PATH, endpoint), Route(HEALTH_PATH, health, methods=["GET"])]
-    app = Starlette(routes=routes, lifespan=lifespan, middleware=middleware)
+    app = Starlette(routes=routes, lifespan=lifespan, middleware=_middleware(names))
     app.add_exception_handler(HTTPException, elsewhere)
     app.router.redirect_slashes = False
     return app
+
+
+def _middleware(names: frozenset[str]) -> list[Middleware]:
+    from starlette.middleware import Middleware
+    from starlette.middleware.cors import CORSMiddleware
+
+    own = "|".join(re.escape(name) for name in sorted(names))
+    answers_browsers = Middleware(
+        CORSMiddleware,
+        allow_origin_regex=rf"https?://({own})(:\d+)?",
+        allow_methods=["GET", "POST", "DELETE", "OPTIONS"],
+        allow_headers=["*"],
+        expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate"],
+    )
+    return [Middleware(_OwnNames, names=names), answers_browsers]
 
 
 class _OwnNames:

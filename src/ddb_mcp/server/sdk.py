@@ -67,20 +67,7 @@ def _deferred_unions() -> Iterator[None]:
 
 
 def repair(server: Server[Any]) -> None:
-    """Adds to `server` what the SDK leaves out of, or gets wrong in, its answers on every transport."""
-    from mcp.shared.exceptions import MCPError
-    from mcp_types import INTERNAL_ERROR
-    from pydantic import ValidationError
-    from pydantic_core import to_json
-
-    from ddb_mcp.server.messages import carried_arguments
-
-    async def restore_arguments(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Gives a call the arguments that came with its HTTP request, past the SDK's parser, which rounds numbers."""
-        arguments = carried_arguments(ctx.request)
-        if arguments is not None:
-            ctx = dataclasses.replace(ctx, params={**(ctx.params or {}), "arguments": arguments})
-        return await call_next(ctx)
+    """Adds to `server` what the SDK leaves out of, or gets wrong in, its requests and answers on every transport."""
 
     async def restore_extensions(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Puts `capabilities.extensions` into the answer to `initialize`.
@@ -93,25 +80,41 @@ def repair(server: Server[Any]) -> None:
             result["capabilities"]["extensions"] = server.extensions
         return result
 
-    async def contain_failures(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Answers a request whose handler failed, or whose answer is no JSON, with a plain internal error.
+    server.middleware += [restore_extensions, _contain_failures, _restore_arguments]
 
-        The SDK sends a handshake-era client the text of any exception, under code 0. And a lone surrogate, which can
-        come from a file name or an HTTP body, makes it fail only as it writes: over stdio that ends the process. Goes
-        when it does neither.
-        """
+
+async def _restore_arguments(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Gives a call the arguments that came with its HTTP request, past the SDK's parser, which rounds numbers."""
+    from ddb_mcp.server.messages import carried_arguments
+
+    arguments = carried_arguments(ctx.request)
+    if arguments is not None:
+        ctx = dataclasses.replace(ctx, params={**(ctx.params or {}), "arguments": arguments})
+    return await call_next(ctx)
+
+
+async def _contain_failures(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Answers a request whose handler failed, or whose answer is no JSON, with a plain internal error.
+
+    The SDK sends a handshake-era client the text of any exception, under code 0. And a lone surrogate, which can
+    come from a file name or an HTTP body, makes it fail only as it writes: over stdio that ends the process. Goes
+    when it does neither.
+    """
+    from mcp.shared.exceptions import MCPError
+    from mcp_types import INTERNAL_ERROR
+    from pydantic import ValidationError
+    from pydantic_core import to_json
+
+    try:
         try:
-            try:
-                result = await call_next(ctx)
-                to_json(result)
-            except MCPError as error:
-                to_json(error.error)
-                raise
-        except (MCPError, ValidationError):
+            result = await call_next(ctx)
+            to_json(result)
+        except MCPError as error:
+            to_json(error.error)
             raise
-        except Exception:
-            logger.exception("Request %r failed", ctx.method)
-            raise MCPError(code=INTERNAL_ERROR, message="Internal error") from None
-        return result
-
-    server.middleware += [restore_extensions, contain_failures, restore_arguments]
+    except (MCPError, ValidationError):
+        raise
+    except Exception:
+        logger.exception("Request %r failed", ctx.method)
+        raise MCPError(code=INTERNAL_ERROR, message="Internal error") from None
+    return result

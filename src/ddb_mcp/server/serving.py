@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    import uvicorn
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -132,24 +133,6 @@ class HttpServer:
         keep = limits.HEAD_SECONDS if keep_seconds is None else keep_seconds
         connections = Connections(trouble, tls, most, most if shared else limits.CONNECTIONS_PER_ADDRESS, keep)
         self._requests = requests = _Requests(app, connections, grace)
-        own = uvicorn.Config(requests, log_config=None)
-        own.load()  # decides between httptools and h11
-        config = uvicorn.Config(
-            requests,
-            http=connections.protocol(own.http_protocol_class),
-            # uvloop reads from a connection before TLS can begin on it.
-            loop="asyncio" if tls else "auto",
-            interface="asgi3",
-            lifespan="on",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # a request's client stays the other end of its connection
-            backlog=limits.BACKLOG,
-            timeout_keep_alive=int(keep),
-            timeout_graceful_shutdown=int(grace) + 5,  # our own comes first, and without an error in the log
-        )
         self._filter = _TroubleFilter(trouble)
 
         class Process(uvicorn.Server):
@@ -158,7 +141,7 @@ class HttpServer:
                 leave_after(grace + 2, 128 + sig)  # a worker thread may hold up what was told to end
                 super().handle_exit(sig, frame)
 
-        self._server = Process(config)
+        self._server = Process(_config(requests, connections, grace))
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or `stop`, then finish the requests under way.
@@ -184,6 +167,29 @@ class HttpServer:
         """End as after a signal. Any thread may call it."""
         self._requests.end()
         self._server.should_exit = True
+
+
+def _config(requests: _Requests, connections: Connections, grace_seconds: float) -> uvicorn.Config:
+    import uvicorn
+
+    own = uvicorn.Config(requests, log_config=None)
+    own.load()  # decides between httptools and h11
+    return uvicorn.Config(
+        requests,
+        http=connections.protocol(own.http_protocol_class),
+        # uvloop reads from a connection before TLS can begin on it.
+        loop="asyncio" if connections.tls else "auto",
+        interface="asgi3",
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # a request's client stays the other end of its connection
+        backlog=limits.BACKLOG,
+        timeout_keep_alive=int(connections.keep_seconds),
+        timeout_graceful_shutdown=int(grace_seconds) + 5,  # our own comes first, and without an error in the log
+    )
 
 
 def _most_connections() -> int:
