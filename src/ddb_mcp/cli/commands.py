@@ -94,6 +94,10 @@ COMMANDS = {
             (LocalSettings,),
             resolve=resolve_local,
         ),
+        Command(
+            "export", "ddb_mcp.cli.export_items", "write the deployment's items to a file or stdout, a line an item"
+        ),
+        Command("import", "ddb_mcp.cli.import_items", "store the items of an export, from a file or stdin"),
         Command("purge", "ddb_mcp.cli.purge", "delete everything under the configured prefix"),
         Command(
             "gateway",

@@ -10,6 +10,8 @@ batch begins its last write within `BATCH_SECONDS`. An AWS call begins its last 
 
 # DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 ITEM_MAX_BYTES = 400 * 1024
+# One item as a line of an export: six characters for each byte at most, and binary values in base64.
+LINE_MAX_BYTES = 8_000_000
 PK_MAX_BYTES = 2048
 SK_MAX_BYTES = 1024
 MAX_DEPTH = 32

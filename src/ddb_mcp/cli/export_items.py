@@ -1,0 +1,101 @@
+"""`ddb-mcp export`: the deployment's items, a line each."""
+
+import argparse
+import gzip
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, cast
+
+from ddb_mcp.cli.progress import Progress
+from ddb_mcp.cli.service import own_prefix
+from ddb_mcp.config import LocalSettings, ModeSettings
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.keys import Prefix
+
+_WHERE = ("pk", "pk_prefix", "sk_prefix", "sk_from", "sk_to", "filter")
+
+
+def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+    """The arguments of `ddb-mcp export`."""
+    parser.usage = "%(prog)s [SETTING ...] [WHERE ...] [FILE]"
+    parser.epilog = "example:\n  ddb-mcp export --pk-prefix 'deploy#abc123#user#' users.jsonl.gz"
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="packed where it ends in .gz; else stdout")
+    parser.add_argument(
+        "--prefix", dest="other_prefix", metavar="PREFIX", help="in local mode: the items under this prefix"
+    )
+    where = parser.add_argument_group("which items (all without one)")
+    where.add_argument("--pk", metavar="KEY", help="those of one partition key")
+    where.add_argument("--pk-prefix", metavar="TEXT", help="those whose partition key begins so")
+    where.add_argument("--sk-prefix", metavar="TEXT", help="those whose sort key begins so")
+    where.add_argument("--sk-from", metavar="KEY", help="those from this sort key on")
+    where.add_argument("--sk-to", metavar="KEY", help="those up to this sort key, itself included")
+    where.add_argument("--filter", metavar="JSON", help="those that the filter holds for, as in query and scan")
+
+
+def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    import anyio
+
+    return anyio.run(_export, settings, arguments)
+
+
+async def _export(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.service.transfer import export, select
+    from ddb_mcp.stores import make_store
+
+    other = _other_prefix(settings, arguments.other_prefix)
+    store = make_store(settings)
+    try:
+        own = other or await own_prefix(settings, store)
+        selection = select(own, **{name: getattr(arguments, name) for name in _WHERE})
+        with _output(arguments.file) as write, Progress("exported") as progress:
+            complete = await export(store, own, selection, write, progress.advance)
+    finally:
+        await store.close()
+    where = f" to {arguments.file}" if arguments.file else ""
+    print(f"{progress.done} items exported{where}", file=sys.stderr)
+    if not complete:
+        print("This platform does not say whether there is more than it showed.", file=sys.stderr)
+    return 0 if complete else 1
+
+
+def _other_prefix(settings: ModeSettings, text: str | None) -> Prefix | None:
+    if text is None:
+        return None
+    if not isinstance(settings, LocalSettings):
+        raise InvalidArgument(
+            "--prefix is for local mode, where the file is yours.", next="Set DYNAMODB_PREFIX in direct mode."
+        )
+    return Prefix(text, one_segment=True)
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[Callable[[bytes], object]]:
+    """What writes bytes to stdout, or to a file that is there under its name only when it is whole."""
+    if path is None:
+        yield sys.stdout.buffer.write
+        sys.stdout.buffer.flush()
+        return
+    if path.exists():
+        raise InvalidArgument(f"There is a file {path} already.", next="Give another name, or remove the file.")
+    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # its owner alone may read it
+    try:
+        with open(descriptor, "wb") as file, _packed(file, path) as target:
+            yield target.write
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+@contextmanager
+def _packed(file: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
+    if path.suffix != ".gz":
+        yield file
+        return
+    with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as target:
+        yield cast("IO[bytes]", target)

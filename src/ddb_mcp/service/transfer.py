@@ -1,0 +1,235 @@
+"""Export and import: a line an item, in the form of AWS's export to S3, through any store.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import IO, cast
+
+import anyio
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import KeyRange, parse_range
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, PrefixViolation
+from ddb_mcp.core.filters import parse_filter
+from ddb_mcp.core.items import Item, parse_item, parse_json
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.core.text import clip, compact
+from ddb_mcp.stores.base import Condition, Read, Store
+
+_GZIP = b"\x1f\x8b"
+_SHOWN_ERRORS = 5
+
+
+# Export
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which items: `read` for the store, and the sort keys, which a store's scan does not narrow."""
+
+    read: Read
+    keys: KeyRange
+
+
+def select(
+    own: Prefix,
+    *,
+    pk: str | None = None,
+    pk_prefix: str | None = None,
+    sk_prefix: str | None = None,
+    sk_from: str | None = None,
+    sk_to: str | None = None,
+    filter: str | None = None,
+) -> Selection:
+    """The items that the words of `where` mean; without any, all of the deployment.
+
+    Args:
+        filter: JSON.
+
+    Raises:
+        InvalidArgument, PrefixViolation: as `query` and `scan` raise them.
+    """
+    if pk is not None and pk_prefix is not None:
+        raise InvalidArgument("Give either pk or pk_prefix.")
+    keys = parse_range(sk_prefix, sk_from, sk_to)
+    given = parse_json(filter, "filter") if filter is not None else {}
+    if not isinstance(given, dict):
+        raise InvalidArgument("filter must be a JSON object.")
+    clauses = parse_filter(given, "filter", keys_allowed=pk is None) if given else ()
+    if pk is not None:
+        read = Read(pk=own.check(pk), range=keys, filter=clauses)
+    else:
+        read = Read(pk_prefix=own.check_scan(pk_prefix), filter=clauses)
+    return Selection(read, keys)
+
+
+async def export(
+    store: Store, own: Prefix, selection: Selection, write: Callable[[bytes], object], advance: Callable[[int], None]
+) -> bool:
+    """Write the selected items, a line each.
+
+    Args:
+        write: takes each line, with its line end.
+        advance: told how many items more are written.
+
+    Returns:
+        Whether that was certainly all; a platform without pages cannot say.
+
+    Raises:
+        DdbMcpError: what the store raises.
+    """
+    read = replace(selection.read, limit=limits.LIMIT_MAX, max_bytes=limits.AGGREGATE_BYTES)
+    while True:
+        page = await (store.scan(read) if read.pk is None else store.query(read))
+        chosen = [item for item in page.items if _is_chosen(Key.of(item), own, selection.keys)]
+        for item in chosen:
+            write(compact({"Item": item}).encode(errors="backslashreplace") + b"\n")
+        advance(len(chosen))
+        if page.next is None:
+            return page.complete
+        read = replace(read, position=page.next)
+
+
+def _is_chosen(key: Key, own: Prefix, keys: KeyRange) -> bool:
+    return own.owns(key.pk) and keys.contains(key.sk)
+
+
+# Import
+
+
+def opened(stream: IO[bytes]) -> IO[bytes]:
+    """The stream from its beginning, unpacked where it is packed by gzip, whatever its name."""
+    stream.seek(0)
+    packed = stream.read(len(_GZIP)) == _GZIP
+    stream.seek(0)
+    return cast("IO[bytes]", gzip.open(stream)) if packed else stream
+
+
+class Importer:
+    """Reads the lines of an export, checks them, and stores their items.
+
+    Args:
+        own: what every item must belong to.
+        source: the prefix that every line's key has instead, and that is replaced by the own one.
+        create_only: leave items alone that are there already.
+    """
+
+    def __init__(self, store: Store, own: Prefix, *, source: Prefix | None = None, create_only: bool = False) -> None:
+        self._store = store
+        self._own = own
+        self._source = source
+        self._condition = Condition(create_only=create_only)
+        self.written = 0
+        self.existing = 0
+
+    async def check(self, stream: IO[bytes]) -> int:
+        """How many items the lines hold.
+
+        Raises:
+            InvalidArgument: a line is no item, or none of this deployment's; the message names the first of them.
+            Unsupported: the store cannot take one of them.
+        """
+        count, refused, foreign, shown, batch = 0, 0, False, list[str](), list[Item]()
+        for number, line in _lines(stream):
+            count += 1
+            try:
+                batch.append(self._item(line))
+            except (InvalidArgument, PrefixViolation) as error:
+                refused += 1
+                foreign = foreign or isinstance(error, PrefixViolation)
+                if refused <= _SHOWN_ERRORS:
+                    shown.append(f"line {number}: {error.message}")
+            if len(batch) == limits.BATCH_MAX:
+                await self._store.check_batch(batch, self._condition)
+                batch.clear()
+        if refused:
+            advice = "Correct the lines."
+            if foreign and self._source is None:
+                advice += " For items of another deployment, give its prefix with --from-prefix."
+            text = " ".join(shown)
+            raise InvalidArgument(
+                f"{refused} of {count} lines cannot be imported; nothing was stored. {text}", next=advice
+            )
+        await self._store.check_batch(batch, self._condition)
+        return count
+
+    async def store(self, stream: IO[bytes], advance: Callable[[int], None]) -> None:
+        """Store the items of lines that were checked; of two with one key, the later wins.
+
+        Args:
+            advance: told how many items more are stored, or were there already.
+
+        Raises:
+            DdbMcpError: what the store raises. What was stored stays, and the same import can be run again.
+        """
+        batch: dict[Key, Item] = {}
+        for _, line in _lines(stream):
+            item = self._item(line)
+            if len(batch) == limits.BATCH_MAX or Key.of(item) in batch:
+                await self._put(batch.values(), advance)
+                batch = {}
+            batch[Key.of(item)] = item
+        await self._put(batch.values(), advance)
+
+    def _item(self, line: str) -> Item:
+        given = parse_json(line, "the line")
+        item = parse_item(given["Item"] if isinstance(given, dict) and given.keys() == {"Item"} else given, "the item")
+        key = Key.of(item)
+        if self._source is not None:
+            if not self._source.owns(key.pk):
+                raise PrefixViolation(f"pk does not start with {self._source.joined!r}: {clip(key.pk, 80)!r}.")
+            key = Key(self._own.joined + key.pk.removeprefix(self._source.joined), key.sk)
+            item = {**item, "pk": {"S": key.pk}}
+        self._own.check_key(*key)
+        return item
+
+    async def _put(self, items: Iterable[Item], advance: Callable[[int], None]) -> None:
+        limiter = anyio.CapacityLimiter(limits.CONCURRENT_WRITES)
+        failures: list[DdbMcpError] = []
+
+        async def put(item: Item) -> None:
+            async with limiter:
+                if failures:
+                    return
+                try:
+                    await self._store.put(item, self._condition)
+                    self.written += 1
+                except ConditionFailed:
+                    self.existing += 1
+                except DdbMcpError as failure:
+                    failures.append(failure)
+                    return
+                advance(1)
+
+        async with anyio.create_task_group() as group:
+            for item in items:
+                group.start_soon(put, item)
+        if failures:
+            raise failures[0]
+
+
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers from 1.
+
+    Raises:
+        InvalidArgument: the file is damaged, a line is longer than any item, or it is not UTF-8.
+    """
+    number = 0
+    try:
+        while line := stream.readline(limits.LINE_MAX_BYTES + 1):
+            number += 1
+            if len(line) > limits.LINE_MAX_BYTES:
+                raise InvalidArgument(f"Line {number} is longer than {limits.LINE_MAX_BYTES} bytes.")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            if text:
+                yield number, text
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"Line {number} is not UTF-8.", next="Save the file as UTF-8.") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise InvalidArgument(
+            "The file is damaged: its gzip data end early or are wrong.", next="Copy it again."
+        ) from None

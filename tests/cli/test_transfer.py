@@ -1,0 +1,323 @@
+"""`ddb-mcp export` and `ddb-mcp import`: what comes out, what goes in, and that nothing foreign ever does."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pty
+import signal
+import stat
+import subprocess
+import termios
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway.process import DDB_MCP, Operator
+from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform
+from tests.support.engines import Engine
+
+OWN = {"DYNAMODB_PREFIX": "deploy#one"}
+TWO = {"DYNAMODB_PREFIX": "deploy#two"}
+DIGITS = "0.12345678901234567890123456789012345678"
+ITEMS: list[dict[str, Any]] = [
+    {
+        "pk": {"S": "deploy#one#order#1"},
+        "sk": {"S": "ORDER#1"},
+        "total": {"N": "0.12345678901234567890123456789012345678"},
+    },
+    {"pk": {"S": "deploy#one#user#7"}, "sk": {"S": "POST#1"}, "tags": {"SS": ["a", "é"]}, "raw": {"B": "aGk="}},
+    {"pk": {"S": "deploy#one#user#7"}, "sk": {"S": "POST#2"}, "n": {"NS": ["1", "12345678901234567890"]}},
+    {
+        "pk": {"S": "deploy#one#user#7"},
+        "sk": {"S": "PROFILE"},
+        "m": {"M": {"S": {"S": "x"}, "l": {"L": [{"NULL": True}]}}},
+    },
+]
+
+
+def lines(*items: dict[str, Any]) -> str:
+    return "".join(json.dumps({"Item": item}, ensure_ascii=False) + "\n" for item in items)
+
+
+def parsed(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line)["Item"] for line in text.splitlines()]
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+def run(operator: Operator, *words: str, given: str | bytes = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [DDB_MCP, *words],
+        env={**operator.environment, **OWN, **settings},
+        input=given if isinstance(given, bytes) else given.encode(),
+        cwd=operator.folder,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture
+def filled(operator: Operator) -> Operator:
+    assert run(operator, "import", given=lines(*ITEMS)).stdout == "4 items imported\n"
+    return operator
+
+
+# There and back
+
+
+def test_every_type_and_digit_goes_there_and_back(filled: Operator) -> None:
+    done = run(filled, "export")
+    assert (done.returncode, done.stderr) == (0, "4 items exported\n")
+    assert parsed(done.stdout) == ITEMS
+
+
+def test_a_file_is_private_packed_by_its_name_and_never_replaced(filled: Operator) -> None:
+    for name in ("items.jsonl", "items.jsonl.gz"):
+        assert run(filled, "export", name).returncode == 0
+        assert stat.S_IMODE((filled.folder / name).stat().st_mode) == 0o600
+        assert run(filled, "export", name).returncode == 2
+        assert run(filled, "import", name, "--create-only").stdout == "0 items imported, 4 were there already\n"
+    assert parsed(gzip.decompress((filled.folder / "items.jsonl.gz").read_bytes()).decode()) == ITEMS
+    assert not list(filled.folder.glob(".items*"))
+
+
+def test_packed_lines_are_taken_from_stdin(operator: Operator) -> None:
+    assert run(operator, "import", given=gzip.compress(lines(*ITEMS).encode())).stdout == "4 items imported\n"
+
+
+def test_plain_json_and_a_mark_before_it_are_taken(operator: Operator) -> None:
+    given = '\ufeff{"pk": "deploy#one#a", "sk": "1", "n": 0.12345678901234567890123456789}\n\n'
+    assert run(operator, "import", given=given).stdout == "1 items imported\n"
+    assert parsed(run(operator, "export").stdout)[0]["n"] == {"N": "0.12345678901234567890123456789"}
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--pk", "deploy#one#user#7"], [1, 2, 3]),
+        (["--pk", "deploy#one#user#7", "--sk-prefix", "POST#"], [1, 2]),
+        (["--pk-prefix", "deploy#one#order#"], [0]),
+        (["--sk-prefix", "P"], [1, 2, 3]),
+        (["--sk-from", "POST#2", "--sk-to", "PROFILE"], [2, 3]),
+        (["--filter", '{"raw": {"exists": true}}'], [1]),
+        (["--filter", '{"total": {"N": "0.12345678901234567890123456789012345678"}}'], [0]),
+        (["--dynamodb-prefix", "deploy#two"], []),
+    ],
+)
+def test_the_words_of_where_choose(filled: Operator, words: list[str], found: list[int]) -> None:
+    assert parsed(run(filled, "export", *words).stdout) == [ITEMS[at] for at in found]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--pk", "deploy#two#user#7"], "outside this deployment"),
+        (["--pk-prefix", "deploy#"], "outside this deployment"),
+        (["--filter", "{"], "filter"),
+        (["--filter", "[1]"], "JSON object"),
+        (["--pk", "deploy#one#a", "--pk-prefix", "deploy#one#"], "either"),
+        (["--sk-prefix", "a", "--sk-to", "b"], "exclude"),
+    ],
+)
+def test_a_wrong_choice_is_refused(operator: Operator, words: list[str], said: str) -> None:
+    done = run(operator, "export", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+# Between prefixes
+
+
+def test_another_prefix_is_replaced(filled: Operator) -> None:
+    done = run(filled, "import", "--from-prefix", "deploy#one", given=run(filled, "export").stdout, **TWO)
+    assert done.stdout == "4 items imported\n"
+    moved = parsed(run(filled, "export", **TWO).stdout)
+    assert [item["pk"]["S"].replace("deploy#two", "deploy#one") for item in moved] == [i["pk"]["S"] for i in ITEMS]
+    assert parsed(run(filled, "export").stdout) == ITEMS
+
+
+def test_items_under_a_prefix_of_one_segment_can_be_moved_in_local_mode(operator: Operator) -> None:
+    import anyio
+
+    from ddb_mcp.stores.base import NO_CONDITION
+    from ddb_mcp.stores.local.store import LocalStore
+
+    async def stored_by_an_older_version() -> None:
+        store = LocalStore(operator.folder / "items.sqlite3", "ddb-mcp-local")
+        await store.put({"pk": {"S": "deploy#user#7"}, "sk": {"S": "1"}}, NO_CONDITION)
+        await store.close()
+
+    anyio.run(stored_by_an_older_version)
+    old = run(operator, "export", "--prefix", "deploy").stdout
+    assert run(operator, "import", "--from-prefix", "deploy", given=old).stdout == "1 items imported\n"
+    assert parsed(run(operator, "export").stdout)[0]["pk"] == {"S": "deploy#one#user#7"}
+
+
+FOREIGN = [
+    ("another deployment's", lines(ITEMS[0], {"pk": {"S": "deploy#two#a"}, "sk": {"S": "1"}}), "line 2: pk is outside"),
+    ("the prefix alone", lines({"pk": {"S": "deploy#one#"}, "sk": {"S": "1"}}), "line 1: pk is outside"),
+    ("a longer name", lines({"pk": {"S": "deploy#one1#a"}, "sk": {"S": "1"}}), "line 1: pk is outside"),
+    ("no key", lines(ITEMS[0], {"pk": {"S": "deploy#one#a"}}), "line 2: the item has no 'sk'"),
+    ("no JSON", lines(ITEMS[0]) + "nonsense\n", "line 2: the line"),
+    ("a member twice", '{"Item": {"pk": {"S": "deploy#one#a"}, "pk": {"S": "deploy#two#a"}}}\n', "twice"),
+    ("a list", "[]\n", "line 1: the item must be a JSON object"),
+    ("39 digits", lines({**ITEMS[0], "n": {"N": "1" * 39}}), "line 1"),
+    ("no UTF-8", b"\xff\xfe{\x00", "not UTF-8"),
+    ("half a file", gzip.compress(lines(*ITEMS).encode())[:-9], "damaged"),
+    ("a line without end", b"x" * 8_100_000, "longer than"),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), [pytest.param(*case[1:], id=case[0]) for case in FOREIGN])
+def test_one_line_that_is_no_own_item_keeps_all_out(operator: Operator, given: str | bytes, said: str) -> None:
+    done = run(operator, "import", given=given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert run(operator, "export").stdout == ""
+
+
+def test_a_file_of_another_deployment_names_the_flag_and_the_first_lines(operator: Operator) -> None:
+    many = lines(*({"pk": {"S": f"deploy#two#{at}"}, "sk": {"S": "1"}} for at in range(20)))
+    done = run(operator, "import", given=many)
+    assert "20 of 20 lines" in done.stderr
+    assert "--from-prefix" in done.stderr
+    assert done.stderr.count("line ") == 5
+    mixed = run(operator, "import", "--from-prefix", "deploy#two", given=many + lines(ITEMS[0]))
+    assert "1 of 21 lines" in mixed.stderr
+
+
+# Writing
+
+
+def test_the_later_of_two_lines_with_one_key_wins(operator: Operator) -> None:
+    key = {"pk": {"S": "deploy#one#a"}, "sk": {"S": "1"}}
+    run(operator, "import", given=lines(*({**key, "at": {"N": str(at)}} for at in range(50))))
+    assert parsed(run(operator, "export").stdout) == [{**key, "at": {"N": "49"}}]
+
+
+def test_create_only_leaves_what_is_there(filled: Operator) -> None:
+    changed = {**ITEMS[0], "total": {"N": "0"}}
+    new = {"pk": {"S": "deploy#one#z"}, "sk": {"S": "1"}}
+    done = run(filled, "import", "--create-only", given=lines(changed, new))
+    assert done.stdout == "1 items imported, 1 were there already\n"
+    assert parsed(run(filled, "export").stdout) == [*ITEMS, new]
+
+
+def test_a_dry_run_stores_nothing_and_read_only_allows_it(operator: Operator) -> None:
+    for settings in ({}, {"DDB_MCP_READ_ONLY": "1"}):
+        done = run(operator, "import", "--dry-run", given=lines(*ITEMS), **settings)
+        assert (done.returncode, done.stdout) == (0, "4 items would be imported\n")
+    assert run(operator, "import", given=lines(*ITEMS), DDB_MCP_READ_ONLY="1").returncode == 2
+    assert run(operator, "export").stdout == ""
+
+
+def test_an_import_that_was_killed_can_be_run_again(operator: Operator) -> None:
+    many = [{"pk": {"S": "deploy#one#a"}, "sk": {"S": f"{at:05}"}, "x": {"S": "x" * 500}} for at in range(3000)]
+    (operator.folder / "many.jsonl").write_text(lines(*many))
+    command = [DDB_MCP, "import", "many.jsonl"]
+    environment = {**operator.environment, **OWN}
+    with subprocess.Popen(command, env=environment, cwd=operator.folder, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "items imported" in process.stderr.readline()
+        process.send_signal(signal.SIGKILL)
+    again = run(operator, "import", "--create-only", "many.jsonl").stdout
+    written, existing = (int(word) for word in again.split() if word.isdigit())
+    assert written + existing == 3000
+    assert existing >= 500
+    assert parsed(run(operator, "export").stdout) == many
+
+
+def test_a_terminal_sees_a_bar(operator: Operator) -> None:
+    many = lines(*({"pk": {"S": "deploy#one#a"}, "sk": {"S": str(at)}} for at in range(300)))
+    (operator.folder / "many.jsonl").write_text(many)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = {**operator.environment, **OWN, "TERM": "xterm"}
+    command = [DDB_MCP, "import", "many.jsonl"]
+    with subprocess.Popen(
+        command, env=environment, cwd=operator.folder, stderr=theirs, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == "300 items imported\n"
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "imported:" in shown
+    assert "/300" in shown
+
+
+# Other stores
+
+
+@pytest.fixture
+def platform() -> Iterator[DocumentedPlatform]:
+    with DocumentedPlatform() as platform:
+        yield platform
+
+
+def on(platform: DocumentedPlatform) -> dict[str, str]:
+    return {
+        "DDB_MCP_API_URL": platform.url,
+        "DDB_MCP_AUTH_TOKEN": TOKEN,
+        "DYNAMODB_PREFIX": "",
+        "DDB_MCP_LOCAL_PATH": "",
+    }
+
+
+def test_a_platform_takes_plain_values_and_refuses_all_where_it_cannot_take_one(
+    operator: Operator, platform: DocumentedPlatform
+) -> None:
+    plain = {"pk": {"S": PREFIX + "#a"}, "sk": {"S": "1"}, "n": {"N": "1.5"}}
+    typed = {"pk": {"S": PREFIX + "#a"}, "sk": {"S": "2"}, "s": {"SS": ["x"]}}
+    assert run(operator, "import", given=lines(plain, typed), **on(platform)).returncode == 2
+    assert run(operator, "import", "--create-only", given=lines(plain), **on(platform)).returncode == 2
+    assert not platform.items
+    assert run(operator, "import", given=lines(plain), **on(platform)).stdout == "1 items imported\n"
+    done = run(operator, "export", **on(platform))
+    assert parsed(done.stdout) == [plain]
+    assert done.returncode == 1
+    assert "does not say whether there is more" in done.stderr
+
+
+def test_an_import_that_fails_says_how_far_it_came(operator: Operator, platform: DocumentedPlatform) -> None:
+    from tests.platform.documented import Raw
+
+    lock = threading.Lock()
+
+    def answer(operation: str, result: Any) -> Any:
+        with lock:
+            return Raw(403, b"{}") if operation == "put" and len(platform.items) > 100 else result
+
+    platform.answer = answer
+    many = lines(*({"pk": {"S": PREFIX + "#a"}, "sk": {"S": str(at)}} for at in range(300)))
+    done = run(operator, "import", given=many, **on(platform))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Failed: 1" in done.stderr
+    assert "of 300 items are done" in done.stderr
+
+
+def test_from_a_local_file_to_a_table(filled: Operator, dynoxide: Engine) -> None:
+    table = {
+        "DYNAMODB_TABLE": dynoxide.create_table(),
+        "AWS_ENDPOINT_URL_DYNAMODB": dynoxide.endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "DDB_MCP_LOCAL_PATH": "",
+    }
+    exported = run(filled, "export").stdout
+    assert run(filled, "import", given=exported, **table).stdout == "4 items imported\n"
+    back = parsed(run(filled, "export", **table).stdout)
+    assert sorted(back, key=lambda item: (item["pk"]["S"], item["sk"]["S"])) == ITEMS
