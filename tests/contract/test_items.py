@@ -82,13 +82,75 @@ def test_an_item_may_be_a_json_string_or_dynamodb_json(api: Api) -> None:
 def test_get_can_name_attributes(api: Api) -> None:
     api.put("a", "1", one=1, two=2, **{"dotted.name": 3, "name": 4})
     key = {"pk": api.pk("a"), "sk": "1"}
-    assert api.call("get", **key, attributes=["two", "dotted.name", "absent"])["item"] == {
-        **key,
-        "two": 2,
-        "dotted.name": 3,
-    }
+    result = api.call("get", **key, attributes=["two", "`dotted.name`", "dotted.name", "absent"])
+    assert result["item"] == {**key, "two": 2, "dotted.name": 3}
+    assert result["hint"] == ("nothing is at `dotted.name`; did you mean ``dotted.name``? nothing is at `absent`.")
     assert api.call("get", **key, attributes=["absent"])["item"] == key
     assert api.call("get", **key, attributes=[])["item"] == {**key, "one": 1, "two": 2, "dotted.name": 3, "name": 4}
+
+
+NESTED: dict[str, Any] = {
+    "address": {"city": "Paris", "lines": ["a", {"b": 1, "c": [2, 3]}, "d"]},
+    "tags": {"SS": ["x"]},
+    "body": "0123456789",
+    "raw": {"B": "AAECAw=="},
+    "json": '{"a": 1}',
+}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (["address.city"], {"address": {"city": "Paris"}}),
+        (["address.lines[1].c[0]", "address.lines[2]"], {"address": {"lines": [{"c": [2]}, "d"]}}),
+        (["address", "address.city", "tags"], {"address": NESTED["address"], "tags": NESTED["tags"]}),
+        (["pk", "sk.a"], {}),
+    ],
+)
+def test_attributes_are_document_paths(api: Api, attributes: list[str], expected: dict[str, Any]) -> None:
+    key = {"pk": api.pk("a"), "sk": "1"}
+    api.put("a", "1", **NESTED)
+    assert api.call("get", **key, attributes=attributes)["item"] == {**key, **expected}
+    assert api.call("query", pk=key["pk"], attributes=attributes)["items"] == [{**key, **expected}]
+    assert api.call("scan", attributes=attributes)["items"] == [{**key, **expected}]
+
+
+def test_parts_of_texts_and_binary(api: Api) -> None:
+    key = {"pk": api.pk("a"), "sk": "1"}
+    api.put("a", "1", **NESTED)
+    result = api.call("get", **key, attributes=["body[2:4]", "raw[1:3]", "address.city[3:]", "tags[0:1]"])
+    assert result == {
+        "found": True,
+        "hint": "`tags` is a string set; only strings and binary have parts.",
+        "parts": {
+            "body[2:4]": {"text": "23", "of": 10},
+            "raw[1:3]": {"base64": "AQI=", "of": 4},
+            "address.city[3:]": {"text": "is", "of": 5},
+        },
+        "item": key,
+    }
+    for operation, given in (("query", {"pk": key["pk"]}), ("scan", {})):
+        assert api.fails("invalid_argument", operation, **given, attributes=["body[0:2]"]).next
+    assert api.call("put", item=api.call("get", **key)["item"])["created"] is False
+
+
+@pytest.mark.parametrize(
+    ("attribute", "hint"),
+    [
+        ("adress.city", "nothing is at `adress.city`; did you mean `address.city`?"),
+        ("address.City", "nothing is at `address.City`; did you mean `address.city`?"),
+        ("address.lines[7]", "nothing is at `address.lines[7]`; `address.lines` has 3 entries at most."),
+        ("json.a", "nothing is at `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
+        ("nowhere", "nothing is at `nowhere`."),
+    ],
+)
+def test_a_path_that_nothing_is_at_is_named(api: Api, attribute: str, hint: str) -> None:
+    api.put_all([{"pk": api.pk("a"), "sk": str(at), **NESTED} for at in range(3)])
+    assert api.call("get", pk=api.pk("a"), sk="1", attributes=["body", attribute])["hint"] == hint
+    page = api.call("query", pk=api.pk("a"), attributes=["body", attribute])
+    assert (page["count"], page["hint"]) == (3, hint)
+    assert api.call("scan", attributes=[attribute])["hint"] == hint
+    assert "hint" not in api.call("scan", attributes=["body"])
 
 
 def test_what_is_not_there_is_not_found(api: Api) -> None:
@@ -331,7 +393,8 @@ def test_the_largest_item_and_one_byte_more(api: Api) -> None:
     key = {"pk": api.pk("large"), "sk": "1"}
     taken = sum(len(name) + len(value) for name, value in key.items()) + len("body")
     api.call("put", item={**key, "body": "x" * (400 * 1024 - taken)})
-    assert api.call("get", **key, attributes=["body"])["item"]["body"].count("x") == 400 * 1024 - taken
+    part = api.call("get", **key, attributes=["body[409000:]"])["parts"]["body[409000:]"]
+    assert part == {"text": "x" * (400 * 1024 - taken - 409_000), "of": 400 * 1024 - taken}
     api.fails("invalid_argument", "put", item={**key, "body": "y" * (400 * 1024 - taken + 1)})
     api.fails("invalid_argument", "put", item={**key, "more": 1}, merge=True)
     assert api.call("get", **key, attributes=["more"])["item"] == key
@@ -344,15 +407,18 @@ def test_a_large_item_is_outlined(backend: Backend) -> None:
     result = api.call("get", pk=api.pk("l"), sk="1")
     assert result["outlined"] is True
     assert result["item"]["outline"]["attributes"] == [
-        {"attribute": "body", "type": "S", "bytes": 5000},
-        {"attribute": "small", "type": "N", "bytes": 2},
+        {"path": "body", "type": "S", "bytes": 5000},
+        {"path": "small", "type": "N", "bytes": 2},
     ]
     assert "outline" in api.fails("invalid_argument", "put", item=result["item"]).message
     api.put("l", "2", body="x" * (4096 - 200 - len(api.pk("l"))))
     assert "outlined" not in api.call("get", pk=api.pk("l"), sk="2")
     assert "outlined" not in api.call("query", pk=api.pk("l"), sk_from="2")
-    whole = api.call("get", pk=api.pk("l"), sk="1", attributes=["body"])
-    assert len(whole["item"]["body"]) == 5000
+    asked = api.call("get", pk=api.pk("l"), sk="1", attributes=["body"])
+    assert asked["item"]["outline"]["attributes"] == [{"path": "body", "type": "S", "bytes": 5000}]
+    part = api.call("get", pk=api.pk("l"), sk="1", attributes=["small", "body[4000:]"])
+    assert part["item"] == {"pk": api.pk("l"), "sk": "1", "small": 1}
+    assert part["parts"] == {"body[4000:]": {"text": "x" * 1000, "of": 5000}}
 
 
 @pytest.mark.parametrize(

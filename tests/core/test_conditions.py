@@ -19,7 +19,8 @@ from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.filters import OPERATORS, parse_filter
 from ddb_mcp.core.items import AttributeValue, Item, parse_item, to_json
 from ddb_mcp.core.paths import parse_path, value_at
-from ddb_mcp.service.hints import why_nothing_matched
+from ddb_mcp.service.hints import what_is_missing, why_no_sort_key, why_nothing_matched
+from ddb_mcp.service.projections import parse_projection
 from tests.support.strategies import TYPE_NAMES, as_boto3_has_it, attribute_values, examples, texts, value
 
 if TYPE_CHECKING:
@@ -508,7 +509,16 @@ def test_ranges() -> None:
 
 SEEN = [
     parse_item(
-        {"pk": "p", "sk": str(at), "total": str(at), "status": "open", "tags": ["a"], "address": {"city": "Paris"}}
+        {
+            "pk": "p",
+            "sk": str(at),
+            "total": str(at),
+            "status": "open",
+            "tags": ["a"],
+            "address": {"city": "Paris"},
+            "note.id": 1,
+            "json": '{"a": 1}',
+        }
     )
     for at in range(37)
 ]
@@ -526,13 +536,22 @@ SEEN = [
         ({"stauts": "open"}, "none of 37 items looked at has `stauts`; did you mean `status`?"),
         ({"nowhere": 1}, "none of 37 items looked at has `nowhere`."),
         ({"SK": 1}, "none of 37 items looked at has `SK`; did you mean `sk`?"),
-        ({"adress.city": "Paris"}, "none of 37 items looked at has `adress.city`; did you mean `address`?"),
+        ({"adress.city": "Paris"}, "none of 37 items looked at has `adress.city`; did you mean `address.city`?"),
         ({"address.town": "Paris"}, "none of 37 items looked at has `address.town`."),
         ({"address.city": 5}, "`address.city` is a string in 37 items, and the filter compares it with a number."),
         ({"status": "closed"}, None),
-        ({"tags": {"contains": 5}}, None),
+        ({"tags": {"contains": 5}},
+         "`tags` is a list in which a string can be contained, and the filter looks for a number."),
+        ({"status": {"contains": 5}},
+         "`status` is a string in which a string can be contained, and the filter looks for a number."),
+        ({"tags": {"contains": "b"}}, None),
+        ({"note.id": 1}, "none of 37 items looked at has `note.id`; did you mean ``note.id``?"),
+        ({"json.a": 1},
+         "none of 37 items looked at has `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
+        ({"$or": [{"status": "x"}, {"total": 5}]},
+         "`total` is a string in 37 items, and the filter compares it with a number."),
         ({"tags": {"contains": ["a"]}}, "`tags`: contains looks for one member, which is the whole list or set given."),
-        ({"tags[5]": "a"}, "none of 37 items looked at has `tags[5]`."),
+        ({"tags[5]": "a"}, "none of 37 items looked at has `tags[5]`; `tags` has 1 entries at most."),
         ({"address.city.x": 1}, "none of 37 items looked at has `address.city.x`."),
         ({"total": {"ne": 5}}, None),
         ({"nowhere": {"exists": True}}, None),
@@ -540,6 +559,39 @@ SEEN = [
 )  # fmt: skip
 def test_why_nothing_matched(given: dict[str, Any], hint: str | None) -> None:
     assert why_nothing_matched(parse_filter(given, "filter"), SEEN) == hint
+
+
+def test_what_the_sort_keys_are_where_none_is_in_the_range() -> None:
+    keys = ["POST#1", "POST#2", "ORDER#1", "META"]
+    for asked, hint in [
+        ("post#", "sort keys differ in case: `POST#1`."),
+        ("POST-", "sort keys differ by a separator or in case: `POST#1`."),
+        ("order_1", "sort keys differ by a separator or in case: `ORDER#1`."),
+        ("X", "the sort keys here start with `POST#`, `ORDER#`, `META`."),
+        (None, "the sort keys here start with `POST#`, `ORDER#`, `META`."),
+    ]:
+        assert why_no_sort_key(asked, keys) == hint
+    assert why_no_sort_key("X", []) == "nothing is stored under this pk."
+    many = why_no_sort_key("X", [f"{letter * 2000}#" for letter in "abcdefghij"])
+    assert "and 5 others" in many
+    assert len(many) < 400
+
+
+def test_paths_that_nothing_is_at() -> None:
+    for attributes, hint in [
+        (["status", "address.city", "tags[0]"], None),
+        (["stauts"], "nothing is at `stauts`; did you mean `status`?"),
+        (["address.City"], "nothing is at `address.City`; did you mean `address.city`?"),
+        (["note.id"], "nothing is at `note.id`; did you mean ``note.id``?"),
+        (["tags[3]"], "nothing is at `tags[3]`; `tags` has 1 entries at most."),
+        (["json.a"], "nothing is at `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
+        (["tags[0:5]"], "`tags` is a list; only strings and binary have parts."),
+        ([f"x{at}" for at in range(9)],
+         "nothing is at `x0`. nothing is at `x1`. nothing is at `x2`. and 6 more"),
+    ]:  # fmt: skip
+        projection = parse_projection(attributes, parts=True)
+        assert projection
+        assert what_is_missing(projection, SEEN) == hint
 
 
 def test_a_reason_is_short_and_soon_found_whatever_the_names_are() -> None:

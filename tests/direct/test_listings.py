@@ -71,7 +71,7 @@ def read_through(store: Any, operation: str, read: Read, cut: random.Random | No
             assert len(items) <= read.limit
             if cut and len(items) > 1 and page.after:
                 last = cut.randrange(len(items) - 1)
-                items, position = items[: last + 1], json.loads(json.dumps(page.after(last)))
+                items, position = items[: last + 1], json.loads(json.dumps(await page.after(last)))
             found += keys_of(items)
             if position is None:
                 return found

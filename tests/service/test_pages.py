@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core.errors import InvalidCursor
-from ddb_mcp.core.items import item_size, value_size
-from ddb_mcp.core.text import compact, size
+from ddb_mcp.core.items import is_longer, item_size, item_to_json, value_size
+from ddb_mcp.core.paths import parse_path, value_at
+from ddb_mcp.core.text import clip, compact, fitting, size
 from ddb_mcp.service.cursors import Seal
 from ddb_mcp.service.outlines import outline
 from tests.support.strategies import HOSTILE_TEXT, examples, items, json_values, texts
@@ -50,6 +51,24 @@ def test_compact_json_has_no_needless_bytes() -> None:
     assert size("\ud800") == 8
 
 
+@given(texts.map(lambda text: text * 30), st.integers(2, 200))
+@examples(200)
+def test_text_that_is_cut_takes_what_it_may_and_no_less(text: str, room: int) -> None:
+    cut = fitting(text, room)
+    assert text.startswith(cut)
+    assert size(cut) <= room
+    assert cut == text or size(text[: len(cut) + 1]) > room
+    assert size(clip(text, room + 3)) <= room + 3
+
+
+@given(items)
+@examples(200)
+def test_what_is_surely_longer_is_longer(item: Item) -> None:
+    length = size(item_to_json(item))
+    assert not is_longer({"M": item}, length)
+    assert is_longer({"M": {**item, "a": {"S": "x" * length}}}, length)
+
+
 # Outlines
 
 long_items = st.builds(
@@ -67,14 +86,40 @@ def test_an_outline_says_what_there_is_within_its_budget(item: Item, budget: int
     assert (shown["pk"], shown["sk"]) == (item["pk"]["S"], item["sk"]["S"])
     about = shown["outline"]
     assert about["bytes"] == item_size(item)
-    names = [entry["attribute"] for entry in about["attributes"]]
+    first = [entry for entry in about["attributes"] if len(parse_path(entry["path"], "p")) == 1]
+    names = [parse_path(entry["path"], "p")[0] for entry in first]
     assert names == sorted(item.keys() - {"pk", "sk"})[: len(names)]
+    assert about["attributes"][: len(first)] == first  # members of long ones come after all
     assert about.get("more", 0) == len(item) - 2 - len(names)
     for entry in about["attributes"]:
-        assert [entry["type"]] == list(item[entry["attribute"]])
-        assert entry["bytes"] == value_size(item[entry["attribute"]])
+        found = value_at(item, parse_path(entry["path"], "p"))
+        assert found is not None
+        ((kind, content),) = found.items()
+        assert (entry["type"], entry["bytes"]) == (kind, value_size(found))
+        assert entry.get("members") == (len(content) if kind in ("L", "M") else None)
     if budget == 3000 and len(item) < 10:
         assert "more" not in about
+
+
+def test_what_is_itself_too_long_is_outlined_by_its_members() -> None:
+    inner: Item = {"short": {"S": "x"}, "long.name": {"L": [{"S": "y" * 5000}, {"N": "1"}]}}
+    item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, "z": {"N": "1"}, "doc": {"M": inner}}
+    entries = outline(item, 2000)["outline"]["attributes"]
+    assert [(entry["path"], entry["type"], entry.get("members")) for entry in entries] == [
+        ("doc", "M", 2),
+        ("z", "N", None),
+        ("doc.short", "S", None),
+        ("doc.`long.name`", "L", 2),
+        ("doc.`long.name`[0]", "S", None),
+        ("doc.`long.name`[1]", "N", None),
+    ]
+    asked = outline(item, 2000, paths=[("doc", "long.name"), ("none",)])["outline"]
+    assert [entry["path"] for entry in asked["attributes"]] == [
+        "doc.`long.name`",
+        "doc.`long.name`[0]",
+        "doc.`long.name`[1]",
+    ]
+    assert "more" not in asked
 
 
 @pytest.mark.parametrize("budget", [0, 1, 100, -5])
@@ -96,11 +141,32 @@ def test_an_item_of_400_kb_in_50000_attributes_has_a_short_outline() -> None:
 def test_a_lone_surrogate_that_a_store_let_in_is_shown() -> None:
     item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, "a\ud800": {"S": "\udfff" * 100}}
     shown = outline(item, 1000)
-    assert shown["outline"]["attributes"] == [{"attribute": "a\ud800", "type": "S", "bytes": 300}]
+    assert shown["outline"]["attributes"] == [{"path": "a\ud800", "type": "S", "bytes": 300}]
     assert size(shown) <= 1000
 
 
 # Cursors
+
+
+def test_the_length_of_a_padded_cursor_does_not_tell_what_is_in_it() -> None:
+    """One that guesses a foreign key right, and whose guess is then in the position twice, sees no difference."""
+    seal, secret = Seal(), "deploy#other#user#5f3a9c1e"
+    lengths = {
+        len(seal.seal([8, 3, 1, {"0": [secret, "s"], "1": [guess, "s"]}], CALL, padded=True))
+        for guess in (secret, "deploy#other#user#ffffffff", "deploy#abc123#x", "\u2028" * 20, "x" * 300)
+    }
+    assert len(lengths) == 1
+    long = {len(seal.seal(["x" * length], CALL, padded=True)) for length in (1021, 2000, 4000)}
+    assert len(long) == 1
+    assert min(long) > max(lengths)
+    position = ["x" * 5000, "é"]
+    assert seal.open(seal.seal(position, CALL, padded=True), CALL) == position
+
+
+def test_nothing_in_a_cursor_is_compressed() -> None:
+    seal = Seal()
+    assert len(seal.seal(["x" * 300], CALL)) == len(seal.seal(["".join(map(chr, range(35, 91))) * 5 + "x" * 20], CALL))
+
 
 CALL = ["query", "deploy#abc123#", {"pk": "deploy#abc123#user", "filter": {"a": {"gt": 1}}, "descending": True}]
 POSITION = [{"pk": "deploy#abc123#user", "sk": "\u2028 é \N{GRINNING FACE}"}, 7]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
 PREFIX = "deploy#local"
 FENCED = re.compile(r"<(stored-data-[0-9a-f]{16})>\n([^\n]*)\n</\1>")
-STORED = ("item", "items", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings")
+STORED = ("item", "items", "parts", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings")
 
 
 def pk(suffix: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 from collections import Counter
 from contextlib import ExitStack
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ddb_mcp.core.paths import parse_path
 from tests.stdio.server import Answer, Server, pk
 
 if TYPE_CHECKING:
@@ -73,8 +76,8 @@ def check_page(answer: Answer, server: Server, limit: int) -> list[tuple[str, st
         assert item.keys() == {"pk", "sk", "outline"}
         outline = item["outline"]
         assert outline["bytes"] > server.budget / 4
-        named = {entry["attribute"] for entry in outline["attributes"]}
-        assert named <= whole.keys() - {"pk", "sk"}
+        named = {entry["path"] for entry in outline["attributes"]} & whole.keys()
+        assert not named & {"pk", "sk"}
         assert len(named) + outline.get("more", 0) == len(whole) - 2
     return [(item["pk"], item["sk"]) for item in page["items"]]
 
@@ -129,20 +132,74 @@ def test_a_summary_keeps_to_the_budget(serve: Callable[[int], Server], budget: i
     assert sum(group["count"] for group in answer.result["groups"]) == 1000
 
 
+def read_on(server: Server, key: dict[str, str], entry: dict[str, Any]) -> Any:
+    """What an entry of an outline stands for, read as its path, its type and its number of members say."""
+    path = entry["path"]
+    answer = server.call("get", **key, attributes=[path])
+    assert len(answer.text.encode()) <= server.budget
+    if "outlined" not in answer.result:
+        found = answer.result["item"]
+        for step in parse_path(path, "path"):
+            found = found[step] if isinstance(step, str) else found[0]  # the only one of its list
+        return found
+    (itself, *inner) = answer.result["item"]["outline"]["attributes"]
+    assert itself == entry
+    if entry["type"] == "S":
+        text, of = "", 1
+        while len(text) < of:
+            part = server.result("get", **key, attributes=[f"{path}[{len(text)}:]"])["parts"][f"{path}[{len(text)}:]"]
+            text, of = text + part["text"], part["of"]
+        return text
+    assert entry["type"] == "L"
+    assert [one["path"] for one in inner] == [f"{path}[{at}]" for at in range(len(inner))]
+    return [read_on(server, key, one) for one in inner]
+
+
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_each_item_can_be_read_in_full(serve: Callable[[int], Server], budget: int) -> None:
-    """An outline says how: its attributes by name, which come whole whatever their size."""
+def test_each_item_can_be_read_on(serve: Callable[[int], Server], budget: int) -> None:
+    """An outline says how: by longer paths, and by parts of long texts."""
     server = serve(budget)
-    for item in random.Random(1).sample(ITEMS, 30):
-        answer = server.call("get", pk=item["pk"], sk=item["sk"])
+    for item in random.Random(1).sample([item for item in ITEMS if len(json.dumps(item)) > budget], 8):
+        key = {"pk": item["pk"], "sk": item["sk"]}
+        answer = server.call("get", **key)
+        assert len(answer.text.encode()) <= server.budget
         if not answer.result.get("outlined"):
             assert answer.result["item"] == item
             continue
-        assert len(answer.text.encode()) <= server.budget
-        outline = answer.result["item"]["outline"]
-        names = [entry["attribute"] for entry in outline["attributes"]]
-        found = server.result("get", pk=item["pk"], sk=item["sk"], attributes=[*names, "no such attribute"])
-        assert found["item"] == {name: item[name] for name in ("pk", "sk", *names)}
+        for entry in answer.result["item"]["outline"]["attributes"][:2]:
+            name = str(parse_path(entry["path"], "path")[0])
+            found = read_on(server, key, entry)
+            if "[" not in entry["path"]:
+                assert found == item[name] if entry["type"] == "S" else found == item[name][: len(found)]
+
+
+def test_a_part_of_a_long_value(file: Path) -> None:
+    with Server(file, DDB_MCP_MAX_RESULT_BYTES="3000") as server:
+        key = {"pk": pk("a"), "sk": "1"}
+        text = "".join(map(chr, range(0x20, 0x2000))) * 4
+        raw = bytes(range(256)) * 40
+        item = {**key, "doc": {"body": text, "b.in": {"B": base64.b64encode(raw).decode()}}, "n": 7}
+        server.put_all([item])
+        page = server.call("get", **key, attributes=["n", "doc.body[100:300]", "doc.`b.in`[5:9]", "doc.body[99999:]"])
+        assert page.result == {
+            "found": True,
+            "parts": {
+                "doc.body[100:300]": {"text": text[100:300], "of": len(text)},
+                "doc.`b.in`[5:9]": {"base64": base64.b64encode(raw[5:9]).decode(), "of": len(raw)},
+                "doc.body[99999:]": {"text": "", "of": len(text)},
+            },
+            "item": {**key, "n": 7},
+        }
+        cut = server.call("get", **key, attributes=["doc.body[100:]", "n[0:1]"])
+        assert len(cut.text.encode()) <= 3000
+        assert cut.result["hint"] == "`n` is a number; only strings and binary have parts."
+        part = cut.result["parts"]["doc.body[100:]"]
+        assert part["text"] == text[100 : part["to"]]
+        assert part["to"] > 800
+        whole = server.call("get", **key, attributes=["doc.`b.in`[:]"])
+        part = whole.result["parts"]["doc.`b.in`[:]"]
+        assert base64.b64decode(part["base64"]) == raw[: part["to"]]
+        assert "get" in server.fails("invalid_argument", "query", pk=pk("a"), attributes=["n[0:5]"])["next"]
 
 
 def test_what_a_put_dropped_and_a_delete_deleted_keep_to_the_budget(file: Path) -> None:
@@ -163,13 +220,13 @@ def test_what_a_put_dropped_and_a_delete_deleted_keep_to_the_budget(file: Path) 
         )
         server.put_all([{**key, "long": "x" * 10_000}])
         deleted = server.call("delete", **key)
-        assert deleted.result["item"]["outline"]["attributes"][0]["attribute"] == "long"
+        assert deleted.result["item"]["outline"]["attributes"][0]["path"] == "long"
         assert deleted.result["outlined"] is True
         assert "get" not in deleted.result["item"]["outline"]["next"].split()
         assert "outline" in server.fails("invalid_argument", "put", item=deleted.result["item"])["message"]
         server.put_all([{**key, "long": "x" * 10_000}])
         refused = server.call("put", item=key, create_only=True)
-        assert refused.error["item"]["outline"]["attributes"][0]["attribute"] == "long"
+        assert refused.error["item"]["outline"]["attributes"][0]["path"] == "long"
         assert max(len(a.text.encode()) for a in (answer, deleted, refused)) <= 2000
 
 

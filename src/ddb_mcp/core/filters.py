@@ -11,7 +11,7 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.items import TYPES, AttributeValue, from_dynamodb_json, from_json, to_json, value_size
 from ddb_mcp.core.paths import Path, parse_path, path_text
-from ddb_mcp.core.text import clip
+from ddb_mcp.core.text import brief
 
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists", "type")
 
@@ -128,7 +128,7 @@ def _least_size(value: Any) -> int:
 
 def _clauses(given: Mapping[str, Any], parameter: str, keys_allowed: bool) -> Iterator[Comparison | Or]:
     for name, condition in given.items():
-        where = f"{parameter}.{clip(name, 80)}"
+        where = f"{parameter}.{brief(name)}"
         if name == "$or":
             yield _or(condition, where, keys_allowed)
         elif name.startswith("$"):
@@ -214,7 +214,7 @@ def _unknown_operator(operator: str, where: str) -> InvalidArgument:
         return InvalidArgument(f"{where} has the unknown operator {operator!r}.", next=_WORDS[plain])
     meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; there are {', '.join(OPERATORS)}."
     return InvalidArgument(
-        f"{where} has the unknown operator {clip(operator, 40)!r}{meant}",
+        f"{where} has the unknown operator {brief(operator)!r}{meant}",
         next='An object holds operators only; equality with a map is {"eq": {…}}.',
     )
 

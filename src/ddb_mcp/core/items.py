@@ -361,6 +361,32 @@ def item_size(item: Item) -> int:
     return _names_and_values(item)
 
 
+def is_longer(value: AttributeValue, most: int) -> bool:
+    """Whether the plain JSON of a value surely takes more than `most` bytes; looks at about so many members at most."""
+    found, left = 0, [value]
+    while left and found <= most:
+        ((kind, content),) = left.pop().items()
+        if kind == "M":
+            found += 4 * len(content)  # quotes, colon and comma
+            left += content.values() if found <= most else ()
+        elif kind == "L":
+            found += 2 * len(content)
+            left += content if found <= most else ()
+        elif kind not in ("N", "BOOL", "NULL"):  # a number may be shown shorter than it is stored
+            found += len(content)
+    return found > most
+
+
+def count_members(value: AttributeValue) -> int:
+    """How many values there are in a map, list or set, at every depth."""
+    ((kind, content),) = value.items()
+    if kind == "M":
+        return len(content) + sum(map(count_members, content.values()))
+    if kind == "L":
+        return len(content) + sum(map(count_members, content))
+    return len(content) if kind in ("SS", "NS", "BS") else 0
+
+
 def value_size(value: AttributeValue) -> int:
     """The size of one attribute value in bytes by DynamoDB's rules, without its name."""
     ((kind, content),) = value.items()

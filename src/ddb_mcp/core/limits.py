@@ -21,8 +21,7 @@ OPERATORS_MAX = 300
 IN_MAX = 100
 # Characters of a document path: an attribute name may have 64 KB.
 PATH_MAX = 66_000
-# Paths that one call may name, and the bytes by item sizes that the operands of one filter may have together.
-PATHS_MAX = 300
+# By item sizes, of the operands of one filter together.
 OPERANDS_MAX_BYTES = 32 * 1024
 # The branches of an `$or`.
 OR_MIN, OR_MAX = 2, 10
@@ -74,6 +73,20 @@ LIMIT_MAX = 1000
 ENVELOPE_BYTES = 400
 # A page of the data browser on this machine: any item whole, though a character may take six bytes of JSON.
 BROWSER_RESULT_BYTES = 4 * 2**20
+# A cursor that may hold others' keys is padded to the first, and to a multiple of the second where that is too little.
+CURSOR_BYTES = 1024
+CURSOR_STEP_BYTES = 4096
+# Its letters in base64, with its nonce and its seal.
+PADDED_CURSOR_BYTES = (CURSOR_BYTES + 12 + 16) * 4 // 3 + 1
+# A summary: its bytes and groups, and what is counted for it, so that the groups shown are the largest, not the first.
+SUMMARY_BYTES = 4096
+SUMMARY_GROUPS = 50
+SUMMARY_COUNTED = 2000
+SUMMARY_ATTRIBUTES = 20_000
+SUMMARY_NAME_BYTES = 60
+# Of an outline: all its values, and the members that it names of one that is itself too long.
+OUTLINE_BYTES = 8192
+OUTLINE_MEMBERS = 20
 ITEM_ENVELOPE_BYTES = len('{"deleted":true,"outlined":true,"item":}')
 WARNINGS_MAX = 10
 # The sentence that names attributes that were dropped and are too long to show.
@@ -82,7 +95,10 @@ HIDDEN_BYTES = 300
 OUTLINES_MAX = 10
 # What a store page may bring at once where its items are only counted.
 AGGREGATE_BYTES = 4_000_000
+# A listing gives way to other calls after so many items, or members of them, and ends after so many members.
 CHECKPOINT_ITEMS = 50
+CHECKPOINT_MEMBERS = 5_000
+LISTING_MEMBERS = 2_000_000
 
 # Results with more members are made into text in a worker thread, so that the event loop goes on.
 LOOP_MEMBERS = 2000
@@ -90,7 +106,9 @@ LOOP_MEMBERS = 2000
 # Hints: a look at some items, for a reason why nothing matched
 HINT_SECONDS = 3
 HINT_ITEMS = 100
-HINT_READS = 5000
+# One part in so many of the read budget is for a hint even where a listing has spent it.
+HINT_SHARE = 20
+HINT_READS = 1000
 HINT_READ_BYTES = 1_000_000
 HINT_BYTES = 400
 

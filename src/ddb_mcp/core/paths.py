@@ -12,7 +12,7 @@ from typing import Any
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item, check_unicode
-from ddb_mcp.core.text import clip
+from ddb_mcp.core.text import brief
 
 Path = tuple[str | int, ...]
 
@@ -57,7 +57,7 @@ def parse_path(text: str, parameter: str) -> Path:
         if text[step.end()] != ".":
             break
         at = step.end() + 1
-    raise InvalidArgument(f"{parameter}: {clip(text, 80)!r} is not a document path.", next=_GRAMMAR)
+    raise InvalidArgument(f"{parameter}: {brief(text)!r} is not a document path.", next=_GRAMMAR)
 
 
 def parse_part(text: str, parameter: str) -> Part | None:
@@ -67,7 +67,7 @@ def parse_part(text: str, parameter: str) -> Part | None:
         return None
     start, end = int(found[1] or 0), int(found[2]) if found[2] else None
     if end is not None and end <= start:
-        raise InvalidArgument(f"{parameter}: {clip(text, 80)!r} ends before it begins; a part is [from:to].")
+        raise InvalidArgument(f"{parameter}: {brief(text)!r} ends before it begins; a part is [from:to].")
     return Part(parse_path(text[: found.start()], parameter), start, end)
 
 
@@ -100,6 +100,12 @@ def _member(value: AttributeValue, step: str | int) -> AttributeValue | None:
 def members(value: AttributeValue) -> list[tuple[str | int, AttributeValue]]:
     """The names or positions in a map or list with what is there; none for other values."""
     return list(value["M"].items()) if "M" in value else list(enumerate(value.get("L", ())))
+
+
+def shortest(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """The paths in their order, each once, without those that begin with another of them."""
+    given = dict.fromkeys(paths)
+    return tuple(path for path in given if not any(path[:length] in given for length in range(1, len(path))))
 
 
 def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:

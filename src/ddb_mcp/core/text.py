@@ -2,6 +2,7 @@
 
 import json
 import re
+from bisect import bisect_right
 from typing import Any
 
 from ddb_mcp.core import limits
@@ -26,14 +27,17 @@ def size(value: Any) -> int:
     return len(compact(value).encode(errors="backslashreplace"))
 
 
-def clip(text: str, max_bytes: int) -> str:
-    """The text, or as much of its beginning as takes `max_bytes` bytes of JSON."""
+def fitting(text: str, max_bytes: int) -> str:
+    """As much of the text's beginning as takes `max_bytes` bytes of JSON, its quotes among them."""
     if size(text) <= max_bytes:
         return text
-    text = text[:max_bytes]
-    while size(text + "…") > max_bytes:
-        text = text[:-1]
-    return text + "…"
+    text = text[: max(0, max_bytes)]
+    return text[: bisect_right(range(1, len(text) + 1), max_bytes, key=lambda length: size(text[:length]))]
+
+
+def clip(text: str, max_bytes: int) -> str:
+    """The text, or as much of its beginning as takes `max_bytes` bytes of JSON with a mark that it goes on."""
+    return text if size(text) <= max_bytes else fitting(text, max_bytes - len("…".encode())) + "…"
 
 
 def brief(text: str) -> str:

@@ -44,6 +44,7 @@ class TenantStore(Store):
 
     def __init__(self, store: Store, tenant: Tenant, budget: Budget) -> None:
         self._store = store
+        self.positions_may_be_foreign = store.positions_may_be_foreign
         self._tenant = tenant
         self._budget = budget
         self._passed = 0  # items of others that a scan has read

@@ -11,7 +11,10 @@ from ddb_mcp.core.text import compact
 
 # What the fence, fresh in each result, adds to the bytes of the JSON inside.
 FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
-_STORED = ("item", "items", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings", "lambdaFunctions")
+_STORED = (
+    *("item", "items", "parts", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings"),
+    "lambdaFunctions",
+)
 # Characters of an error's members, which may quote what a caller sent: a name of 60 KB, or a key to use instead.
 _LONGEST = {"message": 600, "next": 2500, "quoted": 1000}
 

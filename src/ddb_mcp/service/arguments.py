@@ -68,7 +68,9 @@ class InfoArguments(Arguments):
 class GetArguments(Arguments):
     pk: str = Field(description="Full partition key, prefix included.")
     sk: str
-    attributes: _Names | None = Field(None, description="Only these top-level attributes, whole.")
+    attributes: _Names | None = Field(
+        None, description='Only these paths: "a.b[0]", "`dotted.name`"; of a long value a part: "body[0:20000]".'
+    )
 
 
 class Where(BaseModel):
@@ -140,15 +142,13 @@ class DeleteArguments(Arguments):
 class _Listing(Arguments):
     filter: dict[str, Any] | None = Field(
         None,
-        description='{"status":"open","total":{"gt":10},"address.city":{"begins_with":"Par"}}; all must hold. '
-        "Operators: eq ne lt le gt ge between in begins_with contains exists.",
+        description='By path, all must hold: {"status":"open","total":{"gt":10},"a.b[0]":{"type":"S"},'
+        '"$or":[filter,filter]}. Operators: eq ne lt le gt ge between in begins_with contains exists type.',
     )
-    attributes: _Names | None = Field(None, description="Only these top-level attributes, and the key.")
-    view: View | None = Field(None, description="keys; count; summary: entity types and their attributes.")
-    limit: int | None = Field(
-        None, ge=1, le=limits.LIMIT_MAX, description=f"Items a page, default {limits.LIMIT_DEFAULT}."
-    )
-    cursor: str | None = Field(None, description="From the last page; repeat the other arguments.")
+    attributes: _Names | None = Field(None, description="Only these paths, and the key.")
+    view: View | None = Field(None, description="summary: kinds of items, their attributes and types.")
+    limit: int | None = Field(None, ge=1, le=limits.LIMIT_MAX, description=f"Default {limits.LIMIT_DEFAULT}.")
+    cursor: str | None = Field(None, description="From the last page; repeat the rest.")
 
 
 class QueryArguments(_Listing):
@@ -160,7 +160,8 @@ class QueryArguments(_Listing):
 
 
 class ScanArguments(_Listing):
-    pk_prefix: str | None = Field(None, description="Full prefix of the partition keys, own prefix included.")
+    filter: dict[str, Any] | None = Field(None, description="As in query; pk and sk too.")
+    pk_prefix: str | None = Field(None, description="Full beginning of the pks, prefix included.")
 
 
 def attribute_names(names: list[str] | None, parameter: str) -> tuple[str, ...] | None:
@@ -223,6 +224,10 @@ class InputSchema(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
+# What models do not need to see: the properties come last, and an empty name is refused in words.
+_UNPUBLISHED = frozenset({"title", "properties", "minLength"})
+
+
 def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(schema, list):
         return [_plain(entry, definitions) for entry in schema]
@@ -231,7 +236,11 @@ def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
     if "$ref" in schema:
         return _plain(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
     properties = schema.get("properties", {})
-    plain = {name: _plain(value, definitions) for name, value in schema.items() if name not in ("title", "properties")}
+    plain = {
+        name: _plain(value, definitions)
+        for name, value in schema.items()
+        if name not in _UNPUBLISHED and (name, value) != ("additionalProperties", True)
+    }
     if properties:
         plain["properties"] = {name: _plain(value, definitions) for name, value in properties.items()}
     return plain

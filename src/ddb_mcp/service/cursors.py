@@ -4,9 +4,9 @@ import base64
 import hashlib
 import json
 import os
-import zlib
 from typing import Any
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidCursor
 from ddb_mcp.core.text import compact
 from ddb_mcp.stores.base import Position
@@ -24,10 +24,18 @@ class Seal:
     def __init__(self, key: bytes | None = None) -> None:
         self._key = key or os.urandom(32)
 
-    def seal(self, position: Position, call: Any) -> str:
-        """A cursor for `position` that opens only with an equal `call` (JSON-able)."""
+    def seal(self, position: Position, call: Any, *, padded: bool = False) -> str:
+        """A cursor for `position` that opens only with an equal `call`.
+
+        Args:
+            position: see `Position`; it is not compressed, since the length would then tell what keys have in common.
+            call: JSON-able.
+            padded: whether the position may hold others' keys, whose length the cursor's must not tell.
+        """
         nonce = os.urandom(12)
-        plain = zlib.compress(compact(position).encode())
+        plain = compact(position).encode()
+        if padded:
+            plain = plain.ljust(_padded(len(plain)))
         sealed = nonce + self._cipher().encrypt(nonce, plain, _digest(call))
         return _encode(sealed)
 
@@ -45,12 +53,18 @@ class Seal:
                 "cursor does not belong to this call: it was altered, is from another listing or other arguments, "
                 "or the server has been restarted since."
             ) from None
-        return json.loads(zlib.decompress(plain))
+        return json.loads(plain)
 
     def _cipher(self) -> Any:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         return AESGCM(self._key)
+
+
+def _padded(length: int) -> int:
+    """The length that a position of `length` bytes is padded to: one for nearly all, else a multiple of another."""
+    least, step = limits.CURSOR_BYTES, limits.CURSOR_STEP_BYTES
+    return least if length <= least else -(-length // step) * step
 
 
 def _encode(sealed: bytes) -> str:

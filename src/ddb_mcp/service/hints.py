@@ -1,12 +1,16 @@
-"""Hints: a reason, seen in some stored items, why a filter matched nothing."""
+"""Hints: a reason, seen in some stored items, why nothing matched or why nothing is at a path."""
 
 import difflib
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from ddb_mcp.core.conditions import Filter, comparisons, type_of
-from ddb_mcp.core.items import Item
-from ddb_mcp.core.paths import path_text, value_at
+from ddb_mcp.core.conditions import Comparison, Filter, comparisons, type_of
+from ddb_mcp.core.items import AttributeValue, Item
+from ddb_mcp.core.keys import SEPARATORS, first_segment
+from ddb_mcp.core.paths import Path, path_text, value_at
+from ddb_mcp.core.text import clip
+from ddb_mcp.service.projections import Projection
 
 _TYPE_WORDS = {
     "S": "a string",
@@ -20,45 +24,129 @@ _TYPE_WORDS = {
     "NS": "a number set",
     "BS": "a binary set",
 }
-
-
 # Names may have 64 KB, and an item thousands of them, which take difflib seconds.
 _NAME_SHOWN = 100
-
-
 _NAMES_COMPARED = 300
+_PATHS_NAMED = 3
+_BEGINNINGS_NAMED = 5
 
 
 def why_nothing_matched(clauses: Filter, seen: Sequence[Item]) -> str | None:
     """A reason that can be seen in some unfiltered items why no item matched, or None."""
-    if not seen:
-        return None
-    for clause in comparisons(clauses):
-        if clause.operator in ("ne", "exists", "type"):
-            continue
-        name = path_text(clause.path)[:_NAME_SHOWN]
-        found = [value for item in seen if (value := value_at(item, clause.path)) is not None]
-        if not found:
-            near = _nearest(str(clause.path[0]), seen)
-            meant = f"; did you mean `{near}`?" if near else "."
-            return f"none of {len(seen)} items looked at has `{name}`{meant}"
-        wanted = {type_of(value) for value in clause.values}
-        kinds = Counter(map(type_of, found))
-        if clause.operator == "contains":
-            if wanted & {"L", "SS", "NS", "BS"}:
-                return f"`{name}`: contains looks for one member, which is the whole list or set given."
-        elif not wanted & kinds.keys():
-            kind, count = kinds.most_common(1)[0]
-            asked = " or ".join(sorted(_TYPE_WORDS[want] for want in wanted))
-            return f"`{name}` is {_TYPE_WORDS[kind]} in {count} items, and the filter compares it with {asked}."
-    return None
+    reasons = (_why(clause, seen) for clause in comparisons(clauses) if clause.operator not in ("ne", "exists", "type"))
+    return next(filter(None, reasons), None) if seen else None
 
 
-def _nearest(name: str, seen: Sequence[Item]) -> str | None:
-    """The attribute that was probably meant, where no item has `name`."""
-    names = dict.fromkeys(name for item in seen for name in item if len(name) <= _NAME_SHOWN)
-    if any(name in item for item in seen):
+def _why(clause: Comparison, seen: Sequence[Item]) -> str | None:
+    name = path_text(clause.path)[:_NAME_SHOWN]
+    found = [value for item in seen if (value := value_at(item, clause.path)) is not None]
+    if not found:
+        return f"none of {len(seen)} items looked at has `{name}`{_instead(clause.path, seen)}"
+    wanted = {type_of(value) for value in clause.values}
+    asked = " or ".join(sorted(_TYPE_WORDS[want] for want in wanted))
+    if clause.operator == "contains":
+        return _why_not_contained(name, found, wanted, asked)
+    kinds = Counter(map(type_of, found))
+    if wanted & kinds.keys():
         return None
-    alike = [other for other in names if other.casefold() == name.casefold()]
-    near = alike or difflib.get_close_matches(name[:_NAME_SHOWN], list(names)[:_NAMES_COMPARED], 1)
-    return near[0] if near else None
+    kind, count = kinds.most_common(1)[0]
+    return f"`{name}` is {_TYPE_WORDS[kind]} in {count} items, and the filter compares it with {asked}."
+
+
+def _why_not_contained(name: str, found: Sequence[AttributeValue], wanted: set[str], asked: str) -> str | None:
+    if wanted & {"L", "SS", "NS", "BS"}:
+        return f"`{name}`: contains looks for one member, which is the whole list or set given."
+    inside = {kind for value in found for kind in _types_inside(value)}
+    if wanted & inside:
+        return None
+    holds = " and ".join(sorted(_TYPE_WORDS[kind] for kind in inside)) or "nothing"
+    kind = _TYPE_WORDS[type_of(found[0])]
+    return f"`{name}` is {kind} in which {holds} can be contained, and the filter looks for {asked}."
+
+
+def _types_inside(value: AttributeValue) -> set[str]:
+    ((kind, content),) = value.items()
+    if kind == "L":
+        return set(map(type_of, content))
+    return {kind[0]} if kind in ("S", "B", "SS", "NS", "BS") else set()
+
+
+def what_is_missing(wanted: Projection, items: Sequence[Item]) -> str | None:
+    """Paths that none of the items has, with the nearest names there are, and values that have no parts; or None."""
+    if not items:
+        return None
+    paths = [*wanted.paths, *(part.path for part in wanted.parts.values())]
+    missing = [path for path in paths if all(value_at(item, path) is None for item in items)]
+    texts = [f"nothing is at `{path_text(path)[:_NAME_SHOWN]}`{_instead(path, items)}" for path in missing]
+    for part in wanted.parts.values():
+        kinds = {type_of(value) for item in items if (value := value_at(item, part.path)) is not None}
+        if kinds and not kinds & {"S", "B"}:
+            what = _TYPE_WORDS[min(kinds)]
+            texts.append(f"`{path_text(part.path)[:_NAME_SHOWN]}` is {what}; only strings and binary have parts.")
+    more = [f"and {len(texts) - _PATHS_NAMED} more"] if len(texts) > _PATHS_NAMED else []
+    return " ".join([*texts[:_PATHS_NAMED], *more]) or None
+
+
+def _instead(path: Path, seen: Sequence[Item]) -> str:
+    """What was probably meant by a path that nothing is at, as the end of a sentence."""
+    depth = next(n for n in range(len(path)) if not any(value_at(item, path[: n + 1]) for item in seen))
+    parents = [parent for item in seen if (parent := value_at(item, path[:depth])) is not None]
+    before = path_text(path[:depth])[:_NAME_SHOWN]
+    for parent in parents:
+        if "S" in parent and parent["S"].lstrip()[:1] in ("{", "["):
+            return f"; `{before}` is a string of JSON, not a map or list: read it whole."
+    step = path[depth]
+    if isinstance(step, int):
+        longest = max((len(parent["L"]) for parent in parents if "L" in parent), default=None)
+        return "." if longest is None else f"; `{before}` has {longest} entries at most."
+    near = _near(path, depth, parents)
+    return f"; did you mean `{near}`?" if near else "."
+
+
+def _near(path: Path, depth: int, parents: Iterable[AttributeValue]) -> str | None:
+    """The path with the name at `depth` put right, or that name alone where the rest leads nowhere."""
+    names = list(dict.fromkeys(_names(parents)))
+    rest = ".".join(str(step) for step in path[depth:])
+    if rest in names:
+        return path_text((*path[:depth], rest))
+    asked = str(path[depth])[:_NAME_SHOWN]
+    alike = [name for name in names if name.casefold() == asked.casefold()]
+    close = alike or difflib.get_close_matches(asked, names[:_NAMES_COMPARED], 1)
+    if not close:
+        return None
+    whole = (close[0], *path[depth + 1 :])
+    leads = any(value_at(parent["M"], whole) is not None for parent in parents if "M" in parent)
+    return path_text((*path[:depth], *(whole if leads else close[:1])))
+
+
+def _names(parents: Iterable[AttributeValue]) -> Iterator[str]:
+    for parent in parents:
+        yield from (name for name in parent.get("M", ()) if len(name) <= _NAME_SHOWN)
+
+
+def why_no_sort_key(asked: str | None, keys: Sequence[str]) -> str:
+    """What the sort keys of a partition look like, where none was in the range that was asked for.
+
+    Args:
+        asked: the query's `sk_prefix`, if it had one.
+        keys: some sort keys of the partition.
+    """
+    if not keys:
+        return "nothing is stored under this pk."
+    for key in keys if asked else ():
+        if key[: len(asked or "")].casefold() == str(asked).casefold():
+            return f"sort keys differ in case: `{clip(key, _NAME_SHOWN)}`."
+        if _separated(key).startswith(_separated(str(asked))):
+            return f"sort keys differ by a separator or in case: `{clip(key, _NAME_SHOWN)}`."
+    beginnings = [f"`{clip(text, 40)}`" for text, _ in Counter(map(_beginning, keys)).most_common()]
+    more = f" and {len(beginnings) - _BEGINNINGS_NAMED} others" if len(beginnings) > _BEGINNINGS_NAMED else ""
+    return f"the sort keys here start with {', '.join(beginnings[:_BEGINNINGS_NAMED])}{more}."
+
+
+def _beginning(key: str) -> str:
+    """A sort key's first segment with its separator."""
+    return key[: len(first_segment(key)) + 1]
+
+
+def _separated(text: str) -> str:
+    return re.sub(f"[{re.escape(SEPARATORS)} ]", "#", text.casefold())

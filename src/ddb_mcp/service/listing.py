@@ -6,36 +6,26 @@ Whole items only, and the cursor goes on after the last item returned, so follow
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import ALL_SORT_KEYS
 from ddb_mcp.core.errors import DdbMcpError, Timeout
-from ddb_mcp.core.items import Item, item_to_json
+from ddb_mcp.core.items import Item, count_members
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.arguments import View
-from ddb_mcp.service.hints import why_nothing_matched
-from ddb_mcp.service.outlines import outline
-from ddb_mcp.service.results import PageResult, PlainItem, Stopped
+from ddb_mcp.service.entries import Entries
+from ddb_mcp.service.hints import what_is_missing, why_no_sort_key, why_nothing_matched
+from ddb_mcp.service.projections import Projection
+from ddb_mcp.service.results import PageResult, Stopped
 from ddb_mcp.service.summary import Summary
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """An item of the result, and where it came from: position `at` of a store page that was read from `start`."""
-
-    shown: PlainItem
-    bytes: int
-    outlined: bool
-    page: StorePage
-    start: Position | None
-    at: int
 
 
 class Listing:
@@ -45,7 +35,10 @@ class Listing:
         fetch: the store's method.
         own: what this deployment owns; other items are left out and logged.
         read: what to read, and its limits for the whole call.
-        max_bytes: bytes of compact JSON that the result may have. A key alone may be longer.
+        view: what the result shows.
+        projection: what is shown of each item, None for all of it.
+        max_bytes: bytes of compact JSON that the result may have. A key alone may be longer, and so may a cursor.
+        cursor_bytes: what a cursor takes beyond an ordinary one.
         carried: for `count`, what the pages before have counted.
         seal: makes a cursor from a position and the running count.
     """
@@ -57,7 +50,9 @@ class Listing:
         read: Read,
         *,
         view: View,
+        projection: Projection | None,
         max_bytes: int,
+        cursor_bytes: int,
         carried: int,
         seal: Callable[[Position, int], str],
     ) -> None:
@@ -65,16 +60,18 @@ class Listing:
         self._own = own
         self._read = read
         self._view = view
+        self._projection = projection
         self._max_bytes = max_bytes
         self._seal = seal
         self._aggregates = view in ("count", "summary")
-        self._entries: list[_Entry] = []
-        self._bytes = 0
+        self._entries = Entries(projection, max_bytes - limits.ENVELOPE_BYTES - cursor_bytes)
         self._count = carried
-        self._summary = Summary(own)
+        self._summary = Summary(own, None if projection is None else projection.names())
         self._position = read.position
         self._stopped: Stopped | None = None
         self._scanned = 0
+        self._members = 0
+        self._members_at_checkpoint = 0
         self._capacity: float | None = None
         self._hint: str | None = None
 
@@ -92,66 +89,82 @@ class Listing:
                 raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and gave nothing.")
             self._stopped = "timeout"
         with anyio.move_on_after(limits.HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
-            await self._explain()
+            self._hint = await self._reason()
         while size(page := self._page()) > self._max_bytes and len(self._entries) > 1:
-            self._drop_last()
-            kept = self._entries[-1]
+            self._entries.drop_last()
+            kept = self._entries.last
             await self._leave(kept.page, kept.start, kept.at + 1)
-        if page.get("outlined") == [0] and len(self._entries) == 1:  # what an envelope may take was not needed
-            whole = item_to_json(self._entries[0].page.items[self._entries[0].at])
-            fits: PageResult = {**page, "items": [whole]}
-            del fits["outlined"]
-            if size(fits) <= self._max_bytes:
-                return fits
-        return page
+        if (over := size(page) - self._max_bytes) > 0 and self._entries:
+            self._entries.shorten_first(over)
+            return self._page()
+        return self._with_whole_item(page)
+
+    def _with_whole_item(self, page: PageResult) -> PageResult:
+        """The page with its only item whole, where that fits since the rest of the result took less than it may."""
+        if page.get("outlined") != [0] or len(self._entries) > 1:
+            return page
+        fits: PageResult = {**page, "items": [self._entries.first_whole()]}
+        del fits["outlined"]
+        return fits if size(fits) <= self._max_bytes else page
 
     async def _read_on(self, progress: Progress) -> None:
         while True:
-            page = await self._fetch(
-                replace(
-                    self._read,
-                    position=self._position,
-                    limit=limits.LIMIT_MAX if self._aggregates else self._read.limit - len(self._entries),
-                    read_limit=self._read.read_limit - self._scanned,
-                    max_bytes=limits.AGGREGATE_BYTES if self._aggregates else max(1, self._room()),
-                )
-            )
+            page = await self._fetch(self._next_read())
             self._scanned += page.scanned
             self._spend(page)
             if not await self._take(page):
                 return
             self._position = page.next
-            if page.next is None:
-                self._stopped = None if page.complete else "platform"
-                return
-            if not self._aggregates and len(self._entries) >= self._read.limit:
-                self._stopped = "limit"
-                return
-            if page.full and self._entries:
-                self._stopped = "bytes"
-                return
-            if page.spent or self._scanned >= self._read.read_limit:
-                self._stopped = "read_budget"
+            self._stopped = self._reason_to_stop(page)
+            if self._stopped or page.next is None:
                 return
             await progress(f"{self._scanned} items read")
+
+    def _next_read(self) -> Read:
+        return replace(
+            self._read,
+            position=self._position,
+            limit=limits.LIMIT_MAX if self._aggregates else self._read.limit - len(self._entries),
+            read_limit=self._read.read_limit - self._scanned,
+            max_bytes=limits.AGGREGATE_BYTES if self._aggregates else max(1, self._entries.room),
+        )
+
+    def _reason_to_stop(self, page: StorePage) -> Stopped | None:
+        """Why nothing is read after this page, None where there is no reason or no more."""
+        if page.next is None:
+            return None if page.complete else "platform"
+        if not self._aggregates and len(self._entries) >= self._read.limit:
+            return "limit"
+        if page.full and self._entries:
+            return "bytes"
+        spent = page.spent or self._scanned >= self._read.read_limit or self._members >= limits.LISTING_MEMBERS
+        return "read_budget" if spent else None
 
     async def _take(self, page: StorePage) -> bool:
         """Put a page's items into the result; False when one did not fit and the page was left in the middle."""
         start = self._position
         for at, item in self._own_items(page):
-            if at % limits.CHECKPOINT_ITEMS == 0:
-                await cancel_shielded_checkpoint()  # where it was cancelled, the position would no longer be right
+            await self._let_others_run(at, item)
             if self._aggregates:
                 self._count += 1
                 if self._view == "summary":
                     self._summary.add(item)
-                continue
-            entry = self._entry(item, page, start, at)
-            if self._entries and entry.bytes > self._room():
+            elif not self._entries.add(page, start, at):
                 await self._leave(page, start, at)
                 return False
-            self._add(entry)
+            if self._members >= limits.LISTING_MEMBERS and at + 1 < len(page.items):
+                await self._leave(page, start, at + 1)
+                self._stopped = "read_budget" if self._stopped == "bytes" else self._stopped
+                return False
         return True
+
+    async def _let_others_run(self, at: int, item: Item) -> None:
+        """Give way to other calls every so many items, and every so many members of them."""
+        self._members += count_members({"M": item})
+        if at % limits.CHECKPOINT_ITEMS and self._members - self._members_at_checkpoint < limits.CHECKPOINT_MEMBERS:
+            return
+        self._members_at_checkpoint = self._members
+        await cancel_shielded_checkpoint()  # where it was cancelled, the position would no longer be right
 
     def _own_items(self, page: StorePage) -> Iterator[tuple[int, Item]]:
         for at, item in enumerate(page.items):
@@ -172,46 +185,45 @@ class Listing:
             if self._position is None:
                 self._stopped = "platform"
 
-    def _entry(self, item: Item, page: StorePage, start: Position | None, at: int) -> _Entry:
-        shown = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]} if self._view == "keys" else item_to_json(item)
-        length, budget = size(shown) + 1, self._max_bytes - limits.ENVELOPE_BYTES
-        if outlined := length > budget:
-            shown = outline(item, budget)
-            length = size(shown) + 1
-        return _Entry(shown, length, outlined, page, start, at)
+    async def _reason(self) -> str | None:
+        """Why the first page is empty or has nothing at a path, where one small read shows it."""
+        if self._read.position is not None:
+            return None
+        reason = None
+        if self._projection and self._view == "items" and self._entries:
+            reason = what_is_missing(self._projection, self._entries.items)
+            if reason:
+                whole = await self._look(replace(self._read, attributes=None))
+                reason = what_is_missing(self._projection, whole) or reason
+        elif not self._count and not self._entries:
+            reason = await self._why_nothing()
+        return clip(reason, limits.HINT_BYTES) if reason else None
 
-    def _add(self, entry: _Entry) -> None:
-        self._entries.append(entry)
-        self._bytes += entry.bytes
+    async def _why_nothing(self) -> str | None:
+        keys = self._read.range
+        # Some engines read what is alike but for its case, and so does a platform that cannot narrow.
+        if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
+            found = await self._look(replace(self._read, range=ALL_SORT_KEYS, filter=(), attributes=()))
+            return why_no_sort_key(keys.prefix, [item["sk"]["S"] for item in found])
+        if self._read.filter:
+            seen = await self._look(replace(self._read, filter=(), attributes=None))
+            return why_nothing_matched(self._read.filter, seen)
+        return None
 
-    def _drop_last(self) -> None:
-        self._bytes -= self._entries.pop().bytes
-
-    def _room(self) -> int:
-        return self._max_bytes - limits.ENVELOPE_BYTES - self._bytes
-
-    async def _explain(self) -> None:
-        """Where a filter matched nothing, look at some items without it for a reason that can be seen.
-
-        A twentieth of the read budget is for this even where the listing has spent it.
-        """
-        if self._count or self._entries or not self._read.filter or self._read.position is not None:
-            return
-        budget = max(self._read.read_limit - self._scanned, self._read.read_limit // 20)
+    async def _look(self, read: Read) -> list[Item]:
+        """Some items that a read gives. A part of the read budget is for this even where it is spent."""
+        budget = max(self._read.read_limit - self._scanned, self._read.read_limit // limits.HINT_SHARE)
+        budget = min(limits.HINT_READS, budget)
         seen: list[Item] = []
-        read = replace(
-            self._read, filter=(), attributes=None, limit=limits.HINT_ITEMS, max_bytes=limits.HINT_READ_BYTES
-        )
-        read = replace(read, read_limit=min(limits.HINT_READS, budget))
-        while read.read_limit > 0 and len(seen) < limits.HINT_ITEMS:
-            sample = await self._fetch(read)
+        while budget > 0 and len(seen) < limits.HINT_ITEMS:
+            wanted = replace(read, limit=limits.HINT_ITEMS, max_bytes=limits.HINT_READ_BYTES, read_limit=budget)
+            sample = await self._fetch(wanted)
             self._spend(sample)
             seen += (item for _, item in self._own_items(sample))
-            if sample.next is None or sample.spent:
+            if sample.next is None or sample.spent or seen:
                 break
-            read = replace(read, position=sample.next, read_limit=read.read_limit - max(1, sample.scanned))
-        if reason := why_nothing_matched(self._read.filter, seen):
-            self._hint = clip(reason, limits.HINT_BYTES)
+            read, budget = replace(read, position=sample.next), budget - max(1, sample.scanned)
+        return seen
 
     def _spend(self, page: StorePage) -> None:
         if page.capacity is not None:
@@ -229,13 +241,13 @@ class Listing:
                 page["cursor"] = self._seal(self._position, self._count if self._view == "count" else 0)
         if self._capacity is not None:
             page["capacity"] = self._capacity
-        if outlined := [at for at, entry in enumerate(self._entries) if entry.outlined]:
+        if outlined := self._entries.outlined:
             page["outlined"] = outlined
         if self._hint:
             page["hint"] = self._hint
         # Last, so that a host that shows only the beginning of a result still shows what the page is.
         if not self._aggregates:
-            page["items"] = [entry.shown for entry in self._entries]
+            page["items"] = self._entries.shown
         if self._view == "summary":
             if self._stopped or self._read.position is not None:
                 page["hint"] = "This summary covers what this call read; the other pages of the listing cover the rest."

@@ -66,7 +66,7 @@ OPERATIONS = (
     Operation(
         "get",
         "Get one item",
-        "Read one item by its full key. For several items under one pk use query.",
+        "Read one item by its full key. What is too long comes as an outline of paths. For items under one pk: query.",
         GetArguments,
         GetResult,
         reading.get,
@@ -105,8 +105,8 @@ OPERATIONS = (
     Operation(
         "scan",
         "Scan the deployment",
-        "List items across partition keys; reads everything this deployment has. Start with view: summary to see what "
-        "there is; use query once the pk is known. While complete is false, call again with cursor.",
+        "List items across pks; reads the whole table, other deployments' items included. Start with view: summary to "
+        "see what there is; use query once the pk is known.",
         ScanArguments,
         PageResult,
         reading.scan,

@@ -1,13 +1,19 @@
-"""Outlines: what stands for an item that is too long to show."""
+"""Outlines: what stands for an item, or what was asked of it, that is too long to show."""
 
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
+from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import type_of
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import Item, item_size, item_to_json, value_size
+from ddb_mcp.core.items import AttributeValue, Item, is_longer, item_size, item_to_json, value_size
+from ddb_mcp.core.paths import Path, members, path_text, pick, value_at
 from ddb_mcp.core.text import size
 from ddb_mcp.service.results import PlainItem
 
-OUTLINE_NEXT = "Too long to show. Call get with attributes: [names] for the parts you need."
+OUTLINE_NEXT = "Too long to show. Call get with attributes: paths, or parts of long values: body[0:20000]."
 OUTLINE_DELETED = "Too long to show. It was deleted, so its parts cannot be had any more."
 
 
@@ -19,33 +25,57 @@ def refuse_outline(item: Item, where: str) -> None:
         )
 
 
-def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT) -> dict[str, Any]:
-    """What stands for an item that is too long to show: each attribute with its type and its size by DynamoDB's rules.
+def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT, paths: Iterable[Path] | None = None) -> dict[str, Any]:
+    """What stands for an item that is too long to show: its key, and each value's path, type, bytes and members.
+
+    A map or list that is itself too long is followed, after all others, by its first members.
 
     Args:
         item: the whole item.
-        budget: bytes the outline may take; attributes that do not fit are only counted, the key always stands.
+        budget: bytes the outline may take; values that do not fit are only counted, the key always stands.
         advice: what can be done about it, its member `next`.
+        paths: what was asked for, if not the whole item.
     """
+    if paths is None:
+        paths = ((name,) for name in sorted(item.keys() - {"pk", "sk"}))
+    asked = [(path, value) for path in paths if (value := value_at(item, path)) is not None]
     shown: dict[str, Any] = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]}
     attributes: list[dict[str, Any]] = []
-    shown["outline"] = about = {
-        "bytes": item_size(item),
-        "attributes": attributes,
-        "next": advice,
-    }
-    room = budget - size(shown) - 40
-    for left, name in zip(range(len(item) - 2, 0, -1), sorted(item.keys() - {"pk", "sk"}), strict=True):
-        entry = {"attribute": name, "type": next(iter(item[name])), "bytes": value_size(item[name])}
+    shown["outline"] = about = {"bytes": item_size(item), "attributes": attributes, "next": advice}
+    room = min(budget, limits.OUTLINE_BYTES + size(shown)) - size(shown) - 40
+    waiting = deque(asked)
+    while waiting:
+        path, value = waiting.popleft()
+        entry = _entry(path, value)
         room -= size(entry) + 1
         if room < 0:
-            about["more"] = left
             break
         attributes.append(entry)
+        if is_longer(value, budget):
+            inner = islice(members(value), limits.OUTLINE_MEMBERS)
+            waiting.extend(((*path, step), member) for step, member in inner)
+    if len(attributes) < len(asked):
+        about["more"] = len(asked) - len(attributes)
     return shown
 
 
-def shown(item: Item, room: int, next: str = OUTLINE_NEXT) -> tuple[PlainItem, bool]:
-    """The item as plain JSON, or its outline where it is too long, and whether it is that."""
-    plain = item_to_json(item)
-    return (plain, False) if size(plain) <= room else (outline(item, room, next), True)
+def _entry(path: Path, value: AttributeValue) -> dict[str, Any]:
+    entry = {"path": path_text(path), "type": type_of(value), "bytes": value_size(value)}
+    return entry | ({"members": len(value[type_of(value)])} if type_of(value) in ("L", "M") else {})
+
+
+def shown(
+    item: Item, room: int, next: str = OUTLINE_NEXT, paths: Iterable[Path] | None = None
+) -> tuple[PlainItem, bool]:
+    """The item as plain JSON, or its outline where that is too long, and whether it is an outline.
+
+    Args:
+        item: the whole item.
+        room: bytes of compact JSON.
+        next: see `outline`.
+        paths: what was asked for, if not the whole item.
+    """
+    wanted = item if paths is None else pick(item, paths)
+    if not is_longer({"M": wanted}, room) and size(plain := item_to_json(wanted)) <= room:
+        return plain, False
+    return outline(item, room, next, paths), True

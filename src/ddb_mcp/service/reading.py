@@ -5,25 +5,35 @@ from dataclasses import asdict, replace
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Filter, KeyRange, parse_range
 from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.items import item_to_json
-from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments, attribute_names
+from ddb_mcp.core.text import clip, size
+from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments
 from ddb_mcp.service.calls import Call
+from ddb_mcp.service.hints import what_is_missing
 from ddb_mcp.service.listing import Listing
 from ddb_mcp.service.outlines import shown
+from ddb_mcp.service.projections import Projection, parse_projection
 from ddb_mcp.service.results import GetResult, PageResult
 from ddb_mcp.stores.base import Read
 
 
 async def get(call: Call, arguments: GetArguments) -> GetResult:
-    """One item by its key."""
+    """One item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read."""
     key = call.own.check_key(arguments.pk, arguments.sk)
-    item = call.guarded(await call.store.get(key, attribute_names(arguments.attributes, "attributes")))
+    projection = parse_projection(arguments.attributes, parts=True)
+    item = call.guarded(await call.store.get(key, None))
     if item is None:
         return {"found": False}
-    if arguments.attributes is not None:
-        return {"found": True, "item": item_to_json(item)}  # what was asked for by name comes whole
-    plain, outlined = shown(item, call.max_bytes - limits.ITEM_ENVELOPE_BYTES)
-    return {"found": True, "item": plain, "outlined": True} if outlined else {"found": True, "item": plain}
+    result: GetResult = {"found": True}
+    room = call.max_bytes - limits.ITEM_ENVELOPE_BYTES
+    if projection and (hint := what_is_missing(projection, [item])):
+        result["hint"] = clip(hint, limits.HINT_BYTES)
+        room -= size({"hint": result["hint"]})
+    plain, outlined = shown(item, room, paths=None if projection is None else projection.paths)
+    if projection and projection.parts:
+        result["parts"] = projection.parts_of(item, room - size(plain) - len('"parts":,'))
+    if outlined:
+        result["outlined"] = True
+    return {**result, "item": plain}
 
 
 async def query(call: Call, arguments: QueryArguments) -> PageResult:
@@ -52,22 +62,29 @@ def _read(
     keys: KeyRange | None = None,
     descending: bool = False,
 ) -> Read:
-    attributes = attribute_names(arguments.attributes, "attributes")
+    wanted = None if arguments.view == "summary" else _projection(arguments)
     return Read(
         pk=pk,
         pk_prefix=pk_prefix,
         range=keys or KeyRange(),
         filter=clauses,
-        attributes=() if arguments.view in ("keys", "count") else attributes,
+        attributes=None if wanted is None else wanted.names(),
         descending=descending,
         limit=arguments.limit or limits.LIMIT_DEFAULT,
         read_limit=call.read_budget,
     )
 
 
+def _projection(arguments: QueryArguments | ScanArguments) -> Projection | None:
+    """What the listing needs of each item."""
+    projection = parse_projection(arguments.attributes, parts=False)
+    return Projection() if arguments.view in ("keys", "count") else projection
+
+
 async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArguments, read: Read) -> PageResult:
     attributes = sorted(arguments.attributes or ())  # views without attributes have none in `read`
     bound = [operation, call.own.joined, arguments.view or "items", attributes, asdict(_in_order(read))]
+    padded = operation == "scan" and call.store.positions_may_be_foreign
     carried = 0
     if arguments.cursor is not None:
         position, carried = call.seal.open(arguments.cursor, bound)
@@ -77,9 +94,11 @@ async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArgu
         call.own,
         read,
         view=arguments.view or "items",
+        projection=_projection(arguments),
         max_bytes=call.max_bytes,
+        cursor_bytes=limits.PADDED_CURSOR_BYTES if padded else 0,
         carried=carried,
-        seal=lambda position, total: call.seal.seal([position, total], bound),
+        seal=lambda position, total: call.seal.seal([position, total], bound, padded=padded),
     )
     return await listing.run(call.progress)
 

@@ -33,10 +33,21 @@ class InfoResult(_Whereabouts):
     features: list[str]
 
 
+class PartResult(TypedDict):
+    """Part of a string or of binary; `of`: characters or bytes of the whole; `to`: where a part that is cut ends."""
+
+    text: NotRequired[str]
+    base64: NotRequired[str]
+    of: int
+    to: NotRequired[int]
+
+
 class GetResult(TypedDict):
     found: bool
     item: NotRequired[PlainItem]
+    parts: NotRequired[dict[str, PartResult]]
     outlined: NotRequired[bool]
+    hint: NotRequired[str]
 
 
 class Failure(TypedDict):
@@ -82,13 +93,19 @@ class DeleteResult(_Selected):
 
 
 class Group(TypedDict):
-    """Items of one entity type: their number, `attributes: {name: {type: count}}`, and one key."""
+    """Items of one entity type.
+
+    `attributes`: `{name: {type: count}}`. `numbers`: the least and the greatest of each attribute's numbers.
+    `moreAttributes`: how many others there are at least. `largestBytes`: of the largest item, whose key is `example`.
+    """
 
     pk: str
     sk: str
     count: int
     attributes: dict[str, dict[str, int]]
     moreAttributes: NotRequired[int]
+    numbers: NotRequired[dict[str, list[Any]]]
+    largestBytes: NotRequired[int]
     example: NotRequired[dict[str, str]]
 
 

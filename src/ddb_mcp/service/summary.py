@@ -1,103 +1,208 @@
 """The `summary` view: what kinds of items there are, from the first segments of their keys."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import takewhile
 
-from ddb_mcp.core.items import Item
-from ddb_mcp.core.keys import Prefix, first_segment
-from ddb_mcp.core.text import size
+from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import type_of
+from ddb_mcp.core.items import AttributeValue, Item, item_size, to_json
+from ddb_mcp.core.keys import SEPARATORS, Prefix, first_segment
+from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.results import Group
 
-GROUPS_MAX = 50
-# Groups that are counted one by one, so that those shown are the largest and not the first met.
-_COUNTED_MAX = 2000
-_ATTRIBUTES_MAX = 100
-# Of all groups together: attributes that are counted, and beyond them those that are only told apart.
-_ATTRIBUTES_ALL = 20_000
-_LEFT_OUT_ALL = 100_000
 OTHER = "(other)"
 _OTHERS = (OTHER, OTHER)
+
+# What is recognised at the beginning of a key, before it is split: hyphens, colons and dots are part of it.
+_FOLDED = [
+    (re.compile(pattern + rf"(?=[{re.escape(SEPARATORS)}]|\Z)", re.ASCII), stands_for)
+    for pattern, stands_for in [
+        (r"(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", "<id>"),
+        (r"[0-9]{4}-(0[1-9]|1[0-2])(-[0-3][0-9]([T ][0-9]{2}:?[0-9]{2}(:?[0-9]{2}([.,][0-9]+)?)?)?)?"
+         r"(Z|[+-][0-9]{2}:?[0-9]{2})?", "<time>"),
+        (r"[0-9]{8}T[0-9]{4,6}([.,][0-9]+)?Z?", "<time>"),
+        (r"[+-]?[0-9]+(\.[0-9]+)?", "<number>"),
+        (r"(?i:[0-7][0-9A-HJKMNP-TV-Z]{25})", "<id>"),
+        (r"(?i:(?=[a-f]*[0-9])[0-9a-f]{12,})", "<id>"),
+    ]
+]  # fmt: skip
+
+
+def entity(text: str) -> str:
+    """The kind of a key: its first segment, or what stands for the number, time or id that it begins with."""
+    for pattern, stands_for in _FOLDED:
+        if pattern.match(text):
+            return stands_for
+    return clip(first_segment(text), limits.SUMMARY_NAME_BYTES)
+
+
+_MORE_BYTES = len(',"moreAttributes":9999999')
+_OTHERS_BYTES = len('[{"pk":"(other)","sk":"(other)","count":999999999,"attributes":{}}]') + _MORE_BYTES
+
+
+@dataclass
+class _Attribute:
+    types: Counter[str] = field(default_factory=Counter)
+    numbers: tuple[Decimal, Decimal] | None = None  # the least and the greatest
+
+    def add(self, value: AttributeValue) -> None:
+        self.types[type_of(value)] += 1
+        if "N" in value:
+            number = Decimal(value["N"])
+            least, greatest = self.numbers or (number, number)
+            self.numbers = min(least, number), max(greatest, number)
+
+    def join(self, other: "_Attribute") -> None:
+        self.types += other.types
+        if other.numbers:
+            (least, greatest), (low, high) = self.numbers or other.numbers, other.numbers
+            self.numbers = min(least, low), max(greatest, high)
 
 
 @dataclass
 class _Counted:
-    example: dict[str, str]
     count: int = 0
-    attributes: dict[str, Counter[str]] = field(default_factory=dict)
-    left_out: set[int] = field(default_factory=set)  # hashes, since a name may have 64 KB
+    attributes: dict[str, _Attribute] = field(default_factory=dict)
+    uncounted: int = 0  # the most attributes of one item that are not in `attributes`
+    largest: int = -1
+    example: dict[str, str] = field(default_factory=dict)
 
-    def add(self, attribute: str, types: Iterable[str] | Mapping[str, int]) -> None:
-        self.attributes.setdefault(attribute, Counter()).update(types)
+    def join(self, other: "_Counted") -> None:
+        self.count += other.count
+        self.uncounted = max(self.uncounted, other.uncounted)
+        if other.largest > self.largest:
+            self.largest, self.example = other.largest, other.example
+        for name, attribute in other.attributes.items():
+            self.attributes.setdefault(name, _Attribute()).join(attribute)
 
 
 class Summary:
-    """Counts items by entity type as they come in; memory is bounded whatever the items are."""
+    """Counts items by entity type as they come in.
 
-    def __init__(self, prefix: Prefix) -> None:
+    Memory is bounded whatever the items are: by `limits.SUMMARY_COUNTED` groups with `limits.SUMMARY_ATTRIBUTES`
+    attributes in all.
+
+    Args:
+        prefix: the deployment's.
+        names: the top-level attributes to count, None for all.
+    """
+
+    def __init__(self, prefix: Prefix, names: Collection[str] | None = None) -> None:
         self._prefix = prefix
+        self._names = None if names is None else frozenset(names)
         self._groups: dict[tuple[str, str], _Counted] = {}
         self._attributes = 0
-        self._left_out = 0
 
     def add(self, item: Item) -> None:
+        """Count an item."""
         pk, sk = item["pk"]["S"], item["sk"]["S"]
-        name = (self._prefix.entity(pk), first_segment(sk))
-        if name not in self._groups and len(self._groups) >= _COUNTED_MAX:
+        name = (entity(pk[len(self._prefix.joined) :]), entity(sk))
+        if name not in self._groups and len(self._groups) >= limits.SUMMARY_COUNTED:
             name = _OTHERS
-        group = self._groups.setdefault(name, _Counted({"pk": pk, "sk": sk}))
+        group = self._groups.setdefault(name, _Counted())
         group.count += 1
+        length = item_size(item)
+        if length > group.largest:
+            group.largest, group.example = length, {"pk": pk, "sk": sk}
+        uncounted = 0
         for attribute, value in item.items():
-            if attribute not in ("pk", "sk"):
-                self._count(group, attribute, value)
+            if attribute not in ("pk", "sk") and (self._names is None or attribute in self._names):
+                uncounted += not self._count(group, attribute, value)
+        group.uncounted = max(group.uncounted, uncounted)
 
-    def _count(self, group: _Counted, attribute: str, types: Iterable[str]) -> None:
-        if attribute not in group.attributes:
-            if len(group.attributes) >= _ATTRIBUTES_MAX or self._attributes >= _ATTRIBUTES_ALL:
-                if self._left_out < _LEFT_OUT_ALL:
-                    before = len(group.left_out)
-                    group.left_out.add(hash(attribute))
-                    self._left_out += len(group.left_out) - before
-                return
+    def _count(self, group: _Counted, attribute: str, value: AttributeValue) -> bool:
+        """Count a value; False where there are too many attributes already."""
+        counted = group.attributes.get(attribute)
+        if counted is None:
+            if self._attributes >= limits.SUMMARY_ATTRIBUTES:
+                return False
             self._attributes += 1
-        group.add(attribute, tuple(types))
+            counted = group.attributes.setdefault(clip(attribute, limits.SUMMARY_NAME_BYTES), _Attribute())
+        counted.add(value)
+        return True
 
     def groups(self, budget: int) -> list[Group]:
         """The groups, largest first and `(other)` last, in at most `budget` bytes of compact JSON.
 
-        What does not fit goes in this order: the rarer attributes, the example keys, the smaller groups.
-        `(other)` alone always stands.
+        Half of it is for the groups' names and numbers of items; groups that do not fit are counted together. Then,
+        largest group first, come the largest items and, in turns, the attributes: of mixed types before the others,
+        frequent ones before rare ones.
         """
-        ordered = self._largest()
-        for most in (100, 50, 25, 12, 6, 3, 1, 0):
-            groups = [_group(name, group, most) for name, group in ordered]
-            if size(groups) <= budget:
-                return groups
-        for group in groups:
-            group.pop("example", None)
-        rest: Group = {"pk": OTHER, "sk": OTHER, "count": 0, "attributes": {}}
-        while size(groups) > budget and groups not in ([], [rest]):
-            rest["count"] = sum(group["count"] for group in groups[-2:])
-            groups[-2:] = [rest]
+        budget = min(budget, limits.SUMMARY_BYTES)
+        named = self._named(min(budget // 2, budget - _OTHERS_BYTES))
+        made = [(_name_and_count(name, group), group) for name, group in named]
+        groups = [shown for shown, _ in made]
+        room = _Room(budget - size(groups) - len(groups) * _MORE_BYTES)
+        for shown, group in made:
+            _add_largest(shown, group, room)
+        waiting = [(shown, _most_telling(group)) for shown, group in made]
+        while any(attributes for _, attributes in waiting):
+            for shown, attributes in waiting:
+                if attributes:
+                    _add_attribute(shown, *attributes.pop(0), room)
+        for shown, group in made:
+            more = len(group.attributes) + group.uncounted - len(shown["attributes"])
+            if more:
+                shown["moreAttributes"] = more
         return groups
 
-    def _largest(self) -> list[tuple[tuple[str, str], _Counted]]:
+    def _named(self, budget: int) -> list[tuple[tuple[str, str], _Counted]]:
+        """The groups that are shown by name, and the others as one."""
         ordered = sorted(self._groups.items(), key=lambda entry: (entry[0] == _OTHERS, -entry[1].count))
-        if len(ordered) <= GROUPS_MAX:
+        room = _Room(budget)
+        fitting = takewhile(lambda entry: room.take(_name_and_count(*entry), _MORE_BYTES), ordered)
+        named = sum(1 for _ in fitting)
+        if named == len(ordered) <= limits.SUMMARY_GROUPS:
             return ordered
-        others = _Counted(ordered[GROUPS_MAX - 1][1].example)
-        for _, group in ordered[GROUPS_MAX - 1 :]:
-            others.count += group.count
-            others.left_out |= group.left_out
-            for attribute, types in group.attributes.items():
-                others.add(attribute, types)
-        return [*ordered[: GROUPS_MAX - 1], (_OTHERS, others)]
+        named = min(named, limits.SUMMARY_GROUPS - 1)
+        others = _Counted()
+        for _, group in ordered[named:]:
+            others.join(group)
+        return [*ordered[:named], (_OTHERS, others)]
 
 
-def _group(name: tuple[str, str], group: _Counted, most: int) -> Group:
-    shown = sorted(group.attributes.items(), key=lambda entry: -entry[1].total())[:most]
-    made: Group = {"pk": name[0], "sk": name[1], "count": group.count, "attributes": {n: dict(c) for n, c in shown}}
-    if more := len(group.attributes) - len(shown) + len(group.left_out):
-        made["moreAttributes"] = more
-    made["example"] = group.example
-    return made
+class _Room:
+    """Bytes of JSON that are left."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, members: object, more: int = 0) -> bool:
+        """Take what an object's members and `more` bytes need, where there is room for them."""
+        needed = size(members) + more  # of its braces one is for the comma
+        if needed > self._left:
+            return False
+        self._left -= needed
+        return True
+
+
+def _name_and_count(name: tuple[str, str], group: _Counted) -> Group:
+    return {"pk": name[0], "sk": name[1], "count": group.count, "attributes": {}}
+
+
+def _most_telling(group: _Counted) -> list[tuple[str, _Attribute]]:
+    """The attributes in the order in which they are shown."""
+    return sorted(group.attributes.items(), key=lambda entry: (len(entry[1].types) == 1, -entry[1].types.total()))
+
+
+def _add_largest(shown: Group, group: _Counted, room: _Room) -> None:
+    if room.take({"largestBytes": group.largest}):
+        shown["largestBytes"] = group.largest
+    if room.take({"example": group.example}):
+        shown["example"] = group.example
+
+
+def _add_attribute(shown: Group, name: str, attribute: _Attribute, room: _Room) -> None:
+    types = dict(attribute.types.most_common())
+    if not room.take({name: types}):
+        return
+    shown["attributes"][name] = types
+    if attribute.numbers is None:
+        return
+    numbers = [to_json({"N": str(number)}) for number in attribute.numbers]
+    if room.take({name: numbers}, len('"numbers":{},')):
+        shown.setdefault("numbers", {})[name] = numbers

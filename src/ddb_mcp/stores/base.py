@@ -214,6 +214,8 @@ class Store(ABC):
     """
 
     mode: str
+    positions_may_be_foreign: bool
+    """Whether the position of a scan can hold keys of other deployments."""
 
     @abstractmethod
     async def provision(self, progress: Progress) -> Deployment:

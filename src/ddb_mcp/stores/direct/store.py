@@ -58,6 +58,7 @@ class DirectStore(Store):
     """
 
     mode = "direct"
+    positions_may_be_foreign = True
 
     def __init__(self, settings: DirectStorage) -> None:
         self._table = settings.table

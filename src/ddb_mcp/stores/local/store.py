@@ -41,6 +41,7 @@ class LocalStore(LocalTable, Store):
     """
 
     mode = "local"
+    positions_may_be_foreign = False
 
     def __init__(self, path: Path, table: str) -> None:
         super().__init__(path)

@@ -87,6 +87,7 @@ class PlatformStore(Store):
     """
 
     mode = "platform"
+    positions_may_be_foreign = False  # what a platform gives is its own cursor
 
     def __init__(self, settings: PlatformSettings, *, attempt_seconds: float = 25, call_seconds: float = 30) -> None:
         self._api = PlatformApi(CredentialSource(settings), attempt_seconds=attempt_seconds, call_seconds=call_seconds)

@@ -1,0 +1,91 @@
+"""The items of one result: as they are shown, within its bytes, and where each came from."""
+
+from dataclasses import dataclass, replace
+
+from ddb_mcp.core.items import Item, item_to_json
+from ddb_mcp.core.text import size
+from ddb_mcp.service.outlines import outline, shown
+from ddb_mcp.service.projections import Projection
+from ddb_mcp.service.results import PlainItem
+from ddb_mcp.stores.base import Position, StorePage
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An item of the result, and where it came from: position `at` of a store page that was read from `start`."""
+
+    shown: PlainItem
+    bytes: int
+    outlined: bool
+    page: StorePage
+    start: Position | None
+    at: int
+
+    @property
+    def item(self) -> Item:
+        return self.page.items[self.at]
+
+
+class Entries:
+    """Items that are collected for one result.
+
+    Args:
+        projection: what is shown of each, None for all of it.
+        max_bytes: bytes of compact JSON that the items may have. The first may have more.
+    """
+
+    def __init__(self, projection: Projection | None, max_bytes: int) -> None:
+        self._paths = None if projection is None else projection.paths
+        self._projection = projection
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: list[Entry] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def last(self) -> Entry:
+        return self._entries[-1]
+
+    @property
+    def items(self) -> list[Item]:
+        return [entry.item for entry in self._entries]
+
+    @property
+    def shown(self) -> list[PlainItem]:
+        return [entry.shown for entry in self._entries]
+
+    @property
+    def outlined(self) -> list[int]:
+        """Where in `shown` there are outlines."""
+        return [at for at, entry in enumerate(self._entries) if entry.outlined]
+
+    @property
+    def room(self) -> int:
+        """Bytes that are left."""
+        return self._max_bytes - self._bytes
+
+    def add(self, page: StorePage, start: Position | None, at: int) -> bool:
+        """Take an item of a page that was read from `start`; False where it does not fit."""
+        plain, outlined = shown(page.items[at], self._max_bytes - 1, paths=self._paths)
+        entry = Entry(plain, size(plain) + 1, outlined, page, start, at)
+        if self._entries and entry.bytes > self.room:
+            return False
+        self._entries.append(entry)
+        self._bytes += entry.bytes
+        return True
+
+    def drop_last(self) -> None:
+        self._bytes -= self._entries.pop().bytes
+
+    def shorten_first(self, over: int) -> None:
+        """Show the first item by an outline that takes `over` bytes less than is shown of it, if that can be."""
+        entry = self._entries[0]
+        shown = outline(entry.item, entry.bytes - over - 1, paths=self._paths)
+        self._entries[0] = replace(entry, shown=shown, outlined=True)
+
+    def first_whole(self) -> PlainItem:
+        """The first item whole, whatever its length."""
+        item = self._entries[0].item
+        return item_to_json(item if self._projection is None else self._projection.of(item))

@@ -1,0 +1,84 @@
+"""What `attributes` asks for: document paths, and parts of long strings and binary."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import Item
+from ddb_mcp.core.paths import Part, Path, parse_part, parse_path, pick, shortest, value_at
+from ddb_mcp.core.text import fitting, size
+from ddb_mcp.service.results import PartResult
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Paths and parts, the parts by the text that they were asked with. No path begins with another."""
+
+    paths: tuple[Path, ...] = ()
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    def names(self) -> tuple[str, ...]:
+        """The top-level names that are needed of an item."""
+        every = (*self.paths, *(part.path for part in self.parts.values()))
+        return tuple(dict.fromkeys(str(path[0]) for path in every))
+
+    def of(self, item: Item) -> Item:
+        """The item's key and what the paths pick of it."""
+        return pick(item, self.paths)
+
+    def parts_of(self, item: Item, room: int) -> dict[str, PartResult]:
+        """The parts that the item has, in at most `room` bytes of JSON; `to` marks those that were cut for it."""
+        found: dict[str, PartResult] = {}
+        for text, part in self.parts.items():
+            value = value_at(item, part.path) or {}
+            if "S" not in value and "B" not in value:
+                continue
+            cut = _text if "S" in value else _binary
+            found[text] = {"of": 0}
+            found[text] = cut(next(iter(value.values())), part, room - size(found))
+        return found
+
+
+def parse_projection(given: Sequence[str] | None, *, parts: bool) -> Projection | None:
+    """What a call's `attributes` asks for, None where it asks for whole items.
+
+    Args:
+        given: document paths, and parts such as `body[0:20000]`.
+        parts: whether parts may be asked for.
+
+    Raises:
+        InvalidArgument: one is neither, or is a part where none can be given.
+    """
+    if given is None:
+        return None
+    paths: list[Path] = []
+    cut: dict[str, Part] = {}
+    for text in given:
+        part = parse_part(text, "attributes")
+        if part is None:
+            paths.append(parse_path(text, "attributes"))
+        elif parts:
+            cut[text] = part
+        else:
+            raise InvalidArgument(
+                "attributes asks for a part of a value, which only get gives.", next="Call get for one item."
+            )
+    return Projection(shortest(paths), cut)
+
+
+def _text(content: str, part: Part, room: int) -> PartResult:
+    wanted = content[part.start : part.end]
+    given = fitting(wanted, room - len('"text":,"to":999999'))
+    return _part({"text": given, "of": len(content)}, part, len(given), len(wanted))
+
+
+def _binary(content: str, part: Part, room: int) -> PartResult:
+    raw = base64.b64decode(content)
+    wanted = raw[part.start : part.end]
+    given = wanted[: max(0, room - len('"base64":"","to":999999')) // 4 * 3]
+    return _part({"base64": base64.b64encode(given).decode(), "of": len(raw)}, part, len(given), len(wanted))
+
+
+def _part(result: PartResult, part: Part, given: int, wanted: int) -> PartResult:
+    return result if given == wanted else {**result, "to": part.start + given}
