@@ -254,6 +254,8 @@ def test_files_of_no_use(connect: Connect, home: Path, content: str) -> None:
         "https://platform.example:port",
         "https://platform.example/ x",
         "http://[::1",
+        "https://platform.example/api/data/dynamodb",
+        "https://platform.example/base/api/data/dynamodb/query/",
         "",
     ],
 )

@@ -12,7 +12,8 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from ddb_mcp.config import PlatformSettings, is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Unauthenticated
 
+PATH = "/api/data/dynamodb"
+"""Where the API is under the platform's address."""
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _TOKEN_NAMES = ("token", "access_token", "accessToken", "auth_token", "AUTH_TOKEN")
 _URL_NAMES = ("relay_url", "api_url", "apiUrl", "url", "API_URL")
@@ -144,6 +147,11 @@ def check_url(url: str, *, allow_http: bool) -> str:
     parts = urlsplit(url)
     if not parts.hostname or re.search(r"[^\x21-\x7e]", url):
         raise _bad_url("is not an http:// or https:// URL")
+    if PATH in parts.path:
+        raise Misconfigured(
+            "The platform's address has the API's path in it already.",
+            next=f"Leave out {PATH} and what comes after it: the path is added here.",
+        )
     if parts.username is not None or parts.query or parts.fragment:
         raise _bad_url("must not have a user name, a query or a fragment")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
@@ -180,67 +188,77 @@ def _token_and_url(document: Any) -> tuple[str | None, str | None]:
     return first(_TOKEN_NAMES), first(_URL_NAMES)
 
 
-class _Run(asyncio.SubprocessProtocol):
-    """A command while it runs; `ended` once it has, or once it has printed too much."""
-
-    def __init__(self) -> None:
-        self.output = bytearray()
-        self.ended = asyncio.Event()
-        self._open = True
-        self._runs = True
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self.output += data
-        if len(self.output) > limits.AUTH_COMMAND_MAX_BYTES:
-            self.ended.set()
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        self._open = False
-        if not self._runs:
-            self.ended.set()
-
-    def process_exited(self) -> None:
-        self._runs = False
-        if self._open:
-            asyncio.get_running_loop().call_later(limits.AUTH_COMMAND_LAST_BYTES_SECONDS, self.ended.set)
-        else:
-            self.ended.set()
-
-
 async def _output_of(command: list[str], source: str) -> str:
     """What a command prints, and nothing of it anywhere else. Children that it leaves behind are not waited for."""
+    reader, writer = os.pipe()
     try:
-        process, run = await asyncio.get_running_loop().subprocess_exec(
-            _Run,
-            *command,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.DEVNULL, start_new_session=True
         )
     except (OSError, ValueError) as error:
+        os.close(reader)
         problem = getattr(error, "strerror", None) or "it is not a command line"
         raise Misconfigured(f"{source} cannot be run: {problem}.", next="Correct DDB_MCP_AUTH_COMMAND.") from None
-    try:
-        with anyio.fail_after(limits.AUTH_COMMAND_SECONDS):
-            await run.ended.wait()
-        status = process.get_returncode()
-    except TimeoutError:
-        raise Unauthenticated(
-            f"{source} gave no token within {limits.AUTH_COMMAND_SECONDS} s.",
-            next="Run it in a terminal to see what it waits for.",
-        ) from None
     finally:
-        if process.get_returncode() is None and os.name == "posix":
-            with contextlib.suppress(OSError):  # it has just ended
-                os.killpg(process.get_pid(), signal.SIGKILL)  # it leads the group of what it has started
-        process.close()
-    if len(run.output) > limits.AUTH_COMMAND_MAX_BYTES:
+        os.close(writer)
+    try:
+        printed = await _printed(process, reader)
+    finally:
+        await _ended(process)
+    if len(printed) > limits.AUTH_COMMAND_MAX_BYTES:
         raise Misconfigured(
             f"{source} prints more than {limits.AUTH_COMMAND_MAX_BYTES // 1024} KB, which is no token.",
             next="Correct DDB_MCP_AUTH_COMMAND.",
         )
-    if status != 0:
+    if printed is _NOTHING:
         raise Unauthenticated(
-            f"{source} ended with exit status {status}.", next="Run it in a terminal and renew its login."
+            f"{source} gave no token within {limits.AUTH_COMMAND_SECONDS} s.",
+            next="Run it in a terminal to see what it waits for.",
         )
-    return run.output.decode(errors="replace").strip()
+    if process.returncode != 0:
+        raise Unauthenticated(
+            f"{source} ended with exit status {process.returncode}.", next="Run it in a terminal and renew its login."
+        )
+    return printed.decode(errors="replace").strip()
+
+
+_NOTHING = bytearray()
+"""What a command printed that did not end in time."""
+
+
+async def _printed(process: asyncio.subprocess.Process, reader: int) -> bytearray:
+    """What the process prints until it ends, or until it is too much. `_NOTHING` where it does not end in time."""
+    output = bytearray()
+    whole = threading.Event()
+
+    def read() -> None:
+        with open(reader, "rb", buffering=0) as pipe:  # closed by the one who reads
+            while chunk := pipe.read(65536):
+                if len(output) <= limits.AUTH_COMMAND_MAX_BYTES:  # the rest is drained until the command is ended
+                    output.extend(chunk)
+        whole.set()
+
+    async def wait_until(ends: Callable[[], bool]) -> None:
+        while not ends() and len(output) <= limits.AUTH_COMMAND_MAX_BYTES:  # noqa: ASYNC110  # nothing sets an event
+            await anyio.sleep(0.01)
+
+    threading.Thread(target=read, daemon=True).start()
+    with anyio.move_on_after(limits.AUTH_COMMAND_SECONDS) as scope:
+        await wait_until(lambda: process.returncode is not None)
+        # A child that it leaves behind keeps the pipe open; all that the command has printed is in it.
+        with anyio.move_on_after(limits.AUTH_COMMAND_LAST_BYTES_SECONDS):
+            await wait_until(whole.is_set)
+    return _NOTHING if scope.cancelled_caught else output
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """End a process that still runs, with all that it has started."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(OSError):  # it has just ended
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)  # it leads the group of what it has started
+        else:
+            process.kill()
+    with anyio.CancelScope(shield=True):
+        await process.wait()
