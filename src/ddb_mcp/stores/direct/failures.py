@@ -29,6 +29,7 @@ from ddb_mcp.core.errors import (
     Unavailable,
     Unsupported,
 )
+from ddb_mcp.stores import tls
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.session import AwsSession, is_no_url
 from ddb_mcp.stores.retries import Outcome
@@ -316,27 +317,20 @@ _BY_STATUS: dict[int, _Explain] = {401: _unknown_key, 403: _denied}
 
 # No answer
 
-_TLS_ERRORS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
-"""What OpenSSL says where the other side answers a TLS handshake with plain text."""
-_TLS_RECORD = re.compile(r"\\x1[5-7]\\x03")
-"""The beginning of a TLS record, as the text of an exception shows it: the other side wants TLS."""
-
 
 def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
     """Why nothing was sent, where the settings are the reason; None where something may have been sent."""
     error = failure.kwargs.get("error")
     text = f"{failure} {error}"
-    if "CERTIFICATE_VERIFY_FAILED" in text:
+    if tls.is_untrusted(text):
         return Misconfigured(
             "The TLS certificate of the endpoint is not trusted here.",
             next="Set AWS_CA_BUNDLE to the certificates that your network's proxy uses, or correct the endpoint.",
         )
-    if isinstance(failure, aws.SSLError) and any(words in text for words in _TLS_ERRORS):
+    if isinstance(failure, aws.SSLError) and tls.is_plain(text):
         return Misconfigured(
             "What listens at the endpoint does not speak TLS.", next="Is it http:// instead of https://?"
         )
-    if _TLS_RECORD.search(text):
-        return Misconfigured("What listens at the endpoint speaks TLS.", next="Is it https:// instead of http://?")
     reason = error.args[0] if isinstance(error, Exception) and error.args else None
     bundle = isinstance(failure, aws.SSLError) and (
         isinstance(reason, FileNotFoundError | IsADirectoryError | PermissionError)
@@ -397,7 +391,7 @@ def _unknown_region(url: str, session: Session | None) -> str | None:
 def _broken(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
     return Unavailable(
         f"{asked.operation}: the connection broke before the answer was complete.",
-        next="Call again in a few seconds. If it breaks each time: does the endpoint speak http:// or https://?",
+        next=tls.BROKEN_NEXT,
     )
 
 

@@ -1,11 +1,11 @@
 """Items behind a platform's HTTP API, as documented and, where its `info` lists our extensions, with those.
 
-The published description leaves the answers open, so each is read in all the forms that platforms are known to use.
+What goes out is made here; what comes back is read in `answers`.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -20,12 +20,8 @@ from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import (
     AttributeValue,
     Item,
-    attributes_from,
-    from_dynamodb_json,
-    from_json,
     item_size,
     item_to_json,
-    parse_json,
     project,
     to_json,
 )
@@ -34,7 +30,6 @@ from ddb_mcp.core.paths import Path, parse_path, path_text
 from ddb_mcp.core.text import compact
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
-    FEATURES,
     NO_CONDITION,
     Condition,
     Deleted,
@@ -48,27 +43,25 @@ from ddb_mcp.stores.base import (
     StorePage,
     Written,
 )
-from ddb_mcp.stores.platform.api import Answer, PlatformApi, own_error
+from ddb_mcp.stores.platform.answers import (
+    Answer,
+    attributes,
+    deployment,
+    ended,
+    fields,
+    is_item,
+    is_text,
+    item_in,
+    items_in,
+    number,
+    positions,
+)
+from ddb_mcp.stores.platform.api import PlatformApi
 from ddb_mcp.stores.platform.credentials import CredentialSource
+from ddb_mcp.stores.platform.refusals import own_error
 from ddb_mcp.stores.retries import Completed, Seen, Write
 
 logger = logging.getLogger(__name__)
-
-_WRAPPERS = ("data", "result")
-_ITEM = ("item", "Item")
-_ITEMS = ("items", "Items", "results", "Results", "records", "Records")
-# How a listing says whether there is more, in lower case without `_` and `-`; and where it may say so.
-_PAGING = ("pagination", "paging", "pageinfo", "meta", "metadata", "links")
-_TOKENS = (
-    *("cursor", "next", "nextcursor", "nexttoken", "nextpagetoken", "nextpage", "nextkey", "nextstartkey"),
-    *("nextmarker", "nextoffset", "lastkey", "lastevaluatedkey", "continuation", "continuationtoken"),
-    "paginationtoken",
-)
-# These may also repeat the request, so that an empty one marks no end.
-_ECHOES = ("startkey", "exclusivestartkey", "starttoken", "pagetoken", "scantoken", "marker")
-_MORE = ("more", "hasmore", "hasnext", "hasnextpage", "hasmorepages", "moreresults", "truncated", "istruncated")
-_COMPLETE = ("complete", "iscomplete", "done", "finished", "islastpage", "lastpage")
-_TOTALS = ("total", "totalcount", "totalitems")
 
 
 class PlatformStore(Store):
@@ -95,20 +88,20 @@ class PlatformStore(Store):
 
     async def provision(self, progress: Progress) -> Deployment:
         done = await self._call("provision", {})
-        found = _deployment(_answer(done).document)
+        found = deployment(_answer(done).document)
         self._deployment = found
         return replace(found, created=found.created and not done.repeated)
 
     async def info(self) -> Deployment:
         document = _answer(await self._call("info", {})).document
-        read_only = {"readOnly": True} if _fields(document).get("readOnly") is True else {}
-        self._deployment = replace(_deployment(document), details=read_only)
+        read_only = {"readOnly": True} if fields(document).get("readOnly") is True else {}
+        self._deployment = replace(deployment(document), details=read_only)
         return self._deployment
 
     async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
         features = (await self._known()).features
         body: dict[str, Any] = {"pk": key.pk, "sk": key.sk}
-        item = _item_in(_answer(await self._call("get", body)), key, typed="types" in features)
+        item = item_in(_answer(await self._call("get", body)), key, typed="types" in features)
         return project(item, attributes) if item else None
 
     async def put(self, item: Item, condition: Condition) -> Written:
@@ -151,10 +144,10 @@ class PlatformStore(Store):
         if done.answer is None:
             return Deleted(None)
         try:
-            item = _item_in(done.answer, key, typed="types" in features)
+            item = item_in(done.answer, key, typed="types" in features)
         except Unavailable:  # the write is done, whatever else the answer says
             item = None
-        deleted = _fields(done.answer.document).get("deleted")
+        deleted = fields(done.answer.document).get("deleted")
         if item is not None or deleted is True:
             return Deleted(True, item)
         return Deleted(False if deleted is False and not done.repeated else None)
@@ -178,7 +171,7 @@ class PlatformStore(Store):
                     raise
                 done.stopped = error
                 return done
-            _add_step(done, _fields(answer.document))
+            _add_step(done, fields(answer.document))
             await progress(f"{done.matched} items selected, {done.written} written")
             full = not selection.dry_run and done.matched >= selection.read.limit
             if done.next is None or done.stopped or full or anyio.current_time() >= until:
@@ -249,12 +242,12 @@ class PlatformStore(Store):
         if read.position is not None:
             body["cursor"] = read.position
         document = _answer(await self._call(operation, body)).document
-        found = _fields(document)
-        items = _items(document, typed="types" in known.features)
-        cursor, capacity, scanned = found.get("cursor"), _number(found.get("capacity")), _number(found.get("scanned"))
+        found = fields(document)
+        items = items_in(document, typed="types" in known.features)
+        cursor, capacity, scanned = found.get("cursor"), number(found.get("capacity")), number(found.get("scanned"))
         places = {Key.of(item): at for at, item in enumerate(items)}
         # What is too long for the platform's page is not too long for an answer to get.
-        for at in _positions(found.get("outlined"), items):
+        for at in positions(found.get("outlined"), items):
             items[at] = await self.get(Key.of(items[at]), read.attributes) or {}
         shown = [item for item in items if item]
 
@@ -263,7 +256,7 @@ class PlatformStore(Store):
 
         return StorePage(
             items=shown,
-            next=cursor if _is_text(cursor) else None,
+            next=cursor if is_text(cursor) else None,
             scanned=len(items) if scanned is None else int(scanned),
             after=after,
             capacity=None if capacity is None else float(capacity),
@@ -279,11 +272,11 @@ class PlatformStore(Store):
         """
         shorter = {**body, "limit": at + 1, "max_bytes": limits.PLATFORM_ANSWER_MAX_BYTES}
         document = _answer(await self._call(operation, shorter)).document
-        items = _items(document, typed=True)
+        items = items_in(document, typed=True)
         if not items or Key.of(items[-1]) != last:
             raise Unavailable("Items were added or deleted while they were read.", next="Call again.")
-        cursor = _fields(document).get("cursor")
-        return cursor if _is_text(cursor) else None
+        cursor = fields(document).get("cursor")
+        return cursor if is_text(cursor) else None
 
     async def _narrowed(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
         """A page of a platform that only takes a limit: narrowed here, and honest about what it cannot know."""
@@ -298,7 +291,7 @@ class PlatformStore(Store):
         )
         asked = limits.LIMIT_MAX if narrows else min(read.limit, limits.LIMIT_MAX)
         document = _answer(await self._call(operation, {**body, "limit": asked})).document
-        items = _items(document, typed="types" in known.features)
+        items = items_in(document, typed="types" in known.features)
         if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
             logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
         matching = [
@@ -308,9 +301,9 @@ class PlatformStore(Store):
         ]
         if operation == "query":
             matching.sort(key=lambda item: Key.of(item).sk, reverse=read.descending)
-        ended = _ended(document, len(items))
-        if ended is None:
-            ended = (
+        end = ended(document)
+        if end is None:
+            end = (
                 operation == "query"
                 and len(items) < asked
                 and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
@@ -325,7 +318,7 @@ class PlatformStore(Store):
             next=None,
             scanned=len(items),
             after=after,
-            complete=ended and len(matching) <= read.limit,
+            complete=end and len(matching) <= read.limit,
         )
 
 
@@ -384,14 +377,14 @@ def _answer(done: Completed[Answer]) -> Answer:
 
 def _written(done: Completed[Answer], features: frozenset[str]) -> Written:
     """What a put did. A platform without our extensions may echo the item, whose attributes are called anything."""
-    found = _fields(done.answer.document) if done.answer and "conditions" in features else {}
+    found = fields(done.answer.document) if done.answer and "conditions" in features else {}
     created, dropped, updated = (found.get(name) for name in ("created", "dropped", "updated"))
     if not isinstance(created, bool) or (done.repeated and not created):
         created = None
     try:
-        gone = _attributes(dropped, typed=True) if isinstance(dropped, dict) else {}
+        gone = attributes(dropped, typed=True) if isinstance(dropped, dict) else {}
         paths = {_path(name, features): value for name, value in gone.items()}
-        return Written(created, paths, _attributes(updated, typed=True) if isinstance(updated, dict) else {})
+        return Written(created, paths, attributes(updated, typed=True) if isinstance(updated, dict) else {})
     except (Unavailable, InvalidArgument):  # the write is done, whatever else the answer says
         return Written(created)
 
@@ -447,21 +440,21 @@ def _selection(selection: Selection, features: frozenset[str]) -> tuple[str, dic
 
 def _add_step(done: Selected, found: Mapping[str, Any]) -> None:
     """Add what the platform says of a step. Raises Unavailable where its answer is none."""
-    matched, cursor = _number(found.get("matched")), found.get("cursor")
-    written = _number(found.get("written", found.get("deletedCount", Decimal(0))))
+    matched, cursor = number(found.get("matched")), found.get("cursor")
+    written = number(found.get("written", found.get("deletedCount", Decimal(0))))
     if matched is None or written is None or not isinstance(found.get("complete"), bool):
         raise Unavailable("The platform's answer has no known form.")
     done.matched += int(matched)
     done.written += int(written)
-    done.failures += int(_number(found.get("failedCount")) or 0)
+    done.failures += int(number(found.get("failedCount")) or 0)
     for entry in found.get("failed") or ():
-        if _is_item(entry) and len(done.failed) < limits.WHERE_FAILURES:
+        if is_item(entry) and len(done.failed) < limits.WHERE_FAILURES:
             done.failed.append((Key(entry["pk"], entry["sk"]), own_error(entry.get("error"))))
     for entry in found.get("keys") or ():
-        if _is_item(entry) and len(done.keys) < limits.WHERE_KEYS:
+        if is_item(entry) and len(done.keys) < limits.WHERE_KEYS:
             done.keys.append(Key(entry["pk"], entry["sk"]))
     done.complete = found["complete"]
-    done.next = cursor if _is_text(cursor) and not done.complete else None
+    done.next = cursor if is_text(cursor) and not done.complete else None
     if found.get("warnings"):
         done.stopped = Unavailable("The platform stopped before the end.")
 
@@ -487,164 +480,3 @@ def _untyped(value: AttributeValue, where: str) -> Any:
             next="Store it as a string, or a set as a list.",
         )
     return plain
-
-
-def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
-    """An attribute value from a platform to which every object is a map."""
-    if isinstance(value, list | dict) and depth > limits.MAX_DEPTH:
-        raise InvalidArgument(f"{where} is nested deeper than DynamoDB can store.")
-    if isinstance(value, list):
-        return {"L": [_from_untyped(entry, where, depth + 1) for entry in value]}
-    if isinstance(value, dict):
-        return {"M": attributes_from(value, _from_untyped, where, depth + 1)}
-    return from_json(value, where)
-
-
-def _attributes(given: Mapping[str, Any], *, typed: bool) -> Item:
-    pk = given.get("pk")
-    try:
-        if isinstance(pk, dict) and pk.keys() == {"S"}:
-            return attributes_from(given, from_dynamodb_json, "item")
-        return attributes_from(given, from_json if typed else _from_untyped, "item")
-    except InvalidArgument:  # its message names attributes, and here they are not the caller's own
-        raise Unavailable("The platform's answer has a value that DynamoDB cannot hold.") from None
-
-
-def _is_item(given: Any) -> bool:
-    return isinstance(given, Mapping) and all(_is_key_text(given.get(name)) for name in ("pk", "sk"))
-
-
-def _is_key_text(given: Any) -> bool:
-    return isinstance(given, str) or (
-        isinstance(given, Mapping) and isinstance(given.get("S"), str) and len(given) == 1
-    )
-
-
-def _item(given: Any, *, typed: bool) -> Item:
-    if isinstance(given, str):
-        try:
-            given = parse_json(given, "item")
-        except InvalidArgument:
-            given = None
-    if not _is_item(given):
-        raise Unavailable("The platform's answer has an item without string pk and sk.")
-    return _attributes(given, typed=typed)
-
-
-# Answers
-
-
-def _fields(document: Any) -> Mapping[str, Any]:
-    """The members of an answer, those of `data` or `result` among them."""
-    if not isinstance(document, Mapping):
-        return {}
-    wrapped = (document[name] for name in _WRAPPERS if isinstance(document.get(name), Mapping))
-    return {**next(wrapped, {}), **document}
-
-
-def _deployment(document: Any) -> Deployment:
-    found = _fields(document)
-
-    def text(*names: str) -> str | None:
-        return next((value for name in names if _is_text(value := found.get(name))), None)
-
-    prefix = text("prefix", "keyPrefix", "key_prefix")
-    provisioned = found.get("provisioned") is not False
-    if prefix is None:
-        if not provisioned:
-            raise NotProvisioned("The platform has nothing provisioned for this deployment yet.")
-        raise Unavailable("The platform's answer does not say the prefix.", next="Is its address right?")
-    features = found.get("features")
-    return Deployment(
-        table_name=text("tableName", "table_name", "table") or "unknown",
-        region=text("region", "awsRegion") or "unknown",
-        provisioned=provisioned,
-        prefix=prefix,
-        created=found.get("created") is True,
-        features=FEATURES.intersection(filter(_is_text, features if isinstance(features, list) else ())),
-        instructions=text("instructions"),
-    )
-
-
-def _item_in(answer: Answer, key: Key, *, typed: bool) -> Item | None:
-    """The item in an answer: bare, or as `item`; None where the answer says that there is none.
-
-    Raises:
-        Unavailable: the answer has none of the known forms, or has another item than the one asked for.
-    """
-    document = answer.document
-    holders = [document]
-    if isinstance(document, Mapping):
-        holders += [document[name] for name in _WRAPPERS if name in document]
-    for holder in holders:
-        if _is_item(holder):
-            given = holder
-            break
-        if isinstance(holder, Mapping) and (names := [name for name in _ITEM if name in holder]):
-            given = holder[names[0]]
-            break
-    else:
-        given = None
-        says_absent = isinstance(document, Mapping) and (
-            document.get("found") is False
-            or (document.keys() <= {"success", "ok", "exists", *_WRAPPERS} and not any(map(document.get, _WRAPPERS)))
-        )
-        if answer.empty or not (document is None or says_absent):
-            raise Unavailable("The platform's answer has no known form.")
-    if not given:
-        return None
-    if isinstance(given, Mapping) and not {"pk", "sk"} & given.keys():
-        given = {"pk": key.pk, "sk": key.sk, **given}  # some leave out what was asked for
-    item = _item(given, typed=typed)
-    if Key.of(item) != key:
-        logger.error("Platform fault: another item was returned than the one asked for; it was left out.")
-        raise Unavailable("The platform answered with another item than the one asked for.")
-    return item
-
-
-def _items(document: Any, *, typed: bool) -> list[Item]:
-    found = _fields(document)
-    given = [document, *(found[name] for name in (*_ITEMS, *_WRAPPERS) if name in found)]
-    lists = [value for value in given if isinstance(value, list)]
-    if not lists and None not in given[1:]:
-        raise Unavailable("The platform's answer has no list of items.")
-    return [_item(entry, typed=typed) for entry in (lists[0] if lists else ())]
-
-
-def _ended(document: Any, count: int) -> bool | None:
-    """Whether the platform marked the end of a listing with `count` items; None where it says nothing."""
-    marks = []
-    for name, value in _paging(_fields(document)):
-        if name in (*_TOKENS, *_MORE) or (name in _ECHOES and value):
-            marks.append(not value)
-        elif name in _COMPLETE and value is not None:
-            marks.append(value is True)
-        elif name in _TOTALS and (total := _number(value)) is not None and total > count:
-            marks.append(False)
-    return all(marks) if marks else None
-
-
-def _paging(fields: Mapping[str, Any], depth: int = 2) -> Iterator[tuple[str, Any]]:
-    """The members that may say how a listing goes on, by their names in lower case without `_` and `-`."""
-    for name, value in fields.items():
-        plain = name.lower().replace("_", "").replace("-", "")
-        yield plain, value
-        if depth and plain in _PAGING and isinstance(value, Mapping):
-            yield from _paging(value, depth - 1)
-
-
-def _positions(outlined: Any, items: list[Item]) -> list[int]:
-    positions = list(map(_number, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
-    if not all(at is not None and at < len(items) and at == int(at) for at in positions):
-        raise Unavailable("The platform's answer has no known form.")
-    return [int(at) for at in positions if at is not None]
-
-
-def _number(given: Any) -> Decimal | None:
-    """A number that can be counted with: none below zero, and none whose digits would fill the memory."""
-    return given if isinstance(given, Decimal) and 0 <= given < limits.EXACT_INTEGER else None
-
-
-def _is_text(given: Any) -> bool:
-    """Whether this is a string that can be sent on: JSON can hold halves of characters."""
-    return isinstance(given, str) and given.encode(errors="ignore").decode() == given != ""

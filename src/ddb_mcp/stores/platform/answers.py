@@ -1,0 +1,167 @@
+"""A platform's answers, in the forms that are read: exactly these, and no others.
+
+An item is `item`, `Item` or bare; items are `items`, `Items` or a bare list; each also within `data`. A listing goes on
+after `cursor`, `nextToken`, `next_token`, `lastKey` or `LastEvaluatedKey`, or where `hasMore` says so.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import InvalidArgument, NotProvisioned, Unavailable
+from ddb_mcp.core.items import AttributeValue, Item, attributes_from, from_json
+from ddb_mcp.core.keys import Key
+from ddb_mcp.stores.base import FEATURES, Deployment
+
+logger = logging.getLogger(__name__)
+
+_TOKENS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "hasMore")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the platform answered.
+
+    Attributes:
+        document: the JSON, with its numbers as exact Decimals; None for `null`, and for no content at all.
+        empty: there was no content.
+    """
+
+    document: Any
+    empty: bool = False
+
+
+def fields(document: Any) -> Mapping[str, Any]:
+    """The members of an answer, those of `data` among them."""
+    if not isinstance(document, Mapping):
+        return {}
+    wrapped = document.get("data")
+    return {**(wrapped if isinstance(wrapped, Mapping) else {}), **document}
+
+
+def deployment(document: Any) -> Deployment:
+    """The deployment that `provision` and `info` report.
+
+    Raises:
+        NotProvisioned: the platform says that there is none yet.
+        Unavailable: the answer does not say the prefix.
+    """
+    found = fields(document)
+
+    def text(name: str) -> str | None:
+        return value if is_text(value := found.get(name)) else None
+
+    prefix, provisioned = text("prefix"), found.get("provisioned") is not False
+    if prefix is None and not provisioned:
+        raise NotProvisioned("The platform has nothing provisioned for this deployment yet.")
+    if prefix is None:
+        raise Unavailable("The platform's answer does not say the prefix.", next="Is its address right?")
+    features = found.get("features")
+    return Deployment(
+        table_name=text("tableName") or "unknown",
+        region=text("region") or "unknown",
+        provisioned=provisioned,
+        prefix=prefix,
+        created=found.get("created") is True,
+        features=FEATURES.intersection(filter(is_text, features if isinstance(features, list) else ())),
+        instructions=text("instructions"),
+    )
+
+
+def item_in(answer: Answer, key: Key, *, typed: bool) -> Item | None:
+    """The item in an answer, None where the answer says that there is none.
+
+    Raises:
+        Unavailable: the answer has none of the known forms, or has another item than the one asked for.
+    """
+    given = _given_item(answer)
+    if given is None:
+        return None
+    item = _item(given, typed=typed)
+    if Key.of(item) != key:
+        logger.error("Platform fault: another item was returned than the one asked for; it was left out.")
+        raise Unavailable("The platform answered with another item than the one asked for.")
+    return item
+
+
+def _given_item(answer: Answer) -> Any:
+    document = answer.document
+    if document is None and not answer.empty:
+        return None
+    if isinstance(document, Mapping):
+        if document.get("found") is False or ("data" in document and document["data"] is None):
+            return None
+        for holder in (document, document.get("data")):
+            if is_item(holder):
+                return holder
+            if isinstance(holder, Mapping) and (names := [name for name in ("item", "Item") if name in holder]):
+                return holder[names[0]]
+    raise Unavailable("The platform's answer has no known form.")
+
+
+def items_in(document: Any, *, typed: bool) -> list[Item]:
+    """The items of a listing; a null for the list is an empty one. Raises Unavailable where there is no list."""
+    found = fields(document)
+    given = [document, *(found[name] for name in ("items", "Items", "data") if name in found)]
+    lists = [value for value in given if isinstance(value, list)]
+    if not lists and None not in given[1:]:
+        raise Unavailable("The platform's answer has no list of items.")
+    return [_item(entry, typed=typed) for entry in (lists[0] if lists else ())]
+
+
+def ended(document: Any) -> bool | None:
+    """Whether the platform marked the end of a listing; None where it says nothing."""
+    found = fields(document)
+    marks = [not found[name] for name in _TOKENS if name in found]
+    return all(marks) if marks else None
+
+
+def positions(outlined: Any, items: list[Item]) -> list[int]:
+    """Which of a page's items are outlines. Raises Unavailable where this cannot be read."""
+    found = list(map(number, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
+    if not all(at is not None and at < len(items) and at == int(at) for at in found):
+        raise Unavailable("The platform's answer has no known form.")
+    return [int(at) for at in found if at is not None]
+
+
+def number(given: Any) -> Decimal | None:
+    """A number that can be counted with: none below zero, and none whose digits would fill the memory."""
+    return given if isinstance(given, Decimal) and 0 <= given < limits.EXACT_INTEGER else None
+
+
+def is_text(given: Any) -> bool:
+    """Whether this is a string that can be sent on: JSON can hold halves of characters."""
+    return isinstance(given, str) and given.encode(errors="ignore").decode() == given != ""
+
+
+def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
+    """An attribute value from a platform to which every object is a map."""
+    if isinstance(value, list | dict) and depth > limits.MAX_DEPTH:
+        raise InvalidArgument(f"{where} is nested deeper than DynamoDB can store.")
+    if isinstance(value, list):
+        return {"L": [_from_untyped(entry, where, depth + 1) for entry in value]}
+    if isinstance(value, dict):
+        return {"M": attributes_from(value, _from_untyped, where, depth + 1)}
+    return from_json(value, where)
+
+
+def attributes(given: Mapping[str, Any], *, typed: bool) -> Item:
+    """Attribute values from JSON. `typed`: typed values count. Raises Unavailable for what DynamoDB cannot hold."""
+    try:
+        return attributes_from(given, from_json if typed else _from_untyped, "item")
+    except InvalidArgument:  # its message names attributes, and here they are not the caller's own
+        raise Unavailable("The platform's answer has a value that DynamoDB cannot hold.") from None
+
+
+def is_item(given: Any) -> bool:
+    """Whether this is a JSON object with a key."""
+    return isinstance(given, Mapping) and all(isinstance(given.get(name), str) for name in ("pk", "sk"))
+
+
+def _item(given: Any, *, typed: bool) -> Item:
+    if not is_item(given):
+        raise Unavailable("The platform's answer has an item without string pk and sk.")
+    return attributes(given, typed=typed)

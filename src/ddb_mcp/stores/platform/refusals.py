@@ -1,0 +1,325 @@
+"""What goes wrong with a platform, as errors of ours: requests without an answer, and answers that refuse.
+
+A platform's own words are never part of a message: they are `quoted`. Only our own gateway's words are ours.
+"""
+
+import email.utils
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from ddb_mcp.config import is_loopback
+from ddb_mcp.core import errors, limits
+from ddb_mcp.core.errors import (
+    ConditionFailed,
+    DdbMcpError,
+    Forbidden,
+    InvalidArgument,
+    Misconfigured,
+    NotProvisioned,
+    OutcomeUnknown,
+    Throttled,
+    Timeout,
+    Unauthenticated,
+    Unavailable,
+)
+from ddb_mcp.core.items import parse_item, parse_json
+from ddb_mcp.stores import tls
+from ddb_mcp.stores.platform.answers import Answer
+from ddb_mcp.stores.platform.credentials import Credentials, origin
+from ddb_mcp.stores.retries import AttemptFailed, Outcome
+
+if TYPE_CHECKING:
+    import httpx
+
+_OWN_CODES = {
+    error.code: error
+    for error in vars(errors).values()
+    if isinstance(error, type)
+    and issubclass(error, DdbMcpError)
+    # A bug of the platform's is not one of ours.
+    and error not in (DdbMcpError, errors.Internal)
+}
+_BY_STATUS: dict[int, type[DdbMcpError]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    408: Timeout,
+    409: Unavailable,
+    412: ConditionFailed,
+    429: Throttled,
+    504: Timeout,
+}
+# What platforms call things that have a code here; looked for in the error's code and, below 500, in its message.
+_NOT_PROVISIONED = re.compile(
+    r"not.?provisioned|(table|deployment).{0,40}(not.?found|not.?exist)|resource.?not.?found", re.I
+)
+_BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
+    (_NOT_PROVISIONED, NotProvisioned),
+    (re.compile(r"throttl|rate.?limit|too.?many.?requests|throughput", re.I), Throttled),
+    (re.compile(r"conditional.?check|condition.?failed", re.I), ConditionFailed),
+    (
+        re.compile(r"unauthori[sz]ed|unauthenticated|(invalid|expired|missing).{0,8}token|token.{0,12}expired", re.I),
+        Unauthenticated,
+    ),
+    (re.compile(r"forbidden|access.?denied|not.?permitted", re.I), Forbidden),
+    (re.compile(r"timed.?out|timeout", re.I), Timeout),
+    (re.compile(r"validation|invalid|required|malformed|bad.?request", re.I), InvalidArgument),
+)
+_ABSENT = re.compile(r"not.?found|no such item|not.?exist", re.I)
+_CONTENT = {"item", "Item", "items", "Items", "data"}
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+# Shorter ones are found in ordinary words, and keep nobody out.
+_SECRET_LENGTH = 8
+_SHOWN = 400
+_SHOWN_MEDIA = ("text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream")
+_ADDRESS = "Is the platform's address right? It is the one before /api/data/dynamodb."
+
+
+# No answer
+
+
+def unanswered(failure: Exception, credentials: Credentials) -> AttemptFailed:
+    """What a request without an answer means. The failure's own text can quote what was sent, and is left out."""
+    import httpx
+
+    where = credentials.origin
+    error: DdbMcpError
+    if isinstance(failure, httpx.ProxyError):
+        error = Unavailable("The HTTP proxy cannot be used.", next="Check HTTPS_PROXY, ALL_PROXY and NO_PROXY.")
+    elif tls.is_untrusted(failure):
+        error = Misconfigured(
+            f"The TLS certificate of {where} is not trusted here.",
+            next="Correct the address, or let SSL_CERT_FILE name the certificates to trust.",
+        )
+    elif tls.is_plain(failure):
+        error = Misconfigured(f"What listens at {where} does not speak TLS.", next="Is it http:// instead of https://?")
+    elif isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout):
+        error = _no_connection(credentials)
+    else:
+        error = Unavailable(f"The connection to {where} broke ({type(failure).__name__}).", next=tls.BROKEN_NEXT)
+        return AttemptFailed(error, Outcome.LOST, retry=True)
+    return AttemptFailed(error, Outcome.NOT_DONE, retry=error.retryable)
+
+
+def _no_connection(credentials: Credentials) -> DdbMcpError:
+    if is_loopback(urlsplit(credentials.url).hostname or ""):
+        return Unavailable(
+            f"Nothing listens at {credentials.origin}: the gateway is not running.",
+            next="Start it with `ddb-mcp gateway serve`, or correct the platform's address.",
+        )
+    return Unavailable(f"There is no connection to {credentials.origin}.")
+
+
+# Answers
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that is none of the operation's.
+
+    Attributes:
+        code: the error's name, which is never shown.
+        text: the message, without the token and control characters.
+        next, quoted: from our own gateway, what to do, and what its storage said.
+        problem: what is wrong with the answer's form; empty where it is JSON.
+    """
+
+    operation: str
+    status: int
+    document: Any
+    problem: str
+    token: str
+
+    @property
+    def code(self) -> str:
+        return self._given("error")
+
+    @property
+    def text(self) -> str:
+        return self.said("message") or self.said("error")
+
+    def said(self, name: str) -> str:
+        """A member's text, safe to be shown."""
+        words = _CONTROL.sub(" ", self._given(name).replace(self.token, "(token)"))
+        clean = " ".join(words.encode(errors="replace").decode().split())
+        return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"
+
+    def _given(self, name: str) -> str:
+        value = self.document.get(name) if isinstance(self.document, Mapping) else None
+        return value if isinstance(value, str) else ""
+
+    @property
+    def kind(self) -> type[DdbMcpError]:
+        """The error that it is, by its code, its status, or its words."""
+        if own := _OWN_CODES.get(self.code):
+            return own
+        if self.status in (401, 403, 429):
+            return _BY_STATUS[self.status]
+        words = self.code if self.status >= 500 else f"{self.code} {self.text}"
+        for pattern, kind in _BY_WORDS:
+            if pattern.search(words):
+                return kind
+        if self.is_good and _ABSENT.search(words):
+            return NotProvisioned
+        unknown = Misconfigured if self.status == 404 or 300 <= self.status < 400 else InvalidArgument
+        return _BY_STATUS.get(self.status, unknown if 300 <= self.status < 500 else Unavailable)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the status says that all is well."""
+        return 200 <= self.status < 300
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it says that there is no item, and not that there is no deployment."""
+        if self.operation not in ("get", "delete") or self.problem:
+            return False
+        named = _NOT_PROVISIONED.search(f"{self.code} {self.text}") or self.code in _OWN_CODES
+        return not named and (self.status == 404 or (self.is_good and self.kind is NotProvisioned))
+
+
+def judged(operation: str, response: "httpx.Response", body: bytes, credentials: Credentials, *, ours: bool) -> Answer:
+    """The answer, if the operation succeeded. Raises AttemptFailed."""
+    document, problem = _document(response, body)
+    refusal = Refusal(operation, response.status_code, document, problem, credentials.token)
+    refused = not problem and _refuses(operation, document)
+    if refusal.is_good and not problem and not refused:
+        if operation in ("info", "provision"):
+            document = _without(document, credentials.token)
+        return Answer(document, empty=not body.strip())
+    if refusal.is_absent:
+        return Answer({"item": None, "deleted": False})
+    error = _error(refusal, response, credentials, ours=ours)
+    raise AttemptFailed(
+        error,
+        _outcome(refusal, error, refused=refused, ours=ours),
+        retry=error.retryable and (refusal.status >= 500 or isinstance(error, Throttled | Timeout)),
+        wait=_retry_after(response.headers.get("retry-after")),
+    )
+
+
+def _outcome(refusal: Refusal, error: DdbMcpError, *, refused: bool, ours: bool) -> Outcome:
+    """What is known of the request. Our own gateway has looked for itself, and has a code for what it cannot tell."""
+    if 300 <= refusal.status < 500 or (ours and refusal.code in _OWN_CODES and not isinstance(error, OutcomeUnknown)):
+        return Outcome.NOT_DONE
+    if refusal.is_good and not refused:  # a page, or half an answer
+        return Outcome.LOST
+    # A platform that says with a good status that it failed is taken at its word, but for a time-out.
+    unsure = Timeout if refused and refusal.is_good else Unavailable | Timeout | OutcomeUnknown
+    return Outcome.LOST if isinstance(error, unsure) else Outcome.NOT_DONE
+
+
+def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
+    """The JSON of an answer, and what is wrong with it."""
+    if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
+        return None, f"more than {limits.PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
+    if not body.strip():
+        return None, ""
+    if not _is_json(response):
+        media = _media(response)
+        return None, f"{media if media in _SHOWN_MEDIA else 'content'} that is not JSON"
+    try:
+        return parse_json(body.decode(), "the answer"), ""
+    except (InvalidArgument, UnicodeDecodeError):
+        return None, "JSON that is broken off or not valid"
+
+
+def _media(response: "httpx.Response") -> str:
+    return str(response.headers.get("content-type", "application/json")).partition(";")[0].strip().lower()
+
+
+def _is_json(response: "httpx.Response") -> bool:
+    media = _media(response)
+    return media == "application/json" or media.endswith("+json")
+
+
+def _refuses(operation: str, document: Any) -> bool:
+    """Whether an answer says that the operation failed, whatever its status: by `success`, or by `error` alone."""
+    if not isinstance(document, Mapping):
+        return False
+    if {"pk", "sk"} <= document.keys() and (operation == "get" or document.keys() - {"pk", "sk", "error", "message"}):
+        return False  # an item, whose attributes may be called anything
+    failed = bool(document.get("error")) and not any(map(document.get, _CONTENT))
+    return document.get("success") is False or failed
+
+
+def _without(value: Any, token: str, depth: int = 2) -> Any:
+    """What `info` and `provision` say, without the token that a platform may repeat there."""
+    if isinstance(value, str) and len(token) >= _SECRET_LENGTH:
+        value = value.replace(token, "(token)")
+    if isinstance(value, str):
+        return _CONTROL.sub("\ufffd", value)  # these are printed on terminals
+    if isinstance(value, dict) and depth:
+        return {name: _without(entry, token, depth - 1) for name, entry in value.items()}
+    return value
+
+
+def _error(refusal: Refusal, response: "httpx.Response", credentials: Credentials, *, ours: bool) -> DdbMcpError:
+    kind, status, quoted = refusal.kind, refusal.status, refusal.text or None
+    if 300 <= status < 400:
+        return Misconfigured(f"The platform redirects{_target(response)}; a token is not sent on.", next=_ADDRESS)
+    if kind is Unauthenticated:
+        return Unauthenticated(
+            f"The platform refused the token of {credentials.source} (status {status}).",
+            next=f"Renew the token of {credentials.source}.",
+            quoted=quoted,
+        )
+    if ours and refusal.text and refusal.code in _OWN_CODES:
+        return _ours(kind, refusal)
+    if kind is Forbidden:
+        return Forbidden(
+            f"The platform does not allow this with the token of {credentials.source} (status {status}).",
+            next="Use a token with the rights for this, or leave it.",
+            quoted=quoted,
+        )
+    if refusal.problem and kind is not Throttled:
+        wrong_place = not _is_json(response) and status < 500
+        message = f"The platform answered with status {status} and {refusal.problem}."
+        return Misconfigured(message, next=_ADDRESS) if wrong_place else Unavailable(message)
+    if kind is Misconfigured or (kind is NotProvisioned and refusal.operation == "provision"):
+        message = f"The platform answered {refusal.operation} with status {status}."
+        return Misconfigured(message, next=_ADDRESS, quoted=quoted)
+    advice = kind.default_next or "Read what the platform says, and correct the call."
+    return kind(f"The platform answered with status {status}.", next=advice, quoted=quoted)
+
+
+def _ours(kind: type[DdbMcpError], refusal: Refusal) -> DdbMcpError:
+    """The error that our own gateway reports, in its words."""
+    error = kind(refusal.text, next=refusal.said("next") or None, quoted=refusal.said("quoted") or None)
+    if isinstance(error, ConditionFailed):
+        try:
+            error.item = parse_item(refusal.document["item"])
+        except (KeyError, TypeError, InvalidArgument):
+            error.item = None
+    return error
+
+
+def own_error(said: Any) -> DdbMcpError:
+    """The error that our own gateway's answer has for one of several writes."""
+    found = said if isinstance(said, Mapping) else {}
+    kind = _OWN_CODES.get(str(found.get("code")), Unavailable)
+    message, advice = (value if isinstance(value := found.get(name), str) else None for name in ("message", "next"))
+    return kind(message or "It was not done.", next=advice)
+
+
+def _target(response: "httpx.Response") -> str:
+    """Where a redirect goes, by its origin alone: the rest may repeat a secret."""
+    try:
+        return f" to {origin(urljoin(str(response.url), response.headers['location']))}"
+    except (KeyError, ValueError, Misconfigured):
+        return ""
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds to wait, from either form of the header: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
+    if header is None:
+        return None
+    if re.fullmatch("[0-9]{1,6}", header.strip()):
+        return float(header)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,18 @@
+"""What the text of a failed connection says of TLS, for the clients of AWS and of platforms alike."""
+
+_PLAIN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+"""What OpenSSL says where the other side answers a TLS handshake with plain text."""
+
+
+def is_untrusted(failure: object) -> bool:
+    """Whether the certificate is one that this machine does not trust."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(failure)
+
+
+def is_plain(failure: object) -> bool:
+    """Whether TLS was spoken to what speaks plain HTTP."""
+    return any(words in str(failure) for words in _PLAIN)
+
+
+BROKEN_NEXT = "Call again in a few seconds. If it breaks each time: does the address speak http:// or https://?"
+"""What to do about a broken connection: a server that speaks TLS hangs up on plain HTTP without a word."""
