@@ -139,17 +139,12 @@ def test_no_change_is_lost_among_many_at_once(run: Run) -> None:
     run(act)
 
 
-@pytest.mark.parametrize("prefix", ["deploy#alpha", "deploy#alpha#x", "deploy", "deploy#alpha#", "deploy#alpha#x_"])
+@pytest.mark.parametrize("prefix", ["deploy#alpha", "deploy#alpha#x", "deploy#alpha#", "deploy#alpha#x_"])
 def test_nested_prefixes_are_refused(run: Run, prefix: str) -> None:
-    try:
-        wanted = Prefix(prefix)
-    except Misconfigured:
-        pytest.skip("no prefix at all")
-
     async def act(registry: Registry) -> None:
         await registry.add("alpha", Prefix("deploy#alpha"))
         with pytest.raises(InvalidArgument, match="overlaps"):
-            await registry.add("beta", wanted)
+            await registry.add("beta", Prefix(prefix))
         assert [tenant.name for tenant in await registry.list()] == ["alpha"]
 
     run(act)

@@ -19,6 +19,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.claims import Claim, Claims
+from ddb_mcp.gateway.joined import JoinedReads
 from ddb_mcp.gateway.records import Record, expecting, read_record, records
 from ddb_mcp.gateway.tokens import NAME, TokenParts, new_parts, read_token, token_text
 from ddb_mcp.stores.base import Condition, Progress, Read, Store
@@ -133,6 +134,7 @@ class Registry:
         self.store = store
         self._clock = clock
         self._claims = Claims(store, clock, self._was_made_with)
+        self._joined = JoinedReads(self._found)
         self._keys: Keys | None = None
 
     async def prepare(self, progress: Progress) -> bool:
@@ -169,9 +171,12 @@ class Registry:
         await self.store.get(_FACTS, None)
 
     async def opened_by(self, token: str) -> Access | None:
-        """What a token opens; None where it opens nothing. One read, none where the token was made up."""
+        """What a token opens; None where it opens nothing.
+
+        One read that begins after this was called, which several callers may share; none where the token was made up.
+        """
         parts = read_token(token, (await self.keys()).tokens)
-        if parts is None or (tenant := await self._found(parts.name)) is None:
+        if parts is None or (tenant := await self._joined.get(parts.name)) is None:
             return None
         known = (tenant.tokens or {}).get(parts.id)
         if tenant.state != "active" or known is None or not hmac.compare_digest(known.hash, parts.hash):

@@ -1,0 +1,63 @@
+"""Reads that several requests want at once are done once, and are as fresh as each request demands."""
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import anyio
+
+from ddb_mcp.core.errors import DdbMcpError
+
+_T = TypeVar("_T")
+
+
+class _Round(Generic[_T]):
+    """One read. `error` or `value` is set when it is over, neither where whoever did it was cancelled."""
+
+    def __init__(self) -> None:
+        self.over = anyio.Event()
+        self.error: DdbMcpError | None = None
+        self.value: tuple[_T] | None = None
+
+
+class JoinedReads(Generic[_T]):
+    """Whoever asks while a read is under way waits for the next one, which begins after it asked.
+
+    Args:
+        read: the read of a name. Its DdbMcpError is raised to all who wait for it.
+    """
+
+    def __init__(self, read: Callable[[str], Awaitable[_T]]) -> None:
+        self._read = read
+        self._under_way: dict[str, _Round[_T]] = {}
+        self._next: dict[str, _Round[_T]] = {}
+
+    async def get(self, name: str) -> _T:
+        """What is read of `name` from now on."""
+        while True:
+            following = self._next.get(name)
+            if following is None:
+                return await self._lead(name)
+            await following.over.wait()
+            if following.error:
+                raise following.error
+            if following.value:
+                return following.value[0]
+
+    async def _lead(self, name: str) -> _T:
+        mine = self._next[name] = _Round[_T]()
+        try:
+            if before := self._under_way.get(name):
+                await before.over.wait()
+            self._under_way[name] = mine
+            del self._next[name]
+            found = await self._read(name)
+            mine.value = (found,)
+            return found
+        except DdbMcpError as error:
+            mine.error = error
+            raise
+        finally:
+            for rounds in (self._next, self._under_way):
+                if rounds.get(name) is mine:
+                    del rounds[name]
+            mine.over.set()
