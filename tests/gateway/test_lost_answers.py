@@ -132,6 +132,25 @@ def test_an_addition_that_was_surely_not_done_is_repeated(proxy: FaultProxy, cli
     assert client.call("put", item=KEY, add={"n": 1})["updated"] == {"n": 1}
 
 
+@pytest.mark.parametrize("fault", [LOST, NEVER_CAME], ids=str)
+def test_a_step_of_a_selection_whose_answer_was_lost_is_not_repeated(
+    proxy: FaultProxy, client: Client, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr(limits, "GATEWAY_WHERE_MAX", 10)
+    client.call("put", items=[{**KEY, "sk": f"{at:02}", "n": 0} for at in range(30)])
+    before = sent(proxy, "put")
+    where = {"pk": KEY["pk"], "filter": {"n": 0}}
+    assert client.call("put", where=where, item={"m": 1})["written"] == 30
+    assert sent(proxy, "put") - before == 3
+    proxy.plan(fault, on=PATH + "put")
+    unknown(client, "put", where=where, add={"n": 1})
+    assert sent(proxy, "put") - before == 4
+    done = client.call("query", pk=KEY["pk"], filter={"n": 1}, view="count")["count"]
+    assert done == (10 if isinstance(fault, Cut) else 0)
+    client.call("delete", where={"pk": KEY["pk"]})
+    assert client.call("query", pk=KEY["pk"], view="count")["count"] == 0
+
+
 def test_a_conditional_delete(proxy: FaultProxy, client: Client) -> None:
     client.call("put", item={**KEY, "n": 1})
     proxy.plan(NEVER_CAME, on=PATH + "delete")

@@ -282,6 +282,10 @@ def test_narrowing_is_done_here(platform: DocumentedPlatform, client: Client) ->
         {"item": ITEM, "expect": {"n": 1}},
         {"item": ITEM, "merge": True},
         {"item": ITEM, "merge": True, "remove": ["x"]},
+        {"item": KEY, "add": {"n": 1}},
+        {"where": {"pk": PK}, "item": {"a": 1}},
+        {"where": {"pk": PK}, "copy_to": PK + "2"},
+        {"where": {"pk": PK}, "add": {"n": 1}, "dry_run": True},
         {"item": {**KEY, "tags": {"SS": ["a"]}}},
         {"item": {**KEY, "deep": [{"x": {"B": "aGk="}}]}},
         {"item": {**KEY, "n": {"N": "12345678901234567890"}}},
@@ -295,7 +299,40 @@ def test_what_it_could_store_wrongly_is_unsupported_before_anything_is_sent(
     assert error.next
     assert "put" not in platform.operations()
     client.fails("unsupported", "delete", **KEY, expect={"n": 1})
+    client.fails("unsupported", "delete", where={"pk": PK})
     assert "delete" not in platform.operations()
+
+
+LACKS: list[tuple[set[str], dict[str, Any], str]] = [
+    ({"merge"}, {"item": KEY, "add": {"n": 1}}, "add"),
+    ({"merge"}, {"item": KEY, "remove": ["a.b"]}, "paths"),
+    ({"where"}, {"where": {"pk": PK}, "item": {"a": 1}}, "where"),
+    ({"conditions", "merge"}, {"where": {"pk": PK}, "item": {"a": 1}}, "where"),
+    ({"where", "conditions"}, {"where": {"pk": PK}, "item": {"a": 1}}, "merge"),
+    ({"where", "conditions", "merge"}, {"where": {"pk": PK}, "add": {"n": 1}}, "add"),
+    ({"where", "conditions", "merge"}, {"where": {"pk": PK}, "remove": ["a.b"]}, "paths"),
+    (
+        {"where", "conditions"},
+        {"where": {"pk": PK, "filter": {"$or": [{"a": 1}, {"b": 1}]}}, "copy_to": PK + "2"},
+        "or",
+    ),
+    ({"where", "conditions"}, {"where": {"pk": PK, "filter": {"a": {"SS": ["x"]}}}, "copy_to": PK + "2"}, "typed"),
+]
+
+
+@pytest.mark.parametrize(("features", "arguments", "said"), LACKS, ids=str)
+def test_what_one_feature_is_missing_for_is_unsupported_before_anything_is_sent(
+    platform: DocumentedPlatform, client: Client, features: set[str], arguments: dict[str, Any], said: str
+) -> None:
+    platform.answer = lambda operation, result: {**result, "features": sorted(features)}
+    assert said in client.fails("unsupported", "put", **arguments).message
+    assert set(platform.operations()) == {"info"}
+
+
+def test_without_paths_a_name_with_dots_is_removed_as_it_is(platform: DocumentedPlatform, client: Client) -> None:
+    platform.answer = lambda operation, result: {**result, "features": ["merge", "types"]}
+    client.fails("invalid_argument", "put", item=KEY, remove=["`a.b`", "c"])  # which this one does not take either
+    assert platform.requests[-1][1]["remove"] == ["a.b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ WHERE_MAX = 1000
 WHERE_SECONDS = READ_SECONDS
 WHERE_KEYS = 5
 WHERE_FAILURES = 20
+# Progress is told after so many of them.
+WHERE_TOLD = 100
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 1000
 # What a result needs besides its items: its other members and an ordinary cursor.

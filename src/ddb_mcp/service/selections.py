@@ -163,6 +163,10 @@ async def _run(
     return selected
 
 
+def _now() -> float:
+    return anyio.current_time()
+
+
 class _Run:
     """One call of `where` over the store's own methods."""
 
@@ -171,7 +175,7 @@ class _Run:
         self._selection = selection
         self._read = selection.read
         self._guard = Condition(expect=(_EXISTS, *selection.read.filter))
-        self._until = anyio.current_time() + call.write_seconds
+        self._until = _now() + call.write_seconds
         self._scanned = 0
         self._so_far = Selected(next=selection.read.position)
 
@@ -185,7 +189,7 @@ class _Run:
         so_far = self._so_far
         try:
             while await self._page():
-                await self._call.progress(f"{so_far.matched} items selected, {so_far.written} written")
+                await self._tell()
         except DdbMcpError as error:
             so_far.stopped = error
         if so_far.stopped is not None and so_far.failures == so_far.matched:
@@ -212,6 +216,9 @@ class _Run:
         full = not dry_run and so_far.matched >= self._read.limit
         return page.next is not None and not full and not page.spent and self._scanned < self._read.read_limit
 
+    async def _tell(self) -> None:
+        await self._call.progress(f"{self._so_far.matched} items selected, {self._so_far.written} written")
+
     async def _fetch(self, read: Read) -> StorePage | None:
         """A page, None where the time of the call is over."""
         read = replace(read, read_limit=max(1, self._read.read_limit - self._scanned))
@@ -233,7 +240,7 @@ class _Run:
 
         async def work() -> None:
             nonlocal begun
-            while begun < len(page.items) and self._so_far.stopped is None and anyio.current_time() < self._until:
+            while begun < len(page.items) and self._so_far.stopped is None and _now() < self._until:
                 item = page.items[begun]
                 begun += 1
                 if self._call.guarded(item) is not None:
@@ -256,6 +263,8 @@ class _Run:
                 so_far.failed.append((key, error))
             if not isinstance(error, _OF_AN_ITEM):
                 so_far.stopped = error
+        if so_far.matched % limits.WHERE_TOLD == 0:
+            await self._tell()
 
     async def _one(self, key: Key, item: Item) -> bool:
         """Do to one item what the selection does. Returns whether it was done."""

@@ -1,0 +1,181 @@
+"""The bounds of `where`: time, errors on the way, cancellation, and how much is shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Throttled, Unauthenticated
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service import selections
+from ddb_mcp.service.service import DataService
+from ddb_mcp.stores.base import Deleted, StorePage
+from ddb_mcp.stores.local.store import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from ddb_mcp.core.keys import Key
+    from ddb_mcp.stores.base import Condition, Read
+
+PK = "deploy#a#x"
+WHERE = {"pk": PK}
+
+
+class Faulty(LocalStore):
+    """Fails, waits or answers with others' items where a test says so."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "t")
+        self.fails: dict[str, DdbMcpError] = {}
+        self.begun: list[str] = []
+        self.before: Callable[[], Awaitable[None]] | None = None
+
+    async def delete(self, key: Key, condition: Condition) -> Deleted:
+        self.begun.append(key.sk)
+        if self.before is not None:
+            await self.before()
+        if key.sk in self.fails:
+            raise self.fails[key.sk]
+        return await super().delete(key, condition)
+
+
+def store_of(path: Path, number: int) -> Faulty:
+    store = Faulty(path / "items.db")
+
+    async def seed() -> None:
+        service = DataService(store, Prefix("deploy#a"))
+        for start in range(0, number, 100):
+            items = [{"pk": PK, "sk": f"{at:04}"} for at in range(start, min(number, start + 100))]
+            await service.call("put", {"items": items})
+
+    anyio.run(seed)
+    return store
+
+
+def called(store: LocalStore, operation: str = "delete", /, **arguments: Any) -> dict[str, Any]:
+    options = {name: arguments.pop(name) for name in ("max_result_bytes",) if name in arguments}
+
+    async def call() -> dict[str, Any]:
+        return await DataService(store, Prefix("deploy#a"), cursor_key=bytes(32), **options).call(operation, arguments)
+
+    return anyio.run(call)
+
+
+def left(store: LocalStore) -> list[str]:
+    return [item["sk"] for item in called(store, "query", pk=PK, limit=1000)["items"]]
+
+
+def test_failures_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 60)
+    store.fails = {f"{at:04}": OutcomeUnknown("Its answer was lost.") for at in range(30)}
+    result = called(store, where=WHERE)
+    assert (result["matched"], result["deletedCount"], result["failedCount"]) == (60, 30, 30)
+    assert result["complete"] is True
+    assert len(result["failed"]) == limits.WHERE_FAILURES
+    assert result["failed"][0]["error"]["code"] == "outcome_unknown"
+    assert result["failed"][0]["pk"] == PK
+    assert called(store, where=WHERE, max_result_bytes=1500)["failedCount"] == 30
+
+
+def test_an_error_that_every_write_would_meet_ends_the_call_where_it_can_go_on(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 60)
+    store.fails = {"0040": Throttled("Too much at once.")}
+    result = called(store, where=WHERE)
+    assert result["complete"] is False
+    assert result["failed"][-1]["sk"] == "0040"
+    assert "Too much at once" in result["warnings"][0]
+    assert result["deletedCount"] == result["matched"] - 1
+    assert len(left(store)) == 60 - result["deletedCount"]
+    store.fails = {}
+    again = called(store, where=WHERE, cursor=result["cursor"])
+    assert (again["complete"], left(store)) == (True, ["0040"])
+
+
+def test_an_error_before_anything_was_done_is_an_error(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 40)
+    store.fails = {f"{at:04}": Unauthenticated("The token is over.") for at in range(40)}
+    with pytest.raises(Unauthenticated):
+        called(store, where=WHERE)
+    assert len(left(store)) == 40
+
+
+def test_a_read_that_fails_on_the_way_leaves_a_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_of(tmp_path, 60)
+    query, asked = store.query, 0
+
+    async def pages(read: Read) -> StorePage:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise Throttled("Too much at once.")
+        return await query(replace(read, limit=25))
+
+    monkeypatch.setattr(store, "query", pages)
+    result = called(store, where=WHERE)
+    assert (result["deletedCount"], result["complete"]) == (25, False)
+    result = called(store, where=WHERE, cursor=result["cursor"])
+    assert (result["deletedCount"], result["complete"]) == (35, True)
+
+
+def test_no_write_begins_after_the_time_of_a_call_and_those_begun_are_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path, 60)
+    now, late = selections._now, 0.0
+    monkeypatch.setattr(selections, "_now", lambda: now() + late)
+
+    async def time_is_over_at_the_20th() -> None:
+        nonlocal late
+        late = limits.WHERE_SECONDS if len(store.begun) >= 20 else 0.0
+
+    store.before = time_is_over_at_the_20th
+    result = called(store, where=WHERE)
+    assert result["complete"] is False
+    assert 20 <= result["matched"] == result["deletedCount"] == len(store.begun) < 60
+    assert left(store) == [f"{at:04}" for at in range(len(store.begun), 60)]
+    store.before, late = None, 0.0
+    again = called(store, where=WHERE, cursor=result["cursor"])
+    assert (again["complete"], left(store)) == (True, [])
+
+
+def test_no_write_begins_after_a_call_was_cancelled(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 60)
+
+    async def cancelled() -> None:
+        sixteen, never = anyio.Event(), anyio.Event()
+
+        async def wait() -> None:
+            if len(store.begun) == limits.CONCURRENT_WRITES:
+                sixteen.set()
+            await never.wait()
+
+        store.before = wait
+        async with anyio.create_task_group() as group:
+            group.start_soon(DataService(store, Prefix("deploy#a")).call, "delete", {"where": WHERE})
+            await sixteen.wait()
+            group.cancel_scope.cancel()
+
+    anyio.run(cancelled)
+    assert len(store.begun) == limits.CONCURRENT_WRITES
+    assert len(left(store)) == 60
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 250)
+    told: list[str] = []
+
+    async def progress(message: str) -> None:
+        told.append(message)
+
+    async def call() -> None:
+        await DataService(store, Prefix("deploy#a")).call("delete", {"where": WHERE}, progress)
+
+    anyio.run(call)
+    assert len(told) == 2
+    assert told[-1].startswith("200 items selected, ")
