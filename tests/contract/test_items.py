@@ -1,6 +1,7 @@
 """provision, info, get, put and delete: the same on every store."""
 
 import json
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -35,6 +36,9 @@ EVERY_TYPE: dict[str, Any] = {
     "dotted.name": 1,
     "size": "a reserved word",
 }
+
+
+PAST = int(time.time()) - 3600
 
 
 def normal(value: Any) -> Any:
@@ -421,11 +425,31 @@ def test_a_large_item_is_outlined(backend: Backend) -> None:
     assert part["parts"] == {"body[4000:]": {"text": "x" * 1000, "of": 5000}}
 
 
+def test_dynamodb_json_within_a_plain_item_is_stored_as_it_stands_and_said_so(api: Api) -> None:
+    plain = {"name": {"S": "Ada"}, "on": {"BOOL": True}, "deep": [{"x": {"L": []}}, {"NULL": True}], "n": {"N": "1"}}
+    (warning,) = api.put("p", "1", **plain)["warnings"]
+    assert warning.endswith(": deep[0].x, deep[1], name, on")
+    assert api.item("p", "1") == {"pk": api.pk("p"), "sk": "1", **plain, "n": 1}
+    for fine in ({"S": 5}, {"S": "a", "N": "1"}, {"x": "S"}, {"L": {"a": 1}}, {}):
+        assert "warnings" not in api.put("p", "2", map=fine)
+    (warning,) = api.call("put", items=[{"pk": api.pk("p"), "sk": "3", **plain}])["warnings"]
+    assert warning.startswith("items[0]: ")
+    assert "warnings" in api.call("put", where={"pk": api.pk("p")}, item={"name": {"S": "Ada"}})
+
+
 @pytest.mark.parametrize(
     ("ttl", "warned"),
-    [(1, True), ("1700000000", True), (4102444800000, True), (4102444800, False), ({"N": "4102444800"}, False)],
+    [
+        (1, True),
+        pytest.param(PAST, True, id="past"),
+        pytest.param(PAST + 7200, False, id="to come"),
+        ("1700000000", True),
+        (4102444800000, True),
+        (4102444800, False),
+        ({"N": "4102444800"}, False),
+    ],
 )
-def test_a_ttl_that_never_expires_is_warned_about(api: Api, ttl: Any, warned: bool) -> None:
+def test_a_ttl_that_expires_nothing_or_at_once_is_warned_about(api: Api, ttl: Any, warned: bool) -> None:
     assert ("warnings" in api.put("t", "1", ttl=ttl)) is warned
     stored = api.item("t", "1")
     assert stored is not None

@@ -63,7 +63,13 @@ def parse_item(given: Any, where: str = "item") -> Item:
 
 
 def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
-    """JSON, its numbers as Decimals or, where they need not be exact, as Python has them.
+    """JSON with exact numbers: Decimals.
+
+    Args:
+        text: the JSON.
+        where: how an error names it.
+        exact: False where a host may have rounded integers before they became text: these are ints then, so that
+            large ones can be refused.
 
     Raises:
         InvalidArgument: it is not JSON, or has an object with a member twice.
@@ -84,7 +90,7 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
             raise InvalidArgument(f"{where} contains a number of {len(digits)} characters.")
         return kind(digits)
 
-    integer, decimal = (partial(number, kind=kind) for kind in ((Decimal, Decimal) if exact else (int, float)))
+    integer, decimal = (partial(number, kind=kind) for kind in ((Decimal, Decimal) if exact else (int, Decimal)))
     hooks: dict[str, Any] = {"parse_int": integer, "parse_float": decimal, "parse_constant": constant}
     try:
         return json.loads(text, **hooks, object_pairs_hook=members)

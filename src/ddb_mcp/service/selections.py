@@ -19,6 +19,7 @@ from ddb_mcp.service.calls import Call
 from ddb_mcp.service.incoming import changes, update_of
 from ddb_mcp.service.parameters import check_bounds
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
+from ddb_mcp.service.warnings import item_warnings
 from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
 
 _EXISTS = Comparison(("pk",), "exists")
@@ -158,8 +159,11 @@ async def _run(
         result["failedCount"] = selected.failures
     if not selected.complete and selected.next is not None:
         result["cursor"] = call.seal.seal(selected.next, bound)
+    warnings = item_warnings(change.item) if change else []
     if selected.stopped is not None:
-        result["warnings"] = [f"It stopped before its end. {selected.stopped.message} {selected.stopped.next}"]
+        warnings.append(f"It stopped before its end. {selected.stopped.message} {selected.stopped.next}")
+    if warnings:
+        result["warnings"] = warnings
     return selected
 
 

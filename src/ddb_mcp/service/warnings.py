@@ -3,15 +3,38 @@
 import time
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.items import Item
-from ddb_mcp.core.paths import path_text
+from ddb_mcp.core.items import AttributeValue, Item
+from ddb_mcp.core.paths import Path, members, path_text
 from ddb_mcp.core.text import clip
 from ddb_mcp.stores.base import Written
 
 _MS_THRESHOLD = 10**11
+# Names of DynamoDB JSON that plain JSON does not have, with the type that the value in them is stored with.
+_UNTAKEN = {"S": "S", "BOOL": "BOOL", "NULL": "BOOL", "L": "L"}
 
 
-def ttl_warnings(item: Item) -> list[str]:
+def item_warnings(item: Item) -> list[str]:
+    """What the item's attributes will do that was probably not meant."""
+    return [*_ttl_warnings(item), *_map_warnings(item)]
+
+
+def _map_warnings(item: Item) -> list[str]:
+    """Which maps look like DynamoDB JSON that was not taken for it, as `{"S": "Ada"}` in a plain item."""
+    found: list[str] = []
+    waiting: list[tuple[Path, AttributeValue]] = [((), {"M": item})]
+    while waiting:
+        path, value = waiting.pop()
+        name, inner = next(iter(value["M"].items())) if len(value.get("M", ())) == 1 else ("", {})
+        if inner and _UNTAKEN.get(name) in inner:
+            found.append(path_text(path))
+        waiting += (((*path, step), inner) for step, inner in members(value) if "M" in inner or "L" in inner)
+    if not found:
+        return []
+    names = ", ".join(clip(name, 50) for name in sorted(found)[:10])
+    return [clip(f"stored as maps that look like DynamoDB JSON, which is taken for the whole item only: {names}", 400)]
+
+
+def _ttl_warnings(item: Item) -> list[str]:
     """Why a `ttl` expires nothing, or expires the item at once."""
     if "ttl" not in item:
         return []

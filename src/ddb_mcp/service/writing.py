@@ -19,7 +19,7 @@ from ddb_mcp.service.calls import Call, shown_failure
 from ddb_mcp.service.incoming import changes, expectation, item_of, update_of
 from ddb_mcp.service.outlines import OUTLINE_DELETED, shown
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
-from ddb_mcp.service.warnings import absent_warnings, ttl_warnings
+from ddb_mcp.service.warnings import absent_warnings, item_warnings
 from ddb_mcp.stores.base import Condition, Written
 
 _T = TypeVar("_T")
@@ -56,7 +56,7 @@ async def _put_batch(call: Call, wanted: list[Item | Update], condition: Conditi
     warnings: list[str] = []
     for at, done in written.items():
         one = wanted[at]
-        texts = [*ttl_warnings(_item(one)), *absent_warnings(done)]
+        texts = [*item_warnings(_item(one)), *absent_warnings(done)]
         asked = one.remove if isinstance(one, Update) else ()
         if gone := [clip(path_text(path), 50) for path in done.dropped if path not in asked]:
             texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
@@ -158,7 +158,7 @@ def _refuse_twice(keys: list[Key], parameter: str) -> None:
 
 def _put_result(wanted: Item | Update, written: Written, max_bytes: int) -> PutResult:
     item = _item(wanted)
-    key, warnings = Key.of(item), [*ttl_warnings(item), *absent_warnings(written)]
+    key, warnings = Key.of(item), [*item_warnings(item), *absent_warnings(written)]
     result: PutResult = {"pk": key.pk, "sk": key.sk}
     if written.created is not None:
         result["created"] = written.created
