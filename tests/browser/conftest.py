@@ -27,18 +27,24 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A local store's file with the shop."""
-    path = tmp_path / "items.sqlite3"
-    data.store(path, data.shop())
-    return path
+@pytest.fixture(scope="module")
+def shared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shop") / "items.sqlite3"
 
 
 @pytest.fixture
-def writing(file: Path) -> Iterator[Browse]:
+def file(shared_file: Path) -> Path:
+    """A local store's file with the shop as it was at first, whatever a test before has changed."""
+    data.store(shared_file, data.shop())
+    others = [data.key(f"user#{name}", "PROFILE") for name in ("8", "9")]
+    data.call(shared_file, "delete", keys=others)
+    return shared_file
+
+
+@pytest.fixture(scope="module")
+def writing(shared_file: Path) -> Iterator[Browse]:
     """`ddb-mcp browse --write` over `file`."""
-    with Browse(file, "--write") as process:
+    with Browse(shared_file, "--write") as process:
         yield process
 
 

@@ -193,7 +193,7 @@ def test_a_host_that_relays_nothing_still_shows_the_result(hosted: Any) -> None:
     expect(page.rows).to_have_count(5)
     page.rows.first.click()
     expect(page.find("#item .attributes")).to_contain_text("level")
-    for name in ("Next ›", "Edit", "Count"):
+    for name in ("Next ›", "Edit", "Count the kinds"):
         expect(page.button(name)).to_have_count(0)
     assert page.calls == []
 

@@ -20,7 +20,7 @@ ADA = data.key("user#1", "PROFILE")
 
 
 @pytest.fixture
-def page(visit: Callable[..., Visit], writing: Browse) -> Visit:
+def page(visit: Callable[..., Visit], writing: Browse, file: Path) -> Visit:
     opened = visit(writing.address)
     opened.rows.first.wait_for()
     opened.kind("user / POST").wait_for()
