@@ -250,3 +250,26 @@ def test_the_border_holds_in_both_directions(
     for made in (cursor, cursor[:-4] + "AAAA", "e30", json.dumps({"pk": {"S": key["pk"]}, "sk": {"S": "a"}})):
         with pytest.raises(InvalidCursor):
             portal.call(service.call, "scan", {"limit": 3, "cursor": made})
+
+
+def test_the_length_of_a_cursor_does_not_tell_others_keys(portal: BlockingPortal, dynoxide: Engine) -> None:
+    """An owner who stores a guess beside another's key, right or wrong, learns nothing from the cursors."""
+    lengths = set()
+    for foreign in (
+        "deploy#other#user#5f3a9c1e",
+        "deploy#other#user#00000000",
+        "deploy#x#y",
+        "deploy#other#" + "z" * 60,
+    ):
+        guesses = [f"deploy#me#{guess}" for guess in ("deploy#other#user#5f3a9c1e", "deploy#other#user#ffffffff")]
+        keys = [(foreign + str(at), f"s{at}") for at in range(40)] + [
+            (pk, f"s{at}") for pk in guesses for at in range(20)
+        ]
+        service = DataService(
+            connected(portal, dynoxide.endpoint, fill(dynoxide, keys), "deploy#me"), Prefix("deploy#me")
+        )
+        arguments: dict[str, Any] = {"limit": 3}
+        while not (page := portal.call(service.call, "scan", arguments))["complete"]:
+            lengths.add(len(page["cursor"]))
+            arguments["cursor"] = page["cursor"]
+    assert lengths == {limits.PADDED_CURSOR_BYTES}

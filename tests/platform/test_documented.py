@@ -374,6 +374,56 @@ def test_typed_operands_are_unsupported_before_anything_is_sent(
     assert set(platform.operations()) == {"info"}
 
 
+def test_paths_alternatives_and_types_are_done_here(platform: DocumentedPlatform, client: Client) -> None:
+    fill(platform, 3, colour="red", m={"a.b": [1, 2], "c": "0123456789"})
+    fill(platform, 2, pk=PREFIX + "#user#8", colour=5)
+    page = client.call("query", pk=PK, attributes=["m.`a.b`[1]"], filter={"$or": [{"at": 1}, {"at": 2}]})
+    assert page["items"] == [{"pk": PK, "sk": f"{at:04}", "m": {"a.b": [2]}} for at in (1, 2)]
+    assert client.call("scan", filter={"colour": {"type": "N"}}, view="count")["count"] == 2
+    found = client.call("get", pk=PK, sk="0001", attributes=["m.c[3:5]", "m.d"])
+    assert found["parts"] == {"m.c[3:5]": {"text": "34", "of": 10}}
+    assert found["hint"].startswith("nothing is at `m.d`")
+    assert all(body.keys() <= {"pk", "sk", "limit"} for _, body in platform.requests)
+
+
+@pytest.mark.parametrize(
+    "clauses",
+    [
+        {"$or": [{"a": 1}, {"b": 1}]},
+        {"a": {"type": "S"}},
+        {"$or": [{"a": {"type": "S"}}, {"b": 1}]},
+        {"`a.b`": 1},
+        {"$or": [{"a": 1}, {"c.`$d`": 1}]},
+    ],
+)
+def test_what_a_platform_cannot_filter_is_unsupported_before_anything_is_sent(
+    platform: DocumentedPlatform, client: Client, clauses: dict[str, Any]
+) -> None:
+    platform.answer = lambda operation, result: {**result, "features": ["conditions", "pages", "types"]}
+    client.call("info")
+    client.fails("unsupported", "query", pk=PK, filter=clauses)
+    client.fails("unsupported", "scan", filter=clauses)
+    client.fails("unsupported", "put", item=ITEM, expect=clauses)
+    client.fails("unsupported", "delete", **KEY, expect=clauses)
+    assert set(platform.operations()) == {"info"}
+
+
+def test_a_platform_without_paths_is_asked_for_plain_names_only(platform: DocumentedPlatform, client: Client) -> None:
+    features = ["pages", "types"]
+    platform.answer = lambda operation, result: {**result, "features": features}
+
+    def asked(*attributes: str) -> Any:
+        """The names of a request, which this platform refuses since it has no pages in truth."""
+        client.call("info")
+        client.fails("invalid_argument", "query", pk=PK, attributes=list(attributes))
+        return platform.requests[-1][1].get("attributes")
+
+    assert asked("m.a[0]", "n") == ["m", "n"]
+    assert asked("m.a", "`x.y`") is None  # the whole item, projected here
+    features.append("paths")
+    assert asked("m.a", "`x.y`.z") == ["m", "`x.y`"]
+
+
 def test_a_map_that_looks_typed_is_a_map(platform: DocumentedPlatform, client: Client) -> None:
     client.call("put", item={**KEY, "map": {"M": {"SS": {"L": [{"S": "a"}]}}}, "n": {"N": "5"}})
     assert json.loads(platform.requests[-1][1]["item"]) == {**KEY, "map": {"SS": ["a"]}, "n": 5}
