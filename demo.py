@@ -5,6 +5,7 @@
 
 import io
 import json
+import os
 import sys
 import tempfile
 import textwrap
@@ -105,4 +106,9 @@ async def walk(agent: Walk) -> None:
 if __name__ == "__main__":
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without arrows still shows the rest
-    anyio.run(main)
+    try:
+        anyio.run(main)
+    except* KeyboardInterrupt:
+        sys.exit(130)
+    except* BrokenPipeError:  # `make demo | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end

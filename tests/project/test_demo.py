@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +66,28 @@ def test_a_summary_shows_the_entity_types(shown: str) -> None:
 def test_only_what_should_fail_fails(shown: str) -> None:
     failed = re.findall(r'"error":\{"code":"(\w+)"', "".join(answer for _, answer in _calls(shown)))
     assert sorted(failed) == ["condition_failed", "prefix_violation", "prefix_violation"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal for a whole group of processes")
+def test_ctrl_c_ends_it_without_a_word() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "demo"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # a group of its own: Ctrl-C reaches the server too
+    ) as process:
+        assert process.stdout is not None
+        assert any(b"ready in" in line for line in process.stdout)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, b"")
+
+
+def test_a_closed_pipe_ends_it_without_a_word() -> None:
+    command = f"{shlex.quote(sys.executable)} -u -m demo | head -1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=PROJECT, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_terminal_without_arrows_shows_the_rest() -> None:
