@@ -250,11 +250,12 @@ def test_ctrl_c_ends_a_call_at_once_and_quietly(environment: dict[str, str]) -> 
 # ddb-mcp doctor
 
 
-def test_doctor_shows_each_setting_its_source_and_each_step(run: Run, tmp_path: Path) -> None:
+def test_doctor_shows_what_was_given_where_the_data_are_and_each_step(run: Run, tmp_path: Path) -> None:
     done = run("doctor", "--read-only", DYNAMODB_PREFIX="deploy#abc", AWS_REGION="not shown in this mode")
     assert (done.returncode, done.stderr) == (0, "")
     shown = {words[0]: words[1:] for line in done.stdout.splitlines() if (words := line.split())}
-    assert [name for name in shown if name in {s.variable for s in SETTINGS}] == [s.variable for s in SETTINGS]
+    given = ["DDB_MCP_MODE", "DDB_MCP_READ_ONLY", "DYNAMODB_TABLE", "DYNAMODB_PREFIX", "DDB_MCP_LOCAL_PATH"]
+    assert [name for name in shown if name in {s.variable for s in SETTINGS}] == given
     assert shown["DDB_MCP_MODE"] == ["local", "default"]
     assert shown["DDB_MCP_READ_ONLY"] == ["on", "flag"]
     assert shown["DYNAMODB_PREFIX"] == ["deploy#abc", "environment"]
@@ -262,14 +263,28 @@ def test_doctor_shows_each_setting_its_source_and_each_step(run: Run, tmp_path: 
     for step in ("info", "scan one item", "get a missing item"):
         assert re.search(rf"^  {step} +ok, \d+ ms$", done.stdout, re.MULTILINE)
     assert done.stdout.endswith("\nAll is well.\n")
+    assert "the environment that your MCP host gives the server" in done.stdout
+    assert len(done.stdout.splitlines()) <= 18
     assert not (tmp_path / "share").exists(), "doctor wrote"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such modes")
+@pytest.mark.parametrize(("mode", "code"), [(0o666, 1), (0o640, 1), (0o600, 0)])
+def test_doctor_warns_of_a_database_that_others_may_open(run: Run, tmp_path: Path, mode: int, code: int) -> None:
+    file = tmp_path / "my items.db"
+    settings = {"DDB_MCP_LOCAL_PATH": str(file)}
+    assert run("call", "put", json.dumps({"item": {"pk": OWN, "sk": "a"}}), **settings).returncode == 0
+    file.chmod(mode)
+    done = run("doctor", **settings)
+    assert done.returncode == code
+    assert (f"chmod 600 '{file}'" in done.stdout) == (code == 1)
 
 
 def test_doctor_says_what_to_fix_in_a_store_that_fails(run: Run, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("this is no database, and it is more than a few bytes long" * 20)
     done = run("doctor", DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
     assert done.returncode == 1
-    assert re.search(r"^  info +misconfigured, \d+ ms: ", done.stdout, re.MULTILINE)
+    assert re.search(r"^  info +misconfigured, \d+ ms$", done.stdout, re.MULTILINE)
     assert "DDB_MCP_LOCAL_PATH" in done.stdout.partition("\nFix this\n")[2]
 
 

@@ -5,15 +5,19 @@ import logging
 import os
 import platform
 import re
+import shlex
+import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from ddb_mcp import __version__
 from ddb_mcp.cli.service import make_service
-from ddb_mcp.config import SETTINGS, HttpSettings, ModeSettings, Setting, Settings, resolve_http
+from ddb_mcp.config import SETTINGS, HttpSettings, LocalSettings, ModeSettings, Setting, Settings, resolve_http
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
@@ -21,6 +25,7 @@ from ddb_mcp.service.service import DataService
 logger = logging.getLogger(__name__)
 
 MASK = "set, not shown"
+_WHERE = ("mode", "table", "prefix", "local_path", "api_url")
 _AWS_SECRET = re.compile("KEY|SECRET|TOKEN|PASSWORD")
 
 
@@ -47,50 +52,86 @@ async def examine(settings: Settings, http: HttpSettings, service: DataService, 
         Whether everything works.
     """
     say(f"ddb-mcp {__version__}, mcp {version('mcp')}, Python {platform.python_version()}, {sys.platform}")
-    say(f"\nSettings ({settings.mode} mode)")
+    _list_settings(settings, http, say)
+    say("\nSteps")
+    steps = _Steps(say)
+    info = await steps.run("info", lambda: service.call("info", {}))
+    if info is not None:
+        say(f"  {'':<26} table {info['tableName']}, region {info['region']}, prefix {info['prefix']}")
+        if not settings.read_only:
+            steps.fixes += info.get("warnings", [])
+        if not info["provisioned"] and settings.mode != "local":
+            steps.fixes.append("Nothing is provisioned yet. Call the tool provision, or: ddb-mcp call provision")
+        elif await steps.run("scan one item", lambda: service.call("scan", {"limit": 1, "view": "keys"})) is not None:
+            key = {"pk": Prefix(info["prefix"], one_segment=True).joined + "ddb-mcp-doctor", "sk": "none"}
+            await steps.run("get a missing item", lambda: service.call("get", key))
+    await service.store.close()
+    if isinstance(settings, LocalSettings):
+        steps.fixes += _readable_by_others(settings.local_path)
+    say(f"\nNot seen: {'; '.join(_unseen(settings))}.")
+    say("\nFix this" if steps.fixes else "\nAll is well.")
+    for fix in dict.fromkeys(steps.fixes):
+        say(f"  {fix}")
+    return not steps.fixes
+
+
+@dataclass
+class _Steps:
+    """Runs each step, says how it went, and collects what to fix."""
+
+    say: Callable[[str], None]
+    fixes: list[str] = field(default_factory=list)
+
+    async def run(self, name: str, step: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any] | None:
+        started = time.perf_counter()
+        result, outcome = None, "ok"
+        try:
+            result = await step()
+        except DdbMcpError as error:
+            outcome = error.code
+            self.fixes.append(f"{error.message} {error.next}")
+        except Exception as error:
+            logger.exception("%s failed", name)
+            outcome = f"internal, {type(error).__name__}"
+            self.fixes.append("This is a bug in ddb-mcp. Report it with the details above.")
+        self.say(f"  {name:<26} {outcome}, {_ms(started)}")
+        return result
+
+
+def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], None]) -> None:
+    """The settings that were given, and those that say where the data are."""
+    say(f"\nSettings ({settings.mode} mode; what is not listed has its default)")
     for setting in SETTINGS:
         value, source = _value(setting, settings, http), settings.sources[setting.variable]
-        if source != "default" and value is None:
+        if source == "default" and (value is None or setting.field not in _WHERE):
+            continue
+        if value is None:
             source += f", not used in {settings.mode} mode"
         say(_line(setting.variable, _shown(setting, value), source))
     if settings.mode == "direct":
         for name in sorted(os.environ):
             if name.startswith("AWS_"):
                 say(_line(name, MASK if _AWS_SECRET.search(name) else _text(name, os.environ[name]), "environment"))
-    say("\nSteps")
-    fixes: list[str] = []
 
-    async def step(name: str, run: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any] | None:
-        started = time.perf_counter()
-        try:
-            result = await run()
-        except DdbMcpError as error:
-            say(f"  {name:<26} {error.code}, {_ms(started)}: {error.message}")
-            fixes.append(f"{error.message} {error.next}")
-            return None
-        except Exception as error:
-            logger.exception("%s failed", name)
-            say(f"  {name:<26} internal, {_ms(started)}: {type(error).__name__}")
-            fixes.append("This is a bug in ddb-mcp. Report it with the details above.")
-            return None
-        say(f"  {name:<26} ok, {_ms(started)}")
-        return result
 
-    info = await step("info", lambda: service.call("info", {}))
-    if info is not None:
-        say(f"  {'':<26} table {info['tableName']}, region {info['region']}, prefix {info['prefix']}")
-        if not settings.read_only:
-            fixes += info.get("warnings", [])
-        if not info["provisioned"] and settings.mode != "local":
-            fixes.append("Nothing is provisioned yet. Call the tool provision, or: ddb-mcp call provision")
-        elif await step("scan one item", lambda: service.call("scan", {"limit": 1, "view": "keys"})) is not None:
-            key = {"pk": Prefix(info["prefix"], one_segment=True).joined + "ddb-mcp-doctor", "sk": "none"}
-            await step("get a missing item", lambda: service.call("get", key))
-    await service.store.close()
-    say("\nFix this" if fixes else "\nAll is well.")
-    for fix in dict.fromkeys(fixes):
-        say(f"  {fix}")
-    return not fixes
+def _readable_by_others(path: Path) -> list[str]:
+    """What to fix where other users of this machine may read the database or change it."""
+    if os.name != "posix" or not os.path.exists(path):
+        return []
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return []
+    return [f"Other users of this machine may open {path} (mode {mode:04o}). Run: chmod 600 {shlex.quote(str(path))}"]
+
+
+def _unseen(settings: Settings) -> list[str]:
+    """What doctor cannot know."""
+    unseen = ["the environment that your MCP host gives the server, which may be another than this shell's"]
+    if not settings.read_only:
+        unseen.append("whether writing works, for doctor writes nothing")
+    if settings.mode == "direct":
+        unseen.append("whether the app's own role may use the table")
+    return unseen
 
 
 def _value(setting: Setting, settings: Settings, http: HttpSettings) -> Any:
