@@ -1,47 +1,115 @@
-"""`ddb-mcp call`: one tool, called once."""
+"""`ddb-mcp call`: one tool, called once, or until its last page."""
 
 import argparse
 import difflib
 import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.commands import TOOLS
 from ddb_mcp.cli.service import make_service
 from ddb_mcp.config import ModeSettings
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 
+if TYPE_CHECKING:
+    from ddb_mcp.service.service import DataService
+
+_EXAMPLES = """\
+The tools: provision, info, get, put, delete, query, scan; the skill and the README say what they take. An argument is
+NAME=VALUE, where VALUE is text, or JSON for what is no text; or one JSON object has them all. Numbers keep every digit.
+
+examples:
+  ddb-mcp call scan view=summary
+  ddb-mcp call get pk='deploy#abc123#user#7' sk=PROFILE
+  ddb-mcp call query pk='deploy#abc123#user#7' filter='{"status": "open"}' --all
+  ddb-mcp call put '{"item": {"pk": "deploy#abc123#user#7", "sk": "PROFILE", "balance": 12.50}}'"""
+
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp call`."""
-    parser.usage = "%(prog)s [SETTING ...] TOOL [JSON]"
+    parser.usage = "%(prog)s [SETTING ...] [--all] TOOL [JSON | - | NAME=VALUE ...]"
+    parser.epilog = _EXAMPLES
     parser.add_argument("tool", metavar="TOOL", help=", ".join(TOOLS))
     parser.add_argument(
-        "arguments", nargs="?", default="{}", metavar="JSON", help="its arguments; - reads them from stdin"
+        "words",
+        nargs="*",
+        metavar="ARGUMENT",
+        help="JSON, or - to read JSON from stdin, or NAME=VALUE; both together too",
     )
+    parser.add_argument("--all", action="store_true", help="of query and scan: follow the pages to the end")
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import anyio
 
-    if arguments.tool not in TOOLS:
-        near = difflib.get_close_matches(arguments.tool, TOOLS, 1)
+    tool = arguments.tool
+    if tool not in TOOLS:
+        near = difflib.get_close_matches(tool, TOOLS, 1)
         advice = f"Did you mean {near[0]!r}?" if near else f"The tools are {', '.join(TOOLS)}."
-        raise InvalidArgument(f"{arguments.tool!r} is not a tool.", next=advice)
-    from ddb_mcp.core.items import parse_json
+        raise InvalidArgument(f"{tool!r} is not a tool.", next=advice)
+    if arguments.all and tool not in ("query", "scan"):
+        raise InvalidArgument(f"--all is for query and scan; {tool} has no pages.", next="Leave --all out.")
+    return anyio.run(_call, settings, tool, arguments.words, arguments.all)
+
+
+async def _call(settings: ModeSettings, tool: str, words: list[str], every_page: bool) -> int:
     from ddb_mcp.core.text import compact
 
-    async def call() -> int:
-        service = make_service(settings)
-        try:
-            text = arguments.arguments
-            if text == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
-                text = sys.stdin.buffer.read().decode("utf-8-sig", errors="surrogateescape")
-            given = parse_json(text, "arguments", exact=False)
-            print(compact(await service.call(arguments.tool, given)))
-        except DdbMcpError as error:
-            print(compact({"error": error.to_json()}), file=sys.stderr)
-            return 1
-        finally:
-            await service.store.close()
-        return 0
+    service = make_service(settings)
+    try:
+        given = _given(words)
+        if every_page:
+            async for result in _all(service, tool, given):
+                print(compact(result))
+        else:
+            print(compact(await service.call(tool, given)))
+    except DdbMcpError as error:
+        print(compact({"error": error.to_json()}), file=sys.stderr)
+        return 1
+    finally:
+        await service.store.close()
+    return 0
 
-    return anyio.run(call)
+
+def _given(words: list[str]) -> Any:
+    """The tool's arguments, from JSON and from words of the form NAME=VALUE. Raises InvalidArgument."""
+    from ddb_mcp.core.items import parse_json
+
+    given: Any = {}
+    for at, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if equals and name.replace("_", "").isalpha():
+            if not isinstance(given, dict) or name in given:
+                raise InvalidArgument(f"{name} is given twice, or beside what is no JSON object.")
+            given[name] = value  # the service reads JSON in it, where the argument is no text
+        elif at == 0:
+            if word == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
+                word = sys.stdin.buffer.read().decode("utf-8-sig", errors="surrogateescape")
+            given = parse_json(word, "arguments")
+        else:
+            raise InvalidArgument(f"{word!r} is not an argument.", next="Write NAME=VALUE, or one JSON object first.")
+    return given
+
+
+async def _all(service: "DataService", tool: str, given: Any) -> AsyncIterator[dict[str, Any]]:
+    """One result of all pages. A summary's pages cannot be joined: each covers a stretch and is a result of its own."""
+    page = await service.call(tool, given)
+    whole = page
+    while page.get("cursor"):
+        if "groups" in page:
+            yield page
+        page = await service.call(tool, {**given, "cursor": page["cursor"]})
+        whole = page if "items" not in page else _joined(whole, page)
+    yield whole
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Two pages of items as one; what says how the listing stands is that of the later."""
+    offset = len(one["items"])
+    joined = {**other, "items": one["items"] + other["items"]}
+    for name in ("count", "scanned", "capacity"):
+        if name in other:
+            joined[name] = one.get(name, 0) + other[name]
+    if outlined := [*one.get("outlined", ()), *(at + offset for at in other.get("outlined", ()))]:
+        joined["outlined"] = outlined
+    return joined

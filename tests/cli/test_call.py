@@ -1,0 +1,108 @@
+"""`ddb-mcp call`: arguments as words and as JSON, exact digits, all pages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway.process import DDB_MCP, Operator
+
+PK = "deploy#local#user#7"
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+def call(operator: Operator, *words: str) -> dict[str, Any]:
+    done = operator.run("call", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def refused(operator: Operator, *words: str) -> str:
+    done = operator.run("call", *words)
+    assert (done.returncode, done.stdout) in ((1, ""), (2, ""))
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [f"pk={PK}", "sk=10"],
+        [json.dumps({"pk": PK}), "sk=10"],
+        [json.dumps({"pk": PK, "sk": "10"}), 'attributes=["n"]'],
+        ["--dynamodb-prefix", "deploy#local", f"pk={PK}", "--read-only", "sk=10"],
+    ],
+)
+def test_words_and_json_are_the_same_arguments(operator: Operator, words: list[str]) -> None:
+    call(operator, "put", f'item={{"pk": "{PK}", "sk": "10", "n": 1}}')
+    assert call(operator, "get", *words)["item"] == {"pk": PK, "sk": "10", "n": 1}
+
+
+def test_words_of_every_kind(operator: Operator) -> None:
+    items = [{"pk": PK, "sk": str(at), "n": at} for at in range(5)]
+    call(operator, "put", f"items={json.dumps(items)}", "create_only=true")
+    page = call(operator, "query", f"pk={PK}", 'filter={"n": {"ge": 1}}', "limit=2", "descending=true", "sk_from=1")
+    assert [item["sk"] for item in page["items"]] == ["4", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["get", f"pk={PK}", "sk=a", "sk=b"], "twice"),
+        (["get", json.dumps({"pk": PK, "sk": "a"}), "pk=x"], "twice"),
+        (["get", f"pk={PK}", "a"], "NAME=VALUE"),
+        (["get", PK, "a"], "JSON"),
+        (["get", f"pk={PK}", "--all"], "--all is for query and scan"),
+        (["get", f"pk={PK}", "skk=a"], "Did you mean sk?"),
+    ],
+)
+def test_words_that_are_none(operator: Operator, words: list[str], said: str) -> None:
+    assert said in refused(operator, *words)
+
+
+NUMBERS = ["0.123456789012345678", "12345678901234567890123456789012345678", "1e-30"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_digits_are_kept_in_items_filters_and_expectations(operator: Operator, number: str) -> None:
+    item = f'{{"pk": "{PK}", "sk": "a", "n": {number}}}'
+    call(operator, "put", f'{{"item": {item}}}')
+    stored = operator.run("export").stdout
+    assert call(operator, "scan", f'{{"filter": {{"n": {number}}}}}')["count"] == 1
+    assert call(operator, "scan", f'filter={{"n": {number}}}')["count"] == 1
+    call(operator, "put", f'{{"item": {item}, "expect": {{"n": {number}}}}}')
+    assert operator.run("export").stdout == stored
+    if number == NUMBERS[0]:
+        assert json.loads(stored)["Item"]["n"] == {"N": number}
+        assert call(operator, "scan", 'filter={"n": 0.12345678901234568}')["count"] == 0
+
+
+def test_all_pages_are_one_result(operator: Operator) -> None:
+    for start in (0, 100):
+        items = [{"pk": PK, "sk": f"{at:04}", "text": "x" * 500} for at in range(start, start + 100)]
+        call(operator, "put", json.dumps({"items": items}))
+    assert not call(operator, "query", f"pk={PK}", "limit=200")["complete"]
+    for words in (["query", f"pk={PK}"], ["scan"], ["scan", "limit=7"], ["query", f"pk={PK}", "view=keys", "limit=9"]):
+        result = call(operator, *words, "--all")
+        assert (result["count"], result["complete"], len(result["items"])) == (200, True, 200)
+        assert "cursor" not in result
+        assert [item["sk"] for item in result["items"]] == [f"{at:04}" for at in range(200)]
+    assert call(operator, "scan", "view=count", "--all", "--read-budget", "30")["count"] == 200
+    done = operator.run("call", "scan", "view=summary", "--all", "--read-budget", "90")
+    pages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sum(group["count"] for page in pages for group in page["groups"]) == 200
+    assert [page["complete"] for page in pages][-1] is True
+
+
+def test_help_has_an_example_and_the_tools(operator: Operator) -> None:
+    shown = subprocess.run([DDB_MCP, "call", "--help"], env=operator.environment, capture_output=True, text=True).stdout
+    assert "provision, info, get, put, delete, query, scan" in shown
+    assert "ddb-mcp call get pk=" in shown
