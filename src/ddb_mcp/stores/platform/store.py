@@ -303,12 +303,7 @@ class PlatformStore(Store):
             matching.sort(key=lambda item: Key.of(item).sk, reverse=read.descending)
         end = ended(document)
         if end is None:
-            end = (
-                operation == "query"
-                and len(items) < asked
-                and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
-                and sum(map(item_size, items)) < limits.WELL_UNDER_A_PAGE_BYTES
-            )
+            end = operation == "query" and _is_short(items, asked)
 
         async def after(at: int) -> None:
             return None
@@ -320,6 +315,15 @@ class PlatformStore(Store):
             after=after,
             complete=end and len(matching) <= read.limit,
         )
+
+
+def _is_short(items: list[Item], asked: int) -> bool:
+    """Whether a query that gave these items ended for want of more, and not at a limit of the platform's own."""
+    return (
+        len(items) < asked
+        and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
+        and sum(map(item_size, items)) < limits.WELL_UNDER_A_PAGE_BYTES
+    )
 
 
 def _is_asked_for(key: Key, read: Read) -> bool:

@@ -1,0 +1,115 @@
+"""How a shared table is scanned for one deployment's items: in up to eight segments, and as much as should do."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.items import Item, project
+from ddb_mcp.core.keys import Key
+from ddb_mcp.stores.base import Position, Read
+from ddb_mcp.stores.direct.aws import Response
+from ddb_mcp.stores.direct.wire import key_of
+
+
+@dataclass(frozen=True)
+class ScanPosition:
+    """Where a scan is: for each segment that is not done, the key it goes on after; and what the last round found."""
+
+    starts: dict[int, Key | None]
+    total: int
+    scanned: int = 0
+    matched: int = 0
+
+    @classmethod
+    def of(cls, position: Position | None) -> "ScanPosition":
+        if position is None:
+            return cls(dict.fromkeys(range(limits.SCAN_SEGMENTS)), limits.SCAN_SEGMENTS)
+        total, scanned, matched, starts = position
+        return cls({int(segment): key and Key(*key) for segment, key in starts.items()}, total, scanned, matched)
+
+
+@dataclass(frozen=True)
+class ScanPage:
+    """Items with the segments they are from, in the order of the segments, and where each segment goes on."""
+
+    at: ScanPosition
+    ends: Mapping[int, Key | None]
+    entries: list[tuple[int, Item]]
+    scanned: int
+
+    def end(self) -> Position | None:
+        return self._position(dict(self.ends)) if self.ends else None
+
+    def after(self, n: int) -> Position:
+        """The position after item `n`: its segment goes on there, later segments with items are read again."""
+        segment, item = self.entries[n]
+        ends = dict(self.ends)
+        for other, _ in self.entries[n + 1 :]:
+            ends[other] = self.at.starts[other]
+        if self.entries[n + 1 :] and self.entries[n + 1][0] == segment:
+            ends[segment] = Key.of(item)
+        return self._position(dict(sorted(ends.items())))
+
+    def _position(self, starts: dict[int, Key | None]) -> Position:
+        counts = [self.scanned, len(self.entries)]
+        return [self.at.total, *counts, {str(segment): key and list(key) for segment, key in starts.items()}]
+
+    @classmethod
+    def of(cls, at: ScanPosition, read: Read, segments: Sequence[int], answers: Sequence[Response]) -> "ScanPage":
+        """The page that the answers of some segments make."""
+        entries: list[tuple[int, Item]] = []
+        ends = dict(at.starts)
+        for segment, answer in zip(segments, answers, strict=True):
+            found = [item for item in answer["Items"] if key_of(item).pk.startswith(str(read.pk_prefix))]
+            entries += [(segment, project(item, read.attributes)) for item in found]
+            if (last := answer.get("LastEvaluatedKey")) is None:
+                del ends[segment]
+            else:
+                ends[segment] = key_of(last)
+        return cls(at, ends, entries, sum(answer["ScannedCount"] for answer in answers))
+
+
+def wanted(read: Read) -> int:
+    """How many items are worth fetching."""
+    return min(read.limit, max(limits.PAGE_ITEMS_MIN, read.max_bytes // limits.SMALL_ITEM_BYTES))
+
+
+def wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
+    """Which segments to ask next, and for how many items each.
+
+    One segment where the items wanted are likely to be in it, else each that is left. How likely is told by what the
+    last round found: a table that is all this deployment's is read in order, one that is mostly others' in waves of the
+    size that should do, and in whole pages where a round found nothing.
+    """
+    most = need = max(1, read.read_limit)
+    if at.matched == at.scanned:  # at the beginning, and where everything is own
+        need = min(most, wanted(read))
+    elif at.matched:
+        need = min(most, math.ceil(wanted(read) * limits.OVER_READ * at.scanned / at.matched))
+    segments = list(at.starts)[:1] if need <= limits.PAGE_ITEMS else list(at.starts)
+    return segments, max(1, need // len(segments))
+
+
+async def together(calls: list[Callable[[], Awaitable[Response]]]) -> list[Response]:
+    """The answers of concurrent calls, in order; the first failure ends the others and is raised as it is."""
+    answers: dict[int, Response] = {}
+    failure: DdbMcpError | None = None
+
+    async def one(at: int) -> None:
+        nonlocal failure
+        try:
+            answers[at] = await calls[at]()
+        except DdbMcpError as error:
+            failure = failure or error
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for at in range(len(calls)):
+            group.start_soon(one, at)
+    if failure:
+        raise failure
+    return [answers[at] for at in range(len(calls))]

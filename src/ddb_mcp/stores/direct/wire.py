@@ -1,0 +1,110 @@
+"""How items, keys and listings are written for boto3's low-level client, and read from its answers."""
+
+import base64
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, KeyRange
+from ddb_mcp.core.errors import Unavailable
+from ddb_mcp.core.expressions import Expression
+from ddb_mcp.core.items import AttributeValue, Item
+from ddb_mcp.core.keys import Key
+from ddb_mcp.stores.base import Read
+from ddb_mcp.stores.direct.aws import Response
+
+logger = logging.getLogger(__name__)
+
+
+def sort_key_condition(keys: KeyRange, expression: Expression) -> str:
+    """What a key condition says of the sort key, with its AND."""
+    if keys == ALL_SORT_KEYS:
+        return ""
+    sk = expression.path("sk")
+    if keys.prefix is not None:
+        return f" AND begins_with({sk},{expression.value({'S': keys.prefix})})"
+    low = keys.low and expression.value({"S": keys.low})
+    high = keys.high and expression.value({"S": keys.high})
+    if low and high:
+        return f" AND {sk} BETWEEN {low} AND {high}"
+    return f" AND {sk}>={low}" if low else f" AND {sk}<={high}"
+
+
+def projection(attributes: tuple[str, ...] | None, expression: Expression) -> dict[str, str]:
+    """The parameter that asks for some attributes and the key; none for all."""
+    if attributes is None:
+        return {}
+    names = dict(expression.names)
+    text = ",".join(map(expression.path, dict.fromkeys(("pk", "sk", *attributes))))
+    if len(text) <= limits.EXPRESSION_MAX_BYTES:
+        return {"ProjectionExpression": text}
+    # Too many for an expression: take the whole item; `project` selects from it. Unused names would be refused.
+    expression.names = names
+    return {}
+
+
+def placeholders(expression: Expression) -> dict[str, Any]:
+    """The parameters with an expression's names and values."""
+    names, values = expression.names, expression.values
+    return {
+        **({"ExpressionAttributeNames": names} if names else {}),
+        **({"ExpressionAttributeValues": outgoing(values)} if values else {}),
+    }
+
+
+def capacity(answer: Response) -> float | None:
+    """The capacity units that an answer cost, where it says so."""
+    units = answer.get("ConsumedCapacity", {}).get("CapacityUnits")
+    return None if units is None else float(units)
+
+
+def reading(read: Read, expression: Expression, text: str) -> dict[str, Any]:
+    """What a query and a scan have in common; `text` is the filter's."""
+    return {
+        **({"FilterExpression": text} if text else {}),
+        **projection(read.attributes, expression),
+        **placeholders(expression),
+        "ConsistentRead": True,
+        "ReturnConsumedCapacity": "TOTAL",
+    }
+
+
+def is_at(key: Key, item: Item) -> bool:
+    """Whether the item of an answer is the one with this key: a store that is mistaken may give away another's."""
+    if typed(key).items() <= item.items():
+        return True
+    logger.error("The store answered with another item than the one that was asked for; it is not shown.")
+    return False
+
+
+def key_of(item: Item) -> Key:
+    """The key of an item in a listing, or where a page ended. Raises Unavailable where it is none."""
+    match item:
+        case {"pk": {"S": str(pk)}, "sk": {"S": str(sk)}}:
+            return Key(pk, sk)
+    raise Unavailable("The store answered with an item that has no key.")
+
+
+def typed(key: Key) -> Item:
+    """A key as DynamoDB has it."""
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def outgoing(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
+    """Attribute values as boto3 sends them: binary as bytes. What it receives is left in base64, see `session`."""
+    return {name: _outgoing_value(value) for name, value in attributes.items()}
+
+
+def _outgoing_value(value: AttributeValue) -> dict[str, Any]:
+    ((kind, content),) = value.items()
+    match kind:
+        case "B":
+            return {"B": base64.b64decode(content)}
+        case "BS":
+            return {"BS": [base64.b64decode(member) for member in content]}
+        case "L":
+            return {"L": [_outgoing_value(entry) for entry in content]}
+        case "M":
+            return {"M": outgoing(content)}
+    return value
