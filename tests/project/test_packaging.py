@@ -137,3 +137,12 @@ def test_the_installed_server_serves_its_own_skill_to_a_client(installed: Path, 
     assert seen.skill == skill.load().text
     place = _run(installed / "python", "-c", "import ddb_mcp; print(ddb_mcp.__file__)")
     assert Path(place).is_relative_to(installed.parent)
+
+
+def test_a_git_address_can_be_installed(tmp_path: Path) -> None:
+    """What `uvx --from git+…` and `pip install git+…` do, with the address of this checkout."""
+    _run(sys.executable, "-m", "venv", "--system-site-packages", tmp_path / "venv")
+    address = f"git+file://{PROJECT}"
+    install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall")
+    _run(tmp_path / "venv" / "bin" / "python", *install, address)
+    assert _run(tmp_path / "venv" / "bin" / "ddb-mcp", "--version").strip() == f"ddb-mcp {__version__}"

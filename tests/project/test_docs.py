@@ -1,4 +1,4 @@
-"""What the README says, done: its snippets start the server, its commands run, its lists are the code's own."""
+"""What the README and the pages in docs/ say, done: snippets start the server, commands run, lists are the code's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ddb_mcp.cli import main as cli
-from ddb_mcp.config import SETTINGS
+from ddb_mcp.config import SETTINGS, resolve
 from ddb_mcp.core import errors
 from ddb_mcp.server.sockets import listen
 from tests.protocol.wire import clean_environment
@@ -25,15 +25,24 @@ from tests.support.engines import environment as environment_without_aws
 from tests.support.hosts import TOOLS, visit
 
 PROJECT = Path(__file__).resolve().parents[2]
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+TEXTS = {page.relative_to(PROJECT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+README = TEXTS["README.md"]
+ALL = "\n".join(TEXTS.values())
+# (page, language, text) of each fenced block. The gateway's page has tests of its own in tests/gateway/.
+BLOCKS = [
+    (page, kind, block)
+    for page, text in TEXTS.items()
+    if page != "docs/gateway.md"
+    for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+]
 BIN = Path(sys.executable).parent
 
 Config = dict[str, Any]
 
 
 def _blocks(language: str) -> list[str]:
-    return [text for kind, text in BLOCKS if kind == language]
+    return [text for _, kind, text in BLOCKS if kind == language]
 
 
 def _lines() -> list[str]:
@@ -49,12 +58,13 @@ def _command(line: str) -> str:
 def _configs() -> dict[str, Config]:
     """Each host's way to name our command: `{"command", "args", "env"}`, by where it stands."""
     found: dict[str, Config] = {}
-    for at, text in enumerate(_blocks("json")):
-        ((kind, servers),) = json.loads(text).items()
-        assert kind in ("mcpServers", "servers")  # `servers` is VS Code's
-        found |= {f"json {at + 1}: {kind}": servers["ddb-mcp"]}
-    for at, text in enumerate(_blocks("toml")):
-        found |= {f"toml {at + 1}": tomllib.loads(text)["mcp_servers"]["ddb-mcp"]}
+    for page, language, text in BLOCKS:
+        if language == "json":
+            ((kind, servers),) = json.loads(text).items()
+            assert kind in ("mcpServers", "servers")  # `servers` is VS Code's
+            found |= {_free(f"{page}: {kind}", found): servers["ddb-mcp"]}
+        elif language == "toml":
+            found |= {_free(f"{page}: toml", found): tomllib.loads(text)["mcp_servers"]["ddb-mcp"]}
     for line in _lines():
         if line.startswith("claude mcp add "):
             words = shlex.split(line)
@@ -71,24 +81,27 @@ def _configs() -> dict[str, Config]:
     return found
 
 
+def _free(name: str, taken: Config) -> str:
+    return name if name not in taken else _free(name + "+", taken)
+
+
 CONFIGS = _configs()
 
 
 def test_every_host_is_covered() -> None:
-    assert set(CONFIGS) == {
-        "json 1: mcpServers",
-        "json 2: servers",
-        "toml 1",
+    assert {name for name in CONFIGS if not name.startswith("docs/")} == {
+        "README.md: mcpServers",
+        "README.md: servers",
+        "README.md: toml",
         "claude mcp add ddb-mcp -- uvx ddb-mcp",
         # https://cursor.com/docs/mcp/install-links has cursor:, to which GitHub shows no links; this page leads there
         "https://cursor.com/en/install-mcp",
         # https://code.visualstudio.com/api/extension-guides/ai/mcp: GitHub shows no link to the vscode: scheme itself
         "https://insiders.vscode.dev/redirect/mcp/install",
     }
-    assert {kind for kind, _ in BLOCKS} == {"sh", "json", "toml"}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if "url" not in config])
 def test_what_a_host_is_told_starts_the_server(name: str, tmp_path: Path) -> None:
     config = CONFIGS[name]
     assert config.keys() <= {"type", "command", "args", "env"}
@@ -102,10 +115,21 @@ def test_what_a_host_is_told_starts_the_server(name: str, tmp_path: Path) -> Non
         assert args[0] in project["scripts"]
         command, *args = args
     assert command == "ddb-mcp"
-    given = config.get("env", {})
-    seen = visit(str(BIN / command), args, {**given, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)})
+    if given := config.get("env"):
+        # What these settings lead to is not on this machine: they must be complete, and of their mode.
+        assert resolve(given).mode == ("platform" if "DDB_MCP_API_URL" in given else "direct")
+        return
+    seen = visit(str(BIN / command), args, {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)})
     assert (seen.name, seen.tools, seen.info["mode"]) == ("ddb-mcp", TOOLS, "local")
-    assert seen.info["prefix"] == given.get("DYNAMODB_PREFIX", "deploy#local")
+    assert seen.info["prefix"] == "deploy#local"
+
+
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if "url" in config])
+def test_a_remote_host_is_told_an_address_and_a_token(name: str) -> None:
+    config: dict[str, Any] = CONFIGS[name]
+    assert urlsplit(config["url"]).path == "/mcp"
+    headers: dict[str, str] = config.get("headers") or config.get("http_headers") or {}
+    assert headers.get("Authorization", "").startswith("Bearer ") or config.get("bearer_token_env_var")
 
 
 def test_the_shell_commands_run(tmp_path: Path) -> None:
@@ -118,29 +142,50 @@ def test_the_shell_commands_run(tmp_path: Path) -> None:
             environment = clean_environment(HOME=str(tmp_path), DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
             words[0] = str(BIN / "ddb-mcp")
             answers.append(json.loads(subprocess.run(words, env=environment, capture_output=True, check=True).stdout))
+        elif words[0] == "ddb-mcp":
+            cli.parse(words[1:])
         else:
-            assert line in CONFIGS, f"nothing here tries {line!r}"
+            assert line in CONFIGS or line in FROM_A_GIT_ADDRESS, f"nothing here tries {line!r}"
     assert [answer.get("created", answer.get("items")) for answer in answers] == [
         True,
         [{"pk": "deploy#local#user#7", "sk": "PROFILE", "name": "Ada"}],
     ]
 
 
+# test_packaging.py installs from a git address on this machine.
+FROM_A_GIT_ADDRESS = (
+    "uvx --from git+https://github.com/ddb-mcp/ddb-mcp ddb-mcp --version",
+    "pip install git+https://github.com/ddb-mcp/ddb-mcp",
+)
+
+
+def test_the_git_address_is_the_projects_own() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert all(project["urls"]["Source"] in line for line in FROM_A_GIT_ADDRESS)
+    assert len(README.splitlines()) < 200
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", TEXTS[page]):
+        if not link.startswith(("http://", "https://")):
+            assert (PROJECT / page).parent.joinpath(link).exists(), link
+
+
 def test_your_own_platform_runs_and_serves_an_agents_machine(tmp_path: Path) -> None:
-    (own,) = (text for text in _blocks("sh") if "gateway serve" in text)
+    own = re.findall(r"^```sh\n(.*?)^```$", TEXTS["docs/gateway.md"], re.MULTILINE | re.DOTALL)[0]
     (agent,) = (text for text in _blocks("sh") if "platform.example" in text)
-    storage = own.splitlines()[0]
-    assert storage.partition(" #")[0].split()[1:] == [
-        "DDB_MCP_MODE=direct",
-        "DYNAMODB_TABLE=app-data",
-        "AWS_PROFILE=work",
-    ]
+    storage, serving = own.splitlines()[0], own.splitlines()[-1]
+    assert storage == "export DDB_MCP_MODE=direct DYNAMODB_TABLE=app-data AWS_PROFILE=work"
+    assert serving.startswith("ddb-mcp gateway serve")
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    # Over SQLite, as the block's own first comment offers, and on a free port.
-    own = own.replace(storage, "export DDB_MCP_MODE=local").replace("8787", str(port))
-    own = own.replace("gateway serve &", f"gateway serve --port {port} & trap 'kill %1' EXIT; {WAIT.format(port)}")
-    agent = agent.replace("https://platform.example", "$API_URL").replace("AUTH_TOKEN=…", "AUTH_TOKEN=$AUTH_TOKEN")
+    # Over SQLite, on a free port, in the background.
+    own = own.replace(storage, "export DDB_MCP_MODE=local")
+    serve = f"ddb-mcp gateway serve --port {port} & trap 'kill %1' EXIT; {WAIT.format(port)}"
+    own = own.replace(serving, serve)
+    agent = agent.replace("https://platform.example", f"http://127.0.0.1:{port}").replace("…", '"$(cat alice.token)"')
+    agent = agent.replace("ddb-mcp doctor", "ddb-mcp call provision\nddb-mcp doctor")
     script = f"set -e\n{own}\nunset DDB_MCP_MODE\n{agent}\n"
     environment = clean_environment(HOME=str(tmp_path), DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
@@ -148,14 +193,14 @@ def test_your_own_platform_runs_and_serves_an_agents_machine(tmp_path: Path) -> 
         ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    provisioned, doctor = done.stdout.split("\n", 1)
-    assert json.loads(provisioned)["prefix"] == "deploy#alice"
-    assert "All is well." in doctor
+    (provisioned,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    assert provisioned["prefix"] == "deploy#alice"
+    assert "All is well." in done.stdout
 
 
 def test_direct_mode_in_a_shell(tmp_path: Path, dynoxide: Engine) -> None:
-    (aws,) = (text for text in _blocks("sh") if "AWS_PROFILE=work AWS_DEFAULT_REGION" in text)
-    (engine,) = (text for text in _blocks("sh") if "AWS_ENDPOINT_URL_DYNAMODB" in text)
+    (aws,) = (text for text in _blocks("sh") if "AWS_PROFILE=work AWS_REGION" in text)
+    (engine,) = (text for text in _blocks("sh") if "AWS_ENDPOINT_URL_DYNAMODB" in text and "provision" in text)
     environment = environment_without_aws(HOME=str(tmp_path))
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
 
@@ -172,19 +217,25 @@ def test_direct_mode_in_a_shell(tmp_path: Path, dynoxide: Engine) -> None:
 WAIT = "for i in $(seq 300); do curl -fs http://127.0.0.1:{}/health && break; sleep 0.1; done > /dev/null"
 
 
-@pytest.mark.parametrize("text", sorted(set(re.findall(r"`(ddb-mcp [^`…]*)`", README))))
+@pytest.mark.parametrize("text", sorted(set(re.findall(r"`(ddb-mcp [^`…]*)`", ALL))))
 def test_commands_in_the_text_are_understood(text: str) -> None:
-    cli.parse(shlex.split(text)[1:])
+    words = shlex.split(text)[1:]
+    if len(words) == 1:  # a command's name, or --help
+        words = [words[0], "--help"]
+        with pytest.raises(SystemExit, match=r"^0$"):
+            cli.parse(words)
+    else:
+        cli.parse(words)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make (\w+)`", README)) | {"demo", "test"}))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([\w-]+)`", ALL)) | {"demo", "test"}))
 def test_make_targets_exist(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=PROJECT, capture_output=True, check=True)
 
 
-def _table(heading: str) -> list[list[str]]:
-    """The rows of the table under a heading, its own first row aside."""
-    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def _table(heading: str, page: str = "README.md") -> list[list[str]]:
+    """The rows of the table under a heading of a page, its own first row aside."""
+    section = TEXTS[page].partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = [row.strip("|").split("|") for row in section.splitlines() if row.startswith("|")]
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
@@ -193,16 +244,17 @@ def test_the_table_of_tools_is_complete() -> None:
     assert [name for name, _ in _table("The seven tools")] == [f"`{name}`" for name in TOOLS]
 
 
-def test_errors_in_the_troubleshooting_are_the_codes() -> None:
+def test_the_troubleshooting_has_every_error_code() -> None:
     codes = {getattr(error, "code", "") for error in vars(errors).values()}
-    named = {code for row in _table("Troubleshooting") for code in re.findall(r"`([a-z_]+)`", row[0])} - {"uvx"}
-    assert named
-    assert named <= codes
+    rows = _table("Error codes", "docs/troubleshooting.md")
+    assert {code.strip("`") for code, _ in rows} == codes - {""}
 
 
 def test_readme_help_and_code_list_the_same_settings() -> None:
     code = {s.variable: s.modes for s in SETTINGS}
-    table = {row[0].strip("`"): row[1] for row in _table("Settings") if re.fullmatch("`[A-Z_]+`", row[0])}
+    table = {
+        row[0].strip("`"): row[1] for row in _table("Settings", "docs/modes.md") if re.fullmatch("`[A-Z_]+`", row[0])
+    }
     assert table == code
     told = subprocess.run(
         [str(BIN / "ddb-mcp"), "--help"],
@@ -219,13 +271,13 @@ def test_readme_help_and_code_list_the_same_settings() -> None:
 
 
 def test_readme_and_code_have_the_same_defaults() -> None:
-    defaults = {row[0].strip("`"): row[3].replace("`", "") for row in _table("Settings")}
+    defaults = {row[0].strip("`"): row[3].replace("`", "") for row in _table("Settings", "docs/modes.md")}
     plain = {s.variable: s.default for s in SETTINGS if re.fullmatch(r"\S*|local: \S+", s.default)}
     assert len(plain) > 8
     assert {name: defaults[name] for name in plain} == plain
 
 
 def test_no_text_names_a_setting_that_there_is_not() -> None:
-    texts = [PROJECT / "README.md", *(PROJECT / "src").rglob("*.py"), *(PROJECT / "skill").iterdir()]
+    texts = [*PAGES, *(PROJECT / "src").rglob("*.py"), *(PROJECT / "skill").iterdir()]
     named = {name for path in texts for name in re.findall("DDB_MCP_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))}
     assert named == {s.variable for s in SETTINGS if s.variable.startswith("DDB_MCP_")}
