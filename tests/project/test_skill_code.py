@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,12 +24,11 @@ from tests.support.skill_blocks import blocks, run_bash, run_handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.engines import Engine
 
 (HANDLER,) = blocks("javascript")
-LOCAL_ENVIRONMENT, CREDENTIALS, CURL = blocks("bash")
+LOCAL_ENVIRONMENT, MOVING, CREDENTIALS, CURL = blocks("bash")
 CALLS = [call for block in blocks("jsonl") for call in block.calls()]
 OWN = Prefix("deploy#abc123")
 
@@ -125,8 +128,50 @@ def test_handler_writes_items_of_its_deployment(
         Prefix(prefix).check(item["pk"]["S"])
 
 
+WRONG_REQUESTS: list[tuple[str, str, str, Any, int]] = [
+    ("no email", "POST", "/users", {"name": "Ada"}, 400),
+    ("an email that is none", "POST", "/users", {"email": "ada", "name": "Ada"}, 400),
+    ("an email that is no text", "POST", "/users", {"email": 7, "name": "Ada"}, 400),
+    ("no name", "POST", "/users", {"email": "ada@example.com"}, 400),
+    ("a body that is null", "POST", "/users", None, 400),
+    ("a title that is blank", "POST", "/users/7/posts", {"title": " "}, 400),
+    ("a version that is no number", "PATCH", "/users/7", {"name": "Ada", "version": "1"}, 400),
+    ("a limit that is no number", "GET", "/users/7/posts?limit=abc", None, 400),
+    ("a limit of none", "GET", "/users/7/posts?limit=0", None, 400),
+    ("a cursor of another kind", "GET", "/users/7/posts?after=PROFILE", None, 400),
+    ("an escape that is none", "GET", "/users/%E0%A4%A/posts", None, 400),
+    ("an unknown user renamed", "PATCH", "/users/8", {"name": "Ada", "version": 1}, 404),
+    ("an unknown user's post", "POST", "/users/8/posts", {"title": "Hello"}, 404),
+    ("an unknown user's posts", "GET", "/users/8/posts", None, 404),
+    ("no such route", "GET", "/", None, 404),
+    ("no such method", "DELETE", "/users/7", None, 404),
+]
+
+
+def test_handler_answers_wrong_requests_and_stores_nothing(
+    dynoxide: Engine, app: dict[str, str], tmp_path: Path
+) -> None:
+    client, table = dynoxide.client(), app["DYNAMODB_TABLE"]
+    user = {"pk": {"S": OWN.joined + "user#7"}, "sk": {"S": "PROFILE"}, "version": {"N": "1"}}
+    client.put_item(TableName=table, Item=user)
+    events = []
+    for _, method, path, body, _ in WRONG_REQUESTS:
+        path, _, query = path.partition("?")
+        sent = request(method, path, body, **dict([query.split("=")] if query else []))
+        events.append({**sent, "body": json.dumps(body)} if body is None and method == "POST" else sent)
+    bad_json = {**request("POST", "/users", {}), "body": "{"}
+    answers = run_handler(HANDLER.code, [*events, bad_json], app, tmp_path)
+    got = {case[0]: answer["statusCode"] for case, answer in zip(WRONG_REQUESTS, answers, strict=False)}
+    assert got == {case[0]: case[4] for case in WRONG_REQUESTS}
+    assert answers[-1]["statusCode"] == 400
+    assert all(json.loads(answer["body"])["error"] for answer in answers)
+    assert client.scan(TableName=table)["Items"] == [user]
+
+
 def test_handler_reads_every_page_of_what_was_stored(dynoxide: Engine, app: dict[str, str], tmp_path: Path) -> None:
     client = dynoxide.client()
+    user = {"pk": {"S": OWN.joined + "user#7"}, "sk": {"S": "PROFILE"}, "name": {"S": "Ada"}}
+    client.put_item(TableName=app["DYNAMODB_TABLE"], Item=user)
     for at in range(25):
         # Three of four are hidden, so that pages come back short or empty and the handler has to go on.
         hidden: dict[str, Any] = {} if at % 4 == 0 else {"hidden": {"BOOL": True}}
@@ -137,6 +182,7 @@ def test_handler_reads_every_page_of_what_was_stored(dynoxide: Engine, app: dict
         query = {"limit": "2", **({"after": after} if after else {})}
         (answer,) = run_handler(HANDLER.code, [request("GET", "/users/7/posts", **query)], app, tmp_path)
         page = json.loads(answer["body"])
+        assert all("pk" not in post for post in page["posts"])
         found += [post["sk"] for post in page["posts"]]
         after = page.get("after", "")
         if not after:
@@ -172,6 +218,22 @@ def test_numbers_beyond_2_53_in_the_document_client(dynoxide: Engine, app: dict[
 
 
 # Shell
+
+
+def test_moving_many_items_changes_those_that_were_chosen(tmp_path: Path) -> None:
+    variables = environment(
+        DDB_MCP_LOCAL_PATH=str(tmp_path / "items.sqlite3"), DYNAMODB_PREFIX=OWN.text, HOME=str(tmp_path)
+    )
+    variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"
+    items = [{"pk": f"{OWN.joined}user#{at}", "sk": "PROFILE", "n": at} for at in range(60)]
+    items.append({"pk": OWN.joined + "user#pro", "sk": "PROFILE", "plan": "pro"})
+    items.append({"pk": OWN.joined + "order#1", "sk": "ORDER"})
+    given = "".join(json.dumps(item) + "\n" for item in items)
+    command = [str(Path(sys.executable).with_name("ddb-mcp")), "import"]
+    subprocess.run(command, env=variables, input=given, text=True, check=True, capture_output=True)
+    assert "60 items imported" in run_bash(f"cd {shlex.quote(str(tmp_path))}\n{MOVING.code}", variables)
+    scanned = run_bash('ddb-mcp call scan --all filter=\'{"plan": "free"}\'', variables)
+    assert {item["pk"] for item in json.loads(scanned)["items"]} == {item["pk"] for item in items[:60]}
 
 
 class Platform(ThreadingHTTPServer):
