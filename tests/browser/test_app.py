@@ -201,10 +201,15 @@ def test_a_host_that_relays_nothing_still_shows_the_result(hosted: Any) -> None:
 def test_what_is_too_long_for_one_answer_is_read_in_parts(hosted: Any) -> None:
     page = hosted("get", data.key("evil#large", "D"))
     expect(page.find("#item")).to_contain_text("too long for one answer")
-    for path, text in (("short", "s"),):
-        row = page.find("#item .attribute").filter(has=page.find(f".name:text-is('{path}')"))
-        row.get_by_role("button", name="Read").first.click()
-        expect(row).to_contain_text(text)
+    for path, text in (("short", "s"), ("`a.b`.c", "deep deep"), ("long", "abab")):
+        row = page.find("#item .attribute").filter(has_text=path).last
+        row.get_by_role("button", name="Read").click()
+        expect(row.locator(".content")).to_contain_text(text)
+    for begun in ("20,000", "40,000"):
+        page.button(f"Read on from {begun} of 60,000").click()
+    expect(page.find("#item")).to_contain_text(re.compile("(ab){10000}"))
+    shown = page.find("#item .attribute").filter(has_text="long").last.locator(".text").all_inner_texts()
+    assert "".join(shown) == "ab" * 30_000
 
 
 def test_the_page_speaks_as_the_specification_wants_it(hosted: Any) -> None:

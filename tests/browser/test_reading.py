@@ -191,6 +191,7 @@ def test_text_that_would_be_html_stays_text(page: Visit) -> None:
 def test_names_that_objects_inherit_are_attributes(page: Visit) -> None:
     page.labelled("pk begins with").fill("evil#names")
     page.button("Read").click()
+    expect(page.rows).to_have_count(1)
     page.rows.first.click()
     names = page.find("#item .attribute .name")
     expect(names).to_have_count(5)

@@ -85,6 +85,13 @@ def test_attributes_come_and_go_under_any_name(page: Visit, file: Path) -> None:
     assert "newsletter" not in item
     added = {name: item[name] for name in ("__proto__", "a.b[0]", "`tick`")}
     assert added == {name: f"value of {name}" for name in added}
+    page.button("Edit").click()
+    for name in added:
+        page.labelled(f"Remove {name}").click()
+    page.button("Review the changes").click()
+    page.button("Save").click()
+    expect(page.find("#item .facts")).to_contain_text("8 attributes")
+    assert not added.keys() & (stored(file) or {}).keys()
 
 
 def test_a_type_is_changed_only_if_somebody_says_so(page: Visit, file: Path) -> None:
@@ -221,8 +228,7 @@ def test_a_new_item_is_shown_first_and_replaces_none(page: Visit, file: Path) ->
 def test_what_is_over_30_kb_is_shown_and_not_edited(page: Visit, file: Path) -> None:
     key = data.key("user#9", "PROFILE")
     data.call(file, "put", item={**key, "long": "x" * 31_000, "short": "s"})
-    page.kind("user / PROFILE").click()
-    page.rows.filter(has_text="user#9").click()
+    page.open("user / PROFILE", "user#9")
     page.button("Edit").click()
     expect(page.find(".attributes")).to_contain_text("Over 30 KB: shown, not edited.")
     expect(page.labelled("Value of long")).to_have_count(0)

@@ -136,6 +136,7 @@ class Visit:
     def open(self, kind: str, row: str) -> None:
         """Choose a kind, and open the item of the row with this text."""
         self.kind(kind).click()
+        self.find("#table:not([aria-busy])").wait_for()  # the rows before are no longer there
         self.rows.filter(has_text=row).first.click()
         self.find("#item .facts").wait_for()
 
