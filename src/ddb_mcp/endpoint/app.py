@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import string
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TARGET = "DynamoDB_20120810."
-_ID_SIGNS = string.ascii_uppercase + string.digits
 _OPERATIONS: dict[str, Callable[[Call], Awaitable[dict[str, Any]]]] = {
     "GetItem": reads.get_item,
     "Query": reads.query,
@@ -168,7 +166,7 @@ def _no_constant(name: str) -> None:
 
 async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:
     body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
-    identifier = "".join(secrets.choice(_ID_SIGNS) for _ in range(52))
+    identifier = secrets.token_hex(26).upper()
     headers = [
         (b"content-type", b"application/x-amz-json-1.0"),
         (b"content-length", str(len(body)).encode()),

@@ -27,6 +27,7 @@ class Tables:
         self._name = name
         self._path = path
         self._open: dict[str, LocalTable] = {}
+        self._known: dict[str, tuple[int, int]] = {}
 
     async def find(self, given: str) -> tuple[str, LocalTable]:
         """A table's name and the table, by its name or its ARN.
@@ -36,9 +37,22 @@ class Tables:
         """
         name = table_name(given)
         table = self._table(name)
-        if table is None or not await _is_there(table):
+        if table is None or not await self._is_there(name, table):
             raise not_found(name)
         return name, table
+
+    async def _is_there(self, name: str, table: LocalTable) -> bool:
+        try:
+            found = table.path.stat()
+        except OSError:
+            return False
+        # A look into the file takes a thread, so it is done once for each file.
+        inode = (found.st_dev, found.st_ino)
+        if self._known.get(name) != inode or not found.st_size:
+            if not await _is_table(table):
+                return False
+            self._known[name] = inode
+        return True
 
     async def make(self, name: str) -> LocalTable | None:
         """Make a table. None where there is one with this name.
@@ -57,7 +71,7 @@ class Tables:
         names = []
         for name in sorted(found):
             table = self._table(name) if is_table_name(name) else None
-            if table is not None and await _is_there(table):
+            if table is not None and await self._is_there(name, table):
                 names.append(name)
         return names
 
@@ -76,7 +90,7 @@ class Tables:
         return self._open[name]
 
 
-async def _is_there(table: LocalTable) -> bool:
+async def _is_table(table: LocalTable) -> bool:
     try:
         return table.path.is_file() and await table.exists()
     except Misconfigured:  # another program's file

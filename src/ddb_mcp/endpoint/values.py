@@ -169,7 +169,7 @@ def _shown(value: AttributeValue) -> AttributeValue:
     ((kind, content),) = value.items()
     match kind:
         case "N":
-            return {"N": _plain(content)} if "E" in content else value
+            return {"N": _plain(content)}
         case "NS":
             return {"NS": [_plain(member) for member in content]}
         case "L":
