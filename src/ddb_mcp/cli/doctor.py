@@ -67,6 +67,9 @@ async def examine(settings: Settings, http: HttpSettings, service: DataService, 
             await steps.run("get a missing item", lambda: service.call("get", key))
     await service.store.close()
     if isinstance(settings, LocalSettings):
+        from ddb_mcp.cli.endpoint import state
+
+        say(f"  {'endpoint for the app':<26} {await state(settings)}")
         steps.fixes += _readable_by_others(settings.local_path)
     say(f"\nNot seen: {'; '.join(_unseen(settings))}.")
     say("\nFix this" if steps.fixes else "\nAll is well.")

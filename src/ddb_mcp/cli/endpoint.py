@@ -1,11 +1,20 @@
 """`ddb-mcp endpoint`: DynamoDB's own protocol over the local file, for the app on this machine."""
 
 import argparse
+import json
+import os
 import sys
+from typing import Any
+from urllib.parse import urlsplit
 
-from ddb_mcp.config import LocalSettings
+from ddb_mcp.config import LocalSettings, is_loopback
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.service.instructions import ENDPOINT, local_environment
 
-PORT = 8000
+PORT = urlsplit(ENDPOINT).port or 0
+_ANSWER_SECONDS = 2
+# Any key does; a request without a signature is refused.
+_SIGNED = "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
 
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
@@ -33,7 +42,6 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.endpoint.tables import Tables
     from ddb_mcp.server.serving import HttpServer
     from ddb_mcp.server.sockets import listen
-    from ddb_mcp.service.instructions import local_environment
 
     listener = listen("127.0.0.1", arguments.port)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -45,3 +53,45 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
         print(f"  {name}={value!r}", file=sys.stderr)
     HttpServer(endpoint, listener, keep_seconds=limits.ENDPOINT_KEEP_SECONDS).run()
     return 0
+
+
+async def state(settings: LocalSettings) -> str:
+    """Whether an endpoint answers where the app looks for it, and whether it serves the settings' file."""
+    from anyio import to_thread
+
+    from ddb_mcp.stores.local.table import LocalTable
+
+    address = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or ENDPOINT
+    parts = urlsplit(address)
+    if not is_loopback(parts.hostname or ""):
+        return f"not on this machine: {parts.hostname}"
+    table = LocalTable(settings.local_path)
+    try:
+        own = (await table.about()).get("id")
+    except DdbMcpError:
+        return "not asked: the file cannot be read"
+    finally:
+        await table.close()
+    try:
+        answer = await to_thread.run_sync(_describe, parts.netloc, settings.table)
+    except ConnectionRefusedError:
+        return f"none at {address}; `ddb-mcp endpoint` starts it"
+    except (OSError, ValueError):
+        answer = {}
+    found = answer.get("Table", {}).get("TableId", "").replace("-", "")
+    return f"ok, {address} serves this file" if own and found == own else f"{address} serves something else"
+
+
+def _describe(netloc: str, table: str) -> Any:
+    """What DescribeTable answers there. Raises OSError or ValueError where nothing answers, or no such endpoint."""
+    from http.client import HTTPConnection, HTTPException
+
+    connection = HTTPConnection(netloc, timeout=_ANSWER_SECONDS)
+    try:
+        target = {"X-Amz-Target": "DynamoDB_20120810.DescribeTable", "Content-Type": "application/x-amz-json-1.0"}
+        connection.request("POST", "/", json.dumps({"TableName": table}), {**target, "Authorization": _SIGNED})
+        return json.loads(connection.getresponse().read(100_000))
+    except HTTPException as error:
+        raise ValueError from error
+    finally:
+        connection.close()

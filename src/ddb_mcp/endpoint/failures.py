@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Err
 
 from typing import Any
 
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Timeout, Unavailable
 from ddb_mcp.stores.local.file import Locked
 
 _SERVICE = "com.amazonaws.dynamodb.v20120810"
@@ -66,7 +66,7 @@ def translated(error: DdbMcpError) -> Failure:
     """What an error of the store or of an expression is to an SDK."""
     if isinstance(error, InvalidArgument):
         return invalid(error.message)
-    if isinstance(error, Locked):  # nothing was done; SDKs call again by themselves
+    if isinstance(error, Locked | Timeout):  # nothing was done; SDKs call again by themselves
         return Failure("ThrottlingException", error.message)
     status = 503 if isinstance(error, Unavailable) else 500
     return Failure("InternalServerError", f"{error.message} {error.next}", status)

@@ -1,0 +1,46 @@
+"""`ddb-mcp doctor` in local mode says whether the app reaches the file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.endpoint.support import serving
+from tests.support.engines import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.engines import Engine
+
+
+def doctor(file: Path, address: str) -> str:
+    settings = {"DDB_MCP_MODE": "local", "DDB_MCP_LOCAL_PATH": str(file), "AWS_ENDPOINT_URL_DYNAMODB": address}
+    done = subprocess.run(
+        [sys.executable, "-m", "ddb_mcp", "doctor"],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = [line for line in done.stdout.splitlines() if "endpoint for the app" in line]
+    return line
+
+
+def test_an_endpoint_over_this_file(tmp_path: Path, endpoint: Engine) -> None:
+    file = tmp_path / "items.sqlite3"
+    command = [sys.executable, "-m", "ddb_mcp", "call", "provision"]
+    subprocess.run(command, env=environment(DDB_MCP_LOCAL_PATH=str(file)), check=True, capture_output=True)
+    with serving(file, DYNAMODB_PREFIX="deploy#local") as engine:
+        assert "ok" in doctor(file, engine.endpoint)
+        assert "serves this file" in doctor(file, engine.endpoint)
+    assert "`ddb-mcp endpoint` starts it" in doctor(file, engine.endpoint)
+    assert "serves something else" in doctor(file, endpoint.endpoint)
+
+
+@pytest.mark.parametrize("address", ["http://example.com:8000"])
+def test_an_endpoint_elsewhere_is_not_asked(tmp_path: Path, address: str) -> None:
+    assert "not on this machine" in doctor(tmp_path / "items.sqlite3", address)
