@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddb_mcp.core.conditions import matches
+from ddb_mcp.core.conditions import Steps, matches
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expression_reader import (
     Placeholders,
@@ -47,7 +47,7 @@ def placeholders() -> Placeholders:
 
 
 def holds(text: str) -> bool:
-    return read_condition("ConditionExpression", text, placeholders()).holds(ITEM)
+    return read_condition("ConditionExpression", text, placeholders()).holds(ITEM, Steps())
 
 
 def update(text: str) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def test_depth_ends_no_process(opening: str) -> None:
                 found = read("C", start + opening * times + "a = :n" + closing, placeholders())
             except InvalidArgument:
                 continue
-            assert isinstance(found, Update) or found.holds(ITEM) in (True, False)
+            assert isinstance(found, Update) or found.holds(ITEM, Steps()) in (True, False)
 
 
 WORDS = ["a", "#a", ":n", ":s", "=", "<", "<>", "(", ")", ",", ".", "[", "0", "]", "AND", "OR", "NOT", "BETWEEN", "IN"]
@@ -260,7 +260,7 @@ def test_no_text_meets_anything_but_an_answer_or_a_refusal(text: str) -> None:
         try:
             found: Any = read("E", text, placeholders())
             if read is read_condition:
-                found.holds(ITEM)
+                found.holds(ITEM, Steps())
             elif read is read_update:
                 found.applied(ITEM)
         except InvalidArgument:
@@ -281,4 +281,4 @@ def test_what_the_writer_writes_the_reader_reads(given: dict[str, Any]) -> None:
     expression = Expression()
     text = expression.condition(clauses)
     read = read_condition("F", text, Placeholders(expression.names, expression.values))
-    assert read.holds(ITEM) is matches(clauses, ITEM)
+    assert read.holds(ITEM, Steps()) is matches(clauses, ITEM)

@@ -32,7 +32,9 @@ class Operand(Protocol):
 
 
 class Condition(Protocol):
-    def holds(self, item: Item) -> bool: ...
+    """What holds for an item or not. `steps` counts, and ends what takes too long."""
+
+    def holds(self, item: Item, steps: Steps) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,14 @@ class Test:
     operator: str
     operands: tuple[Operand, ...]
 
-    def holds(self, item: Item) -> bool:
+    def holds(self, item: Item, steps: Steps) -> bool:
         found, *given = [operand.of(item) for operand in self.operands]
         values = [value for value in given if value is not None]
         if found is None or (len(values) < len(given) and self.operator != "in"):
             return self.operator == "ne"
         if type_of(found) not in _COMPARED.get(self.operator, TYPES):
             return False
-        return compare(self.operator, found, values, Steps())
+        return compare(self.operator, found, values, steps)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Exists:
     path: Path
     exists: bool = True
 
-    def holds(self, item: Item) -> bool:
+    def holds(self, item: Item, steps: Steps) -> bool:
         return (value_at(item, self.path) is not None) is self.exists
 
 
@@ -100,7 +102,7 @@ class HasType:
     path: Path
     kind: str
 
-    def holds(self, item: Item) -> bool:
+    def holds(self, item: Item, steps: Steps) -> bool:
         value = value_at(item, self.path)
         return value is not None and type_of(value) == self.kind
 
@@ -109,24 +111,24 @@ class HasType:
 class Every:
     parts: tuple[Condition, ...]
 
-    def holds(self, item: Item) -> bool:
-        return all(part.holds(item) for part in self.parts)
+    def holds(self, item: Item, steps: Steps) -> bool:
+        return all(part.holds(item, steps) for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Either:
     parts: tuple[Condition, ...]
 
-    def holds(self, item: Item) -> bool:
-        return any(part.holds(item) for part in self.parts)
+    def holds(self, item: Item, steps: Steps) -> bool:
+        return any(part.holds(item, steps) for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Not:
     part: Condition
 
-    def holds(self, item: Item) -> bool:
-        return not self.part.holds(item)
+    def holds(self, item: Item, steps: Steps) -> bool:
+        return not self.part.holds(item, steps)
 
 
 @dataclass(frozen=True)

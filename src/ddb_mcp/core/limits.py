@@ -130,6 +130,8 @@ LOCK_SECONDS = 10
 LOCK_SLICE_SECONDS = 0.025
 LOCK_HELD_SECONDS = 2
 SQLITE_CONNECTIONS = 8
+# Writes that share a transaction, and with it a flush to the disk.
+WRITES_AT_ONCE = 64
 SQLITE_PAGE_ROWS = 10_000
 # A page ends after this time, so that a listing can say how far it came.
 SQLITE_PAGE_SECONDS = 1

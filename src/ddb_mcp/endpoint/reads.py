@@ -1,11 +1,11 @@
 """GetItem, Query and Scan."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import Steps
 from ddb_mcp.core.expression_reader import Placeholders
 from ddb_mcp.core.expression_trees import Condition
 from ddb_mcp.core.items import Item, item_size
@@ -15,7 +15,7 @@ from ddb_mcp.endpoint.calls import Call, condition, placeholders, projected, pro
 from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.key_conditions import KeyCondition, read_key_condition, uses_keys
 from ddb_mcp.endpoint.values import key_json, read_key
-from ddb_mcp.stores.local.table import LocalTable, Rows, segment_of
+from ddb_mcp.stores.local.table import Documents, LocalTable, Rows, segment_of
 
 
 async def get_item(call: Call) -> dict[str, Any]:
@@ -45,13 +45,14 @@ class _Page:
     size: int = 0
     last: Key | None = None
 
-    def fill(self, documents: Iterator[str]) -> None:
+    def fill(self, documents: Documents) -> None:
         """Take items until the page is full; `last` is then where the next page goes on."""
+        steps = Steps(documents.check)
         for document in documents:
             item: Item = json.loads(document)
             self.scanned += 1
             self.size += item_size(item)
-            if self.filter is None or self.filter.holds(item):
+            if self.filter is None or self.filter.holds(item, steps):
                 self.matched += 1
                 if not self.counts:
                     self.items.append(projected(item, self.paths))

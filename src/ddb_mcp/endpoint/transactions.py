@@ -102,7 +102,7 @@ def _all(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | None]:
     reasons: list[dict[str, Any]] = []
     for write in writes:
         try:
-            changes |= write.changes(stored[write.key])
+            changes |= write.changes(stored)
             reasons.append(_NONE)
         except InvalidArgument as error:
             reasons.append({"Code": "ValidationError", "Message": error.message})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import Steps
 from ddb_mcp.core.expression_reader import read_update
 from ddb_mcp.core.expression_trees import Condition, Update
 from ddb_mcp.core.items import Item, item_size
@@ -33,14 +34,15 @@ class Write:
     update: Update | None = None
     shows_item: bool = False
 
-    def check(self, old: Item | None) -> None:
+    def check(self, old: Item | None, steps: Steps) -> None:
         """Raise Failure if the condition does not hold for what is stored."""
-        if self.condition is not None and not self.condition.holds(old or {}):
+        if self.condition is not None and not self.condition.holds(old or {}, steps):
             raise failed_condition(shown(old) if old and self.shows_item else None)
 
-    def changes(self, old: Item | None) -> Changes:
+    def changes(self, stored: Stored) -> Changes:
         """What is to be stored, after `check`. Raises Failure or InvalidArgument."""
-        self.check(old)
+        old = stored[self.key]
+        self.check(old, Steps(stored.check))
         return {} if self.change is None else {self.key: self.change(old)}
 
 
@@ -118,7 +120,7 @@ async def _alone(call: Call, write: Write) -> dict[str, Any]:
 
     def decide(stored: Stored) -> tuple[Changes, tuple[Item | None, Item | None]]:
         old = stored[write.key]
-        changes = write.changes(old)
+        changes = write.changes(stored)
         return changes, (old, changes[write.key])
 
     old, new = await table.change([write.key], decide)

@@ -7,6 +7,7 @@ items lie together.
 import json
 import logging
 import sqlite3
+import threading
 import time
 from binascii import crc32
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,9 +15,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Check
@@ -25,6 +26,7 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.local.call import Abandoned, Call, Locked
 from ddb_mcp.stores.local.file import SqliteFile, is_locked, transaction
+from ddb_mcp.stores.local.write import Write, within
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +125,8 @@ def segment_of(pk: bytes, segments: int) -> int:
 class LocalTable:
     """A table of items in a file, which the first write makes. Reads never make it.
 
-    For one event loop at a time, in which its writes take turns: while another process holds the write lock, only one
-    of them keeps a worker thread from the reads.
+    Its writes take turns in one thread, so that while another process holds the write lock, all worker threads are left
+    for reads.
 
     Args:
         path: the file. Its directory is made, for the user alone, where it is missing.
@@ -142,7 +144,9 @@ class LocalTable:
             schema=_SCHEMA,
             setting="DDB_MCP_LOCAL_PATH",
         )
-        self._writing = CapacityLimiter(1)
+        self._guard = threading.Lock()
+        self._waiting: list[Write[Any]] = []
+        self._is_writing = False
         self._pool: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
         self._swept = 0.0
 
@@ -154,7 +158,7 @@ class LocalTable:
                 assert opened
                 return opened[1]
 
-        return await self._run(make, self._writing)
+        return await self._run(make)
 
     async def exists(self) -> bool:
         def look(call: Call) -> bool:
@@ -282,25 +286,52 @@ class LocalTable:
             for beside in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + beside).unlink(missing_ok=True)
 
-        await self._run(remove, self._writing)
+        await self._run(remove)
 
     async def close(self) -> None:
         self._idle()
 
     async def _write(self, change: Callable[[sqlite3.Connection, Call], _T]) -> _T:
-        def write(call: Call) -> _T:
-            with self._open(call, create=True) as opened:
+        """Do `change` in a transaction: by itself, or with the others that wait, so that one flush to the disk is for
+        all of them."""
+        write = Write(change, Call(limits.READ_SECONDS))
+        with self._guard:
+            self._waiting.append(write)
+            is_first, self._is_writing = not self._is_writing, True
+        if is_first:
+            threading.Thread(target=self._write_waiting, name="local-writes", daemon=True).start()
+        return await write.outcome()
+
+    def _write_waiting(self) -> None:
+        """Do what waits, and what comes meanwhile. Runs in a thread of its own, of which there is one at a time."""
+        while True:
+            with self._guard:
+                writes = self._waiting[: limits.WRITES_AT_ONCE]
+                del self._waiting[: len(writes)]
+                if not writes:
+                    self._is_writing = False
+                    return
+            while left := [write for write in writes if not write.is_done]:
+                self._write_together(left)
+
+    def _write_together(self, writes: Sequence[Write[Any]]) -> None:
+        """Do at least the first of these writes, or fail it: each for itself, and all on the disk at once."""
+        first = writes[0]
+        try:
+            with self._open(first.call, create=True) as opened:
                 assert opened
                 self._sweep(opened[0])  # before, so that what is written now can be read for a while
                 with transaction(opened[0]) as connection:
-                    call.hold()
-                    changed = change(connection, call)
-                    call.check()
-                    return changed
+                    tried = [write for write in within(limits.LOCK_HELD_SECONDS, writes) if write.try_on(connection)]
+        except Locked:
+            first.pause()
+        except BaseException as error:
+            first.fail(error)
+        else:
+            for write in tried:
+                write.finish()
 
-        return await self._run(write, self._writing)
-
-    async def _run(self, work: Callable[[Call], _T], limiter: CapacityLimiter | None = None) -> _T:
+    async def _run(self, work: Callable[[Call], _T]) -> _T:
         """Do `work` in a worker thread; again where another process's lock was in the way, while somebody waits."""
         call = Call(limits.READ_SECONDS)
 
@@ -311,7 +342,7 @@ class LocalTable:
                 call.pause()
 
         try:
-            return await to_thread.run_sync(patiently, abandon_on_cancel=True, limiter=limiter)
+            return await to_thread.run_sync(patiently, abandon_on_cancel=True)
         finally:
             call.end()
 
