@@ -12,6 +12,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
 from ddb_mcp.stores.direct import codes
 from tests.direct.support import CREDENTIALS, aws, direct
@@ -31,7 +32,7 @@ ITEM = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}, "n": {"N": "1"}}
 CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "GetItem": ("get", (KEY, None)),
     "PutItem": ("put", (ITEM, NO_CONDITION)),
-    "UpdateItem": ("merge", (ITEM, ("m",), NO_CONDITION)),
+    "UpdateItem": ("merge", (Update({"pk": ITEM["pk"], "sk": ITEM["sk"]}, (("m",),)), NO_CONDITION)),
     "DeleteItem": ("delete", (KEY, NO_CONDITION)),
     "Query": ("query", (Read(pk=KEY.pk),)),
     "Scan": ("scan", (Read(pk_prefix="deploy#me#"),)),
