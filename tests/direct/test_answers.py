@@ -15,7 +15,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
 from ddb_mcp.stores.direct import codes
-from tests.direct.support import CREDENTIALS, aws, direct
+from tests.direct.support import ANY_SCHEMA, CREDENTIALS, aws, direct
 from tests.support.faults import Answer, FaultProxy, dynamodb_error
 
 if TYPE_CHECKING:
@@ -53,12 +53,13 @@ def store(dynoxide: Engine, proxy: FaultProxy) -> DirectStore:
 
 
 @pytest.fixture
-def endpoint(engine: Engine) -> Iterator[str]:
+def aws_settings(engine: Engine) -> Iterator[str]:
     with aws(engine.endpoint, **CREDENTIALS):
         yield engine.endpoint
 
 
-@pytest.mark.usefixtures("endpoint")
+@ANY_SCHEMA
+@pytest.mark.usefixtures("aws_settings")
 @pytest.mark.parametrize("operation", CALLS)
 @pytest.mark.parametrize(
     ("keys", "stored"),
@@ -89,7 +90,8 @@ def test_a_table_with_other_keys_is_neither_read_nor_written(
     assert client.scan(TableName=table)["Items"] == [stored]
 
 
-@pytest.mark.usefixtures("endpoint")
+@ANY_SCHEMA
+@pytest.mark.usefixtures("aws_settings")
 def test_the_keys_are_looked_at_again_after_the_table_was_gone(portal: BlockingPortal, engine: Engine) -> None:
     name, client = f"other-{uuid.uuid4().hex[:8]}", engine.client()
     store = direct(name)
@@ -242,7 +244,7 @@ def test_what_describes_no_ttl_is_unavailable(portal: BlockingPortal, proxy: Fau
 # More attributes than an expression holds
 
 
-@pytest.mark.usefixtures("endpoint")
+@pytest.mark.usefixtures("aws_settings")
 @pytest.mark.parametrize("count", [800, 900, 2000])
 def test_any_number_of_attributes(portal: BlockingPortal, engine: Engine, count: int) -> None:
     store = direct(engine.create_table())

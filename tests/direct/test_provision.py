@@ -13,7 +13,7 @@ from ddb_mcp.core.errors import Forbidden, Misconfigured, Timeout
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, NO_CONDITION, Written
 from ddb_mcp.stores.direct import provisioning
-from tests.direct.support import CREDENTIALS, aws, direct
+from tests.direct.support import ANY_SCHEMA, CREDENTIALS, aws, direct
 from tests.support.faults import FaultProxy, dynamodb_error
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def poll(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def endpoint(engine: Engine) -> Iterator[str]:
+def aws_settings(engine: Engine) -> Iterator[str]:
     with aws(engine.endpoint, **CREDENTIALS):
         yield engine.endpoint
 
@@ -52,7 +52,7 @@ def provisioned(portal: BlockingPortal, store: DirectStore, told: list[str] | No
     return portal.call(store.provision, progress)
 
 
-@pytest.mark.usefixtures("endpoint")
+@pytest.mark.usefixtures("aws_settings")
 def test_a_missing_table_is_made_once(portal: BlockingPortal, engine: Engine, name: str) -> None:
     store = direct(name)
     before = portal.call(store.info)
@@ -72,7 +72,7 @@ def test_a_missing_table_is_made_once(portal: BlockingPortal, engine: Engine, na
 
 
 @pytest.mark.deviates("dynalite", reason="forgets the tags that a table is made with", raises=AssertionError)
-@pytest.mark.usefixtures("endpoint")
+@pytest.mark.usefixtures("aws_settings")
 def test_a_table_is_tagged(portal: BlockingPortal, engine: Engine, name: str) -> None:
     provisioned(portal, direct(name))
     client = engine.client()
@@ -80,7 +80,7 @@ def test_a_table_is_tagged(portal: BlockingPortal, engine: Engine, name: str) ->
     assert client.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "created-by", "Value": "ddb-mcp"}]
 
 
-@pytest.mark.usefixtures("endpoint")
+@pytest.mark.usefixtures("aws_settings")
 def test_two_may_provision_at_once(portal: BlockingPortal, name: str) -> None:
     stores = [direct(name, f"deploy#{at}") for at in range(4)]
     done = [portal.start_task_soon(store.provision, _quiet) for store in stores]
@@ -92,7 +92,8 @@ async def _quiet(message: str) -> None:
     pass
 
 
-@pytest.mark.usefixtures("endpoint")
+@ANY_SCHEMA
+@pytest.mark.usefixtures("aws_settings")
 @pytest.mark.parametrize(
     ("keys", "kinds"),
     [
@@ -118,7 +119,8 @@ def test_another_key_schema_is_refused(
         portal.call(direct(name).info)
 
 
-@pytest.mark.usefixtures("endpoint")
+@ANY_SCHEMA
+@pytest.mark.usefixtures("aws_settings")
 def test_an_index_on_the_table_is_no_other_key_schema(portal: BlockingPortal, engine: Engine, name: str) -> None:
     engine.client().create_table(
         TableName=name,
