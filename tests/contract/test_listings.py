@@ -243,6 +243,7 @@ def test_cursors_belong_to_their_call(backend: Backend) -> None:
         {"pk": api.pk("y")},
         {"pk": api.pk("x"), "sk_prefix": "1"},
         {"pk": api.pk("x"), "filter": {"a": 1}},
+        {"pk": api.pk("x"), "filter": {"$or": [{"a": 1}, {"a": 2}]}},
         {"pk": api.pk("x"), "descending": True},
         {"pk": api.pk("x"), "view": "keys"},
         {"pk": api.pk("x"), "attributes": ["a"]},
@@ -263,7 +264,8 @@ def test_a_cursor_goes_on_whatever_the_order_of_members_and_the_limits(backend: 
     api = backend.api(read_budget=6)
     api.call("provision")
     api.put_all([{"pk": api.pk("x"), "sk": str(at), "a": at, "b": "y"} for at in range(9)])
-    first, second = {"a": {"ge": 0, "le": 9}, "b": "y"}, {"b": "y", "a": {"le": 9, "ge": 0}}
+    first = {"a": {"ge": 0, "le": 9}, "b": "y", "$or": [{"b": "y", "a": {"ge": 0}}, {"b": "z"}]}
+    second = {"$or": [{"a": {"ge": 0}, "b": "y"}, {"b": "z"}], "b": "y", "a": {"le": 9, "ge": 0}}
     cursor = api.call("query", pk=api.pk("x"), limit=2, filter=first, attributes=["a", "b"])["cursor"]
     page = api.call("query", pk=api.pk("x"), limit=3, filter=second, attributes=["b", "a"], cursor=cursor)
     assert keys(page) == ["2", "3", "4"]

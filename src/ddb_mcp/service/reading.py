@@ -1,10 +1,11 @@
 """`get`, `query` and `scan`."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Filter, KeyRange, parse_range
-from ddb_mcp.core.filters import parse_filter
+from ddb_mcp.core.filters import filter_to_json, parse_filter
 from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments
 from ddb_mcp.service.calls import Call
@@ -83,7 +84,7 @@ def _projection(arguments: QueryArguments | ScanArguments) -> Projection | None:
 
 async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArguments, read: Read) -> PageResult:
     attributes = sorted(arguments.attributes or ())  # views without attributes have none in `read`
-    bound = [operation, call.own.joined, arguments.view or "items", attributes, asdict(_in_order(read))]
+    bound = [operation, call.own.joined, arguments.view or "items", attributes, *_bound(read)]
     padded = operation == "scan" and call.store.positions_may_be_foreign
     carried = 0
     if arguments.cursor is not None:
@@ -103,7 +104,7 @@ async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArgu
     return await listing.run(call.progress)
 
 
-def _in_order(read: Read) -> Read:
-    """What of a read a cursor is bound to: not its limits, nor the order in which a host sends a filter's members."""
-    clauses = tuple(sorted(read.filter, key=repr))
-    return replace(read, filter=clauses, attributes=None, limit=0, read_limit=0, max_bytes=0)
+def _bound(read: Read) -> list[dict[str, Any]]:
+    """What of a read a cursor is bound to: not its limits, nor the order in which a host sends members of objects."""
+    unlimited = replace(read, filter=(), attributes=None, limit=0, read_limit=0, max_bytes=0)
+    return [asdict(unlimited), filter_to_json(read.filter)]
