@@ -5,7 +5,7 @@ backticks may hold every sign (`` `a.b`.c ``); a backtick in it is doubled.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,8 +136,18 @@ def pick(item: Item, paths: Iterable[Path], *, keys: bool = True) -> Item:
     Each value stands at its place in the item. Lists are closed up; of paths that overlap, the shorter wins; a map or
     list of which nothing is left is left out.
     """
-    picked = _pick({"M": item}, _tree([("pk",), ("sk",), *paths] if keys else paths))
-    return picked["M"] if picked else {}
+    return projector(paths, keys=keys)(item)
+
+
+def projector(paths: Iterable[Path], *, keys: bool = True) -> Callable[[Item], Item]:
+    """`pick` for many items by the same paths."""
+    tree = _tree([("pk",), ("sk",), *paths] if keys else paths)
+
+    def project(item: Item) -> Item:
+        picked = _pick({"M": item}, tree)
+        return picked["M"] if picked else {}
+
+    return project
 
 
 def _pick(value: AttributeValue, tree: _Tree | None) -> AttributeValue | None:

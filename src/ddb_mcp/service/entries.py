@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from ddb_mcp.core.items import Item, item_to_json
+from ddb_mcp.core.paths import projector
 from ddb_mcp.core.text import size
-from ddb_mcp.service.outlines import outline, shown
+from ddb_mcp.service.outlines import outline, whole
 from ddb_mcp.service.projections import Projection
 from ddb_mcp.service.results import PlainItem
 from ddb_mcp.stores.base import Position, StorePage
@@ -36,7 +37,7 @@ class Entries:
 
     def __init__(self, projection: Projection | None, max_bytes: int) -> None:
         self._paths = None if projection is None else projection.paths
-        self._projection = projection
+        self._project = projector(projection.paths) if projection else lambda item: item
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: list[Entry] = []
@@ -68,8 +69,13 @@ class Entries:
 
     def add(self, page: StorePage, start: Position | None, at: int) -> bool:
         """Take an item of a page that was read from `start`; False where it does not fit."""
-        plain, outlined = shown(page.items[at], self._max_bytes - 1, paths=self._paths)
-        entry = Entry(plain, size(plain) + 1, outlined, page, start, at)
+        item, room = page.items[at], self._max_bytes - 1
+        fitted = whole(self._project(item), room)
+        if fitted is None:
+            plain = outline(item, room, paths=self._paths)
+            entry = Entry(plain, size(plain) + 1, True, page, start, at)
+        else:
+            entry = Entry(fitted[0], fitted[1] + 1, False, page, start, at)
         if self._entries and entry.bytes > self.room:
             return False
         self._entries.append(entry)
@@ -87,5 +93,4 @@ class Entries:
 
     def first_whole(self) -> PlainItem:
         """The first item whole, whatever its length."""
-        item = self._entries[0].item
-        return item_to_json(item if self._projection is None else self._projection.of(item))
+        return item_to_json(self._project(self._entries[0].item))

@@ -75,7 +75,14 @@ def shown(
         next: see `outline`.
         paths: what was asked for, if not the whole item.
     """
-    wanted = item if paths is None else pick(item, paths)
-    if not is_longer({"M": wanted}, room) and size(plain := item_to_json(wanted)) <= room:
-        return plain, False
-    return outline(item, room, next, paths), True
+    fitted = whole(item if paths is None else pick(item, paths), room)
+    return (outline(item, room, next, paths), True) if fitted is None else (fitted[0], False)
+
+
+def whole(item: Item, room: int) -> tuple[PlainItem, int] | None:
+    """The item as plain JSON and its bytes, None where it is longer than `room` bytes."""
+    if is_longer({"M": item}, room):  # and is not converted only to see how long it is
+        return None
+    plain = item_to_json(item)
+    length = size(plain)
+    return (plain, length) if length <= room else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item
-from ddb_mcp.core.paths import Part, Path, parse_part, parse_path, pick, shortest, value_at
+from ddb_mcp.core.paths import Part, Path, parse_part, parse_path, shortest, value_at
 from ddb_mcp.core.text import fitting, size
 from ddb_mcp.service.results import PartResult
 
@@ -22,10 +22,6 @@ class Projection:
         """The top-level names that are needed of an item."""
         every = (*self.paths, *(part.path for part in self.parts.values()))
         return tuple(dict.fromkeys(str(path[0]) for path in every))
-
-    def of(self, item: Item) -> Item:
-        """The item's key and what the paths pick of it."""
-        return pick(item, self.paths)
 
     def parts_of(self, item: Item, room: int) -> dict[str, PartResult]:
         """The parts that the item has, in at most `room` bytes of JSON; `to` marks those that were cut for it."""
