@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.engines import Engine
+
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -173,3 +175,22 @@ def test_a_body_of_any_length_is_not_taken(reading: Browse) -> None:
     with socket.create_connection(("127.0.0.1", int(host.partition(":")[2]))) as connection:
         connection.sendall(head.encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_it_shows_a_table_behind_dynamodb_s_protocol(tmp_path: Path, dynoxide: Engine) -> None:
+    key = data.key("user#1", "PROFILE")
+    settings = {
+        "DDB_MCP_MODE": "direct",
+        "DDB_MCP_LOCAL_PATH": "",
+        "DYNAMODB_TABLE": "browsed",
+        "AWS_ENDPOINT_URL_DYNAMODB": dynoxide.endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with Browse(tmp_path / "none", "--write", **settings) as process:
+        assert call(process.address, "provision").json()["structuredContent"]["mode"] == "direct"
+        assert call(process.address, "put", {"item": {**key, "name": "Ada"}}).json()["structuredContent"]["created"]
+        page = call(process.address, "scan", {"view": "summary"}).json()["structuredContent"]
+        assert [(group["pk"], group["sk"]) for group in page["groups"]] == [("user", "PROFILE")]
