@@ -102,8 +102,10 @@ CHECKPOINT_ITEMS = 50
 CHECKPOINT_MEMBERS = 5_000
 LISTING_MEMBERS = 2_000_000
 
-# Results with more members are made into text in a worker thread, so that the event loop goes on.
+# Results with more members are made into text in a worker thread, and messages of more bytes are parsed there, so that
+# the event loop goes on.
 LOOP_MEMBERS = 2000
+LOOP_BYTES = 65_536
 
 # Hints: a look at some items, for a reason why nothing matched
 HINT_SECONDS = 3

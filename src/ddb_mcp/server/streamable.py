@@ -11,11 +11,13 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from anyio.to_thread import run_sync
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError
+from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError, JSONRPCRequest
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
+from ddb_mcp.core import limits
 from ddb_mcp.server import messages, sdk
 from ddb_mcp.server.serving import BodyRefused, read_body
 
@@ -63,7 +65,7 @@ class StreamableHttp:
             await manager.handle_request(scope, receive, send)
             return
         try:
-            message = messages.parse(await read_body(scope, count=count))
+            message = await _parsed(await read_body(scope, count=count))
         except BodyRefused as refused:
             error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
             await _refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)
@@ -71,6 +73,13 @@ class StreamableHttp:
             await _refusal(400, *refused.answers)(scope, receive, send)
         else:
             await manager.handle_request(messages.with_arguments(scope, message), _body_of(message, receive), send)
+
+
+async def _parsed(content: bytes) -> JSONRPCMessage:
+    """The message. A large one is parsed in a worker thread, so that the event loop goes on."""
+    if len(content) > limits.LOOP_BYTES:
+        return await run_sync(messages.parse, content)
+    return messages.parse(content)
 
 
 def _let_calls_finish() -> None:
@@ -82,10 +91,10 @@ def _let_calls_finish() -> None:
 
 
 def _accepted(scope: Scope) -> tuple[bool, bool]:
-    """Whether the client takes JSON, and events. One that does not say takes both."""
+    """Whether the client takes JSON, and events. One that takes anything, or does not say, gets plain JSON."""
     given = Headers(scope=scope).getlist("accept") or ["*/*"]
     types = {part.partition(";")[0].strip().lower() for part in ",".join(given).split(",")}
-    return bool(types & {_JSON, "application/*", "*/*"}), bool(types & {_EVENTS, "text/*", "*/*"})
+    return bool(types & {_JSON, "application/*", "*/*"}), bool(types & {_EVENTS, "text/*"})
 
 
 def _with_header(scope: Scope, name: bytes, value: bytes) -> Scope:
@@ -94,9 +103,11 @@ def _with_header(scope: Scope, name: bytes, value: bytes) -> Scope:
 
 def _body_of(message: JSONRPCMessage, receive: Receive) -> Receive:
     """A `receive` that gives the message to the SDK, a tool's arguments apart, which are on their own way."""
-    document = message.model_dump(by_alias=True, exclude_unset=True)
-    if messages.is_call(message):
-        document["params"]["arguments"] = {}
+    if isinstance(message, JSONRPCRequest) and messages.is_call(message):
+        params = {**(message.params or {}), "arguments": {}}
+        document = {"jsonrpc": "2.0", "id": message.id, "method": message.method, "params": params}
+    else:
+        document = message.model_dump(by_alias=True, exclude_unset=True)
     body = json.dumps(document, default=float, ensure_ascii=False).encode(errors="replace")
     pieces: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
