@@ -176,3 +176,33 @@ def test_started_by_hand_it_says_what_it_is_and_waits_for(local: dict[str, str])
     assert b"MCP server" in told
     assert b"stdin" in told
     assert b"ddb-mcp call info" in told
+
+
+@pytest.mark.parametrize("budget", ["4096", "32768"])
+def test_every_text_is_within_the_byte_budget(local: dict[str, str], budget: str) -> None:
+    items = [{"pk": f"deploy#local#{at:01000}", "sk": "s" * 900, "v": "x" * 3000} for at in range(100)]
+    keys = [{"pk": item["pk"], "sk": item["sk"]} for item in items]
+    with Wire(DDB_MCP, {**local, "DDB_MCP_MAX_RESULT_BYTES": budget}) as wire:
+        wire.shake_hands()
+
+        def call(tool: str, **arguments: Any) -> dict[str, Any]:
+            result: dict[str, Any] = wire.call(tool, **arguments)["result"]
+            assert sum(len(block["text"].encode()) for block in result["content"]) <= int(budget)
+            return result
+
+        call("info")
+        call("provision")
+        call("put", items=items)
+        call("put", item={**items[0], "v": "\u202e" * 3000})
+        for conditional in ({"create_only": True}, {"expect": {"v": "other"}}):
+            refused = call("put", items=items, **conditional)["structuredContent"]
+            assert (refused["written"], refused.get("failedCount", len(refused["failed"]))) == (0, 100)
+        kept = call("delete", keys=keys, expect={"v": "other"})["structuredContent"]
+        assert kept["failed"][0]["error"]["code"] == "condition_failed"
+        call("put", item=items[0], create_only=True)
+        for view in ("items", "keys", "count", "summary"):
+            call("scan", view=view)
+        call("get", **keys[1], attributes=["q" * 200] * 5)
+        call("get", pk="x" * 5000, sk="1")
+        call("get", **{"u" * 10_000: 1})
+        call("query", pk=items[1]["pk"], filter={"a": {"z" * 8000: 1}})

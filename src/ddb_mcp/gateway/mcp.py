@@ -35,6 +35,10 @@ class _Caller:
     def read_only(self) -> bool:
         return self.narrowed or self.visit.read_only
 
+    @property
+    def max_bytes(self) -> int:
+        return _RESULT_BYTES
+
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
         return await self.visit.call(

@@ -49,10 +49,16 @@ _UNCHANGING: tuple[CacheableMethod, ...] = (
 
 
 class Caller(Protocol):
-    """Who answers the tool calls of a request. `read_only`: the tools that write are left out."""
+    """Who answers the tool calls of a request.
+
+    `read_only`: the tools that write are left out. `max_bytes`: of the text of a result.
+    """
 
     @property
     def read_only(self) -> bool: ...
+
+    @property
+    def max_bytes(self) -> int: ...
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The structured result of an operation. Raises DdbMcpError."""
@@ -68,7 +74,7 @@ class _Configured:
     max_bytes: int
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        return await self.service.call(operation, arguments, progress, max_bytes=self.max_bytes)
+        return await self.service.call(operation, arguments, progress, max_bytes=self.max_bytes - FENCE_BYTES)
 
 
 def build(service: DataService, settings: Settings) -> Server[Any]:
@@ -77,7 +83,7 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
     Raises:
         Misconfigured: the skill is incomplete.
     """
-    caller = _Configured(service, settings.read_only, settings.max_result_bytes - FENCE_BYTES)
+    caller = _Configured(service, settings.read_only, settings.max_result_bytes)
 
     @asynccontextmanager
     async def lifespan(server: Server[Any]) -> AsyncIterator[None]:
@@ -150,12 +156,16 @@ class _ToolCalls:
             told += 1
             await ctx.session.report_progress(told, message=message)
 
+        caller = self._caller_of(ctx)
         try:
-            result = await self._caller_of(ctx).call(params.name, params.arguments or {}, progress)
-            shown = await run_sync(success, result) if is_large(result) else success(result)
+            result = await caller.call(params.name, params.arguments or {}, progress)
+            if is_large(result):
+                shown = await run_sync(success, result, caller.max_bytes)
+            else:
+                shown = success(result, caller.max_bytes)
             outcome = f"{_items(result)} items"
         except DdbMcpError as error:
-            shown, outcome = failure(error), error.code
+            shown, outcome = failure(error, caller.max_bytes), error.code
         milliseconds = (time.monotonic() - started) * 1000
         logger.info("%s: %.0f ms, %s, %d bytes", params.name, milliseconds, outcome, text_bytes(shown))
         return shown

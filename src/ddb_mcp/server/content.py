@@ -7,7 +7,7 @@ from mcp_types import CallToolResult, TextContent
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.core.text import compact
+from ddb_mcp.core.text import clip, compact, size
 
 # What the fence, fresh in each result, adds to the bytes of the JSON inside.
 FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
@@ -15,25 +15,49 @@ _STORED = (
     *("item", "items", "parts", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings"),
     "lambdaFunctions",
 )
-# Characters of an error's members, which may quote what a caller sent: a name of 60 KB, or a key to use instead.
-_LONGEST = {"message": 600, "next": 2500, "quoted": 1000}
+# Bytes of an error's members, which may quote what a caller sent: a name of 60 KB, or a key to use instead.
+_LONGEST = {"message": 1200, "next": 5000, "quoted": 2000}
+# What an error's text has besides: its code, the names of its members, and the fence.
+_ERROR_BYTES = 250
 
 
-def success(result: dict[str, Any]) -> CallToolResult:
-    """A tool's result. The text is one line of JSON, fenced where it carries what somebody stored."""
+def success(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
+    """A tool's result. The text is one line of JSON, fenced where it carries what somebody stored.
+
+    Args:
+        max_bytes: of the text. Operations keep to it in what they return of items; here the rest is made to fit.
+    """
+    room = max_bytes - FENCE_BYTES
+    if size(result) > room:
+        result = _fitting(result, room)
     text = compact(result)
     stored = any(result.get(name) for name in _STORED)
     return CallToolResult(content=[_text(_fenced(text) if stored else text)], structured_content=result)
 
 
-def failure(error: DdbMcpError) -> CallToolResult:
+def failure(error: DdbMcpError, max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
     """A tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
     shown = error.to_json()
     for name, most in _LONGEST.items():
-        if len(shown.get(name, "")) > most:
-            shown[name] = shown[name][:most] + "…"
+        if name in shown:
+            shown[name] = clip(shown[name], min(most, (max_bytes - _ERROR_BYTES) // len(_LONGEST)))
     text = compact({"error": shown})
     return CallToolResult(content=[_text(_fenced(text) if shown.keys() & {"item", "quoted"} else text)], is_error=True)
+
+
+def _fitting(result: dict[str, Any], room: int) -> dict[str, Any]:
+    """The result with less told of each failure, then of fewer; their number is told in any case."""
+    failed: list[dict[str, Any]] = result.get("failed", [])
+    if failed:
+        codes = [{**entry, "error": {"code": entry["error"]["code"]}} for entry in failed]
+        result = {"failedCount": len(failed), **result, "failed": codes}
+        left = max(0, room - size({**result, "failed": []}))
+        while size(codes) > left and codes:
+            codes = codes[: min(len(codes) - 1, len(codes) * left // size(codes))]
+        result["failed"] = codes
+    if "instructions" in result and (over := size(result) - room) > 0:
+        result = {**result, "instructions": clip(result["instructions"], size(result["instructions"]) - over)}
+    return result
 
 
 def is_large(result: dict[str, Any]) -> bool:
