@@ -120,6 +120,16 @@ def test_bodies_have_a_limit_and_answers_do_too(gateway: RunningGateway, bearer:
     post(gateway.url, "delete", KEY, authorization=bearer)
 
 
+def test_digits_are_stored_and_found_as_the_text_has_them(gateway: RunningGateway) -> None:
+    bearer = f"Bearer {gateway.token('deploy#http-digits')}"
+    number = "0.123456789012345678"
+    put = f'{{"item": {{"pk": "deploy#http-digits#a", "sk": "1", "n": {number}}}}}'
+    assert post(gateway.url, "put", put.encode(), authorization=bearer).status == 200
+    for wanted, count in ((number, 1), (number[:-1], 0)):
+        query = f'{{"pk": "deploy#http-digits#a", "filter": {{"n": {wanted}}}, "limit": 10.0}}'
+        assert post(gateway.url, "query", query.encode(), authorization=bearer).document["count"] == count
+
+
 def test_requests_and_items_read_are_limited_for_one_deployment_only(gateway: RunningGateway, bearer: str) -> None:
     few = f"Bearer {gateway.token('deploy#few', requests_per_second=2)}"
     answers = [post(gateway.url, "info", {}, authorization=few) for _ in range(12)]

@@ -137,6 +137,19 @@ def test_digits_are_stored_and_found_as_the_text_has_them(local: dict[str, str])
             assert '"invalid_argument"' in _call(wire, "put", item)["content"][0]["text"], refused
 
 
+def test_digits_on_the_command_line_are_stored_as_the_text_has_them(local: dict[str, str]) -> None:
+    def call(tool: str, arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*DDB_MCP, "call", tool, arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=clean_environment(**local), timeout=PATIENCE)
+
+    number = "-0.123456789012345678"
+    assert call("put", f'{{"item":{{"pk":"deploy#local#a","sk":"1","n":{number}}}}}').returncode == 0
+    got = json.loads(call("query", f'{{"pk":"deploy#local#a","filter":{{"n":{number}}},"limit":5.0}}').stdout)
+    assert got["items"][0]["n"] == {"N": number}
+    refused = call("put", '{"item":{"pk":"deploy#local#a","sk":"1","n":9007199254740993}}')
+    assert json.loads(refused.stderr)["error"]["code"] == "invalid_argument"
+
+
 @pytest.mark.parametrize("arguments", ["[]", '"{}"', '""', "null", '{"task_progress":"x","random_string":"y"}'])
 def test_a_tool_without_parameters_takes_what_hosts_send(local: dict[str, str], arguments: str) -> None:
     with Wire(DDB_MCP, local) as wire:
