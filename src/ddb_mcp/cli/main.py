@@ -14,6 +14,7 @@ from ddb_mcp import __version__
 from ddb_mcp.cli.commands import COMMANDS, SERVE, TOOLS, Command
 from ddb_mcp.config import SETTINGS, Setting
 from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.text import visible
 
 # Those of serving itself; all but the last take a value.
 SERVING_FLAGS = ("--http", "--tls-cert", "--tls-key", "--behind-tls-proxy")
@@ -31,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     try:
         settings = command.resolve(os.environ, flags)
-        logging.basicConfig(
-            stream=sys.stderr, level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=settings.log_level, handlers=[handler])
         arguments.flags = flags
         code = int(arguments.run(settings, arguments))
         sys.stdout.flush()
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             list_given(os.environ, flags, print)
             sys.stdout.flush()  # so that a transcript of both streams ends with what to fix
-        print(f"ddb-mcp: {error.message} {error.next}", file=sys.stderr)
+        said = f" It said: {error.quoted}" if error.quoted else ""
+        print(visible(f"ddb-mcp: {error.message}{said} {error.next}"), file=sys.stderr)
         return 2
     except OSError as error:  # most likely of the output: `ddb-mcp … | head`, a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
@@ -55,6 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ddb_mcp.server.leaving import leave
 
         leave(130)  # now: a worker thread may be waiting for the network
+
+
+class _Visible(logging.Formatter):
+    """Lines of the log, in which nothing can steer a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return visible(super().formatMessage(record))
 
 
 def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:

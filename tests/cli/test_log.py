@@ -1,0 +1,26 @@
+"""Lines for people: nothing in them can steer a terminal."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+
+import pytest
+
+from ddb_mcp.cli.main import _Visible
+from tests.protocol.wire import DDB_MCP, PATIENCE, clean_environment
+
+
+@pytest.mark.parametrize("steering", ["\x1b[2J", "\x9b2J", "\u202e", "\n2026 ERROR forged", "\U000e0041"])
+def test_the_log_escapes_what_steers_a_terminal(steering: str) -> None:
+    record = logging.LogRecord("name", logging.WARNING, __file__, 1, "said %s", (f"a{steering}b",), None)
+    line = _Visible("%(levelname)s: %(message)s").format(record)
+    assert line.startswith("WARNING: said a\\")
+    assert steering[0] not in line
+
+
+def test_an_error_on_the_command_line_escapes_it_too() -> None:
+    environment = clean_environment(DDB_MCP_MODE="local\u202ex")
+    done = subprocess.run([*DDB_MCP, "doctor"], capture_output=True, env=environment, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert "\u202e" not in done.stderr.decode()
