@@ -191,7 +191,7 @@ def test_started_by_hand_it_says_what_it_is_and_waits_for(local: dict[str, str])
     assert b"ddb-mcp call info" in told
 
 
-@pytest.mark.parametrize("budget", ["4096", "32768"])
+@pytest.mark.parametrize("budget", ["8192", "32768"])  # a cursor of long keys alone has 5,500
 def test_every_text_is_within_the_byte_budget(local: dict[str, str], budget: str) -> None:
     items = [{"pk": f"deploy#local#{at:01000}", "sk": "s" * 900, "v": "x" * 3000} for at in range(100)]
     keys = [{"pk": item["pk"], "sk": item["sk"]} for item in items]
