@@ -216,7 +216,7 @@ IN_FLIGHT_MAX_BYTES = 128_000_000
 CONNECTIONS_MAX = 512
 CONNECTIONS_PER_ADDRESS = 128
 # A connection that waited this long for a head makes room for a new one when there are too many.
-IDLE_SECONDS = 1
+IDLE_SECONDS = 0.1
 # Connections that the kernel holds before they are accepted.
 BACKLOG = 256
 # Characters of the token of `--http` beyond this machine.
