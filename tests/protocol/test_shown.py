@@ -146,8 +146,6 @@ def test_digits_on_the_command_line_are_stored_as_the_text_has_them(local: dict[
     assert call("put", f'{{"item":{{"pk":"deploy#local#a","sk":"1","n":{number}}}}}').returncode == 0
     got = json.loads(call("query", f'{{"pk":"deploy#local#a","filter":{{"n":{number}}},"limit":5.0}}').stdout)
     assert got["items"][0]["n"] == {"N": number}
-    refused = call("put", '{"item":{"pk":"deploy#local#a","sk":"1","n":9007199254740993}}')
-    assert json.loads(refused.stderr)["error"]["code"] == "invalid_argument"
 
 
 @pytest.mark.parametrize("arguments", ["[]", '"{}"', '""', "null", '{"task_progress":"x","random_string":"y"}'])
