@@ -24,6 +24,7 @@ ONLY_DYNAMODB = (
     "The first operand must be distinct from the remaining operands",
     "The document path provided in the update expression is invalid for update",
     "Incorrect operand type for operator or function",
+    "Two document paths conflict with each other",
 )
 TEXTS = ["", "a", "ab", "b"]
 NUMBERS = ["0", "1", "-1", "2.5", "10", "1e3"]
