@@ -41,12 +41,10 @@ def read_value(given: Any, depth: int = 0) -> AttributeValue:
     kind = present[0]
     content = given[kind]
     match kind, content:
-        case "S", str():
-            return {"S": content}
+        case ("S", str()) | ("BOOL", bool()):
+            return {kind: content}
         case "N", str():
             return {"N": _number(content)}
-        case "BOOL", bool():
-            return {"BOOL": content}
         case "NULL", bool():
             if not content:
                 raise invalid(_INVALID + "Null attribute value types must have the value of true")
