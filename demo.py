@@ -90,6 +90,14 @@ async def walk(agent: Walk) -> None:
     title("5. scan: what there is")
     await agent.call("scan", view="summary")
 
+    await guards(agent, user)
+
+    title("7. delete returns what it deleted; info changes nothing")
+    await agent.call("delete", pk=user, sk="POST#2026-11-01")
+    await agent.call("info")
+
+
+async def guards(agent: Walk, user: str) -> None:
     title("6. put with merge and expect: change one attribute, if nobody was faster")
     await agent.call("put", item={"pk": user, "sk": "PROFILE", "balance": 20}, merge=True, expect={"balance": 12.5})
     await agent.call("put", item={"pk": user, "sk": "PROFILE", "balance": 30}, merge=True, expect={"balance": 12.5})
@@ -97,10 +105,6 @@ async def walk(agent: Walk) -> None:
     title("   Another deployment's key is refused, whatever the tool")
     await agent.call("get", pk="deploy#other#user#7", sk="PROFILE")
     await agent.call("put", item={"pk": "user#7", "sk": "PROFILE"})
-
-    title("7. delete returns what it deleted; info changes nothing")
-    await agent.call("delete", pk=user, sk="POST#2026-11-01")
-    await agent.call("info")
 
 
 if __name__ == "__main__":
