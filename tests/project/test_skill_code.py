@@ -11,14 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from ddb_mcp import config
-from ddb_mcp.core.conditions import parse_range
-from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.items import parse_item
 from ddb_mcp.core.keys import Prefix
-from tests.project.test_skill import TOOLS
+from ddb_mcp.service.service import DataService
+from ddb_mcp.stores.local.store import LocalStore
 from tests.support.engines import environment
 from tests.support.skill_blocks import blocks, run_bash, run_handler
 
@@ -40,18 +39,23 @@ def test_every_block_is_of_a_kind_that_is_run_here() -> None:
 # Tool calls
 
 
-@pytest.mark.parametrize(("tool", "arguments"), CALLS, ids=[f"{at}-{tool}" for at, (tool, _) in enumerate(CALLS)])
-def test_call_is_well_formed(tool: str, arguments: dict[str, Any]) -> None:
-    TOOLS[tool].parse(arguments)
-    for item in arguments.get("items", [arguments["item"]] if "item" in arguments else []):
-        parse_item(item)
-        OWN.check_key(item["pk"], item["sk"])
-    if "pk" in arguments:
-        OWN.check(arguments["pk"])
-    OWN.check_scan(arguments.get("pk_prefix"))
-    parse_range(*(arguments.get(name) for name in ("sk_prefix", "sk_from", "sk_to")))
-    parse_filter(arguments.get("filter", {}), "filter", keys_allowed=tool == "scan")
-    parse_filter(arguments.get("expect", {}), "expect")
+def test_calls_do_what_the_skill_says_one_after_the_other(tmp_path: Path) -> None:
+    service = DataService(LocalStore(tmp_path / "items.sqlite3", "app-data"), OWN)
+
+    async def run() -> list[dict[str, Any]]:
+        results = [await service.call(tool, arguments) for tool, arguments in CALLS]
+        results.append(await service.call("get", {"pk": "deploy#abc123#product#10", "sk": "STOCK"}))
+        await service.store.close()
+        return results
+
+    *results, renamed = anyio.run(run)
+    assert not any(result.get("failed") for result in results)
+    assert all(result["complete"] for result in results if "complete" in result)
+    selected = [
+        result["matched"] for result, (_, arguments) in zip(results, CALLS, strict=True) if "where" in arguments
+    ]
+    assert selected == [1, 1, 1, 1, 1], "every example with where finds something"
+    assert renamed["item"]["left"] == 1
 
 
 # App code
