@@ -3,6 +3,6 @@
 import sys
 from importlib import import_module
 
-for name in sys.argv[1:] or ("startup", "local", "direct", "gateway", "endpoint"):
+for name in sys.argv[1:] or ("startup", "local", "direct", "gateway", "endpoint", "tasks"):
     import_module(f"benchmarks.{name}").main()
     print(flush=True)

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 import anyio
 import boto3
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from benchmarks.selections import deletes
 from botocore.config import Config
 from tests.support.engines import Engine, running
 
@@ -58,6 +59,7 @@ def main() -> None:
             store = DirectStore(DirectSettings(table=table, prefix=Prefix(PREFIX)))
             _scan(portal, store, client, table, "answers at once")
             _concurrent_gets(portal, store, client, table)
+            deletes(portal, store, PREFIX, 1.5)
             portal.call(store.close)
             with _delayed(engine.endpoint) as endpoint:
                 os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = endpoint

@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any, Self
 
 from anyio.from_thread import start_blocking_portal
+from benchmarks.selections import deletes
 
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.server.tools import tools
@@ -44,6 +45,7 @@ def main() -> None:
         _calls(Path(folder))
         _text(Path(folder))
         _scan(Path(folder))
+        _where(Path(folder))
         _kills(Path(folder))
 
 
@@ -142,6 +144,13 @@ def _scan(folder: Path) -> None:
         f"  a scan of {OWN} items: {alone * 1000:.1f} ms; with {FOREIGN} of others in the file: {among * 1000:.1f} ms"
     )
     print(f"    {among / alone:.2f} of it{verdict}")
+
+
+def _where(folder: Path) -> None:
+    with start_blocking_portal() as portal:
+        store = LocalStore(folder / "where", "benchmark")
+        deletes(portal, store, PREFIX, 2)
+        portal.call(store.close)
 
 
 def _fill(store: LocalStore, foreign: int) -> None:
