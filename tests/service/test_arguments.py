@@ -191,6 +191,8 @@ def test_a_json_string_of_something_else_is_not(model: type[Arguments], name: st
 MUCH: dict[str, tuple[type[Arguments], dict[str, Any]]] = {
     "attributes": (GetArguments, {"attributes": [1] * 1_900_000}),
     "attributes as text": (GetArguments, {"attributes": "[" + "1," * 10_000 + "1]"}),
+    "filter as text": (QueryArguments, {"filter": '{"a":{"in":[' + "[]," * 30_000 + "[]]}}"}),
+    "arguments as text": (GetArguments, {"attributes": "[" + "[]," * 1_300_000 + "[]]"}),
     "remove": (PutArguments, {"remove": ["a"] * 500_000}),
     "expect": (PutArguments, {"expect": {f"a{at}": 1 for at in range(51)}}),
     "filter": (QueryArguments, {"filter": {f"a{at}": 1 for at in range(330_000)}}),
@@ -270,7 +272,8 @@ def test_limits_that_are_none(model: type[Arguments], limit: Any, said: str) -> 
             {"keys": [{"pk": "p", "sk": "s"}] * 101},
             "keys must be at most 100 entries long; it has 101.",
         ),
-        (QueryArguments, {"filter": '{"a": 1'}, "filter must be an object."),
+        (QueryArguments, {"filter": '{"a": 1'}, "filter is not valid JSON at character 7."),
+        (QueryArguments, {"filter": '{"a": 1, "a": 2}'}, "filter has the member 'a' twice; only one could be stored."),
         (QueryArguments, {"filter": [["a", 1]]}, "filter must be an object."),
         (QueryArguments, {"view": "full"}, "view must be one of items, keys, count or summary."),
         (QueryArguments, {"view": "Items"}, "view must be one of items, keys, count or summary."),

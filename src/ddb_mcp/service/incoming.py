@@ -8,14 +8,14 @@ from ddb_mcp.core.conditions import Filter
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import check_update
 from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.items import AttributeValue, Item, from_json, parse_item, parse_json
+from ddb_mcp.core.items import AttributeValue, Item, from_json, parse_item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path, parse_path, path_text, touching
 from ddb_mcp.core.text import brief
 from ddb_mcp.core.updates import Update
 from ddb_mcp.service.calls import Call
 from ddb_mcp.service.outlines import refuse_outline
-from ddb_mcp.service.parameters import check_bounds
+from ddb_mcp.service.parameters import check_bounds, parsed
 
 _KEY = ("pk", "sk")
 _ADDABLE = frozenset({"N", "SS", "NS", "BS"})
@@ -51,10 +51,11 @@ def changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
 def item_of(call: Call, given: Any, where: str) -> Item:
     """An item as it came, checked. Raises InvalidArgument or PrefixViolation."""
     if isinstance(given, str):
-        given = parse_json(given, where)
+        given = parsed(given, "item", where)
         if isinstance(given, str):
             raise InvalidArgument(f"{where} is a JSON string within a JSON string.", next="Send the object itself.")
-    check_bounds(given, "item", where)
+    else:
+        check_bounds(given, "item", where)
     item = parse_item(given, where)
     call.own.check_key(*Key.of(item), f"{where}.")
     refuse_outline(item, where)

@@ -6,6 +6,7 @@ was not asked for. Counts and lengths are checked here, for every parameter, bef
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from types import UnionType
@@ -18,13 +19,15 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import brief
 
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
+
 
 def arguments_object(given: Any) -> dict[str, Any]:
     """The arguments as an object, also where they came as a JSON string, as null or as an empty list.
 
     Raises InvalidArgument.
     """
-    given = _unquoted(given, dict)
+    given = _unquoted(given, dict, "items", "the arguments")
     if given in (None, [], "[]"):
         return {}
     if not isinstance(given, dict):
@@ -58,7 +61,7 @@ def prepared(
     taken = {}
     for name, sent in given.items():
         field = model.model_fields[name]
-        value = _unquoted(sent, _kind(field.annotation))
+        value = _unquoted(sent, _kind(field.annotation), name, where + name)
         check_bounds(value, name, where + name)
         if (inner := _model(field.annotation)) is not None and isinstance(value, dict) and value:
             value = prepared(inner, value, inner.model_fields, _unknown_member(inner, name), f"{where}{name}.")
@@ -70,6 +73,29 @@ def prepared(
             raise InvalidArgument(f"{where}{name} is empty.", next=f"Leave {where}{name} out, or say what it must be.")
         taken[name] = value
     return taken
+
+
+def parsed(text: str, name: str, where: str) -> Any:
+    """What a parameter says as a JSON string, looked at for its number of members before and after it is read.
+
+    Raises InvalidArgument, as `check_bounds` and `parse_json` do.
+    """
+    most = limits.MEMBERS_MAX.get(name, limits.OPERANDS_MAX)
+    if _marks(text) > most and _marks(_STRING.sub("", text)) > most:  # commas in strings are no members
+        raise _too_many(where, most)
+    value = parse_json(text, where)
+    check_bounds(value, name, where)
+    return value
+
+
+def _marks(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
+
+
+def _too_many(where: str, most: int) -> InvalidArgument:
+    return InvalidArgument(
+        f"{where} has more than {most} members, with those in its lists and maps.", next="Send less in one call."
+    )
 
 
 def check_bounds(value: Any, name: str, where: str) -> None:
@@ -91,10 +117,7 @@ def check_bounds(value: Any, name: str, where: str) -> None:
             continue
         left -= len(inner)
         if left < 0:
-            raise InvalidArgument(
-                f"{where} has more than {most} members, with those in its lists and maps.",
-                next="Send less in one call.",
-            )
+            raise _too_many(where, most)
         if isinstance(inner, dict):
             if any(len(member) > limits.NAME_MAX_BYTES for member in inner):
                 raise InvalidArgument(f"{where} has a name of more than {limits.NAME_MAX_BYTES} bytes.")
@@ -125,19 +148,22 @@ def _unknown_member(model: type[BaseModel], parameter: str) -> Callable[[str], I
     return lambda name: unknown_argument(name, list(model.model_fields), f"{parameter}.")
 
 
-def _unquoted(value: Any, kind: Any) -> Any:
+def _unquoted(value: Any, kind: Any, name: str, where: str) -> Any:
     """The value, or what it says as a JSON string where that is of the wanted kind, with a whole float as an integer.
 
-    What is in an object or a list stays as it is.
+    What is in an object or a list stays as it is. Raises InvalidArgument where it is no JSON, or too much of it.
     """
-    if isinstance(value, str) and kind in (dict, list, int, bool):
+    if not isinstance(value, str) or kind not in (dict, list, int, bool):
+        return _whole(value) if kind is int else value
+    if kind in (dict, list) and value.lstrip()[:1] in ("{", "["):
+        said = parsed(value, name, where)
+    else:
         try:
-            said = parse_json(value, "a parameter")
+            said = parse_json(value[: limits.NUMBER_MAX_CHARACTERS], where)  # null, a number, true or false
         except InvalidArgument:
             return value
-        said = _whole(said) if kind is int else said
-        return said if said is None or type(said) is kind else value
-    return _whole(value) if kind is int else value
+    said = _whole(said) if kind is int else said
+    return said if said is None or type(said) is kind else value
 
 
 def _whole(value: Any) -> Any:

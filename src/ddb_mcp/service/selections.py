@@ -10,14 +10,14 @@ from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, equal, parse_r
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, Timeout
 from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.items import Item, attributes_from, from_json, item_size, parse_json
+from ddb_mcp.core.items import Item, attributes_from, from_json, item_size
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.text import size
 from ddb_mcp.core.updates import Update
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments, Where
 from ddb_mcp.service.calls import Call
 from ddb_mcp.service.incoming import changes, update_of
-from ddb_mcp.service.parameters import check_bounds
+from ddb_mcp.service.parameters import parsed
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.warnings import item_warnings
 from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
@@ -98,8 +98,7 @@ def _change(arguments: PutArguments) -> Update:
     """What is changed in each item. Raises InvalidArgument."""
     given = arguments.item
     if isinstance(given, str):
-        given = parse_json(given, "item")
-        check_bounds(given, "item", "item")
+        given = parsed(given, "item", "item")
     if given is not None and not isinstance(given, dict):
         raise InvalidArgument("item must be an object.")
     for name in ("pk", "sk"):
