@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Throttled, Unauthenticated
+from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Throttled, Timeout, Unauthenticated
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service import selections
 from ddb_mcp.service.service import DataService
@@ -142,6 +142,21 @@ def test_no_write_begins_after_the_time_of_a_call_and_those_begun_are_awaited(
     store.before, late = None, 0.0
     again = called(store, where=WHERE, cursor=result["cursor"])
     assert (again["complete"], left(store)) == (True, [])
+
+
+def test_a_call_in_which_nothing_could_begin_is_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_of(tmp_path, 5)
+    now, asked = selections._now, 0
+
+    def over_after_the_read() -> float:
+        nonlocal asked
+        asked += 1
+        return now() if asked == 1 else now() + limits.WHERE_SECONDS
+
+    monkeypatch.setattr(selections, "_now", over_after_the_read)
+    with pytest.raises(Timeout):
+        called(store, where=WHERE)
+    assert (len(store.begun), len(left(store))) == (0, 5)
 
 
 def test_no_write_begins_after_a_call_was_cancelled(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class Expression:
 def check_update(item: Item, remove: Sequence[Path] = (), add: Mapping[str, AttributeValue] | None = None) -> None:
     """Raise InvalidArgument if a merge would not fit into one update expression."""
     if len(Expression().update(item, remove, add)) > limits.EXPRESSION_MAX_BYTES:
-        number = len(item) - 2 + len(remove) + len(add or ())
+        number = len(item.keys() - {"pk", "sk"}) + len(remove) + len(add or ())
         raise InvalidArgument(
             f"merge sets, adds and removes {number} attributes, too many for one update expression.",
             next="Merge them in several calls, or put the whole item.",

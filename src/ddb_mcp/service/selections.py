@@ -197,6 +197,8 @@ class _Run:
             so_far.stopped = error
         if so_far.stopped is not None and so_far.failures == so_far.matched:
             raise so_far.stopped
+        if not so_far.matched and not so_far.complete and so_far.next == self._read.position:
+            raise Timeout(f"Nothing was read and written within {self._call.write_seconds} s.")
         return so_far
 
     async def _page(self) -> bool:
@@ -223,13 +225,11 @@ class _Run:
         await self._call.progress(f"{self._so_far.matched} items selected, {self._so_far.written} written")
 
     async def _fetch(self, read: Read) -> StorePage | None:
-        """A page, None where the time of the call is over."""
+        """A page, None where the time of the call is over first."""
         read = replace(read, read_limit=max(1, self._read.read_limit - self._scanned))
         store = self._call.store
         with anyio.move_on_at(self._until):
             return await (store.query if read.pk is not None else store.scan)(read)
-        if self._so_far.next == self._read.position and not self._so_far.matched:
-            raise Timeout(f"The read took longer than {self._call.write_seconds} s and gave nothing.")
         return None
 
     def _count(self, page: StorePage) -> None:
