@@ -215,6 +215,37 @@ def test_bodies_that_should_break_something(gateway: RunningGateway, tokens: tup
         assert len(answer.document["message"]) < 1000
 
 
+MINES = b'"pk": "deploy#abc123#a", "sk": "1"'
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("get", b"{" + MINES + b', "attributes": [' + b"1," * 500_000 + b"1]}"),
+        ("get", b"{" + MINES + b"".join(b', "a%d": 1' % at for at in range(80_000)) + b"}"),
+        (
+            "query",
+            b'{"pk": "deploy#abc123#a", "filter": {"a": 0'
+            + b"".join(b', "a%d": 1' % at for at in range(80_000))
+            + b"}}",
+        ),
+        ("put", b'{"item": {' + MINES + b', "l": [' + b"[]," * 300_000 + b"[]]}}"),
+        ("put", json.dumps({"item": '{"pk": "deploy#abc123#a", "l": [' + "[]," * 300_000 + "[]]}"}).encode()),
+        ("put", b'{"item": {' + MINES + b', "n": ' + b"9" * 1_000_000 + b"}}"),
+        ("put", b'{"item": {' + MINES + b', "n": {"N": "' + b"9" * 1_000_000 + b'"}}}'),
+        ("put", b'{"item": {' + MINES + b'}, "remove": [' + b'"a",' * 250_000 + b'"b"]}'),
+        ("delete", b'{"keys": [{' + MINES + b"".join(b', "a%d": 1' % at for at in range(80_000)) + b"}]}"),
+    ],
+    ids=range(9),
+)
+def test_what_is_too_much_is_refused_in_few_words(
+    gateway: RunningGateway, tokens: tuple[str, str], operation: str, body: bytes
+) -> None:
+    answer = post(gateway.url, operation, body, authorization=f"Bearer {tokens[0]}")
+    assert (answer.status, answer.document["error"]) == (400, "invalid_argument")
+    assert len(json.dumps(answer.document)) < 500
+
+
 def test_a_hundred_megabytes(gateway: RunningGateway, tokens: tuple[str, str]) -> None:
     """Refused by its announced length, or as soon as it is too long: with a token, and at once without one."""
     for authorization, status in ((f"Authorization: Bearer {tokens[0]}\r\n", b"413"), ("", b"401")):
