@@ -44,13 +44,17 @@ class Target:
 
 
 Attack = Callable[[Target], None]
+Prepared = Callable[[], Attack]
+"""Makes what an attack sends before the clock runs: eight processes that did it would take the processor."""
 
 
-def posting(path: str, body: Callable[[], bytes]) -> Attack:
+def posting(path: str, body: Callable[[], bytes]) -> Prepared:
     """Requests with this body, one after the other."""
+    return lambda: _posting(path, body())
 
+
+def _posting(path: str, content: bytes) -> Attack:
     def attack(target: Target) -> None:
-        content = body()
         headers = {"Authorization": f"Bearer {target.token}", "Content-Type": "application/json"}
         while True:
             connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=60)
@@ -62,7 +66,7 @@ def posting(path: str, body: Callable[[], bytes]) -> Attack:
     return attack
 
 
-def connections(count: int, begin: Callable[[Target], bytes], drip: bytes) -> Attack:
+def connections(count: int, begin: Callable[[Target], bytes], drip: bytes) -> Prepared:
     """Connections that send what `begin` gives, then a byte a second and never read."""
 
     def attack(target: Target) -> None:
@@ -80,7 +84,7 @@ def connections(count: int, begin: Callable[[Target], bytes], drip: bytes) -> At
                     held.remove(connection)
                     connection.close()
 
-    return attack
+    return lambda: attack
 
 
 def of(**body: Any) -> Callable[[], bytes]:
@@ -104,7 +108,7 @@ def _unread(target: Target) -> bytes:
 
 NAMES = {f"n{at}": 1 for at in range(330_000)}
 LONG_LISTS = [[0] * 18_000 for _ in range(100)]
-ROWS: dict[str, Attack] = {
+ROWS: dict[str, Prepared] = {
     "attributes: 1.9 million": posting(
         API + "get", lambda: json.dumps({**KEY, "attributes": [1] * 1_900_000}).encode()
     ),
@@ -230,10 +234,9 @@ def main(seconds: float = 5) -> None:
         target, sampler = Target(port, tokens[LOUD]), Sampler(port, tokens[QUIET], pid)
         print(f"{'':36}{'median':>9}{'99th':>9}{'worst':>9}{'× 99th':>9}{'MB':>7}   (ms)")
         unloaded = 0.0
-        for row, attack in {"unloaded": None, **ROWS}.items():
-            with attacked(attack, target) if attack else contextlib.nullcontext():
-                if attack:
-                    time.sleep(1)
+        for row, prepared in {"unloaded": None, **ROWS}.items():
+            with attacked(prepared(), target) if prepared else contextlib.nullcontext():
+                time.sleep(1)
                 waits, most = sampler.run(seconds)
             p99 = waits[int(0.99 * (len(waits) - 1))]
             unloaded = unloaded or p99

@@ -114,7 +114,8 @@ def test_the_table_of_budgets_is_the_one_in_force() -> None:
         f"{limits.TENANT_BYTES_PER_SECOND // 10**6} MB a second, {limits.TENANT_BYTES_BURST // 10**6} MB at once",
         f"{limits.TENANT_BYTES_IN_FLIGHT // 10**6} MB of bodies",
         f"{limits.TENANT_CALLS_AT_ONCE} are worked on, {limits.TENANT_CALLS_WAITING} more wait",
-        f"a body of {limits.BODY_MAX_BYTES // 10**6} MB, an answer of {limits.GATEWAY_ANSWER_MAX_BYTES // 10**6} MB, "
+        f"a body of {limits.BODY_MAX_BYTES // 10**6} MB, an answer of {limits.GATEWAY_ANSWER_MAX_BYTES // 10**6} MB "
+        f"(a page of {limits.GATEWAY_PAGE_BYTES // 10**6} MB), "
         f"{thousands(limits.GATEWAY_READ_BUDGET)} items read, {limits.REQUEST_SECONDS} s",
         f"waits {limits.REMOVAL_SECONDS:.0f} s",
         f"at most {limits.TOKENS_MAX} a deployment",

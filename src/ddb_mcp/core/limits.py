@@ -243,9 +243,6 @@ GATEWAY_WHERE_MAX = 100
 GATEWAY_WHERE_SECONDS = 15
 # What one request may read; a cursor goes on. Small enough that no request is long.
 GATEWAY_READ_BUDGET = 10_000
-# Shorter JSON is parsed and written faster than a thread is woken for it.
-INLINE_BYTES = 32_768
-INLINE_ITEMS = 8
 
 # Gateway: what one tenant may ask of one process
 TENANT_REQUESTS_PER_SECOND = 500
@@ -258,9 +255,17 @@ BURST_SECONDS = 5
 # Bodies and answers together.
 TENANT_BYTES_PER_SECOND = 20_000_000
 TENANT_BYTES_BURST = 64_000_000
+# What everybody waits for: a step of a call that holds the event loop for longer than `LONG_STEP_SECONDS`, and JSON
+# that is parsed or written in a thread. A tenant has half a second of it in a second, and this much at once; one that
+# has used half of that has a single call carried out at a time.
+LONG_STEP_SECONDS = 0.01
+TENANT_WORK_PER_SECOND = 0.5
+TENANT_WORK_BURST = 2.0
 # One deployment cannot take all worker threads of the process: more of its calls wait for their turn, and still more
 # are refused.
 TENANT_CALLS_AT_ONCE = 12
+# Of those, queries and scans: each may hold some thousand long items in a thread.
+TENANT_LISTINGS_AT_ONCE = 3
 TENANT_CALLS_WAITING = 200
 # Bodies that are being read and carried out, and answers that are being sent. Who finds no room waits `ROOM_SECONDS`.
 TENANT_BYTES_IN_FLIGHT = 16_000_000

@@ -105,7 +105,7 @@ class Gateway:
             entry["deployment"] = visit.name
             with visit.budget.entered():
                 async with body_of(request.scope, visit) as content:
-                    answer = await _carried_out(visit, operation, await parsed(content))
+                    answer = await _carried_out(visit, operation, await parsed(content, visit))
                     return await answered(answer, visit)
         except Exception as error:
             return _refused(error, entry)
@@ -142,7 +142,7 @@ class _Mcp:
 async def _carried_out(visit: Visit, operation: str, body: dict[str, Any]) -> dict[str, Any]:
     max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
     if operation in ("query", "scan"):
-        max_bytes = _at_most(limits.GATEWAY_ANSWER_MAX_BYTES, body, "max_bytes", limits.GATEWAY_PAGE_BYTES)
+        max_bytes = _at_most(limits.GATEWAY_PAGE_BYTES, body, "max_bytes", limits.GATEWAY_PAGE_BYTES)
         read_limit = _at_most(limits.GATEWAY_READ_BUDGET, body, "read_limit", limits.GATEWAY_READ_BUDGET)
     answer = await visit.call(
         operation, body, max_bytes=max_bytes, max_result_bytes=limits.GATEWAY_ANSWER_MAX_BYTES, read_limit=read_limit

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
-from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,6 +15,7 @@ from ddb_mcp.core.items import parse_json
 from ddb_mcp.gateway.answers import encoded
 from ddb_mcp.gateway.budgets import Room
 from ddb_mcp.gateway.visits import Visit
+from ddb_mcp.server.content import is_large
 from ddb_mcp.server.serving import read_body
 
 
@@ -38,17 +39,16 @@ def room_for_body(scope: Scope, visit: Visit) -> AbstractAsyncContextManager[Non
     return visit.budget.room.hold(min(announced, limits.BODY_MAX_BYTES))
 
 
-async def parsed(content: bytes) -> dict[str, Any]:
+async def parsed(content: bytes, visit: Visit) -> dict[str, Any]:
     """The JSON object in a body, `{}` where the body is empty. Raises InvalidArgument where it is anything else."""
-    if len(content) > limits.INLINE_BYTES:
-        return await run_sync(_parse, content)
+    if len(content) > limits.LOOP_BYTES:
+        return await visit.budget.converted(partial(_parse, content))
     return _parse(content)
 
 
 async def answered(document: dict[str, Any], visit: Visit) -> Response:
     """The answer with this document, charged to the tenant."""
-    many = len(document.get("items", ())) > limits.INLINE_ITEMS or "item" in document
-    content = await run_sync(encoded, document) if many else encoded(document)
+    content = await visit.budget.converted(partial(encoded, document)) if is_large(document) else encoded(document)
     visit.budget.bytes.take(len(content))
     return _Answer(content, visit.budget.room)
 

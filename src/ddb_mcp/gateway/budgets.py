@@ -3,14 +3,18 @@
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import anyio
+from anyio.to_thread import run_sync
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Throttled
 from ddb_mcp.gateway.registry import Tenant
+
+_T = TypeVar("_T")
 
 
 class BudgetSpent(Throttled):
@@ -46,6 +50,10 @@ class Bucket:
     def take(self, amount: float) -> None:
         """Take something out, whether it is there or not."""
         self._level -= amount
+
+    def is_full(self, share: float) -> bool:
+        """Whether at least this share of the burst was there when it was last looked at."""
+        return self._level >= share * self._burst
 
 
 class Room:
@@ -88,6 +96,8 @@ class Budget:
     """One tenant's, see `core/limits.py`.
 
     Attributes:
+        work: seconds that others had to wait for.
+        converting: one conversion in a thread at a time.
         items, others: items read, own ones and those of others that a scan has to read past.
         bytes: of bodies and answers.
         room: for bodies that are being read and answers that are being sent.
@@ -103,11 +113,16 @@ class Budget:
         self.others = bucket("scans", limits.TENANT_OTHERS_PER_SECOND)
         self.bytes = bucket("bytes", limits.TENANT_BYTES_PER_SECOND, limits.TENANT_BYTES_BURST)
         self.room = Room("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
+        self.work = Bucket("work", limits.TENANT_WORK_PER_SECOND, limits.TENANT_WORK_BURST)
+        self.converting = anyio.CapacityLimiter(1)
         self._turns = anyio.CapacityLimiter(limits.TENANT_CALLS_AT_ONCE)
+        self._listings = anyio.CapacityLimiter(limits.TENANT_LISTINGS_AT_ONCE)
+        self._alone = anyio.CapacityLimiter(1)
         self._calls = 0
 
     def admit(self) -> None:
         """Count a request. Raises BudgetSpent where it is one too many, or too much was read or sent before it."""
+        self.work.check()
         self.items.check()
         self.bytes.check()
         self._requests.check(1)
@@ -125,10 +140,37 @@ class Budget:
             self._calls -= 1
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def turn(self, *, listing: bool = False) -> AsyncIterator[None]:
         """Held while a call is carried out."""
-        async with self._turns:
+        async with AsyncExitStack() as held:
+            if listing:
+                await held.enter_async_context(self._listings)
+            await held.enter_async_context(self._turns)
+            if not self.work.is_full(0.5):
+                await held.enter_async_context(self._alone)
             yield
+
+    def worked(self, seconds: float) -> None:
+        """Count a step that held the event loop."""
+        if seconds > limits.LONG_STEP_SECONDS:
+            self.work.take(seconds)
+
+    async def converted(self, convert: Callable[[], _T]) -> _T:
+        """The result of a long conversion, in a thread: one at a time, since each takes turns with the event loop."""
+        spent = 0.0
+
+        def timed() -> _T:
+            nonlocal spent
+            began = time.thread_time()
+            try:
+                return convert()
+            finally:
+                spent = time.thread_time() - began
+
+        try:
+            return await run_sync(timed, limiter=self.converting)
+        finally:
+            self.work.take(spent)
 
 
 class Budgets:

@@ -70,7 +70,9 @@ class Mcp:
         narrowed = QueryParams(scope["query_string"]).get("read_only", "").lower() in ("true", "1", "yes", "on")
         scope = {**scope, _CALLER: _Caller(visit, narrowed, scope["entry"])}
         async with room_for_body(scope, visit):
-            await self._http(scope, receive, _charging(visit, send), count=visit.budget.bytes.take)
+            await self._http(
+                scope, receive, _charging(visit, send), count=visit.budget.bytes.take, parsing=visit.budget.converting
+            )
 
 
 def _caller_of(ctx: ServerRequestContext[Any, Any]) -> _Caller:

@@ -11,6 +11,7 @@ from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenti
 from ddb_mcp.gateway.budgets import Budget, Budgets
 from ddb_mcp.gateway.registry import Access, Registry
 from ddb_mcp.gateway.tenant_store import TenantStore, told
+from ddb_mcp.gateway.work import Metered
 from ddb_mcp.service.service import DataService, no_progress
 from ddb_mcp.stores.base import Progress, Store
 
@@ -113,9 +114,10 @@ class Visit:
             self.budget.others.check()
         try:
             with anyio.fail_at(self.deadline):
-                async with self.budget.turn():
+                async with self.budget.turn(listing=operation in ("query", "scan")):
                     service = await self._service(max_result_bytes, read_limit, read_only=read_only)
-                    return await service.call(operation, arguments, progress, max_bytes=max_bytes)
+                    call = service.call(operation, arguments, progress, max_bytes=max_bytes)
+                    return await Metered(call, self.budget.worked)
         except TimeoutError:
             raise _too_late(operation) from None
 

@@ -24,6 +24,7 @@ from ddb_mcp.server.serving import BodyRefused, read_body
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from anyio import CapacityLimiter
     from mcp.server.lowlevel import Server
     from mcp_types import JSONRPCMessage
     from starlette.types import Message, Receive, Scope, Send
@@ -52,9 +53,20 @@ class StreamableHttp:
             yield
 
     async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, *, count: Callable[[int], None] | None = None
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        count: Callable[[int], None] | None = None,
+        parsing: CapacityLimiter | None = None,
     ) -> None:
-        """Answer one request. `count` is told the bytes of each piece of its body, see `read_body`."""
+        """Answer one request.
+
+        Args:
+            count: is told the bytes of each piece of its body, see `read_body`.
+            parsing: limits how many long bodies are parsed at once.
+        """
         takes_json, takes_events = _accepted(scope)
         if takes_json or takes_events:
             scope = _with_header(scope, b"accept", f"{_JSON}, {_EVENTS}".encode())
@@ -65,7 +77,7 @@ class StreamableHttp:
             await manager.handle_request(scope, receive, send)
             return
         try:
-            message = await _parsed(await read_body(scope, count=count))
+            message = await _parsed(await read_body(scope, count=count), parsing)
         except BodyRefused as refused:
             error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
             await _refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)
@@ -75,10 +87,10 @@ class StreamableHttp:
             await manager.handle_request(messages.with_arguments(scope, message), _body_of(message, receive), send)
 
 
-async def _parsed(content: bytes) -> JSONRPCMessage:
+async def _parsed(content: bytes, parsing: CapacityLimiter | None) -> JSONRPCMessage:
     """The message. A large one is parsed in a worker thread, so that the event loop goes on."""
     if len(content) > limits.LOOP_BYTES:
-        return await run_sync(messages.parse, content)
+        return await run_sync(messages.parse, content, limiter=parsing)
     return messages.parse(content)
 
 
