@@ -127,10 +127,10 @@ class Aws:
         """What a failed attempt means. Raises what is a bug."""
         from ddb_mcp.stores.direct import failures
 
-        code = failures.code_of(failure)
+        asked = failures.Asked(service, _api_name(operation), self._table, self._session)
+        code = failures.code_of(failure, asked.operation)
         if code in expected:
             return Refused(code, failure.response)  # type: ignore[attr-defined]
-        asked = failures.Asked(service, _api_name(operation), self._table, self._session)
         error = failures.mapped(failure, asked)
         outcome = failures.outcome(failure, asked.operation) if sent else Outcome.NOT_DONE
         return AttemptFailed(error, outcome, retry=error.retryable)

@@ -96,9 +96,18 @@ def _configured(source: Session | None, profile: str) -> str | None:
     return "container-role" if container & os.environ.keys() else None
 
 
-def code_of(failure: Exception) -> str:
-    """AWS's error code; the HTTP status where the answer has none, `""` where there is no answer."""
-    return str(failure.response.get("Error", {}).get("Code", "")) if isinstance(failure, ClientError) else ""
+def code_of(failure: Exception, operation: str) -> str:
+    """AWS's error code for the operation, which it names so; the HTTP status where the answer has none.
+
+    `""` where there is no answer, or one to what the credentials needed (AssumeRole).
+    """
+    if not isinstance(failure, ClientError) or failure.operation_name != operation:
+        return ""
+    return _code(failure)
+
+
+def _code(failure: ClientError) -> str:
+    return str(failure.response.get("Error", {}).get("Code", ""))
 
 
 def outcome(failure: Exception, operation: str) -> Outcome:
@@ -112,7 +121,7 @@ def outcome(failure: Exception, operation: str) -> Outcome:
         case ClientError():
             if failure.operation_name != operation or not _Refusal.of(failure).is_server_fault:
                 return Outcome.NOT_DONE
-            return Outcome.LOST if code_of(failure).isdigit() else Outcome.ENDED
+            return Outcome.LOST if _code(failure).isdigit() else Outcome.ENDED
         case aws.SSLError() | aws.HTTPClientError():
             return Outcome.LOST if _unsendable(failure) is None else Outcome.NOT_DONE
         case aws.IncompleteReadError() | ResponseParserError():
@@ -158,7 +167,7 @@ class _Refusal:
     def of(cls, failure: ClientError) -> "_Refusal":
         response = failure.response
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return cls(code_of(failure), status, response.get("Error", {}).get("Message", ""), failure.operation_name)
+        return cls(_code(failure), status, response.get("Error", {}).get("Message", ""), failure.operation_name)
 
     @property
     def is_throttled(self) -> bool:
