@@ -135,7 +135,7 @@ def agrees(found: list[Any], about: str) -> None:
 
 
 QUICK = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

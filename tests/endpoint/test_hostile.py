@@ -154,33 +154,69 @@ def test_keys_in_every_sign(table: Table) -> None:
     assert table.call("scan")["Count"] == 8
 
 
-JSON: Any = st.recursive(
+JUNK: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = ["TableName", "Item", "Key", "Limit", "ConditionExpression", "UpdateExpression", "ExpressionAttributeNames"]
-NAMES += ["ExpressionAttributeValues", "TransactItems", "RequestItems", "ReturnValues", "KeyConditionExpression"]
-OPERATIONS = [
-    "PutItem",
-    "GetItem",
-    "UpdateItem",
-    "Query",
-    "Scan",
-    "BatchGetItem",
-    "BatchWriteItem",
-    "TransactWriteItems",
+TABLE = {"TableName": "hostile"}
+CONDITION = {"ConditionExpression": "#n = :v", "ExpressionAttributeNames": {"#n": "n"}}
+CONDITION |= {"ExpressionAttributeValues": {":v": {"S": "x"}}}
+ITEM = {**key(), "n": {"S": "x"}, "m": {"M": {"l": {"L": [{"N": "1"}, {"SS": ["a"]}]}}}}
+UPDATE: dict[str, Any] = {**TABLE, "Key": key(), "UpdateExpression": "SET a = :v", "ReturnValues": "ALL_NEW"}
+UPDATE |= {"ExpressionAttributeValues": {":v": {"S": "x"}}}
+WRITES = [{"Put": {**TABLE, "Item": ITEM, **CONDITION}}, {"Update": {**UPDATE, "Key": key("2")}}]
+WRITES += [{"Delete": {**TABLE, "Key": key("3")}}, {"ConditionCheck": {**TABLE, "Key": key("4"), **CONDITION}}]
+SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    ("PutItem", {**TABLE, "Item": ITEM, **CONDITION}),
+    ("GetItem", {**TABLE, "Key": key(), "ProjectionExpression": "n, m.l[0]"}),
+    ("UpdateItem", UPDATE),
+    ("DeleteItem", {**TABLE, "Key": key(), **CONDITION}),
+    ("Query", {**TABLE, "KeyConditionExpression": "pk = :v", "ExpressionAttributeValues": {":v": {"S": "x"}}}),
+    ("Scan", {**TABLE, "Limit": 5, "Segment": 0, "TotalSegments": 2, "ExclusiveStartKey": key()}),
+    ("BatchGetItem", {"RequestItems": {"hostile": {"Keys": [key()], "ProjectionExpression": "n"}}}),
+    ("BatchWriteItem", {"RequestItems": {"hostile": [{"PutRequest": {"Item": ITEM}}]}}),
+    ("TransactWriteItems", {"TransactItems": WRITES, "ClientRequestToken": "token"}),
+    ("TransactGetItems", {"TransactItems": [{"Get": {**TABLE, "Key": key()}}]}),
+    ("CreateTable", {**TABLE, "KeySchema": SCHEMA, "AttributeDefinitions": [], "Tags": [{"Key": "a", "Value": "b"}]}),
+    ("UpdateTimeToLive", {**TABLE, "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}),
+    ("ListTables", {"Limit": 5, "ExclusiveStartTableName": "hostile"}),
+    ("TagResource", {"ResourceArn": "arn:aws:dynamodb:local:000000000000:table/hostile", "Tags": []}),
 ]
-OPERATIONS += ["TransactGetItems", "CreateTable", "UpdateTimeToLive", "ListTables", "TagResource"]
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    operation=st.sampled_from(OPERATIONS),
-    body=st.dictionaries(st.sampled_from(NAMES), JSON | st.just("table-x"), max_size=5),
-)
-def test_no_body_makes_a_500(endpoint: Engine, operation: str, body: dict[str, Any]) -> None:
-    status, answer = ask(endpoint, operation, json.dumps(body).encode())
+def places(value: Any) -> list[tuple[Any, ...]]:
+    """Where something stands in a request: the steps to every value in it."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(), *((step, *rest) for step, entry in inner for rest in places(entry))]
+
+
+def replaced(value: Any, place: tuple[Any, ...], junk: Any) -> Any:
+    if not place:
+        return junk
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[place[0]] = replaced(value[place[0]], place[1:], junk)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def hostile(endpoint: Engine) -> Engine:
+    """With the table that the requests name."""
+    attributes = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
+    assert ask(endpoint, "CreateTable", {**TABLE, "KeySchema": SCHEMA, "AttributeDefinitions": attributes})[0] == 200
+    for operation, body in REQUESTS:
+        assert ask(endpoint, operation, body)[0] in (200, 400)
+    return endpoint
+
+
+@settings(max_examples=250, deadline=None)
+@given(data=st.data())
+def test_no_body_makes_a_500(hostile: Engine, data: st.DataObject) -> None:
+    operation, body = data.draw(st.sampled_from(REQUESTS))
+    for _ in range(data.draw(st.integers(1, 2))):
+        body = replaced(body, data.draw(st.sampled_from(places(body))), data.draw(JUNK))
+    status, answer = ask(hostile, operation, body)
     assert status in (200, 400), answer
 
 

@@ -119,6 +119,8 @@ HINT_BYTES = 400
 # The endpoint: DynamoDB's own bounds
 DYNAMODB_PAGE_BYTES = 2**20
 DYNAMODB_BODY_MAX_BYTES = 16 * 2**20
+# Longer bodies are parsed in a worker thread.
+LONG_BODY_BYTES = 100_000
 BATCH_GET_MAX_BYTES = 16 * 2**20
 BATCH_GET_MAX = 100
 BATCH_WRITE_MAX = 25

@@ -11,6 +11,8 @@ import secrets
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
+
 from ddb_mcp.config import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
@@ -100,10 +102,12 @@ class Endpoint:
         if scope["method"] != "POST" or scope["path"] != "/":
             raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
-        request = _json(await read_body(scope, max_bytes=limits.DYNAMODB_BODY_MAX_BYTES))
-        shapes.check(operation, request)
-        given = {name: value for name, value in request.items() if value is not None}
-        return await _OPERATIONS[operation](Call(self._tables, self._access, operation, given, host))
+        body = await read_body(scope, max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
+        if len(body) > limits.LONG_BODY_BYTES:  # other requests go on meanwhile
+            request = await to_thread.run_sync(_request, operation, body)
+        else:
+            request = _request(operation, body)
+        return await _OPERATIONS[operation](Call(self._tables, self._access, operation, request, host))
 
     def _check_origin(self, host: str, headers: dict[str, str]) -> None:
         """Refuse what a web page could send: by its own name for this address, or by a browser that names it."""
@@ -144,8 +148,15 @@ def _operation(headers: dict[str, str]) -> str:
     return operation
 
 
+def _request(operation: str, body: bytes) -> dict[str, Any]:
+    """The request in a body, of the shape that its operation has. Raises Failure."""
+    request = _json(body)
+    shapes.check(operation, request)
+    return {name: value for name, value in request.items() if value is not None}
+
+
 def _json(body: bytes) -> dict[str, Any]:
-    """The request in a body. Raises Failure."""
+    """The JSON object in a body. Raises Failure."""
     try:
         text = body.decode()
         request = json.loads(text or "{}", parse_constant=_no_constant)

@@ -113,13 +113,7 @@ def placeholders(request: Mapping[str, Any]) -> Placeholders:
         for name in given:
             if not re.fullmatch(f"{sign}[A-Za-z0-9_]+", name):
                 raise invalid(f'ExpressionAttribute{kind} contains invalid key: Syntax error; key: "{name[:80]}"')
-    return Placeholders(_names(names or {}), {name: _value(name, given) for name, given in (values or {}).items()})
-
-
-def _names(given: Mapping[str, Any]) -> dict[str, str]:
-    if any(name is None for name in given.values()):
-        raise invalid("ExpressionAttributeNames contains invalid value: Empty attribute name")
-    return dict(given)
+    return Placeholders(names or {}, {name: _value(name, given) for name, given in (values or {}).items()})
 
 
 def _value(name: str, given: Any) -> Any:

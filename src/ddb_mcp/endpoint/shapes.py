@@ -72,13 +72,18 @@ def _check(shape: Any, value: Any, path: str, problems: list[str]) -> None:
         _check_members(shape, value, path, problems)
     elif kind == "map":
         for name, entry in value.items():
-            if entry is not None:
-                _check(shape.value, entry, f"{path}.{name[:80]}.member", problems)
+            _check_entry(shape.value, entry, f"{path}.{name[:80]}.member", problems)
     elif kind == "list":
-        for at, entry in enumerate(value[:200], 1):
-            if entry is not None:
-                _check(shape.member, entry, f"{path}.{at}.member", problems)
+        for at, entry in enumerate(value, 1):
+            _check_entry(shape.member, entry, f"{path}.{at}.member", problems)
     _check_bounds(shape, value, path, problems)
+
+
+def _check_entry(shape: Any, value: Any, path: str, problems: list[str]) -> None:
+    if value is not None:
+        _check(shape, value, path, problems)
+    elif shape.name != "AttributeValue":
+        problems.append(_problem("null", path, "not be null"))
 
 
 def _is_of(kind: str, value: Any) -> bool:
