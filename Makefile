@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Each test file stays in one process, so that its engines and its order are its own.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-.PHONY: demo lint test suite test-engines test-lowest test-newest conformance coverage bench engines lock clean
+.PHONY: demo lint test suite test-engines test-lowest test-newest conformance coverage bench engines lock bundle screenshots clean
 
 $(VENV)/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
@@ -48,8 +48,10 @@ coverage: engines
 	$(PYTEST) --ignore=tests/conformance --ignore=tests/engines --cov=ddb_mcp --cov-report=term-missing:skip-covered
 
 # The lowest and the newest versions that pyproject.toml admits, each in an environment of its own.
-test-lowest: $(VENV)/.installed
-	@$(BIN)/python -m tests.support.locks --lowest > .venv-lowest.txt
+.venv-lowest.txt: pyproject.toml | .venv/.installed
+	@.venv/bin/python -m tests.support.locks --lowest > $@
+
+test-lowest:
 	@$(MAKE) suite VENV=.venv-lowest LOCK=.venv-lowest.txt
 
 test-newest:
@@ -63,7 +65,6 @@ bench: engines
 	@$(BIN)/python -m benchmarks
 
 # What hosts install: a plugin's folder and an MCPB file, in dist/.
-.PHONY: bundle screenshots
 bundle: $(VENV)/.installed
 	@$(BIN)/python -m bundle
 
