@@ -83,6 +83,8 @@ class TenantStore(Store):
             page = await self._asked(self._store.scan(read))
             self._budget.items.take(page.scanned)
             return page
+        if not self._passed:  # a call that has begun goes on to its end
+            self._budget.others.check()
         left = max(1, limits.GATEWAY_READ_BUDGET - self._passed)
         page = await self._asked(self._store.scan(replace(read, read_limit=left)))
         own = sum(self._tenant.prefix.owns(item["pk"]["S"]) for item in page.items)

@@ -110,8 +110,6 @@ class Visit:
         Raises:
             DdbMcpError: as `DataService.call`, BudgetSpent and Unauthenticated too.
         """
-        if operation == "scan":
-            self.budget.others.check()
         try:
             with anyio.fail_at(self.deadline):
                 async with self.budget.turn(listing=operation in ("query", "scan")):
