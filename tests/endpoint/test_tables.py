@@ -79,6 +79,8 @@ def test_tables_are_made_listed_and_deleted(endpoint: Engine) -> None:
         ({"BillingMode": "FREE"}, "billingMode"),
         ({"TableName": "../outside"}, "Invalid table/index name"),
         ({"TableName": "items-gateway"}, "makes no table of the name items-gateway"),
+        ({"TableName": "items-GATEWAY"}, "makes no table of the name items-GATEWAY"),
+        ({"TableName": "CONFIGURED"}, "makes no table of the name CONFIGURED"),
         ({"TableName": "x" * 255}, "makes no table of the name"),
     ],
 )

@@ -83,8 +83,9 @@ class Tables:
         """The table of this name, there or not; None where the name is another's."""
         if name not in self._open:
             path = self._path if name == self._name else self._path.parent / f"{name}{_SUFFIX}"
-            # A registry of deployments is a table too, and no app's.
-            if name.endswith("-gateway") or (name != self._name and path == self._path):
+            # A registry of deployments is a table too, and no app's. Some file systems know no upper case.
+            is_configured = str(path).lower() == str(self._path).lower()
+            if name.lower().endswith("-gateway") or (is_configured and name != self._name):
                 return None
             self._open[name] = LocalTable(path)
         return self._open[name]
