@@ -114,7 +114,7 @@ def _concurrent_gets(portal: BlockingPortal, store: DirectStore, client: Any, ta
 
         async def one(key: Key) -> None:
             async with limiter:
-                assert await store.get(key, None)
+                assert await store.get(key)
 
         async with anyio.create_task_group() as group:
             for key in keys:

@@ -31,7 +31,7 @@ def failures(portal: BlockingPortal) -> list[DdbMcpError]:
     """What a read and a write fail with."""
     store = direct("t-1")
     caught = []
-    for call in (lambda: store.get(KEY, None), lambda: store.merge(Update(ITEM), NO_CONDITION)):
+    for call in (lambda: store.get(KEY), lambda: store.merge(Update(ITEM), NO_CONDITION)):
         with pytest.raises(DdbMcpError) as failed:
             portal.call(call)
         caught.append(failed.value)

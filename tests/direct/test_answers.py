@@ -251,7 +251,6 @@ def test_any_number_of_attributes(portal: BlockingPortal, engine: Engine, count:
     portal.call(store.put, {**ITEM, "m": {"S": "not asked for"}}, NO_CONDITION)
     attributes = ("n", *(f"attribute{at}" for at in range(count)))
     filtered = parse_filter({"n": 1, "attribute1": {"exists": False}}, "filter")
-    assert portal.call(store.get, KEY, attributes) == ITEM
     assert portal.call(store.query, Read(pk=KEY.pk, filter=filtered, attributes=attributes)).items == [ITEM]
     every_segment = Read(pk_prefix="deploy#me#", filter=filtered, attributes=attributes, limit=5000)
     assert portal.call(store.scan, every_segment).items == [ITEM]

@@ -304,7 +304,7 @@ def test_a_bug_stays_a_bug() -> None:
 def failure_of(portal: BlockingPortal, store: DirectStore, operation: str = "get") -> DdbMcpError:
     item = {"pk": {"S": "deploy#me#p"}, "sk": {"S": "s"}}
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
-        "get": partial(store.get, Key("deploy#me#p", "s"), None),
+        "get": partial(store.get, Key("deploy#me#p", "s")),
         "put": partial(store.merge, Update(item), NO_CONDITION),
     }
     with pytest.raises(DdbMcpError) as caught:
@@ -473,7 +473,7 @@ def test_a_program_for_credentials_that_does_not_end_holds_up_no_call_for_ever(
     (tmp_path / "config").write_text("[profile work]\ncredential_process = sleep 5\n")
     with aws("http://127.0.0.1:9", AWS_PROFILE="work", AWS_CONFIG_FILE=str(tmp_path / "config")):
         store = direct("t")
-        for call in (store.info, partial(store.get, Key("deploy#a#p", "s"), None)):
+        for call in (store.info, partial(store.get, Key("deploy#a#p", "s"))):
             with pytest.raises(Timeout, match="credentials"):
                 portal.call(call)
         with pytest.raises(Timeout, match="credentials"):

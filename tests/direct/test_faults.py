@@ -66,7 +66,7 @@ def run(portal: BlockingPortal, call: Coroutine[Any, Any, Any]) -> Any:
 
 
 READS: dict[str, Any] = {
-    "GetItem": lambda store: store.get(KEY, None),
+    "GetItem": lambda store: store.get(KEY),
     "Query": lambda store: store.query(QUERY),
     "Scan": lambda store: store.scan(SCAN),
 }
@@ -191,7 +191,7 @@ def test_a_write_that_was_done_is_done_once_and_said_so(
     proxy.plan(fault, on=operation)
     assert run(portal, write(store)) == outcome
     assert proxy.count(operation) - before == 1
-    assert run(portal, store.get(KEY, None)) == stored
+    assert run(portal, store.get(KEY)) == stored
 
 
 ONE_MORE = Update(BARE, add={"n": {"N": "1"}})
@@ -220,7 +220,7 @@ def test_what_twice_would_make_another_is_sent_once_and_its_outcome_unknown(
         run(portal, store.merge(wanted, NO_CONDITION))
     assert proxy.count("UpdateItem") - asked == 1
     assert proxy.count("GetItem") == read
-    assert run(portal, store.get(KEY, None)) == (after if isinstance(fault, Cut) else before)
+    assert run(portal, store.get(KEY)) == (after if isinstance(fault, Cut) else before)
 
 
 def test_an_addition_that_was_surely_not_done_is_repeated(
@@ -248,7 +248,7 @@ def test_a_missing_parent_is_looked_at_once_and_the_rest_is_done_if_it_still_is_
     assert written.updated == {"k": {"N": "1"}}
     assert [request.operation for request in proxy.requests[-3:]] == ["UpdateItem", "GetItem", "UpdateItem"]
     assert b"attribute_not_exists" in proxy.requests[-1].body
-    assert run(portal, store.get(KEY, None)) == {**BARE, "m": {"N": "5"}, "k": {"N": "1"}}
+    assert run(portal, store.get(KEY)) == {**BARE, "m": {"N": "5"}, "k": {"N": "1"}}
 
 
 def test_a_parent_that_came_meanwhile_is_seen(
@@ -267,7 +267,7 @@ def test_a_parent_that_came_meanwhile_is_seen(
     monkeypatch.setattr(store, "get", get_before_another_writes)
     written = run(portal, store.merge(Update(BARE, remove=(("a", "b"),)), NO_CONDITION))
     assert written.dropped == {("a", "b"): {"N": "1"}}
-    assert run(portal, get(KEY, None)) == {**ITEM, "a": {"M": {"c": {"N": "2"}}}}
+    assert run(portal, get(KEY)) == {**ITEM, "a": {"M": {"c": {"N": "2"}}}}
 
 
 def test_what_is_refused_for_another_reason_is_refused(
@@ -311,7 +311,7 @@ def test_whose_work_a_conditional_write_was_cannot_be_seen(
         run(portal, write(store))
     assert "may be another's work" in caught.value.next
     assert proxy.count(operation) - asked == 1
-    assert run(portal, store.get(KEY, None)) == wanted
+    assert run(portal, store.get(KEY)) == wanted
 
 
 @pytest.mark.parametrize(("operation", "write", "before", "wanted"), CONDITIONAL.values(), ids=CONDITIONAL)
@@ -370,7 +370,7 @@ def test_a_write_is_unknown_where_the_item_cannot_be_read_either(
     proxy.plan(throttled(), times=limits.AWS_ATTEMPTS, on="GetItem")
     with pytest.raises(OutcomeUnknown):
         run(portal, store.put(ITEM, CREATE))
-    assert run(portal, store.get(KEY, None)) == ITEM
+    assert run(portal, store.get(KEY)) == ITEM
 
 
 @pytest.mark.parametrize(("operation", "write", "before", "wanted"), CONDITIONAL.values(), ids=CONDITIONAL)
@@ -387,7 +387,7 @@ def test_a_conditional_write_that_failed_on_the_service_s_side_is_repeated(
         run(portal, store.put(before, NO_CONDITION))
     proxy.plan(dynamodb_error("InternalServerError", 500), on=operation)
     run(portal, write(store))
-    assert run(portal, store.get(KEY, None)) == wanted
+    assert run(portal, store.get(KEY)) == wanted
 
 
 def test_a_creation_that_was_repeated_says_what_it_did(
@@ -432,13 +432,13 @@ def test_credentials_that_expire_are_read_once_more(portal: BlockingPortal, dyno
 
         proxy.plan(expired, times=2)
         with pytest.raises(Unauthenticated) as caught:
-            run(portal, store.get(KEY, None))
+            run(portal, store.get(KEY))
         assert "aws sso login --profile work" in caught.value.next
         assert "secret" not in str(caught.value.to_json())
 
         file.write_text(profile.format("SECONDKEY", 2))
         proxy.plan(expired)
-        assert run(portal, store.get(KEY, None)) == ITEM
+        assert run(portal, store.get(KEY)) == ITEM
         used = [re.findall(r"Credential=(\w+)/", request.headers["Authorization"])[0] for request in proxy.requests]
         assert used == ["FIRSTKEY"] * 5 + ["SECONDKEY"]
 
@@ -449,7 +449,7 @@ def test_credentials_that_expire_are_read_once_more(portal: BlockingPortal, dyno
 def test_one_client_and_one_connection_for_life(portal: BlockingPortal, proxy: FaultProxy, store: DirectStore) -> None:
     for _ in range(20):
         run(portal, store.put(ITEM, NO_CONDITION))
-        run(portal, store.get(KEY, None))
+        run(portal, store.get(KEY))
         run(portal, store.query(QUERY))
     assert proxy.connections == 1
 
@@ -466,7 +466,7 @@ def test_concurrent_first_calls_make_one_client(
 
     monkeypatch.setattr(aws_session, "client", counted)
     for _ in range(2):
-        wait([portal.start_task_soon(store.get, KEY, None) for _ in range(100)])
+        wait([portal.start_task_soon(store.get, KEY) for _ in range(100)])
     assert len(made) == 1
     assert proxy.count("GetItem") == 200
     assert proxy.connections <= limits.AWS_CONNECTIONS
@@ -506,13 +506,13 @@ def test_no_secret_and_no_item_is_logged(
     secrets = {"AWS_ACCESS_KEY_ID": "IDOFKEY", "AWS_SECRET_ACCESS_KEY": "hushhush", "AWS_SESSION_TOKEN": "tokentoken"}
     with aws(proxy.endpoint, **secrets):
         run(portal, store.put({**ITEM, "note": {"S": "private"}}, NO_CONDITION))
-        run(portal, store.get(KEY, None))
+        run(portal, store.get(KEY))
         proxy.plan(throttled(), times=2)
         proxy.plan(Cut(-1), on="Query")
         run(portal, store.query(QUERY))
         proxy.plan(dynamodb_error("ExpiredTokenException"), times=2)
         with pytest.raises(Unauthenticated):
-            run(portal, store.get(KEY, None))
+            run(portal, store.get(KEY))
     assert any(b"private" in request.body for request in proxy.requests)
     for word in ("IDOFKEY", "hushhush", "tokentoken", "private"):
         assert word not in caplog.text

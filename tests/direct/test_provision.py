@@ -233,7 +233,7 @@ def test_without_describe_table_the_items_work(portal: BlockingPortal, proxy: Fa
         assert deployment.provisioned is True
         assert "dynamodb:DescribeTable" in deployment.details["warnings"][0]
         assert "works" in deployment.details["warnings"][0]
-    assert portal.call(store.get, Key("deploy#me#p", "s"), None) is None
+    assert portal.call(store.get, Key("deploy#me#p", "s")) is None
 
 
 def test_without_create_table_it_says_what_is_missing(portal: BlockingPortal, proxy: FaultProxy, name: str) -> None:

@@ -126,13 +126,13 @@ def test_a_role_that_may_not_be_assumed_is_forbidden(
 
 def test_without_credentials_there_is_no_role(portal: BlockingPortal, ministack: Engine, role: str) -> None:
     with aws(ministack.endpoint), pytest.raises(Unauthenticated, match="no AWS credentials"):
-        portal.call(direct("t-1", role_arn=role).get, KEY, None)
+        portal.call(direct("t-1", role_arn=role).get, KEY)
 
 
 def test_a_policy_too_long_for_a_session_is_misconfigured(portal: BlockingPortal, proxy: FaultProxy, role: str) -> None:
     many = tuple(f"a-rather-long-function-name-{at}" for at in range(100))
     with pytest.raises(Misconfigured, match="2048"):
-        portal.call(direct("t-1", role_arn=role, lambda_functions=many).get, KEY, None)
+        portal.call(direct("t-1", role_arn=role, lambda_functions=many).get, KEY)
     assert proxy.requests == []
 
 
@@ -149,7 +149,7 @@ def test_a_role_that_is_none_is_misconfigured(portal: BlockingPortal, proxy: Fau
         <Code>ValidationError</Code><Message>no</Message></Error></ErrorResponse>"""
     proxy.plan(Answer(400, invalid, {"Content-Type": "text/xml"}), on="/")
     with pytest.raises(Misconfigured) as caught:
-        portal.call(direct("t-1", role_arn=role).get, KEY, None)
+        portal.call(direct("t-1", role_arn=role).get, KEY)
     assert "DDB_MCP_ROLE_ARN" in caught.value.next
 
 

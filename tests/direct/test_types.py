@@ -126,7 +126,7 @@ def test_what_boto3_wrote_is_read_as_it_is(
     portal: BlockingPortal, store: DirectStore, table: Any, item: dict[str, Any]
 ) -> None:
     table.put_item(Item={"pk": KEY.pk, "sk": KEY.sk, **item})
-    found = portal.call(store.get, KEY, None)
+    found = portal.call(store.get, KEY)
     assert found is not None
     assert read_by_oracle(found) == {"pk": KEY.pk, "sk": KEY.sk, **item}
     page = portal.call(store.query, Read(pk=KEY.pk))
@@ -153,7 +153,7 @@ def test_put_of_what_get_shows_changes_nothing(
     portal: BlockingPortal, store: DirectStore, table: Any, item: dict[str, Any]
 ) -> None:
     table.put_item(Item={"pk": KEY.pk, "sk": KEY.sk, **item})
-    found = portal.call(store.get, KEY, None)
+    found = portal.call(store.get, KEY)
     assert found is not None
     portal.call(store.put, parse_item(item_to_json(found)), NO_CONDITION)
     assert plain(table.get_item(Key={"pk": KEY.pk, "sk": KEY.sk})["Item"]) == {"pk": KEY.pk, "sk": KEY.sk, **item}

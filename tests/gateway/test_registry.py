@@ -96,9 +96,9 @@ def test_a_made_up_token_costs_no_read(run: Run, monkeypatch: pytest.MonkeyPatch
         reads: list[Key] = []
         get = LocalStore.get
 
-        async def counted(self: LocalStore, key: Key, attributes: Any) -> Any:
+        async def counted(self: LocalStore, key: Key) -> Any:
             reads.append(key)
-            return await get(self, key, attributes)
+            return await get(self, key)
 
         monkeypatch.setattr(LocalStore, "get", counted)
         assert await registry.opened_by(token)
@@ -181,7 +181,7 @@ def test_before_init_there_is_nothing_and_it_says_so(tmp_path: Path) -> None:
 
 def test_a_newer_registry_is_not_read(run: Run) -> None:
     async def act(registry: Registry) -> None:
-        facts = await registry.store.get(Key("registry", "facts"), None)
+        facts = await registry.store.get(Key("registry", "facts"))
         assert facts
         await registry.store.put({**facts, "version": {"N": "2"}}, NO_CONDITION)
         with pytest.raises(Misconfigured, match="version 2"):

@@ -148,7 +148,7 @@ def test_twenty_threads_bring_it_up_to_date_at_once(file: Path) -> None:
     stores = [LocalStore(file, "test") for _ in range(20)]
 
     def get(store: LocalStore) -> Any:
-        return anyio.run(store.get, ONE, None)
+        return anyio.run(store.get, ONE)
 
     with ThreadPoolExecutor(20) as executor:
         assert [found["n"] for found in executor.map(get, stores)] == [{"N": "7"}] * 20

@@ -306,7 +306,7 @@ def test_reads_go_on_while_any_number_of_writes_wait(data: Data, file: Path) -> 
                 group.start_soon(data.store.put, {"pk": {"S": pk("a")}, "sk": {"S": str(at)}}, NO_CONDITION)
             await anyio.wait_all_tasks_blocked()
             for _ in range(50):
-                assert await data.store.get(key, None)  # or, where no thread is left, Unavailable from a put
+                assert await data.store.get(key)  # or, where no thread is left, Unavailable from a put
             other.execute("ROLLBACK")
 
     with closing(sqlite3.connect(file, isolation_level=None)) as other:

@@ -29,7 +29,7 @@ FOREIGN: Item = {"pk": {"S": "deploy#b#x"}, "sk": {"S": "1"}, "secret": {"S": "h
 class Careless(LocalStore):
     """Answers everything with an item of another deployment."""
 
-    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+    async def get(self, key: Key) -> Item | None:
         return FOREIGN
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
@@ -119,7 +119,7 @@ def test_a_bug_is_an_internal_error_whose_details_are_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(LocalStore):
-        async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+        async def get(self, key: Key) -> Item | None:
             raise RuntimeError("secret detail")
 
         async def put(self, item: Item, condition: Condition) -> Written:

@@ -105,10 +105,6 @@ class Prefix:
     def owns(self, pk: str) -> bool:
         return len(pk) > len(self.joined) and pk.startswith(self.joined)
 
-    def overlaps(self, other: "Prefix") -> bool:
-        """Whether one of the two owns keys of the other."""
-        return self.joined.startswith(other.joined) or other.joined.startswith(self.joined)
-
     def check(self, pk: str, parameter: str = "pk") -> str:
         """`pk` itself, if it is a valid partition key of this deployment.
 

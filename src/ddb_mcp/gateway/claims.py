@@ -152,7 +152,7 @@ class Claims:
                 return
 
     async def _entry(self, joined: str) -> Claim | None:
-        item = await self._store.get(Key(PARTITION, joined), None)
+        item = await self._store.get(Key(PARTITION, joined))
         return None if item is None else Claim.of(read_record(item))
 
     async def _remove(self, key: Key, **expected: Any) -> bool:

@@ -168,7 +168,7 @@ class Registry:
 
     async def check(self) -> None:
         """Read one item, to see that the registry can be read."""
-        await self.store.get(_FACTS, None)
+        await self.store.get(_FACTS)
 
     async def opened_by(self, token: str) -> Access | None:
         """What a token opens; None where it opens nothing.
@@ -353,12 +353,12 @@ class Registry:
         return tenant is not None and tenant.claim == claim
 
     async def _found(self, name: str) -> Tenant | None:
-        item = await self.store.get(_key(name), None)
+        item = await self.store.get(_key(name))
         return None if item is None else Tenant.of(read_record(item))
 
     async def _facts(self) -> Record | None:
         try:
-            item = await self.store.get(_FACTS, None)
+            item = await self.store.get(_FACTS)
         except NotProvisioned:
             return None
         return None if item is None else read_record(item)

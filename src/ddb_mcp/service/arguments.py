@@ -11,7 +11,6 @@ from pydantic_core import CoreSchema
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import check_unicode
 from ddb_mcp.core.text import brief
 from ddb_mcp.service.parameters import arguments_object, prepared, unknown_argument
 
@@ -162,15 +161,6 @@ class QueryArguments(_Listing):
 class ScanArguments(_Listing):
     filter: dict[str, Any] | None = Field(None, description="As in query; pk and sk too.")
     pk_prefix: str | None = Field(None, description="Full beginning of the pks, prefix included.")
-
-
-def attribute_names(names: list[str] | None, parameter: str) -> tuple[str, ...] | None:
-    """The names given for a parameter, each once. Raises InvalidArgument."""
-    if names is None:
-        return None
-    for name in names:
-        check_unicode(name, f"a name in {parameter}")
-    return tuple(dict.fromkeys(names))
 
 
 def _in_own_words(invalid: ValidationError) -> InvalidArgument:

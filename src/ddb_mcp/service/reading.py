@@ -21,7 +21,7 @@ async def get(call: Call, arguments: GetArguments) -> GetResult:
     """One item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read."""
     key = call.own.check_key(arguments.pk, arguments.sk)
     projection = parse_projection(arguments.attributes, parts=True)
-    item = call.guarded(await call.store.get(key, None))
+    item = call.guarded(await call.store.get(key))
     if item is None:
         return {"found": False}
     result: GetResult = {"found": True}

@@ -287,7 +287,7 @@ class _Run:
         try:
             await self._call.store.put(copy, Condition(create_only=True))
         except (ConditionFailed, OutcomeUnknown):
-            stored = await self._call.store.get(Key.of(copy), None)
+            stored = await self._call.store.get(Key.of(copy))
             if stored is None or not equal({"M": stored}, {"M": copy}):
                 raise
         return True

@@ -226,8 +226,8 @@ class Store(ABC):
         """The deployment as it is; changes nothing."""
 
     @abstractmethod
-    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
-        """The stored item, strongly consistent; only `attributes` and the key where they are given."""
+    async def get(self, key: Key) -> Item | None:
+        """The whole stored item, strongly consistent; None where there is none."""
 
     @abstractmethod
     async def put(self, item: Item, condition: Condition) -> Written:

@@ -47,7 +47,6 @@ from ddb_mcp.stores.direct.wire import (
     key_of,
     outgoing,
     placeholders,
-    projection,
     reading,
     sort_key_condition,
     typed,
@@ -120,15 +119,13 @@ class DirectStore(Store):
             details={name: value for name, value in details.items() if value},
         )
 
-    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
-        expression = Expression()
-        parameters = projection(attributes, expression) | placeholders(expression)
-        answer = await self._call("get_item", Key=typed(key), ConsistentRead=True, **parameters)
+    async def get(self, key: Key) -> Item | None:
+        answer = await self._call("get_item", Key=typed(key), ConsistentRead=True)
         self._schema_is_known = True
         item = answer.get("Item")
         if item is not None and not is_at(key, item):
             raise Unavailable("The store answered with another item than the one that was asked for.")
-        return None if item is None else project(item, attributes)
+        return item
 
     async def put(self, item: Item, condition: Condition) -> Written:
         def done(stored: Item | None) -> bool:
@@ -154,7 +151,7 @@ class DirectStore(Store):
                 if guarded != condition or all(len(path) == 1 for path in update.remove):
                     raise
                 # DynamoDB refuses a path whose parent is missing, and changes nothing then.
-                stored = await self.get(Key.of(update.item), None)
+                stored = await self.get(Key.of(update.item))
                 gone = [path for path in update.absent(stored) if len(path) > 1]
                 if not gone:
                     raise
@@ -206,7 +203,7 @@ class DirectStore(Store):
 
         async def look() -> Seen:
             assert done is not None
-            stored = await self.get(key, None)
+            stored = await self.get(key)
             if condition == NO_CONDITION:
                 return "done" if done(stored) else "not done"
             return "not done" if _holds(condition, stored) and not done(stored) else "undecided"
@@ -236,7 +233,7 @@ class DirectStore(Store):
     async def _condition_failed(self, key: Key, condition: Condition, item: Item | None) -> ConditionFailed:
         if item is None:  # there is none, or the engine does not return it
             try:
-                item = await self.get(key, None)
+                item = await self.get(key)
             except DdbMcpError:
                 return ConditionFailed(
                     "The condition does not hold; the stored item could not be read.",

@@ -66,9 +66,9 @@ class LocalStore(LocalTable, Store):
             table_name=self._table, region="local", provisioned=provisioned, created=created, features=FEATURES
         )
 
-    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+    async def get(self, key: Key) -> Item | None:
         (item,) = await self.items([key])
-        return project(item, attributes) if item else None
+        return item
 
     async def put(self, item: Item, condition: Condition) -> Written:
         key = Key.of(item)

@@ -98,11 +98,10 @@ class PlatformStore(Store):
         self._deployment = replace(deployment(document), details=read_only)
         return self._deployment
 
-    async def get(self, key: Key, attributes: tuple[str, ...] | None) -> Item | None:
+    async def get(self, key: Key) -> Item | None:
         features = (await self._known()).features
         body: dict[str, Any] = {"pk": key.pk, "sk": key.sk}
-        item = item_in(_answer(await self._call("get", body)), key, typed="types" in features)
-        return project(item, attributes) if item else None
+        return item_in(_answer(await self._call("get", body)), key, typed="types" in features)
 
     async def put(self, item: Item, condition: Condition) -> Written:
         features = (await self._known()).features
@@ -221,7 +220,7 @@ class PlatformStore(Store):
         async def look() -> Seen:
             try:
                 with anyio.fail_after(limits.SETTLE_SECONDS):
-                    return "done" if is_done(await self.get(key, None)) else "not done"
+                    return "done" if is_done(await self.get(key)) else "not done"
             except TimeoutError:
                 return "undecided"
 
@@ -248,7 +247,7 @@ class PlatformStore(Store):
         places = {Key.of(item): at for at, item in enumerate(items)}
         # What is too long for the platform's page is not too long for an answer to get.
         for at in positions(found.get("outlined"), items):
-            items[at] = await self.get(Key.of(items[at]), read.attributes) or {}
+            items[at] = project(await self.get(Key.of(items[at])) or {}, read.attributes)
         shown = [item for item in items if item]
 
         async def after(at: int) -> Position | None:
