@@ -320,7 +320,7 @@ LACKS: list[tuple[set[str], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("features", "arguments", "said"), LACKS, ids=str)
+@pytest.mark.parametrize(("features", "arguments", "said"), LACKS)
 def test_what_one_feature_is_missing_for_is_unsupported_before_anything_is_sent(
     platform: DocumentedPlatform, client: Client, features: set[str], arguments: dict[str, Any], said: str
 ) -> None:
