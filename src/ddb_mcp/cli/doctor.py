@@ -186,7 +186,7 @@ def _text(name: str, value: str) -> str:
     parts = re.fullmatch(r"(\w*:?//)?([^?#]*)([?#]?)(.*)", value, re.DOTALL)
     assert parts is not None
     scheme, address, mark, after = parts.groups("")
-    if "@" in after:  # a ? or # within a password, or an @ after the path: it cannot be told where the host is
+    if "@" in after:  # a ? or # within a password, or an @ after the path: the host cannot be found
         return f"{scheme}…"
     _, at, host = address.rpartition("@")
     return f"{scheme}{at and '…@'}{host}{mark and mark + '…'}"

@@ -22,7 +22,7 @@ def text(name: str, value: str) -> str:
 
 
 def command(name: str, value: str) -> str:
-    """A command line whose words can be told apart."""
+    """A command line that can be split into words."""
     try:
         shlex.split(value, posix=os.name == "posix")
     except ValueError:

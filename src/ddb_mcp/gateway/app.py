@@ -22,9 +22,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
+from ddb_mcp.gateway.access_log import AccessLog
 from ddb_mcp.gateway.answers import json_answer, refusal
 from ddb_mcp.gateway.bodies import answered, body_of, parsed
-from ddb_mcp.gateway.front import Front
 from ddb_mcp.gateway.mcp import PATH as MCP_PATH
 from ddb_mcp.gateway.mcp import Mcp
 from ddb_mcp.gateway.registry import Registry
@@ -71,13 +71,13 @@ class Gateway:
         routes = [
             Route(PATH, self.operation, methods=["POST"]),
             # Without cookies, a page of any origin can do no more than whoever gave it a token.
-            Route(MCP_PATH, CORSMiddleware(_Mcp(self.mcp), ["*"], ["POST"], ["*"])),
+            Route(MCP_PATH, CORSMiddleware(_AsgiRoute(self.mcp), ["*"], ["POST"], ["*"])),
             Route("/health", self.health, methods=["GET"]),
         ]
         app = Starlette(
             routes=routes,
             lifespan=lifespan,
-            middleware=[Middleware(Front)],
+            middleware=[Middleware(AccessLog)],
             exception_handlers={HTTPException: _no_such_route},
         )
         app.router.redirect_slashes = False
@@ -129,8 +129,8 @@ class Gateway:
             await _refused(error, entry)(scope, receive, send)
 
 
-class _Mcp:
-    """The route of `Gateway.mcp`, which starlette would take for a function of a request."""
+class _AsgiRoute:
+    """`Gateway.mcp` as an ASGI application. Starlette would call a bare method with a request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -50,11 +50,11 @@ async def answered(document: dict[str, Any], visit: Visit) -> Response:
     """The answer with this document, charged to the tenant."""
     content = await visit.budget.converted(partial(encoded, document)) if is_large(document) else encoded(document)
     visit.budget.bytes.take(len(content))
-    return _Answer(content, visit.budget.room)
+    return _TenantResponse(content, visit.budget.room)
 
 
-class _Answer(Response):
-    """Takes its tenant's room until its client has read it."""
+class _TenantResponse(Response):
+    """A response that takes its tenant's room until the client has read it."""
 
     media_type = "application/json"
 

@@ -29,8 +29,8 @@ async def remove(
 
     Args:
         store: where the data are.
-        progress: told what is waited for.
-        advance: told how many items more are deleted.
+        progress: called with what the removal waits for.
+        advance: called with the number of items just deleted.
 
     Returns:
         How many items were deleted.

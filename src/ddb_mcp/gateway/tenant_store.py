@@ -51,11 +51,11 @@ class TenantStore(Store):
 
     async def provision(self, progress: Progress) -> Deployment:
         own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
-        return self._told(await self._asked(own.provision(progress)))
+        return self._for_tenant(await self._asked(own.provision(progress)))
 
     async def info(self) -> Deployment:
         own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
-        return self._told(await self._asked(own.info()))
+        return self._for_tenant(await self._asked(own.info()))
 
     async def get(self, *given: Any, **options: Any) -> Any:
         self._budget.items.take(1)
@@ -100,9 +100,9 @@ class TenantStore(Store):
         try:
             return await answer
         except DdbMcpError as error:
-            raise told(error, self._tenant.name) from error
+            raise without_operator_details(error, self._tenant.name) from error
 
-    def _told(self, found: Deployment) -> Deployment:
+    def _for_tenant(self, found: Deployment) -> Deployment:
         """What a tenant may know of where its data are: no warnings about the operator's permissions."""
         functions = [dict(function) for function in found.details.get("lambdaFunctions", ())]
         for function in functions:
@@ -121,10 +121,14 @@ class TenantStore(Store):
         )
 
 
-def told(error: DdbMcpError, whose: str) -> DdbMcpError:
-    """What a tenant is told of an error of the storage, which the operator's log has whole.
+def without_operator_details(error: DdbMcpError, whose: str) -> DdbMcpError:
+    """The error as a tenant may see it. The operator's log has the whole error.
 
-    What the tenant's own arguments have caused passes as it is.
+    An error that the tenant's own arguments have caused is returned unchanged.
+
+    Args:
+        error: from the storage or the registry.
+        whose: names the tenant or the registry in the log.
     """
     if type(error) in _REFUSALS:
         logger.error("%s: the storage refuses the gateway: %s", whose, _whole(error))

@@ -10,7 +10,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
 from ddb_mcp.gateway.budgets import Budget, Budgets
 from ddb_mcp.gateway.registry import Access, Registry
-from ddb_mcp.gateway.tenant_store import TenantStore, told
+from ddb_mcp.gateway.tenant_store import TenantStore, without_operator_details
 from ddb_mcp.gateway.work import Metered
 from ddb_mcp.service.service import DataService, no_progress
 from ddb_mcp.stores.base import Progress, Store
@@ -56,7 +56,7 @@ class Visits:
         try:
             access = await self.registry.opened_by(token)
         except DdbMcpError as error:
-            raise told(error, "the registry") from error
+            raise without_operator_details(error, "the registry") from error
         if access is None:
             raise Unauthenticated("The token is not one that opens a deployment.", next=_CURRENT)
         return access

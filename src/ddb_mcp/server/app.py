@@ -149,12 +149,12 @@ class _ToolCalls:
     async def call_tool(self, ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         if params.name not in self._names:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
-        started, told = time.monotonic(), 0
+        started, reports = time.monotonic(), 0
 
         async def progress(message: str) -> None:
-            nonlocal told
-            told += 1
-            await ctx.session.report_progress(told, message=message)
+            nonlocal reports
+            reports += 1
+            await ctx.session.report_progress(reports, message=message)
 
         caller = self._caller_of(ctx)
         try:

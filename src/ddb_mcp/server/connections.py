@@ -47,8 +47,8 @@ class Trouble:
     def _log(self) -> None:
         self._pause = None
         if self._counts:
-            told = "; ".join(f"{kind} ({n}{self._examples[kind]})" for kind, n in self._counts.items())
-            logger.warning("HTTP clients: %s", told)
+            counts = "; ".join(f"{kind} ({n}{self._examples[kind]})" for kind, n in self._counts.items())
+            logger.warning("HTTP clients: %s", counts)
             self._counts.clear()
             self._pause = asyncio.get_running_loop().call_later(limits.TROUBLE_SECONDS, self._log)
 
@@ -288,7 +288,7 @@ class Connection(asyncio.Protocol):
         if self._due is not None:
             self._due.cancel()
 
-    # A request's way, told by the application's side.
+    # The steps of a request. `serving` calls these.
 
     def request_began(self) -> None:
         """A head has come."""

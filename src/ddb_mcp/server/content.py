@@ -46,7 +46,7 @@ def failure(error: DdbMcpError, max_bytes: int = limits.MCP_RESULT_BYTES) -> Cal
 
 
 def _fitting(result: dict[str, Any], room: int) -> dict[str, Any]:
-    """The result with less told of each failure, then of fewer; their number is told in any case."""
+    """The result with only the code of each failure, then with fewer failures. `failedCount` always counts all."""
     failed: list[dict[str, Any]] = result.get("failed", [])
     if failed:
         codes = [{**entry, "error": {"code": entry["error"]["code"]}} for entry in failed]

@@ -76,7 +76,7 @@ class _Answers(_Stream):
         self._due[request] = seconds
 
     async def finish(self) -> None:
-        """Return when all requests are answered. Those that take too long are told so."""
+        """Return when all requests are answered. A request that takes too long gets an error."""
         end = current_time()
         while self._due:
             if self._nobody_reads():
@@ -92,7 +92,7 @@ class _Answers(_Stream):
         if not hasattr(select, "poll"):  # Windows tells only who writes
             return False
         poll = select.poll()
-        poll.register(self._stdout, 0)  # errors are always told
+        poll.register(self._stdout, 0)  # poll always reports errors
         return any(flags & (select.POLLERR | select.POLLHUP) for _, flags in poll.poll(0))
 
     async def send(self, item: SessionMessage, /) -> None:
@@ -154,7 +154,7 @@ class _Requests(_Stream):
                 break
             self._note(message)
             return SessionMessage(message)
-        # A worker thread cannot be told to stop: the process ends without it.
+        # Nothing stops a worker thread: the process ends without it.
         leave_after(limits.STDIO_GRACE_SECONDS + limits.STDIO_CLEANUP_SECONDS, 0)
         await self._answers.finish()
         leave_after(limits.STDIO_CLEANUP_SECONDS, 0)

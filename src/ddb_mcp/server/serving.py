@@ -86,7 +86,7 @@ async def read_body(scope: Scope, *, max_bytes: int | None = None, count: Callab
     Args:
         scope: the request's, as the application was given it.
         max_bytes: how long it may be, `limits.BODY_MAX_BYTES` if not given.
-        count: is told the bytes of each piece as it comes, and may raise to end the reading.
+        count: called with the bytes of each piece as it comes, and may raise to end the reading.
 
     Raises:
         BodyRefused: 413 too long, 408 too slow, 503 too much at once.
@@ -138,7 +138,7 @@ class HttpServer:
         class Process(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
                 requests.end()
-                leave_after(grace + 2, 128 + sig)  # a worker thread may hold up what was told to end
+                leave_after(grace + 2, 128 + sig)  # a worker thread may delay the end
                 super().handle_exit(sig, frame)
 
         self._server = Process(_config(requests, connections, grace))

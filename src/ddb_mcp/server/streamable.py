@@ -64,7 +64,7 @@ class StreamableHttp:
         """Answer one request.
 
         Args:
-            count: is told the bytes of each piece of its body, see `read_body`.
+            count: called with the bytes of each piece of its body, see `read_body`.
             parsing: limits how many long bodies are parsed at once.
         """
         takes_json, takes_events = _accepted(scope)
@@ -95,7 +95,7 @@ async def _parsed(content: bytes, parsing: CapacityLimiter | None) -> JSONRPCMes
 
 
 def _let_calls_finish() -> None:
-    """sse-starlette ends every answer under way when uvicorn is told to end; `serving` gives them time."""
+    """sse-starlette ends every answer under way when uvicorn begins to end; `serving` gives them time."""
     with contextlib.suppress(ImportError, AttributeError):  # then they end at once
         from sse_starlette.sse import AppStatus
 

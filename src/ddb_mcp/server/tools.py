@@ -43,7 +43,7 @@ def _tool(operation: Operation, with_app: bool) -> Tool:
 
 
 class _OutputSchema(InputSchema):
-    """Types only: what the members mean is told by the tools' descriptions and by the skill."""
+    """Types only. The tools' descriptions and the skill say what the members mean."""
 
     def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
         return {name: value for name, value in super().generate(schema, mode).items() if name != "description"}

@@ -193,7 +193,7 @@ def _in_own_words(invalid: ValidationError) -> InvalidArgument:
         case "string_too_short":
             wanted = "a name, and is empty"
         case _:
-            wanted = "of another form"
+            wanted = "as the tool's input schema says"
     return InvalidArgument(f"{where or 'the arguments'} must be {wanted}.")
 
 

@@ -24,7 +24,7 @@ class Call:
         prefix: gives the prefix of the deployment, which platform mode knows only after `learn`.
         learn: takes what the store says of the deployment, and gives it back.
         seal: makes and opens cursors.
-        progress: told what is being done while a call lasts.
+        progress: called with what is being done, while a call lasts.
         max_bytes: bytes of compact JSON that this result may have; `max_result_bytes` is the service's own budget.
         read_budget: stored items that a query or scan may read.
         max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds.

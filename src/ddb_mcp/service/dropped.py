@@ -30,8 +30,8 @@ def shown(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dict[str, 
         outlines = {}
     fit = sum(total <= room - size(outlines) for total in itertools.accumulate(costs[name] for name in by_size))
     hidden = by_size[fit:]
-    told = ", ".join(f"{clip(name, 50)} ({value_size(values[name])} bytes)" for name in hidden[:-6:-1])
-    text = f"{len(hidden)} of the values that were dropped are too long to show, and are lost: {told}"
+    named = ", ".join(f"{clip(name, 50)} ({value_size(values[name])} bytes)" for name in hidden[:-6:-1])
+    text = f"{len(hidden)} of the values that were dropped are too long to show, and are lost: {named}"
     whole = {name: plain[name] for name in plain if name not in set(hidden)}
     return whole | {name: outlines[name] for name in hidden if name in outlines}, [clip(text, limits.HIDDEN_BYTES)]
 

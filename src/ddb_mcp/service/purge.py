@@ -11,7 +11,7 @@ from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import NO_CONDITION, Position, Read, Store, StorePage
 
 Advance = Callable[[int], None]
-"""Told how many items more are done."""
+"""Called with the number of items just done."""
 
 _COUNTED = 1000
 _BATCH = 200
@@ -59,7 +59,7 @@ async def purge(store: Store, prefix: Prefix, advance: Advance) -> Purged:
     It can be interrupted at any point and run again: what is deleted stays deleted, and the rest is found anew.
 
     Args:
-        advance: told how many more are deleted.
+        advance: called with the number of items just deleted.
 
     Raises:
         Unavailable: the platform goes on showing items that were deleted.

@@ -130,7 +130,7 @@ def _other_pk(call: Call, arguments: PutArguments) -> str:
 async def _run(
     call: Call, operation: str, selection: Selection, cursor: str | None, result: PutResult | DeleteResult
 ) -> Selected:
-    """Carry out a selection, and put into `result` what `put` and `delete` tell alike."""
+    """Carry out a selection, and put into `result` the members that `put` and `delete` share."""
     read, change = selection.read, selection.change
     clauses = sorted(map(repr, read.filter))
     bound: list[Any] = [
@@ -192,7 +192,7 @@ class _Run:
         so_far = self._so_far
         try:
             while await self._page():
-                await self._tell()
+                await self._report()
         except DdbMcpError as error:
             so_far.stopped = error
         if so_far.stopped is not None and so_far.failures == so_far.matched:
@@ -221,7 +221,7 @@ class _Run:
         full = not dry_run and so_far.matched >= self._read.limit
         return page.next is not None and not full and not page.spent and self._scanned < self._read.read_limit
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         await self._call.progress(f"{self._so_far.matched} items selected, {self._so_far.written} written")
 
     async def _fetch(self, read: Read) -> StorePage | None:
@@ -266,8 +266,8 @@ class _Run:
                 so_far.failed.append((key, error))
             if not isinstance(error, _OF_AN_ITEM):
                 so_far.stopped = error
-        if so_far.matched % limits.WHERE_TOLD == 0:
-            await self._tell()
+        if so_far.matched % limits.WHERE_PROGRESS_ITEMS == 0:
+            await self._report()
 
     async def _one(self, key: Key, item: Item) -> bool:
         """Do to one item what the selection does. Returns whether it was done."""
@@ -299,9 +299,9 @@ def _failure(key: Key, error: DdbMcpError) -> Failure:
         gone = error.item is None
         text = "It is gone meanwhile." if gone else "It has changed meanwhile, and where does not select it any more."
         error = ConditionFailed(text, next="Left alone; nothing was written to it.")
-    told = error.to_json()
-    told.pop("item", None)
-    return {"pk": key.pk, "sk": key.sk, "error": told}
+    shown = error.to_json()
+    shown.pop("item", None)
+    return {"pk": key.pk, "sk": key.sk, "error": shown}
 
 
 def _shorten(result: PutResult | DeleteResult, max_bytes: int) -> None:

@@ -62,7 +62,7 @@ class DataService:
         Args:
             operation: `provision`, `info`, `get`, `put`, `delete`, `query` or `scan`.
             arguments: a JSON object, checked here against the operation's model in `ddb_mcp.service.arguments`.
-            progress: told what is being done while a call lasts.
+            progress: called with what is being done, while a call lasts.
             max_bytes: a byte budget for this call instead of the service's own.
 
         Returns:

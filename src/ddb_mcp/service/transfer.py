@@ -74,7 +74,7 @@ async def export(
 
     Args:
         write: takes each line, with its line end.
-        advance: told how many items more are written.
+        advance: called with the number of items just written.
 
     Returns:
         Whether that was certainly all; a platform without pages cannot say.
@@ -161,7 +161,7 @@ class Importer:
         """Store the items of lines that were checked; of two with one key, the later wins.
 
         Args:
-            advance: told how many items more are stored, or were there already.
+            advance: called with the number of items just stored, or found to be there.
 
         Raises:
             DdbMcpError: what the store raises. What was stored stays, and the same import can be run again.

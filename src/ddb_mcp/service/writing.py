@@ -131,8 +131,8 @@ async def _each(
                     raise Timeout(f"Nothing was sent for this entry: the batch took over {limits.BATCH_SECONDS} s.")
                 done[at] = await write(entry)
             except ConditionFailed as error:
-                told = shown_failure(call, error, call.max_bytes // 10)
-                failed[at] = {"index": at, "error": told.to_json()}
+                shortened = shown_failure(call, error, call.max_bytes // 10)
+                failed[at] = {"index": at, "error": shortened.to_json()}
             except DdbMcpError as error:
                 failed[at] = {"index": at, "error": error.to_json()}
 
@@ -187,7 +187,7 @@ def _fitting(warnings: list[str], room: int) -> list[str]:
 
 
 def _shorten(failures: list[Failure], max_bytes: int) -> None:
-    """Leave out what the first failures of a batch tell already: stored items, then all but the code.
+    """Shorten the failures from the last to the first: leave out stored items, then all but the code.
 
     Index and code of each failure stay, whatever `max_bytes` is.
     """

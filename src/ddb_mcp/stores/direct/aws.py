@@ -86,7 +86,7 @@ class Aws:
         Args:
             service: `dynamodb` or `lambda`.
             operation: the client's method, for example `get_item`.
-            write: for a write of an item, how it is settled after a lost answer.
+            write: for a write of an item, how a lost answer is resolved.
             expected: error codes to raise as `Refused`.
             parameters: the operation's own.
 

@@ -1,6 +1,6 @@
 """What `provision` and `info` do in an AWS account: the table, its TTL, and the environment of Lambda functions.
 
-Each part may lack its permission without the others being of no use: what can go on without comes back as warnings.
+A missing permission for one part does not stop the other parts: it becomes a warning in the result.
 """
 
 import re
@@ -235,7 +235,7 @@ class Functions:
 
     async def _update(self, name: str) -> tuple[str, str | None]:
         for _ in range(1 + limits.FUNCTION_REREADS):
-            found = await self._settled(name)
+            found = await self._once_updated(name)
             if unreadable := _unreadable(found):
                 return "unreadable", f"{unreadable} Nothing was changed: writing would wipe the other variables."
             # After a failed update these are the variables that it was to have, not those that its code runs with.
@@ -261,7 +261,7 @@ class Functions:
                 if re.search("4 ?KB|too large", refused.message):
                     return "failed", "Lambda refuses the environment: all variables together may have 4 KB."
                 return "failed", f"Lambda refuses the change: {refused.message.partition('. ')[0][:300]}"
-            found = await self._settled(name)
+            found = await self._once_updated(name)
             if found.get("LastUpdateStatus") == "Failed":
                 return "failed", _failed(found)
             return "updated", None
@@ -273,7 +273,7 @@ class Functions:
             raise Unavailable("GetFunctionConfiguration got an answer that is not Lambda's.")
         return found
 
-    async def _settled(self, name: str) -> Response:
+    async def _once_updated(self, name: str) -> Response:
         """The configuration once no update of it is in progress; Lambda refuses changes until then."""
         deadline = time.monotonic() + limits.FUNCTION_READY_SECONDS
         while (found := await self._read(name)).get("LastUpdateStatus") == "InProgress":
@@ -305,5 +305,5 @@ def probe(own: Prefix | None) -> Key:
 
 
 def _found(answer: Response | None) -> Response:
-    assert answer is not None, "only writes of items are settled without an answer"
+    assert answer is not None, "only a write of an item can end without an answer"
     return answer

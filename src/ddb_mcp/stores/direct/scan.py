@@ -1,4 +1,4 @@
-"""How a shared table is scanned for one deployment's items: in up to eight segments, and as much as should do."""
+"""The scan of a shared table for one deployment's items: in up to eight segments, no more than needed."""
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -81,9 +81,9 @@ def wanted(read: Read) -> int:
 def wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
     """Which segments to ask next, and for how many items each.
 
-    One segment where the items wanted are likely to be in it, else each that is left. How likely is told by what the
-    last round found: a table that is all this deployment's is read in order, one that is mostly others' in waves of the
-    size that should do, and in whole pages where a round found nothing.
+    One segment where it probably holds the items wanted, else every segment that is left. The estimate comes from the
+    last round. A table of this deployment's items alone is read in order. A table of mostly others' items is read in
+    waves that probably hold enough, and in whole pages after a round that found nothing.
     """
     most = need = max(1, read.read_limit)
     if at.matched == at.scanned:  # at the beginning, and where everything is own

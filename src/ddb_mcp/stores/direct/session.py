@@ -47,7 +47,7 @@ _S = TypeVar("_S", bound=botocore.session.Session)
 _SERVICES_USED = ("dynamodb", "lambda", "sts", "sso", "sso-oidc", "signin")
 _CLI_CACHE = "~/.aws/cli/cache"
 
-# They log requests with session tokens, and answers with items, and what fails is told by the errors of ours.
+# They log requests with session tokens, and answers with items. Our own errors report failures.
 for _name in ("botocore", "urllib3"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 

@@ -319,7 +319,7 @@ class DirectStore(Store):
 
     async def _call(self, operation: str, **parameters: Any) -> Response:
         answer = await self._ask(operation, **parameters)
-        assert answer is not None, "only writes are settled without an answer"
+        assert answer is not None, "only a write of an item can end without an answer"
         return answer
 
     async def _ask(self, operation: str, **options: Any) -> Response | None:

@@ -75,7 +75,7 @@ def item_in(answer: Answer, key: Key, *, typed: bool) -> Item | None:
     """The item in an answer, None where the answer says that there is none.
 
     Raises:
-        Unavailable: the answer has none of the known forms, or has another item than the one asked for.
+        Unavailable: the answer has none of the forms above, or has another item than the one asked for.
     """
     given = _given_item(answer)
     if given is None:
@@ -99,7 +99,7 @@ def _given_item(answer: Answer) -> Any:
                 return holder
             if isinstance(holder, Mapping) and (names := [name for name in ("item", "Item") if name in holder]):
                 return holder[names[0]]
-    raise Unavailable("The platform's answer has no known form.")
+    raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
 
 
 def items_in(document: Any, *, typed: bool) -> list[Item]:
@@ -123,7 +123,7 @@ def positions(outlined: Any, items: list[Item]) -> list[int]:
     """Which of a page's items are outlines. Raises Unavailable where this cannot be read."""
     found = list(map(number, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
     if not all(at is not None and at < len(items) and at == int(at) for at in found):
-        raise Unavailable("The platform's answer has no known form.")
+        raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
     return [int(at) for at in found if at is not None]
 
 

@@ -13,7 +13,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Timeout
 from ddb_mcp.stores.platform.answers import Answer
 from ddb_mcp.stores.platform.credentials import PATH, Credentials, CredentialSource
-from ddb_mcp.stores.platform.refusals import judged, unanswered
+from ddb_mcp.stores.platform.refusals import answer_of, unanswered
 from ddb_mcp.stores.retries import AttemptFailed, Completed, Outcome, Pace, Write, complete
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PlatformApi:
         Args:
             ours: the platform's `info` lists our features: it is our own gateway, whose `next` and whose word on what
                 was done are ours.
-            write: for a put or a delete, how it is settled after a lost answer.
+            write: for a put or a delete, how a lost answer is resolved.
 
         Raises:
             OutcomeUnknown: a write that the platform may or may not have done.
@@ -79,7 +79,7 @@ class PlatformApi:
         import httpx
 
         started = time.monotonic()
-        # A late attempt is shorter: hosts give up on a call after 60 s, and a lost answer is to be settled before.
+        # A late attempt is shorter: hosts give up on a call after 60 s, and a lost answer must be resolved before.
         seconds = min(self._attempt_seconds, called + limits.PLATFORM_CALL_SECONDS - anyio.current_time())
         try:
             with anyio.fail_after(seconds):
@@ -90,7 +90,7 @@ class PlatformApi:
         except (httpx.HTTPError, httpx.InvalidURL) as failure:
             raise unanswered(failure, credentials) from None
         logger.debug("%s: status %s in %.0f ms", operation, response.status_code, (time.monotonic() - started) * 1000)
-        return judged(operation, response, body, credentials, ours=ours)
+        return answer_of(operation, response, body, credentials, ours=ours)
 
     async def _post(self, url: str, content: bytes, credentials: Credentials) -> "tuple[httpx.Response, bytes]":
         """The answer, whatever it is; its body cut off above the maximum. No redirect is followed."""

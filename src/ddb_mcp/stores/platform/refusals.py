@@ -181,7 +181,9 @@ class Refusal:
         return not named and (self.status == 404 or (self.is_good and self.kind is NotProvisioned))
 
 
-def judged(operation: str, response: "httpx.Response", body: bytes, credentials: Credentials, *, ours: bool) -> Answer:
+def answer_of(
+    operation: str, response: "httpx.Response", body: bytes, credentials: Credentials, *, ours: bool
+) -> Answer:
     """The answer, if the operation succeeded. Raises AttemptFailed."""
     document, problem = _document(response, body)
     refusal = Refusal(operation, response.status_code, document, problem, credentials.token)

@@ -209,7 +209,7 @@ class PlatformStore(Store):
         return self._deployment or await self.info()
 
     def _write(self, key: Key, condition: Condition, is_done: Callable[[Item | None], bool]) -> Write:
-        """How a write is settled after a lost answer. `is_done` tells whether the stored item is as it was to be.
+        """How a lost answer of this write is resolved. `is_done`: whether the stored item is as the write makes it.
 
         Nothing decides a conditional write: what it would have stored, or deleted, may be the work of another client
         that met the condition at the same time.
@@ -374,7 +374,7 @@ def _plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> 
 
 
 def _answer(done: Completed[Answer]) -> Answer:
-    assert done.answer is not None, "only writes of items are settled without an answer"
+    assert done.answer is not None, "only a write of an item can end without an answer"
     return done.answer
 
 
@@ -446,7 +446,7 @@ def _add_step(done: Selected, found: Mapping[str, Any]) -> None:
     matched, cursor = number(found.get("matched")), found.get("cursor")
     written = number(found.get("written", found.get("deletedCount", Decimal(0))))
     if matched is None or written is None or not isinstance(found.get("complete"), bool):
-        raise Unavailable("The platform's answer has no known form.")
+        raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
     done.matched += int(matched)
     done.written += int(written)
     done.failures += int(number(found.get("failedCount")) or 0)

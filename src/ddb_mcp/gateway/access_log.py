@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 access_log = logging.getLogger("ddb_mcp.gateway.access")
 
 
-class Front:
-    """Middleware. Routes add to `scope["entry"]` what the access log is to say of a request."""
+class AccessLog:
+    """Middleware that logs each request. Routes add their facts to `scope["entry"]`, the line's members."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
