@@ -15,7 +15,7 @@ from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import compact
 from ddb_mcp.server.apps import browser_page
 from ddb_mcp.server.content import failure, success
-from ddb_mcp.server.serving import BodyRefused, read_body
+from ddb_mcp.server.serving import BodyRefused, live, read_body
 from ddb_mcp.service.operations import BY_NAME
 
 if TYPE_CHECKING:
@@ -60,18 +60,11 @@ class BrowserHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await live(receive, send, self._service.store.close)
             return
         answer = await self._answer(Request(scope, receive))
         answer.headers.update(_HEADERS)
         await answer(scope, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._service.store.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, request: Request) -> Response:
         secret, _, place = request.url.path.removeprefix("/").partition("/")

@@ -2,18 +2,18 @@
 
 import argparse
 import gzip
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
-from ddb_mcp.cli.progress import Progress
+from ddb_mcp.cli.files import whole_file
+from ddb_mcp.cli.progress import MAYBE_MORE, Progress
 from ddb_mcp.cli.service import own_prefix
 from ddb_mcp.config import LocalSettings, ModeSettings
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.keys import Prefix
 
 _WHERE = ("pk", "pk_prefix", "sk_prefix", "sk_from", "sk_to", "filter")
@@ -43,23 +43,33 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 
 async def _export(settings: ModeSettings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.service.transfer import export, select
+    from ddb_mcp.service.arguments import Where
+    from ddb_mcp.service.transfer import export
+    from ddb_mcp.service.where import selected_by
     from ddb_mcp.stores import make_store
 
     other = _other_prefix(settings, arguments.other_prefix)
     store = make_store(settings)
     try:
         own = other or await own_prefix(settings, store)
-        selection = select(own, **{name: getattr(arguments, name) for name in _WHERE})
+        given = {name: getattr(arguments, name) for name in _WHERE}
+        selected = selected_by(Where.model_construct(**{**given, "filter": _filter(arguments.filter)}), own)
         with _output(arguments.file) as write, Progress("exported") as progress:
-            complete = await export(store, own, selection, write, progress.advance)
+            complete = await export(store, own, selected, write, progress.advance)
     finally:
         await store.close()
     where = f" to {arguments.file}" if arguments.file else ""
     print(f"{progress.done} items exported{where}", file=sys.stderr)
     if not complete:
-        print("This platform does not say whether there is more than it showed.", file=sys.stderr)
+        print(MAYBE_MORE, file=sys.stderr)
     return 0 if complete else 1
+
+
+def _filter(text: str | None) -> dict[str, Any] | None:
+    given = None if text is None else parse_json(text, "filter")
+    if given is not None and not isinstance(given, dict):
+        raise InvalidArgument("filter must be a JSON object.")
+    return given
 
 
 def _other_prefix(settings: ModeSettings, text: str | None) -> Prefix | None:
@@ -74,22 +84,15 @@ def _other_prefix(settings: ModeSettings, text: str | None) -> Prefix | None:
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[Callable[[bytes], object]]:
-    """What writes bytes to stdout, or to a file that is there under its name only when it is whole."""
+    """A function that writes bytes to stdout, or to a new file, see `whole_file`."""
     if path is None:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
     if path.exists():
         raise InvalidArgument(f"There is a file {path} already.", next="Give another name, or remove the file.")
-    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # its owner alone may read it
-    try:
-        with open(descriptor, "wb") as file, _packed(file, path) as target:
-            yield target.write
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(part)
-        raise
+    with whole_file(path) as file, _packed(file, path) as target:
+        yield target.write
 
 
 @contextmanager

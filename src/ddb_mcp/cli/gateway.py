@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
+from ddb_mcp.cli.files import whole_file
 from ddb_mcp.config import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
@@ -290,16 +289,6 @@ async def _hand_out(make: Callable[[], Awaitable[str]], about: str, arguments: a
         print(f"{about}. The token, shown only now:", file=sys.stderr)
         print(token)
         return
-    # Opened first: a token that nobody can keep is not made.
-    descriptor, name = tempfile.mkstemp(dir=arguments.out.absolute().parent, prefix=".ddb-mcp-")  # of mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(await make() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, arguments.out)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+    with whole_file(arguments.out) as file:  # opened first: a token that cannot be kept is not made
+        file.write(f"{await make()}\n".encode())
     print(f"{about}. The token is in {arguments.out}.", file=sys.stderr)

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 _LINE_EACH = 500
 
+MAYBE_MORE = "This platform does not say whether there is more than it showed."
+"""Follows the end of work on all items of a platform without pages."""
+
 
 class Progress:
     """A context manager; `done` is the number of items that are done.

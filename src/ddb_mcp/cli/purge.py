@@ -4,6 +4,7 @@ import argparse
 from functools import partial
 
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
+from ddb_mcp.cli.progress import MAYBE_MORE
 from ddb_mcp.cli.service import own_prefix
 from ddb_mcp.config import ModeSettings
 from ddb_mcp.core.errors import ReadOnly
@@ -35,7 +36,7 @@ async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         with deletion() as progress:
             done = await purge(store, prefix, progress.advance)
         if not done.complete:
-            await say("This platform does not say whether there is more than it showed.")
+            await say(MAYBE_MORE)
     finally:
         await store.close()
     print(f"{done.deleted} items deleted")

@@ -40,6 +40,6 @@ def clip(text: str, max_bytes: int) -> str:
     return text if size(text) <= max_bytes else fitting(text, max_bytes - len("…".encode())) + "…"
 
 
-def brief(text: str) -> str:
-    """The beginning of a name or a path that a caller sent, for an error: nothing long is sent back."""
-    return text if len(text) <= limits.QUOTED_CHARACTERS else text[: limits.QUOTED_CHARACTERS] + "…"
+def brief(text: str, characters: int = limits.QUOTED_CHARACTERS) -> str:
+    """The text, or its beginning with a mark that it goes on: errors quote nothing long."""
+    return text if len(text) <= characters else text[:characters] + "…"

@@ -19,7 +19,7 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.calls import Access, Call
 from ddb_mcp.endpoint.failures import Failure, translated, unserializable
-from ddb_mcp.server.serving import BodyRefused, ClientGone, read_body
+from ddb_mcp.server.serving import BodyRefused, ClientGone, live, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -71,7 +71,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await live(receive, send, self._tables.close)
             return
         try:
             answer = await self._answer(scope)
@@ -87,13 +87,6 @@ class Endpoint:
             await _send(send, failure.status, failure.body())
         else:
             await _send(send, 200, answer)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._tables.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope) -> dict[str, Any]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

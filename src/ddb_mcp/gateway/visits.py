@@ -1,6 +1,5 @@
 """One request of a tenant, over whichever face it came: what its token opens, how long it may take, what it costs."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +11,9 @@ from ddb_mcp.gateway.budgets import Budget, Budgets
 from ddb_mcp.gateway.registry import Access, Registry
 from ddb_mcp.gateway.tenant_store import TenantStore, without_operator_details
 from ddb_mcp.gateway.work import Metered
+from ddb_mcp.server.bearer import bearer_token
 from ddb_mcp.service.service import DataService, no_progress
 from ddb_mcp.stores.base import Progress, Store
-
-_BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.I)
 
 
 class Visits:
@@ -42,14 +40,14 @@ class Visits:
             BudgetSpent: the tenant has to wait.
             Unavailable: the registry cannot be read.
         """
-        bearer = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
-        if bearer is None:
+        token = bearer_token(authorization)
+        if token is None:
             raise Unauthenticated("The token must come once, as Authorization: Bearer …", next=_CURRENT)
         deadline = anyio.current_time() + limits.REQUEST_SECONDS  # before its deployment's record is read
-        access = await self.access(bearer[1])
+        access = await self.access(token)
         budget = self._budgets.of(access.tenant)
         budget.admit()
-        return Visit(self, bearer[1], access, budget, deadline)
+        return Visit(self, token, access, budget, deadline)
 
     async def access(self, token: str) -> Access:
         """What a token opens now. Raises Unauthenticated, Unavailable."""

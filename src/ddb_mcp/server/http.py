@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.config import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.server.bearer import bearer_token
 from ddb_mcp.server.serving import HttpServer, note_trouble, require_tls, tls_context
 from ddb_mcp.server.sockets import listen
 
@@ -213,8 +214,6 @@ class _BearerToken:
         await self._app(scope, receive, send)
 
     def _is_authorized(self, scope: Scope) -> bool:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1:
-            return False
-        scheme, _, token = given[0].partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+        token = bearer_token(given)
+        return token is not None and hmac.compare_digest(token.encode(), self._token)

@@ -24,7 +24,7 @@ from ddb_mcp.server.leaving import leave_after
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
     from types import FrameType
 
@@ -94,6 +94,15 @@ async def read_body(scope: Scope, *, max_bytes: int | None = None, count: Callab
     """
     exchange: _Exchange = scope[_EXCHANGE]
     return await exchange.read_body(limits.BODY_MAX_BYTES if max_bytes is None else max_bytes, count)
+
+
+async def live(receive: Receive, send: Send, close: Callable[[], Awaitable[None]]) -> None:
+    """Answer the lifespan messages of an application that only has something to close at its end."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await close()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 def note_trouble(scope: Scope, kind: str, example: str = "") -> None:

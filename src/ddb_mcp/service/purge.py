@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, NotProvisioned, Unavailable
+from ddb_mcp.core.errors import NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.service.concurrent import until_failure
 from ddb_mcp.stores.base import NO_CONDITION, Position, Read, Store, StorePage
 
 Advance = Callable[[int], None]
 """Called with the number of items just done."""
 
 _COUNTED = 1000
-_BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,17 @@ async def purge(store: Store, prefix: Prefix, advance: Advance) -> Purged:
         Unavailable: the platform goes on showing items that were deleted.
         DdbMcpError: what the store raises.
     """
+
+    async def delete(key: Key) -> None:
+        await store.delete(key, NO_CONDITION)
+        advance(1)
+
     deleted, before = 0, set[Key]()
     while True:
         found, complete = set[Key](), True
         async for page in _pages(store, prefix):
             own = _own(page, prefix)
-            await _delete(store, own, advance)
+            await until_failure(own, delete)
             found.update(own)
             complete = page.complete
         deleted += len(found)
@@ -112,26 +117,3 @@ async def _nowhere(at: int) -> Position:
 
 def _own(page: StorePage, prefix: Prefix) -> list[Key]:
     return [key for key in map(Key.of, page.items) if prefix.owns(key.pk)]
-
-
-async def _delete(store: Store, keys: list[Key], advance: Advance) -> None:
-    limiter = anyio.CapacityLimiter(limits.CONCURRENT_WRITES)
-    failures: list[DdbMcpError] = []
-
-    async def delete(key: Key) -> None:
-        async with limiter:
-            if failures:
-                return
-            try:
-                await store.delete(key, NO_CONDITION)
-            except DdbMcpError as failure:
-                failures.append(failure)
-            else:
-                advance(1)
-
-    for at in range(0, len(keys), _BATCH):
-        async with anyio.create_task_group() as group:
-            for key in keys[at : at + _BATCH]:
-                group.start_soon(delete, key)
-        if failures:
-            raise failures[0]

@@ -6,10 +6,9 @@ from typing import Any
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, equal, parse_range
+from ddb_mcp.core.conditions import Comparison, equal
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, Timeout
 from ddb_mcp.core.expressions import Expression
-from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import Item, attributes_from, from_json, item_size
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.text import size
@@ -20,6 +19,7 @@ from ddb_mcp.service.incoming import changes, update_of
 from ddb_mcp.service.parameters import parsed
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.warnings import item_warnings
+from ddb_mcp.service.where import selected_by
 from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
 
 _EXISTS = Comparison(("pk",), "exists")
@@ -66,32 +66,22 @@ def refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str)
 
 
 def _read(call: Call, where: Where, *, whole: bool) -> Read:
-    """Which items are selected. Raises InvalidArgument or PrefixViolation."""
-    if where.pk is not None and where.pk_prefix is not None:
-        raise InvalidArgument("where has pk and pk_prefix; give one of them.")
-    keys = parse_range(where.sk_prefix, where.sk_from, where.sk_to)
-    clauses = parse_filter(where.filter, "where.filter", keys_allowed=where.pk is None) if where.filter else ()
-    attributes = None if whole else ()
-    if where.pk is not None:
-        read = Read(pk=call.own.check(where.pk, "where.pk"), range=keys, filter=clauses, attributes=attributes)
-    else:
-        pk_prefix = call.own.check_scan(where.pk_prefix)
-        if pk_prefix == call.own.joined and not clauses:
-            raise InvalidArgument(
-                "where must narrow: it selects everything of this deployment.",
-                next="Give where a pk, a longer pk_prefix or a filter; to delete all, `ddb-mcp purge` asks a person.",
-            )
-        read = Read(pk_prefix=pk_prefix, filter=(*_as_clauses(keys), *clauses), attributes=attributes)
+    """The items that are selected. `whole`: all attributes are needed, not only the keys.
+
+    Raises:
+        InvalidArgument, PrefixViolation: see `selected_by`; or everything of the deployment is selected.
+    """
+    read = selected_by(where, call.own, "where.")
+    if read.pk_prefix == call.own.joined and not read.filter:
+        raise InvalidArgument(
+            "where must narrow: it selects everything of this deployment.",
+            next="Give where a pk, a longer pk_prefix or a filter; to delete all, `ddb-mcp purge` asks a person.",
+        )
     text = Expression().condition((_EXISTS, *read.filter))
     if len(text) > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
-    return replace(read, read_limit=call.read_budget, max_bytes=limits.AGGREGATE_BYTES)
-
-
-def _as_clauses(keys: KeyRange) -> Filter:
-    """A range of sort keys for a scan, which has no other place for it than its filter."""
-    bounds = (("begins_with", keys.prefix), ("ge", keys.low), ("le", keys.high))
-    return tuple(Comparison(("sk",), operator, ({"S": text},)) for operator, text in bounds if text is not None)
+    attributes = None if whole else ()
+    return replace(read, attributes=attributes, read_limit=call.read_budget, max_bytes=limits.AGGREGATE_BYTES)
 
 
 def _change(arguments: PutArguments) -> Update:

@@ -6,18 +6,15 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Ou
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO, cast
 
-import anyio
-
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import KeyRange, parse_range
-from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, PrefixViolation
-from ddb_mcp.core.filters import parse_filter
+from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, PrefixViolation
 from ddb_mcp.core.items import Item, parse_item, parse_json
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.text import clip, compact
+from ddb_mcp.service.concurrent import until_failure
 from ddb_mcp.stores.base import Condition, Read, Store
 
 _GZIP = b"\x1f\x8b"
@@ -27,52 +24,13 @@ _SHOWN_ERRORS = 5
 # Export
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which items: `read` for the store, and the sort keys, which a store's scan does not narrow."""
-
-    read: Read
-    keys: KeyRange
-
-
-def select(
-    own: Prefix,
-    *,
-    pk: str | None = None,
-    pk_prefix: str | None = None,
-    sk_prefix: str | None = None,
-    sk_from: str | None = None,
-    sk_to: str | None = None,
-    filter: str | None = None,
-) -> Selection:
-    """The items that the words of `where` mean; without any, all of the deployment.
-
-    Args:
-        filter: JSON.
-
-    Raises:
-        InvalidArgument, PrefixViolation: as `query` and `scan` raise them.
-    """
-    if pk is not None and pk_prefix is not None:
-        raise InvalidArgument("Give either pk or pk_prefix.")
-    keys = parse_range(sk_prefix, sk_from, sk_to)
-    given = parse_json(filter, "filter") if filter is not None else {}
-    if not isinstance(given, dict):
-        raise InvalidArgument("filter must be a JSON object.")
-    clauses = parse_filter(given, "filter", keys_allowed=pk is None) if given else ()
-    if pk is not None:
-        read = Read(pk=own.check(pk), range=keys, filter=clauses)
-    else:
-        read = Read(pk_prefix=own.check_scan(pk_prefix), filter=clauses)
-    return Selection(read, keys)
-
-
 async def export(
-    store: Store, own: Prefix, selection: Selection, write: Callable[[bytes], object], advance: Callable[[int], None]
+    store: Store, own: Prefix, selected: Read, write: Callable[[bytes], object], advance: Callable[[int], None]
 ) -> bool:
     """Write the selected items, a line each.
 
     Args:
+        selected: which items, see `selected_by`.
         write: takes each line, with its line end.
         advance: called with the number of items just written.
 
@@ -82,20 +40,16 @@ async def export(
     Raises:
         DdbMcpError: what the store raises.
     """
-    read = replace(selection.read, limit=limits.LIMIT_MAX, max_bytes=limits.AGGREGATE_BYTES)
+    read = replace(selected, limit=limits.LIMIT_MAX, max_bytes=limits.AGGREGATE_BYTES)
     while True:
         page = await (store.scan(read) if read.pk is None else store.query(read))
-        chosen = [item for item in page.items if _is_chosen(Key.of(item), own, selection.keys)]
-        for item in chosen:
+        items = [item for item in page.items if own.owns(Key.of(item).pk)]
+        for item in items:
             write(compact({"Item": item}).encode(errors="backslashreplace") + b"\n")
-        advance(len(chosen))
+        advance(len(items))
         if page.next is None:
             return page.complete
         read = replace(read, position=page.next)
-
-
-def _is_chosen(key: Key, own: Prefix, keys: KeyRange) -> bool:
-    return own.owns(key.pk) and keys.contains(key.sk)
 
 
 # Import
@@ -188,28 +142,15 @@ class Importer:
         return item
 
     async def _put(self, items: Iterable[Item], advance: Callable[[int], None]) -> None:
-        limiter = anyio.CapacityLimiter(limits.CONCURRENT_WRITES)
-        failures: list[DdbMcpError] = []
-
         async def put(item: Item) -> None:
-            async with limiter:
-                if failures:
-                    return
-                try:
-                    await self._store.put(item, self._condition)
-                    self.written += 1
-                except ConditionFailed:
-                    self.existing += 1
-                except DdbMcpError as failure:
-                    failures.append(failure)
-                    return
-                advance(1)
+            try:
+                await self._store.put(item, self._condition)
+                self.written += 1
+            except ConditionFailed:
+                self.existing += 1
+            advance(1)
 
-        async with anyio.create_task_group() as group:
-            for item in items:
-                group.start_soon(put, item)
-        if failures:
-            raise failures[0]
+        await until_failure(items, put)
 
 
 def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str]]:

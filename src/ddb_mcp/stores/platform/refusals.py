@@ -27,6 +27,7 @@ from ddb_mcp.core.errors import (
     Unavailable,
 )
 from ddb_mcp.core.items import parse_item, parse_json
+from ddb_mcp.core.text import brief
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.platform.answers import Answer
 from ddb_mcp.stores.platform.credentials import Credentials, origin
@@ -144,8 +145,7 @@ class Refusal:
     def said(self, name: str) -> str:
         """A member's text, safe to be shown."""
         words = _CONTROL.sub(" ", self._given(name).replace(self.token, "(token)"))
-        clean = " ".join(words.encode(errors="replace").decode().split())
-        return clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "…"
+        return brief(" ".join(words.encode(errors="replace").decode().split()), _SHOWN)
 
     def _given(self, name: str) -> str:
         value = self.document.get(name) if isinstance(self.document, Mapping) else None

@@ -1,0 +1,33 @@
+"""Which items the words of `where` select: for writes to many items, and for an export."""
+
+from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, parse_range
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.filters import parse_filter
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.arguments import Where
+from ddb_mcp.stores.base import Read
+
+
+def selected_by(where: Where, own: Prefix, named: str = "") -> Read:
+    """The query, where there is a partition key, or else the scan.
+
+    Args:
+        own: the deployment's prefix.
+        named: what comes before the names of the words in errors, for example `where.`.
+
+    Raises:
+        InvalidArgument, PrefixViolation: as `query` and `scan` raise them.
+    """
+    if where.pk is not None and where.pk_prefix is not None:
+        raise InvalidArgument(f"Give either {named}pk or {named}pk_prefix.")
+    keys = parse_range(where.sk_prefix, where.sk_from, where.sk_to)
+    clauses = parse_filter(where.filter, f"{named}filter", keys_allowed=where.pk is None) if where.filter else ()
+    if where.pk is not None:
+        return Read(pk=own.check(where.pk, f"{named}pk"), range=keys, filter=clauses)
+    return Read(pk_prefix=own.check_scan(where.pk_prefix), filter=(*_as_clauses(keys), *clauses))
+
+
+def _as_clauses(keys: KeyRange) -> Filter:
+    """A range of sort keys as clauses of a filter: a scan takes no range."""
+    bounds = (("begins_with", keys.prefix), ("ge", keys.low), ("le", keys.high))
+    return tuple(Comparison(("sk",), operator, ({"S": text},)) for operator, text in bounds if text is not None)
