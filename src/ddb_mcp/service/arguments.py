@@ -1,6 +1,6 @@
-"""What each tool takes: one strict model a tool, for the MCP face and for the gateway alike.
+"""The arguments of each tool: one strict model a tool, for the MCP face and for the gateway.
 
-Unknown arguments are refused by name. What hosts do to the rest is undone in `parameters`.
+Unknown arguments are refused by name. `parameters` undoes what hosts do to the others.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -38,7 +38,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True, hide_input_in_errors=True)
 
     never_empty: ClassVar[frozenset[str]] = frozenset()
-    """Parameters that are no empty objects, lists or texts: leaving them out makes a call do more."""
+    """Parameters that refuse an empty object, list or text: a call without them does more."""
 
     @classmethod
     def parse(cls, given: Any) -> Self:
@@ -73,7 +73,7 @@ class GetArguments(Arguments):
 
 
 class Where(BaseModel):
-    """Which items a write is for, in the words of query and scan."""
+    """The items that a write is for, in the words of query and scan."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
     pk: str | None = None
@@ -164,7 +164,7 @@ class ScanArguments(_Listing):
 
 
 def _in_own_words(invalid: ValidationError) -> InvalidArgument:
-    """What pydantic found first, an unknown name before all else, without its prose and its addresses."""
+    """The first problem that pydantic found, an unknown name before all others, in our own words."""
     found = invalid.errors(include_url=False, include_input=False)
     error = next((error for error in found if error["type"] == "extra_forbidden"), found[0])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
@@ -198,7 +198,7 @@ def _in_own_words(invalid: ValidationError) -> InvalidArgument:
 
 
 class InputSchema(GenerateJsonSchema):
-    """JSON Schema as hosts like it: no titles, no `anyOf` with null, no null defaults, nested models in place."""
+    """JSON Schema that every host takes: no titles, no `anyOf` with null, no null defaults, nested models in place."""
 
     def generate(
         self, schema: CoreSchema, mode: Literal["validation", "serialization"] = "validation"
@@ -214,7 +214,7 @@ class InputSchema(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
-# What models do not need to see: the properties come last, and an empty name is refused in words.
+# Members that models need not read. The properties follow as the last member; an empty name is refused in words.
 _UNPUBLISHED = frozenset({"title", "properties", "minLength"})
 
 

@@ -1,4 +1,4 @@
-"""One call of an operation: whose items, over which store, and how much it may read and return."""
+"""One call of an operation: its deployment, its store, and how much it may read and return."""
 
 import logging
 from collections.abc import Callable
@@ -45,11 +45,11 @@ class Call:
 
     @property
     def own(self) -> Prefix:
-        """What the deployment owns."""
+        """The deployment's prefix."""
         return self.prefix()
 
     def guarded(self, item: Item | None) -> Item | None:
-        """The item, unless a store returned one of another deployment: that is left out and logged."""
+        """The item; None, and a line in the log, where a store returned another deployment's item."""
         if item is None or self.own.owns(item["pk"]["S"]):
             return item
         logger.error("The store returned an item of another deployment; it was left out.")

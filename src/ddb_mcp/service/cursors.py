@@ -13,9 +13,9 @@ from ddb_mcp.stores.base import Position
 
 
 class Seal:
-    """Cursors that nobody can read, forge, or use with another call: AES-256-GCM, bound to the call.
+    """Makes and opens cursors: AES-256-GCM, with the call as associated data.
 
-    They carry store positions, and the last key that a shared table gave can be another deployment's.
+    A cursor carries a store position. The position in a shared table can be another deployment's key.
 
     Args:
         key: 32 bytes that several processes share; without it, a random one for the life of this object.
@@ -28,9 +28,9 @@ class Seal:
         """A cursor for `position` that opens only with an equal `call`.
 
         Args:
-            position: see `Position`; it is not compressed, since the length would then tell what keys have in common.
+            position: see `Position`. It is not compressed: the length would show what two keys have in common.
             call: JSON-able.
-            padded: whether the position may hold others' keys, whose length the cursor's must not tell.
+            padded: whether the position may hold others' keys. The cursor's length then does not depend on theirs.
         """
         nonce = os.urandom(12)
         plain = compact(position).encode()
@@ -62,7 +62,7 @@ class Seal:
 
 
 def _padded(length: int) -> int:
-    """The length that a position of `length` bytes is padded to: one for nearly all, else a multiple of another."""
+    """The length that a position of `length` bytes is padded to."""
     least, step = limits.CURSOR_BYTES, limits.CURSOR_STEP_BYTES
     return least if length <= least else -(-length // step) * step
 

@@ -1,4 +1,4 @@
-"""`provision` and `info`: what a deployment has and how it is used."""
+"""`provision` and `info`: make a deployment's table, and describe it."""
 
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from ddb_mcp.stores.base import Deployment
 
 
 async def provision(call: Call, arguments: ProvisionArguments) -> ProvisionResult:
-    """Make what is missing, and say what there is."""
+    """Make the table where it is missing, and describe the deployment."""
     made = call.learn(await call.store.provision(call.progress))
     common = _common(call, made)
     return cast(
@@ -22,7 +22,7 @@ async def provision(call: Call, arguments: ProvisionArguments) -> ProvisionResul
 
 
 async def info(call: Call, arguments: InfoArguments) -> InfoResult:
-    """The deployment as it is; changes nothing."""
+    """Describe the deployment; change nothing."""
     found = call.learn(await call.store.info())
     return cast(
         "InfoResult",
@@ -57,7 +57,7 @@ def _common(call: Call, deployment: Deployment) -> dict[str, Any]:
 
 
 def _details(call: Call, deployment: Deployment) -> dict[str, Any]:
-    """What the store has to add, and a warning where the platform gave a prefix that no server would take."""
+    """The store's own details, with a warning where the platform's prefix has one segment only."""
     if not call.own.is_one_segment:
         return deployment.details
     warning = (

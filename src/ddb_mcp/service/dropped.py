@@ -1,4 +1,4 @@
-"""What a write replaced or removed, shown by path, so that it can be put back."""
+"""The values that a write replaced or removed, by path, so that they can be put back."""
 
 import itertools
 from collections.abc import Mapping

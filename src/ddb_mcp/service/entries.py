@@ -1,4 +1,4 @@
-"""The items of one result: as they are shown, within its bytes, and where each came from."""
+"""The items of one page of a result: as shown, within a byte budget, and with the store page each came from."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from ddb_mcp.stores.base import Position, StorePage
 
 @dataclass(frozen=True)
 class Entry:
-    """An item of the result, and where it came from: position `at` of a store page that was read from `start`."""
+    """An item of the result. It is item number `at` of the store page `page`, which was read from position `start`."""
 
     shown: PlainItem
     bytes: int
@@ -28,10 +28,10 @@ class Entry:
 
 
 class Entries:
-    """Items that are collected for one result.
+    """Collects items for one result.
 
     Args:
-        projection: what is shown of each, None for all of it.
+        projection: the part of each item that is shown, None for the whole item.
         max_bytes: bytes of compact JSON that the items may have. The first may have more.
     """
 
@@ -59,7 +59,7 @@ class Entries:
 
     @property
     def outlined(self) -> list[int]:
-        """Where in `shown` there are outlines."""
+        """The positions in `shown` of outlines."""
         return [at for at, entry in enumerate(self._entries) if entry.outlined]
 
     @property
@@ -86,7 +86,7 @@ class Entries:
         self._bytes -= self._entries.pop().bytes
 
     def shorten_first(self, over: int) -> None:
-        """Show the first item by an outline that takes `over` bytes less than is shown of it, if that can be."""
+        """Show the first item as an outline, `over` bytes shorter than what is shown of it now, where possible."""
         entry = self._entries[0]
         shown = outline(entry.item, entry.bytes - over - 1, paths=self._paths)
         self._entries[0] = replace(entry, shown=shown, outlined=True)

@@ -1,4 +1,4 @@
-"""Hints: a reason, seen in some stored items, why nothing matched or why nothing is at a path."""
+"""Hints: why nothing matched, or why nothing is at a path. The reason is found in some stored items."""
 
 import difflib
 import re
@@ -24,7 +24,7 @@ _TYPE_WORDS = {
     "NS": "a number set",
     "BS": "a binary set",
 }
-# Names may have 64 KB, and an item thousands of them, which take difflib seconds.
+# A name may have 64 KB, and an item thousands of names: difflib would take seconds for all of them.
 _NAME_SHOWN = 100
 _NAMES_COMPARED = 300
 _PATHS_NAMED = 3
@@ -88,7 +88,7 @@ def what_is_missing(wanted: Projection, items: Sequence[Item]) -> str | None:
 
 
 def _instead(path: Path, seen: Sequence[Item]) -> str:
-    """What was probably meant by a path that nothing is at, as the end of a sentence."""
+    """The end of a hint about a path that nothing is at: the path that was probably meant."""
     depth = next(n for n in range(len(path)) if not any(value_at(item, path[: n + 1]) for item in seen))
     parents = [parent for item in seen if (parent := value_at(item, path[:depth])) is not None]
     before = path_text(path[:depth])[:_NAME_SHOWN]

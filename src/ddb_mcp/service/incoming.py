@@ -1,4 +1,4 @@
-"""What a put is to write: items and updates, made of its arguments and checked before anything is written."""
+"""The items and updates of a put: made of its arguments, and checked before anything is written."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,8 +19,8 @@ from ddb_mcp.service.parameters import check_bounds, parsed
 
 _KEY = ("pk", "sk")
 _ADDABLE = frozenset({"N", "SS", "NS", "BS"})
-# What is written here for words of MongoDB's updates.
-_WORDS = {
+# Words of MongoDB's updates, and what to write instead.
+_MONGODB_WORDS = {
     "$inc": 'Write add: {"name": 1}, beside item.',
     "$mul": "Read the item, and put the product with expect on the value that you read.",
     "$addToSet": 'Write add: {"name": {"SS": ["member"]}}, beside item.',
@@ -66,8 +66,8 @@ def update_of(item: Item, changed: Update, where: str) -> Update:
     """The update of one item. Raises InvalidArgument."""
     for name, value in item.items():
         inner = value.get("M", {})
-        if word := next((word for word in (name, *list(inner)[:1]) if word in _WORDS), None):
-            raise InvalidArgument(f"{where} has {word}, which is not known here.", next=_WORDS[word])
+        if word := next((word for word in (name, *list(inner)[:1]) if word in _MONGODB_WORDS), None):
+            raise InvalidArgument(f"{where} has {word}, which is not known here.", next=_MONGODB_WORDS[word])
     update = replace(changed, item=item)
     _check_paths(update)
     check_update(update.item, update.remove, update.add)

@@ -33,13 +33,13 @@ class Listing:
 
     Args:
         fetch: the store's method.
-        own: what this deployment owns; other items are left out and logged.
+        own: the deployment's prefix; items of others are left out and logged.
         read: what to read, and its limits for the whole call.
         view: what the result shows.
-        projection: what is shown of each item, None for all of it.
+        projection: the part of each item that is shown, None for the whole item.
         max_bytes: bytes of compact JSON that the result may have. A key alone may be longer, and so may a cursor.
-        cursor_bytes: what a cursor takes beyond an ordinary one.
-        carried: for `count`, what the pages before have counted.
+        cursor_bytes: bytes that a cursor takes more than an ordinary one.
+        carried: for `count`, the total of the pages before.
         seal: makes a cursor from a position and the running count.
     """
 
@@ -79,7 +79,7 @@ class Listing:
         """The page.
 
         Raises:
-            Timeout: nothing at all came back in time.
+            Timeout: no store page came back in time.
             DdbMcpError: what the store raises; what was read before is lost, and the same call reads it again.
         """
         with anyio.move_on_after(limits.READ_SECONDS) as scope:
@@ -100,7 +100,7 @@ class Listing:
         return self._with_whole_item(page)
 
     def _with_whole_item(self, page: PageResult) -> PageResult:
-        """The page with its only item whole, where that fits since the rest of the result took less than it may."""
+        """The page with its only item whole instead of outlined, where the result has room for it."""
         if page.get("outlined") != [0] or len(self._entries) > 1:
             return page
         fits: PageResult = {**page, "items": [self._entries.first_whole()]}
@@ -141,7 +141,7 @@ class Listing:
         return "read_budget" if spent else None
 
     async def _take(self, page: StorePage) -> bool:
-        """Put a page's items into the result; False when one did not fit and the page was left in the middle."""
+        """Put a page's items into the result; False where an item did not fit and the page was left in its middle."""
         start = self._position
         for at, item in self._own_items(page):
             await self._let_others_run(at, item)
@@ -159,12 +159,12 @@ class Listing:
         return True
 
     async def _let_others_run(self, at: int, item: Item) -> None:
-        """Give way to other calls every so many items, and every so many members of them."""
+        """Let other calls run after every `CHECKPOINT_ITEMS` items or `CHECKPOINT_MEMBERS` members."""
         self._members += count_members({"M": item})
         if at % limits.CHECKPOINT_ITEMS and self._members - self._members_at_checkpoint < limits.CHECKPOINT_MEMBERS:
             return
         self._members_at_checkpoint = self._members
-        await cancel_shielded_checkpoint()  # where it was cancelled, the position would no longer be right
+        await cancel_shielded_checkpoint()  # a cancellation here would make the position wrong
 
     def _own_items(self, page: StorePage) -> Iterator[tuple[int, Item]]:
         for at, item in enumerate(page.items):
@@ -201,7 +201,8 @@ class Listing:
 
     async def _why_nothing(self) -> str | None:
         keys = self._read.range
-        # Some engines read what is alike but for its case, and so does a platform that cannot narrow.
+        # Where items were read and a filter left them out, the sort keys are not the reason. (Some engines, and a platform
+        # without ranges, read more than the range.)
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
             found = await self._look(replace(self._read, range=ALL_SORT_KEYS, filter=(), attributes=()))
             return why_no_sort_key(keys.prefix, [item["sk"]["S"] for item in found])
@@ -211,7 +212,7 @@ class Listing:
         return None
 
     async def _look(self, read: Read) -> list[Item]:
-        """Some items that a read gives. A part of the read budget is for this even where it is spent."""
+        """Some items for a hint. A part of the read budget is kept for hints."""
         budget = max(self._read.read_limit - self._scanned, self._read.read_limit // limits.HINT_SHARE)
         budget = min(limits.HINT_READS, budget)
         seen: list[Item] = []
@@ -245,7 +246,7 @@ class Listing:
             page["outlined"] = outlined
         if self._hint:
             page["hint"] = self._hint
-        # Last, so that a host that shows only the beginning of a result still shows what the page is.
+        # Items come last: a host that shows only the beginning of a result still shows the other members.
         if not self._aggregates:
             page["items"] = self._entries.shown
         if self._view == "summary":

@@ -24,7 +24,7 @@ class Operation:
 
     Attributes:
         name: the tool's name, and the last part of the path of the HTTP API.
-        title, description: what a model reads of it.
+        title, description: the texts that models read.
         arguments: the model that checks what comes in.
         result: the type of the structured result.
         run: carries it out, given a `Call` and the checked arguments.

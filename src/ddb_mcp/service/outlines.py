@@ -1,4 +1,4 @@
-"""Outlines: what stands for an item, or what was asked of it, that is too long to show."""
+"""Outlines: paths, types and sizes in place of an item that is too long to show."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -26,15 +26,15 @@ def refuse_outline(item: Item, where: str) -> None:
 
 
 def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT, paths: Iterable[Path] | None = None) -> dict[str, Any]:
-    """What stands for an item that is too long to show: its key, and each value's path, type, bytes and members.
+    """The outline of an item: its key, and the path, type, bytes and number of members of each value.
 
-    A map or list that is itself too long is followed, after all others, by its first members.
+    The first members of maps and lists that are themselves too long follow after all other values.
 
     Args:
         item: the whole item.
         budget: bytes the outline may take; values that do not fit are only counted, the key always stands.
-        advice: what can be done about it, its member `next`.
-        paths: what was asked for, if not the whole item.
+        advice: the outline's member `next`.
+        paths: the paths that the call asked for, None for the whole item.
     """
     if paths is None:
         paths = ((name,) for name in sorted(item.keys() - {"pk", "sk"}))
@@ -73,7 +73,7 @@ def shown(
         item: the whole item.
         room: bytes of compact JSON.
         next: see `outline`.
-        paths: what was asked for, if not the whole item.
+        paths: the paths that the call asked for, None for the whole item.
     """
     fitted = whole(item if paths is None else pick(item, paths), room)
     return (outline(item, room, next, paths), True) if fitted is None else (fitted[0], False)
@@ -81,7 +81,7 @@ def shown(
 
 def whole(item: Item, room: int) -> tuple[PlainItem, int] | None:
     """The item as plain JSON and its bytes, None where it is longer than `room` bytes."""
-    if is_longer({"M": item}, room):  # and is not converted only to see how long it is
+    if is_longer({"M": item}, room):  # saves the conversion
         return None
     plain = item_to_json(item)
     length = size(plain)

@@ -1,7 +1,7 @@
-"""What hosts and models send for a tool's parameters, made into what the models in `arguments` take.
+"""The first pass over a tool's arguments: from what hosts and models send to what the models in `arguments` take.
 
 Hosts send objects, lists, numbers and booleans as JSON strings, whole numbers as floats, and something empty for what
-was not asked for. Counts and lengths are checked here, for every parameter, before anything is built from them.
+was not asked for. Counts and lengths are checked here, for every parameter, before anything is built from the values.
 """
 
 import difflib
@@ -45,7 +45,7 @@ def prepared(
     """The arguments for `model`: bounded, without those that count as omitted, each of the kind that is wanted.
 
     Args:
-        model: what is to be made of them.
+        model: the tool's arguments, or a parameter that is an object.
         given: the arguments as they came.
         never_empty: parameters whose absence makes a call do more; for these something empty is an error, and null
             alone counts as omitted.

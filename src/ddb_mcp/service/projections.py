@@ -1,4 +1,4 @@
-"""What `attributes` asks for: document paths, and parts of long strings and binary."""
+"""Projections: the document paths, and the parts of long strings and binary, that `attributes` asks for."""
 
 import base64
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ddb_mcp.service.results import PartResult
 
 @dataclass(frozen=True)
 class Projection:
-    """Paths and parts, the parts by the text that they were asked with. No path begins with another."""
+    """Paths, of which none begins with another; and parts, by their texts in the call."""
 
     paths: tuple[Path, ...] = ()
     parts: dict[str, Part] = field(default_factory=dict)
@@ -37,14 +37,14 @@ class Projection:
 
 
 def parse_projection(given: Sequence[str] | None, *, parts: bool) -> Projection | None:
-    """What a call's `attributes` asks for, None where it asks for whole items.
+    """The projection of a call's `attributes`, None for whole items.
 
     Args:
         given: document paths, and parts such as `body[0:20000]`.
         parts: whether parts may be asked for.
 
     Raises:
-        InvalidArgument: one is neither, or is a part where none can be given.
+        InvalidArgument: an entry is neither, or is a part where the tool gives none.
     """
     if given is None:
         return None

@@ -1,4 +1,4 @@
-"""Counts and deletes what a deployment owns, and nothing else."""
+"""Counts and deletes the items of a deployment."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ async def count(store: Store, prefix: Prefix) -> Count:
 async def purge(store: Store, prefix: Prefix, advance: Advance) -> Purged:
     """Delete every item under `prefix` that is there when this begins.
 
-    It can be interrupted at any point and run again: what is deleted stays deleted, and the rest is found anew.
+    It can be interrupted at any point and run again: deleted items stay deleted, and the rest is found again.
 
     Args:
         advance: called with the number of items just deleted.

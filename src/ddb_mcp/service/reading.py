@@ -77,7 +77,7 @@ def _read(
 
 
 def _projection(arguments: QueryArguments | ScanArguments) -> Projection | None:
-    """What the listing needs of each item."""
+    """The projection of a listing; the key alone for `keys` and `count`."""
     projection = parse_projection(arguments.attributes, parts=False)
     return Projection() if arguments.view in ("keys", "count") else projection
 
@@ -105,6 +105,6 @@ async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArgu
 
 
 def _bound(read: Read) -> list[dict[str, Any]]:
-    """What of a read a cursor is bound to: not its limits, nor the order in which a host sends members of objects."""
+    """The parts of a read that a cursor is bound to: not its limits, nor the order of members in its filter."""
     unlimited = replace(read, filter=(), attributes=None, limit=0, read_limit=0, max_bytes=0)
     return [asdict(unlimited), filter_to_json(read.filter)]

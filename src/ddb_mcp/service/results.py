@@ -1,4 +1,4 @@
-"""What each tool returns, as types; the published output schemas come from these."""
+"""The results of the tools, as types. The published output schemas are made from them."""
 
 from typing import Any, Literal, NotRequired
 

@@ -1,4 +1,4 @@
-"""`where`: one kind of write to every item that it selects, bounded, guarded item by item, with a cursor."""
+"""`put` and `delete` with `where`: the same write to every selected item, each under a condition, with a cursor."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -23,7 +23,7 @@ from ddb_mcp.service.where import selected_by
 from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
 
 _EXISTS = Comparison(("pk",), "exists")
-# These say something of one item. After any other error the next write would meet it too.
+# Errors that concern one item. Any other error would also fail the next write.
 _OF_AN_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown)
 
 
@@ -173,11 +173,11 @@ class _Run:
         self._so_far = Selected(next=selection.read.position)
 
     async def done(self) -> Selected:
-        """Read on and write until the end, or until so much was done as one call may do.
+        """Read and write until the end of the selection, or up to the limits of one call.
 
         Raises:
-            Timeout: nothing at all was read in time.
-            DdbMcpError: nothing was done, for this reason.
+            Timeout: no page was read in time.
+            DdbMcpError: the reason why nothing was written.
         """
         so_far = self._so_far
         try:
@@ -192,7 +192,7 @@ class _Run:
         return so_far
 
     async def _page(self) -> bool:
-        """One page of items, and what is to be done to them. False where the call ends."""
+        """Read a page and write to its items. False where the call ends."""
         so_far, dry_run = self._so_far, self._selection.dry_run
         start = so_far.next
         wanted = limits.LIMIT_MAX if dry_run else self._read.limit - so_far.matched
@@ -228,7 +228,7 @@ class _Run:
         self._so_far.keys += keys[: limits.WHERE_KEYS - len(self._so_far.keys)]
 
     async def _write_to(self, page: StorePage) -> int:
-        """Write to the items of a page, some at once. Returns how many of them had their turn."""
+        """Write to the items of a page, several at a time. Returns how many writes were begun."""
         begun = 0
 
         async def work() -> None:
@@ -248,7 +248,7 @@ class _Run:
         so_far, key = self._so_far, Key.of(item)
         so_far.matched += 1
         try:
-            done = await self._one(key, item)  # before the sum, which other writes change meanwhile
+            done = await self._one(key, item)  # awaited first: other writes change the sum meanwhile
             so_far.written += done
         except DdbMcpError as error:
             so_far.failures += 1
@@ -260,7 +260,7 @@ class _Run:
             await self._report()
 
     async def _one(self, key: Key, item: Item) -> bool:
-        """Do to one item what the selection does. Returns whether it was done."""
+        """Write to one item. Returns whether it was written."""
         store, change = self._call.store, self._selection.change
         if self._selection.copy_to is not None:
             return await self._copy({**item, "pk": {"S": self._selection.copy_to}})
@@ -271,7 +271,7 @@ class _Run:
         return True
 
     async def _copy(self, copy: Item) -> bool:
-        """Store a copy where there is no item; an equal one is as good as stored, whoever stored it."""
+        """Store a copy where there is no item. An equal item that is there already counts as written."""
         if item_size(copy) > limits.ITEM_MAX_BYTES:
             raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
         try:
@@ -284,7 +284,7 @@ class _Run:
 
 
 def _failure(key: Key, error: DdbMcpError) -> Failure:
-    """A failed write by its key. What is stored there is not shown: there may be many of them."""
+    """A failed write by its key, without the stored item: there may be many failures."""
     if isinstance(error, ConditionFailed) and error.message.startswith("expect"):
         gone = error.item is None
         text = "It is gone meanwhile." if gone else "It has changed meanwhile, and where does not select it any more."
@@ -295,7 +295,7 @@ def _failure(key: Key, error: DdbMcpError) -> Failure:
 
 
 def _shorten(result: PutResult | DeleteResult, max_bytes: int) -> None:
-    """Leave out keys and failures that do not fit."""
+    """Leave out the last keys and failures, until the result fits."""
     for shown in (result.get("keys"), result.get("failed")):
         while shown and size(result) > max_bytes:
             shown.pop()

@@ -1,4 +1,4 @@
-"""The operations over any store: checks what comes in, guards what goes out, shapes the result."""
+"""`DataService`: the operations of one deployment over any store."""
 
 import logging
 import secrets
@@ -24,7 +24,7 @@ class DataService:
 
     Args:
         store: where the data is.
-        prefix: what this deployment owns; None where the store's `info` has to say it (platform mode).
+        prefix: the deployment's; None where the store's `info` reports it (platform mode).
         read_only: refuse the operations that write.
         read_budget: stored items that one query or scan may read.
         max_result_bytes: bytes of compact JSON that one result may have.

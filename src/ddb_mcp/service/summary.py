@@ -17,7 +17,7 @@ from ddb_mcp.service.results import Group
 OTHER = "(other)"
 _OTHERS = (OTHER, OTHER)
 
-# What is recognised at the beginning of a key, before it is split: hyphens, colons and dots are part of it.
+# Recognised at the beginning of a key before it is split at separators: hyphens, colons and dots belong to these.
 _FOLDED = [
     (re.compile(pattern + rf"(?=[{re.escape(SEPARATORS)}]|\Z)", re.ASCII), stands_for)
     for pattern, stands_for in [
@@ -33,7 +33,7 @@ _FOLDED = [
 
 
 def entity(text: str) -> str:
-    """The kind of a key: its first segment, or what stands for the number, time or id that it begins with."""
+    """The kind of a key: its first segment, or `<number>`, `<time>` or `<id>` where it begins with one."""
     for pattern, stands_for in _FOLDED:
         if pattern.match(text):
             return stands_for
@@ -83,8 +83,7 @@ class _Counted:
 class Summary:
     """Counts items by entity type as they come in.
 
-    Memory is bounded whatever the items are: by `limits.SUMMARY_COUNTED` groups with `limits.SUMMARY_ATTRIBUTES`
-    attributes in all.
+    Memory is bounded: by `limits.SUMMARY_COUNTED` groups, with `limits.SUMMARY_ATTRIBUTES` attributes in all.
 
     Args:
         prefix: the deployment's.
@@ -128,9 +127,9 @@ class Summary:
     def groups(self, budget: int) -> list[Group]:
         """The groups, largest first and `(other)` last, in at most `budget` bytes of compact JSON.
 
-        Half of it is for the groups' names and numbers of items; groups that do not fit are counted together. Then,
-        largest group first, come the largest items and, in turns, the attributes: of mixed types before the others,
-        frequent ones before rare ones.
+        Half of the bytes are for the groups' names and counts; groups that do not fit are counted together. The rest is
+        for the largest item of each group and then, in turns, for attributes: attributes of mixed types first, then the
+        frequent ones.
         """
         budget = min(budget, limits.SUMMARY_BYTES)
         named = self._named(min(budget // 2, budget - _OTHERS_BYTES))

@@ -35,7 +35,7 @@ async def export(
         advance: called with the number of items just written.
 
     Returns:
-        Whether that was certainly all; a platform without pages cannot say.
+        Whether the export is certainly complete; a platform without pages cannot say.
 
     Raises:
         DdbMcpError: what the store raises.
@@ -56,7 +56,7 @@ async def export(
 
 
 def opened(stream: IO[bytes]) -> IO[bytes]:
-    """The stream from its beginning, unpacked where it is packed by gzip, whatever its name."""
+    """The stream from its beginning; decompressed where its first bytes are those of gzip."""
     stream.seek(0)
     packed = stream.read(len(_GZIP)) == _GZIP
     stream.seek(0)
@@ -67,9 +67,9 @@ class Importer:
     """Reads the lines of an export, checks them, and stores their items.
 
     Args:
-        own: what every item must belong to.
-        source: the prefix that every line's key has instead, and that is replaced by the own one.
-        create_only: leave items alone that are there already.
+        own: the deployment's prefix.
+        source: the prefix of the lines' keys, which `own` replaces; None where they have `own` already.
+        create_only: leave stored items alone.
     """
 
     def __init__(self, store: Store, own: Prefix, *, source: Prefix | None = None, create_only: bool = False) -> None:

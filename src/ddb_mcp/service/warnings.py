@@ -1,4 +1,4 @@
-"""What a writer should know of a write that was done."""
+"""Warnings about a write that was done."""
 
 import time
 
@@ -9,17 +9,17 @@ from ddb_mcp.core.text import clip
 from ddb_mcp.stores.base import Written
 
 _MS_THRESHOLD = 10**11
-# Names of DynamoDB JSON that plain JSON does not have, with the type that the value in them is stored with.
+# Type names that count in DynamoDB JSON only, with the stored type of what such a map would hold.
 _UNTAKEN = {"S": "S", "BOOL": "BOOL", "NULL": "BOOL", "L": "L"}
 
 
 def item_warnings(item: Item) -> list[str]:
-    """What the item's attributes will do that was probably not meant."""
+    """Warnings about attributes that probably do not do what was meant."""
     return [*_ttl_warnings(item), *_map_warnings(item)]
 
 
 def _map_warnings(item: Item) -> list[str]:
-    """Which maps look like DynamoDB JSON that was not taken for it, as `{"S": "Ada"}` in a plain item."""
+    """A warning about maps such as `{"S": "Ada"}` in a plain item: they look like DynamoDB JSON."""
     found: list[str] = []
     waiting: list[tuple[Path, AttributeValue]] = [((), {"M": item})]
     while waiting:
@@ -52,7 +52,7 @@ def _ttl_warnings(item: Item) -> list[str]:
 
 
 def absent_warnings(written: Written) -> list[str]:
-    """Which paths of `remove` had nothing to remove."""
+    """A warning about paths of `remove` at which there was nothing."""
     if not written.absent:
         return []
     names = ", ".join(clip(path_text(path), 50) for path in written.absent[:10])
