@@ -201,8 +201,8 @@ class Listing:
 
     async def _why_nothing(self) -> str | None:
         keys = self._read.range
-        # Where items were read and a filter left them out, the sort keys are not the reason. (Some engines, and a platform
-        # without ranges, read more than the range.)
+        # Where items were read and a filter left them out, the sort keys are not the reason. Some engines, and a
+        # platform without ranges, read more than the range.
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
             found = await self._look(replace(self._read, range=ALL_SORT_KEYS, filter=(), attributes=()))
             return why_no_sort_key(keys.prefix, [item["sk"]["S"] for item in found])
