@@ -72,7 +72,7 @@ def _read(call: Call, where: Where, *, whole: bool) -> Read:
         InvalidArgument, PrefixViolation: see `selected_by`; or everything of the deployment is selected.
     """
     read = selected_by(where, call.own, "where.")
-    if read.pk_prefix == call.own.joined and not read.filter:
+    if read.pk_prefix == call.own.joined and not where.filter:  # a range of sort keys alone narrows nothing
         raise InvalidArgument(
             "where must narrow: it selects everything of this deployment.",
             next="Give where a pk, a longer pk_prefix or a filter; to delete all, `ddb-mcp purge` asks a person.",
