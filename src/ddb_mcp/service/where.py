@@ -19,7 +19,7 @@ def selected_by(where: Where, own: Prefix, named: str = "") -> Read:
         InvalidArgument, PrefixViolation: as `query` and `scan` raise them.
     """
     if where.pk is not None and where.pk_prefix is not None:
-        raise InvalidArgument(f"Give either {named}pk or {named}pk_prefix.")
+        raise InvalidArgument(f"{named}pk and {named}pk_prefix are both given; give one of them.")
     keys = parse_range(where.sk_prefix, where.sk_from, where.sk_to)
     clauses = parse_filter(where.filter, f"{named}filter", keys_allowed=where.pk is None) if where.filter else ()
     if where.pk is not None:
