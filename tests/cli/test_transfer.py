@@ -126,7 +126,7 @@ def test_the_words_of_where_choose(filled: Operator, words: list[str], found: li
         (["--pk-prefix", "deploy#"], "outside this deployment"),
         (["--filter", "{"], "filter"),
         (["--filter", "[1]"], "JSON object"),
-        (["--pk", "deploy#one#a", "--pk-prefix", "deploy#one#"], "either"),
+        (["--pk", "deploy#one#a", "--pk-prefix", "deploy#one#"], "one of them"),
         (["--sk-prefix", "a", "--sk-to", "b"], "exclude"),
     ],
 )
