@@ -1,7 +1,8 @@
-"""What a quiet tenant of a gateway feels while another does its worst: one process, SQLite, each row for some seconds.
+"""What a quiet tenant of a gateway feels while another does its worst: SQLite, each row a process of its own.
 
-`python -m benchmarks.hostile [SECONDS]`: beside each row the median, the 99th percentile and the worst of a `get` every
-20 ms, in milliseconds, how many times the unloaded 99th that worst is, and the most memory that the process had.
+`python -m benchmarks.hostile [SECONDS [PART_OF_A_ROW'S_NAME]]`: beside each row the median, the 99th percentile and the
+worst of a `get` every 20 ms, in milliseconds, how many times the unloaded 99th that worst is, the most memory that the
+process had, and how much of a processor it takes from 2 s after the last attacker was killed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import contextlib
 import http.client
 import json
 import multiprocessing
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -181,30 +183,51 @@ def attacked(attack: Attack, target: Target) -> Iterator[None]:
             attacker.join()
 
 
+@dataclass(frozen=True)
+class Place:
+    """A folder with both tenants' items and the registry, from which each row gets a copy, and their tokens."""
+
+    folder: Path
+    tokens: dict[str, str]
+
+    @property
+    def options(self) -> list[str]:
+        return ["--mode", "local", "--local-path", str(self.folder / "items.sqlite3")]
+
+    @contextlib.contextmanager
+    def copied(self) -> Iterator[Place]:
+        with tempfile.TemporaryDirectory() as name:
+            shutil.copytree(self.folder, name, dirs_exist_ok=True)
+            yield Place(Path(name), self.tokens)
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[tuple[int, int]]:
+        """A gateway: its port and its process."""
+        log = self.folder / "log"
+        with log.open("w") as output:
+            server = subprocess.Popen([DDB_MCP, "gateway", "serve", "--port", "0", *self.options], stderr=output)
+        try:
+            while not (listening := re.search(r"Listening on \S+:(\d+)", log.read_text())):
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.05)
+            yield int(listening[1]), server.pid
+        finally:
+            server.terminate()
+            server.wait()
+
+
 @contextlib.contextmanager
-def gateway(folder: Path) -> Iterator[tuple[int, dict[str, str], int]]:
-    """A gateway with both tenants: its port, their tokens, its process."""
-    options = ["--mode", "local", "--local-path", str(folder / "items.sqlite3")]
-    tokens = {
-        prefix: subprocess.run(
-            [DDB_MCP, "gateway", "deployments", "add", prefix.partition("#")[2], *options],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-        for prefix in (LOUD, QUIET)
-    }
-    log = folder / "log"
-    with log.open("w") as output:
-        server = subprocess.Popen([DDB_MCP, "gateway", "serve", "--port", "0", *options], stderr=output)
-    try:
-        while not (listening := re.search(r"Listening on \S+:(\d+)", log.read_text())):
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.05)
-        yield int(listening[1]), tokens, server.pid
-    finally:
-        server.terminate()
-        server.wait()
+def filled() -> Iterator[Place]:
+    """Two tenants with their items."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name), {})
+        for prefix in (LOUD, QUIET):
+            add = [DDB_MCP, "gateway", "deployments", "add", prefix.partition("#")[2], *place.options]
+            added = subprocess.run(add, check=True, capture_output=True, text=True)
+            place.tokens[prefix] = added.stdout.strip()
+        with place.served() as (port, _):
+            fill(port, place.tokens)
+        yield place
 
 
 def fill(port: int, tokens: dict[str, str]) -> None:
@@ -227,25 +250,53 @@ def fill(port: int, tokens: dict[str, str]) -> None:
     connection.close()
 
 
-def main(seconds: float = 5) -> None:
+@dataclass(frozen=True)
+class Felt:
+    """What a row was like: waits in seconds, sorted, memory in MB, and the share of a processor afterwards."""
+
+    waits: list[float]
+    memory: float
+    busy: float
+
+    @property
+    def p99(self) -> float:
+        return self.waits[int(0.99 * (len(self.waits) - 1))]
+
+
+def felt(place: Place, prepared: Prepared | None, seconds: float) -> Felt:
+    """One row, with a gateway of its own."""
+    with place.copied() as own, own.served() as (port, process):
+        attack = prepared() if prepared else None
+        target, sampler = Target(port, own.tokens[LOUD]), Sampler(port, own.tokens[QUIET], process)
+        with attacked(attack, target) if attack else contextlib.nullcontext():
+            time.sleep(1)
+            waits, memory = sampler.run(seconds)
+        time.sleep(2)
+        before = processor_seconds(process)
+        time.sleep(0.5)
+        return Felt(waits, memory, (processor_seconds(process) - before) / 0.5)
+
+
+def processor_seconds(process: int) -> float:
+    """What a process has used so far."""
+    times = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+
+
+def main(seconds: float = 3, part: str = "") -> None:
     """Print the table."""
-    with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as (port, tokens, pid):
-        fill(port, tokens)
-        target, sampler = Target(port, tokens[LOUD]), Sampler(port, tokens[QUIET], pid)
-        print(f"{'':36}{'median':>9}{'99th':>9}{'worst':>9}{'× 99th':>9}{'MB':>7}   (ms)")
+    with filled() as place:
+        print(f"{'':36}{'median':>9}{'99th':>9}{'worst':>9}{'× 99th':>9}{'MB':>7}{'after':>7}   (ms)")
         unloaded = 0.0
         for row, prepared in {"unloaded": None, **ROWS}.items():
-            with attacked(prepared(), target) if prepared else contextlib.nullcontext():
-                time.sleep(1)
-                waits, most = sampler.run(seconds)
-            p99 = waits[int(0.99 * (len(waits) - 1))]
-            unloaded = unloaded or p99
-            told = [waits[len(waits) // 2] * 1000, p99 * 1000, waits[-1] * 1000]
-            print(f"{row:36}" + "".join(f"{wait:9.1f}" for wait in told) + f"{waits[-1] / unloaded:9.1f}{most:7.0f}")
-            time.sleep(2)
-        threads = int(re.findall(r"Threads:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
-        print(f"{threads} threads afterwards; this process has {threading.active_count()}")
+            if prepared and part not in row:
+                continue
+            was = felt(place, prepared, seconds)
+            unloaded = unloaded or was.p99
+            times = [wait * 1000 for wait in (was.waits[len(was.waits) // 2], was.p99, was.waits[-1])]
+            told = "".join(f"{at:9.1f}" for at in (*times, was.waits[-1] / unloaded))
+            print(f"{row:36}{told}{was.memory:7.0f}{was.busy:7.0%}", flush=True)
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(*(float(given) for given in sys.argv[1:2]), *sys.argv[2:3])

@@ -51,9 +51,6 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     print("The app's environment:", file=sys.stderr)
     for name, value in local_environment(settings.table, settings.prefix.text, address).items():
         print(f"  {name}={value!r}", file=sys.stderr)
-    # A thread that comes back from SQLite waits so long for the interpreter, several times a write; twice the puts a
-    # second of Python's own 5 ms, with 16 clients.
-    sys.setswitchinterval(0.0005)
     HttpServer(endpoint, listener, keep_seconds=limits.ENDPOINT_KEEP_SECONDS).run()
     return 0
 

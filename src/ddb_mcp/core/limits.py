@@ -40,6 +40,8 @@ NAME_MAX_BYTES = 65_535
 MEMBERS_MAX = {"item": 250_000, "items": 250_000}
 # Members of any other parameter. Operands of 32 KB have fewer members.
 OPERANDS_MAX = 20_000
+# Members of a whole body or message: of the largest parameter, and of what may stand beside it.
+BODY_MEMBERS_MAX = 300_000
 # Entries of a parameter that is a list or an object. An expression of 4 KB has no room for more names.
 ENTRIES_MAX = {
     "items": 100,

@@ -40,6 +40,32 @@ def clip(text: str, max_bytes: int) -> str:
     return text if size(text) <= max_bytes else fitting(text, max_bytes - len("…".encode())) + "…"
 
 
+def has_more_members(text: str, most: int) -> bool:
+    """Whether JSON has more than so many members, counted in its text, before anything is built from it.
+
+    Args:
+        text: JSON, or anything else.
+        most: members of all its lists and objects together.
+    """
+    # Commas in strings are no members; few texts have so many that their strings must be looked at.
+    return _marks(text) > most and _marks_outside_strings(text) > most
+
+
+def _marks_outside_strings(text: str) -> int:
+    """In pieces, between which other threads get the interpreter."""
+    text = text.replace("\\\\", "").replace('\\"', "")
+    count = inside = 0
+    for at in range(0, len(text), limits.LOOP_BYTES):
+        parts = text[at : at + limits.LOOP_BYTES].split('"')
+        count += _marks("".join(parts[inside::2]))
+        inside = (inside + len(parts) - 1) % 2
+    return count
+
+
+def _marks(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
+
+
 def brief(text: str, characters: int = limits.QUOTED_CHARACTERS) -> str:
     """The text, or its beginning with a mark that it goes on: errors quote nothing long."""
     return text if len(text) <= characters else text[:characters] + "…"

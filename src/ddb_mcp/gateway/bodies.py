@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
+from ddb_mcp.core.text import has_more_members
 from ddb_mcp.gateway.answers import encoded
 from ddb_mcp.gateway.budgets import Room
 from ddb_mcp.gateway.visits import Visit
@@ -72,6 +73,10 @@ def _parse(content: bytes) -> dict[str, Any]:
         text = (content or b"{}").decode()
     except UnicodeDecodeError:
         raise InvalidArgument("The body is not JSON in UTF-8.") from None
+    if has_more_members(text, limits.BODY_MEMBERS_MAX):
+        raise InvalidArgument(
+            f"The body has more than {limits.BODY_MEMBERS_MAX} members.", next="Send less in one call."
+        )
     body = parse_json(text, "The body", exact=False)
     if not isinstance(body, dict):
         raise InvalidArgument("The body must be a JSON object.")

@@ -24,6 +24,9 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 
+from ddb_mcp.core import limits
+from ddb_mcp.core.text import has_more_members
+
 # This version alone has JSON-RPC batches, which the SDK does not. Whoever speaks it speaks the one before it too.
 _VERSION_WITH_BATCHES = "2025-03-26"
 _VERSION_INSTEAD = "2024-11-05"
@@ -35,6 +38,7 @@ _ID_PLACES = (
 )
 
 
+_TOO_MANY = f"Invalid request: more than {limits.BODY_MEMBERS_MAX} members in one message"
 _ARGUMENTS = "ddb_mcp.arguments"
 
 
@@ -53,7 +57,10 @@ def parse(text: bytes) -> JSONRPCMessage:
         NotAMessage: it is not JSON, or not one JSON-RPC 2.0 message.
     """
     try:
-        document = _loads(text)
+        content = text.decode(errors="surrogateescape")  # half characters, which a tool refuses by name
+        if has_more_members(content, limits.BODY_MEMBERS_MAX):
+            raise NotAMessage(_refusal(_id_in(text), INVALID_REQUEST, _TOO_MANY))
+        document = _loads(content)
     except (ValueError, RecursionError):
         raise NotAMessage(
             _refusal(_id_in(text), PARSE_ERROR, "Parse error: not JSON, or nested far too deep")
@@ -85,10 +92,9 @@ def carried_arguments(request: Any) -> dict[str, Any] | None:
     return arguments
 
 
-def _loads(text: bytes) -> Any:
-    # What is not UTF-8 becomes half characters, which a tool refuses by name.
+def _loads(text: str) -> Any:
     return json.loads(
-        text.decode(errors="surrogateescape"),
+        text,
         strict=False,
         parse_int=_integer,
         parse_float=_fraction,
@@ -169,9 +175,9 @@ def _object(arguments: Any) -> Any:
     """An empty list or text stands for no arguments, and a text may be the JSON of an object."""
     if arguments in ([], ""):
         return {}
-    if isinstance(arguments, str):
+    if isinstance(arguments, str) and not has_more_members(arguments, limits.BODY_MEMBERS_MAX):
         try:
-            parsed = _loads(arguments.encode(errors="surrogatepass"))
+            parsed = _loads(arguments)
         except (ValueError, RecursionError):
             return arguments
         return parsed if isinstance(parsed, dict) else arguments

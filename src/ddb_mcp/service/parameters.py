@@ -6,7 +6,6 @@ was not asked for. Counts and lengths are checked here, for every parameter, bef
 
 import difflib
 import math
-import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from types import UnionType
@@ -17,9 +16,7 @@ from pydantic import BaseModel
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
-from ddb_mcp.core.text import brief
-
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
+from ddb_mcp.core.text import brief, has_more_members
 
 
 def arguments_object(given: Any) -> dict[str, Any]:
@@ -81,15 +78,11 @@ def parsed(text: str, name: str, where: str) -> Any:
     Raises InvalidArgument, as `check_bounds` and `parse_json` do.
     """
     most = limits.MEMBERS_MAX.get(name, limits.OPERANDS_MAX)
-    if _marks(text) > most and _marks(_STRING.sub("", text)) > most:  # commas in strings are no members
+    if has_more_members(text, most):
         raise _too_many(where, most)
     value = parse_json(text, where)
     check_bounds(value, name, where)
     return value
-
-
-def _marks(text: str) -> int:
-    return text.count(",") + text.count("[") + text.count("{")
 
 
 def _too_many(where: str, most: int) -> InvalidArgument:
