@@ -1,4 +1,4 @@
-"""What the commands that delete have in common: the question before, and what is said when they end early."""
+"""The commands that delete: the question before, and the report where they end early."""
 
 import argparse
 import signal
@@ -19,8 +19,8 @@ async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[]
 
     Args:
         arguments: of the command, with `yes`.
-        what: would be deleted.
-        count: says how many items that is; asked only where the user did not say `--yes`.
+        what: names what would be deleted.
+        count: counts these items; called only without `--yes`.
 
     Raises:
         InvalidArgument: there is no terminal to ask at.
@@ -32,7 +32,7 @@ async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[]
     if not sys.stdin.isatty():
         raise InvalidArgument(
             f"This would delete {what}: {found}. Nothing was deleted: stdin is no terminal, so nobody can be asked.",
-            next="Give --yes if it is to be so.",
+            next="Give --yes to delete them.",
         )
     # The event loop takes Ctrl-C for a wish to end later; at a prompt it ends at once.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,7 +48,7 @@ async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[]
 
 @contextmanager
 def deletion() -> Iterator[Progress]:
-    """Shows progress, and says once what is done and what is left where the work fails or Ctrl-C ends it."""
+    """Shows progress. Where the work fails or Ctrl-C ends it, says once how much is done."""
 
     def left(progress: Progress, why: str) -> None:
         progress.close()

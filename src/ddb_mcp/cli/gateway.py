@@ -237,7 +237,7 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
 
 
 async def _owned(store: "Store", tenant: "Tenant") -> Count:
-    """What a removal would delete: nothing of a deployment that was never added, whose prefix may be another's."""
+    """The items that a removal would delete: none of a deployment that was never added."""
     return Count(0, exact=True) if tenant.state == "adding" else await count(store, tenant.prefix)
 
 

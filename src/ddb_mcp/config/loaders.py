@@ -1,4 +1,4 @@
-"""What hosts, loaders and shells leave in a value: each is an error that says what happened and what to write."""
+"""Finds what hosts, loaders and shells leave in a value. The error says what happened and what to write."""
 
 import re
 from collections.abc import Callable
@@ -89,7 +89,7 @@ _FLAWS = (
 
 
 def check_loaded(name: str, value: str, kind: Kind) -> None:
-    """Raise Misconfigured where a value is not what its writer meant. Values of commands and secrets are not shown."""
+    """Raise Misconfigured where a loader has damaged a value. Values of commands and secrets are not shown."""
     for flaw in _FLAWS:
         found = flaw.pattern.search(value) if kind in flaw.kinds else None
         if found is None:

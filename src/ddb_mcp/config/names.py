@@ -1,4 +1,4 @@
-"""Misspelt variables: one that is meant for ddb-mcp and not known is an error, not a setting that silently is not made.
+"""Finds misspelt variables. A variable that is meant for ddb-mcp and not known is an error, never ignored.
 
 The rest of the environment belongs to others and is left alone.
 """

@@ -1,4 +1,4 @@
-"""Which mode holds, and the settings of that mode."""
+"""Decides the mode, and makes the settings of that mode."""
 
 import os
 import re
@@ -38,8 +38,8 @@ _AWS = re.compile(
     "|(?P<secret>ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN))"
 )
 
-# The names that a platform's own machines have; they count together only.
 _OR_LOCAL = ", or DDB_MCP_MODE=local if the local file is meant."
+# Variables of a platform's own machines. They count only if both are set.
 _PAIR = {"API_URL": "DDB_MCP_API_URL", "AUTH_TOKEN": "DDB_MCP_AUTH_TOKEN"}
 
 
@@ -107,7 +107,7 @@ def resolve_http(environment: Mapping[str, str] = os.environ, flags: Mapping[str
 
 
 def check_aws(environment: Mapping[str, str]) -> None:
-    """Raise Misconfigured where one of AWS's own variables is not what its writer meant. boto3 reads them, not we."""
+    """Raise Misconfigured where a loader has damaged one of AWS's own variables. boto3 reads these variables."""
     for name, value in environment.items():
         if value and (found := _AWS.fullmatch(name)):
             check_loaded(name, value, "secret" if found["secret"] else "path" if found["path"] else "plain")
@@ -115,7 +115,7 @@ def check_aws(environment: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class _Given:
-    """What was set.
+    """The settings that were given.
 
     Attributes:
         values: by the name of the field.
@@ -131,7 +131,7 @@ class _Given:
 
     @classmethod
     def read(cls, environment: Mapping[str, str], flags: Mapping[str, str]) -> "_Given":
-        """What was set. An empty value counts as unset.
+        """The settings in environment and flags. An empty value counts as unset.
 
         Raises:
             Misconfigured: a name that is near a setting's, or a value that is none.

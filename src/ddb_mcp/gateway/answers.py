@@ -1,4 +1,4 @@
-"""HTTP answers: compact JSON, statuses of errors, and bodies that are sent as fast as they are read."""
+"""HTTP answers: compact JSON, and the status of each error."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -42,9 +42,9 @@ class Gateway:
     """The requests of all deployments.
 
     Args:
-        registry: who may do what.
+        registry: deployments, tokens and rights.
         store: where the items of all deployments are.
-        read_only: nobody writes.
+        read_only: refuse all writes.
         processes: how many gateways like this one share each tenant's rates.
     """
 
@@ -84,7 +84,7 @@ class Gateway:
         return app
 
     async def health(self, request: Request) -> Response:
-        """200 while one row of the registry can be read. Says nothing about the storage, which anybody could load."""
+        """200 while one row of the registry can be read. The storage is not asked: anybody can call this."""
         request.scope["entry"]["operation"] = "health"
         try:
             await self._registry.check()
@@ -153,7 +153,7 @@ async def _carried_out(visit: Visit, operation: str, body: dict[str, Any]) -> di
 
 
 def _refused(failure: Exception, entry: dict[str, Any]) -> Response:
-    """Why a request was not answered."""
+    """The response to a request that failed."""
     status: int | None = None
     match failure:
         case ClientGone():

@@ -1,4 +1,4 @@
-"""Bodies as they come in and answers as they go out: within the tenant's room, and off the event loop where long."""
+"""Bodies of requests and answers: within the tenant's room, and converted off the event loop where they are long."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,7 +33,7 @@ async def body_of(scope: Scope, visit: Visit) -> AsyncIterator[bytes]:
 
 
 def room_for_body(scope: Scope, visit: Visit) -> AbstractAsyncContextManager[None]:
-    """Room for as much as a request announces, so that none waits for room in the middle of its body."""
+    """Room for the whole announced body, so that no request waits for room in the middle of its body."""
     headers = Headers(scope=scope)
     chunked = "transfer-encoding" in headers
     announced = limits.BODY_MAX_BYTES if chunked else int(headers.get("content-length", 0))

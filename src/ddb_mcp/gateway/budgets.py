@@ -1,4 +1,4 @@
-"""What one tenant may ask of one gateway process, so that it slows down nobody else."""
+"""Budgets: the rates of one tenant in one gateway process, so that it does not slow down others."""
 
 import math
 import time
@@ -26,11 +26,11 @@ class BudgetSpent(Throttled):
 
 
 class Bucket:
-    """Something that flows in at a rate and is taken out, up to a debt that later takers wait for.
+    """A token bucket. More can be taken than is there; later requests wait until the debt is paid.
 
     Args:
-        what: what a refusal calls it.
-        burst: what is in it at the beginning and at most.
+        what: its name in a refusal.
+        burst: its content at the beginning, and the most that it holds.
     """
 
     def __init__(self, what: str, per_second: float, burst: float) -> None:
@@ -48,7 +48,7 @@ class Bucket:
             raise BudgetSpent(self._what, (least - self._level) / self._per_second)
 
     def take(self, amount: float) -> None:
-        """Take something out, whether it is there or not."""
+        """Take `amount` out, whether it is there or not."""
         self._level -= amount
 
     def is_full(self, share: float) -> bool:
@@ -57,10 +57,10 @@ class Bucket:
 
 
 class Room:
-    """A number of bytes that several share; who finds no room waits.
+    """A number of bytes that several requests share; a request that finds no room waits.
 
     Args:
-        what: what a refusal calls it.
+        what: its name in a refusal.
     """
 
     def __init__(self, what: str, size: int) -> None:
@@ -82,7 +82,7 @@ class Room:
 
     @contextmanager
     def taken(self, amount: int) -> Iterator[None]:
-        """Take room that may not be there, for what exists already. Who comes next waits the longer."""
+        """Take room for bytes that exist already, even where there is no room. Later requests wait longer."""
         self._free -= amount
         try:
             yield
@@ -93,7 +93,7 @@ class Room:
 
 
 class Budget:
-    """One tenant's, see `core/limits.py`.
+    """The budget of one tenant, see `core/limits.py`.
 
     Attributes:
         work: seconds that others had to wait for.

@@ -1,10 +1,12 @@
-"""Which prefixes are taken, so that no two deployments overlap, wherever and whenever they are added.
+"""The prefixes that are taken. No two deployments overlap, wherever and whenever they are added.
 
-An entry a prefix, with the joined prefix as its sort key: what contains a prefix is found by reading single entries,
-what is contained in it by one range. To take a prefix, an entry is written as a claim; then the others are looked at;
-then the claim is confirmed, where it is still there. Of two that overlap, at least one sees the other's entry. It
-withdraws where that one is confirmed or is the earlier claim, and removes it where that one is later or left over. So
-two can never be confirmed, whatever their clocks say: clocks decide only which of the two it is.
+There is one entry for each prefix, with the joined prefix as its sort key. Single reads find the prefixes that contain
+a prefix; one range finds the prefixes that it contains.
+
+A prefix is taken in three steps: write an entry as a claim, look at overlapping entries, confirm the claim where
+it is still there. Of two overlapping claims, at least one sees the other. It withdraws where the other is confirmed or
+is the earlier claim; it removes a later or leftover claim. So two can never be confirmed, whatever the clocks say. The
+clocks only decide which of the two is confirmed.
 """
 
 import secrets
@@ -118,7 +120,7 @@ class Claims:
         raise _overlap(claim, "another that is being added at this moment")
 
     async def _yield_or_remove(self, claim: Claim, other: Claim) -> None:
-        """Make way for an entry that overlaps, or remove it. Raises InvalidArgument for the first."""
+        """Remove an entry that overlaps. Raises InvalidArgument where the other entry takes precedence."""
         for _ in range(limits.REGISTRY_ATTEMPTS):
             void = await self._is_void(other)
             if not void and (other.confirmed or (other.at, other.id) < (claim.at, claim.id)):
@@ -132,7 +134,7 @@ class Claims:
         raise _overlap(claim, other.name)
 
     async def _is_void(self, other: Claim) -> bool:
-        """Whether an entry keeps nobody out: its `add` or its deployment is no more."""
+        """Whether an entry no longer counts: its `add` or its deployment has ended."""
         if other.confirmed:  # a deployment is made before its claim is confirmed
             return not await self._is_taken(other.name, other.id)
         return self._clock() - other.at > limits.CLAIM_SECONDS

@@ -1,4 +1,4 @@
-"""Reads that several requests want at once are done once, and are as fresh as each request demands."""
+"""One read serves all requests that wait for it. Each read begins after its requests asked."""
 
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -20,7 +20,7 @@ class _Round(Generic[_T]):
 
 
 class JoinedReads(Generic[_T]):
-    """Whoever asks while a read is under way waits for the next one, which begins after it asked.
+    """A request that comes while a read is under way waits for the next read, which begins after the request came.
 
     Args:
         read: the read of a name. Its DdbMcpError is raised to all who wait for it.
@@ -32,7 +32,7 @@ class JoinedReads(Generic[_T]):
         self._next: dict[str, _Round[_T]] = {}
 
     async def get(self, name: str) -> _T:
-        """What is read of `name` from now on."""
+        """The value of `name`, by a read that begins after this call."""
         while True:
             following = self._next.get(name)
             if following is None:

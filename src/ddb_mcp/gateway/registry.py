@@ -1,4 +1,4 @@
-"""Who may use the gateway: deployments with their prefixes, tokens and limits, as items of a table of their own.
+"""The registry of a gateway: deployments with their prefixes, tokens and rates, as items of a table of their own.
 
 Any number of processes on any number of machines share the table. Each record is changed by a conditional write that
 wants the revision that was read, so that no change is lost.
@@ -64,7 +64,7 @@ class Tenant:
         functions: the Lambda functions to which `provision` gives the table and the prefix.
         created: seconds since 1970.
         closed: when its last token ended, in seconds since 1970; None while it has one.
-        claim: what took its prefix.
+        claim: the id of the claim on its prefix.
         revision: changes with each change.
     """
 
@@ -103,7 +103,7 @@ class Access:
 
 @dataclass(frozen=True)
 class Keys:
-    """What is derived from the registry's secret, the same in every process and after every restart."""
+    """Keys derived from the registry's secret, the same in every process and after every restart."""
 
     secret: bytes
 

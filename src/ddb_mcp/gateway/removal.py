@@ -1,4 +1,4 @@
-"""The end of a deployment: its tokens, then its data, then its name."""
+"""Removes a deployment: first its tokens, then its data, then its name."""
 
 import time
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The storage as one tenant may know it: without others' items in any count, and without the operator's troubles."""
+"""The storage as one tenant may see it: counts without others' items, and errors without the operator's details."""
 
 import logging
 from collections.abc import Awaitable
@@ -130,23 +130,23 @@ def without_operator_details(error: DdbMcpError, whose: str) -> DdbMcpError:
         error: from the storage or the registry.
         whose: names the tenant or the registry in the log.
     """
-    if type(error) in _REFUSALS:
+    if type(error) in _OPERATOR_ERRORS:
         logger.error("%s: the storage refuses the gateway: %s", whose, _whole(error))
         return Unavailable("The platform cannot use its storage.", next=_OPERATORS)
-    if type(error) not in _TROUBLES:
+    if type(error) not in _PASSING_ERRORS:
         return error
     logger.warning("%s: %s", whose, _whole(error))
-    return type(error)(_TROUBLES[type(error)])
+    return type(error)(_PASSING_ERRORS[type(error)])
 
 
 def _whole(error: DdbMcpError) -> str:
     return " ".join(filter(None, (f"{error.code}:", error.message, error.quoted, error.next)))
 
 
-# What is wrong with the gateway's own credentials, permissions and configuration.
-_REFUSALS = (Unauthenticated, Forbidden, Misconfigured, Internal)
-# What passes, in words that name nothing of the operator's.
-_TROUBLES: dict[type[DdbMcpError], str] = {
+# Errors of the gateway's own credentials, permissions and configuration.
+_OPERATOR_ERRORS = (Unauthenticated, Forbidden, Misconfigured, Internal)
+# Passing errors, in words that show nothing of the operator's.
+_PASSING_ERRORS: dict[type[DdbMcpError], str] = {
     Throttled: "The platform's storage has as much to do as it can bear; nothing was written.",
     Unavailable: "The platform's storage is busy or out of reach; nothing was written.",
     Timeout: "The platform's storage did not answer in time; nothing was written.",

@@ -1,4 +1,4 @@
-"""One request of a tenant, over whichever face it came: what its token opens, how long it may take, what it costs."""
+"""One request of a tenant, over the HTTP API or MCP: its access, its deadline and its costs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,9 +20,9 @@ class Visits:
     """Opens visits. One a process.
 
     Args:
-        registry: who may do what.
+        registry: deployments, tokens and rights.
         store: where the items of all deployments are.
-        read_only: nobody writes.
+        read_only: refuse all writes.
         processes: how many share each tenant's rates.
     """
 

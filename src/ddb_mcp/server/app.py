@@ -1,4 +1,4 @@
-"""The MCP server: the seven tools, what introduces them, and what else is plugged in."""
+"""The MCP server: the seven tools, its instructions, the skill and the data browser."""
 
 import logging
 import time
@@ -101,7 +101,7 @@ def build_for(
     """A server each of whose requests may be another deployment's.
 
     Args:
-        caller_of: gives who answers a request.
+        caller_of: returns the `Caller` of a request.
         tools_scope: `private` where callers may see different tools.
 
     Raises:
@@ -172,7 +172,7 @@ class _ToolCalls:
 
 
 def _items(result: dict[str, Any]) -> int:
-    """How many items a result is about, for the log."""
+    """The number of items of a result, for the log."""
     for name in ("count", "matched", "written", "deletedCount"):
         if name in result:
             return int(result[name])

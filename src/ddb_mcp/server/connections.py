@@ -25,7 +25,7 @@ _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: c
 
 
 class Trouble:
-    """What clients do wrong, by kind: the first is logged at once, then one line a minute counts the rest."""
+    """Counts clients' faults by kind. The first is logged at once, then one line a minute counts the others."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -33,11 +33,11 @@ class Trouble:
         self._pause: asyncio.TimerHandle | None = None
 
     def note(self, kind: str, example: str = "") -> None:
-        """Count one. Call it on the event loop.
+        """Count a fault. Call it on the event loop.
 
         Args:
-            kind: one of few texts of ours.
-            example: what a client sent, of which the last is shown, escaped and cut.
+            kind: one of a few fixed texts.
+            example: a client's text. The last one of each kind is logged, escaped and cut.
         """
         self._counts[kind] += 1
         self._examples[kind] = f", such as {example[:100]!a}" if example else ""
@@ -65,9 +65,9 @@ class Connections:
 
     Args:
         tls: speaks TLS on each, None for none.
-        most: how many there may be at once.
-        per_address: how many of them may come from one address.
-        keep_seconds: how long one that has nothing to do is kept after an answer.
+        most: the most connections at once.
+        per_address: the most connections from one address.
+        keep_seconds: how long an idle connection is kept after an answer.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Connections:
         return self._named.get((scope["client"], scope["server"]))
 
     def admit(self, connection: Connection) -> bool:
-        """Take a new connection in, if need be in place of one that has long waited for a head."""
+        """Admit a new connection, where necessary in place of one that has long waited for a head."""
         address = connection.address
         if stale := self._named.get(connection.name):
             stale.abort()  # its client is gone, or it could not use the same port again
@@ -133,16 +133,16 @@ class Connections:
             connection.abort()
 
     def waits(self, connection: Connection) -> None:
-        """It waits for a head from now on."""
+        """The connection waits for a head from now on."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = asyncio.get_running_loop().time()
 
     def works(self, connection: Connection) -> None:
-        """A request of it is under way."""
+        """The connection has a request under way."""
         self._waiting.pop(connection, None)
 
     def release(self, connection: Connection) -> None:
-        """It has ended."""
+        """The connection has ended."""
         self._waiting.pop(connection, None)
         if self._named.get(connection.name) is connection:
             del self._named[connection.name]
@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
         self._drained.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's are none by name
+        transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
         self._transport = transport
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         self.name = ((peer[0], peer[1]), (own[0], own[1])) if peer and own else (None, None)
@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
         elif self._all.tls is None:
             self._open(transport)
         else:
-            transport.pause_reading()  # what comes is for TLS
+            transport.pause_reading()  # TLS reads the next bytes
             self._handshake = self._loop.create_task(self._agree_on_tls(transport, self._all.tls))
 
     async def _agree_on_tls(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
@@ -348,7 +348,7 @@ class Connection(asyncio.Protocol):
         self._due = self._loop.call_later(seconds, self._ran_out)
 
     def _ran_out(self) -> None:
-        # One that is idle between two requests is closed without a word: that is nobody's trouble.
+        # The end of a connection that is idle between two requests is no fault of its client.
         if self._head:
             self._all.trouble.note("head not sent in time")
         self.abort()

@@ -9,15 +9,15 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import clip, compact, size
 
-# What the fence, fresh in each result, adds to the bytes of the JSON inside.
+# Bytes that the fence adds to the JSON inside. Its text is new in each result.
 FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
 _STORED = (
     *("item", "items", "parts", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings"),
     "lambdaFunctions",
 )
-# Bytes of an error's members, which may quote what a caller sent: a name of 60 KB, or a key to use instead.
+# Bytes of an error's members. They may quote a caller's long name, or show the key to use instead.
 _LONGEST = {"message": 1200, "next": 5000, "quoted": 2000}
-# What an error's text has besides: its code, the names of its members, and the fence.
+# Bytes of an error's text besides these members: its code, the names of its members, and the fence.
 _ERROR_BYTES = 250
 
 
@@ -25,7 +25,7 @@ def success(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES) ->
     """A tool's result. The text is one line of JSON, fenced where it carries what somebody stored.
 
     Args:
-        max_bytes: of the text. Operations keep to it in what they return of items; here the rest is made to fit.
+        max_bytes: bytes of the text. Operations keep items within it; other members are shortened here to fit.
     """
     room = max_bytes - FENCE_BYTES
     if size(result) > room:

@@ -1,4 +1,4 @@
-"""MCP over Streamable HTTP for one deployment: who may reach the server, and where."""
+"""MCP over Streamable HTTP for one deployment: its address, and the checks of token, Host and Origin."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def serve_http(
 
     Raises:
         Misconfigured: `host` is beyond loopback and there is no token of at least `limits.HTTP_TOKEN_MIN` characters,
-            or no TLS; or the token is none that a header could carry; or the address cannot be listened on.
+            or no TLS; or no header can carry the token; or the address cannot be listened on.
         Whatever `build` raises.
     """
     _check_token(host, token)
@@ -107,7 +107,7 @@ def _own_names(host: str, names: Iterable[str]) -> frozenset[str]:
         known |= {socket.gethostname(), socket.getfqdn()}
         with contextlib.suppress(OSError):
             known |= {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
-    return frozenset(name.lower() for name in known)  # browsers write them in lower case
+    return frozenset(name.lower() for name in known)  # browsers send names in lower case
 
 
 def _application(server: Server[Any], token: str | None, names: frozenset[str]) -> ASGIApp:
@@ -130,7 +130,7 @@ def _application(server: Server[Any], token: str | None, names: frozenset[str]) 
         return JSONResponse({"status": "ok"})
 
     async def elsewhere(request: Request, error: Exception) -> Response:
-        # Hosts probe the well-known addresses of OAuth, and fail over an answer that is not JSON.
+        # Hosts probe the well-known addresses of OAuth, and fail at an answer that is not JSON.
         assert isinstance(error, HTTPException)
         said = {"error": "not_found", "message": f"MCP is served at {PATH}. There is no OAuth here."}
         return JSONResponse(said, error.status_code, error.headers)

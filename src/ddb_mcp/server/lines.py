@@ -50,7 +50,7 @@ async def serve(server: Server[Any], stdin: BinaryIO, stdout: int) -> None:
 
 
 class _Stream:
-    """What `Server.run` wants of a stream besides its `receive` or `send`."""
+    """The members that `Server.run` needs of a stream besides `receive` or `send`."""
 
     async def aclose(self) -> None:
         pass
@@ -126,7 +126,7 @@ class _Answers(_Stream):
 
 
 class _Requests(_Stream):
-    """Reads messages. A line that is none is answered here."""
+    """Reads messages, and answers a line that is not a message."""
 
     def __init__(self, stdin: BinaryIO, answers: _Answers) -> None:
         self._stdin = stdin

@@ -1,7 +1,7 @@
 """JSON-RPC messages from the text that clients send, over stdio and HTTP alike.
 
-The SDK (mcp 2.3) parses with pydantic, which rounds fractions and refuses half characters. Python's `json` keeps both,
-so that a tool gets every digit, and can say where half a character stands.
+The SDK (mcp 2.3) parses with pydantic, which rounds fractions and refuses lone surrogates. Python's `json` keeps both,
+so that a tool gets every digit, and can name the place of a lone surrogate.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ARGUMENTS = "ddb_mcp.arguments"
 
 
 class NotAMessage(Exception):
-    """Text that is no message: `answers` go back to the client, each under its request's id, or null for none."""
+    """Text that is not a message. `answers` are errors for the client, each with its request's id or null."""
 
     def __init__(self, *answers: JSONRPCError) -> None:
         super().__init__("not a message")
@@ -148,7 +148,7 @@ def _batch_refusals(documents: list[Any]) -> list[JSONRPCError]:
 
 
 def _id_in(text: bytes) -> int | str | None:
-    """The id of a request that is no JSON, from the places where SDKs write it."""
+    """The id of a request that is not JSON, from the places where SDKs write it."""
     for place in _ID_PLACES:
         if found := place.match(text):
             request = json.loads(found[1].decode(errors="replace"), strict=False)
@@ -161,7 +161,7 @@ def _refusal(request: int | str | None, code: int, problem: str) -> JSONRPCError
 
 
 def _mended(message: JSONRPCMessage) -> JSONRPCMessage:
-    """The message with what hosts are known to send otherwise, and the SDK would refuse or wait with."""
+    """The message, with known deviations of hosts corrected that the SDK would refuse or not answer."""
     if not isinstance(message, JSONRPCRequest) or message.params is None:
         return message
     if message.method == "tools/call" and "arguments" in message.params:

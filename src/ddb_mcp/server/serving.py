@@ -1,4 +1,4 @@
-"""How every HTTP face is served: one uvicorn server, with limits on connections, heads, bodies and answers.
+"""The HTTP server of every face: uvicorn, with limits on connections, heads, bodies and answers.
 
 A face is an ASGI application. It reads a request's body with `read_body`, and nothing else of this module. Limits are
 those of `core/limits.py`.
@@ -39,7 +39,7 @@ _JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
 class BodyRefused(Exception):
-    """A body that is too long, too slow, or one too many: the HTTP status, and the error that says so."""
+    """A body that is too long or too slow, or a request when there are too many: with HTTP status and error."""
 
     def __init__(self, status: int, error: DdbMcpError) -> None:
         super().__init__(error.message)
@@ -48,7 +48,7 @@ class BodyRefused(Exception):
 
 
 class ClientGone(Exception):
-    """The client left before its request was whole. An application lets it pass: there is nobody to answer."""
+    """The client left before its request was whole. Applications let this pass: nobody waits for an answer."""
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
@@ -215,7 +215,7 @@ def _most_connections() -> int:
 
 
 class _TroubleFilter(logging.Filter):
-    """Turns what uvicorn warns of for each bad request into trouble that is counted."""
+    """Turns uvicorn's warning about each bad request into a count of `Trouble`."""
 
     _ROUTINE = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
 
@@ -304,7 +304,7 @@ class _Exchange:
 
     @property
     def waits_for_nothing(self) -> bool:
-        """Whether it is a stream that a client keeps open without having asked for anything."""
+        """Whether it is a stream that a client keeps open without a request for anything."""
         return self._is_stream and self._scope["method"] == "GET"
 
     async def run(self) -> None:
@@ -329,7 +329,7 @@ class _Exchange:
 
     async def _answer(self) -> None:
         if self._ambiguous:
-            # A proxy before this process may end the body, and begin the next request, elsewhere.
+            # A proxy before this process may see the end of the body, and the next request, at another byte.
             error = InvalidArgument("A request has either Content-Length or Transfer-Encoding, not both.")
             await self._refuse(400, error, close=True)
         elif self._requests.bytes_in_flight > limits.IN_FLIGHT_MAX_BYTES:

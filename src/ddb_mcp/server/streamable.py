@@ -114,7 +114,7 @@ def _with_header(scope: Scope, name: bytes, value: bytes) -> Scope:
 
 
 def _body_of(message: JSONRPCMessage, receive: Receive) -> Receive:
-    """A `receive` that gives the message to the SDK, a tool's arguments apart, which are on their own way."""
+    """A `receive` that gives the SDK the message without a tool's arguments; `with_arguments` carries those."""
     if isinstance(message, JSONRPCRequest) and messages.is_call(message):
         params = {**(message.params or {}), "arguments": {}}
         document = {"jsonrpc": "2.0", "id": message.id, "method": message.method, "params": params}

@@ -142,9 +142,9 @@ def _unknown_member(model: type[BaseModel], parameter: str) -> Callable[[str], I
 
 
 def _unquoted(value: Any, kind: Any, name: str, where: str) -> Any:
-    """The value, or what it says as a JSON string where that is of the wanted kind, with a whole float as an integer.
+    """The value; parsed, where it is a JSON string of the wanted kind; an integer, where a whole float stands for one.
 
-    What is in an object or a list stays as it is. Raises InvalidArgument where it is no JSON, or too much of it.
+    Members of an object or a list stay as they are. Raises InvalidArgument for broken JSON, or too much of it.
     """
     if not isinstance(value, str) or kind not in (dict, list, int, bool):
         return _whole(value) if kind is int else value

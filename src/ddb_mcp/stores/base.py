@@ -1,4 +1,7 @@
-"""What a store does for `DataService`. Stores know nothing of MCP, of budgets of text, or of who owns a key."""
+"""`Store`: the operations that every kind of storage has, and the types of their arguments and results.
+
+Stores know nothing of MCP, of budgets of text, or of who owns a key.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +19,7 @@ Position = Any
 """Where a listing goes on: JSON-able, made and understood by one store, sealed before it leaves the server."""
 
 Progress = Callable[[str], Awaitable[None]]
-"""Tells the caller, if it asked, what is being done."""
+"""Reports to the caller, if it asked for reports, what is being done."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,9 @@ class Deployment:
     """Where a deployment's data is, as `provision` and `info` report it.
 
     Attributes:
-        prefix: where the store knows it, which is in platform mode.
+        prefix: None where the store does not know it; the platform store does.
         features: what the store can do beyond the documented platform API, by the names in `FEATURES`.
-        details: what the mode has to add to the result, for example `lambdaFunctions` in direct mode.
+        details: further members of the result, for example `lambdaFunctions` in direct mode.
     """
 
     table_name: str
@@ -47,7 +50,7 @@ backticks. add: `add`. where: `where` and what goes with it."""
 
 @dataclass(frozen=True)
 class Condition:
-    """What must hold for the stored item when it is written. `create_only`: there is none."""
+    """What must hold for the stored item when it is written. `create_only`: no item is stored."""
 
     create_only: bool = False
     expect: Filter = ()
@@ -79,8 +82,8 @@ class Written:
 
     Attributes:
         created: whether there was no item before; None where the store cannot tell.
-        dropped: what was stored and is gone, by path, with its value.
-        updated: what `Update.add` made of attributes.
+        dropped: the values that were stored and are gone, by path.
+        updated: the new values of the attributes in `Update.add`.
         absent: paths of `Update.remove` at which there was nothing.
     """
 
@@ -104,7 +107,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Deleted:
-    """What a delete did. `deleted` is None where the store cannot tell; `item` is what was there, where known."""
+    """What a delete did. `deleted` is None where the store cannot tell; `item` is the item before, where known."""
 
     deleted: bool | None
     item: Item | None = None
@@ -118,9 +121,9 @@ class Read:
         filter: clauses that items must satisfy; the store applies them.
         attributes: top-level names to return besides the key; None for all.
         position: where to go on, None for the beginning.
-        limit: at most so many items come back.
-        read_limit: at most so many stored items are read, filtered or not; a store may overshoot by one round of pages.
-        max_bytes: the items' plain JSON needs not be longer together: a hint for what is not worth fetching. The first
+        limit: the most items that come back.
+        read_limit: the most stored items that are read, filtered or not; a store may overshoot by one round of pages.
+        max_bytes: more bytes of the items' plain JSON are not needed: a hint for what is not worth fetching. The first
             item may be longer.
     """
 
@@ -138,7 +141,7 @@ class Read:
 
 @dataclass(frozen=True)
 class StorePage:
-    """What one `Read` gave.
+    """The result of one `Read`.
 
     Attributes:
         items: matching items, in sort-key order for a query. May be empty although there are more.
@@ -149,7 +152,7 @@ class StorePage:
         capacity: capacity units it cost, where the store reports them.
         complete: False where `next` is None and still nobody knows whether there is more (a platform without pages).
         full: the next item is known not to fit into what was left of `max_bytes`.
-        spent: so much was read for it that the call is to end here, whatever `scanned` says.
+        spent: the call must end here, whatever `scanned` says: the store has read enough for it.
     """
 
     items: list[Item]
@@ -190,7 +193,7 @@ class Selected:
         failures: how many such items there are.
         keys: of the first items of a dry run.
         next: the position before the first selected item whose write was not begun; None at the end.
-        complete: whether everything that was selected had its turn.
+        complete: whether the write of every selected item was begun.
         stopped: the error that ended the call before its end.
     """
 
@@ -244,13 +247,13 @@ class Store(ABC):
     async def delete(self, key: Key, condition: Condition) -> Deleted: ...
 
     async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
-        """Raise Unsupported if one of these writes cannot be done here, before any is; there are none for deletes."""
+        """Raise Unsupported if the store cannot do one of these writes. `writes` is empty for deletes."""
         return
 
     async def write_selected(self, selection: Selection, progress: Progress) -> Selected | None:
-        """Write to every item of a selection; None where the store leaves it to the service to do so one by one.
+        """Write to every item of a selection. None where the store leaves this to the service, which writes one by one.
 
-        Raises OutcomeUnknown, with what was done before, where an answer was lost.
+        Raises OutcomeUnknown where an answer was lost; its message says how many items were written before.
         """
         return None
 

@@ -1,7 +1,7 @@
 """The one loop of attempts, for AWS and for platforms.
 
-A vendor's file classifies each failed attempt (`AttemptFailed`). What follows from it is decided here alone: repeat it,
-renew the credentials once, settle a write whose answer was lost, or give up.
+A vendor's file classifies each failed attempt (`AttemptFailed`). This module alone decides what follows: repeat the
+attempt, renew the credentials once, look whether a write whose answer was lost was done, or give up.
 """
 
 import itertools
@@ -57,8 +57,8 @@ class Pace:
     """How often and how long an operation is repeated.
 
     Attributes:
-        attempts: at most so many.
-        seconds: after this time no further attempt begins.
+        attempts: the most attempts.
+        seconds: no further attempt begins after this time.
         first_wait, longest_wait: seconds of the back-off, which doubles with each attempt.
     """
 
@@ -73,12 +73,12 @@ Seen = Literal["done", "not done", "undecided"]
 
 @dataclass(frozen=True)
 class Write:
-    """What may be done about a write whose answer was lost.
+    """How a lost answer of a write is resolved.
 
     Attributes:
-        look: reads the item once, strongly consistent, and tells what can be seen there of the write. None where
-            nothing that is stored could tell.
-        repeat: the write may be sent again before that: only where twice is as good as once.
+        look: reads the item once, strongly consistent, and says whether the write was done. None where the stored item
+            cannot show this.
+        repeat: whether the write may be sent again before `look`: only where twice is as good as once.
     """
 
     look: Callable[[], Awaitable[Seen]] | None = None

@@ -1,7 +1,7 @@
 """Calls to AWS: one client a service for the life of the server, in worker threads, with retries of our own.
 
-botocore repeats a request whose answer was lost. For a conditional write that is wrong: the repetition meets what the
-first one did, and a success is reported as a failed condition. So botocore makes one attempt here, and `retries`
+botocore repeats a request whose answer was lost. A repeated conditional write would meet the result of
+the first one, and a success would be reported as a failed condition. So botocore makes one attempt here, and `retries`
 repeats. Between attempts no thread is occupied, and a call can be cancelled.
 """
 
@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 class _Stuck(Exception):
-    """A thread has not come back in `limits.AWS_STUCK_SECONDS`. It may yet send what it was to send."""
+    """A thread has not come back within `limits.AWS_STUCK_SECONDS`. It may still send its request."""
 
     @property
     def error(self) -> Timeout:
@@ -124,7 +124,7 @@ class Aws:
     def _refused(
         self, failure: Exception, service: str, operation: str, expected: Collection[str], *, sent: bool
     ) -> Refused | AttemptFailed:
-        """What a failed attempt means. Raises what is a bug."""
+        """The exception that a failed attempt becomes. Raises `failure` itself where it is a bug."""
         from ddb_mcp.stores.direct import failures
 
         asked = failures.Asked(service, _api_name(operation), self._table, self._session)
@@ -184,7 +184,7 @@ class Aws:
             return self._clients[service]
 
     def _forget(self, service: str, used: Any) -> None:
-        """Make the next call start from fresh credentials, unless another call has seen to that already."""
+        """Make the next call start from fresh credentials, unless another call has done so already."""
         with self._lock:
             if self._clients.get(service) is used:
                 self._clients.clear()

@@ -1,4 +1,4 @@
-"""The error codes of AWS that mean something here, by what they mean. Every other code has the default of `failures`.
+"""AWS's error codes, grouped by their meaning here. Every other code has the default in `failures`.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html and the pages of the operations.
 """
@@ -90,4 +90,4 @@ OTHER_KEYS = (
     "key condition not supported",
     "condition parameter type does not match",
 )
-"""What DynamoDB says, in lower case, of a key or a key condition that names pk and sk, both strings, as ours all do."""
+"""Parts of DynamoDB's messages, in lower case, about a key of pk and sk in a table with another key schema."""

@@ -1,4 +1,4 @@
-"""Every failure of botocore as one of our errors, in our words. Imported when something has failed.
+"""Maps each failure of botocore to one of our errors, in our words. Imported when something has failed.
 
 AWS's own words are never part of a message: where they help, they are `quoted`.
 """
@@ -58,7 +58,7 @@ _QUOTED_MAX = 300
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked of AWS, and with whose credentials.
+    """An operation that AWS was asked for, and the session with its credentials.
 
     Attributes:
         service: `dynamodb` or `lambda`.
@@ -81,7 +81,7 @@ class Asked:
         return f"Check the network, the region and AWS_ENDPOINT_URL_{self.service.upper()}, then call again."
 
     def renew(self, method: str = "") -> str:
-        """What renews the credentials, by where they came from."""
+        """How a person renews the credentials, by their source."""
         source = self.session and self.session.source
         profile = (source and source.profile) or "default"
         method = method or (self.session and self.session.method) or _configured(source, profile) or "none"
@@ -130,7 +130,7 @@ def outcome(failure: Exception, operation: str) -> Outcome:
 
 
 def mapped(failure: Exception, asked: Asked) -> DdbMcpError:
-    """The error of ours that `failure` means. What is neither botocore's nor ours is a bug, and raised."""
+    """The error of ours for `failure`. Raises `failure` itself where it is neither botocore's nor ours: a bug."""
     match failure:
         case DdbMcpError():
             return failure
@@ -328,7 +328,7 @@ _BY_STATUS: dict[int, _Explain] = {401: _unknown_key, 403: _denied}
 
 
 def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
-    """Why nothing was sent, where the settings are the reason; None where something may have been sent."""
+    """The error where the settings kept the request from being sent; None where it may have been sent."""
     error = failure.kwargs.get("error")
     text = f"{failure} {error}"
     if tls.is_untrusted(text):
@@ -450,7 +450,7 @@ def _unusable(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
     )
 
 
-# The first that fits counts: a kind stands before what it inherits from. By name, because older versions of botocore
+# The first kind that fits counts: a class stands before its base classes. By name, because older versions of botocore
 # lack some of them.
 _BY_NAME: tuple[tuple[str, Callable[[BotoCoreError, Asked], DdbMcpError]], ...] = (
     ("ReadTimeoutError", _read_timeout),

@@ -27,11 +27,11 @@ _UNUSABLE = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED")
 
 @dataclass
 class Table:
-    """One table in an account, and what was found out about it.
+    """One table in an account.
 
     Attributes:
         own: the deployment's prefix, None for a gateway; a key under it is read where the table may not be described.
-        warnings: what could not be done or seen, and what works all the same.
+        warnings: what could not be done or read, and what still works.
     """
 
     aws: Aws
@@ -300,7 +300,7 @@ def _failed(found: Response) -> str:
 
 
 def probe(own: Prefix | None) -> Key:
-    """A key of the deployment's own that no item need have, to read where only the table's answer matters."""
+    """A key of the deployment, whether an item has it or not, to read where only the table's answer matters."""
     return Key(f"{own.joined if own else 'ddb-mcp#gateway#'}provision", "provision")
 
 

@@ -81,7 +81,7 @@ def session(role_arn: str | None, session_policy: dict[str, Any]) -> AwsSession:
 
 
 def unset_empty_variables() -> None:
-    """Let AWS's empty variables count as unset, as everybody else's do.
+    """Remove AWS's empty variables: every other empty variable counts as unset too.
 
     botocore takes an empty AWS_PROFILE for a profile's name, and an empty AWS_CA_BUNDLE for "check no certificate".
     """
@@ -152,7 +152,7 @@ def client(session: botocore.session.Session, service: str) -> Any:
 
 
 def is_no_url(failure: Exception) -> bool:
-    """Whether botocore, or Python, says that an endpoint is no URL."""
+    """Whether botocore or Python refuses an endpoint because it is not a URL."""
     return isinstance(failure, ValueError) and re.match("[Ii]nvalid endpoint|Port ", str(failure)) is not None
 
 

@@ -150,7 +150,7 @@ class DirectStore(Store):
             except InvalidArgument:
                 if guarded != condition or all(len(path) == 1 for path in update.remove):
                     raise
-                # DynamoDB refuses a path whose parent is missing, and changes nothing then.
+                # DynamoDB refuses a path whose parent is missing, and then changes nothing.
                 stored = await self.get(Key.of(update.item))
                 gone = [path for path in update.absent(stored) if len(path) > 1]
                 if not gone:
@@ -161,7 +161,7 @@ class DirectStore(Store):
         raise Unavailable("Other writes changed what is to be removed again and again; nothing was written.")
 
     async def _merge(self, asked: Update, update: Update, condition: Condition) -> Written:
-        """Send an update. `update` is what the caller wants: `asked`, and paths at which there is nothing."""
+        """Send the update `asked`. `update` is the caller's: `asked`, and paths at which there is nothing."""
         key, expression = Key.of(asked.item), Expression()
         text = expression.update(asked.item, asked.remove, asked.add)
         parameters = {"UpdateExpression": text} if text else {}
@@ -174,7 +174,7 @@ class DirectStore(Store):
         except InvalidArgument:  # an engine that keeps other digits than DynamoDB
             logger.warning("The engine added what DynamoDB would have refused; the new values are not known.")
             outcome = Written.by(replace(update, add={}), old)
-        # An engine that gives the key of an item which was not there cannot tell; DynamoDB gives nothing.
+        # Where nothing was there, DynamoDB returns nothing. Where an engine returns the key, `created` is unknown.
         return replace(outcome, created=None) if old is not None and old.keys() == {"pk", "sk"} else outcome
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
@@ -195,10 +195,10 @@ class DirectStore(Store):
     ) -> tuple[bool, Item | None]:
         """Write one item. Returns True with the item that was there before, or False where that is not known.
 
-        `done` tells whether the stored item is what the write was to make of it. Where the answer was lost, that
-        settles a write without a condition. It does not settle a conditional one, a lock for example: the item may be
-        another's work, and what this write made may have been written over. That one is repeated only where the
-        condition still holds. Where `done` is None, nothing that is stored tells whether the write was done.
+        `done`: whether the stored item is as the write makes it; None where the stored item cannot show this. Where the
+        answer was lost, `done` decides a write without a condition. It does not decide a conditional write, for example
+        of a lock: the item may be another client's work, and this write's item may have been replaced since. So a
+        conditional write is repeated only where its condition still holds.
         """
 
         async def look() -> Seen:
@@ -242,18 +242,17 @@ class DirectStore(Store):
         return condition.failed(item)
 
     async def _check_schema(self) -> None:
-        """Raise Misconfigured where the table has another key schema: before the first call that it matters for, and
-        before the next one after the table was gone, or was another.
+        """Raise Misconfigured where the table has another key schema. Asks the table until the schema is known.
 
-        A get names the whole key, so that it is refused there. A put would replace whatever has the table's own key,
-        which nobody has checked, and a query or a scan may show it.
+        A get names the whole key: such a table refuses it. A put would replace the item with the table's own key, which
+        nobody has checked; a query or a scan could show such items.
         """
         if self._schema_is_known:
             return
         try:
             await self._ask("get_item", expected=codes.DENIED | codes.THROTTLED, Key=typed(probe(self._prefix)))
-        except Refused as refused:  # what follows may be allowed, and have capacity of its own
-            self._schema_is_known = refused.code in codes.DENIED  # it would be each time
+        except Refused as refused:  # the call itself may still be allowed, and have capacity
+            self._schema_is_known = refused.code in codes.DENIED  # every later look would be denied too
         else:
             self._schema_is_known = True
 
@@ -264,7 +263,7 @@ class DirectStore(Store):
             f"{expression.path('pk')}={expression.value({'S': read.pk})}{sort_key_condition(read.range, expression)}"
         )
         start = {} if read.position is None else {"ExclusiveStartKey": typed(Key(str(read.pk), read.position))}
-        # One more than wanted, so that a page that holds the rest says that nothing follows.
+        # One more than wanted: a page that holds the rest then shows that nothing follows.
         limit = limits.PAGE_ITEMS if read.filter else wanted(read) + 1
         answer = await self._call(
             "query",

@@ -1,4 +1,4 @@
-"""How items, keys and listings are written for boto3's low-level client, and read from its answers."""
+"""Items, keys and the parameters of reads in the form of boto3's low-level client."""
 
 import base64
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def sort_key_condition(keys: KeyRange, expression: Expression) -> str:
-    """What a key condition says of the sort key, with its AND."""
+    """The sort key's part of a key condition, with its AND; empty for all sort keys."""
     if keys == ALL_SORT_KEYS:
         return ""
     sk = expression.path("sk")
@@ -60,7 +60,7 @@ def capacity(answer: Response) -> float | None:
 
 
 def reading(read: Read, expression: Expression, text: str) -> dict[str, Any]:
-    """What a query and a scan have in common; `text` is the filter's."""
+    """The parameters that a query and a scan share. `text`: the filter expression."""
     return {
         **({"FilterExpression": text} if text else {}),
         **projection(read.attributes, expression),
@@ -71,7 +71,7 @@ def reading(read: Read, expression: Expression, text: str) -> dict[str, Any]:
 
 
 def is_at(key: Key, item: Item) -> bool:
-    """Whether the item of an answer is the one with this key: a store that is mistaken may give away another's."""
+    """Whether an answer's item has this key. Another item may be another deployment's, and is not shown."""
     if typed(key).items() <= item.items():
         return True
     logger.error("The store answered with another item than the one that was asked for; it is not shown.")

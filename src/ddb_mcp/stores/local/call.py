@@ -1,4 +1,4 @@
-"""One call to a local table: its worker thread asks here whether anybody still waits for the result."""
+"""The time of one call to a local table. Its worker thread checks here whether the caller still waits."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from ddb_mcp.core.errors import Timeout
 
 
 class Abandoned(Exception):
-    """The call was cancelled. Its thread ends by this, and nobody sees it."""
+    """The call was cancelled. Ends its worker thread; no caller sees it."""
 
 
 class Locked(Exception):
@@ -59,5 +59,5 @@ class Call:
         self.check()
 
     def hold(self) -> None:
-        """From now on the call holds the file's lock, for which others wait: its time is short."""
+        """Shorten the time: from now on the call holds the file's lock, for which other processes wait."""
         self._deadline = min(self._deadline, time.monotonic() + limits.LOCK_HELD_SECONDS)

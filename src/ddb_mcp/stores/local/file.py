@@ -1,5 +1,8 @@
-"""An SQLite file of our own: made for its owner alone, told from other programs' before it is changed, in WAL mode with
-synchronous=FULL: shared by any number of processes, and what was committed survives kill -9 and power loss."""
+"""An SQLite file of our own.
+
+Its owner alone can read it. Other programs' files are recognised and never changed. WAL mode with synchronous=FULL: any
+number of processes share it, and committed data survive kill -9 and power loss.
+"""
 
 import os
 import sqlite3
@@ -17,7 +20,7 @@ from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
 # https://sqlite.org/howtocorrupt.html, section 2.2
 _making = threading.Lock()
 _MOUNTS = Path("/proc/mounts")
-# Their locks or shared memory do not work between machines, and SQLite's WAL needs both: https://sqlite.org/wal.html
+# File systems whose locks or shared memory do not work between machines. SQLite's WAL needs both: https://sqlite.org/wal.html
 _NETWORK_FILE_SYSTEMS = frozenset(
     {
         "nfs",
@@ -40,17 +43,17 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 
 
 class Locked(Unavailable):
-    """Another process had the write lock for as long as one waits for it. Nothing was done."""
+    """Another process held the write lock during all the time that a call waits for it. Nothing was written."""
 
 
 class SqliteFile:
-    """Where an SQLite file of ours is, and what is to be in it.
+    """The path and the schema of an SQLite file of ours.
 
     Args:
         path: the file.
-        application_id: what tells it from other files: https://sqlite.org/pragma.html#pragma_application_id
-        schema: the statements that make each version of it out of the one before.
-        setting: with what the user chooses another file.
+        application_id: marks our files: https://sqlite.org/pragma.html#pragma_application_id
+        schema: for each version, the statements that make it out of the version before.
+        setting: the setting with which the user chooses another file.
 
     Raises (each method): Misconfigured where the file is not ours, newer than this version, damaged, or on a network
     share. sqlite3.Error and OSError are left to the caller, who holds connections that meet them too; see `explained`.
@@ -63,7 +66,7 @@ class SqliteFile:
         self._setting = setting
 
     def inode(self, *, create: bool) -> tuple[int, int] | None:
-        """Which file is there. None where none is, or an empty one, and none is to be made.
+        """Device and inode of the file. None where there is no file, or an empty one, unless `create`.
 
         A missing directory is made too, for the user alone.
         """
@@ -87,11 +90,11 @@ class SqliteFile:
         return found.st_dev, found.st_ino
 
     def is_writable(self) -> bool:
-        # What SQLite leaves beside a read-only file would be read-only itself, and would outlast the file's being so.
+        # SQLite's files beside a read-only file would be read-only too, and stay so when the file becomes writable.
         return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
 
     def warnings(self) -> list[str]:
-        """What is wrong with the file, or with where it would be, although it can be used."""
+        """Warnings about a file that can be used: it cannot be written, or other users can open it."""
         if not os.path.exists(self.path):
             writable = os.access(next(folder for folder in self.path.parents if os.path.exists(folder)), os.W_OK)
         else:
@@ -116,7 +119,7 @@ class SqliteFile:
     def connect(self, busy_seconds: float) -> tuple[sqlite3.Connection, bool]:
         """A connection that any one thread at a time may use, and whether it has made the schema.
 
-        Each of its statements waits so long for other processes' locks. A file of an older version is brought up to
+        Each statement waits `busy_seconds` for other processes' locks. A file of an older version is brought up to
         date where it is.
         """
         self._refuse_network()
@@ -131,7 +134,7 @@ class SqliteFile:
         return connection, made
 
     def reader(self, busy_seconds: float) -> sqlite3.Connection:
-        """A connection that cannot change the file, as one for writing would: SQLite brings in what a log holds."""
+        """A connection that cannot change the file. One for writing would: SQLite moves the log into the file."""
         in_log = self._log_size() > 0
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
@@ -145,7 +148,7 @@ class SqliteFile:
         return connection
 
     def explained(self, error: sqlite3.Error | OSError) -> DdbMcpError:
-        """What an error that came from this file means. Raises it again if it is none that a file can cause."""
+        """Our error for an error that this file caused. Raises `error` again where no file can cause it."""
         if isinstance(error, OSError):
             if error.errno in (28, 122):
                 return self._disk_full()
@@ -238,7 +241,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def _use_log(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """WAL from now on. Where two processes ask at once, SQLite tells one of them at once that the other is at it."""
+    """Switch to WAL. Where two processes do so at once, SQLite refuses one of them at once, without waiting."""
     deadline = time.monotonic() + busy_seconds
     while True:
         try:

@@ -49,7 +49,7 @@ INSERT INTO about VALUES ('created', strftime('%s', 'now')), ('id', lower(hex(ra
 
 
 class Stored(dict[Key, Item | None]):
-    """What is stored under some keys. `check` is to be called while that is worked on; it ends the work in time."""
+    """The stored items of some keys. Long work on them calls `check`, which raises where the call is over."""
 
     def __init__(self, items: Mapping[Key, Item | None], check: Check) -> None:
         super().__init__(items)
@@ -57,7 +57,7 @@ class Stored(dict[Key, Item | None]):
 
 
 class Documents(Iterator[str]):
-    """Stored items, each as the JSON text of DynamoDB JSON. `check` is to be called while one is worked on."""
+    """Stored items, each as the JSON text of DynamoDB JSON. Long work on them calls `check`."""
 
     def __init__(self, found: Iterator[str], check: Check) -> None:
         self._found = found
@@ -73,7 +73,7 @@ Decide = Callable[[Stored], tuple[Changes, _T]]
 
 
 class TokenReused(InvalidArgument):
-    """A token names one request, and came with another."""
+    """A token that named one request came with another."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ class Rows:
     """Stored items in the order of their keys, by bytes of UTF-8.
 
     Attributes:
-        pk: of the partition that they are in.
-        pk_prefix: what their partition keys start with. Without both, it is the whole file.
+        pk: their partition key.
+        pk_prefix: the beginning of their partition keys. Without `pk` and `pk_prefix`: all rows.
         bounds: comparisons with the sort key, such as `(">=", b"a")`.
         after: the key after which they begin.
         descending: the greatest sort key first; only within a partition.
-        segment: which of how many parts of the file.
+        segment: number and count of a parallel scan's segments.
     """
 
     pk: str | None = None
@@ -168,11 +168,11 @@ class LocalTable:
         return await self._run(look)
 
     async def warnings(self) -> list[str]:
-        """What is wrong with the file although it can be used: others can read it, or it cannot be written."""
+        """See `SqliteFile.warnings`."""
         return await self._run(lambda call: self._file.warnings())
 
     async def items(self, keys: Sequence[Key]) -> list[Item | None]:
-        """What is stored under each key, None where nothing is: all as of one moment."""
+        """The stored item of each key, None where there is none: all of one moment."""
 
         def items(call: Call) -> list[Item | None]:
             with self._open(call) as opened:
@@ -186,7 +186,7 @@ class LocalTable:
         return await self._run(items)
 
     async def read(self, rows: Rows, take: Callable[[Documents], _T]) -> _T:
-        """Have `take` read items in a worker thread, as far as it likes.
+        """Call `take` in a worker thread with the rows' items; it reads as many as it likes.
 
         A long comparison in `take` calls the documents' `check`, which raises where the call is over.
         """
@@ -224,8 +224,8 @@ class LocalTable:
         """`change`, but at most once for a token within ten minutes. None where it was done before.
 
         Args:
-            token: what the caller names this change by.
-            request: what is asked for, or a hash of it.
+            token: the caller's name for this change.
+            request: the request, or a hash of it.
 
         Raises:
             TokenReused: the token came with another request before.
@@ -245,7 +245,7 @@ class LocalTable:
         return await self._write(change)
 
     async def about(self) -> dict[str, str]:
-        """What is noted about the table, by name."""
+        """The facts that are noted about the table, by name."""
 
         def about(call: Call) -> dict[str, str]:
             with self._open(call) as opened:
@@ -254,7 +254,7 @@ class LocalTable:
         return await self._run(about)
 
     async def note(self, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
-        """Note something about the table. `change` takes what is noted and returns what is to be: one transaction."""
+        """Change the facts about the table in one transaction. `change` takes the facts and returns the new ones."""
 
         def note(connection: sqlite3.Connection, call: Call) -> None:
             noted = change(_about(connection))
@@ -292,8 +292,7 @@ class LocalTable:
         self._idle()
 
     async def _write(self, change: Callable[[sqlite3.Connection, Call], _T]) -> _T:
-        """Do `change` in a transaction: by itself, or with the others that wait, so that one flush to the disk is for
-        all of them."""
+        """Do `change` in a transaction, together with other changes that wait: one flush to the disk serves all."""
         write = Write(change, Call(limits.READ_SECONDS))
         with self._guard:
             self._waiting.append(write)
@@ -303,7 +302,7 @@ class LocalTable:
         return await write.outcome()
 
     def _write_waiting(self) -> None:
-        """Do what waits, and what comes meanwhile. Runs in a thread of its own, of which there is one at a time."""
+        """Do the waiting writes, and those that come meanwhile. One thread at a time runs this."""
         while True:
             with self._guard:
                 writes = self._waiting[: limits.WRITES_AT_ONCE]
@@ -315,7 +314,7 @@ class LocalTable:
                 self._write_together(left)
 
     def _write_together(self, writes: Sequence[Write[Any]]) -> None:
-        """Do at least the first of these writes, or fail it: each for itself, and all on the disk at once."""
+        """Do at least the first of these writes, or fail it. Each write fails alone; one commit is for all."""
         first = writes[0]
         try:
             with self._open(first.call, create=True) as opened:
@@ -332,7 +331,7 @@ class LocalTable:
                 write.finish()
 
     async def _run(self, work: Callable[[Call], _T]) -> _T:
-        """Do `work` in a worker thread; again where another process's lock was in the way, while somebody waits."""
+        """Do `work` in a worker thread. Where another process's lock stops it, do it again, while the caller waits."""
         call = Call(limits.READ_SECONDS)
 
         def patiently() -> _T:

@@ -1,4 +1,4 @@
-"""One write to a local table that waits for its turn, and what comes of it."""
+"""One write to a local table: it waits for its turn in the thread of all writes, and has a result."""
 
 import asyncio
 import sqlite3
@@ -16,8 +16,8 @@ class Write(Generic[_T]):
     """A change of the file, asked for in an event loop and done in the thread of all writes.
 
     Args:
-        change: makes it on a connection, within a transaction; it may be called again where that came to nothing.
-        call: ends it in time.
+        change: makes the change on a connection, within a transaction; called again where the transaction failed.
+        call: the time that the change may take.
     """
 
     def __init__(self, change: Callable[[sqlite3.Connection, Call], _T], call: Call) -> None:

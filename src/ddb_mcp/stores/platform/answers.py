@@ -1,4 +1,4 @@
-"""A platform's answers, in the forms that are read: exactly these, and no others.
+"""Reads a platform's answers. Only these forms are read.
 
 An item is `item`, `Item` or bare; items are `items`, `Items` or a bare list; each also within `data`. A listing goes on
 after `cursor`, `nextToken`, `next_token`, `lastKey` or `LastEvaluatedKey`, or where `hasMore` says so.
@@ -128,12 +128,12 @@ def positions(outlined: Any, items: list[Item]) -> list[int]:
 
 
 def number(given: Any) -> Decimal | None:
-    """A number that can be counted with: none below zero, and none whose digits would fill the memory."""
+    """The number, if it is from 0 to 2^53: a larger one could fill the memory with its digits."""
     return given if isinstance(given, Decimal) and 0 <= given < limits.EXACT_INTEGER else None
 
 
 def is_text(given: Any) -> bool:
-    """Whether this is a string that can be sent on: JSON can hold halves of characters."""
+    """Whether this is a non-empty string without lone surrogates, which could not be sent on."""
     return isinstance(given, str) and given.encode(errors="ignore").decode() == given != ""
 
 

@@ -1,6 +1,6 @@
-"""What goes wrong with a platform, as errors of ours: requests without an answer, and answers that refuse.
+"""Maps a platform's failures to our errors: requests without an answer, and answers that refuse.
 
-A platform's own words are never part of a message: they are `quoted`. Only our own gateway's words are ours.
+A platform's own words are never part of a message: they are `quoted`. Our own gateway's words are used as they are.
 """
 
 import email.utils
@@ -53,7 +53,7 @@ _BY_STATUS: dict[int, type[DdbMcpError]] = {
     429: Throttled,
     504: Timeout,
 }
-# What platforms call things that have a code here; looked for in the error's code and, below 500, in its message.
+# Platforms' words for our errors: looked for in the error's code and, for a status below 500, in its message.
 _NOT_PROVISIONED = re.compile(
     r"not.?provisioned|(table|deployment).{0,40}(not.?found|not.?exist)|resource.?not.?found", re.I
 )
@@ -72,7 +72,7 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
 _ABSENT = re.compile(r"not.?found|no such item|not.?exist", re.I)
 _CONTENT = {"item", "Item", "items", "Items", "data"}
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-# Shorter ones are found in ordinary words, and keep nobody out.
+# A shorter token may be part of an ordinary word, and protects nothing.
 _SECRET_LENGTH = 8
 _SHOWN = 400
 _SHOWN_MEDIA = ("text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream")
@@ -83,7 +83,7 @@ _ADDRESS = "Is the platform's address right? It is the one before /api/data/dyna
 
 
 def unanswered(failure: Exception, credentials: Credentials) -> AttemptFailed:
-    """What a request without an answer means. The failure's own text can quote what was sent, and is left out."""
+    """The failed attempt for a request without an answer, without the failure's text: it may quote the request."""
     import httpx
 
     where = credentials.origin
@@ -119,7 +119,7 @@ def _no_connection(credentials: Credentials) -> DdbMcpError:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer that is none of the operation's.
+    """An answer other than the operation's result.
 
     Attributes:
         code: the error's name, which is never shown.
@@ -153,7 +153,7 @@ class Refusal:
 
     @property
     def kind(self) -> type[DdbMcpError]:
-        """The error that it is, by its code, its status, or its words."""
+        """The class of our error, by the answer's code, its status, or its words."""
         if own := _OWN_CODES.get(self.code):
             return own
         if self.status in (401, 403, 429):
@@ -174,7 +174,7 @@ class Refusal:
 
     @property
     def is_absent(self) -> bool:
-        """Whether it says that there is no item, and not that there is no deployment."""
+        """Whether the answer means that there is no item, not that there is no deployment."""
         if self.operation not in ("get", "delete") or self.problem:
             return False
         named = _NOT_PROVISIONED.search(f"{self.code} {self.text}") or self.code in _OWN_CODES
@@ -204,7 +204,7 @@ def answer_of(
 
 
 def _outcome(refusal: Refusal, error: DdbMcpError, *, refused: bool, ours: bool) -> Outcome:
-    """What is known of the request. Our own gateway has looked for itself, and has a code for what it cannot tell."""
+    """What is known of the request. Our own gateway reports an unknown outcome with a code of its own."""
     if 300 <= refusal.status < 500 or (ours and refusal.code in _OWN_CODES and not isinstance(error, OutcomeUnknown)):
         return Outcome.NOT_DONE
     if refusal.is_good and not refused:  # a page, or half an answer
@@ -215,7 +215,7 @@ def _outcome(refusal: Refusal, error: DdbMcpError, *, refused: bool, ours: bool)
 
 
 def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
-    """The JSON of an answer, and what is wrong with it."""
+    """The JSON of an answer, and what is wrong with the answer's form; empty where nothing is."""
     if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
         return None, f"more than {limits.PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
     if not body.strip():
@@ -249,7 +249,7 @@ def _refuses(operation: str, document: Any) -> bool:
 
 
 def _without(value: Any, token: str, depth: int = 2) -> Any:
-    """What `info` and `provision` say, without the token that a platform may repeat there."""
+    """An answer to `info` or `provision` without the token, which a platform may repeat there."""
     if isinstance(value, str) and len(token) >= _SECRET_LENGTH:
         value = value.replace(token, "(token)")
     if isinstance(value, str):

@@ -1,6 +1,6 @@
 """Items behind a platform's HTTP API, as documented and, where its `info` lists our extensions, with those.
 
-What goes out is made here; what comes back is read in `answers`.
+This module makes the requests; `answers` reads the answers.
 """
 
 import json
@@ -152,7 +152,7 @@ class PlatformStore(Store):
         return Deleted(False if deleted is False and not done.repeated else None)
 
     async def write_selected(self, selection: Selection, progress: Progress) -> Selected:
-        """As `Store.write_selected`, in steps that the platform chooses, with its cursor between them."""
+        """See `Store.write_selected`. The platform chooses the steps; its cursor leads from one to the next."""
         features = (await self._known()).features
         operation, body = _selection(selection, features)
         done = Selected(next=selection.read.position)
@@ -245,7 +245,7 @@ class PlatformStore(Store):
         items = items_in(document, typed="types" in known.features)
         cursor, capacity, scanned = found.get("cursor"), number(found.get("capacity")), number(found.get("scanned"))
         places = {Key.of(item): at for at, item in enumerate(items)}
-        # What is too long for the platform's page is not too long for an answer to get.
+        # An item that is too long for the platform's page is not too long for its answer to `get`.
         for at in positions(found.get("outlined"), items):
             items[at] = project(await self.get(Key.of(items[at])) or {}, read.attributes)
         shown = [item for item in items if item]
@@ -264,7 +264,7 @@ class PlatformStore(Store):
         )
 
     async def _cursor_after(self, last: Key, at: int, operation: str, body: dict[str, Any]) -> Position | None:
-        """The cursor after the item `last`, number `at` of a page, which only the platform has: a page that ends there.
+        """The cursor after the item `last`, number `at` of a page. The platform gives it with a page that ends there.
 
         Raises:
             Unavailable: the page ends elsewhere now, because somebody has added or deleted items before its end.
@@ -278,7 +278,7 @@ class PlatformStore(Store):
         return cursor if is_text(cursor) else None
 
     async def _narrowed(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
-        """A page of a platform that only takes a limit: narrowed here, and honest about what it cannot know."""
+        """A page of a platform that takes a limit only: ranges and filters are applied here, to what it returned."""
         assert known.prefix is not None
         prefix = Prefix(known.prefix, one_segment=True)
         _plain_filter(read.filter, "filter", known.features)
@@ -317,7 +317,7 @@ class PlatformStore(Store):
 
 
 def _is_short(items: list[Item], asked: int) -> bool:
-    """Whether a query that gave these items ended for want of more, and not at a limit of the platform's own."""
+    """Whether a query with these items ended because there are no more, not at a limit of the platform's own."""
     return (
         len(items) < asked
         and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
@@ -442,7 +442,7 @@ def _selection(selection: Selection, features: frozenset[str]) -> tuple[str, dic
 
 
 def _add_step(done: Selected, found: Mapping[str, Any]) -> None:
-    """Add what the platform says of a step. Raises Unavailable where its answer is none."""
+    """Add the platform's answer to one step. Raises Unavailable where it is not in the known form."""
     matched, cursor = number(found.get("matched")), found.get("cursor")
     written = number(found.get("written", found.get("deletedCount", Decimal(0))))
     if matched is None or written is None or not isinstance(found.get("complete"), bool):
