@@ -264,7 +264,7 @@ def test_doctor_shows_what_was_given_where_the_data_are_and_each_step(run: Run, 
         assert re.search(rf"^  {step} +ok, \d+ ms$", done.stdout, re.MULTILINE)
     assert done.stdout.endswith("\nAll is well.\n")
     assert "the environment that your MCP host gives the server" in done.stdout
-    assert len(done.stdout.splitlines()) <= 18
+    assert len(done.stdout.splitlines()) <= 19
     assert not (tmp_path / "share").exists(), "doctor wrote"
 
 

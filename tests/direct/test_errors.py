@@ -241,13 +241,6 @@ CLIENT: dict[str, type[DdbMcpError]] = {
 }
 
 
-class _Any(dict[str, str]):
-    """Whatever an exception's text wants."""
-
-    def __missing__(self, name: str) -> str:
-        return "SECRET PROSE"
-
-
 class AddedTomorrowError(BotoCoreError):
     """A kind of failure that botocore does not have yet."""
 

@@ -79,7 +79,6 @@ TERMS = st.one_of(
     st.tuples(st.sampled_from(["if_not_exists", "list_append"]), PATHS, PLACEHOLDERS).map(_called),
     st.tuples(PATHS, st.sampled_from("+-"), PLACEHOLDERS).map(" ".join),
 )
-ASSIGNMENTS = st.tuples(PATHS, TERMS).map(" = ".join)
 SECTIONS = st.one_of(
     st.lists(st.tuples(PATHS, TERMS).map(" = ".join), min_size=1, max_size=2).map(
         lambda sets: "SET " + ", ".join(sets)
