@@ -53,6 +53,8 @@ _BY_STATUS: dict[int, type[DdbMcpError]] = {
     429: Throttled,
     504: Timeout,
 }
+# What a server answers where the API is not: no such path, or no POST there.
+_NO_SUCH_PATH = (404, 405)
 # Platforms' words for our errors: looked for in the error's code and, for a status below 500, in its message.
 _NOT_PROVISIONED = re.compile(
     r"not.?provisioned|(table|deployment).{0,40}(not.?found|not.?exist)|resource.?not.?found", re.I
@@ -164,7 +166,7 @@ class Refusal:
                 return kind
         if self.is_good and _ABSENT.search(words):
             return NotProvisioned
-        unknown = Misconfigured if self.status == 404 or 300 <= self.status < 400 else InvalidArgument
+        unknown = Misconfigured if self.status in _NO_SUCH_PATH or 300 <= self.status < 400 else InvalidArgument
         return _BY_STATUS.get(self.status, unknown if 300 <= self.status < 500 else Unavailable)
 
     @property
@@ -278,7 +280,7 @@ def _error(refusal: Refusal, response: "httpx.Response", credentials: Credential
             quoted=quoted,
         )
     if refusal.problem and kind is not Throttled:
-        wrong_place = not _is_json(response) and status < 500
+        wrong_place = status in _NO_SUCH_PATH or (not _is_json(response) and status < 500)
         message = f"The platform answered with status {status} and {refusal.problem}."
         return Misconfigured(message, next=_ADDRESS) if wrong_place else Unavailable(message)
     if kind is Misconfigured or (kind is NotProvisioned and refusal.operation == "provision"):
