@@ -55,6 +55,13 @@ def works(connect: Connect, environment: dict[str, str]) -> bool:
     return connect(environment=environment).call("get", **KEY) == {"found": False}
 
 
+def test_a_token_with_the_word_bearer_is_told_to_be_without(platform: DocumentedPlatform, connect: Connect) -> None:
+    client = connect(environment={"DDB_MCP_API_URL": platform.url, "DDB_MCP_AUTH_TOKEN": f"Bearer {TOKEN}"})
+    error = client.fails("misconfigured", "get", **KEY)
+    assert "begins with the word Bearer" in error.message
+    assert TOKEN not in error.message + error.next
+
+
 def test_either_pair_of_variables(platform: DocumentedPlatform, connect: Connect) -> None:
     assert works(connect, {"DDB_MCP_API_URL": platform.url + "/", "DDB_MCP_AUTH_TOKEN": TOKEN})
     assert works(connect, {"API_URL": platform.url, "AUTH_TOKEN": TOKEN})

@@ -27,6 +27,7 @@ from ddb_mcp.core.errors import Misconfigured, Unauthenticated
 
 PATH = "/api/data/dynamodb"
 """Where the API is under the platform's address."""
+_SCHEME = re.compile(r"bearer\b[ :]", re.I)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _TOKEN_NAMES = ("token", "access_token", "accessToken", "auth_token", "AUTH_TOKEN")
 _URL_NAMES = ("relay_url", "api_url", "apiUrl", "url", "API_URL")
@@ -125,7 +126,10 @@ class CredentialSource:
     def _checked(self, url: str | None, token: str | None, source: str) -> Credentials:
         if not token or not _TOKEN.fullmatch(token):
             what = "is not one line of visible ASCII" if token else "is missing"
-            raise Misconfigured(f"The token of {source} {what}.", next=f"Correct {source}.")
+            advice = f"Correct {source}."
+            if token and _SCHEME.match(token):
+                what, advice = "begins with the word Bearer", f"{advice} It is the token alone; ddb-mcp adds the word."
+            raise Misconfigured(f"The token of {source} {what}.", next=advice)
         if not url:
             raise Misconfigured(f"{source} gives a token without an address.", next="Set DDB_MCP_API_URL.")
         return Credentials(check_url(url, allow_http=self._settings.allow_http), token, source)
