@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ddb_mcp.stores.local.file import SqliteFile
 from tests.local.data import Child, Data, pk
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+def test_a_folder_is_no_file_to_be_closed_to_others(open_folder: Path) -> None:
+    file = SqliteFile(open_folder, application_id=1, schema=[], setting="DDB_MCP_LOCAL_PATH")
+    assert file.warnings() == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")

@@ -109,7 +109,7 @@ class SqliteFile:
             reachable = all(os.stat(folder).st_mode & 0o011 for folder in self.path.parents)
         except OSError:
             return []
-        if os.name != "posix" or not reachable or not mode & 0o066:
+        if os.name != "posix" or not stat.S_ISREG(mode) or not reachable or not mode & 0o066:
             return []
         return [
             f"Other users of this machine may open {self.path} (mode {stat.S_IMODE(mode):04o}): run `chmod 600` on it, "
