@@ -114,6 +114,15 @@ def test_yes_at_the_terminal_deletes(operator: Operator) -> None:
     assert left(operator) == 0
 
 
+@pytest.mark.parametrize("answer", [b"n\n", b"\n", b"deploy\n", b"\x04"])
+def test_anything_but_yes_deletes_nothing_and_says_so(operator: Operator, command: list[str], answer: bytes) -> None:
+    with asked(operator, command) as (process, terminal):
+        os.write(terminal, answer)
+        out, said = process.communicate(timeout=60)
+    assert (process.returncode, out, said.strip()) == (1, "", "Nothing was deleted.")
+    assert left(operator) == 2
+
+
 def test_ctrl_c_at_the_prompt_ends_at_once_and_deletes_nothing(operator: Operator, command: list[str]) -> None:
     with asked(operator, command) as (process, _):
         process.send_signal(signal.SIGINT)

@@ -38,7 +38,10 @@ async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         print(f"Delete {what}: {found}? [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return True
+        print("Nothing was deleted.", file=sys.stderr)
+        return False
     except KeyboardInterrupt:
         print("\nNothing was deleted.", file=sys.stderr)
         raise
