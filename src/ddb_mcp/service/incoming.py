@@ -1,6 +1,6 @@
 """The items and updates of a put: made of its arguments, and checked before anything is written."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from ddb_mcp.service.parameters import check_bounds, parsed
 _KEY = ("pk", "sk")
 _ADDABLE = frozenset({"N", "SS", "NS", "BS"})
 # Words of MongoDB's updates, and what to write instead.
-_MONGODB_WORDS = {
+MONGODB_WORDS = {
     "$inc": 'Write add: {"name": 1}, beside item.',
     "$mul": "Read the item, and put the product with expect on the value that you read.",
     "$addToSet": 'Write add: {"name": {"SS": ["member"]}}, beside item.',
@@ -35,6 +35,12 @@ _MONGODB_WORDS = {
 def expectation(expect: dict[str, Any] | None) -> Filter:
     """The clauses of `expect`, none where it is omitted. Raises InvalidArgument."""
     return () if expect is None else parse_filter(expect, "expect")
+
+
+def mongodb_words(item: Item) -> Iterator[str]:
+    """The words of MongoDB's updates that stand where an item's attributes or their values do."""
+    for name, value in item.items():
+        yield from (word for word in (name, *list(value.get("M", {}))[:1]) if word in MONGODB_WORDS)
 
 
 def changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
@@ -64,10 +70,8 @@ def item_of(call: Call, given: Any, where: str) -> Item:
 
 def update_of(item: Item, changed: Update, where: str) -> Update:
     """The update of one item. Raises InvalidArgument."""
-    for name, value in item.items():
-        inner = value.get("M", {})
-        if word := next((word for word in (name, *list(inner)[:1]) if word in _MONGODB_WORDS), None):
-            raise InvalidArgument(f"{where} has {word}, which is not known here.", next=_MONGODB_WORDS[word])
+    if word := next(mongodb_words(item), None):
+        raise InvalidArgument(f"{where} has {word}, which is not known here.", next=MONGODB_WORDS[word])
     update = replace(changed, item=item)
     _check_paths(update)
     check_update(update.item, update.remove, update.add)
@@ -95,6 +99,8 @@ def _check_paths(update: Update) -> None:
         raise InvalidArgument(f"{key[0]} is in the key, which never changes.", next="Put the item under another key.")
     paths: list[Path] = [(name,) for name in (*update.item, *update.add) if name not in _KEY]
     if pair := touching([*paths, *update.remove]):
+        if pair[0] == pair[1]:
+            raise InvalidArgument(f"{_shown(pair[0])} is named twice; one call changes each value once.")
         raise InvalidArgument(
             f"{_shown(pair[0])} and {_shown(pair[1])} touch one another; one call changes each value once."
         )

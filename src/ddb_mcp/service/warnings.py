@@ -6,6 +6,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.paths import Path, members, path_text
 from ddb_mcp.core.text import clip
+from ddb_mcp.service.incoming import MONGODB_WORDS, mongodb_words
 from ddb_mcp.stores.base import Written
 
 _MS_THRESHOLD = 10**11
@@ -15,7 +16,13 @@ _UNTAKEN = {"S": "S", "BOOL": "BOOL", "NULL": "BOOL", "L": "L"}
 
 def item_warnings(item: Item) -> list[str]:
     """Warnings about attributes that probably do not do what was meant."""
-    return [*_ttl_warnings(item), *_map_warnings(item)]
+    return [*_ttl_warnings(item), *_map_warnings(item), *_word_warnings(item)]
+
+
+def _word_warnings(item: Item) -> list[str]:
+    """Which words of MongoDB's updates are stored as names; a put that replaces the item may have any names."""
+    words = dict.fromkeys(mongodb_words(item))
+    return [f"{word} is stored as a name and changes nothing. {MONGODB_WORDS[word]}" for word in words]
 
 
 def _map_warnings(item: Item) -> list[str]:
