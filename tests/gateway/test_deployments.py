@@ -50,18 +50,18 @@ def test_a_token_is_shown_once_and_kept_as_a_hash(operator: Operator) -> None:
 
 def test_a_token_goes_into_a_file_of_its_owner_alone(operator: Operator) -> None:
     file = operator.folder / "token"
-    file.write_text("an old one")
-    file.chmod(0o666)
     assert operator.deployments("add", "alpha", "--out", str(file)) == ""
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     first = file.read_text().strip()
-    assert operator.gateway("tokens", "add", "alpha", "--read-only", "--out", str(file)) == ""
-    second = file.read_text().strip()
+    other = operator.folder / "other"
+    assert operator.gateway("tokens", "add", "alpha", "--read-only", "--out", str(other)) == ""
+    second = other.read_text().strip()
     with operator.serve() as gateway:
         item = {"item": {"pk": "deploy#alpha#a", "sk": "1"}}
         assert post(gateway.url, "put", item, authorization=f"Bearer {first}").status == 200
         refused = post(gateway.url, "put", item, authorization=f"Bearer {second}")
         assert (refused.status, refused.document["error"]) == (403, "read_only")
+        assert "token" in refused.document["next"]
         assert post(gateway.url, "get", item["item"], authorization=f"Bearer {second}").document["found"] is True
         rows = [line.split("\t") for line in operator.gateway("tokens", "list", "alpha").splitlines()]
         assert sorted(row[1] for row in rows) == ["read and write", "read-only"]
@@ -69,6 +69,28 @@ def test_a_token_goes_into_a_file_of_its_owner_alone(operator: Operator) -> None
         operator.gateway("tokens", "revoke", "alpha", writing)
         assert post(gateway.url, "info", {}, authorization=f"Bearer {first}").status == 401
         assert post(gateway.url, "info", {}, authorization=f"Bearer {second}").document["readOnly"] is True
+
+
+def test_a_token_replaces_none_of_another_and_none_is_made(operator: Operator) -> None:
+    file = operator.folder / "token"
+    operator.deployments("add", "alpha", "--out", str(file))
+    first = file.read_text()
+    for words in (("deployments", "add", "beta"), ("tokens", "add", "alpha")):
+        done = operator.run("gateway", *words, "--out", str(file))
+        assert (done.returncode, file.read_text()) == (2, first)
+        assert f"There is a file {file} already." in done.stderr
+    assert len(operator.deployments("list").splitlines()) == 1
+    assert len(operator.gateway("tokens", "list", "alpha").splitlines()) == 1
+
+
+def test_a_rotated_token_replaces_the_old_one_in_its_file(operator: Operator) -> None:
+    file = operator.folder / "token"
+    operator.deployments("add", "alpha")
+    file.write_text("an old one")
+    file.chmod(0o666)
+    operator.deployments("rotate", "alpha", "--out", str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text() != "an old one"
 
 
 def test_where_a_token_cannot_be_kept_none_is_made(operator: Operator) -> None:

@@ -213,7 +213,8 @@ async def _show(registry: "Registry", settings: GatewaySettings, arguments: argp
 
 
 async def _rotate(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    await _hand_out(lambda: registry.rotate(arguments.name), "All tokens before it have ended", arguments)
+    about = "All tokens before it have ended"
+    await _hand_out(lambda: registry.rotate(arguments.name), about, arguments, replaces=True)
     return 0
 
 
@@ -282,13 +283,23 @@ def registry_place(settings: GatewaySettings) -> str:
     return registry.table if isinstance(registry, DirectStorage) else str(registry.local_path)
 
 
-async def _hand_out(make: Callable[[], Awaitable[str]], about: str, arguments: argparse.Namespace) -> None:
-    """Make a token and show it: alone on stdout, so that a script can keep it, or in a file of its owner alone."""
+async def _hand_out(
+    make: Callable[[], Awaitable[str]], about: str, arguments: argparse.Namespace, *, replaces: bool = False
+) -> None:
+    """Make a token and show it: alone on stdout, so that a script can keep it, or in a file of its owner alone.
+
+    Args:
+        replaces: whether the token ends those before it, so that a file may lose one. Another's is shown nowhere else.
+    """
     if arguments.out is None:
         token = await make()
         print(f"{about}. The token, shown only now:", file=sys.stderr)
         print(token)
         return
+    if arguments.out.exists() and not replaces:
+        raise InvalidArgument(
+            f"There is a file {arguments.out} already.", next="Give another name, or remove the file."
+        )
     with whole_file(arguments.out) as file:  # opened first: a token that cannot be kept is not made
         file.write(f"{await make()}\n".encode())
     print(f"{about}. The token is in {arguments.out}.", file=sys.stderr)

@@ -87,7 +87,7 @@ class InvalidCursor(DdbMcpError):
 
 class ReadOnly(DdbMcpError):
     code = "read_only"
-    default_next = "Ask the user to start the server without --read-only if this write is wanted."
+    default_next = "Ask the user for a server without --read-only, or a token that may write, if this write is wanted."
 
 
 class Unsupported(DdbMcpError):
