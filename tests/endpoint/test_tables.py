@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.local.table import LocalTable
-from tests.endpoint.support import Table, key, refused, serving
+from tests.endpoint.support import Table, address, key, refused, serving, start
 from tests.support.engines import Engine
 
 if TYPE_CHECKING:
@@ -181,3 +181,19 @@ def test_only_tables_are_served(tmp_path: Path) -> None:
                 client.get_item(TableName=name, Key=key())
             refused(caught.value, "ResourceNotFoundException", "not found")
     assert (tmp_path / "another.sqlite3").read_bytes() == b"no table of ours"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_table_that_is_not_there_yet_is_spoken_of_at_the_start(tmp_path: Path, there: bool) -> None:
+    file = tmp_path / "items.sqlite3"
+    if there:
+        with serving(file) as engine:
+            client: Any = engine.client()
+            client.create_table(TableName="ddb-mcp-local", **SCHEMA)
+    process = start(file)
+    address(process)
+    assert process.stderr
+    said = [*iter(process.stderr.readline, "The app's environment:\n")]
+    process.terminate()
+    process.communicate(timeout=20)
+    assert said == ([] if there else ["The table ddb-mcp-local is not there yet; make it: ddb-mcp call provision\n"])

@@ -48,6 +48,8 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     access = Access(None if arguments.all_keys else settings.prefix, settings.read_only)
     endpoint = Endpoint(Tables(settings.table, settings.local_path), access, map(str.lower, arguments.allow_host))
     print(f"ddb-mcp: listening on {address}, over {settings.local_path}. Ctrl-C ends it.", file=sys.stderr)
+    if not settings.local_path.exists():
+        print(f"The table {settings.table} is not there yet; make it: ddb-mcp call provision", file=sys.stderr)
     print("The app's environment:", file=sys.stderr)
     for name, value in local_environment(settings.table, settings.prefix.text, address).items():
         print(f"  {name}={value!r}", file=sys.stderr)
