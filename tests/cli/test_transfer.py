@@ -92,6 +92,13 @@ def test_a_file_is_private_packed_by_its_name_and_never_replaced(filled: Operato
     assert not list(filled.folder.glob(".items*"))
 
 
+def test_a_folder_that_is_not_there_is_named(filled: Operator) -> None:
+    folder = filled.folder / "none"
+    done = run(filled, "export", str(folder / "x.jsonl"))
+    assert done.returncode == 2
+    assert f"There is no folder {folder}." in done.stderr
+
+
 def test_packed_lines_are_taken_from_stdin(operator: Operator) -> None:
     assert run(operator, "import", given=gzip.compress(lines(*ITEMS).encode())).stdout == "4 items imported\n"
 

@@ -7,15 +7,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from ddb_mcp.core.errors import InvalidArgument
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to. It gets its name only when it is whole and on the disk; its owner alone can read it.
 
     Raises:
+        InvalidArgument: its folder is not there.
         OSError: the file cannot be made, before anything else is done; or it cannot be written.
     """
-    descriptor, part = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # of mode 0600
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InvalidArgument(f"There is no folder {folder}.", next="Make it, or give another name.")
+    descriptor, part = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")  # of mode 0600
     try:
         with open(descriptor, "wb") as file:
             yield file
