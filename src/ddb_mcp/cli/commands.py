@@ -1,4 +1,4 @@
-"""The commands: what each is for, which settings it takes, and the module that it is in."""
+"""The table of commands: purpose, settings and module of each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

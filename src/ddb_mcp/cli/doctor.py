@@ -118,7 +118,7 @@ def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], 
 
 
 def _readable_by_others(path: Path) -> list[str]:
-    """What to fix where other users of this machine may read the database or change it."""
+    """The advice where other users of this machine may read or change the database."""
     if os.name != "posix" or not os.path.exists(path):
         return []
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -128,7 +128,7 @@ def _readable_by_others(path: Path) -> list[str]:
 
 
 def _unseen(settings: Settings) -> list[str]:
-    """What doctor cannot know."""
+    """The facts that doctor cannot know."""
     unseen = ["the environment that your MCP host gives the server, which may be another than this shell's"]
     if not settings.read_only:
         unseen.append("whether writing works, for doctor writes nothing")

@@ -85,7 +85,7 @@ async def state(settings: LocalSettings) -> str:
 
 
 def _describe(netloc: str, table: str) -> Any:
-    """What DescribeTable answers there. Raises OSError or ValueError where nothing answers, or no such endpoint."""
+    """The answer to DescribeTable there. Raises OSError or ValueError where nothing answers, or no such endpoint."""
     from http.client import HTTPConnection, HTTPException
 
     connection = HTTPConnection(netloc, timeout=_ANSWER_SECONDS)

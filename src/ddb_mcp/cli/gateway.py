@@ -276,7 +276,7 @@ def _date(seconds: int) -> str:
 
 
 def registry_place(settings: GatewaySettings) -> str:
-    """Where the registry is, for people."""
+    """The place of the registry, for people."""
     from ddb_mcp.gateway.registry import registry_settings
 
     registry = registry_settings(settings)

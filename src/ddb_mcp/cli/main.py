@@ -173,7 +173,7 @@ def _open_missing_streams() -> None:
 
 
 def _choose_encodings() -> None:
-    """What is piped is UTF-8, as JSON is; a terminal keeps its own encoding. No text can fail to be printed."""
+    """Make pipes UTF-8, as JSON is; a terminal keeps its own encoding. Every text can be printed then."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")

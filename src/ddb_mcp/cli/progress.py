@@ -47,7 +47,7 @@ class Progress:
             self._write(f"{self.done:,}{f' of {self._total:,}' if self._total else ''} items {self._done_as}")
 
     async def say(self, message: str) -> None:
-        """What is being done besides."""
+        """Write a line about other work."""
         self._write(message)
 
     def close(self) -> None:

@@ -137,7 +137,7 @@ def type_of(value: AttributeValue) -> str:
 
 
 def order_of(value: AttributeValue) -> Any:
-    """What orders values of one type: code points, numbers, bytes."""
+    """A Python value with DynamoDB's order within one type: code points, numbers, bytes."""
     ((kind, content),) = value.items()
     if kind == "S":
         return content

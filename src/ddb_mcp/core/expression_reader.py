@@ -1,4 +1,4 @@
-"""Reads DynamoDB's expression texts. What is wrong with one is said in DynamoDB's own words, as SDKs expect them."""
+"""Reads DynamoDB's expression texts. Errors use DynamoDB's own words, as SDKs expect them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Placeholders:
 
 
 def read_condition(parameter: str, text: str, placeholders: Placeholders) -> Condition:
-    """What a condition, a filter or a key condition demands.
+    """The tree of a condition, a filter or a key condition.
 
     Args:
         parameter: how errors name it, for example `FilterExpression`.
@@ -129,7 +129,7 @@ def read_projection(parameter: str, text: str, placeholders: Placeholders) -> tu
 
 
 def read_update(parameter: str, text: str, placeholders: Placeholders) -> Update:
-    """What an update expression does. Arguments and errors as for `read_condition`."""
+    """The changes of an update expression. Arguments and errors as for `read_condition`."""
     found: Update = _read(parameter, "update", text, _Updates(placeholders))
     return found
 
@@ -191,7 +191,7 @@ def _syntax_error(text: str, error: Any) -> InvalidArgument:
 
 
 def _resolved(tree: Tree[Any], reader: _Reader) -> Any:
-    """What `reader` makes of a tree, from its leaves up. No recursion: texts may nest deeper than Python does."""
+    """The result of `reader` for a tree, from its leaves up. No recursion: texts may nest deeper than Python does."""
     done: dict[int, Any] = {}
     for node in tree.iter_subtrees():
         children = [done.get(id(child), child) for child in node.children]
@@ -205,7 +205,7 @@ def describe(path: Path) -> str:
 
 
 class _Reader:
-    """What all kinds of expressions have: paths and values. `on_RULE` takes what the rule's parts have become."""
+    """Paths and values, which all kinds of expressions have. `on_RULE` takes the results of the rule's parts."""
 
     def __init__(self, placeholders: Placeholders) -> None:
         self._placeholders = placeholders

@@ -1,4 +1,4 @@
-"""What a DynamoDB expression says, as data, and what it does to an item.
+"""DynamoDB's expressions as data, and their effect on an item.
 
 Conditions hold for an item or not. Updates make a new item. Semantics:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html
@@ -25,14 +25,14 @@ _NO_PLACE = "The document path provided in the update expression is invalid for 
 
 
 class Operand(Protocol):
-    """What a value is taken from."""
+    """The source of a value."""
 
     def of(self, item: Item) -> AttributeValue | None:
         """The value for this item, None where there is none."""
 
 
 class Condition(Protocol):
-    """What holds for an item or not. `steps` counts, and ends what takes too long."""
+    """A condition on an item. `steps` counts the steps, and ends a comparison that takes too long."""
 
     def holds(self, item: Item, steps: Steps) -> bool: ...
 

@@ -384,7 +384,7 @@ def is_longer(value: AttributeValue, most: int) -> bool:
 
 
 def count_members(value: AttributeValue) -> int:
-    """How many values there are in a map, list or set, at every depth."""
+    """The number of values in a map, list or set, at every depth."""
     ((kind, content),) = value.items()
     if kind == "M":
         return len(content) + sum(map(count_members, content.values()))

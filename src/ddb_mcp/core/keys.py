@@ -1,4 +1,4 @@
-"""Who owns a key: the only place that decides it.
+"""Prefixes and keys. Only this module decides who owns a key.
 
 A key belongs to prefix P if it starts with `P + "#"` and has something after it. Where P already ends in a separator
 there is no joiner. Keys are compared as exact code points and never normalised, so `deploy#abc1234#x`, a full-width
@@ -99,7 +99,7 @@ class Prefix:
 
     @cached_property
     def joined(self) -> str:
-        """What every key of this deployment starts with."""
+        """The beginning of every partition key of this deployment."""
         return self.text if self.text[-1:] in SEPARATORS and self.text else self.text + JOINER
 
     def owns(self, pk: str) -> bool:
@@ -126,7 +126,7 @@ class Prefix:
         return Key(self.check(pk, f"{where}pk"), check_sk(sk, f"{where}sk"))
 
     def check_scan(self, pk_prefix: str | None) -> str:
-        """What the keys of a scan start with: `pk_prefix`, or everything this deployment owns.
+        """The beginning of a scan's partition keys: `pk_prefix`, or the joined prefix without it.
 
         Raises InvalidArgument or PrefixViolation as `check` does; the joined prefix alone is allowed here.
         """

@@ -131,7 +131,7 @@ def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:
 
 
 def pick(item: Item, paths: Iterable[Path], *, keys: bool = True) -> Item:
-    """What DynamoDB's projection by these paths gives, and `pk` and `sk` with it, if `keys`.
+    """The item's projection by these paths, as DynamoDB makes it; with `pk` and `sk`, if `keys`.
 
     Each value stands at its place in the item. Lists are closed up; of paths that overlap, the shorter wins; a map or
     list of which nothing is left is left out.

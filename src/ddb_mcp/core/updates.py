@@ -1,4 +1,4 @@
-"""Changes of stored items: as data, and what they make of an item.
+"""Changes of stored items: as data, and their effect on an item.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html
 """
@@ -20,7 +20,7 @@ _CONTAINERS = frozenset({"M", "L", "SS", "NS", "BS"})
 
 @dataclass(frozen=True)
 class Update:
-    """What a merge changes of one item.
+    """The changes that a merge makes to one item.
 
     Attributes:
         item: the key, and the attributes that are set.
@@ -58,7 +58,7 @@ class Update:
 
 
 def lost(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
-    """What was stored and is nowhere in the new item, by path.
+    """The values that were stored and are nowhere in the new item, by path.
 
     These are attributes and members of maps that are gone, and maps, lists and sets that another type replaces; no
     scalars that were overwritten.

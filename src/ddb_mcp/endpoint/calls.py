@@ -1,4 +1,4 @@
-"""One request to the endpoint: what all operations need to know of it, and what they do with it."""
+"""One request to the endpoint, and the functions that all operations share."""
 
 import math
 import re
@@ -23,7 +23,7 @@ EXPRESSIONS = (*_TAKES_VALUES, "ProjectionExpression")
 
 @dataclass(frozen=True)
 class Access:
-    """What the callers of an endpoint may do.
+    """The rights of an endpoint's callers.
 
     Attributes:
         prefix: whose items they may name; None for all.
@@ -88,12 +88,12 @@ def capacity(table: str, read: float, write: float, *, detailed: bool) -> dict[s
 
 
 def read_units(size: int, *, consistent: bool, times: float = 1) -> float:
-    """What it costs to read so many bytes."""
+    """The capacity units of a read of so many bytes."""
     return max(1, math.ceil(size / _READ_UNIT)) * (1 if consistent else 0.5) * times
 
 
 def write_units(*items: Item | None, times: float = 1) -> float:
-    """What it costs to write one of these items over the other."""
+    """The capacity units of a write of one of these items over the other."""
     size = max(item_size(item) if item else 0 for item in items)
     return max(1, math.ceil(size / _WRITE_UNIT)) * times
 
@@ -139,7 +139,7 @@ def projection(request: Mapping[str, Any], known: Placeholders) -> tuple[Path, .
 
 
 def projected(item: Item, paths: Iterable[Path] | None) -> Item:
-    """What the client is shown of an item."""
+    """The part of an item that the client gets."""
     return shown(item if paths is None else pick(item, paths, keys=False))
 
 

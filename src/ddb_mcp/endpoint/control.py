@@ -1,4 +1,4 @@
-"""Tables: made, described, listed and deleted; their time to live and their tags."""
+"""Operations on tables: create, describe, list, delete, time to live and tags."""
 
 import json
 from typing import Any

@@ -63,7 +63,7 @@ def failed_condition(item: Any | None) -> Failure:
 
 
 def translated(error: DdbMcpError) -> Failure:
-    """What an error of the store or of an expression is to an SDK."""
+    """The SDKs' error for an error of the store or of an expression."""
     if isinstance(error, InvalidArgument):
         return invalid(error.message)
     if isinstance(error, Locked | Timeout):  # nothing was done; SDKs call again by themselves

@@ -1,4 +1,4 @@
-"""What a query's key condition asks for: one partition, and sort keys of a range."""
+"""Key conditions of queries: one partition key, and a range of sort keys."""
 
 import operator
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ class KeyCondition:
 
 
 def read_key_condition(text: str, known: Placeholders) -> KeyCondition:
-    """What a key condition asks for. Raises Failure or InvalidArgument."""
+    """The partition key and the range of a key condition. Raises Failure or InvalidArgument."""
     whole = read_condition(_PARAMETER, text, known)
     tests: dict[str, Test] = {}
     for part in whole.parts if isinstance(whole, Every) else (whole,):

@@ -33,7 +33,7 @@ async def get_item(call: Call) -> dict[str, Any]:
 
 @dataclass
 class _Page:
-    """What one request reads of a listing: at most `limit` items, and 1 MB, before the filter."""
+    """The rows that one request reads: at most `limit` items and 1 MB, before the filter."""
 
     filter: Condition | None
     paths: tuple[Path, ...] | None

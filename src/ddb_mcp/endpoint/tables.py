@@ -1,4 +1,4 @@
-"""Which tables there are: the configured one is the local mode's file, and every other a file beside it."""
+"""The tables: the configured table is the local mode's file, every other table is a file beside it."""
 
 import re
 from pathlib import Path

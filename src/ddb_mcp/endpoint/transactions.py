@@ -97,7 +97,7 @@ def _read(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Write]:
 
 
 def _all(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | None]:
-    """What all writes together change. Raises Failure with a reason for each where one of them cannot be done."""
+    """The changes of all writes. Raises Failure, with a reason for each write, where one of them cannot be done."""
     changes: dict[Key, Item | None] = {}
     reasons: list[dict[str, Any]] = []
     for write in writes:

@@ -1,4 +1,4 @@
-"""Attribute values, items and keys as requests carry them. What is wrong with one is said in DynamoDB's words."""
+"""Attribute values, items and keys as requests carry them. Errors use DynamoDB's words."""
 
 import re
 from collections.abc import Callable, Mapping

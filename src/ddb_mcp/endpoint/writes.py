@@ -19,7 +19,7 @@ from ddb_mcp.stores.local.table import Changes, Stored
 
 @dataclass(frozen=True)
 class Write:
-    """What one write does to the item with a key.
+    """One write to the item with a key.
 
     Attributes:
         condition: what must hold for the stored item.
@@ -40,7 +40,7 @@ class Write:
             raise failed_condition(shown(old) if old and self.shows_item else None)
 
     def changes(self, stored: Stored) -> Changes:
-        """What is to be stored, after `check`. Raises Failure or InvalidArgument."""
+        """The new item, after `check`. Raises Failure or InvalidArgument."""
         old = stored[self.key]
         self.check(old, Steps(stored.check))
         return {} if self.change is None else {self.key: self.change(old)}

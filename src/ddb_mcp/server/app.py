@@ -49,7 +49,7 @@ _UNCHANGING: tuple[CacheableMethod, ...] = (
 
 
 class Caller(Protocol):
-    """Who answers the tool calls of a request.
+    """Answers the tool calls of a request.
 
     `read_only`: the tools that write are left out. `max_bytes`: of the text of a result.
     """

@@ -299,7 +299,7 @@ class Connection(asyncio.Protocol):
             self._due.cancel()
 
     def body_ended(self) -> None:
-        """What comes from now on belongs to the next request, and is held until this one is answered."""
+        """Hold later bytes until the request is answered: they belong to the next request."""
         self._holds = True
 
     async def drained(self) -> None:

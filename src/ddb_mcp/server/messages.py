@@ -87,7 +87,7 @@ def with_arguments(scope: MutableMapping[str, Any], message: JSONRPCMessage) -> 
 
 
 def carried_arguments(request: Any) -> dict[str, Any] | None:
-    """What `with_arguments` put into the scope of this HTTP request, None over stdio."""
+    """The arguments that `with_arguments` put into the scope of this HTTP request, None over stdio."""
     arguments: dict[str, Any] | None = getattr(request, "scope", {}).get(_ARGUMENTS)
     return arguments
 

@@ -63,7 +63,7 @@ class SkillsExtension(Extension):
         return {"resultType": "complete", "skill": self._entry, **CACHE}
 
     def add_to(self, server: Server[Any]) -> None:
-        """What `MCPServer(extensions=…)` does, for the low-level server."""
+        """Do for the low-level server what `MCPServer(extensions=…)` does."""
         for binding in self.methods():
             server.add_request_handler(binding.method, binding.params_type, binding.handler)
         server.extensions[self.identifier] = self.settings()
