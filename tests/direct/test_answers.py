@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 KEY = Key("deploy#me#p", "1")
 ITEM = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}, "n": {"N": "1"}}
 CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "GetItem": ("get", (KEY, None)),
+    "GetItem": ("get", (KEY,)),
     "PutItem": ("put", (ITEM, NO_CONDITION)),
     "UpdateItem": ("merge", (Update({"pk": ITEM["pk"], "sk": ITEM["sk"]}, (("m",),)), NO_CONDITION)),
     "DeleteItem": ("delete", (KEY, NO_CONDITION)),
