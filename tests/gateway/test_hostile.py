@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,6 +260,80 @@ def test_a_hundred_megabytes(gateway: RunningGateway, tokens: tuple[str, str]) -
                     for _ in range(limits.BODY_MAX_BYTES // 100_000 + 1):
                         connection.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n")
                 assert connection.recv(1000).split()[1] == status
+
+
+def resident_megabytes() -> float:
+    """Of this process, with the gateway in it; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    return int(re.findall(r"VmRSS:\s+(\d+)", status.read_text())[0]) / 1024 if status.exists() else 0
+
+
+@contextlib.contextmanager
+def standing(gateway: RunningGateway, begun: bytes, count: int) -> Iterator[list[socket.socket]]:
+    """Connections that have sent as much of this as the gateway takes, and read nothing."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as held:
+        connections = []
+        for _ in range(count):
+            connection = held.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(0.01)
+            with contextlib.suppress(OSError):
+                connection.sendall(begun)
+            connections.append(connection)
+        yield connections
+
+
+def head(token: str, operation: str, length: int) -> bytes:
+    lines = f"Host: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
+    return f"POST {PATH}{operation} HTTP/1.1\r\n{lines}".encode()
+
+
+def assert_quiet_is_served(gateway: RunningGateway, token: str, before: float) -> None:
+    for _ in range(10):
+        key = {"pk": THEIRS + "#user", "sk": "1"}
+        assert post(gateway.url, "get", key, authorization=f"Bearer {token}").status == 200
+        assert resident_megabytes() - before < 400
+        time.sleep(0.1)
+
+
+def assert_is_served_again(gateway: RunningGateway, token: str) -> None:
+    deadline = time.monotonic() + 60
+    while (answer := post(gateway.url, "info", {}, authorization=f"Bearer {token}")).status != 200:
+        assert (answer.status, time.monotonic() < deadline) == (429, True)
+        time.sleep(0.5)
+
+
+def test_bodies_that_stall_count_against_their_tenant_alone(
+    gateway: RunningGateway, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 of 3.9 MB, of which four have room."""
+    monkeypatch.setattr(limits, "ROOM_SECONDS", 2)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 6)
+    loud, before = gateway.token("deploy#stalling"), resident_megabytes()
+    with standing(gateway, head(loud, "put", 3_900_000) + b"x" * 3_800_000, 100) as connections:
+        assert_quiet_is_served(gateway, tokens[1], before)
+        statuses = set()
+        for connection in connections:
+            connection.settimeout(30)
+            with contextlib.suppress(ConnectionError):
+                statuses.add(connection.recv(12).partition(b" ")[2])
+    assert {b"408", b"429"} <= statuses
+    assert_is_served_again(gateway, loud)
+
+
+def test_answers_that_nobody_reads_count_against_their_tenant_alone(
+    gateway: RunningGateway, tokens: tuple[str, str]
+) -> None:
+    """100 pages of a megabyte."""
+    loud = gateway.token("deploy#unread")
+    for at in range(3):
+        item = {"pk": "deploy#unread#a", "sk": str(at), "text": "x" * 400_000}
+        assert post(gateway.url, "put", {"item": item}, authorization=f"Bearer {loud}").status == 200
+    before, body = resident_megabytes(), b'{"pk": "deploy#unread#a", "max_bytes": 1000000}'
+    with standing(gateway, head(loud, "query", len(body)) + body, 100):
+        assert_quiet_is_served(gateway, tokens[1], before)
+    assert_is_served_again(gateway, loud)
 
 
 def test_slow_connections_starve_nobody_and_end(

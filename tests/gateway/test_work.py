@@ -100,3 +100,13 @@ async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_n
     budget.worked(limits.TENANT_WORK_BURST * 0.5)
     with pytest.raises(BudgetSpent, match="work"):
         budget.admit()
+
+
+@pytest.mark.anyio
+async def test_who_waited_for_a_turn_is_refused_where_the_work_is_spent_meanwhile() -> None:
+    budget = Budget(Tenant("a", Prefix("deploy#a"), "active", "", 0), 1)
+    budget.admit()
+    budget.work.take(limits.TENANT_WORK_BURST + 1)
+    with pytest.raises(BudgetSpent):
+        async with budget.turn():
+            pass

@@ -99,10 +99,13 @@ HIDDEN_BYTES = 300
 # Dropped values that a result outlines because they are too long to show.
 OUTLINES_MAX = 10
 # A store page whose items are only counted.
-AGGREGATE_BYTES = 4_000_000
+# In Python's objects, a page of small numbers takes thirty times as much.
+AGGREGATE_BYTES = 1_000_000
 # A listing lets other calls run after each CHECKPOINT_ITEMS or CHECKPOINT_MEMBERS, and ends after LISTING_MEMBERS.
 CHECKPOINT_ITEMS = 50
 CHECKPOINT_MEMBERS = 5_000
+# Where that took longer than this, others have the event loop for as long.
+CHECKPOINT_SECONDS = 0.01
 LISTING_MEMBERS = 2_000_000
 
 # Results with more members are made into text in a worker thread, and messages of more bytes are parsed there, so that

@@ -141,13 +141,14 @@ class Budget:
 
     @asynccontextmanager
     async def turn(self, *, listing: bool = False) -> AsyncIterator[None]:
-        """Held while a call is carried out."""
+        """Held while a call is carried out. Raises BudgetSpent where those before it have spent the work."""
         async with AsyncExitStack() as held:
             if listing:
                 await held.enter_async_context(self._listings)
             await held.enter_async_context(self._turns)
             if not self.work.is_full(0.5):
                 await held.enter_async_context(self._alone)
+            self.work.check()
             yield
 
     def worked(self, seconds: float) -> None:

@@ -4,12 +4,12 @@ Whole items only, and the cursor goes on after the last item returned, so follow
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 import anyio
-from anyio.lowlevel import cancel_shielded_checkpoint
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS
@@ -73,6 +73,7 @@ class Listing:
         self._members = 0
         self._members_at_checkpoint = 0
         self._capacity: float | None = None
+        self._resumed = 0.0  # this thread's processor time when others had last run
         self._hint: str | None = None
 
     async def run(self, progress: Progress) -> PageResult:
@@ -143,6 +144,7 @@ class Listing:
     async def _take(self, page: StorePage) -> bool:
         """Put a page's items into the result; False where an item did not fit and the page was left in its middle."""
         start = self._position
+        self._resumed = time.thread_time()
         for at, item in self._own_items(page):
             await self._let_others_run(at, item)
             if self._aggregates:
@@ -164,7 +166,10 @@ class Listing:
         if at % limits.CHECKPOINT_ITEMS and self._members - self._members_at_checkpoint < limits.CHECKPOINT_MEMBERS:
             return
         self._members_at_checkpoint = self._members
-        await cancel_shielded_checkpoint()  # a cancellation here would make the position wrong
+        spent = time.thread_time() - self._resumed
+        with anyio.CancelScope(shield=True):  # a cancellation here would make the position wrong
+            await anyio.sleep(spent if spent > limits.CHECKPOINT_SECONDS else 0)
+        self._resumed = time.thread_time()
 
     def _own_items(self, page: StorePage) -> Iterator[tuple[int, Item]]:
         for at, item in enumerate(page.items):
