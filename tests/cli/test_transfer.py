@@ -87,7 +87,7 @@ def test_a_file_is_private_packed_by_its_name_and_never_replaced(filled: Operato
         assert run(filled, "export", name).returncode == 0
         assert stat.S_IMODE((filled.folder / name).stat().st_mode) == 0o600
         assert run(filled, "export", name).returncode == 2
-        assert run(filled, "import", name, "--create-only").stdout == "0 items imported, 4 were there already\n"
+        assert run(filled, "import", name, "--create-only").stdout == "0 items imported, 4 items there already\n"
     assert parsed(gzip.decompress((filled.folder / "items.jsonl.gz").read_bytes()).decode()) == ITEMS
     assert not list(filled.folder.glob(".items*"))
 
@@ -105,7 +105,7 @@ def test_packed_lines_are_taken_from_stdin(operator: Operator) -> None:
 
 def test_plain_json_and_a_mark_before_it_are_taken(operator: Operator) -> None:
     given = '\ufeff{"pk": "deploy#one#a", "sk": "1", "n": 0.12345678901234567890123456789}\n\n'
-    assert run(operator, "import", given=given).stdout == "1 items imported\n"
+    assert run(operator, "import", given=given).stdout == "1 item imported\n"
     assert parsed(run(operator, "export").stdout)[0]["n"] == {"N": "0.12345678901234567890123456789"}
 
 
@@ -167,7 +167,7 @@ def test_items_under_a_prefix_of_one_segment_can_be_moved_in_local_mode(operator
 
     anyio.run(stored_by_an_older_version)
     old = run(operator, "export", "--prefix", "deploy").stdout
-    assert run(operator, "import", "--from-prefix", "deploy", given=old).stdout == "1 items imported\n"
+    assert run(operator, "import", "--from-prefix", "deploy", given=old).stdout == "1 item imported\n"
     assert parsed(run(operator, "export").stdout)[0]["pk"] == {"S": "deploy#one#user#7"}
 
 
@@ -217,7 +217,7 @@ def test_create_only_leaves_what_is_there(filled: Operator) -> None:
     changed = {**ITEMS[0], "total": {"N": "0"}}
     new = {"pk": {"S": "deploy#one#z"}, "sk": {"S": "1"}}
     done = run(filled, "import", "--create-only", given=lines(changed, new))
-    assert done.stdout == "1 items imported, 1 were there already\n"
+    assert done.stdout == "1 item imported, 1 item there already\n"
     assert parsed(run(filled, "export").stdout) == [*ITEMS, new]
 
 
@@ -290,7 +290,7 @@ def test_a_platform_takes_plain_values_and_refuses_all_where_it_cannot_take_one(
     assert run(operator, "import", given=lines(plain, typed), **on(platform)).returncode == 2
     assert run(operator, "import", "--create-only", given=lines(plain), **on(platform)).returncode == 2
     assert not platform.items
-    assert run(operator, "import", given=lines(plain), **on(platform)).stdout == "1 items imported\n"
+    assert run(operator, "import", given=lines(plain), **on(platform)).stdout == "1 item imported\n"
     done = run(operator, "export", **on(platform))
     assert parsed(done.stdout) == [plain]
     assert done.returncode == 1

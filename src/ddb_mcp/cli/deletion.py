@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from ddb_mcp.cli.progress import Progress
+from ddb_mcp.cli.progress import Progress, items
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.service.purge import Count
 
@@ -55,7 +55,7 @@ def deletion() -> Iterator[Progress]:
 
     def left(progress: Progress, why: str) -> None:
         progress.close()
-        print(f"{why}: {progress.done} items deleted, the others are left. Run it again to go on.", file=sys.stderr)
+        print(f"{why}: {items(progress.done)} deleted, the others are left. Run it again to go on.", file=sys.stderr)
 
     def interrupted(*_: object) -> NoReturn:
         from ddb_mcp.server.leaving import leave

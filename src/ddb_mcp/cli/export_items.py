@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from ddb_mcp.cli.files import whole_file
-from ddb_mcp.cli.progress import MAYBE_MORE, Progress
+from ddb_mcp.cli.progress import MAYBE_MORE, Progress, items
 from ddb_mcp.cli.service import own_prefix
 from ddb_mcp.config import LocalSettings, ModeSettings
 from ddb_mcp.core.errors import InvalidArgument
@@ -59,7 +59,7 @@ async def _export(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     finally:
         await store.close()
     where = f" to {arguments.file}" if arguments.file else ""
-    print(f"{progress.done} items exported{where}", file=sys.stderr)
+    print(f"{items(progress.done)} exported{where}", file=sys.stderr)
     if not complete:
         print(MAYBE_MORE, file=sys.stderr)
     return 0 if complete else 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
 from ddb_mcp.cli.files import whole_file
+from ddb_mcp.cli.progress import items
 from ddb_mcp.config import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
@@ -233,7 +234,7 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
             deleted = await remove(registry, store, tenant.name, progress.say, progress.advance)
     finally:
         await store.close()
-    print(f"{deleted} items deleted")
+    print(f"{items(deleted)} deleted")
     return 0
 
 

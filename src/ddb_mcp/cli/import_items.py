@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ddb_mcp.cli.progress import Progress
+from ddb_mcp.cli.progress import Progress, items
 from ddb_mcp.cli.service import own_prefix
 from ddb_mcp.config import ModeSettings
 from ddb_mcp.core.errors import DdbMcpError, ReadOnly
@@ -60,7 +60,7 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: I
         importer = Importer(store, own, source=source, create_only=arguments.create_only)
         count = await importer.check(opened(file))
         if arguments.dry_run:
-            print(f"{count} items would be imported")
+            print(f"{items(count)} would be imported")
             return 0
         with Progress("imported", count) as progress:
             try:
@@ -71,8 +71,8 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: I
                 raise
     finally:
         await store.close()
-    there = f", {importer.existing} were there already" if arguments.create_only else ""
-    print(f"{importer.written} items imported{there}")
+    there = f", {items(importer.existing)} there already" if arguments.create_only else ""
+    print(f"{items(importer.written)} imported{there}")
     return 0
 
 

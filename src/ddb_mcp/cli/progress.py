@@ -13,6 +13,11 @@ MAYBE_MORE = "This platform does not say whether there is more than it showed."
 """Follows the end of work on all items of a platform without pages."""
 
 
+def items(number: int) -> str:
+    """So many items, in words."""
+    return f"{number} item{'' if number == 1 else 's'}"
+
+
 class Progress:
     """A context manager; `done` is the number of items that are done.
 

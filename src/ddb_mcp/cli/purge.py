@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
-from ddb_mcp.cli.progress import MAYBE_MORE
+from ddb_mcp.cli.progress import MAYBE_MORE, items
 from ddb_mcp.cli.service import own_prefix
 from ddb_mcp.config import ModeSettings
 from ddb_mcp.core.errors import ReadOnly
@@ -39,5 +39,5 @@ async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int:
             await say(MAYBE_MORE)
     finally:
         await store.close()
-    print(f"{done.deleted} items deleted")
+    print(f"{items(done.deleted)} deleted")
     return 0
