@@ -166,7 +166,7 @@ def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
         go_on.set()
     assert (process.returncode, out) == (130, "")
     assert said.startswith("Interrupted: ")
-    assert said.endswith(" items deleted, the others are left. Run it again to go on.\n")
+    assert "deleted, the others are left. Run it again to go on." in said
     assert said.count("\n") == 1
 
 
