@@ -109,7 +109,7 @@ class Visit:
             DdbMcpError: as `DataService.call`, BudgetSpent and Unauthenticated too.
         """
         try:
-            with anyio.fail_at(self.deadline):
+            with anyio.fail_after(self.deadline - anyio.current_time()):
                 async with self.budget.turn(listing=operation in ("query", "scan")):
                     service = await self._service(max_result_bytes, read_limit, read_only=read_only)
                     call = service.call(operation, arguments, progress, max_bytes=max_bytes)

@@ -218,7 +218,7 @@ class _Run:
         """A page, None where the time of the call is over first."""
         read = replace(read, read_limit=max(1, self._read.read_limit - self._scanned))
         store = self._call.store
-        with anyio.move_on_at(self._until):
+        with anyio.move_on_after(self._until - anyio.current_time()):
             return await (store.query if read.pk is not None else store.scan)(read)
         return None
 
