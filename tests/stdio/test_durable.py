@@ -73,9 +73,13 @@ class Writer(threading.Thread):
             self.attempted |= {item["sk"]: item["text"] for item in batch}
             try:
                 arguments: dict[str, Any] = {"items": batch} if len(batch) > 1 else {"item": batch[0]}
-                done = self.server.result("put", **arguments)
+                answer = self.server.call("put", **arguments)
             except MCPError:  # the connection is closed
                 return
+            if answer.is_error:  # the others had the file's lock for too long: nothing was promised
+                assert answer.error["retryable"], answer.body
+                continue
+            done = answer.result
             assert done.get("created") is True or done.get("written") == len(batch)
             self.acknowledged |= {item["sk"]: item["text"] for item in batch}
 

@@ -165,7 +165,9 @@ class HttpServer:
             # a request. Twice the puts a second of Python's own 5 ms, with 16 clients of the endpoint.
             sys.setswitchinterval(0.0005)
         log = logging.getLogger("uvicorn.error")
-        log.setLevel(logging.NOTSET)  # another server of this process may have raised it, and hidden what is counted
+        # Another server of this process may have switched off what is counted here.
+        log.setLevel(logging.WARNING)
+        log.disabled = False
         log.addFilter(self._filter)
         try:
             self._server.run(sockets=[self._listener])
