@@ -63,6 +63,7 @@ def test_digits_are_kept_that_a_double_has_no_room_for(page: Visit, file: Path) 
     page.button("Review the changes").click()
     expect(page.find(".review")).to_contain_text("9007199254740993")
     page.button("Save").click()
+    expect(page.find("#alert")).to_contain_text("Saved.")
     expect(page.find("#item .attributes")).to_contain_text(digits)
     item = stored(file)
     assert item is not None
@@ -214,6 +215,7 @@ def test_a_new_item_is_shown_first_and_replaces_none(page: Visit, file: Path) ->
     expect(page.find(".review")).to_contain_text("123456789012345678901")
     assert stored(file, key) is None
     page.button("Create").click()
+    expect(page.find("#alert")).to_contain_text("Created.")
     expect(page.find("#item .key")).to_contain_text("user#8")
     assert stored(file, key) == {**key, "big": {"N": "123456789012345678901"}, "tags": {"SS": ["a"]}}
     before = stored(file)
