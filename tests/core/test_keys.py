@@ -274,18 +274,3 @@ def test_a_scan_covers_what_is_owned_and_no_more() -> None:
             HASH.check_scan(pk_prefix)
     with pytest.raises(InvalidArgument, match="pk_prefix is empty"):
         HASH.check_scan("")
-
-
-@pytest.mark.parametrize(
-    ("own", "pk", "entity"),
-    [
-        (HASH, "deploy#abc123#user#1", "user"),
-        (HASH, "deploy#abc123#user", "user"),
-        (HASH, "deploy#abc123##1", ""),
-        (HASH, "deploy#abc123#a＃b#1", "a＃b"),
-        (UNDERSCORE, "dep_abc123_order_9", "order"),
-        (UNDERSCORE, "dep_abc123_order/9", "order"),
-    ],
-)
-def test_the_entity_type_is_the_first_segment_after_the_prefix(own: Prefix, pk: str, entity: str) -> None:
-    assert own.entity(pk) == entity

@@ -20,7 +20,6 @@ from ddb_mcp.core.paths import (
     pick,
     touching,
     value_at,
-    with_value,
     without,
 )
 from tests.support.strategies import HOSTILE_TEXT, examples, items
@@ -142,17 +141,6 @@ def test_positions_that_are_left_out_mean_the_item_before() -> None:
     left = without(ITEM, [("l", 0), ("l", 2), ("m", "b", "c", 1, 1), ("m", "b", "c", 0), ("none", 5), ("n", "x")])
     assert to_json(left["l"]) == [1, 3]
     assert to_json(left["m"]) == {"a": 1, "b": {"c": [[2], {"d": 4}], "e": 5}}
-
-
-def test_values_that_are_set() -> None:
-    new = {"N": "9"}
-    assert to_json(with_value(ITEM, ("m", "b", "c", 1, 0), new)["m"])["b"]["c"] == [1, [9, 3], {"d": 4}]
-    assert to_json(with_value(ITEM, ("l", 100), new)["l"]) == [0, 1, 2, 3, 9]
-    assert with_value(ITEM, ("new",), new)["new"] == new
-    assert "new" not in ITEM
-    for path in (("none", "a"), ("n", "a"), ("l", "a"), ("m", 0), ("m", "a", "b"), ("l", 9, "a")):
-        with pytest.raises(LookupError):
-            with_value(ITEM, path, new)
 
 
 @pytest.mark.parametrize(

@@ -134,10 +134,6 @@ class Prefix:
             return self.joined
         return self.check(pk_prefix, "pk_prefix")
 
-    def entity(self, pk: str) -> str:
-        """The entity type of an own partition key: its first segment after the prefix."""
-        return first_segment(pk[len(self.joined) :])
-
     def _violation(self, pk: str, parameter: str) -> PrefixViolation:
         if self.text.startswith(pk) or pk in (self.text, self.joined):
             example = f"{self.joined}user{self.joined[-1]}7"

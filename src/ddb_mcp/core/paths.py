@@ -180,28 +180,6 @@ def _without(value: AttributeValue, tree: _Tree) -> AttributeValue:
     return {"M": kept} if "M" in value else {"L": list(kept.values())}
 
 
-def with_value(item: Item, path: Path, value: AttributeValue) -> Item:
-    """The item with `value` at the path, which is not changed itself; past the end of a list it is appended.
-
-    Raises:
-        LookupError: what the path's last step would be in is missing, or is neither a map nor a list.
-    """
-    changed: Item = _with_value({"M": item}, path, value)["M"]
-    return changed
-
-
-def _with_value(into: AttributeValue | None, path: Path, value: AttributeValue) -> AttributeValue:
-    if not path:
-        return value
-    step, *rest = path
-    if into is None or ("M" if isinstance(step, str) else "L") not in into:
-        raise LookupError
-    inner = _with_value(_member(into, step), tuple(rest), value)
-    if isinstance(step, str):
-        return {"M": {**into["M"], step: inner}}
-    return {"L": [*into["L"][:step], inner, *into["L"][step + 1 :]]}
-
-
 def _tree(paths: Iterable[Path]) -> _Tree:
     """The paths as a tree, in which the shorter of two that overlap wins."""
     tree: _Tree = {}
