@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from ddb_mcp.config import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import compact
 from ddb_mcp.server.apps import browser_page
 from ddb_mcp.server.content import failure, success
+from ddb_mcp.server.requests import foreign_header
 from ddb_mcp.server.serving import BodyRefused, live, read_body
 from ddb_mcp.service.operations import BY_NAME
 
@@ -36,7 +38,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class BrowserHost:
@@ -54,8 +55,7 @@ class BrowserHost:
     def __init__(self, service: DataService, secret: str, port: int) -> None:
         self._service = service
         self._secret = secret.encode()
-        self._hosts = {f"{name}:{port}" for name in _NAMES}
-        self._origins = {f"http://{host}" for host in self._hosts}
+        self._port = port
         self._pages = {"": Path(__file__).with_name("host.html").read_text(encoding="utf-8"), "page": browser_page()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,15 +68,15 @@ class BrowserHost:
 
     async def _answer(self, request: Request) -> Response:
         secret, _, place = request.url.path.removeprefix("/").partition("/")
-        if request.headers.get("host") not in self._hosts:
-            return PlainTextResponse("This server is for this machine alone.", 403)
+        if foreign_header(request.scope, is_loopback, self._port):
+            return PlainTextResponse("This server is for this machine and its own page alone.", 403)
         if not hmac.compare_digest(secret.encode(errors="replace"), self._secret):
             return PlainTextResponse("Not found", 404)
         if request.method in ("GET", "HEAD") and place in self._pages:
             return HTMLResponse(self._pages[place])
         if request.method != "POST" or place != "call":
             return PlainTextResponse("Not found", 404)
-        if request.headers.get("origin") not in self._origins:
+        if not request.headers.get("origin"):
             return PlainTextResponse("Calls are for this server's own page.", 403)
         try:
             return await self._call(await read_body(request.scope))

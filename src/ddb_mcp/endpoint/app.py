@@ -19,6 +19,7 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.calls import Access, Call
 from ddb_mcp.endpoint.failures import Failure, translated, unserializable
+from ddb_mcp.server.requests import foreign_header
 from ddb_mcp.server.serving import BodyRefused, ClientGone, live, read_body
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class Endpoint:
 
     async def _answer(self, scope: Scope) -> dict[str, Any]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        self._check_origin(host, headers)
+        self._check_origin(scope, headers)
         if scope["method"] != "POST" or scope["path"] != "/":
             raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
@@ -100,15 +100,19 @@ class Endpoint:
             request = await to_thread.run_sync(_request, operation, body)
         else:
             request = _request(operation, body)
-        return await _OPERATIONS[operation](Call(self._tables, self._access, operation, request, host))
+        return await _OPERATIONS[operation](Call(self._tables, self._access, operation, request, headers["host"]))
 
-    def _check_origin(self, host: str, headers: dict[str, str]) -> None:
-        """Refuse what a web page could send: by its own name for this address, or by a browser that names it."""
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if not is_loopback(name) and name.lower() not in self._hosts:
+    def _is_own(self, name: str) -> bool:
+        return is_loopback(name) or name in self._hosts
+
+    def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
+        """Refuse what a web page could send. Raises Failure."""
+        foreign = foreign_header(scope, self._is_own)
+        if foreign is not None and foreign[0] == "Host":
             raise Failure(
                 "AccessDeniedException",
-                f"This endpoint is for programs of this machine, and Host is {host[:80]!r}; --allow-host lets it in.",
+                f"This endpoint is for programs of this machine, and Host is {foreign[1][:80]!r}; "
+                "--allow-host lets it in.",
                 403,
             )
         if "origin" in headers:

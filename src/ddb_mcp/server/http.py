@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.config import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.server.bearer import bearer_token
+from ddb_mcp.server.requests import bearer_token, foreign_header
 from ddb_mcp.server.serving import HttpServer, note_trouble, require_tls, tls_context
 from ddb_mcp.server.sockets import listen
 
@@ -161,31 +161,19 @@ def _middleware(names: frozenset[str]) -> list[Middleware]:
 class _OwnNames:
     """Lets a request pass whose `Host` and `Origin` name this machine."""
 
-    _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d*)?")
-    _ORIGIN = re.compile(r"https?://(.*)", re.DOTALL)
-
     def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
         self._app = app
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != HEALTH_PATH:  # probes come under any name
-            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            host, origin = headers.get(b"host", ""), headers.get(b"origin")
-            if not self._is_own(host):
-                await _refused(scope, receive, send, 421, "Host", host)
-                return
-            if origin and not ((found := self._ORIGIN.fullmatch(origin)) and self._is_own(found[1])):
-                await _refused(scope, receive, send, 403, "Origin", origin)
-                return
+        is_checked = scope["type"] == "http" and scope["path"] != HEALTH_PATH  # probes come under any name
+        if is_checked and (foreign := foreign_header(scope, self._names.__contains__)):
+            await _refused(scope, receive, send, *foreign)
+            return
         await self._app(scope, receive, send)
 
-    def _is_own(self, text: str) -> bool:
-        found = self._HOST.fullmatch(text)
-        return bool(found) and found[1].lower() in self._names  # type: ignore[index]
 
-
-async def _refused(scope: Scope, receive: Receive, send: Send, status: int, header: str, value: str) -> None:
+async def _refused(scope: Scope, receive: Receive, send: Send, header: str, value: str) -> None:
     from starlette.responses import Response
 
     note_trouble(scope, f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
@@ -194,6 +182,7 @@ async def _refused(scope: Scope, receive: Receive, send: Send, status: int, head
         "message": f"The {header} {value[:100]!a} is none of this server's names.",
         "next": "Whoever runs the server can add the name to DDB_MCP_HTTP_HOSTS.",
     }
+    status = 421 if header == "Host" else 403
     await Response(json.dumps(said), status, media_type="application/json")(scope, receive, send)
 
 

@@ -1,0 +1,49 @@
+"""Checks of a request that HTTP faces share: the server's own names, and the bearer token."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.types import Scope
+
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d*))?")
+_BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.I)
+
+
+def foreign_header(scope: Scope, is_own: Callable[[str], bool], port: int | None = None) -> tuple[str, str] | None:
+    """`Host` or `Origin` with its value, where it names another server; None where the request is for this server.
+
+    The check keeps web pages out. A page that rebinds its own name to this address sends that name as `Host`, and a
+    page that calls another server sends its own address as `Origin`.
+
+    Args:
+        scope: the request's.
+        is_own: whether a host name or address, in lower case and an IPv6 address in brackets, means this server.
+        port: of this server, where it must be named too.
+    """
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    host, origin = headers.get(b"host", ""), headers.get(b"origin")
+    if not _names_server(host, is_own, port):
+        return "Host", host
+    scheme, _, authority = (origin or "").partition("://")
+    if origin and not (scheme in ("http", "https") and _names_server(authority, is_own, port)):
+        return "Origin", origin
+    return None
+
+
+def _names_server(authority: str, is_own: Callable[[str], bool], port: int | None) -> bool:
+    found = _AUTHORITY.fullmatch(authority)
+    return found is not None and is_own(found[1].lower()) and (port is None or found[2] == str(port))
+
+
+def bearer_token(authorization: Sequence[str]) -> str | None:
+    """The token in a request's `Authorization` headers. None where they are not exactly one bearer token.
+
+    https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+    """
+    found = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
+    return None if found is None else found[1]
