@@ -3,6 +3,7 @@
 Imported on first use only: botocore takes longer to import than a call takes.
 """
 
+import gzip
 import json
 import logging
 import os
@@ -32,9 +33,10 @@ from botocore.exceptions import (
     RefreshWithMFAUnsupportedError,
     UnknownServiceError,
 )
-from botocore.loaders import Loader
+from botocore.loaders import JSONFileLoader, Loader
 from botocore.parsers import JSONParser, ResponseParser, ResponseParserError, ResponseParserFactory
 from botocore.utils import JSONFileCache
+from pydantic_core import from_json
 
 from ddb_mcp import __version__
 from ddb_mcp.core import limits
@@ -95,7 +97,7 @@ def prepared(made: _S) -> _S:
     if made.get_config_variable("region") is None and (region := os.environ.get("AWS_REGION")):
         made.set_config_variable("region", region)
     if made.get_config_variable("data_path") is None:
-        made.register_component("data_loader", _QuickLoader())
+        made.register_component("data_loader", _QuickLoader(file_loader=_QuickFiles()))
     return made
 
 
@@ -209,6 +211,17 @@ class _QuickLoader(Loader):
         except UnknownServiceError:
             self._searches = True
             return super().load_service_model(service_name, type_name, api_version)
+
+
+class _QuickFiles(JSONFileLoader):
+    """Reads the megabytes of JSON that a client is made from in a third of the time."""
+
+    def load_file(self, file_path: str) -> Any:
+        for path, opened in ((f"{file_path}.json", open), (f"{file_path}.json.gz", gzip.open)):
+            if os.path.isfile(path):
+                with opened(path, "rb") as file:
+                    return from_json(file.read())
+        return None
 
 
 class RoleSession(AwsSession):
