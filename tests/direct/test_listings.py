@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,7 +65,7 @@ def read_through(store: Any, operation: str, read: Read, cut: random.Random | No
     async def walk() -> list[tuple[str, str]]:
         found, position = [], None
         while True:
-            page = await getattr(store, operation)(replace(read, position=position))
+            page = await getattr(store, operation)(read._replace(position=position))
             items, position = page.items, json.loads(json.dumps(page.next))
             assert len(items) <= read.limit
             if cut and len(items) > 1 and page.after:

@@ -49,7 +49,8 @@ def provisioned(portal: BlockingPortal, store: DirectStore, told: list[str] | No
         if told is not None:
             told.append(message)
 
-    return portal.call(store.provision, progress)
+    found: Deployment = portal.call(store.provision, progress)
+    return found
 
 
 @pytest.mark.usefixtures("aws_settings")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -114,7 +113,7 @@ def test_a_read_that_fails_on_the_way_leaves_a_cursor(tmp_path: Path, monkeypatc
         asked += 1
         if asked == 2:
             raise Throttled("Too much at once.")
-        return await query(replace(read, limit=25))
+        return await query(read._replace(limit=25))
 
     monkeypatch.setattr(store, "query", pages)
     result = called(store, where=WHERE)

@@ -1,8 +1,7 @@
 """The table of commands: purpose, settings and module of each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddb_mcp.config import (
     SETTINGS,
@@ -25,8 +24,7 @@ _EVERY_MODE = (PlatformSettings, DirectSettings, LocalSettings)
 _SERVING = frozenset({"max_result_bytes", "read_budget"})
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One command. Its module is imported when the command is used, so that each pays for its own imports.
 
     The module has `configure(parser, flags)`, which adds the command's own arguments (`flags` is the parser of its

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.text import clip
@@ -14,8 +13,7 @@ _QUOTES = "\"'`‘’“”"
 _INVISIBLE = "\ufeff\u200b"  # a byte order mark, a space of no width: `strip` leaves them
 
 
-@dataclass(frozen=True)
-class _Flaw:
+class _Flaw(NamedTuple):
     """One thing that may be wrong with a value of any setting.
 
     Attributes:

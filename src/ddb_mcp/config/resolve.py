@@ -4,9 +4,9 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 from ddb_mcp.config.loaders import check_loaded
 from ddb_mcp.config.names import check_names
@@ -113,8 +113,7 @@ def check_aws(environment: Mapping[str, str]) -> None:
             check_loaded(name, value, "secret" if found["secret"] else "path" if found["path"] else "plain")
 
 
-@dataclass(frozen=True)
-class _Given:
+class _Given(NamedTuple):
     """The settings that were given.
 
     Attributes:

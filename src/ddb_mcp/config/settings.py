@@ -10,9 +10,9 @@ HttpSettings         what serving MCP over HTTP needs besides
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from ddb_mcp.config import values
 from ddb_mcp.config.loaders import Kind
@@ -25,8 +25,7 @@ DEFAULT_AUTH_COMMAND = "rebyte-auth"
 DEFAULT_AUTH_FILE = "~/.rebyte.ai/auth.json"
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting. `flag` is None for secrets: a command line is visible to every process of the machine.
 
     Attributes:
@@ -198,7 +197,7 @@ def declared(kind: type[Settings] | type[HttpSettings]) -> dict[str, Setting]:
     for member in fields(kind):
         for setting in getattr(member.type, "__metadata__", ()):
             default = setting.default or _in_words(member.default)
-            found[member.name] = replace(setting, field=member.name, default=default)
+            found[member.name] = setting._replace(field=member.name, default=default)
     return found
 
 
@@ -214,7 +213,7 @@ def _all() -> tuple[Setting, ...]:
     found = {MODE.field: MODE} | common | by_mode["direct"] | by_mode["local"] | by_mode["platform"]
     for name, setting in found.items():
         modes = [mode for mode, own in by_mode.items() if name in own and name not in common]
-        found[name] = replace(setting, modes=", ".join(modes) or "all")
+        found[name] = setting._replace(modes=", ".join(modes) or "all")
     return (*found.values(), *declared(HttpSettings).values())
 
 

@@ -8,10 +8,9 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.Ope
 import base64
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from operator import ge, gt, le, lt
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
@@ -20,8 +19,7 @@ from ddb_mcp.core.keys import check_text
 from ddb_mcp.core.paths import Path, value_at
 
 
-@dataclass(frozen=True)
-class KeyRange:
+class KeyRange(NamedTuple):
     """The sort keys a query asks for: those with a prefix, or those from `low` to `high`, both included."""
 
     prefix: str | None = None
@@ -71,8 +69,7 @@ class Steps:
             self._check()
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """One clause of a filter. `values` has one operand, two for `between`, any number for `in`, none for `exists`."""
 
     path: Path
@@ -90,8 +87,7 @@ class Comparison:
         return compare(self.operator, found, self.values, steps)
 
 
-@dataclass(frozen=True)
-class Or:
+class Or(NamedTuple):
     """One clause of a filter: filters of which one must hold."""
 
     filters: tuple[tuple[Comparison, ...], ...]

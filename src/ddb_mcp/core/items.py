@@ -221,7 +221,7 @@ def to_json(value: AttributeValue) -> Any:
     return {kind: content}
 
 
-def item_to_json(item: Item) -> dict[str, Any]:
+def item_to_json(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
     """An item as plain JSON, its key first and its other attributes by name, so that equal items read alike."""
     names = sorted(item, key=lambda name: (name != "pk", name != "sk", name))
     return {name: to_json(item[name]) for name in names}

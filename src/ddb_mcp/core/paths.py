@@ -6,8 +6,7 @@ backticks may hold every sign (`` `a.b`.c ``); a backtick in it is doubled.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
@@ -24,8 +23,7 @@ _GRAMMAR = "Names stand between dots, list positions are [n]; a name with other 
 _Tree = dict[str | int, Any]
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A part of a long string (by characters) or binary (by bytes), from `start` to before `end`."""
 
     path: Path

@@ -4,8 +4,9 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.Upd
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import equal
@@ -18,8 +19,7 @@ _DIGITS = Context(prec=limits.MAX_DIGITS, traps=[Inexact])
 _CONTAINERS = frozenset({"M", "L", "SS", "NS", "BS"})
 
 
-@dataclass(frozen=True)
-class Update:
+class Update(NamedTuple):
     """The changes that a merge makes to one item.
 
     Attributes:
@@ -30,7 +30,7 @@ class Update:
 
     item: Item
     remove: tuple[Path, ...] = ()
-    add: Mapping[str, AttributeValue] = field(default_factory=dict)
+    add: Mapping[str, AttributeValue] = MappingProxyType({})
 
     @property
     def repeatable(self) -> bool:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from ddb_mcp.core import limits
@@ -76,7 +75,7 @@ class TenantStore(Store):
     async def query(self, read: Read) -> StorePage:
         page = await self._asked(self._store.query(read))
         self._budget.items.take(page.scanned)
-        return replace(page, capacity=None)
+        return page._replace(capacity=None)
 
     async def scan(self, read: Read) -> StorePage:
         if self._store.mode == "local":  # it finds a deployment's items without reading others
@@ -86,12 +85,12 @@ class TenantStore(Store):
         if not self._passed:  # a call that has begun goes on to its end
             self._budget.others.check()
         left = max(1, limits.GATEWAY_READ_BUDGET - self._passed)
-        page = await self._asked(self._store.scan(replace(read, read_limit=left)))
+        page = await self._asked(self._store.scan(read._replace(read_limit=left)))
         own = sum(self._tenant.prefix.owns(item["pk"]["S"]) for item in page.items)
         self._budget.items.take(own)
         self._budget.others.take(page.scanned - own)
         self._passed += page.scanned - own
-        return replace(page, scanned=own, capacity=None, spent=self._passed >= limits.GATEWAY_READ_BUDGET)
+        return page._replace(scanned=own, capacity=None, spent=self._passed >= limits.GATEWAY_READ_BUDGET)
 
     async def close(self) -> None:
         """The store is not this tenant's to close."""
@@ -112,8 +111,7 @@ class TenantStore(Store):
             logger.warning("%s: %s", self._tenant.name, warning)
         prefix = self._tenant.prefix.text
         app = _LOCAL_STORAGE if self._store.mode == "local" else None
-        return replace(
-            found,
+        return found._replace(
             prefix=prefix,
             features=FEATURES,
             instructions=instructions(found.table_name, prefix, found.region, "platform", app=app),

@@ -4,8 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import mcp_types as types
 from anyio.to_thread import run_sync
@@ -65,8 +64,7 @@ class Caller(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _Configured:
+class _Configured(NamedTuple):
     """The one deployment that the settings name."""
 
     service: DataService

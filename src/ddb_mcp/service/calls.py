@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.items import Item
@@ -15,8 +15,7 @@ from ddb_mcp.stores.base import Deployment, Progress, Store
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """What an operation needs besides its arguments.
 
     Attributes:

@@ -1,5 +1,6 @@
 """`provision` and `info`: make a deployment's table, and describe it."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from ddb_mcp import __version__
@@ -56,7 +57,7 @@ def _common(call: Call, deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def _details(call: Call, deployment: Deployment) -> dict[str, Any]:
+def _details(call: Call, deployment: Deployment) -> Mapping[str, Any]:
     """The store's own details, with a warning where the platform's prefix has one segment only."""
     if not call.own.is_one_segment:
         return deployment.details

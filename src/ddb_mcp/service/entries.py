@@ -1,6 +1,6 @@
 """The items of one page of a result: as shown, within a byte budget, and with the store page each came from."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.paths import projector
@@ -11,8 +11,7 @@ from ddb_mcp.service.results import PlainItem
 from ddb_mcp.stores.base import Position, StorePage
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """An item of the result. It is item number `at` of the store page `page`, which was read from position `start`."""
 
     shown: PlainItem
@@ -89,7 +88,7 @@ class Entries:
         """Show the first item as an outline, `over` bytes shorter than what is shown of it now, where possible."""
         entry = self._entries[0]
         shown = outline(entry.item, entry.bytes - over - 1, paths=self._paths)
-        self._entries[0] = replace(entry, shown=shown, outlined=True)
+        self._entries[0] = entry._replace(shown=shown, outlined=True)
 
     def first_whole(self) -> PlainItem:
         """The first item whole, whatever its length."""

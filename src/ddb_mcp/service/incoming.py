@@ -1,7 +1,6 @@
 """The items and updates of a put: made of its arguments, and checked before anything is written."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ddb_mcp.core.conditions import Filter
@@ -72,7 +71,7 @@ def update_of(item: Item, changed: Update, where: str) -> Update:
     """The update of one item. Raises InvalidArgument."""
     if word := next(mongodb_words(item), None):
         raise InvalidArgument(f"{where} has {word}, which is not known here.", next=MONGODB_WORDS[word])
-    update = replace(changed, item=item)
+    update = changed._replace(item=item)
     _check_paths(update)
     check_update(update.item, update.remove, update.add)
     return update

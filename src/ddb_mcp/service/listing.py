@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 import anyio
 
@@ -122,8 +121,7 @@ class Listing:
             await progress(f"{self._scanned} items read")
 
     def _next_read(self) -> Read:
-        return replace(
-            self._read,
+        return self._read._replace(
             position=self._position,
             limit=limits.LIMIT_MAX if self._aggregates else self._read.limit - len(self._entries),
             read_limit=self._read.read_limit - self._scanned,
@@ -198,7 +196,7 @@ class Listing:
         if self._projection and self._view == "items" and self._entries:
             reason = what_is_missing(self._projection, self._entries.items)
             if reason:
-                whole = await self._look(replace(self._read, attributes=None))
+                whole = await self._look(self._read._replace(attributes=None))
                 reason = what_is_missing(self._projection, whole) or reason
         elif not self._count and not self._entries:
             reason = await self._why_nothing()
@@ -209,10 +207,10 @@ class Listing:
         # Where items were read and a filter left them out, the sort keys are not the reason. Some engines, and a
         # platform without ranges, read more than the range.
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
-            found = await self._look(replace(self._read, range=ALL_SORT_KEYS, filter=(), attributes=()))
+            found = await self._look(self._read._replace(range=ALL_SORT_KEYS, filter=(), attributes=()))
             return why_no_sort_key(keys.prefix, [item["sk"]["S"] for item in found])
         if self._read.filter:
-            seen = await self._look(replace(self._read, filter=(), attributes=None))
+            seen = await self._look(self._read._replace(filter=(), attributes=None))
             return why_nothing_matched(self._read.filter, seen)
         return None
 
@@ -222,13 +220,13 @@ class Listing:
         budget = min(limits.HINT_READS, budget)
         seen: list[Item] = []
         while budget > 0 and len(seen) < limits.HINT_ITEMS:
-            wanted = replace(read, limit=limits.HINT_ITEMS, max_bytes=limits.HINT_READ_BYTES, read_limit=budget)
+            wanted = read._replace(limit=limits.HINT_ITEMS, max_bytes=limits.HINT_READ_BYTES, read_limit=budget)
             sample = await self._fetch(wanted)
             self._spend(sample)
             seen += (item for _, item in self._own_items(sample))
             if sample.next is None or sample.spent or seen:
                 break
-            read, budget = replace(read, position=sample.next), budget - max(1, sample.scanned)
+            read, budget = read._replace(position=sample.next), budget - max(1, sample.scanned)
         return seen
 
     def _spend(self, page: StorePage) -> None:

@@ -1,8 +1,7 @@
 """The seven operations: one table of names, texts, arguments and results for every face."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddb_mcp.service import deployment, reading, writing
 from ddb_mcp.service.arguments import (
@@ -18,8 +17,7 @@ from ddb_mcp.service.arguments import (
 from ddb_mcp.service.results import DeleteResult, GetResult, InfoResult, PageResult, ProvisionResult, PutResult
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One operation.
 
     Attributes:

@@ -1,8 +1,9 @@
 """Projections: the document paths, and the parts of long strings and binary, that `attributes` asks for."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item
@@ -11,12 +12,11 @@ from ddb_mcp.core.text import fitting, size
 from ddb_mcp.service.results import PartResult
 
 
-@dataclass(frozen=True)
-class Projection:
+class Projection(NamedTuple):
     """Paths, of which none begins with another; and parts, by their texts in the call."""
 
     paths: tuple[Path, ...] = ()
-    parts: dict[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, Part] = MappingProxyType({})
 
     def names(self) -> tuple[str, ...]:
         """The top-level names that are needed of an item."""

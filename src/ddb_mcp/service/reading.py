@@ -1,6 +1,5 @@
 """`get`, `query` and `scan`."""
 
-from dataclasses import asdict, replace
 from typing import Any
 
 from ddb_mcp.core import limits
@@ -89,7 +88,7 @@ async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArgu
     carried = 0
     if arguments.cursor is not None:
         position, carried = call.seal.open(arguments.cursor, bound)
-        read = replace(read, position=position)
+        read = read._replace(position=position)
     listing = Listing(
         call.store.query if read.pk is not None else call.store.scan,
         call.own,
@@ -104,7 +103,7 @@ async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArgu
     return await listing.run(call.progress)
 
 
-def _bound(read: Read) -> list[dict[str, Any]]:
+def _bound(read: Read) -> list[Any]:
     """The parts of a read that a cursor is bound to: not its limits, nor the order of members in its filter."""
-    unlimited = replace(read, filter=(), attributes=None, limit=0, read_limit=0, max_bytes=0)
-    return [asdict(unlimited), filter_to_json(read.filter)]
+    unlimited = read._replace(filter=(), attributes=None, limit=0, read_limit=0, max_bytes=0)
+    return [unlimited, filter_to_json(read.filter)]

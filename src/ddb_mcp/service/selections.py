@@ -1,6 +1,5 @@
 """`put` and `delete` with `where`: the same write to every selected item, each under a condition, with a cursor."""
 
-from dataclasses import asdict, replace
 from typing import Any
 
 import anyio
@@ -81,7 +80,7 @@ def _read(call: Call, where: Where, *, whole: bool) -> Read:
     if len(text) > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
     attributes = None if whole else ()
-    return replace(read, attributes=attributes, read_limit=call.read_budget, max_bytes=limits.AGGREGATE_BYTES)
+    return read._replace(attributes=attributes, read_limit=call.read_budget, max_bytes=limits.AGGREGATE_BYTES)
 
 
 def _change(arguments: PutArguments) -> Update:
@@ -128,14 +127,14 @@ async def _run(
         call.own.joined,
         read.pk,
         read.pk_prefix,
-        asdict(read.range),
+        read.range,
         clauses,
         selection.copy_to,
     ]
     bound += [change and [change.item, change.remove, dict(change.add)], selection.dry_run]
     if cursor is not None:
-        read = replace(read, position=call.seal.open(cursor, bound))
-    selection = replace(selection, read=replace(read, limit=call.max_writes))
+        read = read._replace(position=call.seal.open(cursor, bound))
+    selection = selection._replace(read=read._replace(limit=call.max_writes))
     selected = await call.store.write_selected(selection, call.progress)
     if selected is None:
         selected = await _Run(call, selection).done()
@@ -196,7 +195,7 @@ class _Run:
         so_far, dry_run = self._so_far, self._selection.dry_run
         start = so_far.next
         wanted = limits.LIMIT_MAX if dry_run else self._read.limit - so_far.matched
-        page = await self._fetch(replace(self._read, position=start, limit=wanted))
+        page = await self._fetch(self._read._replace(position=start, limit=wanted))
         if page is None:
             return False
         self._scanned += page.scanned
@@ -216,7 +215,7 @@ class _Run:
 
     async def _fetch(self, read: Read) -> StorePage | None:
         """A page, None where the time of the call is over first."""
-        read = replace(read, read_limit=max(1, self._read.read_limit - self._scanned))
+        read = read._replace(read_limit=max(1, self._read.read_limit - self._scanned))
         store = self._call.store
         with anyio.move_on_after(self._until - anyio.current_time()):
             return await (store.query if read.pk is not None else store.scan)(read)
@@ -267,7 +266,7 @@ class _Run:
         if change is None:
             return (await store.delete(key, self._guard)).deleted is not False
         named = {"pk": {"S": key.pk}, "sk": {"S": key.sk}, **change.item}
-        await store.merge(replace(change, item=named), self._guard)
+        await store.merge(change._replace(item=named), self._guard)
         return True
 
     async def _copy(self, copy: Item) -> bool:

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Ou
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import IO, cast
 
 from ddb_mcp.core import limits
@@ -40,7 +39,7 @@ async def export(
     Raises:
         DdbMcpError: what the store raises.
     """
-    read = replace(selected, limit=limits.LIMIT_MAX, max_bytes=limits.AGGREGATE_BYTES)
+    read = selected._replace(limit=limits.LIMIT_MAX, max_bytes=limits.AGGREGATE_BYTES)
     while True:
         page = await (store.scan(read) if read.pk is None else store.query(read))
         items = [item for item in page.items if own.owns(Key.of(item).pk)]
@@ -49,7 +48,7 @@ async def export(
         advance(len(items))
         if page.next is None:
             return page.complete
-        read = replace(read, position=page.next)
+        read = read._replace(position=page.next)
 
 
 # Import

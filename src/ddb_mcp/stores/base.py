@@ -6,7 +6,8 @@ Stores know nothing of MCP, of budgets of text, or of who owns a key.
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Check, Filter, KeyRange, matches
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
@@ -22,8 +23,7 @@ Progress = Callable[[str], Awaitable[None]]
 """Reports to the caller, if it asked for reports, what is being done."""
 
 
-@dataclass(frozen=True)
-class Deployment:
+class Deployment(NamedTuple):
     """Where a deployment's data is, as `provision` and `info` report it.
 
     Attributes:
@@ -39,7 +39,7 @@ class Deployment:
     created: bool = False
     features: frozenset[str] = frozenset()
     instructions: str | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 FEATURES = frozenset({"add", "conditions", "merge", "or", "pages", "paths", "types", "where"})
@@ -48,8 +48,7 @@ types: values in typed form. or: `$or` and `type` in filters. paths: document pa
 backticks. add: `add`. where: `where` and what goes with it."""
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """What must hold for the stored item when it is written. `create_only`: no item is stored."""
 
     create_only: bool = False
@@ -76,8 +75,7 @@ class Condition:
 NO_CONDITION = Condition()
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """What a put or an update did.
 
     Attributes:
@@ -88,8 +86,8 @@ class Written:
     """
 
     created: bool | None
-    dropped: Mapping[Path, AttributeValue] = field(default_factory=dict)
-    updated: Item = field(default_factory=dict)
+    dropped: Mapping[Path, AttributeValue] = MappingProxyType({})
+    updated: Mapping[str, AttributeValue] = MappingProxyType({})
     absent: tuple[Path, ...] = ()
 
     @classmethod
@@ -105,16 +103,14 @@ class Written:
         return cls(old is None, {**removed, **lost(old, new)}, {name: new[name] for name in update.add}, absent)
 
 
-@dataclass(frozen=True)
-class Deleted:
+class Deleted(NamedTuple):
     """What a delete did. `deleted` is None where the store cannot tell; `item` is the item before, where known."""
 
     deleted: bool | None
     item: Item | None = None
 
 
-@dataclass(frozen=True)
-class Read:
+class Read(NamedTuple):
     """One page's worth of a query (`pk` is set) or of a scan (`pk_prefix` is set).
 
     Attributes:
@@ -139,8 +135,7 @@ class Read:
     max_bytes: int = 1_000_000
 
 
-@dataclass(frozen=True)
-class StorePage:
+class StorePage(NamedTuple):
     """The result of one `Read`.
 
     Attributes:
@@ -165,8 +160,7 @@ class StorePage:
     spent: bool = False
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Items that one call writes to, and what it does to each of them.
 
     Attributes:

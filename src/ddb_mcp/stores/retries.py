@@ -8,9 +8,8 @@ import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import anyio
 
@@ -52,8 +51,7 @@ class AttemptFailed(Exception):
         self.wait = wait
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """How often and how long an operation is repeated.
 
     Attributes:
@@ -71,8 +69,7 @@ class Pace:
 Seen = Literal["done", "not done", "undecided"]
 
 
-@dataclass(frozen=True)
-class Write:
+class Write(NamedTuple):
     """How a lost answer of a write is resolved.
 
     Attributes:
@@ -85,8 +82,7 @@ class Write:
     repeat: bool = False
 
 
-@dataclass(frozen=True)
-class Completed(Generic[_T]):
+class Completed(NamedTuple, Generic[_T]):
     """A completed operation.
 
     Attributes:

@@ -6,7 +6,7 @@ AWS's own words are never part of a message: where they help, they are `quoted`.
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from botocore import exceptions as aws
@@ -56,8 +56,7 @@ _RENEW_PROFILE = (
 _QUOTED_MAX = 300
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """An operation that AWS was asked for, and the session with its credentials.
 
     Attributes:
@@ -154,8 +153,7 @@ def mapped(failure: Exception, asked: Asked) -> DdbMcpError:
 # Answers
 
 
-@dataclass(frozen=True)
-class _Refusal:
+class _Refusal(NamedTuple):
     """An error answer. `operation` is another than the one asked for where the credentials needed it (AssumeRole)."""
 
     code: str

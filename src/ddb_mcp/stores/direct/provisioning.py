@@ -6,7 +6,7 @@ A missing permission for one part does not stop the other parts: it becomes a wa
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -188,8 +188,7 @@ class Table:
         return True
 
 
-@dataclass(frozen=True)
-class Functions:
+class Functions(NamedTuple):
     """The Lambda functions whose code uses the table."""
 
     aws: Aws

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import anyio
 
@@ -15,8 +15,7 @@ from ddb_mcp.stores.direct.aws import Response
 from ddb_mcp.stores.direct.wire import key_of
 
 
-@dataclass(frozen=True)
-class ScanPosition:
+class ScanPosition(NamedTuple):
     """Where a scan is: for each segment that is not done, the key it goes on after; and what the last round found."""
 
     starts: dict[int, Key | None]
@@ -32,8 +31,7 @@ class ScanPosition:
         return cls({int(segment): key and Key(*key) for segment, key in starts.items()}, total, scanned, matched)
 
 
-@dataclass(frozen=True)
-class ScanPage:
+class ScanPage(NamedTuple):
     """Items with the segments they are from, in the order of the segments, and where each segment goes on."""
 
     at: ScanPosition

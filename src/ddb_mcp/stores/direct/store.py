@@ -4,7 +4,6 @@ import logging
 import re
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -155,7 +154,7 @@ class DirectStore(Store):
                 gone = [path for path in update.absent(stored) if len(path) > 1]
                 if not gone:
                     raise
-                asked = replace(update, remove=tuple(path for path in update.remove if path not in gone))
+                asked = update._replace(remove=tuple(path for path in update.remove if path not in gone))
                 still = (Comparison(path, "exists", exists=False) for path in gone)
                 guarded = Condition(expect=(*condition.expect, *still))
         raise Unavailable("Other writes changed what is to be removed again and again; nothing was written.")
@@ -173,9 +172,9 @@ class DirectStore(Store):
             outcome = Written.by(update, old)
         except InvalidArgument:  # an engine that keeps other digits than DynamoDB
             logger.warning("The engine added what DynamoDB would have refused; the new values are not known.")
-            outcome = Written.by(replace(update, add={}), old)
+            outcome = Written.by(update._replace(add={}), old)
         # Where nothing was there, DynamoDB returns nothing. Where an engine returns the key, `created` is unknown.
-        return replace(outcome, created=None) if old is not None and old.keys() == {"pk", "sk"} else outcome
+        return outcome._replace(created=None) if old is not None and old.keys() == {"pk", "sk"} else outcome
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         def done(stored: Item | None) -> bool:

@@ -58,7 +58,7 @@ class LocalStore(LocalTable, Store):
     async def info(self) -> Deployment:
         found = self._deployment(provisioned=await self.exists())
         if warnings := await self.warnings():
-            found.details["warnings"] = warnings
+            return found._replace(details={"warnings": warnings})
         return found
 
     def _deployment(self, *, provisioned: bool, created: bool = False) -> Deployment:

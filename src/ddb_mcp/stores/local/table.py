@@ -12,10 +12,9 @@ import time
 from binascii import crc32
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from anyio import to_thread
 
@@ -76,8 +75,7 @@ class TokenReused(InvalidArgument):
     """A token that named one request came with another."""
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Stored items in the order of their keys, by bytes of UTF-8.
 
     Attributes:

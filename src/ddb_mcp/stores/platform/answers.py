@@ -6,9 +6,8 @@ after `cursor`, `nextToken`, `next_token`, `lastKey` or `LastEvaluatedKey`, or w
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument, NotProvisioned, Unavailable
@@ -21,8 +20,7 @@ logger = logging.getLogger(__name__)
 _TOKENS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "hasMore")
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What the platform answered.
 
     Attributes:

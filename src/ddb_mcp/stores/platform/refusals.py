@@ -7,8 +7,7 @@ import email.utils
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from ddb_mcp.config import is_loopback
@@ -119,8 +118,7 @@ def _no_connection(credentials: Credentials) -> DdbMcpError:
 # Answers
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """An answer other than the operation's result.
 
     Attributes:

@@ -6,7 +6,6 @@ This module makes the requests; `answers` reads the answers.
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -90,12 +89,12 @@ class PlatformStore(Store):
         done = await self._call("provision", {})
         found = deployment(_answer(done).document)
         self._deployment = found
-        return replace(found, created=found.created and not done.repeated)
+        return found._replace(created=found.created and not done.repeated)
 
     async def info(self) -> Deployment:
         document = _answer(await self._call("info", {})).document
         read_only = {"readOnly": True} if fields(document).get("readOnly") is True else {}
-        self._deployment = replace(deployment(document), details=read_only)
+        self._deployment = deployment(document)._replace(details=read_only)
         return self._deployment
 
     async def get(self, key: Key) -> Item | None:
@@ -124,7 +123,7 @@ class PlatformStore(Store):
         written = _written(await self._call("put", body, write), features)
         if written.created is None:
             return written
-        return replace(written, absent=tuple(path for path in update.remove if path not in written.dropped))
+        return written._replace(absent=tuple(path for path in update.remove if path not in written.dropped))
 
     async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
         features = (await self._known()).features
