@@ -18,6 +18,7 @@ PREFIX = "deploy#demo"
 PlainItem = dict[str, Any]
 
 NOW = 1_795_600_000  # 2026-11-25
+LATER = 4_102_479_960  # 2100-01-01 09:46: what has expired is swept
 DAY = 86_400
 _NAMES = (
     "Ada Byron",
@@ -70,7 +71,7 @@ def shop() -> list[PlainItem]:
             }
         )
     for at in range(1, 6):
-        items.append({**key(f"session#s{at}", "SESSION"), "user": f"user#{at}", "ttl": NOW + at * DAY})
+        items.append({**key(f"session#s{at}", "SESSION"), "user": f"user#{at}", "ttl": LATER + at * DAY})
     return items
 
 
