@@ -32,7 +32,7 @@ from benchmarks.selections import deletes
 from botocore.config import Config
 from tests.support.engines import Engine, running
 
-from ddb_mcp.config import DirectSettings
+from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.direct.store import DirectStore

@@ -19,7 +19,7 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.config import PlatformSettings
+from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.service import make_service
-from ddb_mcp.config import resolve
+from ddb_mcp.config.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.config import (
+from ddb_mcp.config.resolve import resolve, resolve_gateway, resolve_http, resolve_local
+from ddb_mcp.config.settings import (
     LOCAL_PREFIX,
     LOCAL_TABLE,
     SETTINGS,
@@ -19,10 +20,6 @@ from ddb_mcp.config import (
     LocalSettings,
     LocalStorage,
     PlatformSettings,
-    resolve,
-    resolve_gateway,
-    resolve_http,
-    resolve_local,
 )
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix

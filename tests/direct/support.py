@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from ddb_mcp.config import DirectSettings
+from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.direct.store import DirectStore
 from tests.support.engines import ENGINES, client_options

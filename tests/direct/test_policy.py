@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ddb_mcp.stores
-from ddb_mcp.config import DirectSettings
+from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix

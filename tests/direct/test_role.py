@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import boto3
 import pytest
 
-from ddb_mcp.config import DirectSettings
+from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
 from ddb_mcp.core.keys import Key, Prefix

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from ddb_mcp.config import PlatformSettings
+from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.registry import Registry

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ddb_mcp.config import PlatformSettings
+from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.config import PlatformSettings
+from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown
 from ddb_mcp.stores.base import Written

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.config import PlatformSettings, resolve
+from ddb_mcp.config.resolve import resolve
+from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.platform.store import PlatformStore

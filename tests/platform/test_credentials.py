@@ -309,7 +309,7 @@ def test_no_proxy_sees_a_token_in_the_clear(
 
 LEAKS = """
 import asyncio, json, logging, sys
-from ddb_mcp.config import resolve
+from ddb_mcp.config.resolve import resolve
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService

@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ddb_mcp.cli import main as cli
-from ddb_mcp.config import SETTINGS, resolve
+from ddb_mcp.config.resolve import resolve
+from ddb_mcp.config.settings import SETTINGS
 from ddb_mcp.core import errors
 from ddb_mcp.server.sockets import listen
 from tests.protocol.wire import clean_environment

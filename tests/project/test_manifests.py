@@ -23,7 +23,7 @@ import bundle
 import pytest
 
 from ddb_mcp import __version__
-from ddb_mcp.config import SETTINGS
+from ddb_mcp.config.settings import SETTINGS
 from ddb_mcp.server import skill
 from tests.support.hosts import TOOLS, visit
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from ddb_mcp import config
+from ddb_mcp.config.resolve import resolve
+from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
@@ -86,8 +87,8 @@ def app(dynoxide: Engine) -> dict[str, str]:
 
 def test_environment_for_an_engine_on_localhost_means_direct_mode() -> None:
     variables = exported({"PATH": environment()["PATH"]})
-    settings = config.resolve(variables)
-    assert isinstance(settings, config.DirectSettings)
+    settings = resolve(variables)
+    assert isinstance(settings, DirectSettings)
     assert (settings.table, settings.prefix) == ("app-data", OWN)
     assert variables["AWS_ENDPOINT_URL_DYNAMODB"] == "http://127.0.0.1:8000"
 

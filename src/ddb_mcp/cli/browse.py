@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY
 from ddb_mcp.cli.service import make_service
-from ddb_mcp.config import ModeSettings
+from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import ReadOnly
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.commands import TOOLS
 from ddb_mcp.cli.service import make_service
-from ddb_mcp.config import ModeSettings
+from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ddb_mcp.config import (
+from ddb_mcp.config.resolve import resolve, resolve_gateway, resolve_local
+from ddb_mcp.config.settings import (
     SETTINGS,
     DirectSettings,
     DirectStorage,
@@ -13,11 +14,8 @@ from ddb_mcp.config import (
     PlatformSettings,
     Setting,
     Settings,
-    resolve,
-    resolve_gateway,
-    resolve_local,
+    declared,
 )
-from ddb_mcp.config.settings import declared
 
 TOOLS = ("provision", "info", "get", "put", "delete", "query", "scan")
 _EVERY_MODE = (PlatformSettings, DirectSettings, LocalSettings)

@@ -17,7 +17,8 @@ from typing import Any
 
 from ddb_mcp import __version__
 from ddb_mcp.cli.service import make_service
-from ddb_mcp.config import SETTINGS, HttpSettings, LocalSettings, ModeSettings, Setting, Settings, resolve_http
+from ddb_mcp.config.resolve import resolve_http
+from ddb_mcp.config.settings import SETTINGS, HttpSettings, LocalSettings, ModeSettings, Setting, Settings
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService

@@ -7,7 +7,8 @@ import sys
 from typing import Any
 from urllib.parse import urlsplit
 
-from ddb_mcp.config import LocalSettings, is_loopback
+from ddb_mcp.config.settings import LocalSettings
+from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.instructions import ENDPOINT, local_environment
 

@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 from ddb_mcp.cli.files import whole_file
 from ddb_mcp.cli.progress import MAYBE_MORE, Progress, items
 from ddb_mcp.cli.service import own_prefix
-from ddb_mcp.config import LocalSettings, ModeSettings
+from ddb_mcp.config.settings import LocalSettings, ModeSettings
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.keys import Prefix

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
 from ddb_mcp.cli.files import whole_file
 from ddb_mcp.cli.progress import items
-from ddb_mcp.config import DirectStorage, GatewaySettings
+from ddb_mcp.config.settings import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
 from ddb_mcp.service.purge import Count, count

@@ -11,7 +11,7 @@ from typing import IO
 
 from ddb_mcp.cli.progress import Progress, items
 from ddb_mcp.cli.service import own_prefix
-from ddb_mcp.config import ModeSettings
+from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import DdbMcpError, ReadOnly
 from ddb_mcp.core.keys import Prefix
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from ddb_mcp import __version__
 from ddb_mcp.cli.commands import COMMANDS, SERVE, TOOLS, Command
-from ddb_mcp.config import SETTINGS, Setting
+from ddb_mcp.config.settings import SETTINGS, Setting
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import visible
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from ddb_mcp.config import DirectSettings, ModeSettings
+from ddb_mcp.config.settings import DirectSettings, ModeSettings
 from ddb_mcp.core.errors import Misconfigured
 
 

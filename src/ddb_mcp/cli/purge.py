@@ -6,7 +6,7 @@ from functools import partial
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
 from ddb_mcp.cli.progress import MAYBE_MORE, items
 from ddb_mcp.cli.service import own_prefix
-from ddb_mcp.config import ModeSettings
+from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import ReadOnly
 
 

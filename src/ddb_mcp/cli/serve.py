@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.commands import COMMANDS
 from ddb_mcp.cli.service import make_service
-from ddb_mcp.config import SETTINGS, ModeSettings, resolve_http
+from ddb_mcp.config.resolve import resolve_http
+from ddb_mcp.config.settings import SETTINGS, ModeSettings
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ddb_mcp.config import ModeSettings, PlatformSettings
+from ddb_mcp.config.settings import ModeSettings, PlatformSettings
 from ddb_mcp.core.keys import Prefix
 
 if TYPE_CHECKING:

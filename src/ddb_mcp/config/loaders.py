@@ -24,7 +24,7 @@ class _Flaw(NamedTuple):
     """
 
     kinds: frozenset[Kind]
-    pattern: re.Pattern[str]
+    pattern: str
     happened: str
     advice: str
     mended: Callable[[str], str] = lambda value: ""
@@ -34,51 +34,49 @@ def _stripped(value: str) -> str:
     return value.strip().strip(_INVISIBLE).strip()
 
 
+_UNREPLACED = (
+    "holds {found}, which nothing has replaced by its value",
+    "Write the value itself; many programs that start servers replace no variables.",
+)
 _FLAWS = (
-    _Flaw(_EVERY, re.compile(rf"\A[\s{_INVISIBLE}]+\Z"), "is blank", "Set it to a value, or unset it."),
+    _Flaw(_EVERY, rf"\A[\s{_INVISIBLE}]+\Z", "is blank", "Set it to a value, or unset it."),
     _Flaw(
         _EVERY,
-        re.compile(r"\r\n?\Z"),
+        r"\r\n?\Z",
         "ends with a carriage return: the file that it comes from has Windows line ends",
         "Save the file with LF line ends.",
         _stripped,
     ),
     _Flaw(
         _EVERY,
-        re.compile(rf"\A[\s{_INVISIBLE}]|[\s{_INVISIBLE}]\Z"),
+        rf"\A[\s{_INVISIBLE}]|[\s{_INVISIBLE}]\Z",
         "begins or ends with white space",
         "Remove the white space.",
         _stripped,
     ),
-    _Flaw(_EVERY, re.compile(r"[\x00-\x1f\x7f-\x9f]"), "holds the control character {found}", "Remove the character."),
+    _Flaw(_EVERY, r"[\x00-\x1f\x7f-\x9f]", "holds the control character {found}", "Remove the character."),
     _Flaw(
         frozenset({"plain", "path", "secret"}),
-        re.compile(rf"\A[{_QUOTES}]|[{_QUOTES}]\Z"),
+        rf"\A[{_QUOTES}]|[{_QUOTES}]\Z",
         "has quotes around its value, which whoever loaded it took for a part of it",
         "Remove the quotes.",
         lambda value: value.strip(_QUOTES),
     ),
     _Flaw(
         frozenset({"plain", "path", "secret"}),
-        re.compile(r"\$\{[^}]*\}?|\$\([^)]*\)|%[A-Za-z_]\w{2,}%|\{\{.*?\}\}|\A\$[A-Za-z_]\w*\Z"),
-        "holds {found}, which nothing has replaced by its value",
-        "Write the value itself; many programs that start servers replace no variables.",
+        r"\$\{[^}]*\}?|\$\([^)]*\)|%[A-Za-z_]\w{2,}%|\{\{.*?\}\}|\A\$[A-Za-z_]\w*\Z",
+        *_UNREPLACED,
     ),
-    _Flaw(
-        frozenset({"plain", "path"}),
-        re.compile(r"\$[A-Za-z_]\w*"),
-        "holds {found}, which nothing has replaced by its value",
-        "Write the value itself; many programs that start servers replace no variables.",
-    ),
+    _Flaw(frozenset({"plain", "path"}), r"\$[A-Za-z_]\w*", *_UNREPLACED),
     _Flaw(
         frozenset({"command"}),
-        re.compile(r"\A\S*(?:\$\{?\w+\}?|%[A-Za-z_]\w{2,}%)\S*"),
+        r"\A\S*(?:\$\{?\w+\}?|%[A-Za-z_]\w{2,}%)\S*",
         "begins with {found}, and no shell replaces the variable in it",
         "Write the whole path of the program.",
     ),
     _Flaw(
         frozenset({"plain"}),
-        re.compile(r"\s#.*"),
+        r"\s#.*",
         "holds {found}, which whoever loaded it did not take for a comment",
         "Remove the comment.",
         lambda value: re.sub(r"\s+#.*", "", value),
@@ -89,7 +87,7 @@ _FLAWS = (
 def check_loaded(name: str, value: str, kind: Kind) -> None:
     """Raise Misconfigured where a loader has damaged a value. Values of commands and secrets are not shown."""
     for flaw in _FLAWS:
-        found = flaw.pattern.search(value) if kind in flaw.kinds else None
+        found = re.search(flaw.pattern, value) if kind in flaw.kinds else None
         if found is None:
             continue
         shown = repr(clip(found[0], 60))

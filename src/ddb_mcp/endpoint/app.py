@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
-from ddb_mcp.config import is_loopback
+from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from ddb_mcp.config import DirectStorage, GatewaySettings
+from ddb_mcp.config.settings import DirectStorage, GatewaySettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddb_mcp.config import GatewaySettings
+from ddb_mcp.config.settings import GatewaySettings
 from ddb_mcp.core import limits
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.processes import Processes

@@ -14,7 +14,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from ddb_mcp import __version__
-from ddb_mcp.config import Settings
+from ddb_mcp.config.settings import Settings
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.server import apps, skill
 from ddb_mcp.server.content import FENCE_BYTES, failure, is_large, success, text_bytes

@@ -11,7 +11,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.config import is_loopback
+from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server.requests import bearer_token, foreign_header

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ddb_mcp.config import DirectStorage, GatewaySettings, ModeSettings, PlatformSettings
+from ddb_mcp.config.settings import DirectStorage, GatewaySettings, ModeSettings, PlatformSettings
 
 if TYPE_CHECKING:
     from ddb_mcp.stores.base import Store

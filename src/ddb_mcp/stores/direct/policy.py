@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from ddb_mcp.config import DirectSettings
+from ddb_mcp.config.settings import DirectSettings
 
 _READ = ["GetItem", "Query"]
 _WRITE = ["PutItem", "UpdateItem", "DeleteItem"]

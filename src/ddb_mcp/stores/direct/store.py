@@ -7,7 +7,7 @@ from copy import copy
 from functools import partial
 from typing import Any
 
-from ddb_mcp.config import DirectSettings, DirectStorage
+from ddb_mcp.config.settings import DirectSettings, DirectStorage
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison, equal
 from ddb_mcp.core.errors import (

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from ddb_mcp.config import PlatformSettings, is_loopback
+from ddb_mcp.config.settings import PlatformSettings
+from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Unauthenticated
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from ddb_mcp.config import PlatformSettings
+from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, Or, comparisons, equal, matches
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, OutcomeUnknown, Unavailable, Unsupported
