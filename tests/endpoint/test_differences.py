@@ -25,6 +25,7 @@ ONLY_DYNAMODB = (
     "The document path provided in the update expression is invalid for update",
     "Incorrect operand type for operator or function",
     "Two document paths conflict with each other",
+    "The BETWEEN operator requires",
 )
 TEXTS = ["", "a", "ab", "b"]
 NUMBERS = ["0", "1", "-1", "2.5", "10", "1e3"]

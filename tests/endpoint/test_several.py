@@ -80,7 +80,9 @@ def test_batches_that_are_refused(table: Table) -> None:
     put: dict[str, Any] = {"PutRequest": {"Item": key()}}
     delete: dict[str, Any] = {"DeleteRequest": {"Key": key()}}
     write(put, delete, message="Provided list of item keys contains duplicates")
-    write(*({"PutRequest": {"Item": key(f"{at}")}} for at in range(26)), message="length less than or equal to 25")
+    many = [{"PutRequest": {"Item": key(f"{at}")}} for at in range(26)]
+    write(*many, message=f"Value of this length at 'requestItems.{table.name}.member' failed to satisfy constraint")
+    write(*many, message="length less than or equal to 25")
     write({**put, **delete}, message="one PutRequest or one DeleteRequest")
     write(put, {"PutRequest": {"Item": {"pk": {"S": "a"}}}}, message="Missing the key sk in the item")
     for keys, message in (([key(), key()], "duplicates"), ([key(f"{at}") for at in range(101)], "100")):
