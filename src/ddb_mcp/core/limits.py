@@ -139,6 +139,8 @@ ENDPOINT_KEEP_SECONDS = 120
 LOCK_SECONDS = 10
 LOCK_SLICE_SECONDS = 0.025
 LOCK_HELD_SECONDS = 2
+# What a read of a few items may take on the event loop, before it is done in a thread instead.
+BRIEF_SECONDS = 0.003
 SQLITE_CONNECTIONS = 8
 # Writes in one transaction: they share its flush to the disk.
 WRITES_AT_ONCE = 64

@@ -47,6 +47,7 @@ class _Page:
 
     def fill(self, documents: Documents) -> None:
         """Take items until the page is full; `last` is then where the next page goes on."""
+        self.items, self.matched, self.scanned, self.size, self.last = [], 0, 0, 0, None
         steps = Steps(documents.check)
         for document in documents:
             item: Item = json.loads(document)

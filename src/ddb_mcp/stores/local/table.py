@@ -20,7 +20,7 @@ from anyio import to_thread
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Check
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.local.call import Abandoned, Call, Locked
@@ -181,12 +181,13 @@ class LocalTable:
                 with _snapshot(opened[0]) as connection:
                     return list(_all_stored(connection, keys, call).values())
 
-        return await self._run(items)
+        return await self._run(items, brief=len(keys) == 1)
 
     async def read(self, rows: Rows, take: Callable[[Documents], _T]) -> _T:
-        """Call `take` in a worker thread with the rows' items; it reads as many as it likes.
+        """Call `take` with the rows' items; it reads as many as it likes.
 
-        A long comparison in `take` calls the documents' `check`, which raises where the call is over.
+        A long comparison in `take` calls the documents' `check`, which raises where the call is over. `take` may be
+        called again from the beginning.
         """
         statement, parameters = rows.statement()
         segment, segments = rows.segment
@@ -202,7 +203,7 @@ class LocalTable:
                         documents = (document for pk, document in found if segment_of(pk, segments) == segment)
                     return take(Documents(documents, call.check))
 
-        return await self._run(read)
+        return await self._run(read, brief=rows.pk is not None)
 
     async def change(self, keys: Sequence[Key], decide: Decide[_T]) -> _T:
         """Read items, let `decide` say what is to be stored, and store it: one transaction, alone on the file.
@@ -328,8 +329,14 @@ class LocalTable:
             for write in tried:
                 write.finish()
 
-    async def _run(self, work: Callable[[Call], _T]) -> _T:
-        """Do `work` in a worker thread. Where another process's lock stops it, do it again, while the caller waits."""
+    async def _run(self, work: Callable[[Call], _T], *, brief: bool = False) -> _T:
+        """Do `work` in a worker thread. Where another process's lock stops it, do it again, while the caller waits.
+
+        Work that may be `brief` is tried here first: a thread costs several times as much as the read of one item.
+        """
+        if brief and self._pool:
+            with suppress(Locked, Timeout):
+                return work(Call(limits.BRIEF_SECONDS))
         call = Call(limits.READ_SECONDS)
 
         def patiently() -> _T:
