@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ddb_mcp.core.conditions import Steps, compare, equal, type_of
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import TYPES, AttributeValue, Item, number_text
+from ddb_mcp.core.items import TYPES, AttributeValue, Item, number_text, value_size
 from ddb_mcp.core.paths import Path, value_at
 
 # Enough for the sum of the greatest and the smallest number; `number_text` refuses what DynamoDB cannot keep.
@@ -66,9 +66,7 @@ class Size:
         if value is None or type_of(value) in ("N", "BOOL", "NULL"):
             return None
         ((kind, content),) = value.items()
-        if kind == "B":
-            return {"N": str(len(content) // 4 * 3 - content[-2:].count("="))}
-        return {"N": str(len(content.encode()) if kind == "S" else len(content))}
+        return {"N": str(value_size(value) if kind in ("S", "B") else len(content))}
 
 
 @dataclass(frozen=True)

@@ -214,11 +214,9 @@ def to_json(value: AttributeValue) -> Any:
             return [to_json(entry) for entry in content]
         case "M":
             if is_typed(content):
-                return {"M": {name: _canonical(entry) for name, entry in content.items()}}
+                return converted(value, "N", number_text)
             return {name: to_json(entry) for name, entry in content.items()}
-        case "NS":
-            return {"NS": [number_text(entry) for entry in content]}
-    return {kind: content}
+    return converted(value, "N", number_text)
 
 
 def item_to_json(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
@@ -227,17 +225,22 @@ def item_to_json(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
     return {name: to_json(item[name]) for name in names}
 
 
-def _canonical(value: AttributeValue) -> AttributeValue:
-    ((kind, content),) = value.items()
-    match kind:
-        case "N":
-            return {"N": number_text(content)}
-        case "NS":
-            return {"NS": [number_text(entry) for entry in content]}
-        case "L":
-            return {"L": [_canonical(entry) for entry in content]}
-        case "M":
-            return {"M": {name: _canonical(entry) for name, entry in content.items()}}
+def converted(value: AttributeValue, kind: str, convert: Callable[[str], Any]) -> AttributeValue:
+    """The value with `convert` applied to what it holds of one type, at every depth and in sets too.
+
+    Args:
+        kind: `S`, `N` or `B`.
+        convert: takes the text of one value of this type.
+    """
+    ((found, content),) = value.items()
+    if found == kind:
+        return {kind: convert(content)}
+    if found == kind + "S":
+        return {found: [convert(member) for member in content]}
+    if found == "L":
+        return {"L": [converted(entry, kind, convert) for entry in content]}
+    if found == "M":
+        return {"M": {name: converted(entry, kind, convert) for name, entry in content.items()}}
     return value
 
 

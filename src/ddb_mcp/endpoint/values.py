@@ -7,7 +7,7 @@ from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import TYPES, AttributeValue, Item, from_dynamodb_json, item_size, number_text
+from ddb_mcp.core.items import TYPES, AttributeValue, Item, converted, from_dynamodb_json, item_size, number_text
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.failures import invalid, unserializable
 
@@ -160,21 +160,7 @@ def key_json(key: Key) -> Item:
 
 def shown(item: Item) -> Item:
     """An item as DynamoDB answers it: numbers without exponents."""
-    return {name: _shown(value) for name, value in item.items()}
-
-
-def _shown(value: AttributeValue) -> AttributeValue:
-    ((kind, content),) = value.items()
-    match kind:
-        case "N":
-            return {"N": _plain(content)}
-        case "NS":
-            return {"NS": [_plain(member) for member in content]}
-        case "L":
-            return {"L": [_shown(entry) for entry in content]}
-        case "M":
-            return {"M": shown(content)}
-    return value
+    return {name: converted(value, "N", _plain) for name, value in item.items()}
 
 
 def _plain(number: str) -> str:

@@ -9,7 +9,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, KeyRange
 from ddb_mcp.core.errors import Unavailable
 from ddb_mcp.core.expressions import Expression
-from ddb_mcp.core.items import AttributeValue, Item
+from ddb_mcp.core.items import AttributeValue, Item, converted
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import Read
 from ddb_mcp.stores.direct.aws import Response
@@ -93,18 +93,4 @@ def typed(key: Key) -> Item:
 
 def outgoing(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
     """Attribute values as boto3 sends them: binary as bytes. What it receives is left in base64, see `session`."""
-    return {name: _outgoing_value(value) for name, value in attributes.items()}
-
-
-def _outgoing_value(value: AttributeValue) -> dict[str, Any]:
-    ((kind, content),) = value.items()
-    match kind:
-        case "B":
-            return {"B": base64.b64decode(content)}
-        case "BS":
-            return {"BS": [base64.b64decode(member) for member in content]}
-        case "L":
-            return {"L": [_outgoing_value(entry) for entry in content]}
-        case "M":
-            return {"M": outgoing(content)}
-    return value
+    return {name: converted(value, "B", base64.b64decode) for name, value in attributes.items()}
