@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.calls import Access, Call
 from ddb_mcp.endpoint.failures import Failure, translated, unserializable
@@ -81,10 +81,8 @@ class Endpoint:
             await _send(send, failure.status, failure.body())
         except ClientGone:
             raise
-        except Exception:
-            number = secrets.token_hex(4)
-            logger.exception("Internal error %s", number)
-            failure = Failure("InternalServerError", f"The endpoint met a bug; it is logged as {number}.", 500)
+        except Exception as error:
+            failure = translated(Internal.logged(logger, error, "the endpoint"))
             await _send(send, failure.status, failure.body())
         else:
             await _send(send, 200, answer)

@@ -5,7 +5,6 @@ also take `max_bytes` and `read_limit`: how long the page may be, and how many s
 """
 
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -163,9 +162,7 @@ def _refused(failure: Exception, entry: dict[str, Any]) -> Response:
         case DdbMcpError():
             error = failure
         case _:
-            number = secrets.token_hex(4)
-            logger.error("Internal error %s", number, exc_info=failure)
-            error = Internal(f"The gateway met a bug; it is logged as {number}.")
+            error = Internal.logged(logger, failure, str(entry["operation"]))
     entry["error"] = error.code
     return refusal(error, status)
 

@@ -1,7 +1,6 @@
 """`DataService`: the operations of one deployment over any store."""
 
 import logging
-import secrets
 from typing import Any, cast
 
 from ddb_mcp.core import limits
@@ -87,10 +86,8 @@ class DataService:
             raise shown_failure(call, failed, call.max_bytes) from None
         except DdbMcpError:
             raise
-        except Exception:
-            number = secrets.token_hex(4)
-            logger.exception("Internal error %s in %s", number, operation)
-            raise Internal(f"Internal error {number}.") from None
+        except Exception as failure:
+            raise Internal.logged(logger, failure, operation) from None
 
     def _call(self, progress: Progress, max_bytes: int | None) -> Call:
         return Call(
