@@ -18,8 +18,8 @@ from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.registry import Registry
+from ddb_mcp.server.listening import listen
 from ddb_mcp.server.serving import HttpServer
-from ddb_mcp.server.sockets import listen
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore

@@ -22,15 +22,13 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import connections
 from ddb_mcp.server.connections import Connections, Trouble
+from ddb_mcp.server.listening import listen, require_tls, tls_context
 from ddb_mcp.server.serving import (
     BodyRefused,
     ClientGone,
     HttpServer,
     read_body,
-    require_tls,
-    tls_context,
 )
-from ddb_mcp.server.sockets import listen
 from tests.protocol.wire import PATIENCE
 
 if TYPE_CHECKING:

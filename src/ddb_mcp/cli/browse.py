@@ -31,8 +31,8 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import threading
 
     from ddb_mcp.browser.app import BrowserHost
+    from ddb_mcp.server.listening import listen
     from ddb_mcp.server.serving import HttpServer
-    from ddb_mcp.server.sockets import listen
 
     listener = listen("127.0.0.1", arguments.port)
     port = listener.getsockname()[1]

@@ -41,8 +41,8 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.endpoint.app import Endpoint
     from ddb_mcp.endpoint.calls import Access
     from ddb_mcp.endpoint.tables import Tables
+    from ddb_mcp.server.listening import listen
     from ddb_mcp.server.serving import HttpServer
-    from ddb_mcp.server.sockets import listen
 
     listener = listen("127.0.0.1", arguments.port)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -41,7 +41,8 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         return build(make_service(settings), settings)
 
     if arguments.http:
-        from ddb_mcp.server.http import parse_address, serve_http
+        from ddb_mcp.server.http import serve_http
+        from ddb_mcp.server.listening import parse_address
 
         http = resolve_http(os.environ, arguments.flags)
         serve_http(

@@ -12,8 +12,8 @@ from ddb_mcp.core import limits
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.processes import Processes
 from ddb_mcp.gateway.registry import Registry, registry_settings
-from ddb_mcp.server.serving import HttpServer, require_tls, tls_context
-from ddb_mcp.server.sockets import listen
+from ddb_mcp.server.listening import listen, require_tls, tls_context
+from ddb_mcp.server.serving import HttpServer
 from ddb_mcp.stores import make_store
 
 logger = logging.getLogger(__name__)

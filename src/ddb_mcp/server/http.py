@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.server.listening import listen, require_tls, tls_context
 from ddb_mcp.server.requests import bearer_token, foreign_header
-from ddb_mcp.server.serving import HttpServer, note_trouble, require_tls, tls_context
-from ddb_mcp.server.sockets import listen
+from ddb_mcp.server.serving import HttpServer, note_trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -28,24 +28,6 @@ if TYPE_CHECKING:
 
 PATH = "/mcp"
 HEALTH_PATH = "/health"
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT` as host and port; an IPv6 host is in brackets, port 0 is any free one.
-
-    Raises:
-        Misconfigured: it is neither.
-    """
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
-        raise Misconfigured(
-            f"{text!r} is no address to listen on.", next="Give HOST:PORT, such as 127.0.0.1:8765 or [::1]:8765."
-        )
-    return host, int(port)
 
 
 def serve_http(

@@ -18,7 +18,7 @@ import anyio
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
 from ddb_mcp.core.text import compact
 from ddb_mcp.server.connections import Connection, Connections, Trouble
 from ddb_mcp.server.leaving import leave_after
@@ -26,7 +26,6 @@ from ddb_mcp.server.leaving import leave_after
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
     from types import FrameType
 
     import uvicorn
@@ -49,36 +48,6 @@ class BodyRefused(Exception):
 
 class ClientGone(Exception):
     """The client left before its request was whole. Applications let this pass: nobody waits for an answer."""
-
-
-def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """TLS with the certificate chain and the key in these PEM files, None without them.
-
-    Raises:
-        Misconfigured: there is only one of them, or they cannot be used.
-    """
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise Misconfigured("TLS takes a certificate and its key.", next="Give both --tls-cert and --tls-key.")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise Misconfigured(
-            f"The TLS certificate or its key cannot be used: {error.strerror or error.args[0]}.",
-            next="Correct --tls-cert and --tls-key.",
-        ) from None
-    return context
-
-
-def require_tls(host: str, tls: ssl.SSLContext | None, *, behind_tls_proxy: bool) -> None:
-    """Refuse to listen beyond this machine in the clear. Raises Misconfigured."""
-    if not is_loopback(host) and tls is None and not behind_tls_proxy:
-        raise Misconfigured(
-            f"On {host or 'every address'}, tokens and data would travel in the clear.",
-            next="Give --tls-cert and --tls-key, or --behind-tls-proxy if a proxy terminates TLS.",
-        )
 
 
 async def read_body(scope: Scope, *, max_bytes: int | None = None, count: Callable[[int], None] | None = None) -> bytes:
@@ -116,7 +85,7 @@ class HttpServer:
     """Serves an ASGI application (with lifespan) on a listening socket.
 
     Args:
-        listener: from `sockets.listen`; it is closed at the end.
+        listener: from `listening.listen`; it is closed at the end.
         tls: speaks TLS on each connection.
         behind_proxy: all clients share a proxy's address, so that none is limited on its own.
         grace_seconds: how long requests under way may go on after a signal, `limits.GRACE_SECONDS` if not given.

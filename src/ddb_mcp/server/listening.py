@@ -1,0 +1,80 @@
+"""Where a server listens: its address, its socket and its TLS."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from ddb_mcp.config import is_loopback
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` as host and port; an IPv6 host is in brackets, port 0 is any free one.
+
+    Raises:
+        Misconfigured: it is neither.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise Misconfigured(
+            f"{text!r} is no address to listen on.", next="Give HOST:PORT, such as 127.0.0.1:8765 or [::1]:8765."
+        )
+    return host, int(port)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 is any free one. Raises Misconfigured."""
+    # With the protocol named, asyncio sets TCP_NODELAY on its connections. Without, the head and the body of an answer,
+    # which are sent apart, wait 40 ms for each other.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(limits.BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        problem = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+        raise Misconfigured(f"Cannot listen on {host}, port {port}: {problem}.", next="Choose another.") from None
+    return listener
+
+
+def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """TLS with the certificate chain and the key in these PEM files, None without them.
+
+    Raises:
+        Misconfigured: there is only one of them, or they cannot be used.
+    """
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise Misconfigured("TLS takes a certificate and its key.", next="Give both --tls-cert and --tls-key.")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(
+            f"The TLS certificate or its key cannot be used: {error.strerror or error.args[0]}.",
+            next="Correct --tls-cert and --tls-key.",
+        ) from None
+    return context
+
+
+def require_tls(host: str, tls: ssl.SSLContext | None, *, behind_tls_proxy: bool) -> None:
+    """Refuse to listen beyond this machine in the clear. Raises Misconfigured."""
+    if not is_loopback(host) and tls is None and not behind_tls_proxy:
+        raise Misconfigured(
+            f"On {host or 'every address'}, tokens and data would travel in the clear.",
+            next="Give --tls-cert and --tls-key, or --behind-tls-proxy if a proxy terminates TLS.",
+        )
