@@ -50,7 +50,7 @@ class Setting(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What sort of text it is, for the checks that every value goes through."""
+        """The kind of text, for the checks of `loaders`."""
         if self.secret:
             return "secret"
         return "path" if self.parse is values.path else "command" if self.parse is values.command else "plain"
@@ -67,7 +67,7 @@ MODE = Setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every mode has.
+    """The settings of every mode.
 
     Attributes:
         sources: where a value came from, by the name of its variable: `flag`, `environment` or `default`.
@@ -172,7 +172,7 @@ class PlatformSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
-    """What `--http` needs. An empty token: none is demanded."""
+    """The settings of `--http`. An empty token: none is demanded."""
 
     http_token: Annotated[
         str, Setting("DDB_MCP_HTTP_TOKEN", values.text, "bearer token that --http demands", secret=True)

@@ -20,5 +20,5 @@ def read_record(item: Item) -> Record:
 
 
 def expecting(**values: Any) -> Filter:
-    """What a stored record must say."""
+    """The condition that a stored record has these members."""
     return parse_filter(values, "expect")

@@ -95,7 +95,7 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Access:
-    """What a token opens."""
+    """The access that a token gives."""
 
     tenant: Tenant
     read_only: bool
@@ -171,7 +171,7 @@ class Registry:
         await self.store.get(_FACTS)
 
     async def opened_by(self, token: str) -> Access | None:
-        """What a token opens; None where it opens nothing.
+        """The access that a token gives; None where it gives none.
 
         One read that begins after this was called, which several callers may share; none where the token was made up.
         """

@@ -102,7 +102,7 @@ class TenantStore(Store):
             raise without_operator_details(error, self._tenant.name) from error
 
     def _for_tenant(self, found: Deployment) -> Deployment:
-        """What a tenant may know of where its data are: no warnings about the operator's permissions."""
+        """The deployment as a tenant may see it: no warnings about the operator's permissions."""
         functions = [dict(function) for function in found.details.get("lambdaFunctions", ())]
         for function in functions:
             if detail := function.pop("detail", None):

@@ -17,7 +17,7 @@ _TOKEN = re.compile(rf"ddbmcp_({NAME})_([0-9a-f]{{8}})_([A-Za-z0-9_-]{{43}})_([0
 
 @dataclass(frozen=True)
 class TokenParts:
-    """What a token says: the deployment's name, the token's id, and its secret."""
+    """The parts of a token: the deployment's name, the token's id, and its secret."""
 
     name: str
     id: str
@@ -25,7 +25,7 @@ class TokenParts:
 
     @property
     def hash(self) -> str:
-        """What the registry keeps of the secret, in hexadecimal."""
+        """SHA-256 of the secret in hexadecimal, which the registry keeps."""
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
@@ -40,7 +40,7 @@ def token_text(parts: TokenParts, key: bytes) -> str:
 
 
 def read_token(text: str, key: bytes) -> TokenParts | None:
-    """What a token says; None where this registry cannot have made it."""
+    """The parts of a token; None where this registry cannot have made it."""
     found = _TOKEN.fullmatch(text)
     if found is None:
         return None

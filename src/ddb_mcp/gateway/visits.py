@@ -50,7 +50,7 @@ class Visits:
         return Visit(self, token, access, budget, deadline)
 
     async def access(self, token: str) -> Access:
-        """What a token opens now. Raises Unauthenticated, Unavailable."""
+        """The access that a token gives now. Raises Unauthenticated, Unavailable."""
         try:
             access = await self.registry.opened_by(token)
         except DdbMcpError as error:

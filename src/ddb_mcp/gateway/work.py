@@ -1,4 +1,4 @@
-"""How long the steps of a call hold the event loop, so that a tenant pays for what everybody waits for."""
+"""The time for which a call holds the event loop: a tenant pays for the work that everybody waits for."""
 
 import time
 from collections.abc import Callable, Coroutine, Generator

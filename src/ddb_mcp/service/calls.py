@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Call(NamedTuple):
-    """What an operation needs besides its arguments.
+    """The deployment, store and budgets of one call.
 
     Attributes:
         store: where the data is.

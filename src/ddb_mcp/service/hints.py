@@ -125,7 +125,7 @@ def _names(parents: Iterable[AttributeValue]) -> Iterator[str]:
 
 
 def why_no_sort_key(asked: str | None, keys: Sequence[str]) -> str:
-    """What the sort keys of a partition look like, where none was in the range that was asked for.
+    """The beginnings of the sort keys of a partition, where none was in the range that was asked for.
 
     Args:
         asked: the query's `sk_prefix`, if it had one.

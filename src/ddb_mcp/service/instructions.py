@@ -27,7 +27,7 @@ def local_environment(table: str, prefix: str, address: str = ENDPOINT) -> dict[
 
 
 def instructions(table: str, prefix: str, region: str, mode: str, *, app: str | None = None) -> str:
-    """What an agent must know about this deployment before its first call, with the real names filled in.
+    """The facts about this deployment that an agent needs before its first call, with the real names.
 
     Args:
         app: how app code reaches the items, where it is not as the mode says.

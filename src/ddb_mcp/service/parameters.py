@@ -73,7 +73,7 @@ def prepared(
 
 
 def parsed(text: str, name: str, where: str) -> Any:
-    """What a parameter says as a JSON string, looked at for its number of members before and after it is read.
+    """The value of a parameter that is a JSON string. Its members are counted before and after it is read.
 
     Raises InvalidArgument, as `check_bounds` and `parse_json` do.
     """

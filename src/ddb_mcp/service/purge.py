@@ -38,7 +38,7 @@ class Purged:
 
 
 async def count(store: Store, prefix: Prefix) -> Count:
-    """How many items there are under `prefix`, up to 1,000, within the time of a listing.
+    """The number of items under `prefix`, up to 1,000, within the time of a listing.
 
     Raises:
         DdbMcpError: what the store raises.

@@ -9,7 +9,7 @@ Stopped = Literal["limit", "bytes", "read_budget", "timeout", "platform"]
 
 
 class _Whereabouts(TypedDict):
-    """What `provision` and `info` have in common."""
+    """The members that `provision` and `info` have in common."""
 
     tableName: str
     prefix: str
@@ -60,7 +60,7 @@ class Failure(TypedDict):
 
 
 class _Selected(TypedDict):
-    """What `where` did."""
+    """The members of a result of `where`."""
 
     matched: NotRequired[int]
     failedCount: NotRequired[int]

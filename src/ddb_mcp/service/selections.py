@@ -84,7 +84,7 @@ def _read(call: Call, where: Where, *, whole: bool) -> Read:
 
 
 def _change(arguments: PutArguments) -> Update:
-    """What is changed in each item. Raises InvalidArgument."""
+    """The change of each item. Raises InvalidArgument."""
     given = arguments.item
     if isinstance(given, str):
         given = parsed(given, "item", "item")

@@ -80,7 +80,7 @@ class Importer:
         self.existing = 0
 
     async def check(self, stream: IO[bytes]) -> int:
-        """How many items the lines hold.
+        """The number of items in the lines.
 
         Raises:
             InvalidArgument: a line is no item, or none of this deployment's; the message names the first of them.

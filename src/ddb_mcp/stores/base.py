@@ -49,7 +49,7 @@ backticks. add: `add`. where: `where` and what goes with it."""
 
 
 class Condition(NamedTuple):
-    """What must hold for the stored item when it is written. `create_only`: no item is stored."""
+    """A condition on the stored item, checked as the item is written. `create_only`: no item is stored."""
 
     create_only: bool = False
     expect: Filter = ()
@@ -76,7 +76,7 @@ NO_CONDITION = Condition()
 
 
 class Written(NamedTuple):
-    """What a put or an update did.
+    """The outcome of a put or an update.
 
     Attributes:
         created: whether there was no item before; None where the store cannot tell.
@@ -104,7 +104,7 @@ class Written(NamedTuple):
 
 
 class Deleted(NamedTuple):
-    """What a delete did. `deleted` is None where the store cannot tell; `item` is the item before, where known."""
+    """The outcome of a delete. `deleted` is None where the store cannot tell; `item`: the item before, where known."""
 
     deleted: bool | None
     item: Item | None = None
@@ -178,7 +178,7 @@ class Selection(NamedTuple):
 
 @dataclass
 class Selected:
-    """What was done to a selection.
+    """The outcome of a write to a selection.
 
     Attributes:
         matched: items that were selected, and whose write was begun unless it was a dry run.

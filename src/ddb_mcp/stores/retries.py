@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class Outcome(IntEnum):
-    """What is known of the request of a failed attempt, from the best to the worst.
+    """The state of the request after a failed attempt, from the best to the worst.
 
     NOT_DONE: it was certainly not carried out.
     ENDED: it may have been carried out, and it is not under way any more.
@@ -52,7 +52,7 @@ class AttemptFailed(Exception):
 
 
 class Pace(NamedTuple):
-    """How often and how long an operation is repeated.
+    """The number of attempts of an operation, and the time between them.
 
     Attributes:
         attempts: the most attempts.
@@ -70,7 +70,7 @@ Seen = Literal["done", "not done", "undecided"]
 
 
 class Write(NamedTuple):
-    """How a lost answer of a write is resolved.
+    """The way to resolve a lost answer of a write.
 
     Attributes:
         look: reads the item once, strongly consistent, and says whether the write was done. None where the stored item

@@ -1,7 +1,7 @@
-"""What the text of a failed connection says of TLS, for the clients of AWS and of platforms alike."""
+"""Faults of TLS in the text of a failed connection, for the clients of AWS and of platforms alike."""
 
 _PLAIN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
-"""What OpenSSL says where the other side answers a TLS handshake with plain text."""
+"""The words of OpenSSL where the other side answers a TLS handshake with plain text."""
 
 
 def is_untrusted(failure: object) -> bool:
@@ -15,4 +15,4 @@ def is_plain(failure: object) -> bool:
 
 
 BROKEN_NEXT = "Call again in a few seconds. If it breaks each time: does the address speak http:// or https://?"
-"""What to do about a broken connection: a server that speaks TLS hangs up on plain HTTP without a word."""
+"""Advice about a broken connection: a server that speaks TLS hangs up on plain HTTP without a word."""

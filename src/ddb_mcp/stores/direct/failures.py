@@ -80,7 +80,7 @@ class Asked(NamedTuple):
         return f"Check the network, the region and AWS_ENDPOINT_URL_{self.service.upper()}, then call again."
 
     def renew(self, method: str = "") -> str:
-        """How a person renews the credentials, by their source."""
+        """Advice for a person how to renew the credentials, by their source."""
         source = self.session and self.session.source
         profile = (source and source.profile) or "default"
         method = method or (self.session and self.session.method) or _configured(source, profile) or "none"
@@ -110,7 +110,7 @@ def _code(failure: ClientError) -> str:
 
 
 def outcome(failure: Exception, operation: str) -> Outcome:
-    """What is known of the request that failed. `operation` is named as AWS does.
+    """The outcome of the request that failed. `operation` is named as AWS names it.
 
     DynamoDB says of its 5xx answers that the write may have been done; the request is over then:
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html

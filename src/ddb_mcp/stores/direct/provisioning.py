@@ -1,4 +1,4 @@
-"""What `provision` and `info` do in an AWS account: the table, its TTL, and the environment of Lambda functions.
+"""`provision` and `info` in an AWS account: the table, its TTL, and the environment of Lambda functions.
 
 A missing permission for one part does not stop the other parts: it becomes a warning in the result.
 """

@@ -72,7 +72,7 @@ class ScanPage(NamedTuple):
 
 
 def wanted(read: Read) -> int:
-    """How many items are worth fetching."""
+    """The number of items that are worth fetching."""
     return min(read.limit, max(limits.PAGE_ITEMS_MIN, read.max_bytes // limits.SMALL_ITEM_BYTES))
 
 

@@ -1,4 +1,4 @@
-"""How clients of AWS are made: the session, the assumed role, and how answers are parsed.
+"""Clients of AWS: their session, the assumed role, and the parsers of their answers.
 
 Imported on first use only: botocore takes longer to import than a call takes.
 """

@@ -329,7 +329,7 @@ class DirectStore(Store):
 
 
 def _session_policy(settings: DirectSettings) -> dict[str, Any]:
-    """What the role is limited to. Raises Misconfigured where the role is not one."""
+    """The policy that limits the role. Raises Misconfigured where `role_arn` is not the ARN of a role."""
     if not settings.role_arn:
         return {}
     role = re.fullmatch(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/[!-~]+", settings.role_arn)

@@ -263,7 +263,7 @@ class LocalTable:
         await self._write(note)
 
     async def extent(self) -> tuple[int, int]:
-        """How many items there are, and how many bytes the file has for them."""
+        """The number of items, and the bytes of the file."""
 
         def extent(call: Call) -> tuple[int, int]:
             with self._open(call) as opened:

@@ -30,7 +30,10 @@ class Write(Generic[_T]):
         self._done = asyncio.Event()
 
     async def outcome(self) -> _T:
-        """What the change returned or raised. A caller that is cancelled meanwhile ends the change, if it can."""
+        """The result of the change; raises what the change raised.
+
+        A caller that is cancelled meanwhile ends the change, if it can.
+        """
         try:
             await self._done.wait()
         finally:

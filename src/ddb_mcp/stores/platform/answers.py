@@ -21,7 +21,7 @@ _TOKENS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "
 
 
 class Answer(NamedTuple):
-    """What the platform answered.
+    """An answer of the platform.
 
     Attributes:
         document: the JSON, with its numbers as exact Decimals; None for `null`, and for no content at all.

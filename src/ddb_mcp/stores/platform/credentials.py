@@ -195,7 +195,7 @@ def _token_and_url(document: Any) -> tuple[str | None, str | None]:
 
 
 async def _output_of(command: list[str], source: str) -> str:
-    """What a command prints, and nothing of it anywhere else. Children that it leaves behind are not waited for."""
+    """The output of a command, which is shown nowhere. Children that the command leaves behind are not waited for."""
     reader, writer = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -229,11 +229,11 @@ async def _output_of(command: list[str], source: str) -> str:
 
 
 _NOTHING = bytearray()
-"""What a command printed that did not end in time."""
+"""The output of a command that did not end in time."""
 
 
 async def _printed(process: asyncio.subprocess.Process, reader: int) -> bytearray:
-    """What the process prints until it ends, or until it is too much. `_NOTHING` where it does not end in time."""
+    """The output of a process until it ends, or is too long. `_NOTHING` where the process does not end in time."""
     output = bytearray()
     whole = threading.Event()
 

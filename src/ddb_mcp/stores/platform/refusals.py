@@ -204,7 +204,7 @@ def answer_of(
 
 
 def _outcome(refusal: Refusal, error: DdbMcpError, *, refused: bool, ours: bool) -> Outcome:
-    """What is known of the request. Our own gateway reports an unknown outcome with a code of its own."""
+    """The outcome of the refused request. Our own gateway reports an unknown outcome with a code of its own."""
     if 300 <= refusal.status < 500 or (ours and refusal.code in _OWN_CODES and not isinstance(error, OutcomeUnknown)):
         return Outcome.NOT_DONE
     if refusal.is_good and not refused:  # a page, or half an answer

@@ -208,7 +208,7 @@ class PlatformStore(Store):
         return self._deployment or await self.info()
 
     def _write(self, key: Key, condition: Condition, is_done: Callable[[Item | None], bool]) -> Write:
-        """How a lost answer of this write is resolved. `is_done`: whether the stored item is as the write makes it.
+        """The way to resolve a lost answer of this write. `is_done`: whether the stored item is as the write makes it.
 
         Nothing decides a conditional write: what it would have stored, or deleted, may be the work of another client
         that met the condition at the same time.
@@ -378,7 +378,7 @@ def _answer(done: Completed[Answer]) -> Answer:
 
 
 def _written(done: Completed[Answer], features: frozenset[str]) -> Written:
-    """What a put did. A platform without our extensions may echo the item, whose attributes are called anything."""
+    """The outcome of a put. A platform without our extensions may echo the item with attributes of any name."""
     found = fields(done.answer.document) if done.answer and "conditions" in features else {}
     created, dropped, updated = (found.get(name) for name in ("created", "dropped", "updated"))
     if not isinstance(created, bool) or (done.repeated and not created):
