@@ -1,9 +1,8 @@
 """Items behind a platform's HTTP API, as documented and, where its `info` lists our extensions, with those.
 
-This module makes the requests; `answers` reads the answers.
+`requests` makes the bodies, `api` sends them, and `answers` reads the answers.
 """
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -13,20 +12,15 @@ import anyio
 
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, Filter, Or, comparisons, equal, matches
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, OutcomeUnknown, Unavailable, Unsupported
-from ddb_mcp.core.filters import filter_to_json
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, equal, matches
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, OutcomeUnknown, Unavailable
 from ddb_mcp.core.items import (
-    AttributeValue,
     Item,
     item_size,
-    item_to_json,
     project,
-    to_json,
 )
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.paths import Path, parse_path, path_text
-from ddb_mcp.core.text import compact
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
     NO_CONDITION,
@@ -58,6 +52,14 @@ from ddb_mcp.stores.platform.answers import (
 from ddb_mcp.stores.platform.api import PlatformApi
 from ddb_mcp.stores.platform.credentials import CredentialSource
 from ddb_mcp.stores.platform.refusals import own_error
+from ddb_mcp.stores.platform.requests import (
+    condition_members,
+    filter_json,
+    item_text,
+    plain_filter,
+    selection_request,
+    update_members,
+)
 from ddb_mcp.stores.retries import Completed, Seen, Write
 
 logger = logging.getLogger(__name__)
@@ -104,7 +106,7 @@ class PlatformStore(Store):
 
     async def put(self, item: Item, condition: Condition) -> Written:
         features = (await self._known()).features
-        body = {"item": _item_text(item, features, "item"), **_condition(condition, features)}
+        body = {"item": item_text(item, features, "item"), **condition_members(condition, features)}
 
         def is_done(stored: Item | None) -> bool:
             return stored is not None and equal({"M": stored}, {"M": item})
@@ -114,7 +116,7 @@ class PlatformStore(Store):
 
     async def merge(self, update: Update, condition: Condition) -> Written:
         features = (await self._known()).features
-        body = {**_update(update, features, "item"), **_condition(condition, features)}
+        body = {**update_members(update, features, "item"), **condition_members(condition, features)}
 
         def is_done(stored: Item | None) -> bool:
             return stored is not None and update.is_seen_in(stored)
@@ -127,16 +129,16 @@ class PlatformStore(Store):
 
     async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
         features = (await self._known()).features
-        _condition(condition, features)
+        condition_members(condition, features)
         for at, write in enumerate(writes):
             if isinstance(write, Update):
-                _update(write, features, f"items[{at}]")
+                update_members(write, features, f"items[{at}]")
             elif "types" not in features:
-                _item_text(write, features, f"items[{at}]")
+                item_text(write, features, f"items[{at}]")
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         features = (await self._known()).features
-        body = {"pk": key.pk, "sk": key.sk, **_condition(condition, features)}
+        body = {"pk": key.pk, "sk": key.sk, **condition_members(condition, features)}
         write = self._write(key, condition, lambda stored: stored is None)
         done = await self._call("delete", body, write)
         if done.answer is None:
@@ -153,7 +155,7 @@ class PlatformStore(Store):
     async def write_selected(self, selection: Selection, progress: Progress) -> Selected:
         """See `Store.write_selected`. The platform chooses the steps; its cursor leads from one to the next."""
         features = (await self._known()).features
-        operation, body = _selection(selection, features)
+        operation, body = selection_request(selection, features)
         done = Selected(next=selection.read.position)
         until = anyio.current_time() + limits.WHERE_SECONDS
         while True:
@@ -231,7 +233,7 @@ class PlatformStore(Store):
         body["max_bytes"] = read.max_bytes + limits.ENVELOPE_BYTES
         body["read_limit"] = read.read_limit
         if read.filter:
-            body["filter"] = _sent_filter(read.filter, "filter", known.features)
+            body["filter"] = filter_json(read.filter, "filter", known.features)
         names = [path_text((name,)) for name in read.attributes or ()]
         if names and ("paths" in known.features or names == list(read.attributes or ())):
             body["attributes"] = names
@@ -280,7 +282,7 @@ class PlatformStore(Store):
         """A page of a platform that takes a limit only: ranges and filters are applied here, to what it returned."""
         assert known.prefix is not None
         prefix = Prefix(known.prefix, one_segment=True)
-        _plain_filter(read.filter, "filter", known.features)
+        plain_filter(read.filter, "filter", known.features)
         narrows = (
             bool(read.filter)
             or read.range != ALL_SORT_KEYS
@@ -330,48 +332,6 @@ def _is_asked_for(key: Key, read: Read) -> bool:
     return key.pk.startswith(read.pk_prefix or "")
 
 
-def _need(feature: str, features: frozenset[str], what: str, instead: str) -> None:
-    if feature not in features:
-        raise Unsupported(f"This platform does not have {what}; nothing was sent.", next=instead)
-
-
-def _condition(condition: Condition, features: frozenset[str]) -> dict[str, Any]:
-    if condition == NO_CONDITION:
-        return {}
-    _need("conditions", features, "conditions (create_only, expect)", "Get the item, decide, and write without them.")
-    if condition.create_only:
-        return {"create_only": True}
-    return {"expect": _sent_filter(condition.expect, "expect", features)}
-
-
-def _sent_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
-    """The clauses as JSON for a platform that evaluates them itself. Raises Unsupported where it cannot."""
-    if any(isinstance(clause, Or) or clause.operator == "type" for clause in clauses):
-        _need("or", features, "$or and type in a filter", "Ask for each alternative in a call of its own.")
-    steps = (step for clause in comparisons(clauses) for step in clause.path if isinstance(step, str))
-    if any(path_text((step,)) != step for step in steps):
-        _need("paths", features, "names with dots, brackets or backticks in a filter", "Leave that name out.")
-    return _plain_filter(clauses, parameter, features)
-
-
-def _plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
-    """The clauses as JSON. Raises Unsupported where they have values that the platform cannot have."""
-    if "types" not in features:
-        for clause in comparisons(clauses):
-            where = f"{parameter}.{clause.path[0]}"
-            try:
-                # A map that looks like a typed value would be taken for one here, and for a map there.
-                plain = all(_untyped(value, where) == to_json(value) for value in clause.values)
-            except Unsupported:
-                plain = False
-            if not plain:
-                raise Unsupported(
-                    f"{where} is compared with a typed value, and this platform has plain JSON only; nothing was sent.",
-                    next=f"Leave {where} out, and compare what get or a listing shows.",
-                )
-    return filter_to_json(clauses)
-
-
 def _answer(done: Completed[Answer]) -> Answer:
     assert done.answer is not None, "only a write of an item can end without an answer"
     return done.answer
@@ -396,50 +356,6 @@ def _path(name: str, features: frozenset[str]) -> Path:
     return parse_path(name, "dropped") if "paths" in features else (name,)
 
 
-# Items
-
-
-def _update(update: Update, features: frozenset[str], where: str) -> dict[str, Any]:
-    """The members of a put's body for an update. Raises Unsupported."""
-    _need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
-    body: dict[str, Any] = {"item": _item_text(update.item, features, where), "merge": True}
-    if update.remove and "paths" not in features and any(len(path) > 1 for path in update.remove):
-        _need("paths", features, "document paths in remove", "Get the map or list, and merge all of it.")
-    if update.remove:
-        body["remove"] = [path_text(path) if "paths" in features else path[0] for path in update.remove]
-    if update.add:
-        _need("add", features, "add", "Get the item, and merge the sum with expect on the value that it was made of.")
-        body["add"] = {name: to_json(value) for name, value in update.add.items()}
-    return body
-
-
-def _selection(selection: Selection, features: frozenset[str]) -> tuple[str, dict[str, Any]]:
-    """The operation and the body for a selection. Raises Unsupported."""
-    for feature in ("where", "conditions"):
-        _need(
-            feature, features, "where", "List the keys, and write to each; expect guards each write where it is known."
-        )
-    read, change = selection.read, selection.change
-    where = {
-        "pk": read.pk,
-        "pk_prefix": read.pk_prefix,
-        "sk_prefix": read.range.prefix,
-        "sk_from": read.range.low,
-        "sk_to": read.range.high,
-        "filter": _sent_filter(read.filter, "where.filter", features) if read.filter else None,
-    }
-    body: dict[str, Any] = {"where": {name: value for name, value in where.items() if value is not None}}
-    if selection.dry_run:
-        body["dry_run"] = True
-    if selection.copy_to is not None:
-        return "put", {**body, "copy_to": selection.copy_to}
-    if change is None:
-        return "delete", body
-    changed = _update(change, features, "item")
-    unneeded = ("merge",) if change.item else ("merge", "item")
-    return "put", {**body, **{name: value for name, value in changed.items() if name not in unneeded}}
-
-
 def _add_step(done: Selected, found: Mapping[str, Any]) -> None:
     """Add the platform's answer to one step. Raises Unavailable where it is not in the known form."""
     matched, cursor = number(found.get("matched")), found.get("cursor")
@@ -459,26 +375,3 @@ def _add_step(done: Selected, found: Mapping[str, Any]) -> None:
     done.next = cursor if is_text(cursor) and not done.complete else None
     if found.get("warnings"):
         done.stopped = Unavailable("The platform stopped before the end.")
-
-
-def _item_text(item: Item, features: frozenset[str], where: str) -> str:
-    if "types" in features:
-        return compact(item_to_json(item))
-    return json.dumps({name: _untyped(value, f"{where}.{name}") for name, value in item.items()}, ensure_ascii=False)
-
-
-def _untyped(value: AttributeValue, where: str) -> Any:
-    """Plain JSON for a platform that understands no typed values. Raises Unsupported where only those are exact."""
-    ((kind, content),) = value.items()
-    if kind == "L":
-        return [_untyped(entry, f"{where}[{at}]") for at, entry in enumerate(content)]
-    if kind == "M":
-        return {name: _untyped(entry, f"{where}.{name}") for name, entry in content.items()}
-    plain = to_json(value)
-    if isinstance(plain, dict):
-        what = "number that plain JSON cannot carry exactly" if kind == "N" else "set or binary value"
-        raise Unsupported(
-            f"{where} is a {what}, and this platform takes plain JSON only; nothing was sent.",
-            next="Store it as a string, or a set as a list.",
-        )
-    return plain
