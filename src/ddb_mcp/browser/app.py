@@ -12,11 +12,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import compact
 from ddb_mcp.server.apps import browser_page
 from ddb_mcp.server.content import failure, success
-from ddb_mcp.server.requests import foreign_header
+from ddb_mcp.server.requests import foreign_header, json_object
 from ddb_mcp.server.serving import BodyRefused, live, read_body
 from ddb_mcp.service.operations import BY_NAME
 
@@ -85,8 +84,8 @@ class BrowserHost:
 
     async def _call(self, body: bytes) -> Response:
         try:
-            given = parse_json(body.decode(errors="surrogateescape"), "the call", exact=False)
-            name = given.get("name") if isinstance(given, dict) else None
+            given = json_object(body)
+            name = given.get("name")
             if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)
             found = await self._service.call(name, given.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES)

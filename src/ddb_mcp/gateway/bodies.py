@@ -10,13 +10,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import parse_json
-from ddb_mcp.core.text import has_more_members
 from ddb_mcp.gateway.answers import encoded
 from ddb_mcp.gateway.budgets import Room
 from ddb_mcp.gateway.visits import Visit
 from ddb_mcp.server.content import is_large
+from ddb_mcp.server.requests import json_object
 from ddb_mcp.server.serving import read_body
 
 
@@ -43,8 +41,8 @@ def room_for_body(scope: Scope, visit: Visit) -> AbstractAsyncContextManager[Non
 async def parsed(content: bytes, visit: Visit) -> dict[str, Any]:
     """The JSON object in a body, `{}` where the body is empty. Raises InvalidArgument where it is anything else."""
     if len(content) > limits.LOOP_BYTES:
-        return await visit.budget.converted(partial(_parse, content))
-    return _parse(content)
+        return await visit.budget.converted(partial(json_object, content))
+    return json_object(content)
 
 
 async def answered(document: dict[str, Any], visit: Visit) -> Response:
@@ -66,18 +64,3 @@ class _TenantResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._room.taken(len(self.body)):
             await super().__call__(scope, receive, send)
-
-
-def _parse(content: bytes) -> dict[str, Any]:
-    try:
-        text = (content or b"{}").decode()
-    except UnicodeDecodeError:
-        raise InvalidArgument("The body is not JSON in UTF-8.") from None
-    if has_more_members(text, limits.BODY_MEMBERS_MAX):
-        raise InvalidArgument(
-            f"The body has more than {limits.BODY_MEMBERS_MAX} members.", next="Send less in one call."
-        )
-    body = parse_json(text, "The body", exact=False)
-    if not isinstance(body, dict):
-        raise InvalidArgument("The body must be a JSON object.")
-    return body

@@ -1,9 +1,14 @@
-"""Checks of a request that HTTP faces share: the server's own names, and the bearer token."""
+"""Checks of a request that HTTP faces share: the server's own names, the bearer token, and JSON bodies."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.items import parse_json
+from ddb_mcp.core.text import has_more_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,3 +52,23 @@ def bearer_token(authorization: Sequence[str]) -> str | None:
     """
     found = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
     return None if found is None else found[1]
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in a request's body, `{}` where the body is empty. Numbers are ints and Decimals.
+
+    Raises:
+        InvalidArgument: the body is anything else, or has more than `limits.BODY_MEMBERS_MAX` members.
+    """
+    try:
+        text = (body or b"{}").decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument("The body is not JSON in UTF-8.") from None
+    if has_more_members(text, limits.BODY_MEMBERS_MAX):
+        raise InvalidArgument(
+            f"The body has more than {limits.BODY_MEMBERS_MAX} members.", next="Send less in one call."
+        )
+    document = parse_json(text, "The body", exact=False)
+    if not isinstance(document, dict):
+        raise InvalidArgument("The body must be a JSON object.")
+    return document
