@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from ddb_mcp.config import is_loopback
+from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 
