@@ -25,9 +25,9 @@ _SERVING = frozenset({"max_result_bytes", "read_budget"})
 class Command(NamedTuple):
     """One command. Its module is imported when the command is used, so that each pays for its own imports.
 
-    The module has `configure(parser, flags)`, which adds the command's own arguments (`flags` is the parser of its
-    settings, for commands that have commands of their own), and `run(settings, arguments)`, which returns the exit
-    code; `configure` may name another function by `parser.set_defaults(run=…)`.
+    The module has `run(settings, arguments)`, which returns the exit code, and where the command has arguments of its
+    own `configure(parser, flags)`, which adds them (`flags` is the parser of its settings, for commands that have
+    commands of their own) and may name another function by `parser.set_defaults(run=…)`.
 
     Attributes:
         kinds: the classes of the settings that it takes.

@@ -30,10 +30,6 @@ _WHERE = ("mode", "table", "prefix", "local_path", "api_url")
 _AWS_SECRET = re.compile("KEY|SECRET|TOKEN|PASSWORD")
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """`ddb-mcp doctor` has no arguments of its own."""
-
-
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import anyio
 

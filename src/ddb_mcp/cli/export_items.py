@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 
 from ddb_mcp.cli.files import whole_file
 from ddb_mcp.cli.progress import MAYBE_MORE, Progress, items
-from ddb_mcp.cli.service import own_prefix
+from ddb_mcp.cli.service import own_store
 from ddb_mcp.config.settings import LocalSettings, ModeSettings
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
@@ -46,18 +46,14 @@ async def _export(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.service.arguments import Where
     from ddb_mcp.service.transfer import export
     from ddb_mcp.service.where import selected_by
-    from ddb_mcp.stores import make_store
 
     other = _other_prefix(settings, arguments.other_prefix)
-    store = make_store(settings)
-    try:
-        own = other or await own_prefix(settings, store)
+    async with own_store(settings) as (store, configured):
+        own = other or configured
         given = {name: getattr(arguments, name) for name in _WHERE}
         selected = selected_by(Where.model_construct(**{**given, "filter": _filter(arguments.filter)}), own)
         with _output(arguments.file) as write, Progress("exported") as progress:
             complete = await export(store, own, selected, write, progress.advance)
-    finally:
-        await store.close()
     where = f" to {arguments.file}" if arguments.file else ""
     print(f"{items(progress.done)} exported{where}", file=sys.stderr)
     if not complete:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
 from ddb_mcp.cli.files import whole_file
 from ddb_mcp.cli.progress import items
+from ddb_mcp.cli.serve import tls_arguments
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
@@ -36,9 +37,7 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
     serving = commands.add_parser("serve", help="serve the HTTP API and MCP", parents=[flags], allow_abbrev=False)
     serving.add_argument("--host", default="127.0.0.1", help="address to listen on, default 127.0.0.1")
     serving.add_argument("--port", type=int, default=8787, help="port, default 8787; 0 for any free one")
-    serving.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM certificate chain")
-    serving.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM key of the certificate")
-    serving.add_argument("--behind-tls-proxy", action="store_true", help="a proxy before this process terminates TLS")
+    tls_arguments(serving)
     serving.add_argument("--processes", type=_positive, default=1, metavar="N", help="processes on the port, default 1")
     serving.set_defaults(run=_serve)
     deployments = commands.add_parser("deployments", help="add, list, show, rotate and remove deployments")

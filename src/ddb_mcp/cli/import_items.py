@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from ddb_mcp.cli.progress import Progress, items
-from ddb_mcp.cli.service import own_prefix
+from ddb_mcp.cli.service import own_store
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import DdbMcpError, ReadOnly
 from ddb_mcp.core.keys import Prefix
@@ -51,12 +51,9 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: IO[bytes]) -> int:
     from ddb_mcp.service.transfer import Importer, opened
-    from ddb_mcp.stores import make_store
 
     source = Prefix(arguments.from_prefix, one_segment=True) if arguments.from_prefix else None
-    store = make_store(settings)
-    try:
-        own = await own_prefix(settings, store)
+    async with own_store(settings) as (store, own):
         importer = Importer(store, own, source=source, create_only=arguments.create_only)
         count = await importer.check(opened(file))
         if arguments.dry_run:
@@ -69,8 +66,6 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: I
                 progress.close()
                 print(f"Failed: {progress.done} of {count} items are done. Run it again to go on.", file=sys.stderr)
                 raise
-    finally:
-        await store.close()
     there = f", {items(importer.existing)} there already" if arguments.create_only else ""
     print(f"{items(importer.written)} imported{there}")
     return 0

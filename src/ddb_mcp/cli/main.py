@@ -94,7 +94,8 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
     parser.set_defaults(run=getattr(module, "run", None))
     if serves:
         parser.add_argument("--version", action="version", version=f"ddb-mcp {__version__}")
-    module.configure(parser, flags)
+    if hasattr(module, "configure"):
+        module.configure(parser, flags)
     return parser
 
 

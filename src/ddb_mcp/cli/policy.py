@@ -7,10 +7,6 @@ from ddb_mcp.config.settings import DirectSettings, ModeSettings
 from ddb_mcp.core.errors import Misconfigured
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """`ddb-mcp policy` has no arguments of its own."""
-
-
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.stores.direct.policy import policy
     from ddb_mcp.stores.direct.session import place

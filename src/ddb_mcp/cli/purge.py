@@ -5,7 +5,7 @@ from functools import partial
 
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
 from ddb_mcp.cli.progress import MAYBE_MORE, items
-from ddb_mcp.cli.service import own_prefix
+from ddb_mcp.cli.service import own_store
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import ReadOnly
 
@@ -25,11 +25,8 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.service.purge import count, purge
-    from ddb_mcp.stores import make_store
 
-    store = make_store(settings)
-    try:
-        prefix = await own_prefix(settings, store)
+    async with own_store(settings) as (store, prefix):
         what = f"everything under {prefix.text}, mode {settings.mode}"
         if not await confirmed(arguments, what, partial(count, store, prefix)):
             return 1
@@ -37,7 +34,5 @@ async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int:
             done = await purge(store, prefix, progress.advance)
         if not done.complete:
             await say(MAYBE_MORE)
-    finally:
-        await store.close()
     print(f"{items(done.deleted)} deleted")
     return 0

@@ -21,15 +21,20 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
     """The arguments of `ddb-mcp` itself, the list of the commands, and how settings are given."""
     parser.usage = "%(prog)s [SETTING ...] [--http HOST:PORT | COMMAND ...]"
     parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
-    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="with --http: PEM certificate chain")
-    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="with --http: PEM key of the certificate")
-    proxy = "with --http: a proxy before this process terminates TLS"
-    parser.add_argument("--behind-tls-proxy", action="store_true", help=proxy)
+    tls_arguments(parser, "with --http: ")
     width = shutil.get_terminal_size().columns - 2
     commands = "\n".join(f"  {command.name:<10} {command.help}" for command in COMMANDS.values())
     secrets = ", ".join(f"{setting.variable} ({setting.help})" for setting in SETTINGS if setting.secret)
     about = f"Every flag is also an environment variable, in brackets; secrets are variables only: {secrets}."
     parser.epilog = f"commands (ddb-mcp COMMAND --help says more):\n{commands}\n\n{textwrap.fill(about, width)}"
+
+
+def tls_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """The arguments of whatever listens beyond this machine."""
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help=f"{when}PEM certificate chain")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help=f"{when}PEM key of the certificate")
+    proxy = f"{when}a proxy before this process terminates TLS"
+    parser.add_argument("--behind-tls-proxy", action="store_true", help=proxy)
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:

@@ -1,5 +1,7 @@
-"""The service that the settings describe."""
+"""The service and the store that the settings describe."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ddb_mcp.config.settings import ModeSettings, PlatformSettings
@@ -24,8 +26,16 @@ def make_service(settings: ModeSettings) -> "DataService":
     )
 
 
-async def own_prefix(settings: ModeSettings, store: "Store") -> Prefix:
-    """The prefix of the settings; in platform mode, the one that the platform says."""
-    if isinstance(settings, PlatformSettings):
-        return Prefix((await store.info()).prefix or "", one_segment=True)
-    return settings.prefix
+@asynccontextmanager
+async def own_store(settings: ModeSettings) -> AsyncIterator[tuple["Store", Prefix]]:
+    """The store, and the prefix of the settings; in platform mode, the one that the platform says."""
+    from ddb_mcp.stores import make_store
+
+    store = make_store(settings)
+    try:
+        if isinstance(settings, PlatformSettings):
+            yield store, Prefix((await store.info()).prefix or "", one_segment=True)
+        else:
+            yield store, settings.prefix
+    finally:
+        await store.close()
