@@ -1,4 +1,4 @@
-"""The example, as its README has it: the app under Node finds what the tools stored, and the reverse."""
+"""The example and the skill's handler, as they stand: apps under Node find what the tools stored, and the reverse."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import anyio
+
+from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.instructions import local_environment
+from ddb_mcp.service.service import DataService
+from ddb_mcp.stores.local.store import LocalStore
 from tests.endpoint.support import serving
 from tests.support.engines import NODE, NODE_MODULES, environment, require
-from tests.support.skill_blocks import run_bash
+from tests.support.skill_blocks import blocks as skill_blocks
+from tests.support.skill_blocks import run_bash, run_handler
 
 FOLDER = Path(__file__).parents[2] / "examples" / "guestbook"
 README = (FOLDER / "README.md").read_text()
@@ -120,3 +126,30 @@ const TableName = process.env.DYNAMODB_TABLE, pk = process.env.DYNAMODB_PREFIX +
     assert "reserved keyword: status" in said["validation"]["message"]
     assert said["denied"]["name"] == "AccessDeniedException"
     assert (said["scanned"], said["tables"]) == (1, ["app"])
+
+
+def test_the_skills_handler_and_the_tools_see_the_same_items(tmp_path: Path) -> None:
+    require("node", "engines")
+    (handler,) = skill_blocks("javascript")
+    file = tmp_path / "items.sqlite3"
+    service = DataService(LocalStore(file, "app-data"), Prefix("deploy#abc123"))
+
+    def tool(name: str, **arguments: Any) -> Any:
+        return anyio.run(service.call, name, arguments)
+
+    def app(method: str, path: str, body: Any = None) -> Any:
+        event = {"rawPath": path, "requestContext": {"http": {"method": method}}, "body": json.dumps(body)}
+        (answer,) = run_handler(handler.code, [event], variables, tmp_path)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    tool("provision")
+    with serving(file, DYNAMODB_PREFIX="deploy#abc123", DYNAMODB_TABLE="app-data") as engine:
+        variables = environment(**local_environment("app-data", "deploy#abc123", engine.endpoint))
+        status, created = app("POST", "/users", {"email": "ada@example.com", "name": "Ada"})
+        user = f"deploy#abc123#user#{created['id']}"
+        assert status == 201
+        assert tool("get", pk=user, sk="PROFILE")["item"]["name"] == "Ada"
+        tool("put", item={"pk": user, "sk": "POST#1", "title": "From the tools"})
+        status, page = app("GET", f"/users/{created['id']}/posts")
+        assert (status, page["posts"]) == (200, [{"sk": "POST#1", "title": "From the tools"}])
+    anyio.run(service.store.close)

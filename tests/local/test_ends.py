@@ -151,3 +151,20 @@ def test_a_page_ends_in_time_and_the_listing_goes_on(
     found = data.call(operation, **({"pk": pk("a")} if operation == "query" else {}))
     assert [item["sk"] for item in found["items"]] == ["0", "1", "2", "3", "4"]
     assert found["complete"] is True
+
+
+def test_a_read_that_is_not_brief_is_done_again_from_its_beginning(data: Data) -> None:
+    for at in range(3):
+        anyio.run(data.store.put, {**KEY, "sk": {"S": str(at)}}, NO_CONDITION)
+    taken: list[list[str]] = []
+
+    def take(documents: Documents) -> int:
+        taken.append([])
+        for document in documents:
+            taken[-1].append(document)
+            if len(taken) == 1:
+                raise Timeout("not brief", next="")
+        return len(taken[-1])
+
+    assert anyio.run(data.store.read, Rows(pk("a")), take) == 3
+    assert [len(documents) for documents in taken] == [1, 3]
