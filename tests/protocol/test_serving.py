@@ -21,7 +21,7 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import connections
-from ddb_mcp.server.connections import Connections, Trouble
+from ddb_mcp.server.connections import ClientFaults, Connections
 from ddb_mcp.server.listening import listen, require_tls, tls_context
 from ddb_mcp.server.serving import (
     BodyRefused,
@@ -156,7 +156,7 @@ def test_one_address_cannot_take_all_connections() -> None:
             raise AssertionError("nobody has waited long")
 
     async def admitted() -> list[bool]:
-        connections: Any = Connections(Trouble(), None, most=4, per_address=2, keep_seconds=30)
+        connections: Any = Connections(ClientFaults(), None, most=4, per_address=2, keep_seconds=30)
         names = [("10.0.0.2", 1), ("10.0.0.2", 2), ("10.0.0.2", 3), ("10.0.0.3", 1), ("10.0.0.3", 2), ("10.0.0.4", 1)]
         made = [Named(*name) for name in names]
         first = [connections.admit(connection) for connection in made]
@@ -291,12 +291,12 @@ def test_trouble_is_one_line_at_once_and_one_line_a_minute(monkeypatch: pytest.M
 
     monkeypatch.setattr(handler, "emit", emit)
     monkeypatch.setattr(connections, "logger", own)
-    monkeypatch.setattr(vars(connections)["limits"], "TROUBLE_SECONDS", 0.05)
+    monkeypatch.setattr(vars(connections)["limits"], "FAULTS_SECONDS", 0.05)
 
     async def fifty() -> None:
-        trouble = connections.Trouble()
+        faults = connections.ClientFaults()
         for _ in range(50):
-            trouble.note("request that is not HTTP")
+            faults.note("request that is not HTTP")
         await twice.wait()
 
     asyncio.run(asyncio.wait_for(fifty(), PATIENCE))

@@ -235,7 +235,7 @@ HTTP_TOKEN_MIN = 20
 # Requests under way have this long when a server ends. A gateway's clients are many, and it has longer.
 GRACE_SECONDS = 10
 # The first fault of clients is logged at once; then one line sums up the faults of each such period.
-TROUBLE_SECONDS = 60
+FAULTS_SECONDS = 60
 
 # Gateway: one request. It ends this long after its head has come, whatever it waits for: `BODY_SECONDS` for its body,
 # then a batch with the attempts of its last entry. A token's record is read again where it was read longer ago than

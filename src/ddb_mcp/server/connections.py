@@ -24,7 +24,7 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-class Trouble:
+class ClientFaults:
     """Counts clients' faults by kind. The first is logged at once, then one line a minute counts the others."""
 
     def __init__(self) -> None:
@@ -50,10 +50,10 @@ class Trouble:
             counts = "; ".join(f"{kind} ({n}{self._examples[kind]})" for kind, n in self._counts.items())
             logger.warning("HTTP clients: %s", counts)
             self._counts.clear()
-            self._pause = asyncio.get_running_loop().call_later(limits.TROUBLE_SECONDS, self._log)
+            self._pause = asyncio.get_running_loop().call_later(limits.FAULTS_SECONDS, self._log)
 
     def of_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The event loop's handler of exceptions: an operating system's error is trouble, others are bugs."""
+        """The event loop's handler of exceptions: an operating system's error is a fault, others are bugs."""
         if isinstance(context.get("exception"), OSError):
             self.note(f"{context.get('message', 'connection failed')}: {type(context['exception']).__name__}")
         else:
@@ -71,9 +71,9 @@ class Connections:
     """
 
     def __init__(
-        self, trouble: Trouble, tls: ssl.SSLContext | None, most: int, per_address: int, keep_seconds: float
+        self, faults: ClientFaults, tls: ssl.SSLContext | None, most: int, per_address: int, keep_seconds: float
     ) -> None:
-        self.trouble = trouble
+        self.faults = faults
         self.tls = tls
         self._most = most
         self._per_address = per_address
@@ -117,7 +117,7 @@ class Connections:
         return True
 
     def _made_room(self, address: str | None) -> bool:
-        self.trouble.note("connection closed, too many at once")
+        self.faults.note("connection closed, too many at once")
         latest = asyncio.get_running_loop().time() - limits.IDLE_SECONDS
         for connection, since in self._waiting.items():
             if since > latest:
@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
             secured = None
         if secured is None:
             if not self.is_lost:
-                self._all.trouble.note("no TLS handshake")
+                self._all.faults.note("no TLS handshake")
             self.abort()
         elif not self.is_lost:
             self._transport = secured
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
         elif self._fits_head(data):
             self._inner.data_received(data)
         else:
-            self._all.trouble.note("head too long")
+            self._all.faults.note("head too long")
             self._transport.write(_HEAD_TOO_LONG)
             self._transport.close()
 
@@ -350,5 +350,5 @@ class Connection(asyncio.Protocol):
     def _ran_out(self) -> None:
         # The end of a connection that is idle between two requests is no fault of its client.
         if self._head:
-            self._all.trouble.note("head not sent in time")
+            self._all.faults.note("head not sent in time")
         self.abort()

@@ -16,7 +16,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server.listening import listen, require_tls, tls_context
 from ddb_mcp.server.requests import bearer_token, foreign_header
-from ddb_mcp.server.serving import HttpServer, note_trouble
+from ddb_mcp.server.serving import HttpServer, note_fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -158,7 +158,7 @@ class _OwnNames:
 async def _refused(scope: Scope, receive: Receive, send: Send, header: str, value: str) -> None:
     from starlette.responses import Response
 
-    note_trouble(scope, f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
+    note_fault(scope, f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
     said = {
         "error": "forbidden",
         "message": f"The {header} {value[:100]!a} is none of this server's names.",

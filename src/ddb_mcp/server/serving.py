@@ -20,7 +20,7 @@ from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
 from ddb_mcp.core.text import compact
-from ddb_mcp.server.connections import Connection, Connections, Trouble
+from ddb_mcp.server.connections import ClientFaults, Connection, Connections
 from ddb_mcp.server.leaving import leave_after
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ async def live(receive: Receive, send: Send, close: Callable[[], Awaitable[None]
     await send({"type": "lifespan.shutdown.complete"})
 
 
-def note_trouble(scope: Scope, kind: str, example: str = "") -> None:
-    """Count something that this request's client does wrong, see `Trouble.note`."""
+def note_fault(scope: Scope, kind: str, example: str = "") -> None:
+    """Count something that this request's client does wrong, see `ClientFaults.note`."""
     exchange: _Exchange = scope[_EXCHANGE]
     exchange.note(kind, example)
 
@@ -106,13 +106,13 @@ class HttpServer:
 
         self._listener = listener
         grace = limits.GRACE_SECONDS if grace_seconds is None else grace_seconds
-        trouble = Trouble()
+        faults = ClientFaults()
         most = _most_connections()
         shared = behind_proxy or is_loopback(listener.getsockname()[0])
         keep = limits.HEAD_SECONDS if keep_seconds is None else keep_seconds
-        connections = Connections(trouble, tls, most, most if shared else limits.CONNECTIONS_PER_ADDRESS, keep)
+        connections = Connections(faults, tls, most, most if shared else limits.CONNECTIONS_PER_ADDRESS, keep)
         self._requests = requests = _Requests(app, connections, grace)
-        self._filter = _TroubleFilter(trouble)
+        self._filter = _FaultFilter(faults)
 
         class Process(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -186,19 +186,19 @@ def _most_connections() -> int:
     return limits.CONNECTIONS_MAX if descriptors < 0 else min(limits.CONNECTIONS_MAX, descriptors // 2)
 
 
-class _TroubleFilter(logging.Filter):
-    """Turns uvicorn's warning about each bad request into a count of `Trouble`."""
+class _FaultFilter(logging.Filter):
+    """Turns uvicorn's warning about each bad request into a count of `ClientFaults`."""
 
     _ROUTINE = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, faults: ClientFaults) -> None:
         super().__init__()
-        self._trouble = trouble
+        self._faults = faults
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not str(record.msg).startswith(self._ROUTINE):
             return True
-        self._trouble.note("request that is not HTTP")
+        self._faults.note("request that is not HTTP")
         return False
 
 
@@ -217,7 +217,7 @@ class _Requests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             self._loop = asyncio.get_running_loop()
-            self._loop.set_exception_handler(self.connections.trouble.of_loop)
+            self._loop.set_exception_handler(self.connections.faults.of_loop)
             await self.app(scope, receive, send)
             return
         connection = self.connections.find(scope)
@@ -271,8 +271,8 @@ class _Exchange:
         self.scope_of_work = anyio.CancelScope()
 
     def note(self, kind: str, example: str = "") -> None:
-        """See `Trouble.note`."""
-        self._requests.connections.trouble.note(kind, example)
+        """See `ClientFaults.note`."""
+        self._requests.connections.faults.note(kind, example)
 
     @property
     def waits_for_nothing(self) -> bool:
