@@ -133,7 +133,7 @@ def _registry_of_version_0_1() -> Path | None:
     from platformdirs import user_data_path
 
     with suppress(RuntimeError, OSError):  # this user has no home, or may not look into it
-        old = user_data_path("ddb-mcp", appauthor=False) / "gateway.sqlite3"
+        old = user_data_path("ddb-mcp", appauthor=False).expanduser() / "gateway.sqlite3"
         return old if old.exists() else None
     return None
 

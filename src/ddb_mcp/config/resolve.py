@@ -238,7 +238,8 @@ def _local(given: _Given, kind: type[_S]) -> _S:
         from platformdirs import user_data_path
 
         try:
-            folder = user_data_path("ddb-mcp", appauthor=False)
+            # Old versions of platformdirs leave a `~` that stands for no home; `expanduser` raises then.
+            folder = user_data_path("ddb-mcp", appauthor=False).expanduser()
         except RuntimeError:
             raise Misconfigured("This user has no data directory.", next="Set DDB_MCP_LOCAL_PATH to a file.") from None
         given.values["local_path"] = folder / f"{given.values.get('table', LOCAL_TABLE)}.sqlite3"
