@@ -43,6 +43,7 @@ def test_an_edit_shows_what_will_change_and_changes_nothing_else(page: Visit, fi
     page.labelled("Value of balance").fill("77.50")
     page.labelled("Value of name").fill("Ada Lovelace\nCountess")
     page.button("Review the changes").click()
+    expect(page.button("Save")).to_be_visible()
     shown = page.find(".review tbody tr").all_inner_texts()
     assert [row.split("\t") for row in shown] == [
         ["balance", "12.5", "77.50"],
@@ -136,6 +137,7 @@ def test_a_conflict_stands_side_by_side_and_is_settled_by_a_click(page: Visit, f
     ]
     assert (stored(file) or {})["balance"] == 15
     page.button("Put mine on top…").click()
+    expect(page.button("Save")).to_be_visible()
     assert page.find(".review tbody tr").all_inner_texts() == ["balance\t15\t20"]
     page.button("Save").click()
     expect(page.find("#alert")).to_contain_text("Saved.")

@@ -126,7 +126,7 @@ def test_anything_but_yes_deletes_nothing_and_says_so(operator: Operator, comman
 def test_ctrl_c_at_the_prompt_ends_at_once_and_deletes_nothing(operator: Operator, command: list[str]) -> None:
     with asked(operator, command) as (process, _):
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=30)
+        out, said = process.communicate(timeout=60)
     assert (process.returncode, out, said.strip()) == (130, "", "Nothing was deleted.")
     assert left(operator) == 2
 
@@ -162,7 +162,7 @@ def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
     with purging(platform, operator) as process:
         assert hanging.wait(60)
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=30)
+        out, said = process.communicate(timeout=60)
         go_on.set()
     assert (process.returncode, out) == (130, "")
     assert said.startswith("Interrupted: ")

@@ -64,11 +64,13 @@ def test_kill_9_in_turn_loses_nothing_and_halves_nothing(tmp_path: Path) -> None
         writers = [Writer(f"{turn}-{number}", where) for number, where in enumerate(addresses)]
         for writer in writers:
             writer.start()
-        for process in processes:
+        for process, writer in zip(processes, writers, strict=True):
             for _ in range(5):
                 anyio.run(by_the_tools, added)
                 added += 1
             time.sleep(chance.uniform(0.05, 0.3))
+            while not writer.acknowledged and writer.is_alive():
+                time.sleep(0.01)
             process.kill()
             process.wait()
             assert process.stderr

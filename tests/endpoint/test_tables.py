@@ -55,7 +55,7 @@ def test_tables_are_made_listed_and_deleted(endpoint: Engine) -> None:
     assert [name for name in listed if name in names] == names
     client.put_item(TableName=names[0], Item=key())
     assert client.delete_table(TableName=names[0])["TableDescription"]["TableStatus"] == "DELETING"
-    client.get_waiter("table_not_exists").wait(TableName=names[0], WaiterConfig={"Delay": 1, "MaxAttempts": 2})
+    client.get_waiter("table_not_exists").wait(TableName=names[0], WaiterConfig={"Delay": 1, "MaxAttempts": 20})
     client.create_table(TableName=names[0], **SCHEMA)
     assert client.scan(TableName=names[0])["Count"] == 0
 
@@ -195,5 +195,5 @@ def test_a_table_that_is_not_there_yet_is_spoken_of_at_the_start(tmp_path: Path,
     assert process.stderr
     said = [*iter(process.stderr.readline, "The app's environment:\n")]
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert said == ([] if there else ["The table ddb-mcp-local is not there yet; make it: ddb-mcp call provision\n"])

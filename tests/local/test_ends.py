@@ -60,7 +60,7 @@ def cancelled(call: Callable[[], Awaitable[Any]], begun: threading.Event | None 
 
 def is_idle(data: Data) -> bool:
     """Whether the thread has given its connection back; it does so at its end only."""
-    for _ in range(1000):
+    for _ in range(6000):
         if data.store._pool:
             return True
         threading.Event().wait(0.01)

@@ -186,10 +186,15 @@ def test_a_head_that_is_too_long_is_refused(before: bytes, pieces: int) -> None:
 
 def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
-    with running() as it, it.connect() as silent, it.connect() as slow, it.connect() as kept:
+    with running() as it, contextlib.ExitStack() as stack:
+        monkeypatch.setattr(limits, "HEAD_SECONDS", PATIENCE)  # for the head that comes
+        kept = stack.enter_context(it.connect())
         kept.sendall(head(Content_Length=0))
-        slow.sendall(b"POST /")
+        until(lambda: it.app.ended)
+        monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
+        silent, slow = (stack.enter_context(it.connect()) for _ in range(2))
         with contextlib.suppress(ConnectionError):
+            slow.sendall(b"POST /")
             for _ in range(1000):
                 slow.sendall(b"x")
                 time.sleep(0.02)
@@ -337,6 +342,7 @@ def test_a_handshake_that_does_not_come_ends_the_connection(
             plain.sendall(head(Content_Length=0))
             assert read_all(silent) == b""
             assert b"HTTP" not in read_all(plain)
+        monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", PATIENCE)
         for _ in range(5):
             connection = http.client.HTTPSConnection("127.0.0.1", it.port, context=client, timeout=PATIENCE)
             for _ in range(2):
