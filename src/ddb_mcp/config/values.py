@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -113,6 +114,7 @@ def address(name: str, value: str) -> str:
     return value
 
 
+@lru_cache(64)  # a face asks at each request
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine and nothing else."""
     if host.lower() == "localhost":

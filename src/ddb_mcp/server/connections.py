@@ -302,6 +302,11 @@ class Connection(asyncio.Protocol):
         """Hold later bytes until the request is answered: they belong to the next request."""
         self._holds = True
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether `drained` would return at once."""
+        return self._drained.is_set()
+
     async def drained(self) -> None:
         """Return once the client has taken nearly all that was written, or is gone."""
         await self._drained.wait()

@@ -388,11 +388,20 @@ class _Exchange:
             self._complete = True
         self._requests.bytes_in_flight += length
         try:
-            with anyio.move_on_after(limits.ANSWER_READ_SECONDS) as waiting:
+            is_sent = self._connection.is_drained
+            if is_sent:
                 await self._send(message)
-                await self._connection.drained()
+            if not self._connection.is_drained:
+                await self._drained(None if is_sent else message)
         finally:
             self._requests.bytes_in_flight -= length
+
+    async def _drained(self, message: Message | None) -> None:
+        """Wait for a client that does not take what it gets, then send the message."""
+        with anyio.move_on_after(limits.ANSWER_READ_SECONDS) as waiting:
+            if message:
+                await self._send(message)
+            await self._connection.drained()
         if waiting.cancelled_caught:
             self.note("answer not read in time")
             self._connection.abort()
