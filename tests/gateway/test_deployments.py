@@ -35,6 +35,25 @@ async def fill(store: LocalStore, prefix: str, count: int) -> None:
         await store.put({"pk": {"S": f"{prefix}#{at % 7}"}, "sk": {"S": str(at)}}, NO_CONDITION)
 
 
+@pytest.mark.parametrize("name", ["items-gateway.sqlite3", "renamed.sqlite3"])
+def test_a_registry_is_never_served_as_data_nor_data_as_a_registry(operator: Operator, name: str) -> None:
+    operator.deployments("add", "alpha")
+    (operator.folder / "items-gateway.sqlite3").rename(operator.folder / name)
+    here = {"DDB_MCP_LOCAL_PATH": str(operator.folder / name), "DYNAMODB_PREFIX": "deployment#alpha"}
+    before = (operator.folder / name).read_bytes()
+    for call in ("info", "provision", "scan", 'put {"item": {"pk": "deployment#alpha#x", "sk": "1"}}'):
+        done = operator.run("call", *call.split(" ", 1), **here)
+        assert done.returncode == 1
+        error = json.loads(done.stderr.splitlines()[-1])["error"]
+        assert (error["code"], "registry" in error["message"]) == ("misconfigured", True)
+    assert (operator.folder / name).read_bytes() == before
+    (operator.folder / "items-gateway.sqlite3").unlink(missing_ok=True)
+    here["DDB_MCP_LOCAL_PATH"] = str(operator.folder / "items-gateway.sqlite3")
+    assert operator.run("call", "provision", **here).returncode == 0
+    done = operator.run("gateway", "deployments", "list")
+    assert (done.returncode, "registry" in done.stderr) == (2, True)
+
+
 def test_a_token_is_shown_once_and_kept_as_a_hash(operator: Operator) -> None:
     token = operator.deployments("add", "alpha")
     assert len(token.split()) == 1
@@ -163,8 +182,9 @@ def test_an_interrupted_removal_goes_on(operator: Operator) -> None:
     assert removal.stderr is not None
     assert "items deleted" in removal.stderr.readline()
     removal.send_signal(signal.SIGINT)
-    assert "Run it again" in removal.communicate(timeout=60)[1]
-    assert removal.returncode == 130
+    said = removal.communicate(timeout=60)[1]
+    assert "Run it again" in said
+    assert removal.returncode == 130, said
     left = len(items_of(operator))
     assert 0 < left < 10_000
     assert "being removed" in operator.deployments("list")

@@ -120,13 +120,14 @@ class DirectSettings(DirectStorage):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalStorage(Settings):
-    """An SQLite file on this machine."""
+    """An SQLite file on this machine. `registry`: it is a gateway's registry, which nobody takes for data."""
 
     mode: ClassVar[Mode] = "local"
     table: Table = LOCAL_TABLE
     local_path: Annotated[
         Path, Setting("DDB_MCP_LOCAL_PATH", values.path, "the SQLite file", "in the user's data directory")
     ]
+    registry: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

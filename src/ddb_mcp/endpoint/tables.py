@@ -49,7 +49,7 @@ class Tables:
         # A look into the file takes a thread, so it is done once for each file.
         inode = (found.st_dev, found.st_ino)
         if self._known.get(name) != inode or not found.st_size:
-            if not await _is_table(table):
+            if not (table.path.is_file() and await _is_there(table)):
                 return False
             self._known[name] = inode
         return True
@@ -61,7 +61,7 @@ class Tables:
             Failure: no table of this endpoint can have this name.
         """
         table = self._table(name)
-        if table is None or len(name) > _NAME_MAX:
+        if table is None or len(name) > _NAME_MAX or await _is_there(table) is None:
             raise invalid(f"The endpoint of ddb-mcp makes no table of the name {name[:80]}.")
         return table if await table.make() else None
 
@@ -83,19 +83,19 @@ class Tables:
         """The table of this name, there or not; None where the name is another's."""
         if name not in self._open:
             path = self._path if name == self._name else self._path.parent / f"{name}{_SUFFIX}"
-            # A registry of deployments is a table too, and no app's. Some file systems know no upper case.
-            is_configured = str(path).lower() == str(self._path).lower()
-            if name.lower().endswith("-gateway") or (is_configured and name != self._name):
+            # Some file systems know no upper case.
+            if str(path).lower() == str(self._path).lower() and name != self._name:
                 return None
             self._open[name] = LocalTable(path)
         return self._open[name]
 
 
-async def _is_table(table: LocalTable) -> bool:
+async def _is_there(table: LocalTable) -> bool | None:
+    """Whether the table's file is there; None where it is another program's, or a registry of deployments."""
     try:
-        return table.path.is_file() and await table.exists()
-    except Misconfigured:  # another program's file
-        return False
+        return await table.exists()
+    except Misconfigured:
+        return None
 
 
 def is_table_name(text: str) -> bool:

@@ -42,7 +42,8 @@ def registry_settings(settings: GatewaySettings) -> GatewaySettings:
     if isinstance(settings, DirectStorage):
         return replace(settings, table=table)
     path = settings.local_path
-    return replace(settings, table=table, local_path=path.with_name(f"{path.stem}-gateway{path.suffix}"))
+    path = path.with_name(f"{path.stem}-gateway{path.suffix}")
+    return replace(settings, table=table, local_path=path, registry=True)
 
 
 @dataclass(frozen=True)

@@ -20,4 +20,4 @@ def make_store(settings: ModeSettings | GatewaySettings) -> "Store":
         return DirectStore(settings)
     from ddb_mcp.stores.local.store import LocalStore
 
-    return LocalStore(settings.local_path, settings.table)
+    return LocalStore(settings.local_path, settings.table, registry=settings.registry)

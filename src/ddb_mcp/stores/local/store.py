@@ -36,6 +36,7 @@ class LocalStore(LocalTable, Store):
     Args:
         path: the file.
         table: the name that results report.
+        registry: see `LocalTable`.
 
     Raises (each method): as `LocalTable` does.
     """
@@ -43,8 +44,8 @@ class LocalStore(LocalTable, Store):
     mode = "local"
     positions_may_be_foreign = False
 
-    def __init__(self, path: Path, table: str) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, table: str, *, registry: bool = False) -> None:
+        super().__init__(path, registry=registry)
         self._table = table
         for warning in self._file.warnings():
             logger.warning("%s", warning)

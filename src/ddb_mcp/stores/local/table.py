@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+# Two marks: neither kind of file is ever taken for the other.
 _APPLICATION_ID = 0x64646D63
+_REGISTRY_ID = 0x64646D67
 _SCHEMA = (
     """
 CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, expires INTEGER, PRIMARY KEY (pk, sk))
@@ -128,17 +130,19 @@ class LocalTable:
 
     Args:
         path: the file. Its directory is made, for the user alone, where it is missing.
+        registry: it is a gateway's registry of deployments.
 
     Raises (each method):
-        Misconfigured: the file is not ours, newer than this version, damaged, not writable, or on a network share.
+        Misconfigured: the file is not ours or of the other kind, newer than this version, damaged, not writable, or on
+            a network share.
         Unavailable: the disk is full or fails, or another process holds the write lock for long.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, registry: bool = False) -> None:
         self.path = path
         self._file = SqliteFile(
             path,
-            application_id=_APPLICATION_ID,
+            application_id=_REGISTRY_ID if registry else _APPLICATION_ID,
             schema=_SCHEMA,
             setting="DDB_MCP_LOCAL_PATH",
         )
