@@ -69,6 +69,8 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
     "504": (answers(504, error="slow", message="too slow"), "timeout"),
     "301": (Answer(301, b"", {}), "misconfigured"),
     "a page with 200": (Answer(200, b"<html>login</html>", HTML), "misconfigured"),
+    "a page with 200 and no type": (Answer(200, b"\n<!doctype html>login", {}), "misconfigured"),
+    "a page that calls itself JSON": (Answer(200, b"<html>", {"Content-Type": "application/json"}), "misconfigured"),
     "text with 200": (Answer(200, b'{"items": []}', {"Content-Type": "text/plain"}), "misconfigured"),
     "JSON broken off": (Answer(200, b'{"items": [{"pk": "', JSON), "unavailable"),
     "no UTF-8": (Answer(200, b'{"items": ["\xff"]}', JSON), "unavailable"),

@@ -77,6 +77,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _SECRET_LENGTH = 8
 _SHOWN = 400
 _SHOWN_MEDIA = ("text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream")
+_NOT_JSON = "that is not JSON"
 _ADDRESS = "Is the platform's address right? It is the one before /api/data/dynamodb."
 
 
@@ -220,22 +221,15 @@ def _document(response: "httpx2.Response", body: bytes) -> tuple[Any, str]:
         return None, f"more than {limits.PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
     if not body.strip():
         return None, ""
-    if not _is_json(response):
-        media = _media(response)
-        return None, f"{media if media in _SHOWN_MEDIA else 'content'} that is not JSON"
+    media = str(response.headers.get("content-type", "application/json")).partition(";")[0].strip().lower()
+    if body.lstrip().startswith(b"<") and media not in _SHOWN_MEDIA:  # a page, whatever the header says
+        media = "text/html"
+    if not (media == "application/json" or media.endswith("+json")):
+        return None, f"{media if media in _SHOWN_MEDIA else 'content'} {_NOT_JSON}"
     try:
         return parse_json(body.decode(), "the answer"), ""
     except (InvalidArgument, UnicodeDecodeError):
         return None, "JSON that is broken off or not valid"
-
-
-def _media(response: "httpx2.Response") -> str:
-    return str(response.headers.get("content-type", "application/json")).partition(";")[0].strip().lower()
-
-
-def _is_json(response: "httpx2.Response") -> bool:
-    media = _media(response)
-    return media == "application/json" or media.endswith("+json")
 
 
 def _refuses(operation: str, document: Any) -> bool:
@@ -278,7 +272,7 @@ def _error(refusal: Refusal, response: "httpx2.Response", credentials: Credentia
             quoted=quoted,
         )
     if refusal.problem and kind is not Throttled:
-        wrong_place = status in _NO_SUCH_PATH or (not _is_json(response) and status < 500)
+        wrong_place = status in _NO_SUCH_PATH or (refusal.problem.endswith(_NOT_JSON) and status < 500)
         message = f"The platform answered with status {status} and {refusal.problem}."
         return Misconfigured(message, next=_ADDRESS) if wrong_place else Unavailable(message)
     if kind is Misconfigured or (kind is NotProvisioned and refusal.operation == "provision"):
