@@ -380,6 +380,8 @@ UNEXPANDED = [
     ("DYNAMODB_PREFIX", "deploy#$DEPLOYMENT", "'$DEPLOYMENT'"),
     ("DYNAMODB_PREFIX", "deploy#${env:DEPLOYMENT}", "'${env:DEPLOYMENT}'"),
     ("DDB_MCP_LOCAL_PATH", "%APPDATA%\\ddb\\items.sqlite3", "'%APPDATA%'"),
+    ("DYNAMODB_PREFIX", "%P%", "'%P%'"),
+    ("DYNAMODB_PREFIX", "deploy#%ID%", "'%ID%'"),
     ("DDB_MCP_LOCAL_PATH", "$HOME/items.sqlite3", "'$HOME'"),
     ("DDB_MCP_AUTH_TOKEN", "${API_TOKEN}", "'${API_TOKEN}'"),
     ("DDB_MCP_AUTH_TOKEN", "$API_TOKEN", "'$API_TOKEN'"),
@@ -506,6 +508,7 @@ def test_awss_own_variables_are_checked_where_they_are_read(name: str, value: st
         ("DDB_MCP_LOCAL_PATH", "/data/with space/ünï 漢/a b?#%.db"),
         ("DDB_MCP_LOCAL_PATH", "/data/50%/100%/x"),
         ("DDB_MCP_API_URL", "https://api.example/a%20b%20c"),
+        ("DDB_MCP_API_URL", "https://api.example/a%C3%A9"),
         ("DYNAMODB_PREFIX", "deploy#a b"),
     ],
 )

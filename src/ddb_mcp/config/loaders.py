@@ -67,10 +67,10 @@ _FLAWS = (
         r"\$\{[^}]*\}?|\$\([^)]*\)|%[A-Za-z_]\w{2,}%|\{\{.*?\}\}|\A\$[A-Za-z_]\w*\Z",
         *_UNREPLACED,
     ),
-    _Flaw(frozenset({"plain", "path"}), r"\$[A-Za-z_]\w*", *_UNREPLACED),
+    _Flaw(frozenset({"plain", "path"}), r"\$[A-Za-z_]\w*|%(?![0-9A-Fa-f]{2}%)[A-Za-z_]\w*%", *_UNREPLACED),
     _Flaw(
         frozenset({"command"}),
-        r"\A\S*(?:\$\{?\w+\}?|%[A-Za-z_]\w{2,}%)\S*",
+        r"\A\S*(?:\$\{?\w+\}?|%(?![0-9A-Fa-f]{2}%)[A-Za-z_]\w*%)\S*",
         "begins with {found}, and no shell replaces the variable in it",
         "Write the whole path of the program.",
     ),
