@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import pty
+import re
 import signal
 import stat
 import subprocess
@@ -311,7 +312,48 @@ def test_an_import_that_fails_says_how_far_it_came(operator: Operator, platform:
     done = run(operator, "import", given=many, **on(platform))
     assert (done.returncode, done.stdout) == (2, "")
     assert "Failed: 1" in done.stderr
-    assert "of 300 items are done" in done.stderr
+    assert "of 300 items imported, the others are left. Run it again to go on." in done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_a_wrong_call(operator: Operator) -> None:
+    for name in ("none.jsonl", "."):
+        done = run(operator, "import", name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{name} cannot be read: " in done.stderr
+
+
+def test_an_interrupted_import_says_once_how_far_it_came(operator: Operator, platform: DocumentedPlatform) -> None:
+    from tests.platform.documented import Raw
+
+    reached, go = threading.Event(), threading.Event()
+
+    def answer(operation: str, result: Any) -> Any:
+        if operation == "put" and len(platform.items) > 100:
+            reached.set()
+            go.wait(60)  # the command waits for this answer until Ctrl-C ends it
+            return Raw(503, b"{}")
+        return result
+
+    platform.answer = answer
+    many = lines(*({"pk": {"S": PREFIX + "#a"}, "sk": {"S": str(at)}} for at in range(300)))
+    (operator.folder / "many.jsonl").write_text(many)
+    environment = {**operator.environment, **OWN, **on(platform)}
+    with subprocess.Popen(
+        [DDB_MCP, "import", "many.jsonl"],
+        env=environment,
+        cwd=operator.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert reached.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=60)
+        go.set()
+    assert (process.returncode, out) == (130, "")
+    assert re.fullmatch(
+        r"Interrupted: \d+ of 300 items imported, the others are left\. Run it again to go on\.\n", said
+    )
 
 
 def test_from_a_local_file_to_a_table(filled: Operator, dynoxide: Engine) -> None:

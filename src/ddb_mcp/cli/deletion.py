@@ -1,14 +1,11 @@
-"""The commands that delete: the question before, and the report where they end early."""
+"""The commands that delete: the question before."""
 
 import argparse
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Awaitable, Callable
 
-from ddb_mcp.cli.progress import Progress, items
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
+from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.service.purge import Count
 
 UNSET_READ_ONLY = "Unset DDB_MCP_READ_ONLY, and leave --read-only out."
@@ -47,31 +44,6 @@ async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[]
         raise
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def deletion() -> Iterator[Progress]:
-    """Shows progress. Where the work fails or Ctrl-C ends it, says once how much is done."""
-
-    def left(progress: Progress, why: str) -> None:
-        progress.close()
-        print(f"{why}: {items(progress.done)} deleted, the others are left. Run it again to go on.", file=sys.stderr)
-
-    def interrupted(*_: object) -> NoReturn:
-        from ddb_mcp.server.leaving import leave
-
-        left(progress, "Interrupted")
-        leave(130)  # now: a worker thread may be waiting for the network
-
-    with Progress("deleted") as progress:
-        before = signal.signal(signal.SIGINT, interrupted)
-        try:
-            yield progress
-        except DdbMcpError:
-            left(progress, "Failed")
-            raise
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 async def say(message: str) -> None:

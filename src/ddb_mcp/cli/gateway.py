@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, deletion, say
+from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
 from ddb_mcp.cli.files import whole_file
-from ddb_mcp.cli.progress import items
+from ddb_mcp.cli.progress import items, told
 from ddb_mcp.cli.serve import tls_arguments
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
@@ -229,7 +229,7 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
     try:
         if not await confirmed(arguments, what, partial(_owned, store, tenant)):
             return 1
-        with deletion() as progress:
+        with told("deleted") as progress:
             deleted = await remove(registry, store, tenant.name, progress.say, progress.advance)
     finally:
         await store.close()

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ddb_mcp.cli.progress import Progress, items
+from ddb_mcp.cli.progress import items, told
 from ddb_mcp.cli.service import own_store
 from ddb_mcp.config.settings import ModeSettings
-from ddb_mcp.core.errors import DdbMcpError, ReadOnly
+from ddb_mcp.core.errors import InvalidArgument, ReadOnly
 from ddb_mcp.core.keys import Prefix
 
 _EXAMPLE = """\
@@ -59,13 +59,8 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: I
         if arguments.dry_run:
             print(f"{items(count)} would be imported")
             return 0
-        with Progress("imported", count) as progress:
-            try:
-                await importer.store(opened(file), progress.advance)
-            except DdbMcpError:
-                progress.close()
-                print(f"Failed: {progress.done} of {count} items are done. Run it again to go on.", file=sys.stderr)
-                raise
+        with told("imported", count) as progress:
+            await importer.store(opened(file), progress.advance)
     there = f", {items(importer.existing)} there already" if arguments.create_only else ""
     print(f"{items(importer.written)} imported{there}")
     return 0
@@ -75,7 +70,12 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: I
 def _input(path: Path | None) -> Iterator[IO[bytes]]:
     """The file, or all of stdin in a file that its owner alone may read: every line is read before one is stored."""
     if path is not None:
-        with path.open("rb") as file:
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            problem = (error.strerror or "system error").lower()
+            raise InvalidArgument(f"{path} cannot be read: {problem}.", next="Correct the name.") from None
+        with file:
             yield file
         return
     with tempfile.TemporaryFile() as spool:

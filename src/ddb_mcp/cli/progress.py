@@ -1,8 +1,14 @@
 """Progress of long work on stderr: a bar on a terminal, a line now and then elsewhere."""
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from ddb_mcp.core.errors import DdbMcpError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -66,3 +72,31 @@ class Progress:
             print(line, file=sys.stderr)
         else:
             self._bar.write(line, file=sys.stderr)
+
+
+@contextmanager
+def told(done_as: str, total: int | None = None) -> Iterator[Progress]:
+    """Shows progress, see `Progress`. Where the work fails or Ctrl-C ends it, says once how much is done."""
+
+    def left(why: str) -> str:
+        done = f"{items(progress.done)} {done_as}" if total is None else f"{progress.done} of {items(total)} {done_as}"
+        return f"{why}: {done}, the others are left. Run it again to go on.\n"
+
+    def interrupted(*_: object) -> NoReturn:
+        from ddb_mcp.server.leaving import leave
+
+        with suppress(RuntimeError):  # the signal may have come within a line of ours, and a stream takes one at a time
+            progress.close()
+        os.write(2, left("Interrupted").encode())
+        leave(130)  # now: a worker thread may be waiting for the network
+
+    with Progress(done_as, total) as progress:
+        before = signal.signal(signal.SIGINT, interrupted)
+        try:
+            yield progress
+        except DdbMcpError:
+            progress.close()
+            sys.stderr.write(left("Failed"))
+            raise
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -3,13 +3,15 @@
 import logging
 import os
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 
 def leave(code: int) -> NoReturn:
     """End the process without waiting for worker threads. There is nothing to flush but logs: answers are written
     without a buffer."""
-    logging.shutdown()
+    with suppress(RuntimeError):  # a signal within a line of the log: its stream takes one caller at a time
+        logging.shutdown()
     os._exit(code)
 
 
