@@ -15,6 +15,8 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.platform.store import PlatformStore
+from tests.gateway.load import TENANTS, add_tenants
+from tests.gateway.load import Load as TenantLoad
 from tests.gateway.process import GatewayProcess, Operator
 
 PK = "deploy#alpha#load"
@@ -72,25 +74,26 @@ def rated(operator: Operator) -> str:
     return operator.deployments("add", "alpha", "--requests-per-second", "100000", "--items-per-second", "10000000")
 
 
-def test_64_clients_lose_nothing(tmp_path: Path) -> None:
+def test_64_clients_of_16_tenants_go_on_where_one_of_two_gateways_is_killed(tmp_path: Path) -> None:
     operator = Operator(tmp_path)
-    token = rated(operator)
+    tokens = add_tenants(operator)
+    with operator.serve() as killed, operator.serve() as left:
+        load = TenantLoad([killed.url, left.url], tokens)
 
-    async def attempt(gateway: GatewayProcess) -> Load:
-        load = Load(gateway.url, token, 64)
-        async with anyio.create_task_group() as group:
-            group.start_soon(load.run)
-            await anyio.sleep(3)
-            load.stop = True
-        assert await load.stored() == load.acknowledged
-        return load
+        async def conduct() -> None:
+            await load.everybody(12)
+            await anyio.to_thread.run_sync(killed.kill)
+            await load.everybody(12)
 
-    with operator.serve() as gateway:
-        load = anyio.run(attempt, gateway)
-        assert load.calls.keys() == {"put", "read"}
-        assert load.calls["put"] >= 64
-        statuses = Counter(entry["status"] for entry in gateway.requests())
-        assert statuses.keys() == {200}
+        async def attempt() -> None:
+            await load.run(conduct)
+            await load.check()
+
+        anyio.run(attempt)
+        assert load.lost > 0
+        assert load.answers.keys() == {200}
+        assert {entry["status"] for entry in left.requests()} == {200}
+        assert {entry["deployment"] for entry in left.requests()} == {f"t{at}" for at in range(TENANTS)}
 
 
 def test_a_kill_under_load_loses_nothing_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
