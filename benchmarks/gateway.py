@@ -1,12 +1,13 @@
 """The gateway under load, as a ratio to the store behind it called directly by the same clients in the same run.
 
 `python -m benchmarks.gateway [SECONDS]`: 64 clients, half writes and half reads, for 60 s on each side; then every
-acknowledged write is looked for.
+acknowledged write is looked for. Then 16 tenants on two processes, of which one is killed midway.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from tests.gateway.load import Load, add_tenants
+from tests.gateway.process import Operator
 
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
@@ -103,6 +106,47 @@ def _gateway(folder: Path) -> Iterator[tuple[str, str]]:
         server.wait()
 
 
+async def _two(urls: list[str], tokens: list[str], seconds: float, kill: Callable[[], None]) -> Load:
+    """The load of 16 tenants on two gateways, of which one is killed after half the time; then the proof."""
+    load = Load(urls, tokens)
+
+    async def conduct() -> None:
+        await anyio.sleep(seconds / 2)
+        await anyio.to_thread.run_sync(kill)
+        await anyio.sleep(seconds / 2)
+
+    await load.run(conduct)
+    await load.check()
+    return load
+
+
+async def _reads(urls: list[str], tokens: list[str], seconds: float) -> float:
+    """Answers a second to reads alone, for which SQLite has no lock that processes wait for."""
+    load = Load(urls, tokens, writes=False)
+    await load.run(lambda: anyio.sleep(seconds))
+    return load.answers[200] / seconds
+
+
+def two_processes(seconds: float) -> None:
+    """Print what two processes do beside one, and what a kill -9 of one of two costs."""
+    with tempfile.TemporaryDirectory() as name:
+        operator = Operator(Path(name))
+        tokens = add_tenants(operator)
+        with operator.serve() as first, operator.serve() as second:
+            urls = [first.url, second.url]
+            one = anyio.run(_reads, urls[:1], tokens, seconds / 4)
+            two = anyio.run(_reads, urls, tokens, seconds / 4)
+            load = anyio.run(_two, urls, tokens, seconds, first.kill)
+    print(
+        f"reads through one process {one:.0f}/s, two {two:.0f}/s: {two / one:.2f}, "
+        f"of {os.cpu_count()} processors that the {CLIENTS} clients use too"
+    )
+    print(
+        f"two processes, one killed: {dict(load.answers)} answers by status, {load.lost} requests to the killed one; "
+        f"{len(load.acknowledged)} acknowledged keys, all there; {len(load.foreign)} foreign bytes seen"
+    )
+
+
 def main(seconds: float = 60) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as name:
@@ -119,6 +163,7 @@ def main(seconds: float = 60) -> None:
         f"p99 {through.percentile(0.99) / direct.percentile(0.99):.2f}; "
         f"{len(direct.acknowledged) + len(through.acknowledged)} acknowledged keys, all there"
     )
+    two_processes(seconds)
 
 
 if __name__ == "__main__":
