@@ -9,7 +9,7 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-import httpx2
+import httpx
 import pytest
 
 from tests.browser import data
@@ -35,11 +35,11 @@ def reading(items: Path) -> Iterator[Browse]:
         yield process
 
 
-def call(address: str, tool: Any, arguments: Any = None, **headers: str) -> httpx2.Response:
+def call(address: str, tool: Any, arguments: Any = None, **headers: str) -> httpx.Response:
     """A tool call as the page's host makes it; a header given as "" is left out."""
     given = {"Origin": address[: address.index("/", 8)], **headers}
     body = json.dumps({"name": tool, "arguments": {} if arguments is None else arguments})
-    return httpx2.post(address + "call", content=body, headers={name: value for name, value in given.items() if value})
+    return httpx.post(address + "call", content=body, headers={name: value for name, value in given.items() if value})
 
 
 def test_stdout_has_the_address_alone_and_stderr_says_how_to_end_it(items: Path) -> None:
@@ -54,12 +54,12 @@ def test_stdout_has_the_address_alone_and_stderr_says_how_to_end_it(items: Path)
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_by_a_signal_though_a_browser_keeps_its_connection(items: Path, how: int) -> None:
-    with Browse(items) as process, httpx2.Client() as client:
+    with Browse(items) as process, httpx.Client() as client:
         assert client.get(process.address).status_code == 200
         process.end(how)
         assert process.code is not None
-        with pytest.raises(httpx2.ConnectError):
-            httpx2.get(process.address)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(process.address)
 
 
 def test_each_run_has_a_secret_of_its_own(items: Path, reading: Browse) -> None:
@@ -67,7 +67,7 @@ def test_each_run_has_a_secret_of_its_own(items: Path, reading: Browse) -> None:
     with Browse(items) as other:
         assert other.address.split("/")[3] != reading.address.split("/")[3]
         mixed = other.address.replace(other.address.split("/")[3], reading.address.split("/")[3])
-        assert httpx2.get(mixed).status_code == 404
+        assert httpx.get(mixed).status_code == 404
     refused = subprocess.run(
         [DDB_MCP, "browse", "--no-open", "--port", port],
         env={"PATH": "", "HOME": str(items.parent), **data.environment(items)},
@@ -82,7 +82,7 @@ def test_each_run_has_a_secret_of_its_own(items: Path, reading: Browse) -> None:
 
 def test_the_pages_carry_what_keeps_others_out(reading: Browse) -> None:
     for place, text in (("", "ddb-mcp"), ("page", "Data browser")):
-        answer = httpx2.get(reading.address + place)
+        answer = httpx.get(reading.address + place)
         assert answer.status_code == 200
         assert text in answer.text
         assert answer.headers["cache-control"] == "no-store"
@@ -94,13 +94,13 @@ def test_the_pages_carry_what_keeps_others_out(reading: Browse) -> None:
 @pytest.mark.parametrize("path", ["", "/", "/page", "/call", "/wrong/", "/wrong/page", "/wrong/call", "/é/page"])
 def test_nothing_is_there_without_the_secret(reading: Browse, path: str) -> None:
     root = reading.address[: reading.address.index("/", 8)]
-    assert httpx2.get(root + path).status_code == 404
-    assert httpx2.post(root + path, content=b"{}", headers={"Origin": root}).status_code == 404
+    assert httpx.get(root + path).status_code == 404
+    assert httpx.post(root + path, content=b"{}", headers={"Origin": root}).status_code == 404
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1.evil.example:8000"])
 def test_another_name_for_this_machine_is_refused(reading: Browse, host: str) -> None:
-    assert httpx2.get(reading.address, headers={"Host": host}).status_code == 403
+    assert httpx.get(reading.address, headers={"Host": host}).status_code == 403
     assert call(reading.address, "info", Host=host).status_code == 403
 
 
@@ -156,7 +156,7 @@ def test_an_unknown_tool_is_refused(reading: Browse, tool: Any) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"7", b"\xff", b'{"name": "info"', b"[" * 100_000])
 def test_a_body_that_is_no_call_is_refused(reading: Browse, body: bytes) -> None:
     root = reading.address[: reading.address.index("/", 8)]
-    answer = httpx2.post(reading.address + "call", content=body, headers={"Origin": root})
+    answer = httpx.post(reading.address + "call", content=body, headers={"Origin": root})
     assert answer.status_code == 400 or answer.json()["isError"] is True
 
 

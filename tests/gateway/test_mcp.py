@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import httpx
 import httpx2
 import pytest
 from mcp import Client
@@ -87,11 +88,11 @@ async def test_read_only_narrows_and_never_widens(gateway: RunningGateway, token
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
-def raw(gateway: RunningGateway, token: str | None, **headers: str) -> httpx2.Response:
+def raw(gateway: RunningGateway, token: str | None, **headers: str) -> httpx.Response:
     given = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
     if token:
         given["Authorization"] = f"Bearer {token}"
-    with httpx2.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(trust_env=False, timeout=30) as client:
         del client.headers["accept"]
         return client.post(f"{gateway.url}/mcp", headers=given, json=PING)
 
@@ -140,7 +141,7 @@ def test_preflights(gateway: RunningGateway, token: str) -> None:
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization, content-type, mcp-protocol-version",
     }
-    with httpx2.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False) as client:
         answer = client.options(f"{gateway.url}/mcp", headers=headers)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"

@@ -179,4 +179,4 @@ def test_instructions_recipe_survives_a_shell() -> None:
 def test_importing_the_skill_is_cheap() -> None:
     code = "import sys, ddb_mcp.server.skill; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"mcp", "pydantic", "boto3", "httpx2", "cryptography"} & set(done.stdout.split())
+    assert not {"mcp", "pydantic", "boto3", "httpx", "cryptography"} & set(done.stdout.split())

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import httpx2
+import httpx
 import pytest
 from mcp import Client
 
@@ -71,8 +71,8 @@ async def test_the_official_client_is_served(mode: str, local: dict[str, str]) -
             assert info.structured_content["mode"] == "local"
 
 
-def _post(url: str, headers: dict[str, str], body: Any = PING) -> httpx2.Response:
-    with httpx2.Client(timeout=PATIENCE, trust_env=False) as client:
+def _post(url: str, headers: dict[str, str], body: Any = PING) -> httpx.Response:
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
         return client.post(url, headers={**HEADERS, **headers}, json=body)
 
 
@@ -228,7 +228,7 @@ def test_beyond_loopback_tokens_do_not_travel_in_the_clear() -> None:
 
 def test_health_needs_neither_token_nor_name(guarded: str) -> None:
     address = guarded.removesuffix("/mcp") + "/health"
-    with httpx2.Client(timeout=PATIENCE, trust_env=False) as client:
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
         answer = client.get(address, headers={"Host": "10.0.0.7:8080"})
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
@@ -239,7 +239,7 @@ def test_health_needs_neither_token_nor_name(guarded: str) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_hosts_probe_is_answered_in_json_without_a_token(guarded: str, method: str, path: str) -> None:
-    with httpx2.Client(timeout=PATIENCE, trust_env=False) as client:
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
         answer = client.request(method, guarded.removesuffix("/mcp") + path)
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
 
@@ -275,7 +275,7 @@ def test_browsers_on_this_machine_are_told_that_they_may(guarded: str, origin: s
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type,mcp-protocol-version",
     }
-    with httpx2.Client(timeout=PATIENCE, trust_env=False) as client:
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
         answer = client.options(guarded, headers=asked)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == origin
@@ -287,7 +287,7 @@ def test_browsers_on_this_machine_are_told_that_they_may(guarded: str, origin: s
 
 def test_browsers_elsewhere_are_not(guarded: str) -> None:
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-    with httpx2.Client(timeout=PATIENCE, trust_env=False) as client:
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
         answer = client.options(guarded, headers=asked)
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
@@ -307,12 +307,12 @@ def _echo(arguments: str, *, modern: bool = False) -> bytes:
     ).encode()
 
 
-def _raw(url: str, body: bytes, **headers: str) -> httpx2.Response:
-    with httpx2.Client(timeout=PATIENCE, trust_env=False) as client:
+def _raw(url: str, body: bytes, **headers: str) -> httpx.Response:
+    with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
         return client.post(url, headers={**HEADERS, **headers}, content=body)
 
 
-def _result(answer: httpx2.Response) -> dict[str, Any]:
+def _result(answer: httpx.Response) -> dict[str, Any]:
     """The message, whichever way it came."""
     text = answer.text
     if answer.headers["content-type"].startswith("text/event-stream"):
@@ -380,7 +380,7 @@ def test_a_body_that_is_too_long_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_open_stream_and_a_call_under_way_end_without_an_error_in_the_log(number: signal.Signals) -> None:
-    with listening((*TOY_HTTP, "127.0.0.1", "0")) as (url, process), httpx2.Client(trust_env=False) as client:
+    with listening((*TOY_HTTP, "127.0.0.1", "0")) as (url, process), httpx.Client(trust_env=False) as client:
         call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call"}
         body = {**call, "params": {"name": "sleep", "arguments": {"seconds": 2}}}
         stream = client.stream("GET", url, headers={"Accept": "text/event-stream"}, timeout=PATIENCE)

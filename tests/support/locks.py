@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
 
 
 def lowest() -> list[str]:
-    """The lowest version of each direct dependency of the package, for example `httpx2==2.10`."""
+    """The lowest version of each direct dependency of the package, for example `httpx==0.28`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = (re.fullmatch(r"([A-Za-z0-9-]+)>=([0-9.]+),.*", entry) for entry in project["dependencies"])
     return [f"{bound[1]}=={bound[2]}" for bound in found if bound]

@@ -17,7 +17,7 @@ from ddb_mcp.stores.platform.refusals import answer_of, unanswered
 from ddb_mcp.stores.retries import AttemptFailed, Completed, Outcome, Pace, Write, complete
 
 if TYPE_CHECKING:
-    import httpx2
+    import httpx
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class PlatformApi:
         self._credentials = credentials
         self._attempt_seconds = attempt_seconds
         self._call_seconds = call_seconds
-        self._clients: dict[bool, httpx2.AsyncClient] = {}
+        self._clients: dict[bool, httpx.AsyncClient] = {}
         self._slots = anyio.CapacityLimiter(limits.PLATFORM_CONNECTIONS)
 
     async def call(
@@ -76,7 +76,7 @@ class PlatformApi:
     async def _attempt(
         self, operation: str, content: bytes, credentials: Credentials, called: float, *, ours: bool
     ) -> Answer:
-        import httpx2
+        import httpx
 
         started = time.monotonic()
         # A late attempt is shorter: hosts give up on a call after 60 s, and a lost answer must be resolved before.
@@ -87,12 +87,12 @@ class PlatformApi:
         except TimeoutError:
             error = Timeout(f"The platform gave no answer within {seconds:.3g} s.")
             raise AttemptFailed(error, Outcome.LOST, retry=True) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as failure:
+        except (httpx.HTTPError, httpx.InvalidURL) as failure:
             raise unanswered(failure, credentials) from None
         logger.debug("%s: status %s in %.0f ms", operation, response.status_code, (time.monotonic() - started) * 1000)
         return answer_of(operation, response, body, credentials, ours=ours)
 
-    async def _post(self, url: str, content: bytes, credentials: Credentials) -> "tuple[httpx2.Response, bytes]":
+    async def _post(self, url: str, content: bytes, credentials: Credentials) -> "tuple[httpx.Response, bytes]":
         """The answer, whatever it is; its body cut off above the maximum. No redirect is followed."""
         headers = {"Authorization": f"Bearer {credentials.token}", "Content-Type": "application/json"}
         client = self._opened(tls=url.startswith("https:"))
@@ -104,27 +104,27 @@ class PlatformApi:
                     break
         return response, bytes(body)
 
-    def _opened(self, *, tls: bool) -> "httpx2.AsyncClient":
+    def _opened(self, *, tls: bool) -> "httpx.AsyncClient":
         """The client for https, or the one for http, which is spared the 30 ms that loading the certificates takes."""
         if tls not in self._clients:
-            import httpx2
+            import httpx
 
             # Their debug output has whole response headers, and a platform might repeat a token in one.
-            for name in ("httpx2", "httpcore2"):
+            for name in ("httpx", "httpcore"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             try:
-                self._clients[tls] = httpx2.AsyncClient(
+                self._clients[tls] = httpx.AsyncClient(
                     verify=tls,
                     headers={"Accept": "application/json", "User-Agent": f"ddb-mcp/{__version__}"},
-                    timeout=httpx2.Timeout(None, connect=limits.PLATFORM_CONNECT_SECONDS),
-                    limits=httpx2.Limits(
+                    timeout=httpx.Timeout(None, connect=limits.PLATFORM_CONNECT_SECONDS),
+                    limits=httpx.Limits(
                         max_connections=limits.PLATFORM_CONNECTIONS,
                         max_keepalive_connections=limits.PLATFORM_CONNECTIONS,
                     ),
                     # A proxy would see the token of an http:// request; that of https:// goes through it in a tunnel.
                     trust_env=tls,
                 )
-            except (ImportError, OSError, ValueError, httpx2.InvalidURL):  # of SOCKS; SSLError is an OSError
+            except (ImportError, OSError, ValueError, httpx.InvalidURL):  # of SOCKS; SSLError is an OSError
                 error = Misconfigured(
                     "The certificates or the proxy for https:// cannot be used.",
                     next="Correct SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, ALL_PROXY or NO_PROXY, or unset them.",

@@ -33,7 +33,7 @@ from ddb_mcp.stores.platform.credentials import Credentials, origin
 from ddb_mcp.stores.retries import AttemptFailed, Outcome
 
 if TYPE_CHECKING:
-    import httpx2
+    import httpx
 
 _OWN_CODES = {
     error.code: error
@@ -86,11 +86,11 @@ _ADDRESS = "Is the platform's address right? It is the one before /api/data/dyna
 
 def unanswered(failure: Exception, credentials: Credentials) -> AttemptFailed:
     """The failed attempt for a request without an answer, without the failure's text: it may quote the request."""
-    import httpx2
+    import httpx
 
     where = credentials.origin
     error: DdbMcpError
-    if isinstance(failure, httpx2.ProxyError):
+    if isinstance(failure, httpx.ProxyError):
         error = Unavailable("The HTTP proxy cannot be used.", next="Check HTTPS_PROXY, ALL_PROXY and NO_PROXY.")
     elif tls.is_untrusted(failure):
         error = Misconfigured(
@@ -99,7 +99,7 @@ def unanswered(failure: Exception, credentials: Credentials) -> AttemptFailed:
         )
     elif tls.is_plain(failure):
         error = Misconfigured(f"What listens at {where} does not speak TLS.", next="Is it http:// instead of https://?")
-    elif isinstance(failure, httpx2.ConnectError | httpx2.ConnectTimeout):
+    elif isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout):
         error = _no_connection(credentials)
     else:
         error = Unavailable(f"The connection to {where} broke ({type(failure).__name__}).", next=tls.BROKEN_NEXT)
@@ -183,7 +183,7 @@ class Refusal(NamedTuple):
 
 
 def answer_of(
-    operation: str, response: "httpx2.Response", body: bytes, credentials: Credentials, *, ours: bool
+    operation: str, response: "httpx.Response", body: bytes, credentials: Credentials, *, ours: bool
 ) -> Answer:
     """The answer, if the operation succeeded. Raises AttemptFailed."""
     document, problem = _document(response, body)
@@ -215,7 +215,7 @@ def _outcome(refusal: Refusal, error: DdbMcpError, *, refused: bool, ours: bool)
     return Outcome.LOST if isinstance(error, unsure) else Outcome.NOT_DONE
 
 
-def _document(response: "httpx2.Response", body: bytes) -> tuple[Any, str]:
+def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
     """The JSON of an answer, and what is wrong with the answer's form; empty where nothing is."""
     if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
         return None, f"more than {limits.PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
@@ -253,7 +253,7 @@ def _without(value: Any, token: str, depth: int = 2) -> Any:
     return value
 
 
-def _error(refusal: Refusal, response: "httpx2.Response", credentials: Credentials, *, ours: bool) -> DdbMcpError:
+def _error(refusal: Refusal, response: "httpx.Response", credentials: Credentials, *, ours: bool) -> DdbMcpError:
     kind, status, quoted = refusal.kind, refusal.status, refusal.text or None
     if 300 <= status < 400:
         return Misconfigured(f"The platform redirects{_target(response)}; a token is not sent on.", next=_ADDRESS)
@@ -301,7 +301,7 @@ def own_error(said: Any) -> DdbMcpError:
     return kind(message or "It was not done.", next=advice)
 
 
-def _target(response: "httpx2.Response") -> str:
+def _target(response: "httpx.Response") -> str:
     """Where a redirect goes, by its origin alone: the rest may repeat a secret."""
     try:
         return f" to {origin(urljoin(str(response.url), response.headers['location']))}"
