@@ -16,7 +16,7 @@ from ddb_mcp.stores.base import Deleted, StorePage
 from ddb_mcp.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from ddb_mcp.core.keys import Key
@@ -44,17 +44,23 @@ class Faulty(LocalStore):
         return await super().delete(key, condition)
 
 
-def store_of(path: Path, number: int) -> Faulty:
-    store = Faulty(path / "items.db")
+@pytest.fixture
+def store_of(tmp_path: Path) -> Iterator[Callable[[int], Faulty]]:
+    """Makes the test's store, with so many items. It is closed after the test."""
+    store = Faulty(tmp_path / "items.db")
 
-    async def seed() -> None:
+    async def seed(number: int) -> None:
         service = DataService(store, Prefix("deploy#a"))
         for start in range(0, number, 100):
             items = [{"pk": PK, "sk": f"{at:04}"} for at in range(start, min(number, start + 100))]
             await service.call("put", {"items": items})
 
-    anyio.run(seed)
-    return store
+    def filled(number: int) -> Faulty:
+        anyio.run(seed, number)
+        return store
+
+    yield filled
+    anyio.run(store.close)
 
 
 def called(store: LocalStore, operation: str = "delete", /, **arguments: Any) -> dict[str, Any]:
@@ -70,8 +76,8 @@ def left(store: LocalStore) -> list[str]:
     return [item["sk"] for item in called(store, "query", pk=PK, limit=1000)["items"]]
 
 
-def test_failures_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
-    store = store_of(tmp_path, 60)
+def test_failures_are_counted_and_the_first_are_named(store_of: Callable[[int], Faulty]) -> None:
+    store = store_of(60)
     store.fails = {f"{at:04}": OutcomeUnknown("Its answer was lost.") for at in range(30)}
     result = called(store, where=WHERE)
     assert (result["matched"], result["deletedCount"], result["failedCount"]) == (60, 30, 30)
@@ -82,8 +88,10 @@ def test_failures_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
     assert called(store, where=WHERE, max_result_bytes=1500)["failedCount"] == 30
 
 
-def test_an_error_that_every_write_would_meet_ends_the_call_where_it_can_go_on(tmp_path: Path) -> None:
-    store = store_of(tmp_path, 60)
+def test_an_error_that_every_write_would_meet_ends_the_call_where_it_can_go_on(
+    store_of: Callable[[int], Faulty],
+) -> None:
+    store = store_of(60)
     store.fails = {"0040": Throttled("Too much at once.")}
     result = called(store, where=WHERE)
     assert result["complete"] is False
@@ -96,16 +104,18 @@ def test_an_error_that_every_write_would_meet_ends_the_call_where_it_can_go_on(t
     assert (again["complete"], left(store)) == (True, ["0040"])
 
 
-def test_an_error_before_anything_was_done_is_an_error(tmp_path: Path) -> None:
-    store = store_of(tmp_path, 40)
+def test_an_error_before_anything_was_done_is_an_error(store_of: Callable[[int], Faulty]) -> None:
+    store = store_of(40)
     store.fails = {f"{at:04}": Unauthenticated("The token is over.") for at in range(40)}
     with pytest.raises(Unauthenticated):
         called(store, where=WHERE)
     assert len(left(store)) == 40
 
 
-def test_a_read_that_fails_on_the_way_leaves_a_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = store_of(tmp_path, 60)
+def test_a_read_that_fails_on_the_way_leaves_a_cursor(
+    store_of: Callable[[int], Faulty], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(60)
     query, asked = store.query, 0
 
     async def pages(read: Read) -> StorePage:
@@ -123,9 +133,9 @@ def test_a_read_that_fails_on_the_way_leaves_a_cursor(tmp_path: Path, monkeypatc
 
 
 def test_no_write_begins_after_the_time_of_a_call_and_those_begun_are_awaited(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store_of: Callable[[int], Faulty], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = store_of(tmp_path, 60)
+    store = store_of(60)
     now, late = selections._now, 0.0
     monkeypatch.setattr(selections, "_now", lambda: now() + late)
 
@@ -143,8 +153,10 @@ def test_no_write_begins_after_the_time_of_a_call_and_those_begun_are_awaited(
     assert (again["complete"], left(store)) == (True, [])
 
 
-def test_a_call_in_which_nothing_could_begin_is_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = store_of(tmp_path, 5)
+def test_a_call_in_which_nothing_could_begin_is_a_timeout(
+    store_of: Callable[[int], Faulty], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(5)
     now, asked = selections._now, 0
 
     def over_after_the_read() -> float:
@@ -158,8 +170,8 @@ def test_a_call_in_which_nothing_could_begin_is_a_timeout(tmp_path: Path, monkey
     assert (len(store.begun), len(left(store))) == (0, 5)
 
 
-def test_no_write_begins_after_a_call_was_cancelled(tmp_path: Path) -> None:
-    store = store_of(tmp_path, 60)
+def test_no_write_begins_after_a_call_was_cancelled(store_of: Callable[[int], Faulty]) -> None:
+    store = store_of(60)
 
     async def cancelled() -> None:
         sixteen, never = anyio.Event(), anyio.Event()
@@ -180,8 +192,8 @@ def test_no_write_begins_after_a_call_was_cancelled(tmp_path: Path) -> None:
     assert len(left(store)) == 60
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
-    store = store_of(tmp_path, 250)
+def test_progress_is_told(store_of: Callable[[int], Faulty]) -> None:
+    store = store_of(250)
     told: list[str] = []
 
     async def progress(message: str) -> None:
