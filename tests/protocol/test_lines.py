@@ -76,6 +76,16 @@ def test_every_request_of_a_batch_is_refused_under_its_own_id(toy: Wire) -> None
     assert toy.call("echo", 8)["id"] == 8
 
 
+@pytest.mark.parametrize("arguments", [b'{"item":{"n":1,"n":2}}', b'{"pk":"a","\\u0070k":"b"}'])
+def test_a_member_that_comes_twice_is_refused_by_name(toy: Wire, arguments: bytes) -> None:
+    params = b'{"name":"echo","arguments":' + arguments + b"}"
+    toy.send_line(b'{"id":7,"params":' + params + b',"method":"tools/call","jsonrpc":"2.0"}')
+    answer = toy.receive()
+    assert (answer["id"], answer["error"]["code"]) == (7, -32600)
+    assert "twice" in answer["error"]["message"]
+    assert toy.call("echo", 8)["id"] == 8
+
+
 def test_the_version_that_has_batches_is_not_agreed_on() -> None:
     with Wire(TOY) as wire:
         answer = wire.ask("initialize", {**HANDSHAKE, "protocolVersion": "2025-03-26"})

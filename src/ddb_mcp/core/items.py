@@ -12,7 +12,6 @@ import base64
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any, NoReturn, cast
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.text import brief, twice_in
 
 AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]
@@ -78,8 +77,7 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-            raise InvalidArgument(f"{where} has the member {brief(twice)!r} twice; only one could be stored.")
+            raise InvalidArgument(f"{where} has the member {twice_in(pairs)} twice; only one could be stored.")
         return found
 
     def constant(name: str) -> NoReturn:

@@ -3,6 +3,8 @@
 import json
 import re
 from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from ddb_mcp.core import limits
@@ -69,3 +71,9 @@ def _marks(text: str) -> int:
 def brief(text: str, characters: int = limits.QUOTED_CHARACTERS) -> str:
     """The text, or its beginning with a mark that it goes on: errors quote nothing long."""
     return text if len(text) <= characters else text[:characters] + "…"
+
+
+def twice_in(pairs: Iterable[tuple[str, Any]]) -> str:
+    """The name, quoted, that most of these members have. For members of which two have one name."""
+    ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+    return repr(brief(name))

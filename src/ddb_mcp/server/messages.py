@@ -25,7 +25,7 @@ from mcp_types import (
 )
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.text import has_more_members
+from ddb_mcp.core.text import has_more_members, twice_in
 
 # This version alone has JSON-RPC batches, which the SDK does not. Whoever speaks it speaks the one before it too.
 _VERSION_WITH_BATCHES = "2025-03-26"
@@ -54,13 +54,16 @@ def parse(text: bytes) -> JSONRPCMessage:
     """The message in one line, or in one HTTP body. Fractions in it are Decimals, integers are ints.
 
     Raises:
-        NotAMessage: it is not JSON, or not one JSON-RPC 2.0 message.
+        NotAMessage: it is not JSON, not one JSON-RPC 2.0 message, or has an object with a member twice.
     """
     try:
         content = text.decode(errors="surrogateescape")  # half characters, which a tool refuses by name
         if has_more_members(content, limits.BODY_MEMBERS_MAX):
             raise NotAMessage(_refusal(_id_in(text), INVALID_REQUEST, _TOO_MANY))
         document = _loads(content)
+    except _Twice as twice:
+        request = _own_id(json.loads(content, strict=False, parse_int=_integer))
+        raise NotAMessage(_refusal(request, INVALID_REQUEST, f"Invalid request: {twice}")) from None
     except (ValueError, RecursionError):
         raise NotAMessage(
             _refusal(_id_in(text), PARSE_ERROR, "Parse error: not JSON, or nested far too deep")
@@ -92,14 +95,26 @@ def carried_arguments(request: Any) -> dict[str, Any] | None:
     return arguments
 
 
+class _Twice(ValueError):
+    """An object has two members of one name. Only one of them could be stored."""
+
+
 def _loads(text: str) -> Any:
     return json.loads(
         text,
         strict=False,
+        object_pairs_hook=_members,
         parse_int=_integer,
         parse_float=_fraction,
         parse_constant=_constant,
     )
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twice(f"an object has the member {twice_in(pairs)} twice; only one could be stored")
+    return found
 
 
 def _integer(digits: str) -> int | float:
