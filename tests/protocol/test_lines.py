@@ -16,6 +16,7 @@ def _call(arguments: str) -> bytes:
 UNPARSEABLE = {
     "nested 100,000 deep": _call('{"a":' + "[" * 100_000 + "]" * 100_000 + "}"),
     "cut off": _call('{"a":"x"}')[:-9],
+    "cut off behind a member that comes twice": _call('{"n":1,"n":2}')[:-1],
     "something behind it": _call('{"id":8}') + b"}",
     "nested too deep, its id behind": b'{"method":"tools/call","params":%s,"jsonrpc":"2.0","id":7}'
     % (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),

@@ -60,16 +60,16 @@ def parse(text: bytes) -> JSONRPCMessage:
         content = text.decode(errors="surrogateescape")  # half characters, which a tool refuses by name
         if has_more_members(content, limits.BODY_MEMBERS_MAX):
             raise NotAMessage(_refusal(_id_in(text), INVALID_REQUEST, _TOO_MANY))
-        document = _loads(content)
-    except _Twice as twice:
-        request = _own_id(json.loads(content, strict=False, parse_int=_integer))
-        raise NotAMessage(_refusal(request, INVALID_REQUEST, f"Invalid request: {twice}")) from None
+        document, twice = _loads(content)
     except (ValueError, RecursionError):
         raise NotAMessage(
             _refusal(_id_in(text), PARSE_ERROR, "Parse error: not JSON, or nested far too deep")
         ) from None
     if isinstance(document, list):
         raise NotAMessage(*_batch_refusals(document))
+    if twice:
+        problem = f"Invalid request: an object has the member {twice[0]} twice; only one could be stored"
+        raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, problem))
     return _mended(_validated(document))
 
 
@@ -95,26 +95,25 @@ def carried_arguments(request: Any) -> dict[str, Any] | None:
     return arguments
 
 
-class _Twice(ValueError):
-    """An object has two members of one name. Only one of them could be stored."""
+def _loads(text: str) -> tuple[Any, list[str]]:
+    """The document, and the names of members that come twice in one object. Raises ValueError and RecursionError."""
+    twice: list[str] = []
 
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice.append(twice_in(pairs))
+        return found
 
-def _loads(text: str) -> Any:
-    return json.loads(
+    document = json.loads(
         text,
         strict=False,
-        object_pairs_hook=_members,
+        object_pairs_hook=members,
         parse_int=_integer,
         parse_float=_fraction,
         parse_constant=_constant,
     )
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Twice(f"an object has the member {twice_in(pairs)} twice; only one could be stored")
-    return found
+    return document, twice
 
 
 def _integer(digits: str) -> int | float:
@@ -192,8 +191,8 @@ def _object(arguments: Any) -> Any:
         return {}
     if isinstance(arguments, str) and not has_more_members(arguments, limits.BODY_MEMBERS_MAX):
         try:
-            parsed = _loads(arguments)
+            parsed, twice = _loads(arguments)
         except (ValueError, RecursionError):
             return arguments
-        return parsed if isinstance(parsed, dict) else arguments
+        return parsed if isinstance(parsed, dict) and not twice else arguments
     return arguments
