@@ -197,7 +197,9 @@ class SqliteFile:
         if (application, version, tables) == (0, 0, 0):
             return 0
         if application != self._application_id:
-            raise self.unusable("is another program's SQLite file, or a gateway's registry and data mixed up")
+            raise self.unusable(
+                "is another program's SQLite file, or a gateway's registry where data belong, or the reverse"
+            )
         if version > len(self._schema):
             raise Misconfigured(
                 f"{self.path} was written by a newer ddb-mcp (schema {version}).",
