@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
 from ddb_mcp.cli.files import whole_file
-from ddb_mcp.cli.progress import items, told
+from ddb_mcp.cli.progress import items, reported
 from ddb_mcp.cli.serve import tls_arguments
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
@@ -229,7 +229,7 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
     try:
         if not await confirmed(arguments, what, partial(_owned, store, tenant)):
             return 1
-        with told("deleted") as progress:
+        with reported("deleted") as progress:
             deleted = await remove(registry, store, tenant.name, progress.say, progress.advance)
     finally:
         await store.close()

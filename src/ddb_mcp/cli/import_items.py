@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ddb_mcp.cli.progress import items, told
+from ddb_mcp.cli.progress import items, reported
 from ddb_mcp.cli.service import own_store
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import InvalidArgument, ReadOnly
@@ -59,7 +59,7 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: I
         if arguments.dry_run:
             print(f"{items(count)} would be imported")
             return 0
-        with told("imported", count) as progress:
+        with reported("imported", count) as progress:
             await importer.store(opened(file), progress.advance)
     there = f", {items(importer.existing)} there already" if arguments.create_only else ""
     print(f"{items(importer.written)} imported{there}")

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
-from ddb_mcp.cli.progress import MAYBE_MORE, items, told
+from ddb_mcp.cli.progress import MAYBE_MORE, items, reported
 from ddb_mcp.cli.service import own_store
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import ReadOnly
@@ -30,7 +30,7 @@ async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         what = f"everything under {prefix.text}, mode {settings.mode}"
         if not await confirmed(arguments, what, partial(count, store, prefix)):
             return 1
-        with told("deleted") as progress:
+        with reported("deleted") as progress:
             done = await purge(store, prefix, progress.advance)
         if not done.complete:
             await say(MAYBE_MORE)
