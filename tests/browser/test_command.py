@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from ddb_mcp.stores.local.store import LocalStore
 from tests.browser import data
 from tests.browser.visits import DDB_MCP, Browse
+from tests.gateway.running import running_gateway
+from tests.platform.documented import DocumentedPlatform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.gateway.running import RunningGateway
     from tests.support.engines import Engine
 
 
@@ -194,3 +198,33 @@ def test_it_shows_a_table_behind_dynamodb_s_protocol(tmp_path: Path, dynoxide: E
         assert call(process.address, "put", {"item": {**key, "name": "Ada"}}).json()["structuredContent"]["created"]
         page = call(process.address, "scan", {"view": "summary"}).json()["structuredContent"]
         assert [(group["pk"], group["sk"]) for group in page["groups"]] == [("user", "PROFILE")]
+
+
+def test_it_shows_a_deployment_behind_a_gateway(tmp_path: Path) -> None:
+    key = data.key("user#1", "PROFILE")
+    store = LocalStore(tmp_path / "items.sqlite3", "browsed")
+    with running_gateway(store, tmp_path) as gateway, Browse(tmp_path / "none", "--write", **_platform(gateway)) as own:
+        assert call(own.address, "put", {"item": {**key, "name": "Ada"}}).json()["structuredContent"]["created"]
+        foreign = call(own.address, "put", {"item": {"pk": "deploy#other#user#1", "sk": "PROFILE"}}).json()
+        assert '"code":"prefix_violation"' in foreign["content"][0]["text"]
+        page = call(own.address, "scan", {"view": "summary"}).json()["structuredContent"]
+        assert [(group["pk"], group["sk"]) for group in page["groups"]] == [("user", "PROFILE")]
+
+
+def test_it_says_what_a_platform_without_our_extensions_lacks(tmp_path: Path) -> None:
+    with DocumentedPlatform() as platform:
+        key = {"pk": f"{platform.prefix}#user#1", "sk": "PROFILE"}
+        settings = {"DDB_MCP_API_URL": platform.url, "DDB_MCP_AUTH_TOKEN": platform.token}
+        with Browse(tmp_path / "none", "--write", **_LOCAL_UNSET, **settings) as process:
+            item = {**key, "name": "Ada"}
+            assert "structuredContent" in call(process.address, "put", {"item": item}).json()
+            assert call(process.address, "get", key).json()["structuredContent"]["item"] == item
+            refused = call(process.address, "put", {"item": item, "expect": {"name": "Ada"}}).json()
+            assert '"code":"unsupported"' in refused["content"][0]["text"]
+
+
+_LOCAL_UNSET = {"DDB_MCP_MODE": "platform", "DDB_MCP_LOCAL_PATH": "", "DYNAMODB_PREFIX": ""}
+
+
+def _platform(gateway: RunningGateway) -> dict[str, str]:
+    return {**_LOCAL_UNSET, "DDB_MCP_API_URL": gateway.url, "DDB_MCP_AUTH_TOKEN": gateway.token(data.PREFIX)}
