@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -126,6 +127,24 @@ def read_all(connection: socket.socket) -> bytes:
 def head(path: str = "/length", **headers: Any) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: x", *(f"{n.replace('_', '-')}: {v}" for n, v in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def test_a_process_that_serves_spares_its_collector_what_was_there_before() -> None:
+    """What is loaded by then has some ten thousand objects."""
+    program = """if True:
+        import gc, signal
+        from ddb_mcp.server.listening import listen
+        from ddb_mcp.server.serving import HttpServer, live
+
+        async def app(scope, receive, send):
+            print(gc.get_freeze_count(), flush=True)
+            signal.raise_signal(signal.SIGTERM)
+            await live(receive, send, lambda: None)
+
+        HttpServer(app, listen("127.0.0.1", 0)).run()
+    """
+    served = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert int(served.stdout) > 10_000, served.stderr
 
 
 # Connections
