@@ -81,9 +81,10 @@ def test_a_cancelled_write_compares_no_more_and_writes_nothing(long: Data) -> No
 
 
 def test_a_condition_does_not_hold_the_file_for_long(long: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LOCK_HELD_SECONDS", 0.1)
-    with pytest.raises(Timeout, match="nothing was written"):
-        anyio.run(long.store.put, KEY, Condition(expect=(ENDLESS,)))
+    with monkeypatch.context() as hasty:
+        hasty.setattr(limits, "LOCK_HELD_SECONDS", 0.1)
+        with pytest.raises(Timeout, match="nothing was written"):
+            anyio.run(long.store.put, KEY, Condition(expect=(ENDLESS,)))
     assert is_idle(long)
     long.put("2")
     assert long.sort_keys() == ["1", "2"]

@@ -12,6 +12,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,6 +22,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, Misconfigured
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition
+from ddb_mcp.stores.local import call
 from ddb_mcp.stores.local import file as sqlite_file
 from tests.local.data import Child, Data, pk
 from tests.local.files import contents, write_and_crash
@@ -273,31 +275,40 @@ def test_a_batch_on_a_locked_file_ends(data: Data, file: Path, monkeypatch: pyte
 def test_writes_that_are_refused_had_their_turn(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that is never empty and in which no write succeeds still waits for the short locks of others."""
     data.put("1")
-    monkeypatch.setattr(limits, "LOCK_SECONDS", 1)
     item = {"pk": {"S": pk("a")}, "sk": {"S": "1"}}
+    now, turns, locks, turned = 0.0, [0] * 4, 10, anyio.Event()
+    monkeypatch.setattr(call, "time", SimpleNamespace(monotonic=lambda: now))
 
-    async def refused(seconds: float) -> None:
-        ends = anyio.current_time() + seconds
-        while anyio.current_time() < ends:
+    async def refused(number: int) -> None:
+        while locks:
             with pytest.raises(ConditionFailed):
                 await data.store.put(item, Condition(create_only=True))
+            turns[number] += 1
+            turned.set()
 
     async def refused_and_refused() -> None:
+        nonlocal now, locks, turned
         async with anyio.create_task_group() as group:
-            for _ in range(4):
-                group.start_soon(refused, 2)
+            for number in range(4):
+                group.start_soon(refused, number)
             with closing(sqlite3.connect(file, isolation_level=None)) as other:
-                for _ in range(40):
+                while locks:
                     other.execute("BEGIN IMMEDIATE")
                     await anyio.sleep(0.02)
+                    now += limits.LOCK_SECONDS / 2  # by the clock of the writes
                     other.execute("ROLLBACK")
-                    await anyio.sleep(0.03)
+                    before = list(turns)
+                    while any(had < once + 2 for had, once in zip(turns, before, strict=True)):
+                        turned = anyio.Event()
+                        await turned.wait()
+                    locks -= 1
 
     anyio.run(refused_and_refused)
 
 
-def test_reads_go_on_while_any_number_of_writes_wait(data: Data, file: Path) -> None:
+def test_reads_go_on_while_any_number_of_writes_wait(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data.put("1")
+    monkeypatch.setattr(limits, "LOCK_SECONDS", 1000)
 
     async def put_and_get() -> None:
         key = Key(pk("a"), "1")
