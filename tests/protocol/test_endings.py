@@ -56,19 +56,20 @@ def test_calls_in_flight_when_stdin_ends_are_finished_and_answered(toy: Wire) ->
     assert {answer["id"]: "result" in answer for answer in answers} == {1: True, 2: True}
 
 
-def test_a_write_has_less_time_after_the_end_of_stdin_than_a_read_and_none_is_left_without_an_answer() -> None:
-    command = (*TOY, "STDIO_WRITE_GRACE_SECONDS=0.3", "STDIO_GRACE_SECONDS=2")
-    with Wire(command) as wire:
+@pytest.mark.parametrize(("grace", "seconds", "failed"), [(FOREVER, 1, {"write"}), (0.3, FOREVER, {"write", "read"})])
+def test_a_write_has_less_time_after_the_end_of_stdin_than_a_read_and_none_is_left_without_an_answer(
+    grace: float, seconds: float, failed: set[str]
+) -> None:
+    with Wire((*TOY, "STDIO_WRITE_GRACE_SECONDS=0.3", f"STDIO_GRACE_SECONDS={grace}")) as wire:
         wire.shake_hands()
-        wire.start_call("put", "endless write", seconds=FOREVER)
-        wire.start_call("sleep", "endless read", seconds=FOREVER)
-        wire.start_call("sleep", "read", seconds=1)
+        wire.start_call("put", "write", seconds=FOREVER)
+        wire.start_call("sleep", "read", seconds=seconds)
         wire.end_input()
-        answers = wire.rest()
+        answers = {answer["id"]: answer for answer in wire.rest()}
         assert wire.wait() == 0
-    assert [answer["id"] for answer in answers] == ["endless write", "read", "endless read"]
-    assert ["error" in answer for answer in answers] == [True, False, True]
-    assert "read before you repeat" in answers[0]["error"]["message"]
+    assert answers.keys() == {"write", "read"}
+    assert {call for call, answer in answers.items() if "error" in answer} == failed
+    assert "read before you repeat" in answers["write"]["error"]["message"]
 
 
 def test_a_client_that_stops_reading_after_the_end_of_stdin_ends_the_process() -> None:

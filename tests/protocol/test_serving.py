@@ -290,11 +290,12 @@ def test_an_answer_that_nobody_takes_ends_the_connection(monkeypatch: pytest.Mon
 
 def test_clients_that_leave_are_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
     with running() as it:
-        for sent in (head(Content_Length=5) + b"x", head("/slow", Content_Length=0), head("/large", Content_Length=0)):
+        requests = head(Content_Length=5) + b"x", head("/slow", Content_Length=0), head("/large", Content_Length=0)
+        for number, sent in enumerate(requests, 1):
             with it.connect() as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # RST
                 connection.sendall(sent)
-                until(lambda: len(it.app.began) > len(it.app.ended))
+                until(lambda number=number: len(it.app.began) == number)
             until(lambda: len(it.app.began) == len(it.app.ended))
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
@@ -386,19 +387,23 @@ def test_tls_settings_that_cannot_be_used_are_clear_errors(certificate: tuple[Pa
 # The end
 
 
-def test_at_the_end_what_is_under_way_is_answered_and_what_takes_too_long_is_told(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with running(grace_seconds=3) as it, contextlib.ExitStack() as stack:
-        slow, endless, idle = (stack.enter_context(it.connect()) for _ in range(3))
+def test_at_the_end_what_is_under_way_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    with running(grace_seconds=PATIENCE) as it, it.connect() as slow, it.connect() as idle:
         idle.sendall(head(Content_Length=0))
         slow.sendall(head("/slow", Content_Length=0))
-        endless.sendall(head("/endless", Content_Length=0))
-        until(lambda: len(it.app.began) == 3)
+        until(lambda: len(it.app.began) == 2)
         it.server.stop()
         assert read_all(slow).endswith(b"\r\n\r\n0")
+        assert read_all(idle).endswith(b"\r\n\r\n0")
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_at_the_end_what_takes_too_long_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with running(grace_seconds=0.1) as it, it.connect() as endless:
+        endless.sendall(head("/endless", Content_Length=0))
+        until(lambda: len(it.app.began) == 1)
+        it.server.stop()
         told = read_all(endless)
         assert b" 503 " in told
         assert b'"error":"unavailable"' in told
-        assert read_all(idle).endswith(b"\r\n\r\n0")
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
