@@ -77,7 +77,7 @@ def lambda_function(ministack: Engine) -> str:
         Code={"ZipFile": code.getvalue()},
         Environment={"Variables": {"OTHER": "kept", "DYNAMODB_TABLE": "old"}},
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while functions.get_function_configuration(FunctionName=name).get("LastUpdateStatus") == "InProgress":
         assert time.monotonic() < deadline, "the function is not made"
         time.sleep(0.05)

@@ -463,11 +463,15 @@ def test_a_program_for_credentials_that_does_not_end_holds_up_no_call_for_ever(
     portal: BlockingPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "AWS_STUCK_SECONDS", 0.5)
-    (tmp_path / "config").write_text("[profile work]\ncredential_process = sleep 5\n")
+    over, program = tmp_path / "over", tmp_path / "program"
+    program.write_text(f"until [ -e {over} ]; do sleep 0.1; done")
+    (tmp_path / "config").write_text(f"[profile work]\ncredential_process = sh {program}\n")
     with aws("http://127.0.0.1:9", AWS_PROFILE="work", AWS_CONFIG_FILE=str(tmp_path / "config")):
         store = direct("t")
-        for call in (store.info, partial(store.get, Key("deploy#a#p", "s"))):
-            with pytest.raises(Timeout, match="credentials"):
-                portal.call(call)
-        with pytest.raises(Timeout, match="credentials"):
-            portal.call(store.put, {"pk": {"S": "deploy#a#p"}, "sk": {"S": "s"}}, NO_CONDITION)
+        put = partial(store.put, {"pk": {"S": "deploy#a#p"}, "sk": {"S": "s"}}, NO_CONDITION)
+        try:
+            for call in (store.info, partial(store.get, Key("deploy#a#p", "s")), put):
+                with pytest.raises(Timeout, match="credentials"):
+                    portal.call(call)
+        finally:
+            over.touch()

