@@ -58,7 +58,7 @@ class Operator:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 
@@ -98,7 +98,7 @@ class GatewayProcess:
             self.process = subprocess.Popen(
                 self._command, env=self._operator.environment, stderr=log, stdout=log, stdin=subprocess.DEVNULL
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while not (found := re.search(r"Listening on (\S+)", self.log)):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
@@ -110,7 +110,7 @@ class GatewayProcess:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        self.process.wait(300)
 
     @property
     def log(self) -> str:

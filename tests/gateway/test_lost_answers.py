@@ -38,10 +38,12 @@ def client(
     proxy: FaultProxy,
     connect: Callable[[PlatformStore], Client],
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Client:
+    """Its parameter: how long it waits for an answer."""
     settings = PlatformSettings(api_url=proxy.endpoint, auth_token=gateway.token(PREFIX))
     monkeypatch.setattr(limits, "PLATFORM_BACKOFF_SECONDS", 0.001)
-    client = connect(PlatformStore(settings, attempt_seconds=1))
+    client = connect(PlatformStore(settings, attempt_seconds=getattr(request, "param", 25)))
     client.call("delete", **KEY)
     return client
 
@@ -58,7 +60,12 @@ def sent(proxy: FaultProxy, operation: str) -> int:
     return proxy.count(PATH + operation)
 
 
-@pytest.mark.parametrize("fault", [LOST, Cut(-3, "close"), Cut(0, "hang")], ids=["reset", "cut off", "silent"])
+@pytest.mark.parametrize(
+    ("fault", "client"),
+    [(LOST, 25), (Cut(-3, "close"), 25), (Cut(0, "hang"), 1)],
+    ids=["reset", "cut off", "silent"],
+    indirect=["client"],
+)
 @pytest.mark.parametrize("condition", [{"create_only": True}, {"expect": {"n": {"exists": False}}}])
 def test_a_conditional_put_is_never_called_done_for_what_is_stored(
     proxy: FaultProxy, client: Client, condition: dict[str, Any], fault: Fault
@@ -112,7 +119,12 @@ def test_a_merge_is_settled_by_what_it_sets_and_removes(proxy: FaultProxy, clien
     assert client.call("get", **KEY)["item"] == {**KEY, "version": 2, "kept": 5}
 
 
-@pytest.mark.parametrize("fault", [LOST, NEVER_CAME, Cut(-3, "close"), Cut(0, "hang")], ids=str)
+@pytest.mark.parametrize(
+    ("fault", "client"),
+    [(LOST, 25), (NEVER_CAME, 25), (Cut(-3, "close"), 25), (Cut(0, "hang"), 1)],
+    ids=["reset", "never came", "cut off", "silent"],
+    indirect=["client"],
+)
 @pytest.mark.parametrize("change", [{"add": {"n": 1}}, {"remove": ["list[0]"]}], ids=str)
 def test_what_twice_would_make_another_is_sent_once(
     proxy: FaultProxy, client: Client, change: dict[str, Any], fault: Fault
