@@ -23,13 +23,9 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import connections
 from ddb_mcp.server.connections import ClientFaults, Connections
+from ddb_mcp.server.exchange import BodyRefused, ClientGone, read_body
 from ddb_mcp.server.listening import listen, require_tls, tls_context
-from ddb_mcp.server.serving import (
-    BodyRefused,
-    ClientGone,
-    HttpServer,
-    read_body,
-)
+from ddb_mcp.server.serving import HttpServer
 from tests.protocol.wire import PATIENCE
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import compact
 from ddb_mcp.server.apps import browser_page
 from ddb_mcp.server.content import failure, success
+from ddb_mcp.server.exchange import BodyRefused, read_body
 from ddb_mcp.server.requests import foreign_header, json_object
-from ddb_mcp.server.serving import BodyRefused, live, read_body
+from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
 
 if TYPE_CHECKING:

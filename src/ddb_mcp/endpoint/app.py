@@ -19,8 +19,9 @@ from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.calls import Access, Call
 from ddb_mcp.endpoint.failures import Failure, translated, unserializable
+from ddb_mcp.server.exchange import BodyRefused, ClientGone, read_body
 from ddb_mcp.server.requests import foreign_header
-from ddb_mcp.server.serving import BodyRefused, ClientGone, live, read_body
+from ddb_mcp.server.serving import live
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

@@ -28,7 +28,7 @@ from ddb_mcp.gateway.mcp import PATH as MCP_PATH
 from ddb_mcp.gateway.mcp import Mcp
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.visits import Visit, Visits
-from ddb_mcp.server.serving import BodyRefused, ClientGone
+from ddb_mcp.server.exchange import BodyRefused, ClientGone
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
 

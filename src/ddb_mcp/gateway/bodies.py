@@ -14,8 +14,8 @@ from ddb_mcp.gateway.answers import encoded
 from ddb_mcp.gateway.budgets import Room
 from ddb_mcp.gateway.visits import Visit
 from ddb_mcp.server.content import is_large
+from ddb_mcp.server.exchange import read_body
 from ddb_mcp.server.requests import json_object
-from ddb_mcp.server.serving import read_body
 
 
 @asynccontextmanager

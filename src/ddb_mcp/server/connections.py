@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, MutableMapping
 
+    from anyio import CancelScope
+
 logger = logging.getLogger(__name__)
 
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -167,6 +169,7 @@ class Connection(asyncio.Protocol):
         self.is_lost = False
         self._due: asyncio.TimerHandle | None = None
         self._requests = 0
+        self._wanted: set[CancelScope] = set()
         self._head: bytearray | None = bytearray()  # None after its end
         self._after_head = 0
         self._leftover = 0
@@ -274,6 +277,12 @@ class Connection(asyncio.Protocol):
         if self._is_open:
             self._is_open = False
             self._inner.connection_lost(exc)
+        for work in self._wanted:
+            work.cancel()
+
+    def note(self, kind: str, example: str = "") -> None:
+        """See `ClientFaults.note`."""
+        self._all.faults.note(kind, example)
 
     def abort(self) -> None:
         """Close it now, whatever is still to be sent."""
@@ -288,7 +297,7 @@ class Connection(asyncio.Protocol):
         if self._due is not None:
             self._due.cancel()
 
-    # The steps of a request. `serving` calls these.
+    # The steps of a request. `exchange` calls these.
 
     def request_began(self) -> None:
         """A head has come."""
@@ -297,6 +306,13 @@ class Connection(asyncio.Protocol):
         self._all.works(self)
         if self._due is not None:
             self._due.cancel()
+
+    def end_with_client(self, work: CancelScope) -> None:
+        """Cancel this part of the request where the client leaves before the answer is written."""
+        if self._is_open:
+            self._wanted.add(work)
+        else:
+            work.cancel()
 
     def body_ended(self) -> None:
         """Hold later bytes until the request is answered: they belong to the next request."""
@@ -311,13 +327,15 @@ class Connection(asyncio.Protocol):
         """Return once the client has taken nearly all that was written, or is gone."""
         await self._drained.wait()
 
-    def request_ended(self, body_left: int | None) -> None:
+    def request_ended(self, work: CancelScope, body_left: int | None) -> None:
         """The answer is written.
 
         Args:
+            work: what may have been given to `end_with_client`.
             body_left: bytes of the body that the application did not read, None if nobody knows.
         """
         self._requests -= 1
+        self._wanted.discard(work)
         if self._requests or self.is_lost:
             return
         self._holds = False

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.server.exchange import note_fault
 from ddb_mcp.server.listening import listen, require_tls, tls_context
 from ddb_mcp.server.requests import bearer_token, foreign_header
-from ddb_mcp.server.serving import HttpServer, note_fault
+from ddb_mcp.server.serving import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable

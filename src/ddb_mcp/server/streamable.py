@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from ddb_mcp.core import limits
 from ddb_mcp.server import messages, sdk
-from ddb_mcp.server.serving import BodyRefused, read_body
+from ddb_mcp.server.exchange import BodyRefused, read_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
