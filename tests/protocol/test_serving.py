@@ -23,7 +23,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import connections
 from ddb_mcp.server.connections import ClientFaults, Connections
-from ddb_mcp.server.exchange import BodyRefused, ClientGone, read_body
+from ddb_mcp.server.exchange import BodyRefused, ClientGone, end_with_client, read_body
 from ddb_mcp.server.listening import listen, require_tls, tls_context
 from ddb_mcp.server.serving import HttpServer
 from tests.protocol.wire import PATIENCE
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 
 class App:
-    """`/length` gives the body's length, `/early` does not read it, `/large` has 64 MB, `/slow` takes a second."""
+    """`/length` gives the body's length, `/early` does not read it, `/large` has 64 MB, `/slow` takes a second.
+
+    `/endless` never answers, nor does `/while-wanted`, which ends with its client.
+    """
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -50,7 +53,9 @@ class App:
         try:
             if scope["path"] == "/slow":
                 await asyncio.sleep(1)
-            if scope["path"] == "/endless":
+            if scope["path"] == "/while-wanted":
+                end_with_client(scope)
+            if scope["path"] in ("/endless", "/while-wanted"):
                 await asyncio.sleep(1000)
             if scope["path"] != "/early":
                 body = b"%d" % len(await read_body(scope))
@@ -58,7 +63,7 @@ class App:
                 body = b"x" * 64_000_000
         except BodyRefused as refused:
             status, body = refused.status, refused.error.message.encode()
-        except ClientGone:
+        except (ClientGone, asyncio.CancelledError):
             self.ended.append("client gone")
             raise
         headers = [(b"content-length", b"%d" % len(body))]
@@ -293,6 +298,23 @@ def test_clients_that_leave_are_no_traceback(caplog: pytest.LogCaptureFixture) -
                 connection.sendall(sent)
                 until(lambda number=number: len(it.app.began) == number)
             until(lambda: len(it.app.began) == len(it.app.ended))
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_request_that_ends_with_its_client_does_so_before_its_body_and_after_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running() as it:
+        for sent in (head("/while-wanted", Content_Length=0), head("/while-wanted", Content_Length=5) + b"x"):
+            with it.connect() as connection, it.connect() as stays:
+                for one in (connection, stays):
+                    one.sendall(sent)
+                until(lambda: len(it.app.began) == 2)
+                connection.close()
+                until(lambda: it.app.ended == ["client gone"])
+            until(lambda: len(it.app.ended) == 2)
+            it.app.began.clear()
+            it.app.ended.clear()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

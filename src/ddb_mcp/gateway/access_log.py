@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from anyio import get_cancelled_exc_class
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,12 +31,22 @@ class AccessLog:
             "operation": None,
         }
 
+        def log(status: int, length: int) -> None:
+            ms = round((time.monotonic() - started) * 1000, 1)
+            access_log.info(json.dumps(entry | {"status": status, "ms": ms, "bytes": length}))
+
+        answered = False
+
         async def noting(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
-                entry["status"] = message["status"]
-                entry["ms"] = round((time.monotonic() - started) * 1000, 1)
-                entry["bytes"] = int(Headers(raw=message["headers"]).get("content-length", 0))
-                access_log.info(json.dumps(entry))
+                answered = True
+                log(message["status"], int(Headers(raw=message["headers"]).get("content-length", 0)))
             await send(message)
 
-        await self._app({**scope, "entry": entry}, receive, noting)
+        try:
+            await self._app({**scope, "entry": entry}, receive, noting)
+        except get_cancelled_exc_class():  # its client has left
+            if not answered:
+                log(499, 0)
+            raise

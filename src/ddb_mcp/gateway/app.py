@@ -28,7 +28,7 @@ from ddb_mcp.gateway.mcp import PATH as MCP_PATH
 from ddb_mcp.gateway.mcp import Mcp
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.visits import Visit, Visits
-from ddb_mcp.server.exchange import BodyRefused, ClientGone
+from ddb_mcp.server.exchange import BodyRefused, ClientGone, end_with_client
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
 
@@ -98,7 +98,8 @@ class Gateway:
         if operation not in BY_NAME:
             raise HTTPException(404)
         entry["operation"] = operation
-
+        if not BY_NAME[operation].writes:
+            end_with_client(request.scope)
         try:
             visit = await self._visits.open(request.headers.getlist("authorization"))
             entry["deployment"] = visit.name

@@ -29,14 +29,12 @@ from mcp_types import (
 from ddb_mcp.core import limits
 from ddb_mcp.server import messages
 from ddb_mcp.server.leaving import leave, leave_after
-from ddb_mcp.service.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
 logger = logging.getLogger(__name__)
 
-_WRITES = [operation.name for operation in OPERATIONS if operation.writes]
 _UNANSWERED = ErrorData(
     code=INTERNAL_ERROR,
     message="The server ended before this was answered. A write may have been done: read before you repeat it.",
@@ -170,7 +168,7 @@ class _Requests(_Stream):
 
     def _note(self, message: JSONRPCMessage) -> None:
         if isinstance(message, JSONRPCRequest):
-            writes = message.method == "tools/call" and (message.params or {}).get("name") in _WRITES
+            writes = messages.writes(message)
             seconds = limits.STDIO_WRITE_GRACE_SECONDS if writes else limits.STDIO_GRACE_SECONDS
             self._answers.expect(message.id, seconds)
         elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":

@@ -26,6 +26,7 @@ from mcp_types import (
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.text import has_more_members, twice_in
+from ddb_mcp.service.operations import OPERATIONS
 
 # This version alone has JSON-RPC batches, which the SDK does not. Whoever speaks it speaks the one before it too.
 _VERSION_WITH_BATCHES = "2025-03-26"
@@ -40,6 +41,7 @@ _ID_PLACES = (
 
 _TOO_MANY = f"Invalid request: more than {limits.BODY_MEMBERS_MAX} members in one message"
 _ARGUMENTS = "ddb_mcp.arguments"
+_WRITES = [operation.name for operation in OPERATIONS if operation.writes]
 
 
 class NotAMessage(Exception):
@@ -71,6 +73,13 @@ def parse(text: bytes) -> JSONRPCMessage:
         problem = f"Invalid request: an object has the member {twice[0]} twice; only one could be stored"
         raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, problem))
     return _mended(_validated(document))
+
+
+def writes(message: JSONRPCMessage) -> bool:
+    """Whether it calls a tool that writes."""
+    if not isinstance(message, JSONRPCRequest) or message.method != "tools/call":
+        return False
+    return (message.params or {}).get("name") in _WRITES
 
 
 def is_call(message: JSONRPCMessage) -> bool:

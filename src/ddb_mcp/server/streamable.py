@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from ddb_mcp.core import limits
 from ddb_mcp.server import messages, sdk
-from ddb_mcp.server.exchange import BodyRefused, read_body
+from ddb_mcp.server.exchange import BodyRefused, end_with_client, read_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -84,6 +84,8 @@ class StreamableHttp:
         except messages.NotAMessage as refused:
             await _refusal(400, *refused.answers)(scope, receive, send)
         else:
+            if not messages.writes(message):
+                end_with_client(scope)
             await manager.handle_request(messages.with_arguments(scope, message), _body_of(message, receive), send)
 
 

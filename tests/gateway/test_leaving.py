@@ -1,0 +1,140 @@
+"""A client that leaves: what it asked to read is not read on for nobody, and what it asked to write is written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from ddb_mcp.core.items import Item
+from ddb_mcp.gateway import access_log
+from ddb_mcp.stores.base import Condition, Read, StorePage, Written
+from ddb_mcp.stores.local.store import LocalStore
+from tests.gateway.conftest import PATH, post
+from tests.gateway.running import RunningGateway, running_gateway
+from tests.protocol.wire import ENVELOPE, PATIENCE
+
+PREFIX = "deploy#leaving"
+SCAN = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "scan", "arguments": {}}}
+MODERN_SCAN = {**SCAN, "params": {"name": "scan", "arguments": {}, "_meta": ENVELOPE}}
+MODERN = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "scan"}
+
+
+class Slow(LocalStore):
+    """A scan goes on for ever, and a put waits until it may go on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "gateway-table")
+        self.under_way: list[str] = []
+        self.may_go_on = threading.Event()
+
+    async def scan(self, read: Read) -> StorePage:
+        self.under_way.append("scan")
+        try:
+            while True:
+                await super().scan(read)
+                await anyio.sleep(0.01)
+        finally:
+            self.under_way.remove("scan")
+
+    async def put(self, item: Item, condition: Condition) -> Written:
+        self.under_way.append("put")
+        try:
+            await anyio.to_thread.run_sync(self.may_go_on.wait, PATIENCE)
+            return await super().put(item, condition)
+        finally:
+            self.under_way.remove("put")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Slow:
+    return Slow(tmp_path / "items.sqlite3")
+
+
+@pytest.fixture
+def gateway(store: Slow, tmp_path: Path) -> Iterator[RunningGateway]:
+    with running_gateway(store, tmp_path) as gateway:
+        yield gateway
+        store.may_go_on.set()
+
+
+def asking(gateway: RunningGateway, path: str, document: Any, **headers: str) -> socket.socket:
+    """A connection that has sent a request."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    body = json.dumps(document).encode()
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {gateway.token(PREFIX)}"]
+    lines += [f"{name}: {value}" for name, value in {"Content-Length": str(len(body)), **headers}.items()]
+    connection = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+    return connection
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def log_of(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the access log is told from now on."""
+    told: list[dict[str, Any]] = []
+    handler, logger = logging.Handler(), logging.Logger("this test's own")
+    monkeypatch.setattr(handler, "emit", lambda record: told.append(json.loads(record.getMessage())))
+    logger.addHandler(handler)
+    monkeypatch.setattr(access_log, "access_log", logger)
+    return told
+
+
+def mcp(**headers: str) -> dict[str, str]:
+    return {"Content-Type": "application/json", **headers}
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "headers"),
+    [
+        (PATH + "scan", {}, {}),
+        (PATH + "scan", {"view": "summary"}, {}),
+        ("/mcp", SCAN, mcp(Accept="application/json")),
+        ("/mcp", SCAN, mcp(Accept="text/event-stream")),
+        ("/mcp", MODERN_SCAN, mcp(Accept="application/json", **MODERN)),
+    ],
+    ids=["scan", "summary", "json", "events", "modern"],
+)
+def test_a_read_ends_and_is_logged(
+    gateway: RunningGateway,
+    store: Slow,
+    path: str,
+    document: Any,
+    headers: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logged = log_of(monkeypatch)
+    with asking(gateway, path, document, **headers):
+        until(lambda: store.under_way == ["scan"])
+    until(lambda: store.under_way == [])
+    until(lambda: len(logged) == 1)
+    assert logged[0]["deployment"]
+    if path != "/mcp":
+        assert logged[0]["status"] == 499
+
+
+def test_a_write_is_done(gateway: RunningGateway, store: Slow) -> None:
+    key = {"pk": PREFIX + "#a", "sk": "1"}
+    with asking(gateway, PATH + "put", {"item": key}):
+        until(lambda: store.under_way == ["put"])
+    with asking(gateway, PATH + "scan", {}):
+        until(lambda: store.under_way == ["put", "scan"])
+    until(lambda: store.under_way == ["put"])  # it has seen the client of the scan leave, after that of the put
+    store.may_go_on.set()
+    until(lambda: store.under_way == [])
+    got = post(gateway.url, "get", key, authorization=f"Bearer {gateway.token(PREFIX)}")
+    assert got.document["found"] is True
