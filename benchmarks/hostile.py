@@ -110,6 +110,9 @@ def _unread(target: Target) -> bytes:
 
 NAMES = {f"n{at}": 1 for at in range(330_000)}
 LONG_LISTS = [[0] * 18_000 for _ in range(100)]
+# As many members as an item of 400 KB can have in a map and a list, and a list of numbers.
+WIDE = {"m": {f"a{at}": None for at in range(30_000)}, "l": [None] * 70_000}
+LONG = {"l": [0] * 18_000}
 ROWS: dict[str, Prepared] = {
     "attributes: 1.9 million": posting(
         API + "get", lambda: json.dumps({**KEY, "attributes": [1] * 1_900_000}).encode()
@@ -122,8 +125,15 @@ ROWS: dict[str, Prepared] = {
     ),
     "500,000 names in remove": posting(API + "put", of(item=KEY, remove=["n"] * 500_000)),
     "in, with 100 long lists": posting(API + "query", of(pk=LOUD + "#long", filter={"l": {"in": LONG_LISTS}})),
-    "wide items, counted": posting(API + "scan", of(view="summary")),
+    "wide items, stored": posting(API + "put", of(item={**KEY, **WIDE})),
+    "wide items, got": posting(API + "get", of(pk=LOUD + "#wide", sk="0")),
+    "wide items, filtered": posting(API + "query", of(pk=LOUD + "#wide", filter={"l": {"contains": 1}})),
+    "wide items, counted": posting(API + "scan", of(pk_prefix=LOUD + "#wide", view="summary")),
     "wide items, shown": posting(API + "query", of(pk=LOUD + "#wide", max_bytes=5_000_000)),
+    "long items, stored": posting(API + "put", of(item={**KEY, **LONG})),
+    "long items, got": posting(API + "get", of(pk=LOUD + "#long", sk="000")),
+    "long items, filtered": posting(API + "query", of(pk=LOUD + "#long", filter={"l": {"contains": 1}})),
+    "long items, counted": posting(API + "scan", of(pk_prefix=LOUD + "#long", view="summary")),
     "long items, shown": posting(API + "query", of(pk=LOUD + "#long", max_bytes=5_000_000, limit=1000)),
     "over MCP: 1.9 million attributes": posting("/mcp", call("get", **KEY, attributes=[1] * 1_900_000)),
     "over MCP: 1.3 million lists": posting("/mcp", call("put", item={**KEY, "l": [[]] * 1_300_000})),
@@ -232,10 +242,9 @@ def filled() -> Iterator[Place]:
 
 def fill(port: int, tokens: dict[str, str]) -> None:
     """Items of the loud tenant that are as long and as wide as they may be, and one of the quiet one."""
-    wide = {f"a{at}": None for at in range(50_000)}
     items: list[tuple[str, dict[str, Any]]] = [(QUIET, {"pk": QUIET + "#a", "sk": "1"})]
-    items += [(LOUD, {"pk": LOUD + "#wide", "sk": str(at), "m": wide}) for at in range(10)]
-    items += [(LOUD, {"pk": LOUD + "#long", "sk": f"{at:03}", "l": [0] * 18_000}) for at in range(160)]
+    items += [(LOUD, {"pk": LOUD + "#wide", "sk": str(at), **WIDE}) for at in range(60)]
+    items += [(LOUD, {"pk": LOUD + "#long", "sk": f"{at:03}", **LONG}) for at in range(160)]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     for prefix, item in items:
         while True:
