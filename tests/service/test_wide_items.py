@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -13,7 +15,9 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import size
 from ddb_mcp.service.listing import Listing
+from ddb_mcp.service.projections import Projection, parse_projection
 from ddb_mcp.service.results import PageResult
+from ddb_mcp.service.service import no_progress
 from ddb_mcp.stores.base import Position, Read, StorePage
 
 WIDE: Item = {f"{at:x}": {"NULL": True} for at in range(20_000)}
@@ -21,6 +25,25 @@ WIDE: Item = {f"{at:x}": {"NULL": True} for at in range(20_000)}
 
 def wide(number: int) -> list[Item]:
     return [{"pk": {"S": "deploy#me#p"}, "sk": {"S": f"{at:02}"}, **WIDE} for at in range(number)]
+
+
+def listing_of(
+    fetch: Callable[[Read], Awaitable[StorePage]],
+    view: Any,
+    position: Position | None = None,
+    projection: Projection | None = None,
+) -> Listing:
+    return Listing(
+        fetch,
+        Prefix("deploy#me"),
+        Read(pk="deploy#me#p", limit=1000, position=position),
+        view=view,
+        projection=projection,
+        max_bytes=32768,
+        cursor_bytes=0,
+        carried=0,
+        seal=lambda position, total: str(position),
+    )
 
 
 async def listed(items: list[Item], view: Any, position: Position | None = None) -> tuple[PageResult, int]:
@@ -33,30 +56,17 @@ async def listed(items: list[Item], view: Any, position: Position | None = None)
     async def fetch(read: Read) -> StorePage:
         return StorePage(items[start:], None, len(items) - start, after)
 
-    async def progress(message: str) -> None:
-        pass
-
     async def count_turns() -> None:
         nonlocal turns
         while True:
             turns += 1
             await checkpoint()
 
-    listing = Listing(
-        fetch,
-        Prefix("deploy#me"),
-        Read(pk="deploy#me#p", limit=1000, position=position),
-        view=view,
-        projection=None,
-        max_bytes=32768,
-        cursor_bytes=0,
-        carried=0,
-        seal=lambda position, total: str(position),
-    )
+    listing = listing_of(fetch, view, position)
     async with anyio.create_task_group() as group:
         group.start_soon(count_turns)
         await checkpoint()
-        page = await listing.run(progress)
+        page = await listing.run(no_progress)
         group.cancel_scope.cancel()
     return page, turns
 
@@ -84,3 +94,34 @@ def test_a_call_ends_after_so_many_members_and_its_cursor_goes_on(monkeypatch: p
         assert "covers what this call read" in page["hint"]
         position = int(page["cursor"])
     assert counts == [3, 3, 2]
+
+
+class Remembered(dict[str, Any]):
+    """An item of which one can tell whether anything holds it still."""
+
+    __slots__ = ("__weakref__",)
+
+
+@pytest.mark.parametrize("attributes", [None, ["a"]])
+def test_a_listing_does_not_hold_the_items_of_its_pages(attributes: list[str] | None) -> None:
+    alive: weakref.WeakValueDictionary[int, Remembered] = weakref.WeakValueDictionary()
+    most = 0
+
+    async def fetch(read: Read) -> StorePage:
+        nonlocal most
+        most = max(most, len(alive))
+        at = (read.position or 0) + 1
+        item = Remembered({"pk": {"S": "deploy#me#p"}, "sk": {"S": f"{at:02}"}, "a": {"S": "x"}})
+        alive[at] = item
+
+        async def after(at: int) -> Position:
+            raise AssertionError("no page is left in its middle")
+
+        return StorePage([item], at if at < 20 else None, 1, after)
+
+    async def listed_all() -> PageResult:
+        return await listing_of(fetch, "items", projection=parse_projection(attributes, parts=False)).run(no_progress)
+
+    page = anyio.run(listed_all)
+    assert (page["count"], page["complete"]) == (20, True)
+    assert most <= 2  # the first, and the last until its page is replaced

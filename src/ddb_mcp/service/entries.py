@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ddb_mcp.core.items import Item, item_to_json
-from ddb_mcp.core.paths import projector
+from ddb_mcp.core.paths import projector, value_at
 from ddb_mcp.core.text import size
 from ddb_mcp.service.outlines import outline, whole
 from ddb_mcp.service.projections import Projection
@@ -12,34 +12,39 @@ from ddb_mcp.stores.base import Position, StorePage
 
 
 class Entry(NamedTuple):
-    """An item of the result. It is item number `at` of the store page `page`, which was read from position `start`."""
+    """An item of the result. It is number `at` of a store page; `page` is that page without its items."""
 
     shown: PlainItem
     bytes: int
     outlined: bool
     page: StorePage
-    start: Position | None
     at: int
+    is_last: bool
 
-    @property
-    def item(self) -> Item:
-        return self.page.items[self.at]
+    async def position(self) -> Position | None:
+        """Where to go on after it."""
+        return self.page.next if self.is_last else await self.page.after(self.at)
 
 
 class Entries:
-    """Collects items for one result.
+    """Collects items for one result. Of the stored items it keeps the first alone: they may be many times as large.
 
     Args:
         projection: the part of each item that is shown, None for the whole item.
         max_bytes: bytes of compact JSON that the items may have. The first may have more.
+
+    Attributes:
+        missing: the paths of the projection that no item has had so far.
     """
 
     def __init__(self, projection: Projection | None, max_bytes: int) -> None:
         self._paths = None if projection is None else projection.paths
+        self.missing = list(self._paths or ())
         self._project = projector(projection.paths) if projection else lambda item: item
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: list[Entry] = []
+        self._first: Item = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -47,10 +52,6 @@ class Entries:
     @property
     def last(self) -> Entry:
         return self._entries[-1]
-
-    @property
-    def items(self) -> list[Item]:
-        return [entry.item for entry in self._entries]
 
     @property
     def shown(self) -> list[PlainItem]:
@@ -66,17 +67,18 @@ class Entries:
         """Bytes that are left."""
         return self._max_bytes - self._bytes
 
-    def add(self, page: StorePage, start: Position | None, at: int) -> bool:
-        """Take an item of a page that was read from `start`; False where it does not fit."""
+    def add(self, page: StorePage, at: int) -> bool:
+        """Take an item of a page; False where it does not fit."""
         item, room = page.items[at], self._max_bytes - 1
         fitted = whole(self._project(item), room)
-        if fitted is None:
-            plain = outline(item, room, paths=self._paths)
-            entry = Entry(plain, size(plain) + 1, True, page, start, at)
-        else:
-            entry = Entry(fitted[0], fitted[1] + 1, False, page, start, at)
+        plain = fitted[0] if fitted else outline(item, room, paths=self._paths)
+        length = fitted[1] if fitted else size(plain)
+        place = page._replace(items=[]), at, at + 1 == len(page.items)
+        entry = Entry(plain, length + 1, fitted is None, *place)
         if self._entries and entry.bytes > self.room:
             return False
+        self._first = self._first or item
+        self.missing = [path for path in self.missing if value_at(item, path) is None]
         self._entries.append(entry)
         self._bytes += entry.bytes
         return True
@@ -87,9 +89,9 @@ class Entries:
     def shorten_first(self, over: int) -> None:
         """Show the first item as an outline, `over` bytes shorter than what is shown of it now, where possible."""
         entry = self._entries[0]
-        shown = outline(entry.item, entry.bytes - over - 1, paths=self._paths)
+        shown = outline(self._first, entry.bytes - over - 1, paths=self._paths)
         self._entries[0] = entry._replace(shown=shown, outlined=True)
 
     def first_whole(self) -> PlainItem:
         """The first item whole, whatever its length."""
-        return item_to_json(self._project(self._entries[0].item))
+        return item_to_json(self._project(self._first))

@@ -92,8 +92,7 @@ class Listing:
             self._hint = await self._reason()
         while size(page := self._page()) > self._max_bytes and len(self._entries) > 1:
             self._entries.drop_last()
-            kept = self._entries.last
-            await self._leave(kept.page, kept.start, kept.at + 1)
+            self._stop_at(await self._entries.last.position())
         if (over := size(page) - self._max_bytes) > 0 and self._entries:
             self._entries.shorten_first(over)
             return self._page()
@@ -149,7 +148,7 @@ class Listing:
                 self._count += 1
                 if self._view == "summary":
                     self._summary.add(item)
-            elif not self._entries.add(page, start, at):
+            elif not self._entries.add(page, at):
                 await self._leave(page, start, at)
                 return False
             if self._members >= limits.LISTING_MEMBERS and at + 1 < len(page.items):
@@ -178,15 +177,14 @@ class Listing:
 
     async def _leave(self, page: StorePage, start: Position | None, kept: int) -> None:
         """Let the listing go on after the first `kept` items of a page that was read from `start`."""
-        self._stopped = "bytes"
-        if kept == 0:
-            self._position = start
-        elif kept == len(page.items):
-            self._position = page.next
+        if kept in (0, len(page.items)):
+            self._stop_at(page.next if kept else start)
         else:
-            self._position = await page.after(kept - 1)
-            if self._position is None:
-                self._stopped = "platform"
+            self._stop_at(await page.after(kept - 1))
+
+    def _stop_at(self, position: Position | None) -> None:
+        self._position = position
+        self._stopped = "platform" if position is None else "bytes"
 
     async def _reason(self) -> str | None:
         """Why the first page is empty or has nothing at a path, where one small read shows it."""
@@ -194,10 +192,9 @@ class Listing:
             return None
         reason = None
         if self._projection and self._view == "items" and self._entries:
-            reason = what_is_missing(self._projection, self._entries.items)
-            if reason:
+            if self._entries.missing:
                 whole = await self._look(self._read._replace(attributes=None))
-                reason = what_is_missing(self._projection, whole) or reason
+                reason = what_is_missing(self._projection, whole)
         elif not self._count and not self._entries:
             reason = await self._why_nothing()
         return clip(reason, limits.HINT_BYTES) if reason else None

@@ -143,7 +143,7 @@ class StorePage(NamedTuple):
         next: where to go on after all of `items`; None at the real end, or where the store cannot go on.
         scanned: stored items read for it.
         after: gives the position after `items[n]`, so that a page can be left in its middle; None if the store cannot
-            go on from there. Raises DdbMcpError where the store has to be asked.
+            go on from there. Raises DdbMcpError where the store has to be asked. It does not hold the items.
         capacity: capacity units it cost, where the store reports them.
         complete: False where `next` is None and still nobody knows whether there is more (a platform without pages).
         full: the next item is known not to fit into what was left of `max_bytes`.

@@ -32,11 +32,12 @@ class ScanPosition(NamedTuple):
 
 
 class ScanPage(NamedTuple):
-    """Items with the segments they are from, in the order of the segments, and where each segment goes on."""
+    """Items, and for each its segment and key, in the order of the segments; and where each segment goes on."""
 
     at: ScanPosition
     ends: Mapping[int, Key | None]
-    entries: list[tuple[int, Item]]
+    items: list[Item]
+    entries: list[tuple[int, Key]]
     scanned: int
 
     def end(self) -> Position | None:
@@ -44,12 +45,12 @@ class ScanPage(NamedTuple):
 
     def after(self, n: int) -> Position:
         """The position after item `n`: its segment goes on there, later segments with items are read again."""
-        segment, item = self.entries[n]
+        segment, key = self.entries[n]
         ends = dict(self.ends)
         for other, _ in self.entries[n + 1 :]:
             ends[other] = self.at.starts[other]
         if self.entries[n + 1 :] and self.entries[n + 1][0] == segment:
-            ends[segment] = Key.of(item)
+            ends[segment] = key
         return self._position(dict(sorted(ends.items())))
 
     def _position(self, starts: dict[int, Key | None]) -> Position:
@@ -59,16 +60,18 @@ class ScanPage(NamedTuple):
     @classmethod
     def of(cls, at: ScanPosition, read: Read, segments: Sequence[int], answers: Sequence[Response]) -> "ScanPage":
         """The page that the answers of some segments make."""
-        entries: list[tuple[int, Item]] = []
+        items: list[Item] = []
+        entries: list[tuple[int, Key]] = []
         ends = dict(at.starts)
         for segment, answer in zip(segments, answers, strict=True):
             found = [item for item in answer["Items"] if key_of(item).pk.startswith(str(read.pk_prefix))]
-            entries += [(segment, project(item, read.attributes)) for item in found]
+            items += [project(item, read.attributes) for item in found]
+            entries += [(segment, key_of(item)) for item in found]
             if (last := answer.get("LastEvaluatedKey")) is None:
                 del ends[segment]
             else:
                 ends[segment] = key_of(last)
-        return cls(at, ends, entries, sum(answer["ScannedCount"] for answer in answers))
+        return cls(at, ends, items, entries, sum(answer["ScannedCount"] for answer in answers))
 
 
 def wanted(read: Read) -> int:

@@ -279,12 +279,13 @@ class DirectStore(Store):
         ]
         last = answer.get("LastEvaluatedKey")
         following = None if last is None else key_of(last).sk
+        sort_keys = [item["sk"]["S"] for item in items]
 
         async def after(at: int) -> Position:
-            return items[at]["sk"]["S"]
+            return sort_keys[at]
 
         if len(items) > read.limit:
-            following = items[read.limit - 1]["sk"]["S"]
+            following = sort_keys[read.limit - 1]
         return StorePage(items[: read.limit], following, answer["ScannedCount"], after, capacity(answer))
 
     async def scan(self, read: Read) -> StorePage:
@@ -305,10 +306,10 @@ class DirectStore(Store):
         page = ScanPage.of(at, read, segments, answers)
         following = page.after(read.limit - 1) if len(page.entries) > read.limit else page.end()
         costs = [cost for answer in answers if (cost := capacity(answer)) is not None]
-        items = [item for _, item in page.entries[: read.limit]]
+        items, without = page.items[: read.limit], page._replace(items=[])
 
         async def after(at: int) -> Position:
-            return page.after(at)
+            return without.after(at)
 
         return StorePage(items, following, page.scanned, after, sum(costs) if costs else None)
 

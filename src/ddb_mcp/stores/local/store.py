@@ -147,8 +147,10 @@ def _fill(read: Read, documents: Documents) -> StorePage:
 
 
 def _after(items: list[Item]) -> Callable[[int], Awaitable[Position]]:
+    positions = [_position(item) for item in items]  # not the items, which a page may outlive
+
     async def after(at: int) -> Position:
-        return _position(items[at])
+        return positions[at]
 
     return after
 

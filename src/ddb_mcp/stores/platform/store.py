@@ -250,9 +250,10 @@ class PlatformStore(Store):
         for at in positions(found.get("outlined"), items):
             items[at] = project(await self.get(Key.of(items[at])) or {}, read.attributes)
         shown = [item for item in items if item]
+        keys = [Key.of(item) for item in shown]
 
         async def after(at: int) -> Position | None:
-            return await self._cursor_after(Key.of(shown[at]), places[Key.of(shown[at])], operation, body)
+            return await self._cursor_after(keys[at], places[keys[at]], operation, body)
 
         return StorePage(
             items=shown,
