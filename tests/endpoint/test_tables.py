@@ -120,7 +120,7 @@ def test_items_expire_where_time_to_live_is_enabled(tmp_path: Path) -> None:
         await table.note(lambda noted: {**noted, "ttl": ttl})
         item = {**key(), "ttl": {"N": "1700000000"}}
         await table.change([], lambda stored: ({Key.of(item): item}, None))
-        table._swept = -1e9  # the next write sweeps
+        table._writes._swept = -1e9  # the next write sweeps
         await table.change([], lambda stored: ({}, None))
         (found,) = await table.items([Key.of(item)])
         await table.close()

@@ -61,7 +61,7 @@ def cancelled(call: Callable[[], Awaitable[Any]], begun: threading.Event | None 
 def is_idle(data: Data) -> bool:
     """Whether the thread has given its connection back; it does so at its end only."""
     for _ in range(6000):
-        if data.store._pool:
+        if data.store._connections.idle:
             return True
         threading.Event().wait(0.01)
     return False

@@ -13,7 +13,7 @@ import pytest
 
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.local import table as local
+from ddb_mcp.stores.local import write as local
 from ddb_mcp.stores.local.file import transaction
 from tests.local.data import Data, pk
 

@@ -4,49 +4,32 @@ One WITHOUT ROWID table keyed by the UTF-8 bytes of (pk, sk), so that SQLite's o
 items lie together.
 """
 
-import json
-import logging
 import sqlite3
-import threading
 import time
 from binascii import crc32
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from anyio import to_thread
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Check
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Timeout
+from ddb_mcp.core.errors import InvalidArgument, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.local.call import Abandoned, Call, Locked
-from ddb_mcp.stores.local.file import SqliteFile, is_locked, transaction
-from ddb_mcp.stores.local.write import Write, within
-
-logger = logging.getLogger(__name__)
+from ddb_mcp.stores.local import statements
+from ddb_mcp.stores.local.call import Call, Locked
+from ddb_mcp.stores.local.connections import Connections
+from ddb_mcp.stores.local.file import SqliteFile
+from ddb_mcp.stores.local.write import Writes
 
 _T = TypeVar("_T")
 
 # Two marks: neither kind of file is ever taken for the other.
 _APPLICATION_ID = 0x64646D63
 _REGISTRY_ID = 0x64646D67
-_SCHEMA = (
-    """
-CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, expires INTEGER, PRIMARY KEY (pk, sk))
-    WITHOUT ROWID;
-CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
-""",
-    """
-CREATE TABLE tokens (token TEXT PRIMARY KEY, request BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX tokens_expires ON tokens (expires);
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO about VALUES ('created', strftime('%s', 'now')), ('id', lower(hex(randomblob(16))));
-""",
-)
 
 
 class Stored(dict[Key, Item | None]):
@@ -112,7 +95,7 @@ class Rows(NamedTuple):
             parameters.append(self.after.sk.encode())
         elif self.after is not None:
             where.append("(pk, sk) > (?, ?)")
-            parameters += _row_key(self.after)
+            parameters += statements.row_key(self.after)
         order = "pk, sk" if self.pk is None else f"sk {'DESC' if self.descending else 'ASC'}"
         return f"SELECT pk, document FROM items WHERE {' AND '.join(where)} ORDER BY {order}", parameters
 
@@ -143,20 +126,17 @@ class LocalTable:
         self._file = SqliteFile(
             path,
             application_id=_REGISTRY_ID if registry else _APPLICATION_ID,
-            schema=_SCHEMA,
+            schema=statements.SCHEMA,
             setting="DDB_MCP_LOCAL_PATH",
         )
-        self._guard = threading.Lock()
-        self._waiting: list[Write[Any]] = []
-        self._is_writing = False
-        self._pool: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
-        self._swept = 0.0
+        self._connections = Connections(self._file)
+        self._writes = Writes(self._connections)
 
     async def make(self) -> bool:
         """Make the file if it is not there. Returns whether this call did."""
 
         def make(call: Call) -> bool:
-            with self._open(call, create=True) as opened:
+            with self._connections.open(call, create=True) as opened:
                 assert opened
                 return opened[1]
 
@@ -164,7 +144,7 @@ class LocalTable:
 
     async def exists(self) -> bool:
         def look(call: Call) -> bool:
-            with self._open(call) as opened:
+            with self._connections.open(call) as opened:
                 return opened is not None
 
         return await self._run(look)
@@ -177,11 +157,11 @@ class LocalTable:
         """The stored item of each key, None where there is none: all of one moment."""
 
         def items(call: Call) -> list[Item | None]:
-            with self._open(call) as opened:
+            with self._connections.open(call) as opened:
                 if opened is None:
                     return [None] * len(keys)
                 if len(keys) == 1:
-                    return [_stored(opened[0], keys[0])]
+                    return [statements.stored(opened[0], keys[0])]
                 with _snapshot(opened[0]) as connection:
                     return list(_all_stored(connection, keys, call).values())
 
@@ -197,7 +177,7 @@ class LocalTable:
         segment, segments = rows.segment
 
         def read(call: Call) -> _T:
-            with self._open(call) as opened:
+            with self._connections.open(call) as opened:
                 if opened is None:
                     return take(Documents(iter(()), call.check))
                 with closing(opened[0].execute(statement, parameters)) as found:
@@ -221,7 +201,7 @@ class LocalTable:
         Returns:
             What `decide` returns as its result.
         """
-        return await self._write(lambda connection, call: _changed(connection, keys, decide, call))
+        return await self._writes.do(lambda connection, call: _changed(connection, keys, decide, call))
 
     async def change_once(self, token: str, request: bytes, keys: Sequence[Key], decide: Decide[_T]) -> _T | None:
         """`change`, but at most once for a token within ten minutes. None where it was done before.
@@ -245,14 +225,14 @@ class LocalTable:
                 raise TokenReused("The token was used for another request within the last ten minutes.")
             return None
 
-        return await self._write(change)
+        return await self._writes.do(change)
 
     async def about(self) -> dict[str, str]:
         """The facts that are noted about the table, by name."""
 
         def about(call: Call) -> dict[str, str]:
-            with self._open(call) as opened:
-                return _about(opened[0]) if opened else {}
+            with self._connections.open(call) as opened:
+                return statements.about(opened[0]) if opened else {}
 
         return await self._run(about)
 
@@ -260,17 +240,17 @@ class LocalTable:
         """Change the facts about the table in one transaction. `change` takes the facts and returns the new ones."""
 
         def note(connection: sqlite3.Connection, call: Call) -> None:
-            noted = change(_about(connection))
+            noted = change(statements.about(connection))
             connection.execute("DELETE FROM about")
             connection.executemany("INSERT INTO about VALUES (?, ?)", noted.items())
 
-        await self._write(note)
+        await self._writes.do(note)
 
     async def extent(self) -> tuple[int, int]:
         """The number of items, and the bytes of the file."""
 
         def extent(call: Call) -> tuple[int, int]:
-            with self._open(call) as opened:
+            with self._connections.open(call) as opened:
                 if opened is None:
                     return 0, 0
                 (count,) = opened[0].execute("SELECT count(*) FROM items").fetchone()
@@ -282,63 +262,24 @@ class LocalTable:
         """Remove the file with all that is in it. Other processes that have it open find it gone."""
 
         def remove(call: Call) -> None:
-            with self._open(call) as opened:
+            with self._connections.open(call) as opened:
                 if opened is None:
                     return
-            self._idle()
+            self._connections.close_idle()
             for beside in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + beside).unlink(missing_ok=True)
 
         await self._run(remove)
 
     async def close(self) -> None:
-        self._idle()
-
-    async def _write(self, change: Callable[[sqlite3.Connection, Call], _T]) -> _T:
-        """Do `change` in a transaction, together with other changes that wait: one flush to the disk serves all."""
-        write = Write(change, Call(limits.READ_SECONDS))
-        with self._guard:
-            self._waiting.append(write)
-            is_first, self._is_writing = not self._is_writing, True
-        if is_first:
-            threading.Thread(target=self._write_waiting, name="local-writes", daemon=True).start()
-        return await write.outcome()
-
-    def _write_waiting(self) -> None:
-        """Do the waiting writes, and those that come meanwhile. One thread at a time runs this."""
-        while True:
-            with self._guard:
-                writes = self._waiting[: limits.WRITES_AT_ONCE]
-                del self._waiting[: len(writes)]
-                if not writes:
-                    self._is_writing = False
-                    return
-            while left := [write for write in writes if not write.is_done]:
-                self._write_together(left)
-
-    def _write_together(self, writes: Sequence[Write[Any]]) -> None:
-        """Do at least the first of these writes, or fail it. Each write fails alone; one commit is for all."""
-        first = writes[0]
-        try:
-            with self._open(first.call, create=True) as opened:
-                assert opened
-                self._sweep(opened[0])  # before, so that what is written now can be read for a while
-                with transaction(opened[0]) as connection:
-                    tried = [write for write in within(limits.LOCK_HELD_SECONDS, writes) if write.try_on(connection)]
-        except Locked:
-            first.pause()
-        except BaseException as error:
-            first.fail(error)
-        else:
-            for write in tried:
-                write.finish()
+        self._connections.close_idle()
 
     async def _run(self, work: Callable[[Call], _T], *, brief: bool = False) -> _T:
         """Do `work` in a worker thread. Where another process's lock stops it, do it again, while the caller waits.
 
         Work that may be `brief` is tried here first: a thread costs several times as much as the read of one item.
         """
-        if brief and self._pool:
+        if brief and self._connections.idle:
             with suppress(Locked, Timeout):
                 return work(Call(limits.BRIEF_SECONDS))
         call = Call(limits.READ_SECONDS)
@@ -354,91 +295,6 @@ class LocalTable:
         finally:
             call.end()
 
-    def _sweep(self, connection: sqlite3.Connection) -> None:
-        """Delete a few items whose time to live is over, as DynamoDB does some time after it.
-
-        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
-        """
-        if time.monotonic() - self._swept < limits.SWEEP_SECONDS:
-            return
-        if _about(connection).get("ttl") == "off":
-            self._swept = time.monotonic()
-            return
-        now = int(time.time())
-        expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"
-        try:
-            swept = connection.execute(
-                f"DELETE FROM items WHERE (pk, sk) IN ({expired})",
-                (now - limits.TTL_PAST_SECONDS, now - 1, limits.SWEEP_ROWS),
-            ).rowcount
-        except sqlite3.Error as error:
-            if is_locked(error):
-                raise
-            logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
-            swept = 0
-        if swept < limits.SWEEP_ROWS:
-            self._swept = time.monotonic()
-
-    @contextmanager
-    def _open(self, call: Call, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, bool] | None]:
-        """A connection for the time of one operation, and whether the schema was made for it.
-
-        None where there is no file and none is to be made. What is done on it ends when the call is over.
-
-        Raises:
-            Locked: another process holds a lock, and the call may wait for it: everything is to be done again.
-            Abandoned, DdbMcpError: as the work raises, or for what is wrong with the file.
-        """
-        try:
-            inode = self._file.inode(create=create)
-            if inode is None:
-                yield None
-            elif self._file.is_writable():
-                with self._borrowed(call, inode) as borrowed:
-                    yield borrowed
-            elif create:
-                raise self._file.unusable("or its directory is not writable")
-            else:
-                with closing(self._file.reader(limits.LOCK_SLICE_SECONDS)) as reader:
-                    yield reader, False
-        except (sqlite3.Error, OSError) as error:
-            call.check()  # where the call is over, this is its end and no fault of the file's
-            if is_locked(error) and call.may_wait:
-                raise Locked from error
-            raise self._file.explained(error) from error
-
-    @contextmanager
-    def _borrowed(self, call: Call, inode: tuple[int, int]) -> Iterator[tuple[sqlite3.Connection, bool]]:
-        """A connection of the pool, or a new one. One that met an error other than a lock is not used again."""
-        connection, made = self._idle(inode), False
-        if connection is None:
-            connection, made = self._file.connect(limits.LOCK_SLICE_SECONDS)
-        connection.set_progress_handler(lambda: call.is_over, limits.SQLITE_STEPS)
-        sound = False
-        try:
-            yield connection, made
-            sound = True
-        except Exception as error:
-            sound = isinstance(error, DdbMcpError | Abandoned) or is_locked(error)
-            raise
-        finally:
-            if sound and len(self._pool) < limits.SQLITE_CONNECTIONS:
-                connection.set_progress_handler(None, 0)
-                self._pool.append((connection, inode))
-            else:
-                connection.close()
-
-    def _idle(self, inode: tuple[int, int] | None = None) -> sqlite3.Connection | None:
-        """An idle connection to the file; those to a file that was removed or replaced since are closed."""
-        while True:
-            try:
-                connection, of = self._pool.pop()
-            except IndexError:  # other threads take connections too
-                return None
-            if of == inode:
-                return connection
-            connection.close()
-
 
 @contextmanager
 def _snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
@@ -450,31 +306,16 @@ def _snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         connection.rollback()
 
 
-def _about(connection: sqlite3.Connection) -> dict[str, str]:
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone():
-        return {}  # a file of the first version that may not be written
-    return dict(connection.execute("SELECT name, value FROM about"))
-
-
-def _row_key(key: Key) -> tuple[bytes, bytes]:
-    return key.pk.encode(), key.sk.encode()
-
-
 def end_of(start: bytes) -> bytes:
     """The first byte string after all that start with `start`; UTF-8 has no byte 0xFF."""
     return start[:-1] + bytes([start[-1] + 1])
-
-
-def _stored(connection: sqlite3.Connection, key: Key) -> Item | None:
-    row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", _row_key(key)).fetchone()
-    return json.loads(row[0]) if row else None
 
 
 def _all_stored(connection: sqlite3.Connection, keys: Sequence[Key], call: Call) -> Stored:
     found = Stored({}, call.check)
     for key in keys:
         call.check()
-        found[key] = _stored(connection, key)
+        found[key] = statements.stored(connection, key)
     return found
 
 
@@ -482,23 +323,5 @@ def _changed(connection: sqlite3.Connection, keys: Sequence[Key], decide: Decide
     changes, result = decide(_all_stored(connection, keys, call))
     for key, item in changes.items():
         call.check()
-        if item is not None:
-            _store(connection, item)
-        else:
-            connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", _row_key(key))
+        statements.store(connection, key, item)
     return result
-
-
-def _store(connection: sqlite3.Connection, item: Item) -> None:
-    document = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
-    connection.execute(
-        "INSERT OR REPLACE INTO items (pk, sk, document, expires) VALUES (?, ?, ?, ?)",
-        (*_row_key(Key.of(item)), document, _expires(item)),
-    )
-
-
-def _expires(item: Item) -> int | None:
-    number = item.get("ttl", {}).get("N")
-    if number is None or not 0 < (exact := Decimal(number)) < 2**62:
-        return None
-    return int(exact)

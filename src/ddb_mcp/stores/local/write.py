@@ -1,13 +1,18 @@
-"""One write to a local table: it waits for its turn in the thread of all writes, and has a result."""
+"""Writes to a local table: they wait for their turn in one thread, and share transactions."""
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from ddb_mcp.stores.local.call import Call
+from ddb_mcp.core import limits
+from ddb_mcp.stores.local.call import Call, Locked
+from ddb_mcp.stores.local.connections import Connections
+from ddb_mcp.stores.local.file import transaction
+from ddb_mcp.stores.local.statements import sweep
 
 _T = TypeVar("_T")
 
@@ -81,7 +86,61 @@ class Write(Generic[_T]):
             self.fail(error)
 
 
-def within(seconds: float, writes: Sequence[Write[Any]]) -> Iterator[Write[Any]]:
+class Writes:
+    """The writes of one table. They take turns in one thread, so that all worker threads are left for reads."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._guard = threading.Lock()
+        self._waiting: list[Write[Any]] = []
+        self._is_writing = False
+        self._swept = 0.0
+
+    async def do(self, change: Callable[[sqlite3.Connection, Call], _T]) -> _T:
+        """Do `change` in a transaction, together with other changes that wait: one flush to the disk serves all."""
+        write = Write(change, Call(limits.READ_SECONDS))
+        with self._guard:
+            self._waiting.append(write)
+            is_first, self._is_writing = not self._is_writing, True
+        if is_first:
+            threading.Thread(target=self._do_waiting, name="local-writes", daemon=True).start()
+        return await write.outcome()
+
+    def _do_waiting(self) -> None:
+        """Do the waiting writes, and those that come meanwhile. One thread at a time runs this."""
+        while True:
+            with self._guard:
+                writes = self._waiting[: limits.WRITES_AT_ONCE]
+                del self._waiting[: len(writes)]
+                if not writes:
+                    self._is_writing = False
+                    return
+            while left := [write for write in writes if not write.is_done]:
+                self._do_together(left)
+
+    def _do_together(self, writes: Sequence[Write[Any]]) -> None:
+        """Do at least the first of these writes, or fail it. Each write fails alone; one commit is for all."""
+        first = writes[0]
+        try:
+            with self._connections.open(first.call, create=True) as opened:
+                assert opened
+                self._sweep(opened[0])  # before, so that what is written now can be read for a while
+                with transaction(opened[0]) as connection:
+                    tried = [write for write in _within(limits.LOCK_HELD_SECONDS, writes) if write.try_on(connection)]
+        except Locked:
+            first.pause()
+        except BaseException as error:
+            first.fail(error)
+        else:
+            for write in tried:
+                write.finish()
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        if time.monotonic() - self._swept >= limits.SWEEP_SECONDS and sweep(connection):
+            self._swept = time.monotonic()
+
+
+def _within(seconds: float, writes: Sequence[Write[Any]]) -> Iterator[Write[Any]]:
     """The writes, as long as there is time; the first always."""
     end = time.monotonic() + seconds
     for at, write in enumerate(writes):

@@ -1,0 +1,88 @@
+"""The schema of a local table's file, and the statements on its rows."""
+
+import json
+import logging
+import sqlite3
+import time
+from decimal import Decimal
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.items import Item
+from ddb_mcp.core.keys import Key
+from ddb_mcp.stores.local.file import is_locked
+
+logger = logging.getLogger(__name__)
+
+# For each version, what makes it out of the version before.
+SCHEMA = (
+    """
+CREATE TABLE items (pk BLOB NOT NULL, sk BLOB NOT NULL, document TEXT NOT NULL, expires INTEGER, PRIMARY KEY (pk, sk))
+    WITHOUT ROWID;
+CREATE INDEX items_expires ON items (expires) WHERE expires IS NOT NULL;
+""",
+    """
+CREATE TABLE tokens (token TEXT PRIMARY KEY, request BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX tokens_expires ON tokens (expires);
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO about VALUES ('created', strftime('%s', 'now')), ('id', lower(hex(randomblob(16))));
+""",
+)
+
+
+def row_key(key: Key) -> tuple[bytes, bytes]:
+    """UTF-8, so that SQLite's order is DynamoDB's."""
+    return key.pk.encode(), key.sk.encode()
+
+
+def stored(connection: sqlite3.Connection, key: Key) -> Item | None:
+    """The item of a key, None where there is none."""
+    row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", row_key(key)).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def store(connection: sqlite3.Connection, key: Key, item: Item | None) -> None:
+    """Make `item` the item of the key; None deletes it."""
+    if item is None:
+        connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", row_key(key))
+        return
+    document = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    connection.execute(
+        "INSERT OR REPLACE INTO items (pk, sk, document, expires) VALUES (?, ?, ?, ?)",
+        (*row_key(key), document, _expires(item)),
+    )
+
+
+def _expires(item: Item) -> int | None:
+    number = item.get("ttl", {}).get("N")
+    if number is None or not 0 < (exact := Decimal(number)) < 2**62:
+        return None
+    return int(exact)
+
+
+def about(connection: sqlite3.Connection) -> dict[str, str]:
+    """The facts that are noted about the table, by name."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone():
+        return {}  # a file of the first version that may not be written
+    return dict(connection.execute("SELECT name, value FROM about"))
+
+
+def sweep(connection: sqlite3.Connection) -> bool:
+    """Delete a few items whose time to live is over, as DynamoDB does some time after it. False: there may be more.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
+    """
+    if about(connection).get("ttl") == "off":
+        return True
+    now = int(time.time())
+    expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"
+    try:
+        swept = connection.execute(
+            f"DELETE FROM items WHERE (pk, sk) IN ({expired})",
+            (now - limits.TTL_PAST_SECONDS, now - 1, limits.SWEEP_ROWS),
+        ).rowcount
+    except sqlite3.Error as error:
+        if is_locked(error):
+            raise
+        logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
+        return True
+    return swept < limits.SWEEP_ROWS
