@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import math
 import os
 import re
 import statistics
@@ -15,25 +17,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
-from tests.gateway.load import Load, add_tenants
+from tests.gateway.load import Connection, Load, add_tenants, headers
 from tests.gateway.process import Operator
 
-from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
-from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
-from ddb_mcp.stores.platform.store import PlatformStore
 
 CLIENTS = 64
 PREFIX = "deploy#bench"
 DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
+
+Call = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Outcome:
         return sorted(self.latencies)[int(share * (len(self.latencies) - 1))]
 
 
-async def _client(service: DataService, number: int, until: float, outcome: Outcome) -> None:
+async def _client(call: Call, number: int, until: float, outcome: Outcome) -> None:
     pk, at = f"{PREFIX}#client#{number}", 0
     while time.monotonic() < until:
         at += 1
@@ -64,33 +65,61 @@ async def _client(service: DataService, number: int, until: float, outcome: Outc
         ]
         for operation, arguments in calls:
             started = time.perf_counter()
-            await service.call(operation, arguments)
+            await call(operation, arguments)
             outcome.latencies.append(time.perf_counter() - started)
         outcome.acknowledged[key["pk"], key["sk"]] = at
 
 
-async def _measure(connect: Callable[[], Sequence[Store]], seconds: float) -> Outcome:
-    """The load on these stores, the clients spread over them, and the proof that nothing was lost."""
+async def _measure(calls: Sequence[Call], seconds: float) -> Outcome:
+    """The load of a client for each of these ways to call, and the proof that nothing was lost."""
     outcome = Outcome(seconds)
-    stores = connect()
-    services = [DataService(store, Prefix(PREFIX)) for store in stores]
-    for service in services:
-        await service.call("provision", {})
+    await calls[0]("provision", {})
     until = time.monotonic() + seconds
     async with anyio.create_task_group() as group:
-        for number in range(CLIENTS):
-            group.start_soon(_client, services[number % len(services)], number, until, outcome)
+        for number, call in enumerate(calls):
+            group.start_soon(_client, call, number, until, outcome)
     for (pk, sk), at in outcome.acknowledged.items():
-        found = await services[0].call("get", {"pk": pk, "sk": sk})
+        found = await calls[0]("get", {"pk": pk, "sk": sk})
         assert found["item"]["n"] >= at, "an acknowledged write is lost"
-    for store in stores:
-        await store.close()
     return outcome
 
 
+async def _directly(path: Path, seconds: float) -> Outcome:
+    store = LocalStore(path, "bench")
+    outcome = await _measure([DataService(store, Prefix(PREFIX)).call] * CLIENTS, seconds)
+    await store.close()
+    return outcome
+
+
+async def _through(url: str, token: str, seconds: float) -> Outcome:
+    """The load through a gateway, in bare HTTP: a client library's cost would be taken for the gateway's."""
+    connections = [Connection(url) for _ in range(CLIENTS)]
+
+    async def call(connection: Connection, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        body = json.dumps(arguments).encode()
+        status, content = await connection.post(f"/api/data/dynamodb/{operation}", headers(token), body)
+        assert status == 200, content
+        answer: dict[str, Any] = json.loads(content)
+        return answer
+
+    outcome = await _measure([functools.partial(call, connection) for connection in connections], seconds)
+    for connection in connections:
+        await connection.close()
+    return outcome
+
+
+def _cpu_seconds(process: int) -> float:
+    """Processor time that a process has used, by Linux's `/proc`; NaN elsewhere."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
-def _gateway(folder: Path) -> Iterator[tuple[str, str]]:
-    """A gateway process over SQLite, its address and a token."""
+def _gateway(folder: Path) -> Iterator[tuple[str, str, int]]:
+    """A gateway process over SQLite: its address, a token and its id."""
     options = ["--mode", "local", "--local-path", str(folder / "items")]
     rates = ["--requests-per-second", "1000000", "--items-per-second", "100000000"]
     add = [DDB_MCP, "gateway", "deployments", "add", "bench", "--prefix", PREFIX, *options, *rates]
@@ -102,7 +131,7 @@ def _gateway(folder: Path) -> Iterator[tuple[str, str]]:
         while not (listening := re.search(r"Listening on (\S+)", log.read_text())):
             assert server.poll() is None, log.read_text()
             time.sleep(0.05)
-        yield listening[1], token
+        yield listening[1], token, server.pid
     finally:
         server.terminate()
         server.wait()
@@ -155,16 +184,18 @@ def main(seconds: float = 60) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        direct = anyio.run(_measure, lambda: [LocalStore(folder / "direct", "bench")], seconds)
-        with _gateway(folder) as (url, token):
-            settings = PlatformSettings(api_url=url, auth_token=token)
-            through = anyio.run(_measure, lambda: [PlatformStore(settings) for _ in range(CLIENTS)], seconds)
+        direct = anyio.run(_directly, folder / "direct", seconds)
+        with _gateway(folder) as (url, token, process):
+            before = _cpu_seconds(process)
+            through = anyio.run(_through, url, token, seconds)
+            spent = _cpu_seconds(process) - before
     for name, outcome in (("store directly", direct), ("through the gateway", through)):
         p50, p99 = (outcome.percentile(share) * 1000 for share in (0.5, 0.99))
         print(f"{name:20} {outcome.throughput:8.0f} calls/s   p50 {p50:7.1f} ms   p99 {p99:7.1f} ms")
     print(
         f"gateway / store: throughput {through.throughput / direct.throughput:.2f}, "
         f"p99 {through.percentile(0.99) / direct.percentile(0.99):.2f}; "
+        f"the gateway's processor time a call {spent / len(through.latencies) * 1e6:.0f} µs; "
         f"{len(direct.acknowledged) + len(through.acknowledged)} acknowledged keys, all there"
     )
     two_processes(seconds)

@@ -30,7 +30,12 @@ def add_tenants(operator: Operator) -> list[str]:
     return [operator.deployments("add", f"t{at}", *rates) for at in range(TENANTS)]
 
 
-class _Connection:
+def headers(token: str) -> str:
+    """The lines of a request's head that a tenant's clients send."""
+    return f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
+
+
+class Connection:
     """HTTP/1.1 with one gateway."""
 
     def __init__(self, url: str) -> None:
@@ -124,11 +129,8 @@ class _Client:
         self._tenant = number % TENANTS
         self._mcp = number // TENANTS % 2 == 1
         self._pk = f"deploy#t{self._tenant}#client#{number}"
-        self._headers = (
-            f"Authorization: Bearer {load.tokens[self._tenant]}\r\n"
-            "Content-Type: application/json\r\nAccept: application/json\r\n"
-        )
-        self._connections = itertools.cycle([_Connection(url) for url in load.urls])
+        self._headers = headers(load.tokens[self._tenant])
+        self._connections = itertools.cycle([Connection(url) for url in load.urls])
 
     async def run(self) -> None:
         at = 0
