@@ -8,6 +8,7 @@ import difflib
 import math
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -57,14 +58,14 @@ def prepared(
             raise unknown(name)
     taken = {}
     for name, sent in given.items():
-        field = model.model_fields[name]
-        value = _unquoted(sent, _kind(field.annotation), name, where + name)
+        kind, inner, is_required = _wanted_by(model)[name]
+        value = _unquoted(sent, kind, name, where + name)
         check_bounds(value, name, where + name)
-        if (inner := _model(field.annotation)) is not None and isinstance(value, dict) and value:
+        if inner is not None and isinstance(value, dict) and value:
             value = prepared(inner, value, inner.model_fields, _unknown_member(inner, name), f"{where}{name}.")
-        if value is None and not field.is_required():
+        if value is None and not is_required:
             continue
-        if isinstance(value, str | list | dict) and not value and not field.is_required():
+        if isinstance(value, str | list | dict) and not value and not is_required:
             if name not in never_empty:
                 continue
             raise InvalidArgument(f"{where}{name} is empty.", next=f"Leave {where}{name} out, or say what it must be.")
@@ -118,16 +119,15 @@ def check_bounds(value: Any, name: str, where: str) -> None:
         waiting += (entry for entry in inner if isinstance(entry, list | dict))
 
 
-def _kind(annotation: Any) -> Any:
-    """The type that a parameter wants, of an annotation like `list[str] | None`; `dict` for a model."""
-    wanted = _wanted(annotation)
-    return dict if _model(annotation) is not None else get_origin(wanted) or wanted
-
-
-def _model(annotation: Any) -> type[BaseModel] | None:
-    """The model that a parameter wants, if it wants one."""
-    wanted = _wanted(annotation)
-    return wanted if isinstance(wanted, type) and issubclass(wanted, BaseModel) else None
+@cache
+def _wanted_by(model: type[BaseModel]) -> dict[str, tuple[Any, type[BaseModel] | None, bool]]:
+    """For each parameter the type that it wants (`dict` for a model), the model, and whether it is required."""
+    found = {}
+    for name, field in model.model_fields.items():
+        wanted = _wanted(field.annotation)
+        inner = wanted if isinstance(wanted, type) and issubclass(wanted, BaseModel) else None
+        found[name] = (dict if inner else get_origin(wanted) or wanted, inner, field.is_required())
+    return found
 
 
 def _wanted(annotation: Any) -> Any:
