@@ -4,7 +4,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TypeVar
 
 import anyio
@@ -66,19 +66,24 @@ class Room:
     def __init__(self, what: str, size: int) -> None:
         self._what = what
         self._size = self._free = size
-        self._freed = anyio.Event()
+        self._freed: anyio.Event | None = None  # while somebody waits
 
     @asynccontextmanager
     async def hold(self, amount: int) -> AsyncIterator[None]:
         """Take room, for as long as this is open. Raises BudgetSpent where none comes free in time."""
         amount = min(amount, self._size)
-        with anyio.move_on_after(limits.ROOM_SECONDS) as waiting:
-            while self._free < amount:
-                await self._freed.wait()
-        if waiting.cancelled_caught:
-            raise BudgetSpent(self._what, 1)
+        if self._free < amount:
+            await self._wait_for(amount)
         with self.taken(amount):
             yield
+
+    async def _wait_for(self, amount: int) -> None:
+        with anyio.move_on_after(limits.ROOM_SECONDS):
+            while self._free < amount:
+                self._freed = self._freed or anyio.Event()
+                await self._freed.wait()
+            return
+        raise BudgetSpent(self._what, 1)
 
     @contextmanager
     def taken(self, amount: int) -> Iterator[None]:
@@ -88,8 +93,9 @@ class Room:
             yield
         finally:
             self._free += amount
-            self._freed.set()
-            self._freed = anyio.Event()
+            if self._freed:
+                self._freed.set()
+                self._freed = None
 
 
 class Budget:
@@ -115,9 +121,9 @@ class Budget:
         self.room = Room("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
         self.work = Bucket("work", limits.TENANT_WORK_PER_SECOND, limits.TENANT_WORK_BURST)
         self.converting = anyio.CapacityLimiter(1)
-        self._turns = anyio.CapacityLimiter(limits.TENANT_CALLS_AT_ONCE)
-        self._listings = anyio.CapacityLimiter(limits.TENANT_LISTINGS_AT_ONCE)
-        self._alone = anyio.CapacityLimiter(1)
+        self._turns = anyio.Semaphore(limits.TENANT_CALLS_AT_ONCE, fast_acquire=True)
+        self._listings = anyio.Semaphore(limits.TENANT_LISTINGS_AT_ONCE, fast_acquire=True)
+        self._alone = anyio.Semaphore(1, fast_acquire=True)
         self._calls = 0
 
     def admit(self) -> None:
@@ -142,12 +148,11 @@ class Budget:
     @asynccontextmanager
     async def turn(self, *, listing: bool = False) -> AsyncIterator[None]:
         """Held while a call is carried out. Raises BudgetSpent where those before it have spent the work."""
-        async with AsyncExitStack() as held:
-            if listing:
-                await held.enter_async_context(self._listings)
-            await held.enter_async_context(self._turns)
-            if not self.work.is_full(0.5):
-                await held.enter_async_context(self._alone)
+        async with (
+            self._listings if listing else nullcontext(),
+            self._turns,
+            nullcontext() if self.work.is_full(0.5) else self._alone,
+        ):
             self.work.check()
             yield
 

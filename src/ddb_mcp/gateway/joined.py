@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from ddb_mcp.core.errors import DdbMcpError
 
@@ -48,6 +49,8 @@ class JoinedReads(Generic[_T]):
         try:
             if before := self._under_way.get(name):
                 await before.over.wait()
+            else:
+                await checkpoint()  # for the requests that came at once with this one
             self._under_way[name] = mine
             del self._next[name]
             found = await self._read(name)

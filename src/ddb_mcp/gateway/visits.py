@@ -1,5 +1,6 @@
 """One request of a tenant, over the HTTP API or MCP: its access, its deadline and its costs."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class Visits:
         token = bearer_token(authorization)
         if token is None:
             raise Unauthenticated("The token must come once, as Authorization: Bearer …", next=_CURRENT)
-        deadline = anyio.current_time() + limits.REQUEST_SECONDS  # before its deployment's record is read
+        deadline = time.monotonic() + limits.REQUEST_SECONDS  # before its deployment's record is read
         access = await self.access(token)
         budget = self._budgets.of(access.tenant)
         budget.admit()
@@ -67,14 +68,14 @@ class Visit:
     """One request.
 
     Attributes:
-        deadline: of the event loop's clock; no attempt of a store is begun after it.
+        deadline: by `time.monotonic`; no attempt of a store is begun after it.
     """
 
     def __init__(self, visits: Visits, token: str, access: Access, budget: Budget, deadline: float) -> None:
         self._visits = visits
         self._token = token
         self._access = access
-        self._read_at = anyio.current_time()
+        self._read_at = time.monotonic()
         self.budget = budget
         self.deadline = deadline
 
@@ -108,17 +109,15 @@ class Visit:
         Raises:
             DdbMcpError: as `DataService.call`, BudgetSpent and Unauthenticated too.
         """
-        try:
-            with anyio.fail_after(self.deadline - anyio.current_time()):
-                async with self.budget.turn(listing=operation in ("query", "scan")):
-                    service = await self._service(max_result_bytes, read_limit, read_only=read_only)
-                    call = service.call(operation, arguments, progress, max_bytes=max_bytes)
-                    return await Metered(call, self.budget.worked)
-        except TimeoutError:
-            raise _too_late(operation) from None
+        with anyio.move_on_after(self.deadline - time.monotonic()):
+            async with self.budget.turn(listing=operation in ("query", "scan")):
+                service = await self._service(max_result_bytes, read_limit, read_only=read_only)
+                call = service.call(operation, arguments, progress, max_bytes=max_bytes)
+                return await Metered(call, self.budget.worked)
+        raise _too_late(operation)
 
     async def _service(self, max_result_bytes: int, read_limit: int, *, read_only: bool) -> DataService:
-        if anyio.current_time() - self._read_at > limits.RECORD_SECONDS:
+        if time.monotonic() - self._read_at > limits.RECORD_SECONDS:
             self._access = await self._visits.access(self._token)  # it may have ended while a body or a turn came
         tenant = self._access.tenant
         return DataService(
