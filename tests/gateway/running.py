@@ -137,7 +137,7 @@ def _serving(make: Callable[[], Gateway], listener: socket.socket) -> Iterator[N
     made: list[HttpServer] = []
 
     def serve() -> None:
-        made.append(HttpServer(make().app(), listener))
+        made.append(HttpServer(make(), listener))
         made[0].run()
 
     thread = threading.Thread(target=serve)

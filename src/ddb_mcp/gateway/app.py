@@ -5,40 +5,35 @@ also take `max_bytes` and `read_limit`: how long the page may be, and how many s
 """
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
 from ddb_mcp.gateway.access_log import AccessLog
 from ddb_mcp.gateway.answers import json_answer, refusal
-from ddb_mcp.gateway.bodies import answered, body_of, parsed
+from ddb_mcp.gateway.bodies import answered, parsed, room_for_body
 from ddb_mcp.gateway.mcp import PATH as MCP_PATH
 from ddb_mcp.gateway.mcp import Mcp
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.visits import Visit, Visits
-from ddb_mcp.server.exchange import BodyRefused, ClientGone, end_with_client
+from ddb_mcp.server.exchange import BodyRefused, ClientGone, end_with_client, read_body
+from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
 
 logger = logging.getLogger(__name__)
 
-PATH = "/api/data/dynamodb/{operation}"
+PATH = "/api/data/dynamodb/"
+_ROUTE = f"It must be one of {', '.join(BY_NAME)}, by POST to {PATH}…, or MCP, by POST to {MCP_PATH}."
 
 
 class Gateway:
-    """The requests of all deployments.
+    """The requests of all deployments: an ASGI application, whose end closes the store and the registry.
 
     Args:
         registry: deployments, tokens and rights.
@@ -52,39 +47,42 @@ class Gateway:
         self._store = store
         self._visits = Visits(registry, store, read_only=read_only, processes=processes)
         self._mcp = Mcp()
+        self._logged = AccessLog(self._answer)
+        # Without cookies, a page of any origin can do no more than whoever gave it a token.
+        self._mcp_route = CORSMiddleware(self._mcp_message, ["*"], ["POST"], ["*"])
 
-    def app(self) -> Starlette:
-        """The ASGI application. Its end closes the store and the registry."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._logged(scope, receive, send)
 
-        @asynccontextmanager
-        async def lifespan(app: Starlette) -> AsyncIterator[None]:
-            try:
-                await self._registry.keys()  # now, so that no made-up token costs a read
-            except DdbMcpError as error:
-                _log_unreadable(error)
-            async with self._mcp.running():
-                yield
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == MCP_PATH:
+            await self._mcp_route(scope, receive, send)
+        elif scope["path"] == "/health":
+            await (await self._health(scope))(scope, receive, send)
+        else:
+            await (await self._operation(scope))(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        try:
+            await self._registry.keys()  # now, so that no made-up token costs a read
+        except DdbMcpError as error:
+            _log_unreadable(error)
+
+        async def close() -> None:
             await self._store.close()
             await self._registry.close()
 
-        routes = [
-            Route(PATH, self.operation, methods=["POST"]),
-            # Without cookies, a page of any origin can do no more than whoever gave it a token.
-            Route(MCP_PATH, CORSMiddleware(_AsgiRoute(self.mcp), ["*"], ["POST"], ["*"])),
-            Route("/health", self.health, methods=["GET"]),
-        ]
-        app = Starlette(
-            routes=routes,
-            lifespan=lifespan,
-            middleware=[Middleware(AccessLog)],
-            exception_handlers={HTTPException: _no_such_route},
-        )
-        app.router.redirect_slashes = False
-        return app
+        async with self._mcp.running():
+            await live(receive, send, close)
 
-    async def health(self, request: Request) -> Response:
+    async def _health(self, scope: Scope) -> Response:
         """200 while one row of the registry can be read. The storage is not asked: anybody can call this."""
-        request.scope["entry"]["operation"] = "health"
+        if scope["method"] not in ("GET", "HEAD"):
+            return _not_allowed("GET, HEAD")
+        scope["entry"]["operation"] = "health"
         try:
             await self._registry.check()
         except DdbMcpError as error:
@@ -92,33 +90,33 @@ class Gateway:
             return json_answer({"status": "the registry cannot be read"}, 503)
         return json_answer({"status": "ok"}, 200)
 
-    async def operation(self, request: Request) -> Response:
+    async def _operation(self, scope: Scope) -> Response:
         """One of the seven operations for the deployment whose token came along."""
-        entry, operation = request.scope["entry"], request.path_params["operation"]
+        entry, operation = scope["entry"], scope["path"].removeprefix(PATH)
         if operation not in BY_NAME:
-            raise HTTPException(404)
+            return json_answer({"error": "not_found", "message": _ROUTE}, 404)
+        if scope["method"] != "POST":
+            return _not_allowed("POST")
         entry["operation"] = operation
         if not BY_NAME[operation].writes:
-            end_with_client(request.scope)
+            end_with_client(scope)
         try:
-            visit = await self._visits.open(request.headers.getlist("authorization"))
+            visit = await self._visits.open(Headers(scope=scope).getlist("authorization"))
             entry["deployment"] = visit.name
             with visit.budget.entered():
-                async with body_of(request.scope, visit) as content:
+                async with room_for_body(scope, visit):
+                    content = await read_body(scope, count=visit.budget.bytes.take)
                     answer = await _carried_out(visit, operation, await parsed(content, visit))
                     return await answered(answer, visit)
         except Exception as error:
             return _refused(error, entry)
 
-    async def mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _mcp_message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One message of an MCP client. Streams that nobody writes to are not opened."""
         entry = scope["entry"]
         entry["operation"] = "mcp"
         if scope["method"] != "POST":
-            answer = json_answer(
-                {"error": "method_not_allowed", "message": "It must be a POST."}, 405, {"Allow": "POST"}
-            )
-            await answer(scope, receive, send)
+            await _not_allowed("POST")(scope, receive, send)
             return
         try:
             visit = await self._visits.open(Headers(scope=scope).getlist("authorization"))
@@ -127,16 +125,6 @@ class Gateway:
                 await self._mcp.serve(scope, receive, send, visit)
         except Exception as error:
             await _refused(error, entry)(scope, receive, send)
-
-
-class _AsgiRoute:
-    """`Gateway.mcp` as an ASGI application. Starlette would call a bare method with a request."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
 
 
 async def _carried_out(visit: Visit, operation: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -180,8 +168,5 @@ def _at_most(most: int, body: dict[str, Any], name: str, default: int) -> int:
     return min(given, most)
 
 
-def _no_such_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    wrong = f"It must be one of {', '.join(BY_NAME)}, by POST to {PATH}."
-    code = "method_not_allowed" if error.status_code == 405 else "not_found"
-    return json_answer({"error": code, "message": wrong}, error.status_code, error.headers)
+def _not_allowed(methods: str) -> Response:
+    return json_answer({"error": "method_not_allowed", "message": _ROUTE}, 405, {"Allow": methods})

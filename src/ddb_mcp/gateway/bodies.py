@@ -1,7 +1,6 @@
 """Bodies of requests and answers: within the tenant's room, and converted off the event loop where they are long."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -14,24 +13,14 @@ from ddb_mcp.gateway.answers import encoded
 from ddb_mcp.gateway.budgets import Room
 from ddb_mcp.gateway.visits import Visit
 from ddb_mcp.server.content import is_large
-from ddb_mcp.server.exchange import read_body
 from ddb_mcp.server.requests import json_object
 
 
-@asynccontextmanager
-async def body_of(scope: Scope, visit: Visit) -> AsyncIterator[bytes]:
-    """The body of a request, for which its tenant has room while this is open.
-
-    Raises:
-        BodyRefused, ClientGone: see `read_body`.
-        BudgetSpent: there is no room for it.
-    """
-    async with room_for_body(scope, visit):
-        yield await read_body(scope, count=visit.budget.bytes.take)
-
-
 def room_for_body(scope: Scope, visit: Visit) -> AbstractAsyncContextManager[None]:
-    """Room for the whole announced body, so that no request waits for room in the middle of its body."""
+    """Room for the whole announced body, so that no request waits for room in the middle of its body.
+
+    Raises BudgetSpent where none comes free.
+    """
     headers = Headers(scope=scope)
     chunked = "transfer-encoding" in headers
     announced = limits.BODY_MAX_BYTES if chunked else int(headers.get("content-length", 0))

@@ -77,7 +77,7 @@ def _serve_one(settings: GatewaySettings, listening: Listening, listener: socket
     registry = Registry(make_store(registry_settings(settings)))
     gateway = Gateway(registry, make_store(settings), read_only=settings.read_only, processes=listening.processes)
     HttpServer(
-        gateway.app(),
+        gateway,
         listener,
         tls=tls_context(listening.tls_certificate, listening.tls_key),
         behind_proxy=listening.behind_tls_proxy,
