@@ -130,6 +130,13 @@ def head(path: str = "/length", **headers: Any) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+def test_an_answer_comes_in_one_piece() -> None:
+    with running() as served, served.connect() as client:
+        for _ in range(3):
+            client.sendall(b"POST /length HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab")
+            assert client.recv(65536).endswith(b"\r\n\r\n2")
+
+
 def test_a_process_that_serves_spares_its_collector_what_was_there_before() -> None:
     """What is loaded by then has some ten thousand objects."""
     program = """if True:
