@@ -72,9 +72,10 @@ def test_limit_counts_before_the_filter(filled: Table) -> None:
     assert answer["LastEvaluatedKey"] == key("a#1")
 
 
-def test_a_page_ends_at_1_mb(table: Table) -> None:
+@pytest.mark.parametrize("text", ["x" * 300_000, "\x01" * 300_000, "é" * 150_000], ids=["ascii", "escaped", "wide"])
+def test_a_page_ends_at_1_mb(table: Table, text: str) -> None:
     for at in range(8):
-        table.put(f"{at}", t={"S": "x" * 300_000})
+        table.put(f"{at}", t={"S": text})
     first = query(table, Select="COUNT", ReturnConsumedCapacity="TOTAL")
     assert "Items" not in first
     assert first["Count"] == 4

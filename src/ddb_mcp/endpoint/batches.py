@@ -47,7 +47,7 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
             if item is not None:
                 responses[name].append(projected(item, paths))
     answer = {"Responses": responses, "UnprocessedKeys": unprocessed}
-    return {**answer, **call.consumed_by_tables(units, "read")}
+    return {**answer, **call.consumed_by_tables(units)}
 
 
 async def batch_write_item(call: Call) -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
             if not units:  # nothing was done at all
                 raise
             unprocessed[alias] = wanted[alias]
-    return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units, "write")}
+    return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units)}
 
 
 def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]:

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ddb_mcp.core.expression_reader import Placeholders, read_condition, read_projection
@@ -66,25 +67,20 @@ class Call:
         if self.access.read_only:
             raise denied(operation or self.operation, table, "This endpoint is read-only.")
 
-    def consumed(self, table: str, read: float = 0, write: float = 0) -> dict[str, Any]:
+    def consumed(self, table: str, units: Callable[[], float]) -> dict[str, Any]:
         """The `ConsumedCapacity` member, if the request asks for it: capacity units of one table."""
         wanted = self.request.get("ReturnConsumedCapacity", "NONE")
         if wanted == "NONE":
             return {}
-        return {"ConsumedCapacity": capacity(table, read, write, detailed=wanted == "INDEXES")}
+        found: dict[str, Any] = {"TableName": table, "CapacityUnits": float(units())}
+        if wanted == "INDEXES":
+            found["Table"] = {"CapacityUnits": found["CapacityUnits"]}
+        return {"ConsumedCapacity": found}
 
-    def consumed_by_tables(self, tables: Mapping[str, float], kind: str) -> dict[str, Any]:
-        """As `consumed`, for several tables. `kind`: `read` or `write`."""
-        found = [self.consumed(name, **{kind: units}) for name, units in tables.items()]
+    def consumed_by_tables(self, tables: Mapping[str, float]) -> dict[str, Any]:
+        """As `consumed`, for several tables."""
+        found = [self.consumed(name, partial(float, units)) for name, units in tables.items()]
         return {"ConsumedCapacity": [each["ConsumedCapacity"] for each in found]} if any(found) else {}
-
-
-def capacity(table: str, read: float, write: float, *, detailed: bool) -> dict[str, Any]:
-    """Capacity units as SDKs see them."""
-    found: dict[str, Any] = {"TableName": table, "CapacityUnits": float(read + write)}
-    if detailed:
-        found["Table"] = {"CapacityUnits": float(read + write)}
-    return found
 
 
 def read_units(size: int, *, consistent: bool, times: float = 1) -> float:

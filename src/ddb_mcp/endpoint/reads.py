@@ -1,6 +1,7 @@
 """GetItem, Query and Scan."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,9 +27,12 @@ async def get_item(call: Call) -> dict[str, Any]:
     name, table = await call.tables.find(call.request["TableName"])
     call.check_key(name, key.pk)
     (item,) = await table.items([key])
-    units = read_units(item_size(item) if item else 0, consistent=bool(call.request.get("ConsistentRead")))
     answer = {} if item is None else {"Item": projected(item, paths)}
-    return {**answer, **call.consumed(name, read=units)}
+    return {**answer, **_consumed(call, name, lambda: item_size(item) if item else 0)}
+
+
+def _consumed(call: Call, table: str, size: Callable[[], int]) -> dict[str, Any]:
+    return call.consumed(table, lambda: read_units(size(), consistent=bool(call.request.get("ConsistentRead"))))
 
 
 @dataclass
@@ -43,23 +47,34 @@ class _Page:
     matched: int = 0
     scanned: int = 0
     size: int = 0
+    unmeasured: list[Item] = field(default_factory=list)
     last: Key | None = None
 
     def fill(self, documents: Documents) -> None:
         """Take items until the page is full; `last` is then where the next page goes on."""
         self.items, self.matched, self.scanned, self.size, self.last = [], 0, 0, 0, None
+        self.unmeasured, most = [], 0
         steps = Steps(documents.check)
         for document in documents:
             item: Item = json.loads(document)
             self.scanned += 1
-            self.size += item_size(item)
+            self.unmeasured.append(item)
+            most += len(document) if document.isascii() else 4 * len(document)
+            if most >= limits.DYNAMODB_PAGE_BYTES:  # an item's size is less than its text's, and takes longer to find
+                most = self.measured()
             if self.filter is None or self.filter.holds(item, steps):
                 self.matched += 1
                 if not self.counts:
                     self.items.append(projected(item, self.paths))
-            if self.scanned == self.limit or self.size >= limits.DYNAMODB_PAGE_BYTES:
+            if self.scanned == self.limit or most >= limits.DYNAMODB_PAGE_BYTES:
                 self.last = Key.of(item)
                 return
+
+    def measured(self) -> int:
+        """The size of all items that were read."""
+        self.size += sum(map(item_size, self.unmeasured))
+        self.unmeasured = []
+        return self.size
 
     def answer(self) -> dict[str, Any]:
         found: dict[str, Any] = {"Count": self.matched, "ScannedCount": self.scanned}
@@ -101,8 +116,7 @@ async def scan(call: Call) -> dict[str, Any]:
 
 async def _listing(call: Call, name: str, table: LocalTable, rows: Rows, page: _Page) -> dict[str, Any]:
     await table.read(rows, page.fill)
-    units = read_units(page.size, consistent=bool(call.request.get("ConsistentRead")))
-    return {**page.answer(), **call.consumed(name, read=units)}
+    return {**page.answer(), **_consumed(call, name, page.measured)}
 
 
 def _page(call: Call, known: Placeholders) -> _Page:

@@ -46,7 +46,7 @@ async def transact_get_items(call: Call) -> dict[str, Any]:
         raise invalid("Aggregated size of the items in the transaction exceeds 4 MB")
     answers = [{} if item is None else {"Item": projected(item, path)} for item, path in zip(found, paths, strict=True)]
     units = sum(read_units(item_size(item) if item else 0, consistent=True, times=2) for item in found)
-    return {"Responses": answers, **call.consumed_by_tables({name: units}, "read")}
+    return {"Responses": answers, **call.consumed_by_tables({name: units})}
 
 
 async def transact_write_items(call: Call) -> dict[str, Any]:
@@ -71,8 +71,8 @@ async def transact_write_items(call: Call) -> dict[str, Any]:
     if units is None:  # done before: what it costs to see so
         found = await table.items(keys)
         costs = sum(read_units(item_size(item) if item else 0, consistent=True, times=2) for item in found)
-        return call.consumed_by_tables({name: costs}, "read")
-    return call.consumed_by_tables({name: units}, "write")
+        return call.consumed_by_tables({name: costs})
+    return call.consumed_by_tables({name: units})
 
 
 def _action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -160,7 +160,7 @@ def key_json(key: Key) -> Item:
 
 def shown(item: Item) -> Item:
     """An item as DynamoDB answers it: numbers without exponents."""
-    return {name: converted(value, "N", _plain) for name, value in item.items()}
+    return {name: value if "S" in value else converted(value, "N", _plain) for name, value in item.items()}
 
 
 def _plain(number: str) -> str:

@@ -125,7 +125,7 @@ async def _alone(call: Call, write: Write) -> dict[str, Any]:
 
     old, new = await table.change([write.key], decide)
     answer = _returned(call.request.get("ReturnValues", "NONE"), write, old, new)
-    return {**answer, **call.consumed(name, write=write_units(old, new))}
+    return {**answer, **call.consumed(name, lambda: write_units(old, new))}
 
 
 def _returned(wanted: str, write: Write, old: Item | None, new: Item | None) -> dict[str, Any]:
