@@ -157,10 +157,11 @@ def equal(one: AttributeValue, other: AttributeValue, steps: Steps | None = None
         return all(equal(entry, wanted, steps) for entry, wanted in zip(a, b, strict=True))
     if kind == "M":
         return a.keys() == b.keys() and all(equal(a[name], b[name], steps) for name in a)
-    return _members(one) == _members(other)
+    return members_of(one) == members_of(other)
 
 
-def _members(value: AttributeValue) -> frozenset[Any]:
+def members_of(value: AttributeValue) -> frozenset[Any]:
+    """The members of a set, by value."""
     ((kind, content),) = value.items()
     return frozenset(map(Decimal, content) if kind == "NS" else content)
 

@@ -6,16 +6,15 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.htm
 
 import copy
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any, Protocol
 
-from ddb_mcp.core.conditions import Steps, compare, equal, type_of
+from ddb_mcp.core.conditions import Steps, compare, type_of
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import TYPES, AttributeValue, Item, number_text, value_size
+from ddb_mcp.core.items import TYPES, AttributeValue, Item, value_size
 from ddb_mcp.core.paths import Path, value_at
+from ddb_mcp.core.updates import members_beside, united
 
-# Enough for the sum of the greatest and the smallest number; `number_text` refuses what DynamoDB cannot keep.
-_EXACT = Context(prec=300)
 _COMPARED = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
     "begins_with": frozenset({"S", "B"})
 }
@@ -141,7 +140,7 @@ class Arithmetic:
         left, right = (_needed(operand, item) for operand in (self.left, self.right))
         if "N" not in left or "N" not in right:
             raise InvalidArgument(_WRONG_TYPE)
-        return total(left, right if self.sign == "+" else {"N": str(-Decimal(right["N"]))})
+        return united(left, right if self.sign == "+" else {"N": str(-Decimal(right["N"]))})
 
 
 @dataclass(frozen=True)
@@ -173,11 +172,6 @@ def _needed(operand: Operand, item: Item) -> AttributeValue:
     if value is None:
         raise InvalidArgument(_NO_ATTRIBUTE)
     return value
-
-
-def total(one: AttributeValue, other: AttributeValue) -> AttributeValue:
-    """The sum of two numbers. Raises InvalidArgument where DynamoDB could not keep it."""
-    return {"N": number_text(_EXACT.add(Decimal(one["N"]), Decimal(other["N"])), "The sum")}
 
 
 @dataclass(frozen=True)
@@ -226,12 +220,9 @@ def _positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
 def _added(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue:
     if stored is None:
         return value
-    kind = type_of(value)
-    if type_of(stored) != kind:
+    if type_of(stored) != type_of(value):
         raise InvalidArgument(_WRONG_TYPE)
-    if kind == "N":
-        return total(stored, value)
-    return {kind: stored[kind] + [member for member in value[kind] if not _has(stored, member)]}
+    return united(stored, value)
 
 
 def _without(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue | None:
@@ -240,13 +231,8 @@ def _without(stored: AttributeValue | None, value: AttributeValue) -> AttributeV
     kind = type_of(value)
     if type_of(stored) != kind:
         raise InvalidArgument(_WRONG_TYPE)
-    rest = [member for member in stored[kind] if not _has(value, member)]
+    rest = members_beside(stored, value)
     return {kind: rest} if rest else None
-
-
-def _has(members: AttributeValue, member: str) -> bool:
-    ((kind, content),) = members.items()
-    return member in content or (kind == "NS" and any(equal({"N": other}, {"N": member}) for other in content))
 
 
 def _parent(item: Item, path: Path) -> Any:

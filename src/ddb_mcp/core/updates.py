@@ -4,18 +4,18 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.Upd
 """
 
 from collections.abc import Mapping
-from decimal import Context, Decimal, Inexact
+from decimal import Context, Decimal
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import equal
+from ddb_mcp.core.conditions import equal, members_of
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item, number_text
 from ddb_mcp.core.paths import Path, value_at, without
 from ddb_mcp.core.text import brief
 
-_DIGITS = Context(prec=limits.MAX_DIGITS, traps=[Inexact])
+# Enough for the sum of the greatest and the smallest number; `number_text` refuses what DynamoDB cannot keep.
+_EXACT = Context(prec=300)
 _CONTAINERS = frozenset({"M", "L", "SS", "NS", "BS"})
 
 
@@ -78,26 +78,32 @@ def lost(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
 
 
 def _sum(stored: AttributeValue | None, added: AttributeValue, name: str) -> AttributeValue:
-    """A stored number and an added one, or the union of two sets of one type; as `added` where nothing is stored."""
-    ((kind, content),) = added.items()
+    """The value that an attribute has after `add`."""
     if stored is None:
         return added
+    ((kind, _),) = added.items()
     if kind not in stored:
         raise InvalidArgument(
             f"add: the stored {brief(name)!r} is no {'number' if kind == 'N' else f'set of the type {kind}'}.",
             next="Read the item; add takes a number for a number, and a set for a set of its type.",
         )
-    before = stored[kind]
-    if kind != "N":
-        known = set(map(Decimal, before)) if kind == "NS" else set(before)
-        return {kind: [*before, *(member for member in content if _member(kind, member) not in known)]}
-    try:
-        return {"N": number_text(_DIGITS.add(Decimal(before), Decimal(content)), "add: the sum")}
-    except Inexact:
-        raise InvalidArgument(
-            f"add: {brief(name)!r} would have more than {limits.MAX_DIGITS} significant digits."
-        ) from None
+    return united(stored, added, f"add: the sum in {brief(name)!r}")
 
 
-def _member(kind: str, member: str) -> Decimal | str:
-    return Decimal(member) if kind == "NS" else member
+def united(stored: AttributeValue, added: AttributeValue, where: str = "The sum") -> AttributeValue:
+    """A stored number and another, or the union of two sets of one type.
+
+    Raises:
+        InvalidArgument: DynamoDB could not keep the sum, which errors call `where`.
+    """
+    ((kind, content),) = added.items()
+    if kind == "N":
+        return {"N": number_text(_EXACT.add(Decimal(stored["N"]), Decimal(content)), where)}
+    return {kind: stored[kind] + members_beside(added, stored)}
+
+
+def members_beside(value: AttributeValue, other: AttributeValue) -> list[str]:
+    """The members of a set, in their order, that another set of its type does not have."""
+    ((kind, content),) = value.items()
+    known = members_of(other)
+    return [member for member in content if (Decimal(member) if kind == "NS" else member) not in known]
