@@ -102,7 +102,7 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
 def _split(words: list[str]) -> tuple[Command, list[str]]:
     """The command, and the other words: settings may stand before it."""
     for flag in (word.partition("=")[0] for word in words):
-        if any(setting.secret and flag == _flag_of_secret(setting) for setting in SETTINGS):
+        if any(setting.secret and flag == setting.word for setting in SETTINGS):
             _fail(f"unknown argument {_unknown(flag, SERVE)}")  # before its value is taken for something to show
     with_value = {*SERVING_FLAGS[:-1], *(setting.flag for setting in SETTINGS if not setting.is_switch)}
     known = {*(setting.flag for setting in SETTINGS), *SERVING_FLAGS, "--version", "--help", "-h"}
@@ -134,17 +134,13 @@ def _fail(message: str) -> NoReturn:
 def _unknown(flag: str, command: Command) -> str:
     """The name of an unknown flag, and what may have been meant by it."""
     for setting in SETTINGS:
-        if setting.secret and flag == _flag_of_secret(setting):
+        if setting.secret and flag == setting.word:
             return f"{flag}; secrets are variables only: set {setting.variable}"
     flags = [setting.flag for setting in command.settings if setting.flag]
     if flag in (*(setting.flag for setting in SETTINGS), *SERVING_FLAGS, "--version"):
         return f"{flag}: it does not go with {command.name or 'serving'}"
     near = difflib.get_close_matches(flag, [*flags, *SERVING_FLAGS, "--version", "--help"], 1)
     return f"{flag}; did you mean {near[0]}?" if near else flag
-
-
-def _flag_of_secret(setting: Setting) -> str:
-    return "--" + setting.variable.removeprefix("DDB_MCP_").lower().replace("_", "-")
 
 
 def _setting_flags(settings: Sequence[Setting]) -> argparse.ArgumentParser:

@@ -46,7 +46,12 @@ class Setting(NamedTuple):
 
     @property
     def flag(self) -> str | None:
-        return None if self.secret else "--" + self.variable.removeprefix("DDB_MCP_").lower().replace("_", "-")
+        return None if self.secret else self.word
+
+    @property
+    def word(self) -> str:
+        """The variable, written as a flag."""
+        return "--" + self.variable.removeprefix("DDB_MCP_").lower().replace("_", "-")
 
     @property
     def kind(self) -> Kind:
