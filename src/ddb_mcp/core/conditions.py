@@ -192,6 +192,11 @@ def _has_type(found: AttributeValue, value: AttributeValue, steps: Steps) -> boo
     return {"S": type_of(found)} == value
 
 
+TAKES = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
+    "begins_with": frozenset({"S", "B"})
+}
+"""The types that these operators compare. Others compare every type."""
+
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {"lt": lt, "le": le, "gt": gt, "ge": ge}
 _HOLDS: dict[str, Callable[[AttributeValue, AttributeValue, Steps], bool]] = {
     "eq": equal,

@@ -8,8 +8,22 @@ from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import order_of, type_of
+from ddb_mcp.core.conditions import type_of
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.expression_checks import (
+    COMPARATORS,
+    FUNCTIONS,
+    LONG_NAMES,
+    WORDS,
+    check_apart,
+    check_bounds,
+    check_count,
+    check_operand,
+    check_type,
+    checked_condition,
+    describe,
+    type_name,
+)
 from ddb_mcp.core.expression_trees import (
     Arithmetic,
     At,
@@ -27,46 +41,13 @@ from ddb_mcp.core.expression_trees import (
     Test,
     Update,
 )
-from ddb_mcp.core.items import TYPES, AttributeValue
-from ddb_mcp.core.paths import Path, touching
+from ddb_mcp.core.items import AttributeValue
+from ddb_mcp.core.paths import Path
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
 
-_COMPARATORS = {"=": "eq", "<>": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
-_WORDS = {operator: text for text, operator in _COMPARATORS.items()} | {"between": "BETWEEN", "in": "IN"}
 _OPERATORS = frozenset({"either", "both", "negated", "compared", "between", "among", "call", "arithmetic"})
-_OPERANDS = (At, Literal, Size)
-# How many operands each function takes.
-_FUNCTIONS = {
-    "attribute_exists": 1,
-    "attribute_not_exists": 1,
-    "attribute_type": 2,
-    "begins_with": 2,
-    "contains": 2,
-    "size": 1,
-}
-# What a literal may be, by what it is given to.
-_TAKES = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
-    "begins_with": frozenset({"S", "B"}),
-    "attribute_type": frozenset({"S"}),
-    "size": TYPES - {"N", "BOOL", "NULL"},
-    "+": frozenset({"N"}),
-    "-": frozenset({"N"}),
-    "list_append": frozenset({"L"}),
-}
-_LONG_NAMES = {
-    "S": "STRING",
-    "N": "NUMBER",
-    "B": "BINARY",
-    "BOOL": "BOOLEAN",
-    "NULL": "NULL",
-    "L": "LIST",
-    "M": "MAP",
-    "SS": "STRING_SET",
-    "NS": "NUMBER_SET",
-    "BS": "BINARY_SET",
-}
 
 
 class Placeholders:
@@ -199,11 +180,6 @@ def _resolved(tree: Tree[Any], reader: _Reader) -> Any:
     return done[id(tree)]
 
 
-def describe(path: Path) -> str:
-    """A path as DynamoDB's messages write it: `[a, b, [0]]`."""
-    return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else step for step in path) + "]"
-
-
 class _Reader:
     """Paths and values, which all kinds of expressions have. `on_RULE` takes the results of the rule's parts."""
 
@@ -240,7 +216,7 @@ class _Projections(_Reader):
 
 class _Conditions(_Reader):
     def on_condition(self, whole: Any) -> Condition:
-        return _condition(whole)
+        return checked_condition(whole)
 
     def on_grouped(self, whole: Any) -> Any:
         return whole
@@ -252,15 +228,15 @@ class _Conditions(_Reader):
         return Every(_flat(Every, parts))
 
     def on_negated(self, part: Any) -> Condition:
-        return Not(_condition(part))
+        return Not(checked_condition(part))
 
     def on_compared(self, left: Any, comparator: str, right: Any) -> Condition:
-        return self._test(_COMPARATORS[comparator], left, right)
+        return self._test(COMPARATORS[comparator], left, right)
 
     def on_between(self, found: Any, low: Any, high: Any) -> Condition:
         test = self._test("between", found, low, high)
         if isinstance(low, Literal) and isinstance(high, Literal):
-            _check_bounds(low.value, high.value)
+            check_bounds(low.value, high.value)
         return test
 
     def on_among(self, *operands: Any) -> Condition:
@@ -271,13 +247,13 @@ class _Conditions(_Reader):
         return self._test("in", *operands)
 
     def on_call(self, name: str, *operands: Any) -> Any:
-        if name not in _FUNCTIONS:
+        if name not in FUNCTIONS:
             raise InvalidArgument(f"Invalid function name; function: {name}")
-        _check_count(name, operands, _FUNCTIONS[name])
+        check_count(name, operands, FUNCTIONS[name])
         for operand in operands:
-            _check_operand(operand)
+            check_operand(operand)
         if name == "size":
-            _check_type("size", operands[0])
+            check_type("size", operands[0])
             return Size(operands[0])
         if name in ("begins_with", "contains"):
             return self._test(name, *operands)
@@ -285,16 +261,16 @@ class _Conditions(_Reader):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
         if name != "attribute_type":
             return Exists(operands[0].path, name == "attribute_exists")
-        return HasType(operands[0].path, _type_name(operands[1]))
+        return HasType(operands[0].path, type_name(operands[1]))
 
     def _test(self, operator: str, *operands: Any) -> Test:
         for operand in operands:
-            _check_operand(operand)
-            _check_type(operator, operand)
+            check_operand(operand)
+            check_type(operator, operand)
         if operands[0] in operands[1:] and isinstance(operands[0], At):
             raise InvalidArgument(
                 "The first operand must be distinct from the remaining operands for this operator or function; "
-                f"operator: {_WORDS.get(operator, operator)}, first operand: {describe(operands[0].path)}"
+                f"operator: {WORDS.get(operator, operator)}, first operand: {describe(operands[0].path)}"
             )
         return Test(operator, operands)
 
@@ -302,17 +278,17 @@ class _Conditions(_Reader):
 class _Updates(_Reader):
     def on_arithmetic(self, left: Any, sign: str, right: Any) -> Operand:
         for operand in (left, right):
-            _check_type(str(sign), operand)
+            check_type(str(sign), operand)
         return Arithmetic(str(sign), left, right)
 
     def on_call_in_update(self, name: str, *operands: Any) -> Operand:
         if name not in ("if_not_exists", "list_append"):
-            problem = "The function is not allowed in an update expression" if name in _FUNCTIONS else ""
+            problem = "The function is not allowed in an update expression" if name in FUNCTIONS else ""
             raise InvalidArgument(f"{problem or 'Invalid function name'}; function: {name}")
-        _check_count(name, operands, 2)
+        check_count(name, operands, 2)
         if name == "list_append":
             for operand in operands:
-                _check_type(name, operand)
+                check_type(name, operand)
             return Joined(*operands)
         if not isinstance(operands[0], At):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
@@ -343,7 +319,7 @@ class _Updates(_Reader):
             if type_of(value) not in kinds:
                 raise InvalidArgument(
                     f"Incorrect operand type for operator or function; operator: {section}, operand type: "
-                    f"{_LONG_NAMES[type_of(value)]}, typeSet: ALLOWED_FOR_{section}_OPERAND"
+                    f"{LONG_NAMES[type_of(value)]}, typeSet: ALLOWED_FOR_{section}_OPERAND"
                 )
         return section, entries
 
@@ -360,90 +336,5 @@ class _Updates(_Reader):
 
 def _flat(kind: Callable[..., Any], parts: Any) -> tuple[Condition, ...]:
     """The parts of a chain of ANDs or ORs, which the grammar nests to the left."""
-    first, last = map(_condition, parts)
+    first, last = map(checked_condition, parts)
     return (*(first.parts if isinstance(first, kind) else (first,)), last)  # type: ignore[arg-type, attr-defined]
-
-
-def _condition(part: Any) -> Condition:
-    if isinstance(part, Size):
-        raise _misused("size")
-    if isinstance(part, _OPERANDS):
-        text = describe(part.path) if isinstance(part, At) else "a value"
-        raise InvalidArgument(f"Syntax error; {text} is no condition")
-    found: Condition = part
-    return found
-
-
-def _check_operand(part: Any) -> None:
-    if isinstance(part, _OPERANDS):
-        return
-    if isinstance(part, Exists):
-        raise _misused("attribute_exists" if part.exists else "attribute_not_exists")
-    if isinstance(part, HasType):
-        raise _misused("attribute_type")
-    if isinstance(part, Test) and part.operator in _FUNCTIONS:
-        raise _misused(part.operator)
-    raise InvalidArgument("Syntax error; a condition stands where a path or a value is expected")
-
-
-def _misused(function: str) -> InvalidArgument:
-    return InvalidArgument(f"The function is not allowed to be used this way in an expression; function: {function}")
-
-
-def _check_count(name: str, operands: Any, wanted: int) -> None:
-    if len(operands) != wanted:
-        raise InvalidArgument(
-            "Incorrect number of operands for operator or function; "
-            f"operator or function: {name}, number of operands: {len(operands)}"
-        )
-
-
-def _check_type(operator: str, operand: Any) -> None:
-    if isinstance(operand, Literal) and (kind := type_of(operand.value)) not in _TAKES.get(operator, TYPES):
-        raise InvalidArgument(
-            "Incorrect operand type for operator or function; "
-            f"operator or function: {_WORDS.get(operator, operator)}, operand type: {kind}"
-        )
-
-
-def _type_name(operand: Any) -> str:
-    if not isinstance(operand, Literal) or "S" not in operand.value:
-        kind = type_of(operand.value) if isinstance(operand, Literal) else "a document path"
-        raise InvalidArgument(
-            f"Incorrect operand type for operator or function; operator or function: attribute_type, "
-            f"operand type: {kind}"
-        )
-    name: str = operand.value["S"]
-    if name not in TYPES:
-        raise InvalidArgument(
-            f"Invalid attribute type name found; type: {name[:40]}, valid types: {{{','.join(sorted(TYPES))}}}"
-        )
-    return name
-
-
-def _check_bounds(low: AttributeValue, high: AttributeValue) -> None:
-    bounds = f"lower bound operand: {_shown(low)}, upper bound operand: {_shown(high)}"
-    if type_of(low) != type_of(high):
-        raise InvalidArgument(f"The BETWEEN operator requires same data type for lower and upper bounds; {bounds}")
-    if order_of(low) > order_of(high):
-        raise InvalidArgument(
-            f"The BETWEEN operator requires upper bound to be greater than or equal to lower bound; {bounds}"
-        )
-
-
-def _shown(value: AttributeValue) -> str:
-    ((kind, content),) = value.items()
-    return f"AttributeValue: {{{kind}:{content[:100]}}}"
-
-
-def check_apart(paths: list[Path] | tuple[Path, ...]) -> None:
-    """Raise InvalidArgument if two of the paths touch one another, or take one value for a map and a list."""
-    found = touching(paths)
-    if found is None:
-        return
-    one, other = found
-    relation = "overlap" if one[: len(other)] == other[: len(one)] else "conflict"
-    raise InvalidArgument(
-        f"Two document paths {relation} with each other; must remove or rewrite one of these paths; "
-        f"path one: {describe(one)}, path two: {describe(other)}"
-    )

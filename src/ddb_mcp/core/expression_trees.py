@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
-from ddb_mcp.core.conditions import Steps, compare, type_of
+from ddb_mcp.core.conditions import TAKES, Steps, compare, type_of
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import TYPES, AttributeValue, Item, value_size
 from ddb_mcp.core.paths import Path, value_at
 from ddb_mcp.core.updates import members_beside, united
 
-_COMPARED = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
-    "begins_with": frozenset({"S", "B"})
-}
 _WRONG_TYPE = "An operand in the update expression has an incorrect data type"
 _NO_ATTRIBUTE = "The provided expression refers to an attribute that does not exist in the item"
 _NO_PLACE = "The document path provided in the update expression is invalid for update"
@@ -80,7 +77,7 @@ class Test:
         values = [value for value in given if value is not None]
         if found is None or (len(values) < len(given) and self.operator != "in"):
             return self.operator == "ne"
-        if type_of(found) not in _COMPARED.get(self.operator, TYPES):
+        if type_of(found) not in TAKES.get(self.operator, TYPES):
             return False
         return compare(self.operator, found, values, steps)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, Filter, Or, comparisons, order_of, type_of
+from ddb_mcp.core.conditions import TAKES, Comparison, Filter, Or, comparisons, order_of, type_of
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.items import TYPES, AttributeValue, from_dynamodb_json, from_json, to_json, value_size
@@ -15,8 +15,6 @@ from ddb_mcp.core.text import brief
 
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists", "type")
 
-_ORDERED = frozenset({"lt", "le", "gt", "ge", "between"})
-_ORDERED_TYPES = frozenset({"S", "N", "B"})
 _TYPE_NAMES = "S (string), N (number), B (binary), BOOL, NULL, L (list), M (map), SS, NS, BS (sets)"
 
 # What is written here for words of MongoDB's queries, without their `$`.
@@ -221,10 +219,9 @@ def _unknown_operator(operator: str, where: str) -> InvalidArgument:
 
 def _check_types(operator: str, values: tuple[AttributeValue, ...], where: str) -> None:
     kinds = [type_of(value) for value in values]
-    if operator in _ORDERED and not _ORDERED_TYPES.issuperset(kinds):
-        raise InvalidArgument(f"{where} orders strings, numbers and binary only.")
-    if operator == "begins_with" and kinds[0] not in ("S", "B"):
-        raise InvalidArgument(f"{where} takes a string or binary.")
+    if not TAKES.get(operator, TYPES).issuperset(kinds):
+        what = "takes a string or binary" if operator == "begins_with" else "orders strings, numbers and binary only"
+        raise InvalidArgument(f"{where} {what}.")
     if operator != "between":
         return
     if kinds[0] != kinds[1]:

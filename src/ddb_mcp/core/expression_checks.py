@@ -1,0 +1,132 @@
+"""What DynamoDB refuses of the parts of an expression, in its own words."""
+
+from typing import Any
+
+from ddb_mcp.core.conditions import TAKES, order_of, type_of
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.expression_trees import At, Condition, Exists, HasType, Literal, Size, Test
+from ddb_mcp.core.items import TYPES, AttributeValue
+from ddb_mcp.core.paths import Path, touching
+
+COMPARATORS = {"=": "eq", "<>": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+WORDS = {operator: text for text, operator in COMPARATORS.items()} | {"between": "BETWEEN", "in": "IN"}
+_OPERANDS = (At, Literal, Size)
+# How many operands each function takes.
+FUNCTIONS = {
+    "attribute_exists": 1,
+    "attribute_not_exists": 1,
+    "attribute_type": 2,
+    "begins_with": 2,
+    "contains": 2,
+    "size": 1,
+}
+# What a literal may be, by what it is given to.
+_TAKES = TAKES | {
+    "attribute_type": frozenset({"S"}),
+    "size": TYPES - {"N", "BOOL", "NULL"},
+    "+": frozenset({"N"}),
+    "-": frozenset({"N"}),
+    "list_append": frozenset({"L"}),
+}
+LONG_NAMES = {
+    "S": "STRING",
+    "N": "NUMBER",
+    "B": "BINARY",
+    "BOOL": "BOOLEAN",
+    "NULL": "NULL",
+    "L": "LIST",
+    "M": "MAP",
+    "SS": "STRING_SET",
+    "NS": "NUMBER_SET",
+    "BS": "BINARY_SET",
+}
+
+
+def describe(path: Path) -> str:
+    """A path as DynamoDB's messages write it: `[a, b, [0]]`."""
+    return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else step for step in path) + "]"
+
+
+def checked_condition(part: Any) -> Condition:
+    if isinstance(part, Size):
+        raise _misused("size")
+    if isinstance(part, _OPERANDS):
+        text = describe(part.path) if isinstance(part, At) else "a value"
+        raise InvalidArgument(f"Syntax error; {text} is no condition")
+    found: Condition = part
+    return found
+
+
+def check_operand(part: Any) -> None:
+    if isinstance(part, _OPERANDS):
+        return
+    if isinstance(part, Exists):
+        raise _misused("attribute_exists" if part.exists else "attribute_not_exists")
+    if isinstance(part, HasType):
+        raise _misused("attribute_type")
+    if isinstance(part, Test) and part.operator in FUNCTIONS:
+        raise _misused(part.operator)
+    raise InvalidArgument("Syntax error; a condition stands where a path or a value is expected")
+
+
+def _misused(function: str) -> InvalidArgument:
+    return InvalidArgument(f"The function is not allowed to be used this way in an expression; function: {function}")
+
+
+def check_count(name: str, operands: Any, wanted: int) -> None:
+    if len(operands) != wanted:
+        raise InvalidArgument(
+            "Incorrect number of operands for operator or function; "
+            f"operator or function: {name}, number of operands: {len(operands)}"
+        )
+
+
+def check_type(operator: str, operand: Any) -> None:
+    if isinstance(operand, Literal) and (kind := type_of(operand.value)) not in _TAKES.get(operator, TYPES):
+        raise InvalidArgument(
+            "Incorrect operand type for operator or function; "
+            f"operator or function: {WORDS.get(operator, operator)}, operand type: {kind}"
+        )
+
+
+def type_name(operand: Any) -> str:
+    if not isinstance(operand, Literal) or "S" not in operand.value:
+        kind = type_of(operand.value) if isinstance(operand, Literal) else "a document path"
+        raise InvalidArgument(
+            f"Incorrect operand type for operator or function; operator or function: attribute_type, "
+            f"operand type: {kind}"
+        )
+    name: str = operand.value["S"]
+    if name not in TYPES:
+        raise InvalidArgument(
+            f"Invalid attribute type name found; type: {name[:40]}, valid types: {{{','.join(sorted(TYPES))}}}"
+        )
+    return name
+
+
+def check_bounds(low: AttributeValue, high: AttributeValue) -> None:
+    bounds = f"lower bound operand: {_shown(low)}, upper bound operand: {_shown(high)}"
+    if type_of(low) != type_of(high):
+        raise InvalidArgument(f"The BETWEEN operator requires same data type for lower and upper bounds; {bounds}")
+    if order_of(low) > order_of(high):
+        raise InvalidArgument(
+            f"The BETWEEN operator requires upper bound to be greater than or equal to lower bound; {bounds}"
+        )
+
+
+def _shown(value: AttributeValue) -> str:
+    ((kind, content),) = value.items()
+    return f"AttributeValue: {{{kind}:{content[:100]}}}"
+
+
+def check_apart(paths: list[Path] | tuple[Path, ...]) -> None:
+    """Raise InvalidArgument if two of the paths touch one another, or take one value for a map and a list."""
+    found = touching(paths)
+    if found is None:
+        return
+    one, other = found
+    relation = "overlap" if one[: len(other)] == other[: len(one)] else "conflict"
+    raise InvalidArgument(
+        f"Two document paths {relation} with each other; must remove or rewrite one of these paths; "
+        f"path one: {describe(one)}, path two: {describe(other)}"
+    )
