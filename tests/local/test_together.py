@@ -39,6 +39,12 @@ def refuse(stored: Stored) -> tuple[Changes, str]:
     raise InvalidArgument("no")
 
 
+def put_half(stored: Stored) -> tuple[Changes, str]:
+    """A change whose second item cannot be stored."""
+    changes, done = put("half", stored)
+    return {**changes, Key(pk("a"), "\ud800"): None}, done
+
+
 @pytest.fixture
 def transactions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each transaction of this process that was committed."""
@@ -64,6 +70,8 @@ def all_at_once(data: Data, file: Path, decisions: list[Any]) -> list[Any]:
             outcomes[at] = await data.store.change([COUNTER], decide)
         except DdbMcpError as error:
             outcomes[at] = error.code
+        except UnicodeError:
+            outcomes[at] = "failed"
 
     async def run() -> None:
         with closing(sqlite3.connect(file, isolation_level=None)) as connection:
@@ -89,6 +97,15 @@ def test_one_that_is_refused_leaves_the_others(data: Data, file: Path) -> None:
     outcomes = all_at_once(data, file, decisions)
     assert outcomes == ["invalid_argument" if at % 3 == 0 else f"{at:02}" for at in range(12)]
     assert data.sort_keys() == [f"{at:02}" for at in range(12) if at % 3]
+
+
+def test_one_that_fails_when_half_of_it_is_written_leaves_the_others_and_nothing_of_its_own(
+    data: Data, file: Path
+) -> None:
+    decisions = [put_half if at in (0, 5) else partial(put, f"{at:02}") for at in range(8)]
+    outcomes = all_at_once(data, file, decisions)
+    assert outcomes == ["failed" if at in (0, 5) else f"{at:02}" for at in range(8)]
+    assert data.sort_keys() == ["01", "02", "03", "04", "06", "07"]
 
 
 def test_one_that_is_cancelled_leaves_the_others(data: Data, file: Path) -> None:

@@ -219,8 +219,9 @@ class LocalTable:
             connection.execute("DELETE FROM tokens WHERE expires <= ?", (now,))
             done = connection.execute("SELECT request FROM tokens WHERE token = ?", (token,)).fetchone()
             if done is None:
+                result = _changed(connection, keys, decide, call)
                 connection.execute("INSERT INTO tokens VALUES (?, ?, ?)", (token, request, now + limits.TOKEN_SECONDS))
-                return _changed(connection, keys, decide, call)
+                return result
             if done[0] != request:
                 raise TokenReused("The token was used for another request within the last ten minutes.")
             return None

@@ -1,5 +1,6 @@
 """Writes to a local table: they wait for their turn in one thread, and share transactions."""
 
+import _thread
 import asyncio
 import sqlite3
 import threading
@@ -9,12 +10,16 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from ddb_mcp.core import limits
-from ddb_mcp.stores.local.call import Call, Locked
+from ddb_mcp.stores.local.call import Abandoned, Call, Locked
 from ddb_mcp.stores.local.connections import Connections
 from ddb_mcp.stores.local.file import transaction
 from ddb_mcp.stores.local.statements import sweep
 
 _T = TypeVar("_T")
+
+
+class _Undone(Abandoned):
+    """A change failed within a transaction. The others are to be made again, in another."""
 
 
 class Write(Generic[_T]):
@@ -49,22 +54,26 @@ class Write(Generic[_T]):
         return result
 
     def try_on(self, connection: sqlite3.Connection) -> bool:
-        """Make the change. Where it raises, nothing of it is left, and the rest of the transaction stands.
+        """Make the change. Where it raises before it has written anything, the rest of the transaction stands.
 
-        Returns True: it is to be finished with the transaction. Raises sqlite3.Error, which ends all of it.
+        Returns True: it is to be finished with the transaction.
+
+        Raises:
+            sqlite3.Error: it ends all of the transaction.
+            _Undone: the change failed, after a part of it was written; all of the transaction is to end.
         """
         self._result = self._error = None
-        connection.execute("SAVEPOINT change")
+        before = connection.total_changes
         try:
             self.call.hold()
             self._result = self._change(connection, self.call)
-            self.call.check()
         except sqlite3.Error:
             raise
         except Exception as error:
-            connection.execute("ROLLBACK TO change")
+            if connection.total_changes != before:
+                self.fail(error)
+                raise _Undone from error
             self._error = error
-        connection.execute("RELEASE change")
         return True
 
     def finish(self) -> None:
@@ -103,7 +112,8 @@ class Writes:
             self._waiting.append(write)
             is_first, self._is_writing = not self._is_writing, True
         if is_first:
-            threading.Thread(target=self._do_waiting, name="local-writes", daemon=True).start()
+            # `Thread.start` would hold the event loop until the thread runs, which on a busy machine is a long time.
+            _thread.start_new_thread(self._do_waiting, ())
         return await write.outcome()
 
     def _do_waiting(self) -> None:
@@ -119,7 +129,7 @@ class Writes:
                 self._do_together(left)
 
     def _do_together(self, writes: Sequence[Write[Any]]) -> None:
-        """Do at least the first of these writes, or fail it. Each write fails alone; one commit is for all."""
+        """Do at least one of these writes, or fail it. Each write fails alone; one commit is for all."""
         first = writes[0]
         try:
             with self._connections.open(first.call, create=True) as opened:
@@ -129,6 +139,8 @@ class Writes:
                     tried = [write for write in _within(limits.LOCK_HELD_SECONDS, writes) if write.try_on(connection)]
         except Locked:
             first.pause()
+        except _Undone:
+            pass
         except BaseException as error:
             first.fail(error)
         else:
