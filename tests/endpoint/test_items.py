@@ -217,7 +217,7 @@ def test_keys_that_do_not_match_the_schema(table: Table, operation: str) -> None
 
 
 def test_a_table_that_is_not_there(table: Table) -> None:
-    missing = "Requested resource not found"
+    missing = "Table: missing not found. The endpoint's own table is ddb-mcp-local"
     with pytest.raises(ClientError) as caught:
         table.client.get_item(TableName="missing", Key=key())
     refused(caught.value, "ResourceNotFoundException", missing)

@@ -136,14 +136,15 @@ def test_a_cancelled_transaction_does_nothing_and_gives_its_reasons(table: Table
 
 def test_transactions_that_are_refused(table: Table, endpoint: Engine) -> None:
     put: dict[str, Any] = {"Put": {"Item": key()}}
-    other = Table(endpoint)
+    other, arn = Table(endpoint), table.call("describe_table")["Table"]["TableArn"]
     wrong: list[tuple[list[dict[str, Any]], str]] = [
         ([put, {"Delete": {"Key": key()}}], "cannot include multiple operations on one item"),
         ([{**put, "Delete": {"Key": key("2")}}], "can only contain one of Check, Put, Update or Delete"),
         ([{}], "TransactWriteRequest should contain"),
         ([{"Put": {"Item": {"pk": {"S": "a"}}}}], "Missing the key sk"),
         ([{"Put": {"Item": key(f"{at}")}} for at in range(101)], "length less than or equal to 100"),
-        ([put, {"Put": {"TableName": other.name, "Item": key("2")}}], "a transaction is on one of them"),
+        ([put, {"Delete": {"TableName": arn, "Key": key()}}], "cannot include multiple operations on one item"),
+        ([put, {"Put": {"TableName": other.name, "Item": key()}}], "a transaction is on one of them"),
         ([{"Put": {"Item": {**key(f"{at}"), "t": {"S": "x" * 400_000}}}} for at in range(11)], "exceeds 4 MB"),
     ]
     for actions, message in wrong:

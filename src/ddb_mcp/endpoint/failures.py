@@ -52,10 +52,6 @@ def unserializable(message: str) -> Failure:
     return Failure("SerializationException", message)
 
 
-def not_found(table: str) -> Failure:
-    return Failure("ResourceNotFoundException", f"Requested resource not found: Table: {table} not found")
-
-
 def failed_condition(item: Any | None) -> Failure:
     """`item`: the stored item, where the request asks for it."""
     shown = {} if item is None else {"Item": item}

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.endpoint.failures import Failure, invalid, not_found
+from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.stores.local.table import LocalTable
 
 REGION = "local"
@@ -38,7 +38,11 @@ class Tables:
         name = table_name(given)
         table = self._table(name)
         if table is None or not await self._is_there(name, table):
-            raise not_found(name)
+            raise Failure(
+                "ResourceNotFoundException",
+                f"Requested resource not found: Table: {name} not found. The endpoint's own table is {self._name}; "
+                "`ddb-mcp call provision` makes it, and CreateTable makes others.",
+            )
         return name, table
 
     async def _is_there(self, name: str, table: LocalTable) -> bool:

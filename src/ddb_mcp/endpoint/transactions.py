@@ -53,9 +53,10 @@ async def transact_write_items(call: Call) -> dict[str, Any]:
     actions = [_action(entry) for entry in call.request["TransactItems"]]
     writes = _read(actions)
     keys = [write.key for write in writes]
-    if len(set(keys)) < len(keys):
+    requests = [request for _, request in actions]
+    if len({(table_name(request["TableName"]), key) for request, key in zip(requests, keys, strict=True)}) < len(keys):
         raise invalid("Transaction request cannot include multiple operations on one item")
-    name, table = await _table(call, [request for _, request in actions])
+    name, table = await _table(call, requests)
     for (kind, _), write in zip(actions, writes, strict=True):
         operation = _READERS[kind][0]
         call.check_write(name, operation)
