@@ -79,9 +79,10 @@ class Rows(NamedTuple):
     descending: bool = False
     segment: tuple[int, int] = (0, 1)
 
-    def statement(self) -> tuple[str, list[bytes]]:
+    def statement(self) -> tuple[str, list[bytes | int]]:
         """The SQL that selects them, and its parameters."""
-        where, parameters = ["TRUE"], []
+        where: list[str] = ["TRUE"]
+        parameters: list[bytes | int] = []
         if self.pk is not None:
             where, parameters = ["pk = ?"], [self.pk.encode()]
         elif self.pk_prefix:
@@ -96,8 +97,11 @@ class Rows(NamedTuple):
         elif self.after is not None:
             where.append("(pk, sk) > (?, ?)")
             parameters += statements.row_key(self.after)
+        if self.segment[1] > 1:  # SQLite reads no document of another segment
+            where.append("segment_of(pk, ?) = ?")
+            parameters += [self.segment[1], self.segment[0]]
         order = "pk, sk" if self.pk is None else f"sk {'DESC' if self.descending else 'ASC'}"
-        return f"SELECT pk, document FROM items WHERE {' AND '.join(where)} ORDER BY {order}", parameters
+        return f"SELECT document FROM items WHERE {' AND '.join(where)} ORDER BY {order}", parameters
 
 
 def segment_of(pk: bytes, segments: int) -> int:
@@ -174,18 +178,15 @@ class LocalTable:
         called again from the beginning.
         """
         statement, parameters = rows.statement()
-        segment, segments = rows.segment
 
         def read(call: Call) -> _T:
             with self._connections.open(call) as opened:
                 if opened is None:
                     return take(Documents(iter(()), call.check))
+                if rows.segment[1] > 1:
+                    opened[0].create_function("segment_of", 2, segment_of, deterministic=True)
                 with closing(opened[0].execute(statement, parameters)) as found:
-                    if segments == 1:
-                        documents = (document for _, document in found)
-                    else:
-                        documents = (document for pk, document in found if segment_of(pk, segments) == segment)
-                    return take(Documents(documents, call.check))
+                    return take(Documents((document for (document,) in found), call.check))
 
         return await self._run(read, brief=rows.pk is not None)
 
