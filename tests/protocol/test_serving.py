@@ -29,7 +29,7 @@ from ddb_mcp.server.serving import HttpServer
 from tests.protocol.wire import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from starlette.types import Receive, Scope, Send
 
@@ -43,6 +43,7 @@ class App:
     def __init__(self) -> None:
         self.began: list[str] = []
         self.ended: list[str] = []
+        self.slow: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -52,7 +53,7 @@ class App:
         status, body = 200, b"early"
         try:
             if scope["path"] == "/slow":
-                await asyncio.sleep(1)
+                await self.slow()
             if scope["path"] == "/while-wanted":
                 end_with_client(scope)
             if scope["path"] in ("/endless", "/while-wanted"):
@@ -192,6 +193,35 @@ def test_one_address_cannot_take_all_connections() -> None:
         return [*first, connections.admit(made[2]), connections.admit(Named("10.0.0.2", 4))]
 
     assert asyncio.run(admitted()) == [True, True, False, True, True, False, True, False]
+
+
+def test_clients_that_connect_together_are_accepted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the loop is held, 60 clients connect. Each turn of the loop accepts several of them."""
+    turns, admitted_in, may_go_on = 0, list[int](), threading.Event()
+    admit = Connections.admit
+
+    def noted(connections: Connections, connection: Any) -> bool:
+        admitted_in.append(turns)
+        return admit(connections, connection)
+
+    async def hold() -> None:
+        nonlocal turns
+        may_go_on.wait(PATIENCE)
+        while len(admitted_in) < 61:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Connections, "admit", noted)
+    with running() as it, contextlib.ExitStack() as stack:
+        it.app.slow = hold
+        first = stack.enter_context(it.connect())
+        first.sendall(head("/slow", Content_Length=0))
+        until(lambda: it.app.began)
+        for _ in range(60):
+            stack.enter_context(it.connect())
+        may_go_on.set()
+        assert first.recv(12) == b"HTTP/1.1 200"
+        assert admitted_in[-1] - admitted_in[1] < 30
 
 
 # Heads

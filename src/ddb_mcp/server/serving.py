@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import ssl
 import sys
@@ -94,7 +95,7 @@ class HttpServer:
         log.disabled = False
         log.addFilter(self._filter)
         try:
-            self._server.run(sockets=[self._listener])
+            self._server.run(sockets=_several(self._listener))
         finally:
             log.removeFilter(self._filter)
 
@@ -107,6 +108,16 @@ class HttpServer:
         """End as after a signal. Any thread may call it."""
         self._requests.end()
         self._server.should_exit = True
+
+
+def _several(listener: socket.socket) -> list[socket.socket]:
+    """The listening socket under several descriptors.
+
+    uvloop accepts one connection of each in a turn of the loop. Where turns are long, a client would wait for as many
+    turns as others had connected before.
+    """
+    more = 15 if os.name == "posix" else 0  # elsewhere there is no uvloop, and asyncio accepts all in one turn
+    return [listener, *(listener.dup() for _ in range(more))]
 
 
 def _own_process() -> None:
