@@ -189,3 +189,14 @@ def test_a_message_counts_as_a_request_of_the_tenant(gateway: RunningGateway) ->
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert post(gateway.url, "info", {}, authorization=f"Bearer {few}").status == 429
     assert json.loads(answers[-1].text)["error"] == "throttled"
+
+
+def test_the_parsing_of_a_long_message_is_work_of_the_tenant(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "TENANT_WORK_BURST", 1e-6)
+    monkeypatch.setattr(limits, "TENANT_WORK_PER_SECOND", 1e-9)
+    headers = {"Authorization": f"Bearer {gateway.token('deploy#long-messages')}", "Content-Type": "application/json"}
+    long = b"[" * (limits.LOOP_BYTES + 1)
+    statuses = [request(gateway.url, "POST", "/mcp", long, headers).status for _ in range(2)]
+    assert statuses == [400, 429]

@@ -71,7 +71,7 @@ class Mcp:
         scope = {**scope, _CALLER: _Caller(visit, narrowed, scope["entry"])}
         async with room_for_body(scope, visit):
             await self._http(
-                scope, receive, _charging(visit, send), count=visit.budget.bytes.take, parsing=visit.budget.converting
+                scope, receive, _charging(visit, send), count=visit.budget.bytes.take, convert=visit.budget.converted
             )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import run_sync
@@ -22,9 +23,8 @@ from ddb_mcp.server import messages, sdk
 from ddb_mcp.server.exchange import BodyRefused, end_with_client, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from anyio import CapacityLimiter
     from mcp.server.lowlevel import Server
     from mcp_types import JSONRPCMessage
     from starlette.types import Message, Receive, Scope, Send
@@ -59,13 +59,13 @@ class StreamableHttp:
         send: Send,
         *,
         count: Callable[[int], None] | None = None,
-        parsing: CapacityLimiter | None = None,
+        convert: Callable[[Callable[[], JSONRPCMessage]], Awaitable[JSONRPCMessage]] = run_sync,
     ) -> None:
         """Answer one request.
 
         Args:
             count: called with the bytes of each piece of its body, see `read_body`.
-            parsing: limits how many long bodies are parsed at once.
+            convert: calls what parses a long body, in a thread.
         """
         takes_json, takes_events = _accepted(scope)
         if takes_json or takes_events:
@@ -77,7 +77,7 @@ class StreamableHttp:
             await manager.handle_request(scope, receive, send)
             return
         try:
-            message = await _parsed(await read_body(scope, count=count), parsing)
+            message = await _parsed(await read_body(scope, count=count), convert)
         except BodyRefused as refused:
             error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
             await _refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)
@@ -89,10 +89,12 @@ class StreamableHttp:
             await manager.handle_request(messages.with_arguments(scope, message), _body_of(message, receive), send)
 
 
-async def _parsed(content: bytes, parsing: CapacityLimiter | None) -> JSONRPCMessage:
+async def _parsed(
+    content: bytes, convert: Callable[[Callable[[], JSONRPCMessage]], Awaitable[JSONRPCMessage]]
+) -> JSONRPCMessage:
     """The message. A large one is parsed in a worker thread, so that the event loop goes on."""
     if len(content) > limits.LOOP_BYTES:
-        return await run_sync(messages.parse, content, limiter=parsing)
+        return await convert(partial(messages.parse, content))
     return messages.parse(content)
 
 
