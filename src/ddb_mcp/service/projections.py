@@ -64,16 +64,16 @@ def parse_projection(given: Sequence[str] | None, *, parts: bool) -> Projection 
 
 
 def _text(content: str, part: Part, room: int) -> PartResult:
-    wanted = content[part.start : part.end]
-    given = fitting(wanted, room - len('"text":,"to":999999'))
-    return _part({"text": given, "of": len(content)}, part, len(given), len(wanted))
+    piece = content[part.start : part.end]
+    given = fitting(piece, room - len('"text":,"to":999999'))
+    return _part({"text": given, "of": len(content)}, part, len(given), len(piece))
 
 
 def _binary(content: str, part: Part, room: int) -> PartResult:
     raw = base64.b64decode(content)
-    wanted = raw[part.start : part.end]
-    given = wanted[: max(0, room - len('"base64":"","to":999999')) // 4 * 3]
-    return _part({"base64": base64.b64encode(given).decode(), "of": len(raw)}, part, len(given), len(wanted))
+    piece = raw[part.start : part.end]
+    given = piece[: max(0, room - len('"base64":"","to":999999')) // 4 * 3]
+    return _part({"base64": base64.b64encode(given).decode(), "of": len(raw)}, part, len(given), len(piece))
 
 
 def _part(result: PartResult, part: Part, given: int, wanted: int) -> PartResult:

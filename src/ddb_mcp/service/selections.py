@@ -169,7 +169,7 @@ class _Run:
         self._guard = Condition(expect=(_EXISTS, *selection.read.filter))
         self._until = _now() + call.write_seconds
         self._scanned = 0
-        self._so_far = Selected(next=selection.read.position)
+        self._selected = Selected(next=selection.read.position)
 
     async def done(self) -> Selected:
         """Read and write until the end of the selection, or up to the limits of one call.
@@ -178,23 +178,23 @@ class _Run:
             Timeout: no page was read in time.
             DdbMcpError: the reason why nothing was written.
         """
-        so_far = self._so_far
+        selected = self._selected
         try:
             while await self._page():
                 await self._report()
         except DdbMcpError as error:
-            so_far.stopped = error
-        if so_far.stopped is not None and so_far.failures == so_far.matched:
-            raise so_far.stopped
-        if not so_far.matched and not so_far.complete and so_far.next == self._read.position:
+            selected.stopped = error
+        if selected.stopped is not None and selected.failures == selected.matched:
+            raise selected.stopped
+        if not selected.matched and not selected.complete and selected.next == self._read.position:
             raise Timeout(f"Nothing was read and written within {self._call.write_seconds} s.")
-        return so_far
+        return selected
 
     async def _page(self) -> bool:
         """Read a page and write to its items. False where the call ends."""
-        so_far, dry_run = self._so_far, self._selection.dry_run
-        start = so_far.next
-        wanted = limits.LIMIT_MAX if dry_run else self._read.limit - so_far.matched
+        selected, dry_run = self._selected, self._selection.dry_run
+        start = selected.next
+        wanted = limits.LIMIT_MAX if dry_run else self._read.limit - selected.matched
         page = await self._fetch(self._read._replace(position=start, limit=wanted))
         if page is None:
             return False
@@ -203,15 +203,15 @@ class _Run:
         if dry_run:
             self._count(page)
         if begun < len(page.items):
-            so_far.next = await page.after(begun - 1) if begun else start
+            selected.next = await page.after(begun - 1) if begun else start
             return False
-        so_far.next = page.next
-        so_far.complete = page.next is None and page.complete
-        full = not dry_run and so_far.matched >= self._read.limit
+        selected.next = page.next
+        selected.complete = page.next is None and page.complete
+        full = not dry_run and selected.matched >= self._read.limit
         return page.next is not None and not full and not page.spent and self._scanned < self._read.read_limit
 
     async def _report(self) -> None:
-        await self._call.progress(f"{self._so_far.matched} items selected, {self._so_far.written} written")
+        await self._call.progress(f"{self._selected.matched} items selected, {self._selected.written} written")
 
     async def _fetch(self, read: Read) -> StorePage | None:
         """A page, None where the time of the call is over first."""
@@ -223,8 +223,8 @@ class _Run:
 
     def _count(self, page: StorePage) -> None:
         keys = [Key.of(item) for item in page.items if self._call.guarded(item)]
-        self._so_far.matched += len(keys)
-        self._so_far.keys += keys[: limits.WHERE_KEYS - len(self._so_far.keys)]
+        self._selected.matched += len(keys)
+        self._selected.keys += keys[: limits.WHERE_KEYS - len(self._selected.keys)]
 
     async def _write_to(self, page: StorePage) -> int:
         """Write to the items of a page, several at a time. Returns how many writes were begun."""
@@ -232,7 +232,7 @@ class _Run:
 
         async def work() -> None:
             nonlocal begun
-            while begun < len(page.items) and self._so_far.stopped is None and _now() < self._until:
+            while begun < len(page.items) and self._selected.stopped is None and _now() < self._until:
                 item = page.items[begun]
                 begun += 1
                 if self._call.guarded(item) is not None:
@@ -244,18 +244,18 @@ class _Run:
         return begun
 
     async def _write(self, item: Item) -> None:
-        so_far, key = self._so_far, Key.of(item)
-        so_far.matched += 1
+        selected, key = self._selected, Key.of(item)
+        selected.matched += 1
         try:
             done = await self._one(key, item)  # awaited first: other writes change the sum meanwhile
-            so_far.written += done
+            selected.written += done
         except DdbMcpError as error:
-            so_far.failures += 1
-            if len(so_far.failed) < limits.WHERE_FAILURES:
-                so_far.failed.append((key, error))
+            selected.failures += 1
+            if len(selected.failed) < limits.WHERE_FAILURES:
+                selected.failed.append((key, error))
             if not isinstance(error, _OF_AN_ITEM):
-                so_far.stopped = error
-        if so_far.matched % limits.WHERE_PROGRESS_ITEMS == 0:
+                selected.stopped = error
+        if selected.matched % limits.WHERE_PROGRESS_ITEMS == 0:
             await self._report()
 
     async def _one(self, key: Key, item: Item) -> bool:

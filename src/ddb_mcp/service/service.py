@@ -70,14 +70,14 @@ class DataService:
         Raises:
             DdbMcpError: one of its subclasses, each a code of the contract.
         """
-        wanted = BY_NAME[operation]
-        checked, call = wanted.arguments.parse(arguments), self._call(progress, max_bytes)
-        if self._read_only and wanted.writes:
+        called = BY_NAME[operation]
+        checked, call = called.arguments.parse(arguments), self._call(progress, max_bytes)
+        if self._read_only and called.writes:
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")
         try:
             if self._prefix is None and operation not in ("provision", "info"):
                 self._learn(await self.store.info())
-            return cast("dict[str, Any]", await wanted.run(call, checked))
+            return cast("dict[str, Any]", await called.run(call, checked))
         except NotProvisioned:
             if self._learns:
                 self._prefix = None

@@ -39,26 +39,26 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     condition = Condition(bool(arguments.create_only), expectation(arguments.expect))
     changed = changes(arguments.remove, arguments.add) if merges else None
 
-    def wanted(given: Any, where: str) -> Item | Update:
+    def write(given: Any, where: str) -> Item | Update:
         item = item_of(call, given, where)
         return update_of(item, changed, where) if changed else item
 
     if arguments.items is None:
-        one = wanted(arguments.item, "item")
+        one = write(arguments.item, "item")
         return _put_result(one, await _write(call, one, condition), call.max_bytes)
-    return await _put_batch(call, [wanted(item, f"items[{at}]") for at, item in enumerate(arguments.items)], condition)
+    return await _put_batch(call, [write(item, f"items[{at}]") for at, item in enumerate(arguments.items)], condition)
 
 
-async def _put_batch(call: Call, wanted: list[Item | Update], condition: Condition) -> PutResult:
-    _refuse_twice([Key.of(_item(one)) for one in wanted], "items")
-    await call.store.check_batch(wanted, condition)
-    written, failed = await _each(call, wanted, lambda one: _write(call, one, condition))
+async def _put_batch(call: Call, writes: list[Item | Update], condition: Condition) -> PutResult:
+    _refuse_twice([Key.of(_item(one)) for one in writes], "items")
+    await call.store.check_batch(writes, condition)
+    written, failed = await _each(call, writes, lambda one: _write(call, one, condition))
     warnings: list[str] = []
     for at, done in written.items():
-        one = wanted[at]
+        one = writes[at]
         texts = [*item_warnings(_item(one)), *absent_warnings(done)]
-        asked = one.remove if isinstance(one, Update) else ()
-        if gone := [clip(path_text(path), 50) for path in done.dropped if path not in asked]:
+        removed = one.remove if isinstance(one, Update) else ()
+        if gone := [clip(path_text(path), 50) for path in done.dropped if path not in removed]:
             texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
         warnings += (f"items[{at}]: {text}" for text in texts)
     result: PutResult = {"written": len(written), "failed": failed}
@@ -67,14 +67,14 @@ async def _put_batch(call: Call, wanted: list[Item | Update], condition: Conditi
     return result
 
 
-async def _write(call: Call, wanted: Item | Update, condition: Condition) -> Written:
-    if isinstance(wanted, Update):
-        return await call.store.merge(wanted, condition)
-    return await call.store.put(wanted, condition)
+async def _write(call: Call, write: Item | Update, condition: Condition) -> Written:
+    if isinstance(write, Update):
+        return await call.store.merge(write, condition)
+    return await call.store.put(write, condition)
 
 
-def _item(wanted: Item | Update) -> Item:
-    return wanted.item if isinstance(wanted, Update) else wanted
+def _item(write: Item | Update) -> Item:
+    return write.item if isinstance(write, Update) else write
 
 
 async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
@@ -156,8 +156,8 @@ def _refuse_twice(keys: list[Key], parameter: str) -> None:
         raise InvalidArgument(f"{parameter}[{twice}] has the same key as an entry before it.")
 
 
-def _put_result(wanted: Item | Update, written: Written, max_bytes: int) -> PutResult:
-    item = _item(wanted)
+def _put_result(write: Item | Update, written: Written, max_bytes: int) -> PutResult:
+    item = _item(write)
     key, warnings = Key.of(item), [*item_warnings(item), *absent_warnings(written)]
     result: PutResult = {"pk": key.pk, "sk": key.sk}
     if written.created is not None:

@@ -74,7 +74,7 @@ class ScanPage(NamedTuple):
         return cls(at, ends, items, entries, sum(answer["ScannedCount"] for answer in answers))
 
 
-def wanted(read: Read) -> int:
+def items_needed(read: Read) -> int:
     """The number of items that are worth fetching."""
     return min(read.limit, max(limits.PAGE_ITEMS_MIN, read.max_bytes // limits.SMALL_ITEM_BYTES))
 
@@ -88,9 +88,9 @@ def wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
     """
     most = need = max(1, read.read_limit)
     if at.matched == at.scanned:  # at the beginning, and where everything is own
-        need = min(most, wanted(read))
+        need = min(most, items_needed(read))
     elif at.matched:
-        need = min(most, math.ceil(wanted(read) * limits.OVER_READ * at.scanned / at.matched))
+        need = min(most, math.ceil(items_needed(read) * limits.OVER_READ * at.scanned / at.matched))
     segments = list(at.starts)[:1] if need <= limits.PAGE_ITEMS else list(at.starts)
     return segments, max(1, need // len(segments))
 

@@ -39,7 +39,7 @@ from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import Aws, Refused, Response
 from ddb_mcp.stores.direct.policy import policy
 from ddb_mcp.stores.direct.provisioning import Functions, Table, probe
-from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition, together, wanted, wave
+from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition, items_needed, together, wave
 from ddb_mcp.stores.direct.wire import (
     capacity,
     is_at,
@@ -263,7 +263,7 @@ class DirectStore(Store):
         )
         start = {} if read.position is None else {"ExclusiveStartKey": typed(Key(str(read.pk), read.position))}
         # One more than wanted: a page that holds the rest then shows that nothing follows.
-        limit = limits.PAGE_ITEMS if read.filter else wanted(read) + 1
+        limit = limits.PAGE_ITEMS if read.filter else items_needed(read) + 1
         answer = await self._call(
             "query",
             KeyConditionExpression=condition,

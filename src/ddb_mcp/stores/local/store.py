@@ -112,8 +112,8 @@ class LocalStore(LocalTable, Store):
 
 
 def _bounds(keys: KeyRange) -> tuple[tuple[str, bytes], ...]:
-    wanted = ((">=", keys.low), ("<=", keys.high), (">=", keys.prefix))
-    bounds = [(comparison, bound.encode()) for comparison, bound in wanted if bound is not None]
+    given = ((">=", keys.low), ("<=", keys.high), (">=", keys.prefix))
+    bounds = [(comparison, bound.encode()) for comparison, bound in given if bound is not None]
     if keys.prefix is not None:
         bounds.append(("<", end_of(keys.prefix.encode())))
     return tuple(bounds)
