@@ -48,10 +48,10 @@ coverage: engines
 	$(PYTEST) --ignore=tests/conformance --ignore=tests/engines --cov=ddb_mcp --cov-report=term-missing:skip-covered
 
 # The lowest and the newest versions that pyproject.toml admits, each in an environment of its own.
-.venv-lowest.txt: pyproject.toml | .venv/.installed
+.venv-lowest.txt: pyproject.toml
 	@.venv/bin/python -m tests.support.locks --lowest > $@
 
-test-lowest:
+test-lowest: .venv/.installed
 	@$(MAKE) suite VENV=.venv-lowest LOCK=.venv-lowest.txt
 
 test-newest:
