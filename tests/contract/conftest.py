@@ -106,6 +106,8 @@ def _service(stores: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Path
 
 def _local(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Callable[[Prefix], Store]:
     store = LocalStore(folder / "items.sqlite3", "contract")
+    portal: BlockingPortal = request.getfixturevalue("portal")
+    stack.callback(portal.call, store.close)
     return lambda prefix: store
 
 
@@ -176,7 +178,7 @@ def _mcp(behind: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Path], C
         @asynccontextmanager
         async def connected(token: str, query: str) -> AsyncIterator[Client]:
             headers = {"Authorization": f"Bearer {token}"}
-            async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+            async with httpx2.AsyncClient(headers=headers, timeout=300) as http:
                 transport = streamable_http_client(f"{gateway.url}/mcp{query}", http_client=http)
                 async with Client(transport) as client:
                     yield client
@@ -192,7 +194,7 @@ def _mcp(behind: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Path], C
 
             async def by_hand(message: dict[str, Any]) -> dict[str, Any]:
                 headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-                async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+                async with httpx2.AsyncClient(headers=headers, timeout=300) as http:
                     content, media = json.dumps(message), {"Content-Type": "application/json"}
                     answer: dict[str, Any] = (
                         await http.post(f"{gateway.url}/mcp{query}", content=content, headers=media)
