@@ -77,7 +77,7 @@ def test_each_run_has_a_secret_of_its_own(items: Path, reading: Browse) -> None:
         env={"PATH": "", "HOME": str(items.parent), **data.environment(items)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -145,7 +145,7 @@ def test_write_and_read_only_contradict_each_other(items: Path) -> None:
         env={"PATH": "", "HOME": str(items.parent), **data.environment(items), "DDB_MCP_READ_ONLY": "true"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")

@@ -46,7 +46,7 @@ class Browse:
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().rstrip("\n")
         if not self.address:
-            raise AssertionError(self.process.communicate(timeout=60)[1])
+            raise AssertionError(self.process.communicate(timeout=300)[1])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,7 +56,7 @@ class Browse:
         """Send a signal and wait. Returns the rest of its stdout, and its stderr."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=60) if self.code is None else ("", "")
+        out, err = self.process.communicate(timeout=300) if self.code is None else ("", "")
         self.code = self.process.returncode
         return out, err
 

@@ -59,7 +59,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
             env={**environment, **settings},
             cwd=tmp_path,
             capture_output=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert b"Traceback" not in done.stderr
@@ -164,7 +164,7 @@ def test_help_lists_the_commands_and_the_variables_for_secrets(run: Run) -> None
 
 def test_python_runs_the_package_as_the_command(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "ddb_mcp", "--version"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout == f"ddb-mcp {__version__}\n"
 
 
@@ -230,7 +230,9 @@ def test_call_speaks_utf_8_in_any_locale(run: Run, locale: dict[str, str]) -> No
 
 def test_a_reader_that_has_seen_enough_is_no_error_to_talk_about(environment: dict[str, str]) -> None:
     line = f"{shlex.quote(DDB_MCP)} doctor | true"
-    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=300, check=True
+    )
     assert (done.stdout, done.stderr) == ("", "")
 
 
@@ -239,11 +241,11 @@ def test_ctrl_c_ends_a_call_at_once_and_quietly(environment: dict[str, str]) -> 
         settings = {"DDB_MCP_API_URL": f"http://127.0.0.1:{never_answers.getsockname()[1]}", "DDB_MCP_AUTH_TOKEN": "t"}
         command = [DDB_MCP, "call", "info"]
         with subprocess.Popen(command, env={**environment, **settings}, stderr=subprocess.PIPE) as process:
-            never_answers.settimeout(60)
+            never_answers.settimeout(300)
             connection, _ = never_answers.accept()  # so the call is under way
             with connection:
                 process.send_signal(signal.SIGINT)
-                assert process.communicate(timeout=60)[1] == b""
+                assert process.communicate(timeout=300)[1] == b""
     assert process.returncode == 130
 
 
@@ -285,7 +287,7 @@ def test_doctor_says_that_nothing_could_be_written(
     (tmp_path / "closed").mkdir()
     with permissions(tmp_path / "closed", 0o500):
         done = subprocess.run(
-            [DDB_MCP, *words], env=settings, preexec_fn=lower_privileges, capture_output=True, text=True, timeout=60
+            [DDB_MCP, *words], env=settings, preexec_fn=lower_privileges, capture_output=True, text=True, timeout=300
         )
     assert done.returncode == code
     assert ("not writable" in done.stdout.partition("\nFix this\n")[2]) == (code == 1)
@@ -470,7 +472,7 @@ def test_it_serves_with_stderr_closed(environment: dict[str, str]) -> None:
 def test_standard_streams_may_be_closed(environment: dict[str, str], closed: str, words: str) -> None:
     line = f"{shlex.quote(DDB_MCP)} {words} {closed}"
     done = subprocess.run(
-        ["sh", "-c", line], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        ["sh", "-c", line], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
     )
     assert "Traceback" not in done.stderr
     assert done.returncode == (1 if words.endswith("-") else 0)
@@ -486,7 +488,7 @@ def test_what_cannot_be_written_is_one_line_on_stderr(environment: dict[str, str
         input=ping,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
@@ -507,7 +509,7 @@ def test_streams_that_do_not_block_lose_nothing(environment: dict[str, str]) -> 
                 ours.sendall(json.dumps(message).encode() + b"\n")
             assert {json.loads(answers.readline())["id"] for _ in calls} == set(range(51))
             ours.shutdown(socket.SHUT_WR)
-            assert process.wait(60) == 0
+            assert process.wait(300) == 0
 
 
 def test_lines_may_end_as_windows_ends_them(environment: dict[str, str]) -> None:

@@ -92,7 +92,7 @@ def test_without_a_terminal_nothing_is_deleted_and_the_count_is_said(
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "2 items" in done.stderr
@@ -109,7 +109,7 @@ def test_a_count_past_a_thousand_is_at_least_that(operator: Operator) -> None:
 def test_yes_at_the_terminal_deletes(operator: Operator) -> None:
     with asked(operator, ["purge"]) as (process, terminal):
         os.write(terminal, b"y\n")
-        assert process.communicate(timeout=60)[0] == "2 items deleted\n"
+        assert process.communicate(timeout=300)[0] == "2 items deleted\n"
     assert process.returncode == 0
     assert left(operator) == 0
 
@@ -118,7 +118,7 @@ def test_yes_at_the_terminal_deletes(operator: Operator) -> None:
 def test_anything_but_yes_deletes_nothing_and_says_so(operator: Operator, command: list[str], answer: bytes) -> None:
     with asked(operator, command) as (process, terminal):
         os.write(terminal, answer)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=300)
     assert (process.returncode, out, said.strip()) == (1, "", "Nothing was deleted.")
     assert left(operator) == 2
 
@@ -126,7 +126,7 @@ def test_anything_but_yes_deletes_nothing_and_says_so(operator: Operator, comman
 def test_ctrl_c_at_the_prompt_ends_at_once_and_deletes_nothing(operator: Operator, command: list[str]) -> None:
     with asked(operator, command) as (process, _):
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=300)
     assert (process.returncode, out, said.strip()) == (130, "", "Nothing was deleted.")
     assert left(operator) == 2
 
@@ -155,14 +155,14 @@ def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
     def answer(operation: str, result: Any) -> Any:
         if operation == "delete" and len(platform.items) < 7:
             hanging.set()
-            go_on.wait(60)
+            go_on.wait(300)
         return result
 
     platform.answer = answer
     with purging(platform, operator) as process:
-        assert hanging.wait(60)
+        assert hanging.wait(300)
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=300)
         go_on.set()
     assert (process.returncode, out) == (130, "")
     assert said.startswith("Interrupted: ")
@@ -180,7 +180,7 @@ def test_a_failure_while_it_deletes_says_once_what_is_done_and_what_is_left(
 
     platform.answer = answer
     with purging(platform, operator) as process:
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=300)
     assert (process.returncode, out) == (2, "")
     done, why = said.splitlines()
     assert done.startswith("Failed: ")

@@ -61,7 +61,7 @@ def run(operator: Operator, *words: str, given: str | bytes = "", **settings: st
         input=given if isinstance(given, bytes) else given.encode(),
         cwd=operator.folder,
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert b"Traceback" not in done.stderr
@@ -330,7 +330,7 @@ def test_an_interrupted_import_says_once_how_far_it_came(operator: Operator, pla
     def answer(operation: str, result: Any) -> Any:
         if operation == "put" and len(platform.items) > 100:
             reached.set()
-            go.wait(60)  # the command waits for this answer until Ctrl-C ends it
+            go.wait(300)  # the command waits for this answer until Ctrl-C ends it
             return Raw(503, b"{}")
         return result
 
@@ -346,9 +346,9 @@ def test_an_interrupted_import_says_once_how_far_it_came(operator: Operator, pla
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert reached.wait(60)
+        assert reached.wait(300)
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=300)
         go.set()
     assert (process.returncode, out) == (130, "")
     assert re.fullmatch(

@@ -38,7 +38,7 @@ def ask(
         **(headers or {}),
     }
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    with closing(http.client.HTTPConnection(urlsplit(engine.endpoint).netloc, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection(urlsplit(engine.endpoint).netloc, timeout=300)) as connection:
         connection.request(method, path, content, {name: value for name, value in given.items() if value is not None})
         response = connection.getresponse()
         answer = response.read()

@@ -73,7 +73,7 @@ def serving(file: Path, *options: str, **environment: str) -> Iterator[Engine]:
         yield Engine("endpoint", address(process))
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(300)
         assert process.stderr
         process.stderr.close()
 

@@ -60,12 +60,12 @@ def test_the_guestbook(tmp_path: Path) -> None:
             assert app.stdout
             address = app.stdout.readline().strip()
             form = urllib.parse.urlencode({"name": "Ada <b>", "message": "Hello"}).encode()
-            with urllib.request.urlopen(address, form, timeout=30) as shown:
+            with urllib.request.urlopen(address, form, timeout=300) as shown:
                 assert "Ada &#60;b&#62;</b>: Hello" in shown.read().decode()
             (entry,) = json.loads(run_bash(query, tools))["items"]
             assert (entry["name"], entry["message"]) == ("Ada <b>", "Hello")
             run_bash(put, tools)
-            with urllib.request.urlopen(address, timeout=30) as shown:
+            with urllib.request.urlopen(address, timeout=300) as shown:
                 assert "The agent</b>: Hello from the tools" in shown.read().decode()
         finally:
             app.kill()

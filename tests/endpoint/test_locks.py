@@ -33,7 +33,7 @@ def table(tmp_path: Path) -> Iterator[Table]:
     thread.start()
     yield Table(Engine("endpoint", f"http://127.0.0.1:{listener.getsockname()[1]}"))
     server.stop()
-    thread.join(30)
+    thread.join(300)
 
 
 def test_a_lock_that_is_not_had_in_time(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,5 +60,5 @@ def test_a_write_waits_for_a_lock_that_is_given_back(table: Table, tmp_path: Pat
         writing.join(0.3)
         assert writing.is_alive()
         connection.execute("ROLLBACK")
-        writing.join(30)
+        writing.join(300)
     assert table.get("1") == key("1")

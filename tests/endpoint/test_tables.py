@@ -196,5 +196,5 @@ def test_a_table_that_is_not_there_yet_is_spoken_of_at_the_start(tmp_path: Path,
     assert process.stderr
     said = [*iter(process.stderr.readline, "The app's environment:\n")]
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert said == ([] if there else ["The table ddb-mcp-local is not there yet; make it: ddb-mcp call provision\n"])

@@ -34,7 +34,7 @@ def post(url: str, operation: str, body: Any, *, authorization: str | None = Non
 
 
 def request(url: str, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Answer:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=300)
     try:
         connection.request(method, path, content, headers)
         response = connection.getresponse()

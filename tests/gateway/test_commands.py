@@ -32,7 +32,7 @@ def test_a_prompt_that_is_refused_ends_with_1_and_deletes_nothing(operator: Oper
             stdin=theirs,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         os.close(ours)

@@ -66,7 +66,7 @@ async def test_a_host_with_the_snippet_has_the_tools(
     url = url.replace("https://gateway.example", gateway.url)
     assert url.startswith(gateway.url)
     async with (
-        httpx2.AsyncClient(headers={"Authorization": authorization}, timeout=30) as http,
+        httpx2.AsyncClient(headers={"Authorization": authorization}, timeout=300) as http,
         Client(streamable_http_client(url, http_client=http), mode=mode) as client,
     ):
         assert len((await client.list_tools()).tools) == 7

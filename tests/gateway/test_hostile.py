@@ -35,7 +35,7 @@ def tokens(gateway: RunningGateway) -> tuple[str, str]:
 def raw(gateway: RunningGateway, data: bytes) -> bytes:
     """All that is answered, where the answer ends the connection."""
     host, port = gateway.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
+    with socket.create_connection((host, int(port)), timeout=300) as connection:
         connection.sendall(data)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -249,7 +249,7 @@ def test_a_hundred_megabytes(gateway: RunningGateway, tokens: tuple[str, str]) -
     for authorization, status in ((f"Authorization: Bearer {tokens[0]}\r\n", b"413"), ("", b"401")):
         for announced in ("Content-Length: 100000000", "Transfer-Encoding: chunked"):
             host, port = gateway.url.removeprefix("http://").split(":")
-            with socket.create_connection((host, int(port)), timeout=30) as connection:
+            with socket.create_connection((host, int(port)), timeout=300) as connection:
                 connection.sendall(f"POST {PATH}put HTTP/1.1\r\nHost: x\r\n{authorization}{announced}\r\n\r\n".encode())
                 if "chunked" in announced and status == b"413":
                     for _ in range(limits.BODY_MAX_BYTES // 100_000 + 1):
@@ -264,7 +264,7 @@ def standing(gateway: RunningGateway, begun: bytes, count: int) -> Iterator[list
     with contextlib.ExitStack() as held:
         connections = []
         for _ in range(count):
-            connection = held.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            connection = held.enter_context(socket.create_connection((host, int(port)), timeout=300))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(0.01)
             with contextlib.suppress(OSError):
@@ -302,7 +302,7 @@ def test_bodies_that_stall_count_against_their_tenant_alone(
         assert_quiet_is_served(gateway, tokens[1])
         statuses = set()
         for connection in connections:
-            connection.settimeout(60)
+            connection.settimeout(300)
             with contextlib.suppress(ConnectionError):
                 statuses.add(connection.recv(12).partition(b" ")[2])
     assert {b"408", b"429"} <= statuses
@@ -346,7 +346,7 @@ def test_slow_connections_starve_nobody_and_end(
         except OSError:
             ended.append(b"")
 
-    connections = [socket.create_connection((host, int(port)), timeout=30) for _ in range(200)]
+    connections = [socket.create_connection((host, int(port)), timeout=300) for _ in range(200)]
     with ThreadPoolExecutor(200) as pool:
         for at, connection in enumerate(connections):
             pool.submit(drip, connection, head.encode() if at % 2 else b"POST ")

@@ -113,7 +113,7 @@ def test_bodies_have_a_limit_and_answers_do_too(gateway: RunningGateway, bearer:
     assert whole["x"] == "\u0001" * 400_000
     assert post(gateway.url, "put", b" " * (limits.BODY_MAX_BYTES + 1), authorization=bearer).status == 413
     chunks = [b" " * 1_000_000] * 5
-    connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=300)
     connection.request("POST", PATH + "put", iter(chunks), {"Authorization": bearer}, encode_chunked=True)
     assert connection.getresponse().status == 413
     connection.close()
@@ -310,7 +310,7 @@ def test_the_end_waits_for_requests_under_way(tmp_path: Path) -> None:
             time.sleep(0.02)
         slow.sendall(rest)
         assert b"200 OK" in slow.recv(1000)
-        assert gateway.process.wait(60) in (0, -signal.SIGTERM)
+        assert gateway.process.wait(300) in (0, -signal.SIGTERM)
     with operator.serve() as gateway:
         answer = post(gateway.url, "get", {"pk": "deploy#alpha#a", "sk": "1"}, authorization=f"Bearer {token}")
         assert answer.document["found"] is True

@@ -36,7 +36,7 @@ def anyio_backend() -> str:
 async def connected(gateway: RunningGateway, token: str, mode: str, query: str = "") -> AsyncIterator[Client]:
     """The official client, as a host makes it: an address and a header."""
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+    async with httpx2.AsyncClient(headers=headers, timeout=300) as http:
         transport = streamable_http_client(f"{gateway.url}/mcp{query}", http_client=http)
         async with Client(transport, mode=mode) as client:
             yield client
@@ -92,7 +92,7 @@ def raw(gateway: RunningGateway, token: str | None, **headers: str) -> httpx.Res
     given = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
     if token:
         given["Authorization"] = f"Bearer {token}"
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(trust_env=False, timeout=300) as client:
         del client.headers["accept"]
         return client.post(f"{gateway.url}/mcp", headers=given, json=PING)
 

@@ -52,7 +52,7 @@ def cancelled(call: Callable[[], Awaitable[Any]], begun: threading.Event | None 
             if begun is None:
                 await anyio.sleep(0.2)
             else:
-                await anyio.to_thread.run_sync(begun.wait, 30)
+                await anyio.to_thread.run_sync(begun.wait, 300)
             group.cancel_scope.cancel()
 
     anyio.run(cancel)

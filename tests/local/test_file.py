@@ -205,7 +205,7 @@ def test_the_first_use_waits_for_another_process_that_makes_it(file: Path, data:
         with pytest.raises(TimeoutError):
             waiting.result(0.3)
         connection.execute("ROLLBACK")
-        assert waiting.result(30)["created"] is True
+        assert waiting.result(300)["created"] is True
 
 
 def test_two_stores_of_one_process_at_its_first_use(
@@ -217,18 +217,18 @@ def test_two_stores_of_one_process_at_its_first_use(
     def close_late(descriptor: int) -> None:
         if not made.is_set():
             made.set()
-            go_on.wait(30)
+            go_on.wait(300)
         close(descriptor)
 
     monkeypatch.setattr(os, "close", close_late)
     second = open_data(file)
     with ThreadPoolExecutor() as executor:
         making = executor.submit(data.call, "provision")
-        assert made.wait(30)
+        assert made.wait(300)
         using = executor.submit(second.call, "provision")
         wait([using], 0.5)
         go_on.set()
-        assert sorted([making.result(30)["created"], using.result(30)["created"]]) == [False, True]
+        assert sorted([making.result(300)["created"], using.result(300)["created"]]) == [False, True]
     with Child(file) as other:
         assert other.answer("put", item={"pk": pk("a"), "sk": "1"})["result"]["created"] is True
     second.put("2")

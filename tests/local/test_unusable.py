@@ -351,7 +351,7 @@ def test_a_lock_that_ends_in_time_is_waited_for(data: Data, file: Path) -> None:
         with pytest.raises(TimeoutError):
             waiting.result(0.3)
         other.execute("ROLLBACK")
-        waiting.result(30)
+        waiting.result(300)
     assert data.sort_keys() == ["1", "2"]
 
 

@@ -26,7 +26,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> str:
         cwd=PROJECT,
         env={**os.environ, "HOME": str(home), "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
@@ -80,13 +80,13 @@ def test_ctrl_c_ends_it_without_a_word() -> None:
         assert process.stdout is not None
         assert any(b"ready in" in line for line in process.stdout)
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (130, b"")
 
 
 def test_a_closed_pipe_ends_it_without_a_word() -> None:
     command = f"{shlex.quote(sys.executable)} -u -m demo | head -1"
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=PROJECT, capture_output=True, timeout=120)
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=PROJECT, capture_output=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -96,7 +96,7 @@ def test_a_terminal_without_arrows_shows_the_rest() -> None:
         cwd=PROJECT,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")

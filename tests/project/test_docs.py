@@ -190,7 +190,7 @@ def test_your_own_platform_runs_and_serves_an_agents_machine(tmp_path: Path) -> 
     environment = clean_environment(HOME=str(tmp_path), DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
+        ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (provisioned,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))

@@ -34,7 +34,7 @@ def connect(request: pytest.FixtureRequest, local: dict[str, str]) -> Connect:
     @asynccontextmanager
     async def connected() -> AsyncIterator[Client]:
         server = StdioServerParameters(command=DDB_MCP[0], env=clean_environment(**local))
-        async with Client(server, mode=request.param, read_timeout_seconds=30) as client:
+        async with Client(server, mode=request.param, read_timeout_seconds=300) as client:
             assert client.protocol_version == NEGOTIATED[request.param]
             yield client
 

@@ -19,7 +19,7 @@ DDB_MCP = (str(Path(sys.executable).with_name("ddb-mcp")),)
 TOY = (sys.executable, "-m", "tests.protocol.toy", "stdio")
 
 # A guard against hanging, not a measure.
-PATIENCE = 30
+PATIENCE = 300
 
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",

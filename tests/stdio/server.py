@@ -104,7 +104,7 @@ class Server:
             log = self._stack.enter_context(self._log.open("w"))
             transport = stdio_client(self._command, errlog=log)
             self.client = self._stack.enter_context(
-                self._portal.wrap_async_context_manager(Client(transport, read_timeout_seconds=60))
+                self._portal.wrap_async_context_manager(Client(transport, read_timeout_seconds=300))
             )
             listed = self._portal.call(self.client.list_tools)
             self.tools: dict[str, Tool] = {tool.name: tool for tool in listed.tools}

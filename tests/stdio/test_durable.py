@@ -36,7 +36,7 @@ def test_two_servers_and_500_races_have_500_winners(file: Path) -> None:
                 for name, server in both.items()
             ]
             for name, at, call in calls:
-                answer = call.result(60)
+                answer = call.result(300)
                 if not answer.is_error:
                     assert answer.result["created"] is True
                     winners.append((f"{at:03}", name))

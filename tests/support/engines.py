@@ -180,7 +180,7 @@ def client_options() -> dict[str, Any]:
         "region_name": "us-east-1",
         "aws_access_key_id": "test",
         "aws_secret_access_key": "test",
-        "config": Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=30),
+        "config": Config(retries={"total_max_attempts": 1}, connect_timeout=60, read_timeout=300),
     }
 
 
@@ -238,7 +238,7 @@ threading.Thread(target=stop, daemon=True).start()
 sys.exit(engine.wait())
 """
 _ATTEMPTS = 3
-_START_SECONDS = 60
+_START_SECONDS = 300
 
 
 @contextlib.contextmanager

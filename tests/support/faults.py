@@ -221,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes) -> bytes:
         """The upstream's answer to this request, whole. Over a new connection each time, which is never stale."""
-        upstream = http.client.HTTPConnection(self.server.proxy.upstream, timeout=60)
+        upstream = http.client.HTTPConnection(self.server.proxy.upstream, timeout=300)
         with contextlib.closing(upstream):
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOOLS = ["provision", "info", "get", "put", "delete", "query", "scan"]
-PATIENCE = 60
+PATIENCE = 300
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,6 @@ def run_handler(code: str, events: Sequence[Mapping[str, Any]], env: Mapping[str
 
 
 def _run(command: list[str], env: Mapping[str, str], given: str) -> str:
-    done = subprocess.run(command, env=dict(env), input=given, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=dict(env), input=given, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
