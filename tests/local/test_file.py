@@ -76,7 +76,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
 def test_a_folder_is_no_file_to_be_closed_to_others(open_folder: Path) -> None:
-    file = SqliteFile(open_folder, application_id=1, schema=[], setting="DDB_MCP_LOCAL_PATH")
+    file = SqliteFile(open_folder, application_id=1, schema=[])
     assert file.warnings() == []
 
 

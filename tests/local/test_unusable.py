@@ -407,11 +407,9 @@ def test_an_existing_file_on_a_network_file_system(
 
 
 def test_a_windows_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    share = sqlite_file.SqliteFile(
-        Path(r"\\server\share\items.db"), application_id=1, schema=(), setting="DDB_MCP_LOCAL_PATH"
-    )
+    share = sqlite_file.SqliteFile(Path(r"\\server\share\items.db"), application_id=1, schema=())
     with monkeypatch.context() as windows:
         windows.setattr(os, "name", "nt")
         with pytest.raises(Misconfigured) as caught:
-            share.connect(0)
+            share.connect()
     assert "network file system (smb)" in caught.value.message

@@ -41,7 +41,7 @@ class Connections:
             elif create:
                 raise self._file.unusable("or its directory is not writable")
             else:
-                with closing(self._file.reader(limits.LOCK_SLICE_SECONDS)) as reader:
+                with closing(self._file.reader()) as reader:
                     yield reader, False
         except (sqlite3.Error, OSError) as error:
             call.check()  # where the call is over, this is its end and no fault of the file's
@@ -54,7 +54,7 @@ class Connections:
         """An idle connection, or a new one. One that met an error other than a lock is not used again."""
         connection, made = self._take(inode), False
         if connection is None:
-            connection, made = self._file.connect(limits.LOCK_SLICE_SECONDS)
+            connection, made = self._file.connect()
         connection.set_progress_handler(lambda: call.is_over, limits.SQLITE_STEPS)
         sound = False
         try:

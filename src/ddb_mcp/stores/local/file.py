@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
 
 # Closing a file ends all locks that the process has on it, so no other thread may find it before it is closed:
@@ -22,23 +23,8 @@ _making = threading.Lock()
 _MOUNTS = Path("/proc/mounts")
 # File systems whose locks or shared memory do not work between machines. SQLite's WAL needs both: https://sqlite.org/wal.html
 _NETWORK_FILE_SYSTEMS = frozenset(
-    {
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb",
-        "smb3",
-        "smbfs",
-        "smb2",
-        "9p",
-        "afs",
-        "afpfs",
-        "ceph",
-        "glusterfs",
-        "lustre",
-        "webdav",
-    }
-    | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone"}
+    {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p", "afs", "afpfs", "ceph", "glusterfs", "lustre"}
+    | {"webdav", "fuse.sshfs", "fuse.s3fs", "fuse.rclone"}
 )
 
 
@@ -53,17 +39,15 @@ class SqliteFile:
         path: the file.
         application_id: marks our files: https://sqlite.org/pragma.html#pragma_application_id
         schema: for each version, the statements that make it out of the version before.
-        setting: the setting with which the user chooses another file.
 
     Raises (each method): Misconfigured where the file is not ours, newer than this version, damaged, or on a network
     share. sqlite3.Error and OSError are left to the caller, who holds connections that meet them too; see `explained`.
     """
 
-    def __init__(self, path: Path, *, application_id: int, schema: Sequence[str], setting: str) -> None:
+    def __init__(self, path: Path, *, application_id: int, schema: Sequence[str]) -> None:
         self.path = path
         self._application_id = application_id
         self._schema = schema
-        self._setting = setting
 
     def inode(self, *, create: bool) -> tuple[int, int] | None:
         """Device and inode of the file. None where there is no file, or an empty one, unless `create`.
@@ -116,28 +100,29 @@ class SqliteFile:
             "and on the files of the same name that end in -wal and -shm."
         ]
 
-    def connect(self, busy_seconds: float) -> tuple[sqlite3.Connection, bool]:
+    def connect(self) -> tuple[sqlite3.Connection, bool]:
         """A connection that any one thread at a time may use, and whether it has made the schema.
 
-        Each statement waits `busy_seconds` for other processes' locks. A file of an older version is brought up to
-        date where it is.
+        Each statement waits a moment for other processes' locks. A file of an older version is brought up to date.
         """
         self._refuse_network()
-        self.reader(busy_seconds).close()
-        connection = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        self.reader().close()
+        connection = sqlite3.connect(
+            self.path, timeout=limits.LOCK_SLICE_SECONDS, isolation_level=None, check_same_thread=False
+        )
         try:
-            made = self._version(connection) < len(self._schema) and self._make(connection, busy_seconds)
+            made = self._version(connection) < len(self._schema) and self._make(connection)
             connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
             connection.close()
             raise
         return connection, made
 
-    def reader(self, busy_seconds: float) -> sqlite3.Connection:
+    def reader(self) -> sqlite3.Connection:
         """A connection that cannot change the file. One for writing would: SQLite moves the log into the file."""
         in_log = self._log_size() > 0
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
-        connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
+        connection = sqlite3.connect(uri, uri=True, timeout=limits.LOCK_SLICE_SECONDS)
         try:
             self._version(connection)
             if not in_log and self.path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
@@ -173,7 +158,7 @@ class SqliteFile:
 
     def unusable(self, problem: str) -> Misconfigured:
         return Misconfigured(
-            f"{self.path} {problem}.", next=f"Choose another file with {self._setting}; this one is untouched."
+            f"{self.path} {problem}.", next="Choose another file with DDB_MCP_LOCAL_PATH; this one is untouched."
         )
 
     def _log_size(self) -> int:
@@ -207,9 +192,9 @@ class SqliteFile:
             )
         return int(version)
 
-    def _make(self, connection: sqlite3.Connection, busy_seconds: float) -> bool:
+    def _make(self, connection: sqlite3.Connection) -> bool:
         """Bring the schema up to date, unless another process was first. Returns whether this was its beginning."""
-        _use_log(connection, busy_seconds)
+        _use_log(connection)
         with transaction(connection):
             version = self._version(connection)
             for statements in self._schema[version:]:
@@ -242,9 +227,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def _use_log(connection: sqlite3.Connection, busy_seconds: float) -> None:
+def _use_log(connection: sqlite3.Connection) -> None:
     """Switch to WAL. Where two processes do so at once, SQLite refuses one of them at once, without waiting."""
-    deadline = time.monotonic() + busy_seconds
+    deadline = time.monotonic() + limits.LOCK_SLICE_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

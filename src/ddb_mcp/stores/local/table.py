@@ -127,12 +127,8 @@ class LocalTable:
 
     def __init__(self, path: Path, *, registry: bool = False) -> None:
         self.path = path
-        self._file = SqliteFile(
-            path,
-            application_id=_REGISTRY_ID if registry else _APPLICATION_ID,
-            schema=statements.SCHEMA,
-            setting="DDB_MCP_LOCAL_PATH",
-        )
+        application_id = _REGISTRY_ID if registry else _APPLICATION_ID
+        self._file = SqliteFile(path, application_id=application_id, schema=statements.SCHEMA)
         self._connections = Connections(self._file)
         self._writes = Writes(self._connections)
 
