@@ -30,9 +30,7 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
     parser.epilog = _EXAMPLE
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="packed by gzip or not; stdin without one")
     parser.add_argument(
-        "--from-prefix",
-        metavar="PREFIX",
-        help="the prefix in the file, replaced in pk alone by the own one",
+        "--from-prefix", metavar="PREFIX", help="the prefix in the file, replaced in pk alone by the own one"
     )
     parser.add_argument("--create-only", action="store_true", help="leave items alone that are there already")
     parser.add_argument("--dry-run", action="store_true", help="check the lines and count them; store nothing")

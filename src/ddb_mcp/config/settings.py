@@ -83,8 +83,7 @@ class Settings:
         bool, Setting("DDB_MCP_READ_ONLY", values.switch, "register only info, get, query and scan")
     ] = False
     log_level: Annotated[
-        str,
-        Setting("DDB_MCP_LOG_LEVEL", values.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what goes to stderr"),
+        str, Setting("DDB_MCP_LOG_LEVEL", values.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what goes to stderr")
     ] = "WARNING"
     max_result_bytes: Annotated[
         int, Setting("DDB_MCP_MAX_RESULT_BYTES", values.whole(1024, 10_000_000), "bytes of a result")

@@ -122,15 +122,7 @@ async def _run(
     """Carry out a selection, and put into `result` the members that `put` and `delete` share."""
     read, change = selection.read, selection.change
     clauses = sorted(map(repr, read.filter))
-    bound: list[Any] = [
-        operation,
-        call.own.joined,
-        read.pk,
-        read.pk_prefix,
-        read.range,
-        clauses,
-        selection.copy_to,
-    ]
+    bound: list[Any] = [operation, call.own.joined, read.pk, read.pk_prefix, read.range, clauses, selection.copy_to]
     bound += [change and [change.item, change.remove, dict(change.add)], selection.dry_run]
     if cursor is not None:
         read = read._replace(position=call.seal.open(cursor, bound))

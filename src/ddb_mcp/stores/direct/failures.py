@@ -396,10 +396,7 @@ def _unknown_region(url: str, session: Session | None) -> str | None:
 
 
 def _broken(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Unavailable(
-        f"{asked.operation}: the connection broke before the answer was complete.",
-        next=tls.BROKEN_NEXT,
-    )
+    return Unavailable(f"{asked.operation}: the connection broke before the answer was complete.", next=tls.BROKEN_NEXT)
 
 
 def _partial_credentials(failure: BotoCoreError, asked: Asked) -> DdbMcpError:

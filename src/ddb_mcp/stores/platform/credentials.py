@@ -178,8 +178,7 @@ def _read_document(path: Path) -> Any:
     except (OSError, ValueError, RecursionError) as error:
         problem = (error.strerror or "cannot be read") if isinstance(error, OSError) else "it is not JSON"
         raise Misconfigured(
-            f"The auth file {path} cannot be used: {problem}.",
-            next="Correct it, or set DDB_MCP_AUTH_FILE to another.",
+            f"The auth file {path} cannot be used: {problem}.", next="Correct it, or set DDB_MCP_AUTH_FILE to another."
         ) from None
 
 

@@ -14,11 +14,7 @@ from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, equal, matches
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, OutcomeUnknown, Unavailable
-from ddb_mcp.core.items import (
-    Item,
-    item_size,
-    project,
-)
+from ddb_mcp.core.items import Item, item_size, project
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.paths import Path, parse_path, path_text
 from ddb_mcp.core.updates import Update
