@@ -29,6 +29,13 @@ def proxy(dynoxide: Engine) -> Iterator[FaultProxy]:
         yield proxy
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine makes all its attempts, and has the time to make a client."""
+    monkeypatch.setattr(limits, "AWS_LAST_ATTEMPT_SECONDS", 1000.0)
+    monkeypatch.setattr(limits, "AWS_STUCK_SECONDS", 1000.0)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits between attempts, so that a fault that lasts is given up soon."""

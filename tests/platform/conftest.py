@@ -56,6 +56,7 @@ def connect(portal: BlockingPortal) -> Iterator[Callable[..., Client]]:
     def connect(url: str | None = None, environment: dict[str, str] | None = None, **limits: float) -> Client:
         if environment is None:
             environment = {"DDB_MCP_API_URL": url or "", "DDB_MCP_AUTH_TOKEN": TOKEN}
+        limits = {"call_seconds": 300, **limits}  # a slow machine makes all its attempts
         clients.append(Client(portal, environment, **limits))
         return clients[-1]
 
