@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import signal
 import socket
 import time
@@ -14,9 +15,10 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.stores.base import FEATURES
+from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.process import GatewayProcess, Operator
-from tests.gateway.running import RunningGateway
+from tests.gateway.running import RunningGateway, running_gateway
 from tests.stdio.server import Server
 from tests.support.engines import environment
 from tests.support.skill_blocks import blocks, run_bash
@@ -314,6 +316,12 @@ def test_the_end_waits_for_requests_under_way(tmp_path: Path) -> None:
     with operator.serve() as gateway:
         answer = post(gateway.url, "get", {"pk": "deploy#alpha#a", "sk": "1"}, authorization=f"Bearer {token}")
         assert answer.document["found"] is True
+
+
+def test_its_end_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running_gateway(LocalStore(tmp_path / "items.sqlite3", "gateway-table"), tmp_path):
+        pass
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def _listens(port: int) -> bool:
