@@ -1,15 +1,19 @@
 // One walk through the server with a client of the TypeScript SDK. Prints what came back as one JSON object.
 //
-//   node client.mjs '{"sdk": "v1" | "v2", "era": "legacy" | "auto", "command": …, "env": … | "url": …}'
+//   node client.mjs '{"sdk": "v1" | "v2", "era": "legacy" | "auto", "command": …, "env": … | "url": …, "headers": …}'
 
-const { sdk, era, url, command, env } = JSON.parse(process.argv[2]);
+const { sdk, era, url, headers, command, env } = JSON.parse(process.argv[2]);
+
+function transport(Http, Stdio) {
+  return url ? new Http(new URL(url), { requestInit: { headers } }) : new Stdio({ command, env });
+}
 
 async function connectV1() {
   const { Client } = await import("@modelcontextprotocol/sdk/client/index.js");
   const { StdioClientTransport } = await import("@modelcontextprotocol/sdk/client/stdio.js");
   const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/sdk/client/streamableHttp.js");
   const client = new Client({ name: "conformance", version: "1" });
-  await client.connect(url ? new StreamableHTTPClientTransport(new URL(url)) : new StdioClientTransport({ command, env }));
+  await client.connect(transport(StreamableHTTPClientTransport, StdioClientTransport));
   return client;
 }
 
@@ -17,7 +21,7 @@ async function connectV2() {
   const { Client, StreamableHTTPClientTransport } = await import("@modelcontextprotocol/client");
   const { StdioClientTransport } = await import("@modelcontextprotocol/client/stdio");
   const client = new Client({ name: "conformance", version: "1" }, { versionNegotiation: { mode: era } });
-  await client.connect(url ? new StreamableHTTPClientTransport(new URL(url)) : new StdioClientTransport({ command, env }));
+  await client.connect(transport(StreamableHTTPClientTransport, StdioClientTransport));
   return client;
 }
 

@@ -1,4 +1,4 @@
-"""Both generations of the TypeScript SDK's client, over both transports, in the eras that each speaks."""
+"""Both generations of the TypeScript SDK's client, over stdio, over HTTP and at a gateway, in the eras they speak."""
 
 from __future__ import annotations
 
@@ -27,17 +27,30 @@ def generation(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"sdk": sdk, "era": era}
 
 
-@pytest.fixture(scope="module", params=["stdio", "http"])
+@pytest.fixture(scope="module", params=["stdio", "http", "gateway"])
+def face(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
 def seen(
-    request: pytest.FixtureRequest, generation: dict[str, str], node: Node, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    face: str,
+    generation: dict[str, str],
+    node: Node,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     """What the client saw on its walk."""
     where: dict[str, Any]
-    if request.param == "stdio":
+    if face == "stdio":
         path = tmp_path_factory.mktemp("data") / "data.sqlite"
         where = {"command": DDB_MCP[0], "env": {"DDB_MCP_LOCAL_PATH": str(path)}}
-    else:
+    elif face == "http":
         where = {"url": request.getfixturevalue("url")}
+    else:
+        gateway = request.getfixturevalue("gateway")
+        where = {"url": f"{gateway.url}/mcp", "headers": {"Authorization": f"Bearer {gateway.token('deploy#local')}"}}
     # From standard input, so that the script's imports are looked up in the folder that has the packages.
     done = node("--input-type=module", "--eval", SCRIPT.read_text(), "client", json.dumps({**generation, **where}))
     assert done.returncode == 0, done.stderr
@@ -61,12 +74,12 @@ def test_the_server_introduces_itself(seen: dict[str, Any]) -> None:
     assert set(seen["tools"]) == {"provision", "info", "get", "put", "delete", "query", "scan"}
 
 
-def test_results_pass_the_clients_own_check_of_the_output_schema(seen: dict[str, Any]) -> None:
+def test_results_pass_the_clients_own_check_of_the_output_schema(seen: dict[str, Any], face: str) -> None:
     assert seen["put"]["structuredContent"] == {**KEY, "created": True}
     assert seen["get"]["structuredContent"] == {"found": True, "item": ITEM}
     assert seen["query"]["structuredContent"]["items"] == [ITEM]
     assert seen["scan"]["structuredContent"]["complete"]
-    assert seen["info"]["structuredContent"]["mode"] == "local"
+    assert seen["info"]["structuredContent"]["mode"] == ("platform" if face == "gateway" else "local")
     assert seen["delete"]["structuredContent"]["item"] == ITEM
 
 

@@ -17,7 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.gateway.registry import Registry
+from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.process import Operator
+from tests.gateway.running import GENEROUS, silent, with_registry
 
 CLIENTS, TENANTS = 64, 16
 _MARK = re.compile(rb"mark-(\w+)-")
@@ -26,8 +30,13 @@ _LENGTH = re.compile(rb"content-length: (\d+)", re.I)
 
 def add_tenants(operator: Operator) -> list[str]:
     """Deployments `t0` to `t15` without a narrow limit, and their tokens."""
-    rates = ("--requests-per-second", "1000000", "--items-per-second", "100000000")
-    return [operator.deployments("add", f"t{at}", *rates) for at in range(TENANTS)]
+    path = operator.folder / "items-gateway.sqlite3"
+
+    async def add(registry: Registry) -> list[str]:
+        await registry.prepare(silent)
+        return [await registry.add(f"t{at}", Prefix(f"deploy#t{at}"), **GENEROUS) for at in range(TENANTS)]
+
+    return with_registry(lambda: LocalStore(path, "ddb-mcp-local-gateway", registry=True), add)
 
 
 def headers(token: str) -> str:

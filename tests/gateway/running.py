@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
+from starlette.types import ASGIApp
 
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
@@ -35,7 +36,7 @@ class RunningGateway:
 
     def __init__(self, url: str, registry: Callable[[], Store]) -> None:
         self.url = url
-        self._registry = registry
+        self.registry_store = registry
         self._tokens: dict[str, str] = {}
 
     def token(self, prefix: str, **rates: Any) -> str:
@@ -55,7 +56,7 @@ class RunningGateway:
 
     def registry(self, act: Callable[[Registry], Awaitable[_T]]) -> _T:
         """What an operator does to the registry."""
-        return with_registry(self._registry, act)
+        return with_registry(self.registry_store, act)
 
     def settings(self, prefix: str) -> PlatformSettings:
         return PlatformSettings(api_url=self.url, auth_token=self.token(prefix))
@@ -126,14 +127,14 @@ def running_gateways(store: Store, folder: Path) -> Iterator[RunningGateway]:
 
 
 @contextmanager
-def served(make: Callable[[], Gateway]) -> Iterator[str]:
+def served(make: Callable[[], ASGIApp]) -> Iterator[str]:
     """The address of a gateway that runs in a thread of its own, with the very class that `serve` uses."""
     with listen("127.0.0.1", 0) as listener, _serving(make, listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextmanager
-def _serving(make: Callable[[], Gateway], listener: socket.socket) -> Iterator[None]:
+def _serving(make: Callable[[], ASGIApp], listener: socket.socket) -> Iterator[None]:
     made: list[HttpServer] = []
 
     def serve() -> None:
