@@ -86,7 +86,7 @@ def test_a_token_goes_into_a_file_of_its_owner_alone(operator: Operator) -> None
         rows = [line.split("\t") for line in operator.gateway("tokens", "list", "alpha").splitlines()]
         assert sorted(row[1] for row in rows) == ["read and write", "read-only"]
         (writing,) = (row[0] for row in rows if row[1] == "read and write")
-        operator.gateway("tokens", "revoke", "alpha", writing)
+        assert writing in operator.gateway("tokens", "revoke", "alpha", writing)
         assert post(gateway.url, "info", {}, authorization=f"Bearer {first}").status == 401
         assert post(gateway.url, "info", {}, authorization=f"Bearer {second}").document["readOnly"] is True
 

@@ -240,6 +240,7 @@ async def _list_tokens(registry: "Registry", settings: GatewaySettings, argument
 
 async def _revoke_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     await registry.revoke_token(arguments.name, arguments.token_id)
+    print(f"The token {arguments.token_id} of {arguments.name} has ended")
     return 0
 
 
