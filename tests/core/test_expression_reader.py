@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core.conditions import Steps, matches
@@ -20,6 +20,7 @@ from ddb_mcp.core.expression_reader import (
 from ddb_mcp.core.expression_trees import Update
 from ddb_mcp.core.expressions import Expression
 from ddb_mcp.core.filters import parse_filter
+from tests.support.strategies import examples
 
 NAMES = {"#a": "a", "#s": "status", "#odd": "a.b c"}
 VALUES: dict[str, Any] = {
@@ -253,7 +254,7 @@ WORDS = ["a", "#a", ":n", ":s", "=", "<", "<>", "(", ")", ",", ".", "[", "0", "]
 WORDS += ["SET", "REMOVE", "ADD", "DELETE", "+", "-", "size", "contains", "if_not_exists", "list_append", "status", " "]
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.one_of(st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join), st.text(max_size=40)))
 def test_no_text_meets_anything_but_an_answer_or_a_refusal(text: str) -> None:
     for read in (read_condition, read_update, read_projection):

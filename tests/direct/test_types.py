@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 import pytest
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core.items import from_dynamodb_json, item_to_json, parse_item
@@ -17,6 +17,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Read
 from tests.direct.support import connected
 from tests.support.engines import client_options
+from tests.support.strategies import examples
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -52,9 +53,6 @@ values = st.recursive(
     max_leaves=12,
 )
 attributes = st.dictionaries(texts.filter(lambda name: name not in ("", "pk", "sk")), values, max_size=5)
-EXAMPLES = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +119,7 @@ def read_by_oracle(item: dict[str, Any]) -> Any:
 
 
 @given(attributes)
-@EXAMPLES
+@examples(60)
 def test_what_boto3_wrote_is_read_as_it_is(
     portal: BlockingPortal, store: DirectStore, table: Any, item: dict[str, Any]
 ) -> None:
@@ -134,7 +132,7 @@ def test_what_boto3_wrote_is_read_as_it_is(
 
 
 @given(attributes)
-@EXAMPLES
+@examples(60)
 def test_what_we_wrote_is_read_by_boto3_as_it_is(
     portal: BlockingPortal, store: DirectStore, table: Any, item: dict[str, Any]
 ) -> None:
@@ -148,7 +146,7 @@ def test_what_we_wrote_is_read_by_boto3_as_it_is(
 
 
 @given(attributes)
-@EXAMPLES
+@examples(60)
 def test_put_of_what_get_shows_changes_nothing(
     portal: BlockingPortal, store: DirectStore, table: Any, item: dict[str, Any]
 ) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.endpoint.support import Table, key
+from tests.support.strategies import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,29 +135,21 @@ def agrees(found: list[Any], about: str) -> None:
         assert ours == others[0], about
 
 
-QUICK = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-
-@QUICK
+@examples(40)
 @given(item=ITEMS, text=CONDITIONS, one=VALUES, other=VALUES)
 def test_conditions(tables: list[Table], item: Any, text: str, one: Any, other: Any) -> None:
     given = {"FilterExpression": text, **placeholders(text, one, other)}
     agrees(answers(tables, item, lambda table: table.call("scan", **given)["Count"]), text)
 
 
-@QUICK
+@examples(40)
 @given(item=ITEMS, text=UPDATES, one=VALUES, other=VALUES)
 def test_updates(tables: list[Table], item: Any, text: str, one: Any, other: Any) -> None:
     given = {"UpdateExpression": text, "ReturnValues": "ALL_NEW", **placeholders(text, one, other)}
     agrees(answers(tables, item, lambda table: table.call("update_item", Key=key(), **given)["Attributes"]), text)
 
 
-@QUICK
+@examples(40)
 @given(item=ITEMS, paths=st.lists(PATHS, min_size=1, max_size=3, unique=True))
 def test_projections(tables: list[Table], item: Any, paths: list[str]) -> None:
     text = ", ".join(paths)
@@ -164,7 +157,7 @@ def test_projections(tables: list[Table], item: Any, paths: list[str]) -> None:
     agrees(answers(tables, item, lambda table: table.call("get_item", Key=key(), **given).get("Item")), text)
 
 
-@QUICK
+@examples(40)
 @given(item=st.dictionaries(st.sampled_from("ab"), VALUES, max_size=2))
 def test_items(tables: list[Table], item: Any) -> None:
     agrees(answers(tables, item, lambda table: table.get("1")), repr(item))

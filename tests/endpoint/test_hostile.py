@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.endpoint.raw import AUTHORIZATION, ask, fails
 from tests.endpoint.support import Table, key, serving
 from tests.support.engines import Engine
+from tests.support.strategies import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,7 +211,7 @@ def hostile(endpoint: Engine) -> Engine:
     return endpoint
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(data=st.data())
 def test_no_body_makes_a_500(hostile: Engine, data: st.DataObject) -> None:
     operation, body = data.draw(st.sampled_from(REQUESTS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +12,17 @@ from hypothesis import strategies as st
 
 from ddb_mcp.core.items import AttributeValue
 from ddb_mcp.core.keys import SEPARATORS, Prefix
-from tests.support.engines import CI
 
 
 def examples(number: int) -> settings:
-    """Settings for a test: so many examples, the same ones each time where CI is set."""
+    """Settings for a test: so many examples, the same ones each time; with FUZZ=50 fifty times as many random ones."""
+    times = int(os.environ.get("FUZZ", "1"))
     return settings(
-        max_examples=number, deadline=None, derandomize=CI, suppress_health_check=[HealthCheck.too_slow], database=None
+        max_examples=number * times,
+        deadline=None,
+        derandomize=times == 1,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+        database=None,
     )
 
 
