@@ -1,18 +1,17 @@
-"""What a call's steps on the event loop cost, and what follows for a tenant that makes everybody wait."""
+"""What long work costs a tenant."""
 
 from __future__ import annotations
 
 import time
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import charged
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.budgets import Budget, BudgetSpent
 from ddb_mcp.gateway.registry import Tenant
-from ddb_mcp.gateway.work import Metered
 
 
 @pytest.fixture
@@ -24,46 +23,6 @@ def busy(seconds: float) -> None:
     until = time.thread_time() + seconds
     while time.thread_time() < until:
         pass
-
-
-@pytest.mark.anyio
-async def test_each_step_is_counted_and_waiting_is_not() -> None:
-    steps: list[float] = []
-
-    async def call() -> str:
-        busy(0.03)
-        await anyio.sleep(0.2)
-        busy(0.05)
-        await anyio.lowlevel.checkpoint()
-        return "done"
-
-    assert await Metered(call(), steps.append) == "done"
-    assert len(steps) == 3
-    assert steps[0] >= 0.03
-    assert steps[1] >= 0.05
-    assert sum(steps) < 0.2
-
-
-@pytest.mark.anyio
-async def test_errors_and_cancellations_pass() -> None:
-    async def fails() -> None:
-        await anyio.lowlevel.checkpoint()
-        raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        await Metered(fails(), lambda seconds: None)
-    ended: list[str] = []
-
-    async def lasts() -> None:
-        try:
-            await anyio.sleep(60)
-        finally:
-            ended.append("cleaned up")
-
-    with anyio.move_on_after(0.05) as scope:
-        await Metered(lasts(), lambda seconds: None)
-    assert scope.cancelled_caught
-    assert ended == ["cleaned up"]
 
 
 @pytest.mark.anyio
@@ -91,13 +50,13 @@ async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_n
         return most
 
     assert await four() == 4
-    budget.worked(limits.LONG_STEP_SECONDS / 2)  # short steps are nobody's trouble
-    assert await four() == 4
-    budget.worked(limits.TENANT_WORK_BURST * 0.6)
+    budget.work.take(limits.TENANT_WORK_BURST * 0.6)
     assert await four() == 1
     budget.admit()
-    await budget.converted(lambda: busy(0.02))
-    budget.worked(limits.TENANT_WORK_BURST * 0.5)
+    charged.set(budget.work.take)
+    budget.work.take(limits.TENANT_WORK_BURST * 0.4 - 0.01)
+    budget.admit()
+    await budget.converted(lambda: busy(0.05))
     with pytest.raises(BudgetSpent, match="work"):
         budget.admit()
 

@@ -384,16 +384,6 @@ def is_longer(value: AttributeValue, most: int) -> bool:
     return found > most
 
 
-def count_members(value: AttributeValue) -> int:
-    """The number of values in a map, list or set, at every depth."""
-    ((kind, content),) = value.items()
-    if kind == "M":
-        return len(content) + sum(map(count_members, content.values()))
-    if kind == "L":
-        return len(content) + sum(map(count_members, content))
-    return len(content) if kind in ("SS", "NS", "BS") else 0
-
-
 def value_size(value: AttributeValue) -> int:
     """The size of one attribute value in bytes by DynamoDB's rules, without its name."""
     ((kind, content),) = value.items()

@@ -101,17 +101,15 @@ OUTLINES_MAX = 10
 # A store page whose items are only counted.
 # In Python's objects, a page of small numbers takes thirty times as much.
 AGGREGATE_BYTES = 1_000_000
-# A listing lets other calls run after each CHECKPOINT_ITEMS or CHECKPOINT_MEMBERS, and ends after LISTING_MEMBERS.
-CHECKPOINT_ITEMS = 50
-CHECKPOINT_MEMBERS = 5_000
-# Where that took longer than this, others have the event loop for as long.
-CHECKPOINT_SECONDS = 0.01
-LISTING_MEMBERS = 2_000_000
 
-# Results with more members are made into text in a worker thread, and messages of more bytes are parsed there, so that
-# the event loop goes on.
+# Values with more members or more characters in their texts, and JSON of more bytes, are converted apart from the event
+# loop, see `core/apart.py`. After a piece of work that takes longer than LONG_STEP_SECONDS, others have the interpreter
+# for PAUSE_SECONDS.
 LOOP_MEMBERS = 2000
 LOOP_BYTES = 65_536
+LOOP_TEXT = 250_000
+LONG_STEP_SECONDS = 0.01
+PAUSE_SECONDS = 0.005
 
 # Hints: some items are read to find out why nothing matched.
 HINT_SECONDS = 3
@@ -125,8 +123,6 @@ HINT_BYTES = 400
 # The endpoint: DynamoDB's own bounds
 DYNAMODB_PAGE_BYTES = 2**20
 DYNAMODB_BODY_MAX_BYTES = 16 * 2**20
-# Longer bodies are parsed in a worker thread.
-LONG_BODY_BYTES = 100_000
 BATCH_GET_MAX_BYTES = 16 * 2**20
 BATCH_GET_MAX = 100
 BATCH_WRITE_MAX = 25
@@ -145,8 +141,9 @@ SQLITE_CONNECTIONS = 8
 # Writes in one transaction: they share its flush to the disk.
 WRITES_AT_ONCE = 64
 SQLITE_PAGE_ROWS = 10_000
-# A page ends after this time, so that a listing can report its position.
-SQLITE_PAGE_SECONDS = 1
+# A page ends after this time, so that a listing can report its position, and that others have their turn between pages
+# of long items.
+SQLITE_PAGE_SECONDS = 0.03
 # Instructions of SQLite's virtual machine (some milliseconds) between two checks of the call's deadline.
 SQLITE_STEPS = 50_000
 SWEEP_SECONDS = 60
@@ -266,10 +263,8 @@ BURST_SECONDS = 5
 # Bodies and answers together.
 TENANT_BYTES_PER_SECOND = 20_000_000
 TENANT_BYTES_BURST = 64_000_000
-# What everybody waits for: a step of a call that holds the event loop for longer than `LONG_STEP_SECONDS`, and JSON
-# that is parsed or written in a thread. A tenant has half a second of it in a second, and this much at once; one that
-# has used half of that has a single call carried out at a time.
-LONG_STEP_SECONDS = 0.01
+# Work that is done apart from the event loop, one piece at a time for all tenants. A tenant has half a second of it in
+# a second, and this much at once; one that has used half of that has a single call carried out at a time.
 TENANT_WORK_PER_SECOND = 0.5
 TENANT_WORK_BURST = 2.0
 # One deployment cannot take all worker threads of the process. Beyond TENANT_CALLS_AT_ONCE its calls wait for their

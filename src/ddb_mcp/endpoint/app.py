@@ -9,12 +9,12 @@ import json
 import logging
 import random
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from anyio import to_thread
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import apart
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.calls import Access, Call
@@ -95,8 +95,8 @@ class Endpoint:
             raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
         body = await read_body(scope, max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
-        if len(body) > limits.LONG_BODY_BYTES:  # other requests go on meanwhile
-            request = await to_thread.run_sync(_request, operation, body)
+        if len(body) > limits.LOOP_BYTES:
+            request = await apart(partial(_request, operation, body))
         else:
             request = _request(operation, body)
         return await _OPERATIONS[operation](Call(self._tables, self._access, operation, request, headers["host"]))

@@ -1,6 +1,5 @@
 """GetItem, Query and Scan."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +55,7 @@ class _Page:
         self.unmeasured, most = [], 0
         steps = Steps(documents.check)
         for document in documents:
-            item: Item = json.loads(document)
+            item = documents.item(document)
             self.scanned += 1
             self.unmeasured.append(item)
             most += len(document) if document.isascii() else 4 * len(document)

@@ -9,10 +9,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import is_large
 from ddb_mcp.gateway.answers import encoded
 from ddb_mcp.gateway.budgets import Room
 from ddb_mcp.gateway.visits import Visit
-from ddb_mcp.server.content import is_large
 from ddb_mcp.server.requests import json_object
 
 

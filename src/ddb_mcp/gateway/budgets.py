@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TypeVar
 
 import anyio
-from anyio.to_thread import run_sync
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import apart
 from ddb_mcp.core.errors import Throttled
 from ddb_mcp.gateway.registry import Tenant
 
@@ -102,8 +102,8 @@ class Budget:
     """The budget of one tenant, see `core/limits.py`.
 
     Attributes:
-        work: seconds that others had to wait for.
-        converting: one conversion in a thread at a time.
+        work: seconds of work apart from the event loop.
+        converting: one conversion of a body or an answer at a time.
         items, others: items read, own ones and those of others that a scan has to read past.
         bytes: of bodies and answers.
         room: for bodies that are being read and answers that are being sent.
@@ -156,27 +156,10 @@ class Budget:
             self.work.check()
             yield
 
-    def worked(self, seconds: float) -> None:
-        """Count a step that held the event loop."""
-        if seconds > limits.LONG_STEP_SECONDS:
-            self.work.take(seconds)
-
     async def converted(self, convert: Callable[[], _T]) -> _T:
-        """The result of a long conversion, in a thread: one at a time, since each takes turns with the event loop."""
-        spent = 0.0
-
-        def timed() -> _T:
-            nonlocal spent
-            began = time.thread_time()
-            try:
-                return convert()
-            finally:
-                spent = time.thread_time() - began
-
-        try:
-            return await run_sync(timed, limiter=self.converting)
-        finally:
-            self.work.take(spent)
+        """The result of a long conversion of a body or an answer. A tenant has one at a time wait for its turn."""
+        async with self.converting:
+            return await apart(convert)
 
 
 class Budgets:

@@ -7,11 +7,11 @@ from typing import Any
 import anyio
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import charged
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
 from ddb_mcp.gateway.budgets import Budget, Budgets
 from ddb_mcp.gateway.registry import Access, Registry
 from ddb_mcp.gateway.tenant_store import TenantStore, without_operator_details
-from ddb_mcp.gateway.work import Metered
 from ddb_mcp.server.requests import bearer_token
 from ddb_mcp.service.service import DataService, no_progress
 from ddb_mcp.stores.base import Progress, Store
@@ -34,7 +34,7 @@ class Visits:
         self._budgets = Budgets(processes)
 
     async def open(self, authorization: Sequence[str]) -> "Visit":
-        """Admit a request with these `Authorization` headers.
+        """Admit a request with these `Authorization` headers. Long work of this task is charged to its tenant.
 
         Raises:
             Unauthenticated: no token came, or it opens nothing.
@@ -48,6 +48,7 @@ class Visits:
         access = await self.access(token)
         budget = self._budgets.of(access.tenant)
         budget.admit()
+        charged.set(budget.work.take)
         return Visit(self, token, access, budget, deadline)
 
     async def access(self, token: str) -> Access:
@@ -112,8 +113,7 @@ class Visit:
         with anyio.move_on_after(self.deadline - time.monotonic()):
             async with self.budget.turn(listing=operation in ("query", "scan")):
                 service = await self._service(max_result_bytes, read_limit, read_only=read_only)
-                call = service.call(operation, arguments, progress, max_bytes=max_bytes)
-                return await Metered(call, self.budget.worked)
+                return await service.call(operation, arguments, progress, max_bytes=max_bytes)
         raise _too_late(operation)
 
     async def _service(self, max_result_bytes: int, read_limit: int, *, read_only: bool) -> DataService:

@@ -4,10 +4,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 import mcp_types as types
-from anyio.to_thread import run_sync
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -15,9 +15,10 @@ from mcp.shared.exceptions import MCPError
 
 from ddb_mcp import __version__
 from ddb_mcp.config.settings import Settings
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.server import apps, skill
-from ddb_mcp.server.content import FENCE_BYTES, failure, is_large, success, text_bytes
+from ddb_mcp.server.content import FENCE_BYTES, failure, success, text_bytes
 from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import SkillsExtension
 from ddb_mcp.server.tools import tools
@@ -157,10 +158,7 @@ class _ToolCalls:
         caller = self._caller_of(ctx)
         try:
             result = await caller.call(params.name, params.arguments or {}, progress)
-            if is_large(result):
-                shown = await run_sync(success, result, caller.max_bytes)
-            else:
-                shown = success(result, caller.max_bytes)
+            shown = await worked(partial(success, result, caller.max_bytes), result)
             outcome = f"{_items(result)} items"
         except DdbMcpError as error:
             shown, outcome = failure(error, caller.max_bytes), error.code

@@ -60,19 +60,6 @@ def _fitting(result: dict[str, Any], room: int) -> dict[str, Any]:
     return result
 
 
-def is_large(result: dict[str, Any]) -> bool:
-    """Whether a result has so many members that its conversion would hold up the event loop."""
-    left, rest = limits.LOOP_MEMBERS, [result]
-    while rest and left:
-        left -= 1
-        value = rest.pop()
-        if isinstance(value, dict):
-            rest.extend(value.values())
-        elif isinstance(value, list):
-            rest.extend(value)
-    return bool(rest)
-
-
 def text_bytes(result: CallToolResult) -> int:
     """Bytes of the result's text, for the log."""
     return sum(len(block.text.encode()) for block in result.content if isinstance(block, TextContent))

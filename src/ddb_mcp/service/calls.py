@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
@@ -55,11 +57,12 @@ class Call(NamedTuple):
         return None
 
 
-def shown_failure(call: Call, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
+async def shown_failure(call: Call, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
     """The failure with its stored item as plain JSON, in at most `max_bytes` bytes."""
     item = call.guarded(failed.item)
     failed.item = None
     if item is None:
         return failed
     room = max_bytes - size({"error": failed.to_json()}) - len(',"item":')
-    return ConditionFailed(failed.message, item=shown(item, room)[0], next=failed.next)
+    plain, _ = await worked(partial(shown, item, room), item)
+    return ConditionFailed(failed.message, item=plain, next=failed.next)

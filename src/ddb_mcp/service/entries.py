@@ -34,6 +34,7 @@ class Entries:
         max_bytes: bytes of compact JSON that the items may have. The first may have more.
 
     Attributes:
+        bytes: of compact JSON that the items have.
         missing: the paths of the projection that no item has had so far.
     """
 
@@ -42,7 +43,7 @@ class Entries:
         self.missing = list(self._paths or ())
         self._project = projector(projection.paths) if projection else lambda item: item
         self._max_bytes = max_bytes
-        self._bytes = 0
+        self.bytes = 0
         self._entries: list[Entry] = []
         self._first: Item = {}
 
@@ -65,7 +66,7 @@ class Entries:
     @property
     def room(self) -> int:
         """Bytes that are left."""
-        return self._max_bytes - self._bytes
+        return self._max_bytes - self.bytes
 
     def add(self, page: StorePage, at: int) -> bool:
         """Take an item of a page; False where it does not fit."""
@@ -80,11 +81,11 @@ class Entries:
         self._first = self._first or item
         self.missing = [path for path in self.missing if value_at(item, path) is None]
         self._entries.append(entry)
-        self._bytes += entry.bytes
+        self.bytes += entry.bytes
         return True
 
     def drop_last(self) -> None:
-        self._bytes -= self._entries.pop().bytes
+        self.bytes -= self._entries.pop().bytes
 
     def shorten_first(self, over: int) -> None:
         """Show the first item as an outline, `over` bytes shorter than what is shown of it now, where possible."""

@@ -4,16 +4,18 @@ Whole items only, and the cursor goes on after the last item returned, so follow
 """
 
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 import anyio
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import apart, worked
 from ddb_mcp.core.conditions import ALL_SORT_KEYS
 from ddb_mcp.core.errors import DdbMcpError, Timeout
-from ddb_mcp.core.items import Item, count_members
+from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.arguments import View
@@ -25,6 +27,8 @@ from ddb_mcp.service.summary import Summary
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 class Listing:
@@ -69,10 +73,7 @@ class Listing:
         self._position = read.position
         self._stopped: Stopped | None = None
         self._scanned = 0
-        self._members = 0
-        self._members_at_checkpoint = 0
         self._capacity: float | None = None
-        self._resumed = 0.0  # this thread's processor time when others had last run
         self._hint: str | None = None
 
     async def run(self, progress: Progress) -> PageResult:
@@ -90,16 +91,27 @@ class Listing:
             self._stopped = "timeout"
         with anyio.move_on_after(limits.HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
             self._hint = await self._reason()
-        while size(page := self._page()) > self._max_bytes and len(self._entries) > 1:
+        while (page := await self._worked(self._fitting_page)) is None:
             self._entries.drop_last()
             self._stop_at(await self._entries.last.position())
+        return page
+
+    async def _worked(self, work: Callable[[], _T]) -> _T:
+        """The result of work on the page that is made."""
+        is_long = self._view == "summary" or self._entries.bytes > limits.LOOP_BYTES
+        return await apart(work) if is_long else work()
+
+    def _fitting_page(self) -> PageResult | None:
+        """The page, None where it is too long with its last item.
+
+        Its only item is shown in full instead of outlined where there is room, and shorter where it is too long.
+        """
+        page = self._page()
         if (over := size(page) - self._max_bytes) > 0 and self._entries:
+            if len(self._entries) > 1:
+                return None
             self._entries.shorten_first(over)
             return self._page()
-        return self._with_whole_item(page)
-
-    def _with_whole_item(self, page: PageResult) -> PageResult:
-        """The page with its only item whole instead of outlined, where the result has room for it."""
         if page.get("outlined") != [0] or len(self._entries) > 1:
             return page
         fits: PageResult = {**page, "items": [self._entries.first_whole()]}
@@ -135,38 +147,26 @@ class Listing:
             return "limit"
         if page.full and self._entries:
             return "bytes"
-        spent = page.spent or self._scanned >= self._read.read_limit or self._members >= limits.LISTING_MEMBERS
-        return "read_budget" if spent else None
+        return "read_budget" if page.spent or self._scanned >= self._read.read_limit else None
 
     async def _take(self, page: StorePage) -> bool:
         """Put a page's items into the result; False where an item did not fit and the page was left in its middle."""
         start = self._position
-        self._resumed = time.thread_time()
+        taken = await worked(partial(self._take_from, page), page.items)
+        if taken < len(page.items):
+            await self._leave(page, start, taken)
+        return taken == len(page.items)
+
+    def _take_from(self, page: StorePage) -> int:
+        """Put a page's items into the result, up to one that does not fit. Returns that one's number in the page."""
         for at, item in self._own_items(page):
-            await self._let_others_run(at, item)
             if self._aggregates:
                 self._count += 1
                 if self._view == "summary":
                     self._summary.add(item)
             elif not self._entries.add(page, at):
-                await self._leave(page, start, at)
-                return False
-            if self._members >= limits.LISTING_MEMBERS and at + 1 < len(page.items):
-                await self._leave(page, start, at + 1)
-                self._stopped = "read_budget" if self._stopped == "bytes" else self._stopped
-                return False
-        return True
-
-    async def _let_others_run(self, at: int, item: Item) -> None:
-        """Let other calls run after every `CHECKPOINT_ITEMS` items or `CHECKPOINT_MEMBERS` members."""
-        self._members += count_members({"M": item})
-        if at % limits.CHECKPOINT_ITEMS and self._members - self._members_at_checkpoint < limits.CHECKPOINT_MEMBERS:
-            return
-        self._members_at_checkpoint = self._members
-        spent = time.thread_time() - self._resumed
-        with anyio.CancelScope(shield=True):  # a cancellation here would make the position wrong
-            await anyio.sleep(spent if spent > limits.CHECKPOINT_SECONDS else 0)
-        self._resumed = time.thread_time()
+                return at
+        return len(page.items)
 
     def _own_items(self, page: StorePage) -> Iterator[tuple[int, Item]]:
         for at, item in enumerate(page.items):
@@ -194,7 +194,7 @@ class Listing:
         if self._projection and self._view == "items" and self._entries:
             if self._entries.missing:
                 whole = await self._look(self._read._replace(attributes=None))
-                reason = what_is_missing(self._projection, whole)
+                reason = await apart(partial(what_is_missing, self._projection, whole))
         elif not self._count and not self._entries:
             reason = await self._why_nothing()
         return clip(reason, limits.HINT_BYTES) if reason else None
@@ -208,7 +208,7 @@ class Listing:
             return why_no_sort_key(keys.prefix, [item["sk"]["S"] for item in found])
         if self._read.filter:
             seen = await self._look(self._read._replace(filter=(), attributes=None))
-            return why_nothing_matched(self._read.filter, seen)
+            return await worked(partial(why_nothing_matched, self._read.filter, seen), seen)
         return None
 
     async def _look(self, read: Read) -> list[Item]:

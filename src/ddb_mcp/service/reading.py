@@ -1,10 +1,13 @@
 """`get`, `query` and `scan`."""
 
+from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.conditions import Filter, KeyRange, parse_range
 from ddb_mcp.core.filters import filter_to_json, parse_filter
+from ddb_mcp.core.items import Item
 from ddb_mcp.core.text import clip, size
 from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments
 from ddb_mcp.service.calls import Call
@@ -23,8 +26,13 @@ async def get(call: Call, arguments: GetArguments) -> GetResult:
     item = call.guarded(await call.store.get(key))
     if item is None:
         return {"found": False}
+    return await worked(partial(_got, item, projection, call.max_bytes), item)
+
+
+def _got(item: Item, projection: Projection | None, max_bytes: int) -> GetResult:
+    """The item as it is shown, in at most `max_bytes` bytes."""
     result: GetResult = {"found": True}
-    room = call.max_bytes - limits.ITEM_ENVELOPE_BYTES
+    room = max_bytes - limits.ITEM_ENVELOPE_BYTES
     if projection and (hint := what_is_missing(projection, [item])):
         result["hint"] = clip(hint, limits.HINT_BYTES)
         room -= size({"hint": result["hint"]})

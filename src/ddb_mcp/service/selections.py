@@ -1,10 +1,12 @@
 """`put` and `delete` with `where`: the same write to every selected item, each under a condition, with a cursor."""
 
+from functools import partial
 from typing import Any
 
 import anyio
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.conditions import Comparison, equal
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, Timeout
 from ddb_mcp.core.expressions import Expression
@@ -34,7 +36,8 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     if arguments.copy_to is not None:
         selection = Selection(read, copy_to=_other_pk(call, arguments), dry_run=bool(arguments.dry_run))
     else:
-        selection = Selection(read, _change(arguments), dry_run=bool(arguments.dry_run))
+        change = await worked(partial(_change, arguments), arguments.item)
+        selection = Selection(read, change, dry_run=bool(arguments.dry_run))
     result: PutResult = {}
     selected = await _run(call, "put", selection, arguments.cursor, result)
     if not selection.dry_run:
@@ -139,7 +142,7 @@ async def _run(
         result["failedCount"] = selected.failures
     if not selected.complete and selected.next is not None:
         result["cursor"] = call.seal.seal(selected.next, bound)
-    warnings = item_warnings(change.item) if change else []
+    warnings = await worked(partial(item_warnings, change.item), change.item) if change else []
     if selected.stopped is not None:
         warnings.append(f"It stopped before its end. {selected.stopped.message} {selected.stopped.next}")
     if warnings:
@@ -263,13 +266,13 @@ class _Run:
 
     async def _copy(self, copy: Item) -> bool:
         """Store a copy where there is no item. An equal item that is there already counts as written."""
-        if item_size(copy) > limits.ITEM_MAX_BYTES:
+        if await worked(partial(item_size, copy), copy) > limits.ITEM_MAX_BYTES:
             raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
         try:
             await self._call.store.put(copy, Condition(create_only=True))
         except (ConditionFailed, OutcomeUnknown):
             stored = await self._call.store.get(Key.of(copy))
-            if stored is None or not equal({"M": stored}, {"M": copy}):
+            if stored is None or not await worked(partial(equal, {"M": stored}, {"M": copy}), stored):
                 raise
         return True
 

@@ -1,9 +1,11 @@
 """`DataService`: the operations of one deployment over any store."""
 
 import logging
+from functools import partial
 from typing import Any, cast
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Misconfigured, NotProvisioned, ReadOnly
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.calls import Call, shown_failure
@@ -71,7 +73,8 @@ class DataService:
             DdbMcpError: one of its subclasses, each a code of the contract.
         """
         called = BY_NAME[operation]
-        checked, call = called.arguments.parse(arguments), self._call(progress, max_bytes)
+        checked = await worked(partial(called.arguments.parse, arguments), arguments)
+        call = self._call(progress, max_bytes)
         if self._read_only and called.writes:
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")
         try:
@@ -83,7 +86,7 @@ class DataService:
                 self._prefix = None
             raise
         except ConditionFailed as failed:
-            raise shown_failure(call, failed, call.max_bytes) from None
+            raise await shown_failure(call, failed, call.max_bytes) from None
         except DdbMcpError:
             raise
         except Exception as failure:

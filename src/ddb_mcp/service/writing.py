@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import anyio
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, Timeout
 from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Key
@@ -39,14 +41,19 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     condition = Condition(bool(arguments.create_only), expectation(arguments.expect))
     changed = changes(arguments.remove, arguments.add) if merges else None
 
-    def write(given: Any, where: str) -> Item | Update:
-        item = item_of(call, given, where)
-        return update_of(item, changed, where) if changed else item
+    async def write(given: Any, where: str) -> Item | Update:
+        def checked() -> Item | Update:
+            item = item_of(call, given, where)
+            return update_of(item, changed, where) if changed else item
+
+        return await worked(checked, given)
 
     if arguments.items is None:
-        one = write(arguments.item, "item")
-        return _put_result(one, await _write(call, one, condition), call.max_bytes)
-    return await _put_batch(call, [write(item, f"items[{at}]") for at, item in enumerate(arguments.items)], condition)
+        one = await write(arguments.item, "item")
+        written = await _write(call, one, condition)
+        return await worked(partial(_put_result, one, written, call.max_bytes), _item(one), *written.dropped.values())
+    many = [await write(item, f"items[{at}]") for at, item in enumerate(arguments.items)]
+    return await _put_batch(call, many, condition)
 
 
 async def _put_batch(call: Call, writes: list[Item | Update], condition: Condition) -> PutResult:
@@ -56,7 +63,7 @@ async def _put_batch(call: Call, writes: list[Item | Update], condition: Conditi
     warnings: list[str] = []
     for at, done in written.items():
         one = writes[at]
-        texts = [*item_warnings(_item(one)), *absent_warnings(done)]
+        texts = [*await worked(partial(item_warnings, _item(one)), _item(one)), *absent_warnings(done)]
         removed = one.remove if isinstance(one, Update) else ()
         if gone := [clip(path_text(path), 50) for path in done.dropped if path not in removed]:
             texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
@@ -108,7 +115,8 @@ async def _delete_one(call: Call, key: Key, condition: Condition) -> DeleteResul
     if done.deleted is not None:
         result["deleted"] = done.deleted
     if (item := call.guarded(done.item)) is not None:
-        plain, outlined = shown(item, call.max_bytes - limits.ITEM_ENVELOPE_BYTES, OUTLINE_DELETED)
+        room = call.max_bytes - limits.ITEM_ENVELOPE_BYTES
+        plain, outlined = await worked(partial(shown, item, room, OUTLINE_DELETED), item)
         result["item"] = plain
         if outlined:
             result["outlined"] = True
@@ -131,7 +139,7 @@ async def _each(
                     raise Timeout(f"Nothing was sent for this entry: the batch took over {limits.BATCH_SECONDS} s.")
                 done[at] = await write(entry)
             except ConditionFailed as error:
-                shortened = shown_failure(call, error, call.max_bytes // 10)
+                shortened = await shown_failure(call, error, call.max_bytes // 10)
                 failed[at] = {"index": at, "error": shortened.to_json()}
             except DdbMcpError as error:
                 failed[at] = {"index": at, "error": error.to_json()}

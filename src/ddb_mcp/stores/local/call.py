@@ -1,10 +1,12 @@
 """The time of one call to a local table. Its worker thread checks here whether the caller still waits."""
 
+import json
 import threading
 import time
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Timeout
+from ddb_mcp.core.items import Item
 
 
 class Abandoned(Exception):
@@ -15,18 +17,24 @@ class Locked(Exception):
     """Another process holds a lock on the file, and the call may wait for it."""
 
 
+class Long(Exception):
+    """The call met a long item, and is to be done apart from the event loop and from other threads."""
+
+
 class Call:
     """The time that one call has, from now on.
 
     Args:
         seconds: how long its work may take.
+        long: whether it may read long items.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, long: bool = False) -> None:
         now = time.monotonic()
         self._deadline = now + seconds
         self._wait_until = now + limits.LOCK_SECONDS
         self._ended = threading.Event()
+        self._long = long
 
     def end(self) -> None:
         """Let the thread end, wherever it is. Called by the event loop."""
@@ -52,6 +60,17 @@ class Call:
             raise Abandoned
         if time.monotonic() > self._deadline:
             raise Timeout("The local store took too long; nothing was written.", next="Ask for less, and call again.")
+
+    def is_long(self, document: str) -> bool:
+        """Whether this call may not read the item that is this JSON."""
+        return len(document) > limits.LOOP_BYTES and not self._long
+
+    def item(self, document: str) -> Item:
+        """A stored item, of its JSON. Raises Long."""
+        if self.is_long(document):
+            raise Long
+        item: Item = json.loads(document)
+        return item
 
     def pause(self) -> None:
         """Wait a moment for another process's lock. Raises as `check` does."""

@@ -9,6 +9,7 @@ from decimal import Decimal
 from ddb_mcp.core import limits
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
+from ddb_mcp.stores.local.call import Call
 from ddb_mcp.stores.local.file import is_locked
 
 logger = logging.getLogger(__name__)
@@ -34,10 +35,10 @@ def row_key(key: Key) -> tuple[bytes, bytes]:
     return key.pk.encode(), key.sk.encode()
 
 
-def stored(connection: sqlite3.Connection, key: Key) -> Item | None:
-    """The item of a key, None where there is none."""
+def stored(connection: sqlite3.Connection, key: Key, call: Call) -> Item | None:
+    """The item of a key, None where there is none. Raises Long."""
     row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", row_key(key)).fetchone()
-    return json.loads(row[0]) if row else None
+    return call.item(row[0]) if row else None
 
 
 def store(connection: sqlite3.Connection, key: Key, item: Item | None) -> None:

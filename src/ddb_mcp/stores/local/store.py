@@ -1,6 +1,5 @@
 """The tools' operations over a table of items in a file on this machine."""
 
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -137,7 +136,9 @@ def _fill(read: Read, documents: Documents) -> StorePage:
         )
         if enough:
             return StorePage(items, last, scanned, _after(items))
-        item: Item = json.loads(document)
+        if scanned and documents.is_long(document):  # this page is no reason to read its items again
+            return StorePage(items, last, scanned, _after(items))
+        item = documents.item(document)
         scanned += 1
         last = _position(item)
         if matches(read.filter, item, documents.check):

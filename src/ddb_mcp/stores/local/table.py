@@ -12,15 +12,17 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import apart
 from ddb_mcp.core.conditions import Check
 from ddb_mcp.core.errors import InvalidArgument, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.local import statements
-from ddb_mcp.stores.local.call import Call, Locked
+from ddb_mcp.stores.local.call import Call, Locked, Long
 from ddb_mcp.stores.local.connections import Connections
 from ddb_mcp.stores.local.file import SqliteFile
 from ddb_mcp.stores.local.write import Writes
@@ -41,11 +43,13 @@ class Stored(dict[Key, Item | None]):
 
 
 class Documents(Iterator[str]):
-    """Stored items, each as the JSON text of DynamoDB JSON. Long work on them calls `check`."""
+    """Stored items, each as JSON, which `item` reads. Long work on them calls `check`."""
 
-    def __init__(self, found: Iterator[str], check: Check) -> None:
+    def __init__(self, found: Iterator[str], call: Call) -> None:
         self._found = found
-        self.check = check
+        self.check = call.check
+        self.is_long = call.is_long
+        self.item = call.item
 
     def __next__(self) -> str:
         self.check()
@@ -131,6 +135,7 @@ class LocalTable:
         self._file = SqliteFile(path, application_id=application_id, schema=statements.SCHEMA)
         self._connections = Connections(self._file)
         self._writes = Writes(self._connections)
+        self._long = CapacityLimiter(1)
 
     async def make(self) -> bool:
         """Make the file if it is not there. Returns whether this call did."""
@@ -161,7 +166,7 @@ class LocalTable:
                 if opened is None:
                     return [None] * len(keys)
                 if len(keys) == 1:
-                    return [statements.stored(opened[0], keys[0])]
+                    return [statements.stored(opened[0], keys[0], call)]
                 with _snapshot(opened[0]) as connection:
                     return list(_all_stored(connection, keys, call).values())
 
@@ -178,11 +183,11 @@ class LocalTable:
         def read(call: Call) -> _T:
             with self._connections.open(call) as opened:
                 if opened is None:
-                    return take(Documents(iter(()), call.check))
+                    return take(Documents(iter(()), call))
                 if rows.segment[1] > 1:
                     opened[0].create_function("segment_of", 2, segment_of, deterministic=True)
                 with closing(opened[0].execute(statement, parameters)) as found:
-                    return take(Documents((document for (document,) in found), call.check))
+                    return take(Documents((document for (document,) in found), call))
 
         return await self._run(read, brief=rows.pk is not None)
 
@@ -275,21 +280,35 @@ class LocalTable:
     async def _run(self, work: Callable[[Call], _T], *, brief: bool = False) -> _T:
         """Do `work` in a worker thread. Where another process's lock stops it, do it again, while the caller waits.
 
-        Work that may be `brief` is tried here first: a thread costs several times as much as the read of one item.
+        Work that may be `brief` is tried here first: a thread costs several times as much as the read of one item. Work
+        that meets a long item is done apart, one at a time: so few long items wait in memory for what is done next.
         """
         if brief and self._connections.idle:
-            with suppress(Locked, Timeout):
+            with suppress(Locked, Timeout, Long):
                 return work(Call(limits.BRIEF_SECONDS))
-        call = Call(limits.READ_SECONDS)
+        done = await self._in_thread(work)
+        if done is None:
+            async with self._long:
+                done = await self._in_thread(work, long=True)
+        assert done is not None
+        return done[0]
 
-        def patiently() -> _T:
+    @staticmethod
+    async def _in_thread(work: Callable[[Call], _T], *, long: bool = False) -> tuple[_T] | None:
+        """What `work` returns; None where it met a long item, since an error would hold what was read before."""
+        call = Call(limits.READ_SECONDS, long=long)
+
+        def patiently() -> tuple[_T] | None:
             while True:
                 with suppress(Locked):
-                    return work(call)
+                    try:
+                        return (work(call),)
+                    except Long:
+                        return None
                 call.pause()
 
         try:
-            return await to_thread.run_sync(patiently, abandon_on_cancel=True)
+            return await (apart(patiently, abandon=True) if long else run_sync(patiently, abandon_on_cancel=True))
         finally:
             call.end()
 
@@ -313,7 +332,7 @@ def _all_stored(connection: sqlite3.Connection, keys: Sequence[Key], call: Call)
     found = Stored({}, call.check)
     for key in keys:
         call.check()
-        found[key] = statements.stored(connection, key)
+        found[key] = statements.stored(connection, key, call)
     return found
 
 

@@ -107,7 +107,7 @@ class Writes:
 
     async def do(self, change: Callable[[sqlite3.Connection, Call], _T]) -> _T:
         """Do `change` in a transaction, together with other changes that wait: one flush to the disk serves all."""
-        write = Write(change, Call(limits.READ_SECONDS))
+        write = Write(change, Call(limits.READ_SECONDS, long=True))
         with self._guard:
             self._waiting.append(write)
             is_first, self._is_writing = not self._is_writing, True
