@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -114,11 +115,27 @@ def _with_registry(settings: GatewaySettings, arguments: argparse.Namespace, act
 
     async def run() -> int:
         try:
+            await _tell_of_version_0_1(registry)
             return await act(registry, settings, arguments)
         finally:
             await registry.close()
 
     return anyio.run(run)
+
+
+async def _tell_of_version_0_1(registry: "Registry") -> None:
+    """Version 0.1 kept its registry in a file on one machine."""
+    if (old := _registry_of_version_0_1()) and not await registry.exists():
+        print(f"{old} is a registry of version 0.1 and is not read. Add its deployments again.", file=sys.stderr)
+
+
+def _registry_of_version_0_1() -> Path | None:
+    from platformdirs import user_data_path
+
+    with suppress(RuntimeError, OSError):  # this user has no home, or may not look into it
+        old = user_data_path("ddb-mcp", appauthor=False).expanduser() / "gateway.sqlite3"
+        return old if old.exists() else None
+    return None
 
 
 async def _init(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
