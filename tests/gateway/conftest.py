@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ddb_mcp.gateway import budgets
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore
@@ -79,3 +81,23 @@ def connect(portal: BlockingPortal) -> Iterator[Callable[[PlatformStore], Client
     yield connect
     for client in clients:
         portal.call(client.store.close)
+
+
+class Clock:
+    """The clock of all budgets in this process. It stands still but for what a test adds to `now`."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def thread_time(self) -> float:
+        return time.thread_time()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(budgets, "time", clock)
+    return clock

@@ -181,6 +181,7 @@ async def test_tenants_at_once_never_see_each_others_results(gateway: RunningGat
     assert calls == 8 * 4 * 6 * 3
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_message_counts_as_a_request_of_the_tenant(gateway: RunningGateway) -> None:
     few = gateway.token("deploy#few-mcp", requests_per_second=1)
     answers = [raw(gateway, few) for _ in range(7)]

@@ -71,6 +71,7 @@ def test_no_count_changes_when_a_neighbour_writes(gateway: RunningGateway, body:
     assert asked(gateway, "deploy#me", "query", pk="deploy#me#1").document.get("capacity") is None
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_tenant_pays_for_its_own_items_and_for_others_from_another_budget(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
