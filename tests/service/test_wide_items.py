@@ -10,6 +10,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import size
@@ -109,3 +110,24 @@ def test_a_listing_does_not_hold_the_items_of_its_pages(attributes: list[str] | 
     page = anyio.run(listed_all)
     assert (page["count"], page["complete"]) == (20, True)
     assert most <= 2  # the first, and the last until its page is replaced
+
+
+def test_what_is_out_of_time_in_the_middle_of_a_page_goes_on_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A platform is asked for the position in the middle of its page, and may not answer in time."""
+    stored: list[Item] = [
+        {"pk": {"S": "deploy#me#p"}, "sk": {"S": f"{at:02}"}, "a": {"S": "x" * 900}} for at in range(50)
+    ]
+    monkeypatch.setattr(limits, "READ_SECONDS", 0)  # the call ends where it first waits
+
+    async def after(at: int) -> Position:
+        await anyio.sleep_forever()
+        raise AssertionError("nobody wakes it")
+
+    async def fetch(read: Read) -> StorePage:
+        start = read.position or 0
+        end = start + (10 if start == 0 else 40)
+        return StorePage(stored[start:end], end if end < 50 else None, end - start, after)
+
+    page = anyio.run(listing_of(fetch, "items").run, no_progress)
+    assert [item["sk"] for item in page["items"]] == [f"{at:02}" for at in range(10)]
+    assert (page["complete"], page["stopped"], page["cursor"]) == (False, "timeout", "10")

@@ -71,6 +71,7 @@ class Listing:
         self._count = carried
         self._summary = Summary(own, None if projection is None else projection.names())
         self._position = read.position
+        self._passed = 0  # entries before the position
         self._stopped: Stopped | None = None
         self._scanned = 0
         self._capacity: float | None = None
@@ -86,6 +87,8 @@ class Listing:
         with anyio.move_on_after(limits.READ_SECONDS) as scope:
             await self._read_on(progress)
         if scope.cancelled_caught:
+            while len(self._entries) > self._passed:  # the position after them is not known
+                self._entries.drop_last()
             if self._position == self._read.position and not self._entries:
                 raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and gave nothing.")
             self._stopped = "timeout"
@@ -125,7 +128,7 @@ class Listing:
             self._spend(page)
             if not await self._take(page):
                 return
-            self._position = page.next
+            self._go_to(page.next)
             self._stopped = self._reason_to_stop(page)
             if self._stopped or page.next is None:
                 return
@@ -183,8 +186,11 @@ class Listing:
             self._stop_at(await page.after(kept - 1))
 
     def _stop_at(self, position: Position | None) -> None:
-        self._position = position
+        self._go_to(position)
         self._stopped = "platform" if position is None else "bytes"
+
+    def _go_to(self, position: Position | None) -> None:
+        self._position, self._passed = position, len(self._entries)
 
     async def _reason(self) -> str | None:
         """Why the first page is empty or has nothing at a path, where one small read shows it."""
