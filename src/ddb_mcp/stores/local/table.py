@@ -283,10 +283,15 @@ class LocalTable:
         Work that may be `brief` is tried here first: a thread costs several times as much as the read of one item. Work
         that meets a long item is done apart, one at a time: so few long items wait in memory for what is done next.
         """
+        is_long = False
         if brief and self._connections.idle:
-            with suppress(Locked, Timeout, Long):
+            try:
                 return work(Call(limits.BRIEF_SECONDS))
-        done = await self._in_thread(work)
+            except Long:
+                is_long = True
+            except (Locked, Timeout):
+                pass
+        done = None if is_long else await self._in_thread(work)
         if done is None:
             async with self._long:
                 done = await self._in_thread(work, long=True)
