@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import apart
+from ddb_mcp.core.apart import apart, worked
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.calls import Access, Call
@@ -171,8 +171,12 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
+def _encoded(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:
-    body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+    body = await worked(partial(_encoded, answer), answer)
     identifier = f"{random.getrandbits(208):052X}"  # names the request, and is no secret
     headers = [
         (b"content-type", b"application/x-amz-json-1.0"),

@@ -1,11 +1,14 @@
 """BatchGetItem and BatchWriteItem: many items at once, each for itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.items import Item, item_size
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.calls import Call, placeholders, projected, projection, read_units, write_units
 from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.tables import table_name
@@ -35,19 +38,28 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
         for key in keys:
             call.check_key(name, key.pk)
         consistent = bool(request.get("ConsistentRead"))
-        responses[name] = []
-        units[name] = 0
-        for key, item in zip(keys, await table.items(keys), strict=True):
-            size = item_size(item) if item else 0
-            if size > left:
-                unprocessed.setdefault(alias, {**request, "Keys": []})["Keys"].append(key_json(key))
-                continue
-            left -= size
-            units[name] += read_units(size, consistent=consistent)
-            if item is not None:
-                responses[name].append(projected(item, paths))
+        found = await table.items(keys)
+        taken = await worked(partial(_within, left, found, paths), found)
+        sizes = [size for size, _ in taken.values()]
+        left -= sum(sizes)
+        units[name] = sum(read_units(size, consistent=consistent) for size in sizes)
+        responses[name] = [item for _, item in taken.values() if item is not None]
+        if len(taken) < len(keys):
+            unprocessed[alias] = {**request, "Keys": [key_json(key) for at, key in enumerate(keys) if at not in taken]}
     answer = {"Responses": responses, "UnprocessedKeys": unprocessed}
     return {**answer, **call.consumed_by_tables(units)}
+
+
+def _within(
+    room: int, found: Sequence[Item | None], paths: Iterable[Path] | None
+) -> dict[int, tuple[int, Item | None]]:
+    """By position, the bytes of each item for which there is room, and what the client gets of it."""
+    taken: dict[int, tuple[int, Item | None]] = {}
+    for at, item in enumerate(found):
+        if (size := item_size(item) if item else 0) <= room:
+            taken[at] = size, None if item is None else projected(item, paths)
+            room -= size
+    return taken
 
 
 async def batch_write_item(call: Call) -> dict[str, Any]:

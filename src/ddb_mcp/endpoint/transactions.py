@@ -3,12 +3,15 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item, item_size
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.calls import Call, placeholders, projected, projection, read_units, write_units
 from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.endpoint.tables import table_name
@@ -42,11 +45,17 @@ async def transact_get_items(call: Call) -> dict[str, Any]:
     for key in keys:
         call.check_key(name, key.pk, "GetItem")
     found = await table.items(keys)
-    if sum(item_size(item) for item in found if item) > limits.TRANSACT_MAX_BYTES:
+    answers, units = await worked(partial(_got, found, paths), found)
+    return {"Responses": answers, **call.consumed_by_tables({name: units})}
+
+
+def _got(found: list[Item | None], paths: list[tuple[Path, ...] | None]) -> tuple[list[dict[str, Item]], float]:
+    """The answer of each get, and the capacity of all. Raises Failure where the items are too long together."""
+    sizes = [item_size(item) if item else 0 for item in found]
+    if sum(sizes) > limits.TRANSACT_MAX_BYTES:
         raise invalid("Aggregated size of the items in the transaction exceeds 4 MB")
     answers = [{} if item is None else {"Item": projected(item, path)} for item, path in zip(found, paths, strict=True)]
-    units = sum(read_units(item_size(item) if item else 0, consistent=True, times=2) for item in found)
-    return {"Responses": answers, **call.consumed_by_tables({name: units})}
+    return answers, sum(read_units(size, consistent=True, times=2) for size in sizes)
 
 
 async def transact_write_items(call: Call) -> dict[str, Any]:
