@@ -87,7 +87,10 @@ def test_a_renewed_item_is_never_swept(
             other.start("put", items=renewed[start : start + 100])
             data.put("sweep")
         results = [other.result()["result"] for _ in range(0, len(renewed), 100)]
-    assert results == [{"written": 100, "failed": []}] * 6
+    for at, result in enumerate(results):  # on a busy machine, a write may wait too long for the lock
+        again = [renewed[at * 100 + failed["index"]] for failed in result["failed"] if failed["error"]["retryable"]]
+        assert result["written"] + len(again) == 100
+        data.put_all(again)
     assert data.call("scan", pk_prefix=pk("session"), view="count")["count"] == len(items)
 
 
