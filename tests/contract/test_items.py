@@ -157,6 +157,13 @@ def test_a_path_that_nothing_is_at_is_named(api: Api, attribute: str, hint: str)
     assert "hint" not in api.call("scan", attributes=["body"])
 
 
+def test_a_path_that_a_later_page_has_is_named_too(api: Api) -> None:
+    for sk, attributes in (("1", {}), ("2", {"b": 1})):
+        api.call("put", item={"pk": api.pk("a"), "sk": sk, **attributes})
+    page = api.call("query", pk=api.pk("a"), limit=1, attributes=["b"])
+    assert (page["count"], page["hint"]) == (1, "nothing is at `b`.")
+
+
 def test_what_is_not_there_is_not_found(api: Api) -> None:
     assert api.call("get", pk=api.pk("nobody"), sk="1") == {"found": False}
     assert api.call("delete", pk=api.pk("nobody"), sk="1") == {"deleted": False}

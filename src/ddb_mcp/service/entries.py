@@ -35,6 +35,7 @@ class Entries:
 
     Attributes:
         bytes: of compact JSON that the items have.
+        first: the first item, as it was read.
         missing: the paths of the projection that no item has had so far.
     """
 
@@ -45,7 +46,7 @@ class Entries:
         self._max_bytes = max_bytes
         self.bytes = 0
         self._entries: list[Entry] = []
-        self._first: Item = {}
+        self.first: Item = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -78,7 +79,7 @@ class Entries:
         entry = Entry(plain, length + 1, fitted is None, *place)
         if self._entries and entry.bytes > self.room:
             return False
-        self._first = self._first or item
+        self.first = self.first or item
         self.missing = [path for path in self.missing if value_at(item, path) is None]
         self._entries.append(entry)
         self.bytes += entry.bytes
@@ -90,9 +91,9 @@ class Entries:
     def shorten_first(self, over: int) -> None:
         """Show the first item as an outline, `over` bytes shorter than what is shown of it now, where possible."""
         entry = self._entries[0]
-        shown = outline(self._first, entry.bytes - over - 1, paths=self._paths)
+        shown = outline(self.first, entry.bytes - over - 1, paths=self._paths)
         self._entries[0] = entry._replace(shown=shown, outlined=True)
 
     def first_whole(self) -> PlainItem:
         """The first item whole, whatever its length."""
-        return item_to_json(self._project(self._first))
+        return item_to_json(self._project(self.first))

@@ -200,7 +200,10 @@ class Listing:
         if self._projection and self._view == "items" and self._entries:
             if self._entries.missing:
                 whole = await self._look(self._read._replace(attributes=None))
-                reason = await apart(partial(what_is_missing, self._projection, whole))
+                # Items behind this page may have the paths.
+                missing, first = self._projection._replace(paths=tuple(self._entries.missing)), [self._entries.first]
+                reason = await worked(partial(what_is_missing, self._projection, whole), whole)
+                reason = reason or await worked(partial(what_is_missing, missing, first), first)
         elif not self._count and not self._entries:
             reason = await self._why_nothing()
         return clip(reason, limits.HINT_BYTES) if reason else None
