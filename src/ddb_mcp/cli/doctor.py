@@ -5,11 +5,14 @@ import logging
 import os
 import platform
 import re
+import shlex
+import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from ddb_mcp import __version__
@@ -64,6 +67,7 @@ async def examine(settings: Settings, http: HttpSettings, service: DataService, 
         from ddb_mcp.cli.endpoint import state
 
         say(f"  {'endpoint for the app':<26} {await state(settings)}")
+        steps.fixes += _readable_by_others(settings.local_path)
     say(f"\nNot seen: {'; '.join(_unseen(settings))}.")
     say("\nFix this" if steps.fixes else "\nAll is well.")
     for fix in dict.fromkeys(steps.fixes):
@@ -98,10 +102,7 @@ def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], 
     """The settings that were given, and those that say where the data are."""
     say(f"\nSettings ({settings.mode} mode; what is not listed has its default)")
     for setting in SETTINGS:
-        value = getattr(
-            settings, setting.field, getattr(http, setting.field, None)
-        )  # None: does not count in this mode
-        source = settings.sources[setting.variable]
+        value, source = _value(setting, settings, http), settings.sources[setting.variable]
         if source == "default" and (value is None or setting.field not in _WHERE):
             continue
         if value is None:
@@ -113,6 +114,16 @@ def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], 
                 say(_line(name, MASK if _AWS_SECRET.search(name) else _text(name, os.environ[name]), "environment"))
 
 
+def _readable_by_others(path: Path) -> list[str]:
+    """The advice where other users of this machine may read or change the database."""
+    if os.name != "posix" or not os.path.exists(path):
+        return []
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return []
+    return [f"Other users of this machine may open {path} (mode {mode:04o}). Run: chmod 600 {shlex.quote(str(path))}"]
+
+
 def _unseen(settings: Settings) -> list[str]:
     """The facts that doctor cannot know."""
     unseen = ["the environment that your MCP host gives the server, which may be another than this shell's"]
@@ -121,6 +132,11 @@ def _unseen(settings: Settings) -> list[str]:
     if settings.mode == "direct":
         unseen.append("whether the app's own role may use the table")
     return unseen
+
+
+def _value(setting: Setting, settings: Settings, http: HttpSettings) -> Any:
+    """None where the setting does not count in this mode."""
+    return getattr(settings, setting.field, getattr(http, setting.field, None))
 
 
 def list_given(environment: Mapping[str, str], flags: Mapping[str, str], say: Callable[[str], None]) -> None:
