@@ -1,7 +1,7 @@
 """Long work on values: in a thread, so that the event loop goes on, and one piece at a time in a process.
 
-The event loop waits for the interpreter as long as every thread that works holds it in turn. With one such thread it
-waits for one step of Python, or for the JSON of one item.
+Python runs one thread at a time, and the event loop waits while each working thread has its turn. With one such thread
+the event loop waits for one step of Python, or for the JSON of one item.
 """
 
 import time

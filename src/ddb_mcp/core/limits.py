@@ -225,7 +225,7 @@ CONNECTIONS_MAX = 512
 CONNECTIONS_PER_ADDRESS = 128
 # Where there are too many connections, one that has waited this long for a head is closed for a new one.
 IDLE_SECONDS = 0.1
-# Connections that the kernel holds before they are accepted. One above is tried again by its client after a second.
+# Connections that the kernel holds until they are accepted. It drops further ones, whose clients try again after 1 s.
 BACKLOG = 2048
 # Characters of the token of `--http` beyond this machine.
 HTTP_TOKEN_MIN = 20

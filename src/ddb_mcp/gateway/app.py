@@ -30,7 +30,7 @@ from ddb_mcp.stores.base import FEATURES, Store
 logger = logging.getLogger(__name__)
 
 PATH = "/api/data/dynamodb/"
-_ROUTE = f"It must be one of {', '.join(BY_NAME)}, by POST to {PATH}…, or MCP, by POST to {MCP_PATH}."
+_ROUTE = f"Send {', '.join(BY_NAME)} by POST to {PATH}…, or MCP by POST to {MCP_PATH}."
 
 
 class Gateway:

@@ -50,7 +50,7 @@ class JoinedReads(Generic[_T]):
             if before := self._under_way.get(name):
                 await before.over.wait()
             else:
-                await checkpoint()  # for the requests that came at once with this one
+                await checkpoint()  # requests that come in the same turn of the event loop share this read
             self._under_way[name] = mine
             del self._next[name]
             found = await self._read(name)
