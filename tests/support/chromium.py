@@ -50,10 +50,18 @@ def main() -> None:
 
 
 def _install() -> None:
+    apt = ("apt-get", "-q")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
-            subprocess.run(["apt-get", "-q", *arguments], env=quiet, stdout=subprocess.DEVNULL, check=True)
+        # The lists that are there may do where they cannot be updated, for example by a mirror that is behind.
+        subprocess.run([*apt, "update"], env=quiet, stdout=subprocess.DEVNULL, check=False)
+        packages = ("chromium", "fonts-dejavu-core")
+        subprocess.run(
+            [*apt, "install", "-y", "--no-install-recommends", *packages],
+            env=quiet,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError) as error:
         logging.error("Not installed: chromium (%s).", error)
 
