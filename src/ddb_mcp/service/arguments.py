@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.text import brief
-from ddb_mcp.service.parameters import arguments_object, prepared, unknown_argument
+from ddb_mcp.service.parameters import arguments_object, prepared
 
 View = Literal["items", "keys", "count", "summary"]
 
@@ -47,13 +47,9 @@ class Arguments(BaseModel):
         if not cls.model_fields:  # hosts that send something with every call send it to these too
             return cls()
         try:
-            return cls.model_validate(prepared(cls, arguments, cls.never_empty, cls._unknown))
+            return cls.model_validate(prepared(cls, arguments, cls.never_empty))
         except ValidationError as invalid:
             raise _in_own_words(invalid) from None
-
-    @classmethod
-    def _unknown(cls, name: str) -> InvalidArgument:
-        return unknown_argument(name, list(cls.model_fields))
 
 
 class ProvisionArguments(Arguments):

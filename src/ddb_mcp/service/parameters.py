@@ -6,7 +6,7 @@ was not asked for. Counts and lengths are checked here, for every parameter, bef
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from functools import cache
 from types import UnionType
@@ -37,7 +37,6 @@ def prepared(
     model: type[BaseModel],
     given: Mapping[str, Any],
     never_empty: Collection[str],
-    unknown: Callable[[str], InvalidArgument],
     where: str = "",
 ) -> dict[str, Any]:
     """The arguments for `model`: bounded, without those that count as omitted, each of the kind that is wanted.
@@ -47,7 +46,6 @@ def prepared(
         given: the arguments as they came.
         never_empty: parameters whose absence makes a call do more; for these something empty is an error, and null
             alone counts as omitted.
-        unknown: makes the error for a name that the model does not have.
         where: what comes before a parameter's name in errors, for example `where.`.
 
     Raises:
@@ -55,14 +53,14 @@ def prepared(
     """
     for name in given:
         if name not in model.model_fields:
-            raise unknown(name)
+            raise _unknown(name, list(model.model_fields), where)
     taken = {}
     for name, sent in given.items():
         kind, inner, is_required = _wanted_by(model)[name]
         value = _unquoted(sent, kind, name, where + name)
         check_bounds(value, name, where + name)
         if inner is not None and isinstance(value, dict) and value:
-            value = prepared(inner, value, inner.model_fields, _unknown_member(inner, name), f"{where}{name}.")
+            value = prepared(inner, value, inner.model_fields, f"{where}{name}.")
         if value is None and not is_required:
             continue
         if isinstance(value, str | list | dict) and not value and not is_required:
@@ -137,10 +135,6 @@ def _wanted(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def _unknown_member(model: type[BaseModel], parameter: str) -> Callable[[str], InvalidArgument]:
-    return lambda name: unknown_argument(name, list(model.model_fields), f"{parameter}.")
-
-
 def _unquoted(value: Any, kind: Any, name: str, where: str) -> Any:
     """The value; parsed, where it is a JSON string of the wanted kind; an integer, where a whole float stands for one.
 
@@ -171,7 +165,7 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def unknown_argument(name: str, known: list[str], where: str = "") -> InvalidArgument:
+def _unknown(name: str, known: list[str], where: str) -> InvalidArgument:
     """The error for an argument that a tool does not have, or a member that a parameter does not have."""
     name = brief(name)
     near = difflib.get_close_matches(name, known, 1)

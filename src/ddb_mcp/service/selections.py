@@ -1,7 +1,8 @@
 """`put` and `delete` with `where`: the same write to every selected item, each under a condition, with a cursor."""
 
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -16,6 +17,7 @@ from ddb_mcp.core.text import size
 from ddb_mcp.core.updates import Update
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments, Where
 from ddb_mcp.service.calls import Call
+from ddb_mcp.service.concurrent import concurrently
 from ddb_mcp.service.incoming import changes, update_of
 from ddb_mcp.service.parameters import parsed
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
@@ -29,37 +31,32 @@ _OF_AN_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown)
 
 
 async def put(call: Call, arguments: PutArguments) -> PutResult:
-    """Set, add and remove in every item that `where` selects, or store each under another partition key."""
-    refuse(arguments, "item, remove, add or copy_to", "items", "merge", "create_only", "expect")
+    """Set, add and remove in every item that `where` selects, or store each under another partition key.
+
+    Raises:
+        InvalidArgument, PrefixViolation: an argument is wrong, or does not go together with `where`.
+        DdbMcpError: what the store raises before anything was written; later errors are in the result.
+    """
+    _refuse(arguments, "item, remove, add or copy_to", "items", "merge", "create_only", "expect")
     assert arguments.where is not None
     read = _read(call, arguments.where, whole=arguments.copy_to is not None)
+    selection = Selection(read, dry_run=bool(arguments.dry_run))
     if arguments.copy_to is not None:
-        selection = Selection(read, copy_to=_other_pk(call, arguments), dry_run=bool(arguments.dry_run))
+        selection = selection._replace(copy_to=_other_pk(call, arguments))
     else:
-        change = await worked(partial(_change, arguments), arguments.item)
-        selection = Selection(read, change, dry_run=bool(arguments.dry_run))
-    result: PutResult = {}
-    selected = await _run(call, "put", selection, arguments.cursor, result)
-    if not selection.dry_run:
-        result["written"] = selected.written
-    _shorten(result, call.max_bytes)
-    return result
+        selection = selection._replace(change=await worked(partial(_change, arguments), arguments.item))
+    return cast("PutResult", await _write_selected(call, "put", selection, arguments.cursor))
 
 
 async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
-    """Delete every item that `where` selects."""
-    refuse(arguments, "", "pk", "sk", "keys", "expect")
+    """Delete every item that `where` selects. Raises as `put` does."""
+    _refuse(arguments, "", "pk", "sk", "keys", "expect")
     assert arguments.where is not None
     selection = Selection(_read(call, arguments.where, whole=False), dry_run=bool(arguments.dry_run))
-    result: DeleteResult = {}
-    selected = await _run(call, "delete", selection, arguments.cursor, result)
-    if not selection.dry_run:
-        result["deletedCount"] = selected.written
-    _shorten(result, call.max_bytes)
-    return result
+    return cast("DeleteResult", await _write_selected(call, "delete", selection, arguments.cursor))
 
 
-def refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str) -> None:
+def _refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str) -> None:
     """Raise InvalidArgument where one of the named arguments is given, which do not go together with `where`."""
     given = [name for name in names if getattr(arguments, name) is not None]
     if given:
@@ -119,10 +116,8 @@ def _other_pk(call: Call, arguments: PutArguments) -> str:
     return pk
 
 
-async def _run(
-    call: Call, operation: str, selection: Selection, cursor: str | None, result: PutResult | DeleteResult
-) -> Selected:
-    """Carry out a selection, and put into `result` the members that `put` and `delete` share."""
+async def _write_selected(call: Call, operation: str, selection: Selection, cursor: str | None) -> dict[str, Any]:
+    """Carry out a selection. Returns the result of `put` or `delete` with `where`."""
     read, change = selection.read, selection.change
     clauses = sorted(map(repr, read.filter))
     bound: list[Any] = [operation, call.own.joined, read.pk, read.pk_prefix, read.range, clauses, selection.copy_to]
@@ -133,11 +128,11 @@ async def _run(
     selected = await call.store.write_selected(selection, call.progress)
     if selected is None:
         selected = await _Run(call, selection).done()
-    result["matched"] = selected.matched
-    result["complete"] = selected.complete
+    result: dict[str, Any] = {"matched": selected.matched, "complete": selected.complete}
     if selection.dry_run:
         result["keys"] = [key._asdict() for key in selected.keys]
     else:
+        result["written" if operation == "put" else "deletedCount"] = selected.written
         result["failed"] = [_failure(key, error) for key, error in selected.failed]
         result["failedCount"] = selected.failures
     if not selected.complete and selected.next is not None:
@@ -147,7 +142,10 @@ async def _run(
         warnings.append(f"It stopped before its end. {selected.stopped.message} {selected.stopped.next}")
     if warnings:
         result["warnings"] = warnings
-    return selected
+    shown = result["keys" if selection.dry_run else "failed"]
+    while shown and size(result) > call.max_bytes:
+        shown.pop()
+    return result
 
 
 def _now() -> float:
@@ -225,17 +223,17 @@ class _Run:
         """Write to the items of a page, several at a time. Returns how many writes were begun."""
         begun = 0
 
-        async def work() -> None:
+        def due() -> Iterator[Item]:
             nonlocal begun
             while begun < len(page.items) and self._selected.stopped is None and _now() < self._until:
-                item = page.items[begun]
                 begun += 1
-                if self._call.guarded(item) is not None:
-                    await self._write(item)
+                yield page.items[begun - 1]
 
-        async with anyio.create_task_group() as group:
-            for _ in range(limits.CONCURRENT_WRITES):
-                group.start_soon(work)
+        async def write(item: Item) -> None:
+            if self._call.guarded(item) is not None:
+                await self._write(item)
+
+        await concurrently(due(), write)
         return begun
 
     async def _write(self, item: Item) -> None:
@@ -286,10 +284,3 @@ def _failure(key: Key, error: DdbMcpError) -> Failure:
     shown = error.to_json()
     shown.pop("item", None)
     return {"pk": key.pk, "sk": key.sk, "error": shown}
-
-
-def _shorten(result: PutResult | DeleteResult, max_bytes: int) -> None:
-    """Leave out the last keys and failures, until the result fits."""
-    for shown in (result.get("keys"), result.get("failed")):
-        while shown and size(result) > max_bytes:
-            shown.pop()

@@ -48,12 +48,19 @@ class DataService:
         self.store = store
         self._prefix = prefix
         self._learns = prefix is None
-        self._read_only = read_only
-        self._read_budget = read_budget
-        self._max_result_bytes = max_result_bytes
-        self._max_writes = limits.WHERE_MAX if max_writes is None else max_writes
-        self._write_seconds = limits.WHERE_SECONDS if write_seconds is None else write_seconds
-        self._seal = Seal(cursor_key)
+        self._call = Call(
+            store=store,
+            prefix=self._own,
+            learn=self._learn,
+            seal=Seal(cursor_key),
+            progress=no_progress,
+            max_bytes=max_result_bytes,
+            max_result_bytes=max_result_bytes,
+            read_budget=read_budget,
+            max_writes=limits.WHERE_MAX if max_writes is None else max_writes,
+            write_seconds=limits.WHERE_SECONDS if write_seconds is None else write_seconds,
+            read_only=read_only,
+        )
 
     async def call(
         self, operation: str, arguments: Any, progress: Progress = no_progress, *, max_bytes: int | None = None
@@ -74,8 +81,8 @@ class DataService:
         """
         called = BY_NAME[operation]
         checked = await worked(partial(called.arguments.parse, arguments), arguments)
-        call = self._call(progress, max_bytes)
-        if self._read_only and called.writes:
+        call = self._call._replace(progress=progress, max_bytes=max_bytes or self._call.max_bytes)
+        if call.read_only and called.writes:
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")
         try:
             if self._prefix is None and operation not in ("provision", "info"):
@@ -91,21 +98,6 @@ class DataService:
             raise
         except Exception as failure:
             raise Internal.logged(logger, failure, operation) from None
-
-    def _call(self, progress: Progress, max_bytes: int | None) -> Call:
-        return Call(
-            store=self.store,
-            prefix=self._own,
-            learn=self._learn,
-            seal=self._seal,
-            progress=progress,
-            max_bytes=max_bytes or self._max_result_bytes,
-            max_result_bytes=self._max_result_bytes,
-            read_budget=self._read_budget,
-            max_writes=self._max_writes,
-            write_seconds=self._write_seconds,
-            read_only=self._read_only,
-        )
 
     def _learn(self, deployment: Deployment) -> Deployment:
         if self._learns and deployment.prefix is not None:

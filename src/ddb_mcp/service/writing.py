@@ -18,6 +18,7 @@ from ddb_mcp.core.updates import Update
 from ddb_mcp.service import dropped, selections
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments
 from ddb_mcp.service.calls import Call, shown_failure
+from ddb_mcp.service.concurrent import concurrently
 from ddb_mcp.service.incoming import changes, expectation, item_of, update_of
 from ddb_mcp.service.outlines import OUTLINE_DELETED, shown
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
@@ -129,24 +130,21 @@ async def _each(
     """Independent writes, done concurrently; the results and the failures, by position."""
     done: dict[int, _R] = {}
     failed: dict[int, Failure] = {}
-    limiter = anyio.CapacityLimiter(limits.CONCURRENT_WRITES)
     last_start = anyio.current_time() + limits.BATCH_SECONDS
 
-    async def one(at: int, entry: _T) -> None:
-        async with limiter:
-            try:
-                if anyio.current_time() > last_start:
-                    raise Timeout(f"Nothing was sent for this entry: the batch took over {limits.BATCH_SECONDS} s.")
-                done[at] = await write(entry)
-            except ConditionFailed as error:
-                shortened = await shown_failure(call, error, call.max_bytes // 10)
-                failed[at] = {"index": at, "error": shortened.to_json()}
-            except DdbMcpError as error:
-                failed[at] = {"index": at, "error": error.to_json()}
+    async def attempt(numbered: tuple[int, _T]) -> None:
+        at, entry = numbered
+        try:
+            if anyio.current_time() > last_start:
+                raise Timeout(f"Nothing was sent for this entry: the batch took over {limits.BATCH_SECONDS} s.")
+            done[at] = await write(entry)
+        except ConditionFailed as error:
+            shortened = await shown_failure(call, error, call.max_bytes // 10)
+            failed[at] = {"index": at, "error": shortened.to_json()}
+        except DdbMcpError as error:
+            failed[at] = {"index": at, "error": error.to_json()}
 
-    async with anyio.create_task_group() as group:
-        for at, entry in enumerate(entries):
-            group.start_soon(one, at, entry)
+    await concurrently(enumerate(entries), attempt)
     failures = [failed[at] for at in sorted(failed)]
     _shorten(failures, call.max_bytes - limits.ENVELOPE_BYTES)
     return dict(sorted(done.items())), failures
