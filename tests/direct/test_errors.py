@@ -33,7 +33,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION
 from ddb_mcp.stores.direct import failures
-from ddb_mcp.stores.direct.failures import Asked
+from ddb_mcp.stores.direct.failures import Request
 from ddb_mcp.stores.direct.session import AwsSession
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.support.faults import Answer, FaultProxy, dynamodb_error
@@ -99,11 +99,20 @@ def session() -> AwsSession:
 
 
 def said(failure: Exception) -> DdbMcpError:
-    return failures.mapped(failure, Asked("dynamodb", "GetItem", "the-table", session()))
+    return failures.mapped(failure, Request("dynamodb", "GetItem", "the-table", session()))
+
+
+STATUS = {
+    **dict.fromkeys(("InternalFailure", "InternalServerError", "ServiceException"), 500),
+    "ServiceUnavailable": 503,
+    "RequestTimeout": 408,
+    "InvalidEndpointException": 421,
+}
+"""The status that comes with a code, where it is not 400."""
 
 
 def answer(code: str, message: str = "SECRET PROSE", operation: str = "GetItem") -> ClientError:
-    status = int(code) if code.isdigit() else 400
+    status = int(code) if code.isdigit() else STATUS.get(code, 400)
     response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(response, operation)
 
@@ -127,7 +136,7 @@ def test_a_code_that_nobody_knows_yet(service: str, status: int, expected: type[
         "Error": {"Code": "AddedTomorrowException", "Message": "SECRET PROSE"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    error = failures.mapped(ClientError(response, "GetItem"), Asked(service, "GetItem", "the-table", session()))
+    error = failures.mapped(ClientError(response, "GetItem"), Request(service, "GetItem", "the-table", session()))
     assert type(error) is expected
     assert error.next
     assert "AddedTomorrow" not in error.message + error.next
@@ -213,7 +222,7 @@ def test_a_quota_of_tables_is_no_change_under_way() -> None:
     ids=str,
 )
 def test_an_error_of_lambda_does_not_speak_of_dynamodb(failure: Exception) -> None:
-    error = failures.mapped(failure, Asked("lambda", "GetFunctionConfiguration", "the-table", session()))
+    error = failures.mapped(failure, Request("lambda", "GetFunctionConfiguration", "the-table", session()))
     text = f"{error.message} {error.next}".replace("DYNAMODB_PREFIX", "")
     assert "dynamodb" not in text.lower()
     assert "the-table" not in text
@@ -279,7 +288,7 @@ def test_the_command_that_renews_is_named() -> None:
     ):
         used = session()
         used.method = method
-        error = failures.mapped(answer("ExpiredTokenException"), Asked("dynamodb", "GetItem", "t", used))
+        error = failures.mapped(answer("ExpiredTokenException"), Request("dynamodb", "GetItem", "t", used))
         assert words in error.next
 
 

@@ -127,12 +127,12 @@ class Aws:
         """The exception that a failed attempt becomes. Raises `failure` itself where it is a bug."""
         from ddb_mcp.stores.direct import failures
 
-        asked = failures.Asked(service, _api_name(operation), self._table, self._session)
-        code = failures.code_of(failure, asked.operation)
+        request = failures.Request(service, _api_name(operation), self._table, self._session)
+        code = failures.code_of(failure, request.operation)
         if code in expected:
             return Refused(code, failure.response)  # type: ignore[attr-defined]
-        error = failures.mapped(failure, asked)
-        outcome = failures.outcome(failure, asked.operation) if sent else Outcome.NOT_DONE
+        error = failures.mapped(failure, request)
+        outcome = failures.outcome(failure, request.operation) if sent else Outcome.NOT_DONE
         return AttemptFailed(error, outcome, retry=error.retryable)
 
     async def region(self) -> str:
@@ -144,8 +144,8 @@ class Aws:
         except Exception as failure:
             from ddb_mcp.stores.direct import failures
 
-            asked = failures.Asked("dynamodb", "Connect", self._table, self._session)
-            raise failures.mapped(failure, asked) from failure
+            request = failures.Request("dynamodb", "Connect", self._table, self._session)
+            raise failures.mapped(failure, request) from failure
         return str(client.meta.region_name)
 
     def close(self) -> None:

@@ -6,7 +6,8 @@ AWS's own words are never part of a message: where they help, they are `quoted`.
 import os
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from botocore import exceptions as aws
@@ -37,27 +38,28 @@ from ddb_mcp.stores.retries import Outcome
 _SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
 _RENEW = {
     "env": "Set fresh AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and restart the server.",
-    "sso": "Run `aws sso login --profile {profile}`, then call again.",
-    "login": "Run `aws login --profile {profile}`, then call again.",
-    "custom-process": "Renew what the credential_process of AWS profile {profile} relies on, then call again.",
-    "mfa": "Run `aws sts get-caller-identity --profile {profile}` and enter the code there, then call again: the "
-    "session that the AWS CLI keeps is used here too.",
+    "sso": "Run `aws sso login --profile {request.profile}`, then call again.",
+    "login": "Run `aws login --profile {request.profile}`, then call again.",
+    "custom-process": "Renew what the credential_process of AWS profile {request.profile} relies on, then call again.",
+    "mfa": "Run `aws sts get-caller-identity --profile {request.profile}` and enter the code there, then call again: "
+    "the session that the AWS CLI keeps is used here too.",
     "iam-role": "This machine's instance role gives no valid credentials; check it, then call again.",
     "container-role": "This container's task role gives no valid credentials; check it, and "
     "AWS_CONTAINER_CREDENTIALS_FULL_URI or AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, then call again.",
     "assume-role-with-web-identity": "Check the role and the token file: AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE, "
-    "or role_arn and web_identity_token_file in AWS profile {profile}. Then call again.",
-    "none": "Set up AWS profile {profile} with `aws configure sso` or `aws configure`, or name another one in "
+    "or role_arn and web_identity_token_file in AWS profile {request.profile}. Then call again.",
+    "none": "Set up AWS profile {request.profile} with `aws configure sso` or `aws configure`, or name another one in "
     "AWS_PROFILE, then call again.",
 }
 _RENEW_PROFILE = (
-    "Renew the credentials of AWS profile {profile} (with SSO: `aws sso login --profile {profile}`), then call again."
+    "Renew the credentials of AWS profile {request.profile} (with SSO: `aws sso login --profile {request.profile}`), "
+    "then call again."
 )
 _QUOTED_MAX = 300
 
 
-class Asked(NamedTuple):
-    """An operation that AWS was asked for, and the session with its credentials.
+class Request(NamedTuple):
+    """A request to AWS, and the session with its credentials.
 
     Attributes:
         service: `dynamodb` or `lambda`.
@@ -73,23 +75,37 @@ class Asked(NamedTuple):
 
     @property
     def name(self) -> str:
+        """The service as people name it."""
         return _SERVICES[self.service]
 
     @property
+    def variable(self) -> str:
+        """The variable that has the service's address."""
+        return f"AWS_ENDPOINT_URL_{self.service.upper()}"
+
+    @property
     def check_endpoint(self) -> str:
-        return f"Check the network, the region and AWS_ENDPOINT_URL_{self.service.upper()}, then call again."
+        return f"Check the network, the region and {self.variable}, then call again."
 
-    def renew(self, method: str = "") -> str:
+    @property
+    def profile(self) -> str:
+        """The AWS profile whose credentials a person renews."""
+        return (self.session and self.session.source.profile) or "default"
+
+    @property
+    def renewal(self) -> str:
         """Advice for a person how to renew the credentials, by their source."""
-        source = self.session and self.session.source
-        profile = (source and source.profile) or "default"
-        method = method or (self.session and self.session.method) or _configured(source, profile) or "none"
-        return _RENEW.get(method, _RENEW_PROFILE).format(profile=profile)
+        source = self.session and (self.session.method or _configured(self.session.source, self.profile))
+        return _renewal(source or "none", self)
 
 
-def _configured(source: Session | None, profile: str) -> str | None:
+def _renewal(source: str, request: Request) -> str:
+    return _RENEW.get(source, _RENEW_PROFILE).format(request=request)
+
+
+def _configured(session: Session, profile: str) -> str | None:
     """Where the credentials should have come from, of the sources that fail before botocore says which they are."""
-    if source is not None and "credential_process" in source.full_config.get("profiles", {}).get(profile, {}):
+    if "credential_process" in session.full_config.get("profiles", {}).get(profile, {}):
         return "custom-process"
     container = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"}
     return "container-role" if container & os.environ.keys() else None
@@ -128,26 +144,43 @@ def outcome(failure: Exception, operation: str) -> Outcome:
     return Outcome.NOT_DONE
 
 
-def mapped(failure: Exception, asked: Asked) -> DdbMcpError:
+@dataclass(frozen=True)
+class _Rule:
+    """Our error for a kind of failure. The texts are formatted with `failure` and `request`."""
+
+    error: type[DdbMcpError]
+    message: str
+    next: str | None = None
+
+    def __call__(self, failure: Any, request: Request) -> DdbMcpError:
+        message, advice = (text and text.format(failure=failure, request=request) for text in (self.message, self.next))
+        return self.error(str(message), next=advice)
+
+
+def mapped(failure: Exception, request: Request) -> DdbMcpError:
     """The error of ours for `failure`. Raises `failure` itself where it is neither botocore's nor ours: a bug."""
     match failure:
         case DdbMcpError():
             return failure
         case ClientError():
-            return _answered(_Refusal.of(failure), asked)
+            return _answered(_Refusal.of(failure), request)
         case BotoCoreError():
-            return _unanswered(failure, asked)
+            return _unanswered(failure, request)
         case ResponseParserError():
-            return Unavailable(
-                f"{asked.operation} got an answer that is not {asked.name}'s.", next=asked.check_endpoint
-            )
+            return _NOT_AN_ANSWER(failure, request)
         case ValueError() if is_no_url(failure):
-            return Misconfigured(
-                "The endpoint for AWS is not a URL.",
-                next=f"Set AWS_ENDPOINT_URL_{asked.service.upper()} to a whole URL like http://localhost:8000, or "
-                "unset it.",
-            )
+            return _NO_URL(failure, request)
     raise failure
+
+
+_NOT_AN_ANSWER = _Rule(
+    Unavailable, "{request.operation} got an answer that is not {request.name}'s.", "{request.check_endpoint}"
+)
+_NO_URL = _Rule(
+    Misconfigured,
+    "The endpoint for AWS is not a URL.",
+    "Set {request.variable} to a whole URL like http://localhost:8000, or unset it.",
+)
 
 
 # Answers
@@ -173,7 +206,7 @@ class _Refusal(NamedTuple):
 
     @property
     def is_server_fault(self) -> bool:
-        faulty = self.status >= 500 or self.status in (408, 421) or self.code in codes.SERVER_FAULT
+        faulty = self.status >= 500 or self.status in (408, 421)
         return faulty and not self.is_throttled
 
     @property
@@ -182,54 +215,29 @@ class _Refusal(NamedTuple):
         return " ".join(self.message.split()).partition(". ")[0][:_QUOTED_MAX] or None
 
 
-_Explain = Callable[[_Refusal, Asked], DdbMcpError]
-
-
-def _answered(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+def _answered(refusal: _Refusal, request: Request) -> DdbMcpError:
     if refusal.is_throttled:
         return Throttled(f"{refusal.operation} was throttled.")
     if refusal.is_server_fault:
         return Unavailable(f"{refusal.operation} failed on the service's side (HTTP {refusal.status}).")
-    explain = _BY_CODE.get(refusal.code)
-    if explain is None:
-        explain = _not_aws if refusal.code.isdigit() else _BY_STATUS.get(refusal.status, _not_known_here)
-    return explain(refusal, asked)
+    rule = _BY_CODE.get(refusal.code)
+    if rule is None:
+        rule = _NOT_AWS if refusal.code.isdigit() else _BY_STATUS.get(refusal.status, _not_known_here)
+    return rule(refusal, request)
 
 
-def _not_known_here(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+def _not_known_here(refusal: _Refusal, request: Request) -> DdbMcpError:
     """The default for a code that is in no table, for example one that AWS has added since."""
     return Internal(
-        f"{asked.name} refused {refusal.operation} with an error that this version of ddb-mcp does not know.",
+        f"{request.name} refused {refusal.operation} with an error that this version of ddb-mcp does not know.",
         next="Upgrade ddb-mcp, or report the error's code to the maintainers.",
         quoted=refusal.code[:_QUOTED_MAX],
     )
 
 
-def _not_aws(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    return Misconfigured(
-        f"What answers at the endpoint is not {asked.name} (HTTP {refusal.code}).",
-        next=f"Is AWS_ENDPOINT_URL_{asked.service.upper()} right, with http:// or https:// as the endpoint speaks it?",
-    )
-
-
-def _expired(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    return Unauthenticated("The AWS session has expired.", next=asked.renew())
-
-
-def _unknown_key(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    return Unauthenticated("AWS does not know these credentials, or no longer.", next=asked.renew())
-
-
-def _signature(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    return Unauthenticated(
-        "AWS refused the signature: the secret key does not fit the access key, or this machine's clock is wrong.",
-        next=f"Check the clock. {asked.renew()}",
-    )
-
-
-def _denied(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+def _denied(refusal: _Refusal, request: Request) -> DdbMcpError:
     named = re.search(r"perform: ([a-z0-9-]+:[A-Za-z]+)", refusal.message)
-    service = "sts" if refusal.operation == "AssumeRole" else asked.service
+    service = "sts" if refusal.operation == "AssumeRole" else request.service
     return Forbidden(
         "These AWS credentials may not do this: the permission "
         f"{named[1] if named else f'{service}:{refusal.operation}'} is missing.",
@@ -237,18 +245,7 @@ def _denied(refusal: _Refusal, asked: Asked) -> DdbMcpError:
     )
 
 
-def _no_account(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    return Forbidden("The AWS account may not use this service or region.", next="Check the region and the account.")
-
-
-def _session_policy(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    return Misconfigured(
-        "AWS refused the session policy for DDB_MCP_ROLE_ARN.",
-        next="Check DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
-    )
-
-
-def _busy(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+def _busy(refusal: _Refusal, request: Request) -> DdbMcpError:
     if refusal.code == "LimitExceededException" and re.search(r"limit of \d+ tables|number of tables", refusal.message):
         return Forbidden(
             "The AWS account has as many tables as it may have in this region.",
@@ -257,34 +254,26 @@ def _busy(refusal: _Refusal, asked: Asked) -> DdbMcpError:
     return Unavailable(f"{refusal.operation} met another change under way.")
 
 
-def _no_operation(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    return Unsupported(f"What answers at the endpoint has no {refusal.operation}.", next="Use an engine that has it.")
-
-
-def _not_found(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    if asked.service == "lambda":
+def _not_found(refusal: _Refusal, request: Request) -> DdbMcpError:
+    if request.service == "lambda":
         return NotProvisioned(
             "There is no such function in this account and region.", next="Correct DDB_MCP_LAMBDA_FUNCTIONS."
         )
-    return NotProvisioned(f"The table {asked.table!r} does not exist in this account and region.")
+    return NotProvisioned(f"The table {request.table!r} does not exist in this account and region.")
 
 
-def _partition_full(refusal: _Refusal, asked: Asked) -> DdbMcpError:
-    return InvalidArgument("The partition is full: where the table has a local index, one pk holds 10 GB at most.")
-
-
-def _invalid(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+def _invalid(refusal: _Refusal, request: Request) -> DdbMcpError:
     if refusal.operation.startswith("AssumeRole"):
         return Misconfigured(
             "AWS refuses the request for the role as invalid.",
             next="Check the role's ARN in DDB_MCP_ROLE_ARN, or in the AWS profile.",
         )
-    if asked.service == "dynamodb" and refusal.code == "ValidationException":
-        return _invalid_item(refusal, asked)
-    return InvalidArgument(f"{asked.name} finds the {refusal.operation} request invalid.", quoted=refusal.quoted)
+    if request.service == "dynamodb" and refusal.code == "ValidationException":
+        return _invalid_item(refusal, request)
+    return InvalidArgument(f"{request.name} finds the {refusal.operation} request invalid.", quoted=refusal.quoted)
 
 
-def _invalid_item(refusal: _Refusal, asked: Asked) -> DdbMcpError:
+def _invalid_item(refusal: _Refusal, request: Request) -> DdbMcpError:
     """DynamoDB has one code for every request it finds invalid; what is wrong is in the message alone."""
     if index := re.search(r"Index Key:? (\S+) Expected: (\w+) Actual: (\w+) IndexName: (\S+)", refusal.message):
         name, wanted, got, which = index.groups()
@@ -293,9 +282,9 @@ def _invalid_item(refusal: _Refusal, asked: Asked) -> DdbMcpError:
             next=f"Give {name} that type, or leave it out.",
         )
     folded = refusal.message.lower()
-    if any(words in folded for words in codes.OTHER_KEYS):
+    if any(words in folded for words in _OTHER_KEYS):
         return Misconfigured(
-            f"The table {asked.table!r} has another key schema.",
+            f"The table {request.table!r} has another key schema.",
             next="Set DYNAMODB_TABLE to a table with partition key pk and sort key sk, both strings.",
         )
     if "item size" in folded:
@@ -306,20 +295,56 @@ def _invalid_item(refusal: _Refusal, asked: Asked) -> DdbMcpError:
     return InvalidArgument(f"DynamoDB finds the {refusal.operation} request invalid.", quoted=quoted)
 
 
-_BY_CODE: dict[str, _Explain] = {
-    **dict.fromkeys(codes.EXPIRED, _expired),
-    **dict.fromkeys(codes.NOT_KNOWN, _unknown_key),
-    **dict.fromkeys(codes.SIGNATURE, _signature),
-    **dict.fromkeys(codes.DENIED, _denied),
-    **dict.fromkeys(codes.NO_ACCOUNT, _no_account),
-    **dict.fromkeys(codes.SESSION_POLICY, _session_policy),
-    **dict.fromkeys(codes.BUSY, _busy),
-    **dict.fromkeys(codes.NO_OPERATION, _no_operation),
-    **dict.fromkeys(("ValidationError", "ValidationException", "InvalidParameterValueException"), _invalid),
+_NOT_AWS = _Rule(
+    Misconfigured,
+    "What answers at the endpoint is not {request.name} (HTTP {failure.code}).",
+    "Is {request.variable} right, with http:// or https:// as the endpoint speaks it?",
+)
+_UNKNOWN_KEY = _Rule(Unauthenticated, "AWS does not know these credentials, or no longer.", "{request.renewal}")
+# Parts of DynamoDB's messages, in lower case, about a key of pk and sk in a table with another key schema.
+_OTHER_KEYS = (
+    "key element does not match the schema",
+    "missing the key",
+    "type mismatch for key ",  # of an index it says `for Index Key`
+    "missed key schema element",
+    "key condition not supported",
+    "condition parameter type does not match",
+)
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html and the pages of the operations
+_ANSWERS: dict[str, Callable[[_Refusal, Request], DdbMcpError]] = {
+    "ExpiredToken ExpiredTokenException RequestExpired": _Rule(
+        Unauthenticated, "The AWS session has expired.", "{request.renewal}"
+    ),
+    "InvalidAccessKeyId InvalidClientTokenId MissingAuthenticationToken MissingAuthenticationTokenException "
+    "UnauthorizedException UnrecognizedClientException": _UNKNOWN_KEY,
+    "IncompleteSignature IncompleteSignatureException InvalidSignatureException SignatureDoesNotMatch": _Rule(
+        Unauthenticated,
+        "AWS refused the signature: the secret key does not fit the access key, or this machine's clock is wrong.",
+        "Check the clock. {request.renewal}",
+    ),
+    " ".join(codes.DENIED): _denied,
+    "OptInRequired RegionDisabledException SubscriptionRequiredException": _Rule(
+        Forbidden, "The AWS account may not use this service or region.", "Check the region and the account."
+    ),
+    "MalformedPolicyDocument MalformedPolicyDocumentException "
+    "PackedPolicyTooLarge PackedPolicyTooLargeException": _Rule(
+        Misconfigured,
+        "AWS refused the session policy for DDB_MCP_ROLE_ARN.",
+        "Check DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
+    ),
+    "LimitExceededException ReplicatedWriteConflictException ResourceConflictException ResourceInUseException "
+    "TransactionConflictException": _busy,
+    "InvalidAction NotImplemented UnknownOperation UnknownOperationException UnsupportedOperationException": _Rule(
+        Unsupported, "What answers at the endpoint has no {failure.operation}.", "Use an engine that has it."
+    ),
+    "ValidationError ValidationException InvalidParameterValueException": _invalid,
     "ResourceNotFoundException": _not_found,
-    "ItemCollectionSizeLimitExceededException": _partition_full,
+    "ItemCollectionSizeLimitExceededException": _Rule(
+        InvalidArgument, "The partition is full: where the table has a local index, one pk holds 10 GB at most."
+    ),
 }
-_BY_STATUS: dict[int, _Explain] = {401: _unknown_key, 403: _denied}
+_BY_CODE = {code: rule for row, rule in _ANSWERS.items() for code in row.split()}
+_BY_STATUS: dict[int, Callable[[_Refusal, Request], DdbMcpError]] = {401: _UNKNOWN_KEY, 403: _denied}
 
 
 # No answer
@@ -352,37 +377,33 @@ def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
     return None
 
 
-def _unanswered(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+def _unanswered(failure: BotoCoreError, request: Request) -> DdbMcpError:
     if unsendable := _unsendable(failure):
         return unsendable
-    return next(explain for kinds, explain in _BY_KIND if isinstance(failure, kinds))(failure, asked)
+    return next(rule for kinds, rule in _BY_KIND if isinstance(failure, kinds))(failure, request)
 
 
-def _read_timeout(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Timeout(f"{asked.operation} got no answer within {limits.AWS_READ_SECONDS:g} s.")
-
-
-def _connect_timeout(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+def _connect_timeout(failure: BotoCoreError, request: Request) -> DdbMcpError:
     seconds = limits.AWS_CONNECT_SECONDS
-    return Timeout(f"{asked.operation} got no connection within {seconds:g} s.", next=asked.check_endpoint)
+    return Timeout(f"{request.operation} got no connection within {seconds:g} s.", next=request.check_endpoint)
 
 
-def _proxy(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Unavailable("The HTTP proxy cannot be reached.", next="Check HTTPS_PROXY and NO_PROXY.")
+def _read_timeout(failure: BotoCoreError, request: Request) -> DdbMcpError:
+    return Timeout(f"{request.operation} got no answer within {limits.AWS_READ_SECONDS:g} s.")
 
 
-def _unreachable(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+def _unreachable(failure: BotoCoreError, request: Request) -> DdbMcpError:
     url = str(failure.kwargs.get("endpoint_url"))
-    if region := _unknown_region(url, asked.session):
+    if region := _unknown_region(url, request.session):
         return Misconfigured(f"There is no AWS region {region!r}.", next=_REGION)
     parts = urlsplit(url)
     if is_loopback(parts.hostname or ""):
         return Unavailable(
             f"Nothing listens at {parts.scheme}://{parts.netloc}: the engine is not running.",
-            next=f"Start it, or correct AWS_ENDPOINT_URL_{asked.service.upper()}. `ddb-mcp endpoint` serves the local "
-            "mode's file there; other engines have commands of their own.",
+            next=f"Start it, or correct {request.variable}. `ddb-mcp endpoint` serves the local mode's file there; "
+            "other engines have commands of their own.",
         )
-    return Unavailable(f"{asked.operation} cannot reach the endpoint.", next=asked.check_endpoint)
+    return Unavailable(f"{request.operation} cannot reach the endpoint.", next=request.check_endpoint)
 
 
 def _unknown_region(url: str, session: Session | None) -> str | None:
@@ -395,32 +416,13 @@ def _unknown_region(url: str, session: Session | None) -> str | None:
     return None if known else region[1]
 
 
-def _broken(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Unavailable(f"{asked.operation}: the connection broke before the answer was complete.", next=tls.BROKEN_NEXT)
+def _not_obtained(failure: BotoCoreError, request: Request) -> DdbMcpError:
+    provider = str(failure.kwargs.get("provider", ""))
+    advice = _renewal(provider, request) if provider else request.renewal
+    return Unauthenticated("The AWS credentials could not be obtained.", next=advice)
 
 
-def _partial_credentials(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Unauthenticated(
-        "The AWS credentials are incomplete: the key or its secret is missing.",
-        next="Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and restart the server, or give both "
-        "aws_access_key_id and aws_secret_access_key in the AWS profile and call again.",
-    )
-
-
-def _no_credentials(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Unauthenticated("There are no AWS credentials.", next=asked.renew())
-
-
-def _not_obtained(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    method = str(failure.kwargs.get("provider", ""))
-    return Unauthenticated("The AWS credentials could not be obtained.", next=asked.renew(method))
-
-
-def _login(method: str, message: str) -> Callable[[BotoCoreError, Asked], DdbMcpError]:
-    return lambda failure, asked: Unauthenticated(message, next=asked.renew(method))
-
-
-def _no_profile(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
+def _no_profile(failure: BotoCoreError, request: Request) -> DdbMcpError:
     return Misconfigured(
         f"The AWS profile {failure.kwargs.get('profile')!r} does not exist.",
         next="Set AWS_PROFILE to a profile that `aws configure list-profiles` shows.",
@@ -428,48 +430,42 @@ def _no_profile(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
 
 
 _REGION = "Set AWS_REGION or AWS_DEFAULT_REGION, or `region` in the AWS profile."
-
-
-def _no_region(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Misconfigured("No AWS region is configured.", next=_REGION)
-
-
-def _bad_region(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Misconfigured("There is no such AWS region.", next=_REGION)
-
-
-def _unusable(failure: BotoCoreError, asked: Asked) -> DdbMcpError:
-    return Misconfigured(
-        "The AWS configuration cannot be used.",
-        next="Check the AWS_* variables and the files ~/.aws/config and ~/.aws/credentials.",
-    )
-
-
 # The first kind that fits counts: a class stands before its base classes. By name, because older versions of botocore
 # lack some of them.
-_BY_NAME: tuple[tuple[str, Callable[[BotoCoreError, Asked], DdbMcpError]], ...] = (
-    ("ReadTimeoutError", _read_timeout),
-    ("ConnectTimeoutError", _connect_timeout),
-    ("ProxyConnectionError", _proxy),
-    ("EndpointConnectionError", _unreachable),
-    ("ConnectionError HTTPClientError IncompleteReadError ChecksumError FlexibleChecksumError", _broken),
-    ("NoCredentialsError", _no_credentials),
-    ("PartialCredentialsError", _partial_credentials),
-    (
-        "SSOError TokenRetrievalError NoAuthTokenError",
-        _login("sso", "The AWS SSO session has expired, or there is none."),
+_KINDS: dict[str, Callable[[BotoCoreError, Request], DdbMcpError]] = {
+    "ReadTimeoutError": _read_timeout,
+    "ConnectTimeoutError": _connect_timeout,
+    "ProxyConnectionError": _Rule(Unavailable, "The HTTP proxy cannot be reached.", "Check HTTPS_PROXY and NO_PROXY."),
+    "EndpointConnectionError": _unreachable,
+    "ConnectionError HTTPClientError IncompleteReadError ChecksumError FlexibleChecksumError": _Rule(
+        Unavailable, "{request.operation}: the connection broke before the answer was complete.", tls.BROKEN_NEXT
     ),
-    ("LoginError", _login("login", "The AWS login has expired, or there is none.")),
-    (
-        "RefreshWithMFAUnsupportedError",
-        _login("mfa", "The AWS profile wants an MFA code, which this server cannot ask for."),
+    "NoCredentialsError": _Rule(Unauthenticated, "There are no AWS credentials.", "{request.renewal}"),
+    "PartialCredentialsError": _Rule(
+        Unauthenticated,
+        "The AWS credentials are incomplete: the key or its secret is missing.",
+        "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and restart the server, or give both "
+        "aws_access_key_id and aws_secret_access_key in the AWS profile and call again.",
     ),
-    ("CredentialRetrievalError MetadataRetrievalError", _not_obtained),
-    ("ProfileNotFound", _no_profile),
-    ("NoRegionError", _no_region),
-    ("BaseEndpointResolverError EndpointProviderError InvalidRegionError UnknownRegionError", _bad_region),
-    ("BotoCoreError", _unusable),
-)
+    "SSOError TokenRetrievalError NoAuthTokenError": _Rule(
+        Unauthenticated, "The AWS SSO session has expired, or there is none.", _RENEW["sso"]
+    ),
+    "LoginError": _Rule(Unauthenticated, "The AWS login has expired, or there is none.", _RENEW["login"]),
+    "RefreshWithMFAUnsupportedError": _Rule(
+        Unauthenticated, "The AWS profile wants an MFA code, which this server cannot ask for.", _RENEW["mfa"]
+    ),
+    "CredentialRetrievalError MetadataRetrievalError": _not_obtained,
+    "ProfileNotFound": _no_profile,
+    "NoRegionError": _Rule(Misconfigured, "No AWS region is configured.", _REGION),
+    "BaseEndpointResolverError EndpointProviderError InvalidRegionError UnknownRegionError": _Rule(
+        Misconfigured, "There is no such AWS region.", _REGION
+    ),
+    "BotoCoreError": _Rule(
+        Misconfigured,
+        "The AWS configuration cannot be used.",
+        "Check the AWS_* variables and the files ~/.aws/config and ~/.aws/credentials.",
+    ),
+}
 _BY_KIND = [
-    (tuple(getattr(aws, name) for name in names.split() if hasattr(aws, name)), explain) for names, explain in _BY_NAME
+    (tuple(getattr(aws, name) for name in row.split() if hasattr(aws, name)), rule) for row, rule in _KINDS.items()
 ]
