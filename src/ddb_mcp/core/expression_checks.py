@@ -4,12 +4,17 @@ from typing import Any
 
 from ddb_mcp.core.conditions import TAKES, order_of, type_of
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.expression_trees import At, Condition, Exists, HasType, Literal, Size, Test
+from ddb_mcp.core.expression_trees import At, Condition, Literal, Size, Test
 from ddb_mcp.core.items import TYPES, AttributeValue
 from ddb_mcp.core.paths import Path, touching
 
 COMPARATORS = {"=": "eq", "<>": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
-WORDS = {operator: text for text, operator in COMPARATORS.items()} | {"between": "BETWEEN", "in": "IN"}
+# How DynamoDB's messages name an operator of `Test`, where not by the operator itself.
+WORDS = {operator: text for text, operator in COMPARATORS.items()} | {
+    "between": "BETWEEN",
+    "in": "IN",
+    "type": "attribute_type",
+}
 _OPERANDS = (At, Literal, Size)
 # How many operands each function takes.
 FUNCTIONS = {
@@ -27,18 +32,6 @@ _TAKES = TAKES | {
     "+": frozenset({"N"}),
     "-": frozenset({"N"}),
     "list_append": frozenset({"L"}),
-}
-LONG_NAMES = {
-    "S": "STRING",
-    "N": "NUMBER",
-    "B": "BINARY",
-    "BOOL": "BOOLEAN",
-    "NULL": "NULL",
-    "L": "LIST",
-    "M": "MAP",
-    "SS": "STRING_SET",
-    "NS": "NUMBER_SET",
-    "BS": "BINARY_SET",
 }
 
 
@@ -60,12 +53,8 @@ def checked_condition(part: Any) -> Condition:
 def check_operand(part: Any) -> None:
     if isinstance(part, _OPERANDS):
         return
-    if isinstance(part, Exists):
-        raise _misused("attribute_exists" if part.exists else "attribute_not_exists")
-    if isinstance(part, HasType):
-        raise _misused("attribute_type")
-    if isinstance(part, Test) and part.operator in FUNCTIONS:
-        raise _misused(part.operator)
+    if isinstance(part, Test) and (name := WORDS.get(part.operator, part.operator)) in FUNCTIONS:
+        raise _misused(name)
     raise InvalidArgument("Syntax error; a condition stands where a path or a value is expected")
 
 
@@ -73,8 +62,8 @@ def _misused(function: str) -> InvalidArgument:
     return InvalidArgument(f"The function is not allowed to be used this way in an expression; function: {function}")
 
 
-def check_count(name: str, operands: Any, wanted: int) -> None:
-    if len(operands) != wanted:
+def check_count(name: str, operands: Any, expected: int) -> None:
+    if len(operands) != expected:
         raise InvalidArgument(
             "Incorrect number of operands for operator or function; "
             f"operator or function: {name}, number of operands: {len(operands)}"
@@ -89,19 +78,18 @@ def check_type(operator: str, operand: Any) -> None:
         )
 
 
-def type_name(operand: Any) -> str:
+def check_type_name(operand: Any) -> None:
     if not isinstance(operand, Literal) or "S" not in operand.value:
         kind = type_of(operand.value) if isinstance(operand, Literal) else "a document path"
         raise InvalidArgument(
             f"Incorrect operand type for operator or function; operator or function: attribute_type, "
             f"operand type: {kind}"
         )
-    name: str = operand.value["S"]
+    name = operand.value["S"]
     if name not in TYPES:
         raise InvalidArgument(
             f"Invalid attribute type name found; type: {name[:40]}, valid types: {{{','.join(sorted(TYPES))}}}"
         )
-    return name
 
 
 def check_bounds(low: AttributeValue, high: AttributeValue) -> None:

@@ -13,16 +13,15 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expression_checks import (
     COMPARATORS,
     FUNCTIONS,
-    LONG_NAMES,
     WORDS,
     check_apart,
     check_bounds,
     check_count,
     check_operand,
     check_type,
+    check_type_name,
     checked_condition,
     describe,
-    type_name,
 )
 from ddb_mcp.core.expression_trees import (
     Arithmetic,
@@ -30,8 +29,6 @@ from ddb_mcp.core.expression_trees import (
     Condition,
     Either,
     Every,
-    Exists,
-    HasType,
     IfNotExists,
     Joined,
     Literal,
@@ -41,7 +38,7 @@ from ddb_mcp.core.expression_trees import (
     Test,
     Update,
 )
-from ddb_mcp.core.items import AttributeValue
+from ddb_mcp.core.items import TYPE_NAMES, AttributeValue
 from ddb_mcp.core.paths import Path
 
 if TYPE_CHECKING:
@@ -259,9 +256,10 @@ class _Conditions(_Reader):
             return self._test(name, *operands)
         if not isinstance(operands[0], At):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
-        if name != "attribute_type":
-            return Exists(operands[0].path, name == "attribute_exists")
-        return HasType(operands[0].path, type_name(operands[1]))
+        if name == "attribute_type":
+            check_type_name(operands[1])
+            return Test("type", operands)
+        return Test(name, operands)
 
     def _test(self, operator: str, *operands: Any) -> Test:
         for operand in operands:
@@ -319,7 +317,7 @@ class _Updates(_Reader):
             if type_of(value) not in kinds:
                 raise InvalidArgument(
                     f"Incorrect operand type for operator or function; operator: {section}, operand type: "
-                    f"{LONG_NAMES[type_of(value)]}, typeSet: ALLOWED_FOR_{section}_OPERAND"
+                    f"{TYPE_NAMES[type_of(value)].upper().replace(' ', '_')}, typeSet: ALLOWED_FOR_{section}_OPERAND"
                 )
         return section, entries
 

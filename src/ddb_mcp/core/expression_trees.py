@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ddb_mcp.core.conditions import TAKES, Steps, compare, type_of
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import TYPES, AttributeValue, Item, value_size
-from ddb_mcp.core.paths import Path, value_at
+from ddb_mcp.core.paths import Path, value_at, without
 from ddb_mcp.core.updates import members_beside, united
 
 _WRONG_TYPE = "An operand in the update expression has an incorrect data type"
@@ -67,38 +67,21 @@ class Size:
 
 @dataclass(frozen=True)
 class Test:
-    """An operator of `conditions.compare` between operands."""
+    """An operator of `conditions.compare` between operands, `attribute_exists` or `attribute_not_exists`."""
 
     operator: str
     operands: tuple[Operand, ...]
 
     def holds(self, item: Item, steps: Steps) -> bool:
-        found, *given = [operand.of(item) for operand in self.operands]
-        values = [value for value in given if value is not None]
-        if found is None or (len(values) < len(given) and self.operator != "in"):
+        found, *others = [operand.of(item) for operand in self.operands]
+        if self.operator in ("attribute_exists", "attribute_not_exists"):
+            return (found is not None) is (self.operator == "attribute_exists")
+        values = [value for value in others if value is not None]
+        if found is None or (len(values) < len(others) and self.operator != "in"):
             return self.operator == "ne"
         if type_of(found) not in TAKES.get(self.operator, TYPES):
             return False
         return compare(self.operator, found, values, steps)
-
-
-@dataclass(frozen=True)
-class Exists:
-    path: Path
-    exists: bool = True
-
-    def holds(self, item: Item, steps: Steps) -> bool:
-        return (value_at(item, self.path) is not None) is self.exists
-
-
-@dataclass(frozen=True)
-class HasType:
-    path: Path
-    kind: str
-
-    def holds(self, item: Item, steps: Steps) -> bool:
-        value = value_at(item, self.path)
-        return value is not None and type_of(value) == self.kind
 
 
 @dataclass(frozen=True)
@@ -193,21 +176,18 @@ class Update:
         """
         values = [(path, _needed(operand, item)) for path, operand in self.sets]
         values += [(path, _added(value_at(item, path), value)) for path, value in self.adds]
-        kept = [(path, _without(value_at(item, path), value)) for path, value in self.deletes]
+        rests = [(path, _without(value_at(item, path), value)) for path, value in self.deletes]
+        emptied = [path for path, rest in rests if rest is None]
         new: Item = copy.deepcopy(item)
         # Positions beyond a list's end append in their order.
         for path, value in sorted(values, key=_positions):
             _set(new, path, value)
-        gone = list(self.removes)
-        for path, rest in kept:
+        for path, rest in rests:
             if rest is not None:
                 _set(new, path, rest)
-            else:
-                gone.append(path)
-        # Positions are those before the update, so the last of a list goes first.
-        for path in sorted(gone, key=lambda path: _positions((path, None)), reverse=True):
-            _remove(new, path)
-        return new
+        for path in (*self.removes, *emptied):
+            _parent(new, path)
+        return without(new, (*self.removes, *emptied))
 
 
 def _positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
@@ -247,11 +227,3 @@ def _set(item: Item, path: Path, value: AttributeValue) -> None:
         parent.append(value)
     else:
         parent[last] = value
-
-
-def _remove(item: Item, path: Path) -> None:
-    parent, last = _parent(item, path), path[-1]
-    if isinstance(last, str):
-        parent.pop(last, None)
-    elif last < len(parent):
-        del parent[last]

@@ -9,13 +9,11 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import TAKES, Comparison, Filter, Or, comparisons, order_of, type_of
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import Expression
-from ddb_mcp.core.items import TYPES, AttributeValue, from_dynamodb_json, from_json, to_json, value_size
+from ddb_mcp.core.items import TYPE_NAMES, TYPES, AttributeValue, from_dynamodb_json, from_json, to_json, value_size
 from ddb_mcp.core.paths import Path, parse_path, path_text
 from ddb_mcp.core.text import brief
 
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists", "type")
-
-_TYPE_NAMES = "S (string), N (number), B (binary), BOOL, NULL, L (list), M (map), SS, NS, BS (sets)"
 
 # What is written here for words of MongoDB's queries, without their `$`.
 _ALL_HOLD = "All conditions of a filter must hold: write them side by side, and several operators in one object."
@@ -188,7 +186,8 @@ def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison
         return Comparison(path, operator, exists=given)
     if operator == "type":
         if not isinstance(given, str) or given not in TYPES:
-            raise InvalidArgument(f"{where} must be one of {_TYPE_NAMES}.")
+            types = ", ".join(f"{kind} ({name})" for kind, name in TYPE_NAMES.items())
+            raise InvalidArgument(f"{where} must be one of {types}.")
         return Comparison(path, operator, ({"S": given},))
     if operator in ("between", "in"):
         most = 2 if operator == "between" else limits.IN_MAX

@@ -24,8 +24,20 @@ from ddb_mcp.core.text import brief, twice_in
 AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]
 
+TYPE_NAMES = {
+    "S": "string",
+    "N": "number",
+    "B": "binary",
+    "BOOL": "boolean",
+    "NULL": "null",
+    "L": "list",
+    "M": "map",
+    "SS": "string set",
+    "NS": "number set",
+    "BS": "binary set",
+}
+TYPES = frozenset(TYPE_NAMES)
 TYPED_IN_PLAIN_JSON = frozenset({"N", "B", "SS", "NS", "BS", "M"})
-TYPES = TYPED_IN_PLAIN_JSON | {"S", "BOOL", "NULL", "L"}
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _PLAIN_NUMBER_LENGTH = 40
@@ -363,9 +375,9 @@ def _kind(value: Any) -> str:
     return "an object"
 
 
-def item_size(item: Item) -> int:
+def item_size(item: Mapping[str, AttributeValue]) -> int:
     """The size of an item in bytes by DynamoDB's rules: names count, and so do 3 bytes a list or map."""
-    return _names_and_values(item)
+    return sum(_utf8(name) + value_size(value) for name, value in item.items())
 
 
 def is_longer(value: AttributeValue, most: int) -> bool:
@@ -399,13 +411,9 @@ def value_size(value: AttributeValue) -> int:
         case "L":
             return 3 + sum(1 + value_size(entry) for entry in content)
         case "M":
-            return 3 + len(content) + _names_and_values(content)
+            return 3 + len(content) + item_size(content)
     member_size: Callable[[str], int] = {"SS": _utf8, "NS": _number_size, "BS": _binary_size}[kind]
     return sum(map(member_size, content))
-
-
-def _names_and_values(attributes: Mapping[str, AttributeValue]) -> int:
-    return sum(_utf8(name) + value_size(value) for name, value in attributes.items())
 
 
 def _utf8(text: str) -> int:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.expression_checks import WORDS
 from ddb_mcp.core.expression_reader import Placeholders, read_condition
-from ddb_mcp.core.expression_trees import At, Condition, Either, Every, Exists, HasType, Literal, Not, Size, Test
+from ddb_mcp.core.expression_trees import At, Condition, Either, Every, Literal, Not, Size, Test
 from ddb_mcp.core.items import AttributeValue
 from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.values import KEYS, check_key_text
@@ -69,10 +70,8 @@ def _test(part: Condition) -> tuple[str, Test]:
 
 def _name(part: Condition) -> str:
     if isinstance(part, Test):
-        return {"ne": "<>", "in": "IN"}.get(part.operator, part.operator)
-    if isinstance(part, Exists):
-        return "attribute_exists" if part.exists else "attribute_not_exists"
-    return {Either: "OR", Not: "NOT", HasType: "attribute_type"}.get(type(part), "condition")
+        return WORDS.get(part.operator, part.operator)
+    return {Either: "OR", Not: "NOT"}.get(type(part), "condition")
 
 
 def _texts(name: str, test: Test) -> list[str]:
@@ -108,7 +107,7 @@ def _paths(part: Any) -> Iterator[tuple[str | int, ...]]:
     left = [part]
     while left:
         match left.pop():
-            case At(path) | Exists(path) | HasType(path):
+            case At(path):
                 yield path
             case Every(parts) | Either(parts) | Test(_, parts):
                 left += parts

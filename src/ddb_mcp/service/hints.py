@@ -6,24 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from ddb_mcp.core.conditions import Comparison, Filter, comparisons, type_of
-from ddb_mcp.core.items import AttributeValue, Item
+from ddb_mcp.core.items import TYPE_NAMES, AttributeValue, Item
 from ddb_mcp.core.keys import SEPARATORS, first_segment
 from ddb_mcp.core.paths import Path, path_text, value_at
 from ddb_mcp.core.text import clip
 from ddb_mcp.service.projections import Projection
 
-_TYPE_WORDS = {
-    "S": "a string",
-    "N": "a number",
-    "B": "binary",
-    "BOOL": "a boolean",
-    "NULL": "null",
-    "L": "a list",
-    "M": "a map",
-    "SS": "a string set",
-    "NS": "a number set",
-    "BS": "a binary set",
-}
 # A name may have 64 KB, and an item thousands of names: difflib would take seconds for all of them.
 _NAME_SHOWN = 100
 _NAMES_COMPARED = 300
@@ -43,14 +31,19 @@ def _why(clause: Comparison, seen: Sequence[Item]) -> str | None:
     if not found:
         return f"none of {len(seen)} items looked at has `{name}`{_instead(clause.path, seen)}"
     wanted = {type_of(value) for value in clause.values}
-    asked = " or ".join(sorted(_TYPE_WORDS[want] for want in wanted))
+    asked = " or ".join(sorted(_named(want) for want in wanted))
     if clause.operator == "contains":
         return _why_not_contained(name, found, wanted, asked)
     kinds = Counter(map(type_of, found))
     if wanted & kinds.keys():
         return None
     kind, count = kinds.most_common(1)[0]
-    return f"`{name}` is {_TYPE_WORDS[kind]} in {count} items, and the filter compares it with {asked}."
+    return f"`{name}` is {_named(kind)} in {count} items, and the filter compares it with {asked}."
+
+
+def _named(kind: str) -> str:
+    """A type with its article."""
+    return TYPE_NAMES[kind] if kind in ("B", "NULL") else f"a {TYPE_NAMES[kind]}"
 
 
 def _why_not_contained(name: str, found: Sequence[AttributeValue], wanted: set[str], asked: str) -> str | None:
@@ -59,8 +52,8 @@ def _why_not_contained(name: str, found: Sequence[AttributeValue], wanted: set[s
     inside = {kind for value in found for kind in _types_inside(value)}
     if wanted & inside:
         return None
-    holds = " and ".join(sorted(_TYPE_WORDS[kind] for kind in inside)) or "nothing"
-    kind = _TYPE_WORDS[type_of(found[0])]
+    holds = " and ".join(sorted(_named(kind) for kind in inside)) or "nothing"
+    kind = _named(type_of(found[0]))
     return f"`{name}` is {kind} in which {holds} can be contained, and the filter looks for {asked}."
 
 
@@ -81,7 +74,7 @@ def what_is_missing(wanted: Projection, items: Sequence[Item]) -> str | None:
     for part in wanted.parts.values():
         kinds = {type_of(value) for item in items if (value := value_at(item, part.path)) is not None}
         if kinds and not kinds & {"S", "B"}:
-            what = _TYPE_WORDS[min(kinds)]
+            what = _named(min(kinds))
             texts.append(f"`{path_text(part.path)[:_NAME_SHOWN]}` is {what}; only strings and binary have parts.")
     more = [f"and {len(texts) - _PATHS_NAMED} more"] if len(texts) > _PATHS_NAMED else []
     return " ".join([*texts[:_PATHS_NAMED], *more]) or None
