@@ -71,7 +71,7 @@ class Listing:
         self._count = carried
         self._summary = Summary(own, None if projection is None else projection.names())
         self._position = read.position
-        self._passed = 0  # entries before the position
+        self._entries_before = 0  # the number of entries before the position
         self._stopped: Stopped | None = None
         self._scanned = 0
         self._capacity: float | None = None
@@ -87,13 +87,14 @@ class Listing:
         with anyio.move_on_after(limits.READ_SECONDS) as scope:
             await self._read_on(progress)
         if scope.cancelled_caught:
-            while len(self._entries) > self._passed:  # the position after them is not known
+            while len(self._entries) > self._entries_before:  # the position after them is not known
                 self._entries.drop_last()
             if self._position == self._read.position and not self._entries:
                 raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and gave nothing.")
             self._stopped = "timeout"
         with anyio.move_on_after(limits.HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
-            self._hint = await self._reason()
+            reason = await self._reason()
+            self._hint = clip(reason, limits.HINT_BYTES) if reason else None
         while (page := await self._worked(self._fitting_page)) is None:
             self._entries.drop_last()
             self._stop_at(await self._entries.last.position())
@@ -154,10 +155,9 @@ class Listing:
 
     async def _take(self, page: StorePage) -> bool:
         """Put a page's items into the result; False where an item did not fit and the page was left in its middle."""
-        start = self._position
         taken = await worked(partial(self._take_from, page), page.items)
         if taken < len(page.items):
-            await self._leave(page, start, taken)
+            self._stop_at(await page.after(taken - 1) if taken else self._position)
         return taken == len(page.items)
 
     def _take_from(self, page: StorePage) -> int:
@@ -178,62 +178,52 @@ class Listing:
             else:
                 logger.error("The store returned an item of another deployment; it was left out.")
 
-    async def _leave(self, page: StorePage, start: Position | None, kept: int) -> None:
-        """Let the listing go on after the first `kept` items of a page that was read from `start`."""
-        if kept in (0, len(page.items)):
-            self._stop_at(page.next if kept else start)
-        else:
-            self._stop_at(await page.after(kept - 1))
-
     def _stop_at(self, position: Position | None) -> None:
         self._go_to(position)
         self._stopped = "platform" if position is None else "bytes"
 
     def _go_to(self, position: Position | None) -> None:
-        self._position, self._passed = position, len(self._entries)
+        self._position, self._entries_before = position, len(self._entries)
 
     async def _reason(self) -> str | None:
         """Why the first page is empty or has nothing at a path, where one small read shows it."""
         if self._read.position is not None:
             return None
-        reason = None
-        if self._projection and self._view == "items" and self._entries:
-            if self._entries.missing:
-                whole = await self._look(self._read._replace(attributes=None))
-                # Items behind this page may have the paths.
-                missing, first = self._projection._replace(paths=tuple(self._entries.missing)), [self._entries.first]
-                reason = await worked(partial(what_is_missing, self._projection, whole), whole)
-                reason = reason or await worked(partial(what_is_missing, missing, first), first)
-        elif not self._count and not self._entries:
-            reason = await self._why_nothing()
-        return clip(reason, limits.HINT_BYTES) if reason else None
+        if not self._count and not self._entries:
+            return await self._why_nothing()
+        if self._view != "items" or self._projection is None or not self._entries.missing:
+            return None
+        # Items behind this page may have the paths.
+        limit = min(len(self._entries), limits.HINT_ITEMS)
+        items = await self._sample(self._read._replace(attributes=None, limit=limit)) or [self._entries.first]
+        missing = self._projection._replace(paths=tuple(self._entries.missing))
+        return await worked(partial(what_is_missing, missing, items), items)
 
     async def _why_nothing(self) -> str | None:
-        keys = self._read.range
+        keys, every = self._read.range, self._read._replace(filter=(), limit=limits.HINT_ITEMS)
         # Where items were read and a filter left them out, the sort keys are not the reason. Some engines, and a
         # platform without ranges, read more than the range.
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
-            found = await self._look(self._read._replace(range=ALL_SORT_KEYS, filter=(), attributes=()))
-            return why_no_sort_key(keys.prefix, [item["sk"]["S"] for item in found])
+            items = await self._sample(every._replace(range=ALL_SORT_KEYS, attributes=()))
+            return why_no_sort_key(keys.prefix, [item["sk"]["S"] for item in items])
         if self._read.filter:
-            seen = await self._look(self._read._replace(filter=(), attributes=None))
-            return await worked(partial(why_nothing_matched, self._read.filter, seen), seen)
+            items = await self._sample(every._replace(attributes=None))
+            return await worked(partial(why_nothing_matched, self._read.filter, items), items)
         return None
 
-    async def _look(self, read: Read) -> list[Item]:
+    async def _sample(self, read: Read) -> list[Item]:
         """Some items for a hint. A part of the read budget is kept for hints."""
         budget = max(self._read.read_limit - self._scanned, self._read.read_limit // limits.HINT_SHARE)
         budget = min(limits.HINT_READS, budget)
-        seen: list[Item] = []
-        while budget > 0 and len(seen) < limits.HINT_ITEMS:
-            wanted = read._replace(limit=limits.HINT_ITEMS, max_bytes=limits.HINT_READ_BYTES, read_limit=budget)
-            sample = await self._fetch(wanted)
-            self._spend(sample)
-            seen += (item for _, item in self._own_items(sample))
-            if sample.next is None or sample.spent or seen:
+        items: list[Item] = []
+        while budget > 0 and not items:
+            page = await self._fetch(read._replace(max_bytes=limits.HINT_READ_BYTES, read_limit=budget))
+            self._spend(page)
+            items = [item for _, item in self._own_items(page)]
+            if page.next is None or page.spent:
                 break
-            read, budget = read._replace(position=sample.next), budget - max(1, sample.scanned)
-        return seen
+            read, budget = read._replace(position=page.next), budget - max(1, page.scanned)
+        return items
 
     def _spend(self, page: StorePage) -> None:
         if page.capacity is not None:
