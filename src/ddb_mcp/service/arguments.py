@@ -159,38 +159,37 @@ class ScanArguments(_Listing):
     pk_prefix: str | None = Field(None, description="Full beginning of the pks, prefix included.")
 
 
+# What a parameter must be, by pydantic's name of the error.
+_EXPECTED = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "greater_than_equal": f"from 1 to {limits.LIMIT_MAX}",
+    "less_than_equal": f"from 1 to {limits.LIMIT_MAX}",
+    "string_unicode": "Unicode text, and holds a lone surrogate",
+    "string_too_short": "a name, and is empty",
+}
+
+
 def _in_own_words(invalid: ValidationError) -> InvalidArgument:
     """The first problem that pydantic found, an unknown name before all others, in our own words."""
-    found = invalid.errors(include_url=False, include_input=False)
-    error = next((error for error in found if error["type"] == "extra_forbidden"), found[0])
+    errors = invalid.errors(include_url=False, include_input=False)
+    error = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
-    context = error.get("ctx", {})
     match error["type"]:
         case "missing":
             return InvalidArgument(f"{where} is missing.")
         case "extra_forbidden":
             return InvalidArgument(f"{brief(where)} is not a member of a key.", next="A key has pk and sk.")
-        case "string_type":
-            wanted = "a string"
-        case "int_type" | "int_from_float":
-            wanted = "a whole number"
-        case "bool_type":
-            wanted = "true or false"
-        case "list_type":
-            wanted = "a list"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            wanted = "an object"
         case "literal_error":
-            wanted = f"one of {context['expected'].replace(chr(39), '')}"
-        case "greater_than_equal" | "less_than_equal":
-            wanted = f"from 1 to {limits.LIMIT_MAX}"
-        case "string_unicode":
-            wanted = "Unicode text, and holds a lone surrogate"
-        case "string_too_short":
-            wanted = "a name, and is empty"
-        case _:
-            wanted = "as the tool's input schema says"
-    return InvalidArgument(f"{where or 'the arguments'} must be {wanted}.")
+            expected = f"one of {error['ctx']['expected'].replace(chr(39), '')}"
+        case kind:
+            expected = _EXPECTED.get(kind, "as the tool's input schema says")
+    return InvalidArgument(f"{where or 'the arguments'} must be {expected}.")
 
 
 class InputSchema(GenerateJsonSchema):
