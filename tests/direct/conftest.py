@@ -44,6 +44,5 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short waits for answers too, where one will not come."""
+    """Short waits for answers too, where one will not come. A slow machine asks again."""
     monkeypatch.setattr(limits, "AWS_READ_SECONDS", 1.0)
-    monkeypatch.setattr(limits, "AWS_LAST_ATTEMPT_SECONDS", 0.5)

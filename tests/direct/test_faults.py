@@ -149,8 +149,9 @@ def test_half_an_answer_to_a_read_is_none(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("operation", READS)
 def test_silence_ends_in_bounded_time(
-    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "AWS_LAST_ATTEMPT_SECONDS", 0.5)
     proxy.plan(Silence(), times=10, on=operation)
     with pytest.raises(Timeout):
         run(portal, READS[operation](store))
