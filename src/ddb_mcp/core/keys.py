@@ -34,6 +34,11 @@ class Key(NamedTuple):
         """The key of an item in DynamoDB JSON."""
         return cls(item["pk"]["S"], item["sk"]["S"])
 
+    @property
+    def attributes(self) -> dict[str, dict[str, str]]:
+        """The key in DynamoDB JSON."""
+        return {"pk": {"S": self.pk}, "sk": {"S": self.sk}}
+
 
 def check_text(parameter: str, text: str, max_bytes: int) -> str:
     """`text` itself, if DynamoDB could hold it as a key of at most `max_bytes` bytes of UTF-8.

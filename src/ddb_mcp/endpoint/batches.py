@@ -12,7 +12,7 @@ from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.calls import Call, placeholders, projected, projection, read_units, write_units
 from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.tables import table_name
-from ddb_mcp.endpoint.values import key_json, read_item, read_key
+from ddb_mcp.endpoint.values import read_item, read_key
 from ddb_mcp.stores.local.file import Locked
 from ddb_mcp.stores.local.table import Changes, Stored
 
@@ -45,7 +45,7 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
         units[name] = sum(read_units(size, consistent=consistent) for size in sizes)
         responses[name] = [item for _, item in taken.values() if item is not None]
         if len(taken) < len(keys):
-            unprocessed[alias] = {**request, "Keys": [key_json(key) for at, key in enumerate(keys) if at not in taken]}
+            unprocessed[alias] = {**request, "Keys": [key.attributes for at, key in enumerate(keys) if at not in taken]}
     answer = {"Responses": responses, "UnprocessedKeys": unprocessed}
     return {**answer, **call.consumed_by_tables(units)}
 

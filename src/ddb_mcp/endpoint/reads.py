@@ -14,7 +14,7 @@ from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.calls import Call, condition, placeholders, projected, projection, read_units
 from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.key_conditions import KeyCondition, read_key_condition, uses_keys
-from ddb_mcp.endpoint.values import key_json, read_key
+from ddb_mcp.endpoint.values import read_key
 from ddb_mcp.stores.local.table import Documents, LocalTable, Rows, segment_of
 
 
@@ -80,7 +80,7 @@ class _Page:
         if not self.counts:
             found["Items"] = self.items
         if self.last is not None:
-            found["LastEvaluatedKey"] = key_json(self.last)
+            found["LastEvaluatedKey"] = self.last.attributes
         return found
 
 

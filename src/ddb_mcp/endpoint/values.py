@@ -154,10 +154,6 @@ def check_nesting(value: AttributeValue, depth: int = 0) -> None:
         check_nesting(inner, depth + 1)
 
 
-def key_json(key: Key) -> Item:
-    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
-
-
 def shown(item: Item) -> Item:
     """An item as DynamoDB answers it: numbers without exponents."""
     return {name: value if "S" in value else converted(value, "N", _plain) for name, value in item.items()}

@@ -13,7 +13,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import pick
 from ddb_mcp.endpoint.calls import Call, choice, condition, placeholders, write_units
 from ddb_mcp.endpoint.failures import failed_condition, invalid
-from ddb_mcp.endpoint.values import KEYS, check_nesting, key_json, read_item, read_key, shown
+from ddb_mcp.endpoint.values import KEYS, check_nesting, read_item, read_key, shown
 from ddb_mcp.stores.local.table import Changes, Stored
 
 
@@ -84,7 +84,7 @@ def update(request: Mapping[str, Any]) -> Write:
             )
 
     def change(old: Item | None) -> Item:
-        new = wanted.applied(key_json(key) if old is None else old)
+        new = wanted.applied(key.attributes if old is None else old)
         for value in new.values():
             check_nesting(value)
         if item_size(new) > limits.ITEM_MAX_BYTES:

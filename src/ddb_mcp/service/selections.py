@@ -258,8 +258,7 @@ class _Run:
             return await self._copy({**item, "pk": {"S": self._selection.copy_to}})
         if change is None:
             return (await store.delete(key, self._guard)).deleted is not False
-        named = {"pk": {"S": key.pk}, "sk": {"S": key.sk}, **change.item}
-        await store.merge(change._replace(item=named), self._guard)
+        await store.merge(change._replace(item={**key.attributes, **change.item}), self._guard)
         return True
 
     async def _copy(self, copy: Item) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, Check, Filter, KeyRange, matches
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, Check, Filter, KeyRange, equal, matches
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.keys import Key, Prefix
@@ -54,9 +54,13 @@ class Condition(NamedTuple):
     create_only: bool = False
     expect: Filter = ()
 
+    def holds(self, stored: Item | None, check: Check | None = None) -> bool:
+        """Whether the stored item satisfies this. `check`: see `matches`."""
+        return not (self.create_only and stored is not None) and matches(self.expect, stored or {}, check)
+
     def check(self, stored: Item | None, check: Check | None = None) -> None:
         """Raise ConditionFailed, with the stored item, if this does not hold for it. `check`: see `matches`."""
-        if (self.create_only and stored is not None) or not matches(self.expect, stored or {}, check):
+        if not self.holds(stored, check):
             raise self.failed(stored)
 
     def failed(self, stored: Item | None) -> ConditionFailed:
@@ -101,6 +105,13 @@ class Written(NamedTuple):
         new, absent = update.applied(old), update.absent(old)
         removed = {path: found for path in update.remove if (found := value_at(old or {}, path)) is not None}
         return cls(old is None, {**removed, **lost(old, new)}, {name: new[name] for name in update.add}, absent)
+
+
+def is_seen(write: Item | Update | None, stored: Item | None) -> bool:
+    """Whether the stored item is as a write makes it: a put of an item, an update, or a delete (None)."""
+    if write is None or stored is None:
+        return write is stored
+    return write.is_seen_in(stored) if isinstance(write, Update) else equal({"M": write}, {"M": stored})
 
 
 class Deleted(NamedTuple):

@@ -146,11 +146,8 @@ class Table:
         return status
 
     async def _status_by_reading(self) -> str | None:
-        key = probe(self.own)
         try:
-            await self.aws.call(
-                "dynamodb", "get_item", TableName=self.name, Key={"pk": {"S": key.pk}, "sk": {"S": key.sk}}
-            )
+            await self.aws.call("dynamodb", "get_item", TableName=self.name, Key=probe(self.own).attributes)
         except NotProvisioned:
             return None
         warning = (

@@ -2,14 +2,13 @@
 
 import logging
 import re
-from collections.abc import Callable
 from copy import copy
 from functools import partial
 from typing import Any
 
 from ddb_mcp.config.settings import DirectSettings, DirectStorage
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, equal
+from ddb_mcp.core.conditions import Comparison
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -34,6 +33,7 @@ from ddb_mcp.stores.base import (
     Store,
     StorePage,
     Written,
+    is_seen,
 )
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import Aws, Refused, Response
@@ -48,7 +48,6 @@ from ddb_mcp.stores.direct.wire import (
     placeholders,
     reading,
     sort_key_condition,
-    typed,
 )
 from ddb_mcp.stores.retries import Seen, Write
 
@@ -69,24 +68,23 @@ class DirectStore(Store):
     def __init__(self, settings: DirectStorage) -> None:
         self._table = settings.table
         self._prefix: Prefix | None = None
+        self._function_names: tuple[str, ...] = ()
         role, role_policy = None, dict[str, Any]()
         if isinstance(settings, DirectSettings):
-            self._prefix = settings.prefix
+            self._prefix, self._function_names = settings.prefix, settings.lambda_functions
             role, role_policy = settings.role_arn or None, _session_policy(settings)
         self._aws = Aws(self._table, role, role_policy)
-        self._functions = Functions(self._aws, (), {})
-        if isinstance(settings, DirectSettings):
-            self._functions = self._functions_of(settings.prefix, settings.lambda_functions)
         self._schema_is_known = False
 
     def for_deployment(self, prefix: Prefix, functions: tuple[str, ...]) -> "DirectStore":
         other = copy(self)
-        other._prefix = prefix
-        other._functions = self._functions_of(prefix, functions)
+        other._prefix, other._function_names = prefix, functions
         return other
 
-    def _functions_of(self, prefix: Prefix, names: tuple[str, ...]) -> Functions:
-        return Functions(self._aws, names, {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": prefix.text})
+    @property
+    def _functions(self) -> Functions:
+        own = self._prefix.text if self._prefix else ""
+        return Functions(self._aws, self._function_names, {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": own})
 
     async def provision(self, progress: Progress) -> Deployment:
         self._schema_is_known = False
@@ -119,7 +117,7 @@ class DirectStore(Store):
         )
 
     async def get(self, key: Key) -> Item | None:
-        answer = await self._call("get_item", Key=typed(key), ConsistentRead=True)
+        answer = await self._call("get_item", Key=key.attributes, ConsistentRead=True)
         self._schema_is_known = True
         item = answer.get("Item")
         if item is not None and not is_at(key, item):
@@ -127,12 +125,9 @@ class DirectStore(Store):
         return item
 
     async def put(self, item: Item, condition: Condition) -> Written:
-        def done(stored: Item | None) -> bool:
-            return stored is not None and equal({"M": stored}, {"M": item})
-
         await self._check_schema()
-        key = Key.of(item)
-        written, old = await self._write("put_item", key, condition, Expression(), done, Item=outgoing(item))
+        parameters = {"Item": outgoing(item)}
+        written, old = await self._write("put_item", Key.of(item), item, condition, Expression(), parameters)
         return Written.over(old, item) if written else Written(None)
 
     async def merge(self, update: Update, condition: Condition) -> Written:
@@ -143,7 +138,7 @@ class DirectStore(Store):
             except ConditionFailed as failed:
                 if guarded == condition:
                     raise
-                if not _holds(condition, failed.item):
+                if not condition.holds(failed.item):
                     raise condition.failed(failed.item) from None
                 asked, guarded = update, condition  # something is there now
             except InvalidArgument:
@@ -163,9 +158,8 @@ class DirectStore(Store):
         """Send the update `asked`. `update` is the caller's: `asked`, and paths at which there is nothing."""
         key, expression = Key.of(asked.item), Expression()
         text = expression.update(asked.item, asked.remove, asked.add)
-        parameters = {"UpdateExpression": text} if text else {}
-        done = (lambda stored: stored is not None and update.is_seen_in(stored)) if update.repeatable else None
-        written, old = await self._write("update_item", key, condition, expression, done, Key=typed(key), **parameters)
+        parameters = {"Key": key.attributes, **({"UpdateExpression": text} if text else {})}
+        written, old = await self._write("update_item", key, update, condition, expression, parameters)
         if not written:
             return Written(None)
         try:
@@ -177,40 +171,40 @@ class DirectStore(Store):
         return outcome._replace(created=None) if old is not None and old.keys() == {"pk", "sk"} else outcome
 
     async def delete(self, key: Key, condition: Condition) -> Deleted:
-        def done(stored: Item | None) -> bool:
-            return stored is None
-
-        written, old = await self._write("delete_item", key, condition, Expression(), done, Key=typed(key))
+        parameters = {"Key": key.attributes}
+        written, old = await self._write("delete_item", key, None, condition, Expression(), parameters)
         return Deleted(old is not None, old) if written else Deleted(None)
 
     async def _write(
         self,
         operation: str,
         key: Key,
+        write: Item | Update | None,
         condition: Condition,
         expression: Expression,
-        done: Callable[[Item | None], bool] | None,
-        **parameters: Any,
+        parameters: dict[str, Any],
     ) -> tuple[bool, Item | None]:
         """Write one item. Returns True with the item that was there before, or False where that is not known.
 
-        `done`: whether the stored item is as the write makes it; None where the stored item cannot show this. Where the
-        answer was lost, `done` decides a write without a condition. It does not decide a conditional write, for example
-        of a lock: the item may be another client's work, and this write's item may have been replaced since. So a
-        conditional write is repeated only where its condition still holds.
+        Where the answer was lost, the stored item decides whether a write without a condition was done, unless it is an
+        update that twice is not as good as once. The item does not decide a conditional write, for example of a lock:
+        it may be another client's work, and this write's item may have been replaced since. So a conditional write is
+        repeated only where its condition still holds.
+
+        Args:
+            write: the item of a put, the update, or None for a delete.
         """
 
         async def look() -> Seen:
-            assert done is not None
             stored = await self.get(key)
             if condition == NO_CONDITION:
-                return "done" if done(stored) else "not done"
-            return "not done" if _holds(condition, stored) and not done(stored) else "undecided"
+                return "done" if is_seen(write, stored) else "not done"
+            return "not done" if condition.holds(stored) and not is_seen(write, stored) else "undecided"
 
         try:
             answer = await self._ask(
                 operation,
-                write=Write(look if done else None),
+                write=Write(None if isinstance(write, Update) and not write.repeatable else look),
                 expected=("ConditionalCheckFailedException",),
                 ReturnValues="ALL_OLD",
                 **_guard(condition, expression),
@@ -249,7 +243,7 @@ class DirectStore(Store):
         if self._schema_is_known:
             return
         try:
-            await self._ask("get_item", expected=codes.DENIED | codes.THROTTLED, Key=typed(probe(self._prefix)))
+            await self._ask("get_item", expected=codes.DENIED | codes.THROTTLED, Key=probe(self._prefix).attributes)
         except Refused as refused:  # the call itself may still be allowed, and have capacity
             self._schema_is_known = refused.code in codes.DENIED  # every later look would be denied too
         else:
@@ -261,7 +255,7 @@ class DirectStore(Store):
         condition = (
             f"{expression.path('pk')}={expression.value({'S': read.pk})}{sort_key_condition(read.range, expression)}"
         )
-        start = {} if read.position is None else {"ExclusiveStartKey": typed(Key(str(read.pk), read.position))}
+        start = {} if read.position is None else {"ExclusiveStartKey": Key(str(read.pk), read.position).attributes}
         # One more than wanted: a page that holds the rest then shows that nothing follows.
         limit = limits.PAGE_ITEMS if read.filter else items_needed(read) + 1
         answer = await self._call(
@@ -299,7 +293,7 @@ class DirectStore(Store):
 
         async def fetch(segment: int) -> Response:
             start = at.starts[segment]
-            begin = {} if start is None else {"ExclusiveStartKey": typed(start)}
+            begin = {} if start is None else {"ExclusiveStartKey": start.attributes}
             return await self._call("scan", Segment=segment, TotalSegments=at.total, Limit=limit, **begin, **asked)
 
         answers = await together([partial(fetch, segment) for segment in segments])
@@ -348,11 +342,3 @@ def _guard(condition: Condition, expression: Expression) -> dict[str, str]:
     if condition.create_only:
         text = f"attribute_not_exists({expression.path('pk')})"
     return {"ConditionExpression": text, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if text else {}
-
-
-def _holds(condition: Condition, stored: Item | None) -> bool:
-    try:
-        condition.check(stored)
-    except ConditionFailed:
-        return False
-    return True

@@ -72,7 +72,7 @@ def reading(read: Read, expression: Expression, text: str) -> dict[str, Any]:
 
 def is_at(key: Key, item: Item) -> bool:
     """Whether an answer's item has this key. Another item may be another deployment's, and is not shown."""
-    if typed(key).items() <= item.items():
+    if key.attributes.items() <= item.items():
         return True
     logger.error("The store answered with another item than the one that was asked for; it is not shown.")
     return False
@@ -84,11 +84,6 @@ def key_of(item: Item) -> Key:
         case {"pk": {"S": str(pk)}, "sk": {"S": str(sk)}}:
             return Key(pk, sk)
     raise Unavailable("The store answered with an item that has no key.")
-
-
-def typed(key: Key) -> Item:
-    """A key as DynamoDB has it."""
-    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
 
 
 def outgoing(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:

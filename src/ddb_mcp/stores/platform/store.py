@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ import anyio
 
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, equal, matches
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, matches
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, OutcomeUnknown, Unavailable
 from ddb_mcp.core.items import Item, item_size, project
 from ddb_mcp.core.keys import Key, Prefix
@@ -31,6 +31,7 @@ from ddb_mcp.stores.base import (
     Store,
     StorePage,
     Written,
+    is_seen,
 )
 from ddb_mcp.stores.platform.answers import (
     Answer,
@@ -103,21 +104,13 @@ class PlatformStore(Store):
     async def put(self, item: Item, condition: Condition) -> Written:
         features = (await self._known()).features
         body = {"item": item_text(item, features, "item"), **condition_members(condition, features)}
-
-        def is_done(stored: Item | None) -> bool:
-            return stored is not None and equal({"M": stored}, {"M": item})
-
-        write = self._write(Key.of(item), condition, is_done)
+        write = self._write(Key.of(item), condition, item)
         return _written(await self._call("put", body, write), features)
 
     async def merge(self, update: Update, condition: Condition) -> Written:
         features = (await self._known()).features
         body = {**update_members(update, features, "item"), **condition_members(condition, features)}
-
-        def is_done(stored: Item | None) -> bool:
-            return stored is not None and update.is_seen_in(stored)
-
-        write = self._write(Key.of(update.item), condition, is_done) if update.repeatable else Write()
+        write = self._write(Key.of(update.item), condition, update)
         written = _written(await self._call("put", body, write), features)
         if written.created is None:
             return written
@@ -135,7 +128,7 @@ class PlatformStore(Store):
     async def delete(self, key: Key, condition: Condition) -> Deleted:
         features = (await self._known()).features
         body = {"pk": key.pk, "sk": key.sk, **condition_members(condition, features)}
-        write = self._write(key, condition, lambda stored: stored is None)
+        write = self._write(key, condition, None)
         done = await self._call("delete", body, write)
         if done.answer is None:
             return Deleted(None)
@@ -205,19 +198,19 @@ class PlatformStore(Store):
     async def _known(self) -> Deployment:
         return self._deployment or await self.info()
 
-    def _write(self, key: Key, condition: Condition, is_done: Callable[[Item | None], bool]) -> Write:
-        """The way to resolve a lost answer of this write. `is_done`: whether the stored item is as the write makes it.
+    def _write(self, key: Key, condition: Condition, write: Item | Update | None) -> Write:
+        """The way to resolve a lost answer of a put, an update, or a delete (None).
 
         Nothing decides a conditional write: what it would have stored, or deleted, may be the work of another client
-        that met the condition at the same time.
+        that met the condition at the same time. Nor does the item show whether an addition was made.
         """
-        if condition != NO_CONDITION:
+        if condition != NO_CONDITION or (isinstance(write, Update) and not write.repeatable):
             return Write()
 
         async def look() -> Seen:
             try:
                 with anyio.fail_after(limits.SETTLE_SECONDS):
-                    return "done" if is_done(await self.get(key)) else "not done"
+                    return "done" if is_seen(write, await self.get(key)) else "not done"
             except TimeoutError:
                 return "undecided"
 
