@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -19,7 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
     for name in list(os.environ):
-        if name.startswith(("AWS_", "DDB_MCP_", "DYNAMODB_")):
+        # Without its byte code on disk, each of hundreds of servers would compile the source anew.
+        if name.startswith(("AWS_", "DDB_MCP_", "DYNAMODB_")) or name == "PYTHONDONTWRITEBYTECODE":
             del os.environ[name]
     config.addinivalue_line(
         "markers",
@@ -36,6 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in item.iter_markers("deviates"):
             if any(engine in parameters for engine in mark.args):
                 item.add_marker(pytest.mark.xfail(**mark.kwargs))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the garbage collector what the tests are made of: its walks over that took a third of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

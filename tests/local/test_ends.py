@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 
 LONG = 20_000
 KEY: Item = {"pk": {"S": pk("a")}, "sk": {"S": "1"}}
-# Each is equal to the stored list but for its end: minutes of comparing.
-ENDLESS = Comparison(
-    ("list",), "in", tuple({"L": [*[{"N": "1"}] * (LONG - 1), {"N": str(at)}]} for at in range(2, 2000))
-)
+
+
+@pytest.fixture(scope="module")
+def endless() -> Comparison:
+    """Minutes of comparing: each value is equal to the list of `long` but for its end. It takes 300 MB."""
+    ones = [{"N": "1"}] * (LONG - 1)
+    return Comparison(("list",), "in", tuple({"L": [*ones, {"N": str(at)}]} for at in range(2, 2000)))
 
 
 @pytest.fixture
 def long(data: Data) -> Data:
-    """An item whose comparison with `ENDLESS` takes minutes."""
+    """An item whose comparison with `endless` takes minutes."""
     anyio.run(data.store.put, {**KEY, "list": {"L": [{"N": "1"}] * LONG}}, NO_CONDITION)
     return data
 
@@ -68,32 +71,36 @@ def is_idle(data: Data) -> bool:
 
 
 @pytest.mark.parametrize("operation", ["query", "scan"])
-def test_a_cancelled_read_compares_no_more(long: Data, operation: str) -> None:
-    read = Read(pk=pk("a"), filter=(ENDLESS,)) if operation == "query" else Read(pk_prefix=pk(""), filter=(ENDLESS,))
+def test_a_cancelled_read_compares_no_more(long: Data, endless: Comparison, operation: str) -> None:
+    read = Read(pk=pk("a"), filter=(endless,)) if operation == "query" else Read(pk_prefix=pk(""), filter=(endless,))
     cancelled(lambda: getattr(long.store, operation)(read))
     assert is_idle(long)
 
 
-def test_a_cancelled_write_compares_no_more_and_writes_nothing(long: Data) -> None:
-    cancelled(lambda: long.store.put(KEY, Condition(expect=(ENDLESS,))))
+def test_a_cancelled_write_compares_no_more_and_writes_nothing(long: Data, endless: Comparison) -> None:
+    cancelled(lambda: long.store.put(KEY, Condition(expect=(endless,))))
     assert is_idle(long)
     assert "list" in long.call("get", pk=pk("a"), sk="1")["item"]
 
 
-def test_a_condition_does_not_hold_the_file_for_long(long: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_condition_does_not_hold_the_file_for_long(
+    long: Data, endless: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as hasty:
         hasty.setattr(limits, "LOCK_HELD_SECONDS", 0.1)
         with pytest.raises(Timeout, match="nothing was written"):
-            anyio.run(long.store.put, KEY, Condition(expect=(ENDLESS,)))
+            anyio.run(long.store.put, KEY, Condition(expect=(endless,)))
     assert is_idle(long)
     long.put("2")
     assert long.sort_keys() == ["1", "2"]
 
 
-def test_a_read_out_of_time_ends_in_a_comparison(long: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_out_of_time_ends_in_a_comparison(
+    long: Data, endless: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "READ_SECONDS", 0.1)
     with pytest.raises(Timeout):
-        anyio.run(long.store.query, Read(pk=pk("a"), filter=(ENDLESS,)))
+        anyio.run(long.store.query, Read(pk=pk("a"), filter=(endless,)))
     assert is_idle(long)
 
 
