@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ddb_mcp.core import limits
+from ddb_mcp.stores.direct import session as aws_session
 from tests.direct.support import CREDENTIALS, aws
 from tests.support.faults import FaultProxy
 
@@ -21,6 +23,20 @@ if TYPE_CHECKING:
 def portal() -> Iterator[BlockingPortal]:
     with start_blocking_portal() as portal:
         yield portal
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_read_once() -> Iterator[None]:
+    """The megabytes of JSON that botocore makes a client from, read once for hundreds of clients, as boto3 does."""
+    load = aws_session._QuickFiles().load_file
+
+    @functools.cache
+    def loaded(path: str) -> Any:
+        return load(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aws_session._QuickFiles, "load_file", lambda files, path: loaded(path))
+        yield
 
 
 @pytest.fixture
