@@ -182,7 +182,6 @@ def test_put_replaces_and_returns_what_it_dropped(api: Api) -> None:
 
 @pytest.mark.deviates(
     "dynoxide",
-    "gateway-dynoxide",
     "mcp-gateways-dynoxide",
     reason="ALL_OLD of an UpdateItem that creates has the key",
     raises=AssertionError,

@@ -86,7 +86,6 @@ def test_more_than_one_call_may_do_is_gone_on_with(backend: Backend) -> None:
 
 @pytest.mark.deviates(
     "dynoxide",
-    "gateway-dynoxide",
     "mcp-gateways-dynoxide",
     reason="finds nothing in a segment after a deleted key",
     raises=AssertionError,
