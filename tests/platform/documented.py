@@ -9,8 +9,10 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
+
+from tests.support.faults import LenientServer
 
 TOKEN = "token-that-nobody-may-see-7f3a"
 PREFIX = "deploy#abc123"
@@ -50,7 +52,7 @@ class DocumentedPlatform:
         self.prefix = PREFIX
         self.token = TOKEN
         self.answer: Callable[[str, Any], Any] = lambda operation, result: result
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = LenientServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 

@@ -162,7 +162,16 @@ def _bound(address: tuple[str, int]) -> socket.socket:
     return held
 
 
-class _Server(ThreadingHTTPServer):
+class LenientServer(ThreadingHTTPServer):
+    """A server whose clients may hang up whenever they like."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A broken connection is none; anything else is a bug, raised for pytest to see."""
+        if (error := sys.exception()) and not isinstance(error, OSError):
+            raise error
+
+
+class _Server(LenientServer):
     request_queue_size = 128
 
     def __init__(self, proxy: FaultProxy, listener: socket.socket) -> None:
@@ -171,11 +180,6 @@ class _Server(ThreadingHTTPServer):
         self.socket = listener
         self.server_activate()
         self.proxy = proxy
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A broken connection is what we are for; anything else is a bug, raised for pytest to see."""
-        if (error := sys.exception()) and not isinstance(error, OSError):
-            raise error
 
 
 class _Handler(BaseHTTPRequestHandler):
