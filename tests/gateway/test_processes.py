@@ -153,6 +153,7 @@ def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_an
     tokens = {name: operator.deployments("add", name) for name in ("alpha", "beta")}
     statuses: dict[str, Counter[int]] = {"alpha": Counter(), "beta": Counter()}
     acknowledged: dict[str, set[str]] = {"alpha": set(), "beta": set()}
+    out_of_time: set[str] = set()
     stop = False
 
     def write(client: int) -> None:
@@ -166,6 +167,8 @@ def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_an
             statuses[name][status] += 1
             if status == 200:
                 acknowledged[name].add(sk)
+            elif status == 503:
+                out_of_time.add(sk)
             time.sleep(0.02)
 
     with contextlib.ExitStack() as stack:
@@ -202,4 +205,4 @@ def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_an
             if page["complete"]:
                 break
             body["cursor"] = page["cursor"]
-        assert found == acknowledged["beta"]
+        assert acknowledged["beta"] <= found <= acknowledged["beta"] | out_of_time
