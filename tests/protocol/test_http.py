@@ -17,7 +17,7 @@ from mcp import Client
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server.http import serve_http
-from ddb_mcp.server.listening import parse_address
+from ddb_mcp.server.listening import Listening, parse_address
 from tests.protocol.toy import build
 from tests.protocol.wire import DDB_MCP, ENVELOPE, PATIENCE, clean_environment
 
@@ -180,13 +180,13 @@ def test_a_signal_does_not_wait_for_calls_in_flight(number: signal.Signals) -> N
 def test_an_address_beyond_loopback_needs_a_token() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.com"):
         with pytest.raises(Misconfigured, match="token"):
-            serve_http(build, host, 0)
+            serve_http(build, Listening(host, 0))
 
 
 @pytest.mark.parametrize("token", ["two words", "ends in a line\n", "naïve"])
 def test_a_token_that_no_header_carries_is_a_clear_error(token: str) -> None:
     with pytest.raises(Misconfigured, match="DDB_MCP_HTTP_TOKEN"):
-        serve_http(build, "127.0.0.1", 0, token)
+        serve_http(build, Listening("127.0.0.1", 0), token)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only 127.0.0.1 is there")
@@ -199,7 +199,7 @@ def test_any_loopback_address_is_served_under_its_own_name() -> None:
 
 def test_an_address_in_use_is_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Misconfigured, match="Cannot listen"):
-        serve_http(build, "127.0.0.1", taken.getsockname()[1])
+        serve_http(build, Listening("127.0.0.1", taken.getsockname()[1]))
 
 
 def test_addresses() -> None:
@@ -218,12 +218,12 @@ def test_what_is_no_address_is_a_clear_error(text: str) -> None:
 
 def test_a_short_token_is_not_enough_beyond_loopback() -> None:
     with pytest.raises(Misconfigured, match="DDB_MCP_HTTP_TOKEN has 19 characters"):
-        serve_http(build, "0.0.0.0", 0, "x" * 19, behind_tls_proxy=True)
+        serve_http(build, Listening("0.0.0.0", 0, behind_tls_proxy=True), "x" * 19)
 
 
 def test_beyond_loopback_tokens_do_not_travel_in_the_clear() -> None:
     with pytest.raises(Misconfigured, match="in the clear"):
-        serve_http(build, "0.0.0.0", 0, TOKEN)
+        serve_http(build, Listening("0.0.0.0", 0), TOKEN)
 
 
 def test_health_needs_neither_token_nor_name(guarded: str) -> None:

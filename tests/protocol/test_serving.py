@@ -24,7 +24,7 @@ from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server import connections
 from ddb_mcp.server.connections import ClientFaults, Connections
 from ddb_mcp.server.exchange import BodyRefused, ClientGone, end_with_client, read_body
-from ddb_mcp.server.listening import listen, require_tls, tls_context
+from ddb_mcp.server.listening import Listening, listen
 from ddb_mcp.server.serving import HttpServer
 from tests.protocol.wire import PATIENCE
 
@@ -160,7 +160,7 @@ def test_a_process_that_serves_spares_its_collector_what_was_there_before() -> N
         async def app(scope, receive, send):
             print(gc.get_freeze_count(), flush=True)
             signal.raise_signal(signal.SIGTERM)
-            await live(receive, send, lambda: None)
+            await live(receive, send)
 
         HttpServer(app, listen("127.0.0.1", 0)).run()
     """
@@ -420,7 +420,7 @@ def test_a_handshake_that_does_not_come_ends_the_connection(
 ) -> None:
     monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 0.5)
     client = ssl.create_default_context(cafile=certificate[0])
-    with running(tls_context(*certificate)) as it:
+    with running(Listening("127.0.0.1", 0, *certificate).tls()) as it:
         with it.connect() as silent, it.connect() as plain, it.connect() as gone:
             gone.close()
             plain.sendall(head(Content_Length=0))
@@ -438,14 +438,13 @@ def test_a_handshake_that_does_not_come_ends_the_connection(
 
 def test_tls_settings_that_cannot_be_used_are_clear_errors(certificate: tuple[Path, Path], tmp_path: Path) -> None:
     chain, key = certificate
-    assert tls_context(None, None) is None
     for wrong in ((chain, None), (None, key), (chain, tmp_path / "missing"), (key, key)):
         with pytest.raises(Misconfigured, match="TLS"):
-            tls_context(*wrong)
+            Listening("127.0.0.1", 0, *wrong).tls()
     with pytest.raises(Misconfigured, match="in the clear"):
-        require_tls("0.0.0.0", None, behind_tls_proxy=False)
-    require_tls("127.0.0.1", None, behind_tls_proxy=False)
-    require_tls("0.0.0.0", None, behind_tls_proxy=True)
+        Listening("0.0.0.0", 0).tls()
+    assert Listening("127.0.0.1", 0).tls() is None
+    assert Listening("0.0.0.0", 0, behind_tls_proxy=True).tls() is None
 
 
 # The end

@@ -89,9 +89,10 @@ if __name__ == "__main__":
         serve_stdio(build)
     else:
         from ddb_mcp.server.http import serve_http
+        from ddb_mcp.server.listening import Listening
 
         if sys.argv[1] == "plain-http":
             sys.modules["httptools"] = sys.modules["uvloop"] = None  # type: ignore[assignment]
 
         token = sys.argv[4] if len(sys.argv) > 4 else None
-        serve_http(build, sys.argv[2], int(sys.argv[3]), token, behind_tls_proxy=True)
+        serve_http(build, Listening(sys.argv[2], int(sys.argv[3]), behind_tls_proxy=True), token)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
 from ddb_mcp.cli.files import whole_file
 from ddb_mcp.cli.progress import items, reported
-from ddb_mcp.cli.serve import tls_arguments
+from ddb_mcp.cli.serve import listening, tls_arguments
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
@@ -146,19 +146,11 @@ async def _init(registry: "Registry", settings: GatewaySettings, arguments: argp
 
 
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.gateway.server import Listening, log_to_stderr, serve
+    from ddb_mcp.gateway.server import log_to_stderr, serve
 
     log_to_stderr()
     _with_registry(settings, arguments, _ready)
-    listening = Listening(
-        host=arguments.host,
-        port=arguments.port,
-        tls_certificate=arguments.tls_cert,
-        tls_key=arguments.tls_key,
-        behind_tls_proxy=arguments.behind_tls_proxy,
-        processes=arguments.processes,
-    )
-    serve(settings, listening)
+    serve(settings, listening(arguments.host, arguments.port, arguments), arguments.processes)
     return 0
 
 

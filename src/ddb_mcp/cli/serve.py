@@ -16,6 +16,8 @@ from ddb_mcp.config.settings import SETTINGS, ModeSettings
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
+    from ddb_mcp.server.listening import Listening
+
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp` itself, the list of the commands, and how settings are given."""
@@ -37,6 +39,13 @@ def tls_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
     parser.add_argument("--behind-tls-proxy", action="store_true", help=proxy)
 
 
+def listening(host: str, port: int, arguments: argparse.Namespace) -> "Listening":
+    """Where to listen, with what `tls_arguments` added."""
+    from ddb_mcp.server.listening import Listening
+
+    return Listening(host, port, arguments.tls_cert, arguments.tls_key, arguments.behind_tls_proxy)
+
+
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     logging.getLogger("ddb_mcp").info("Serving in %s mode", settings.mode)
 
@@ -50,15 +59,7 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         from ddb_mcp.server.listening import parse_address
 
         http = resolve_http(os.environ, arguments.flags)
-        serve_http(
-            build,
-            *parse_address(arguments.http),
-            http.http_token,
-            http.http_hosts,
-            tls_certificate=arguments.tls_cert,
-            tls_key=arguments.tls_key,
-            behind_tls_proxy=arguments.behind_tls_proxy,
-        )
+        serve_http(build, listening(*parse_address(arguments.http), arguments), http.http_token, http.http_hosts)
     else:
         from ddb_mcp.server.stdio import serve_stdio
 

@@ -5,7 +5,6 @@ also take `max_bytes` and `read_limit`: how long the page may be, and how many s
 """
 
 import logging
-from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -71,11 +70,7 @@ class Gateway:
             await self._registry.keys()  # now, so that no made-up token costs a read
         except DdbMcpError as error:
             _log_unreadable(error)
-        async with AsyncExitStack() as ending:
-            for close in (self._registry.close, self._store.close):
-                ending.push_async_callback(close)
-            await ending.enter_async_context(self._mcp.running())
-            await live(receive, send, ending.aclose)
+        await live(receive, send, self._registry.close, self._store.close, running=self._mcp.running())
 
     async def _health(self, scope: Scope) -> Response:
         """200 while one row of the registry can be read. The storage is not asked: anybody can call this."""

@@ -5,14 +5,62 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import NamedTuple
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+class Listening(NamedTuple):
+    """Where a server listens, and who speaks TLS there.
+
+    Attributes:
+        host: a name or an address; an IPv6 address without brackets.
+        port: 0 for any free one.
+        tls_certificate: PEM file with the certificate chain; `tls_key` with its key.
+        behind_tls_proxy: a proxy before this process speaks TLS, so that it may listen beyond this machine without.
+    """
+
+    host: str
+    port: int
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    behind_tls_proxy: bool = False
+
+    def tls(self) -> ssl.SSLContext | None:
+        """TLS with the certificate and its key, None without them.
+
+        Raises:
+            Misconfigured: there is only one of them, or they cannot be used, or tokens and data would leave this
+                machine in the clear.
+        """
+        if self.tls_certificate is None and self.tls_key is None:
+            if is_loopback(self.host) or self.behind_tls_proxy:
+                return None
+            raise Misconfigured(
+                f"On {self.host or 'every address'}, tokens and data would travel in the clear.",
+                next="Give --tls-cert and --tls-key, or --behind-tls-proxy if a proxy terminates TLS.",
+            )
+        if self.tls_certificate is None or self.tls_key is None:
+            raise Misconfigured("TLS takes a certificate and its key.", next="Give both --tls-cert and --tls-key.")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.tls_certificate, self.tls_key)
+        except OSError as error:  # ssl.SSLError is one
+            raise Misconfigured(
+                f"The TLS certificate or its key cannot be used: {error.strerror or error.args[0]}.",
+                next="Correct --tls-cert and --tls-key.",
+            ) from None
+        return context
+
+    def listen(self) -> tuple[socket.socket, str]:
+        """The listening socket, and the URL that it has. Raises Misconfigured."""
+        listener = listen(self.host, self.port)
+        scheme = "https" if self.tls_certificate else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return listener, f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -48,33 +96,3 @@ def listen(host: str, port: int) -> socket.socket:
         problem = error.strerror if isinstance(error, OSError) else "ports end at 65535"
         raise Misconfigured(f"Cannot listen on {host}, port {port}: {problem}.", next="Choose another.") from None
     return listener
-
-
-def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """TLS with the certificate chain and the key in these PEM files, None without them.
-
-    Raises:
-        Misconfigured: there is only one of them, or they cannot be used.
-    """
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise Misconfigured("TLS takes a certificate and its key.", next="Give both --tls-cert and --tls-key.")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise Misconfigured(
-            f"The TLS certificate or its key cannot be used: {error.strerror or error.args[0]}.",
-            next="Correct --tls-cert and --tls-key.",
-        ) from None
-    return context
-
-
-def require_tls(host: str, tls: ssl.SSLContext | None, *, behind_tls_proxy: bool) -> None:
-    """Refuse to listen beyond this machine in the clear. Raises Misconfigured."""
-    if not is_loopback(host) and tls is None and not behind_tls_proxy:
-        raise Misconfigured(
-            f"On {host or 'every address'}, tokens and data would travel in the clear.",
-            next="Give --tls-cert and --tls-key, or --behind-tls-proxy if a proxy terminates TLS.",
-        )

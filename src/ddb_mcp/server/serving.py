@@ -13,6 +13,7 @@ import signal
 import ssl
 import sys
 import threading
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ddb_mcp.config.values import is_loopback
@@ -24,6 +25,7 @@ from ddb_mcp.server.leaving import leave_after
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
     from types import FrameType
 
     import uvicorn
@@ -32,12 +34,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def live(receive: Receive, send: Send, close: Callable[[], Awaitable[None]]) -> None:
-    """Answer the lifespan messages of an application that only has something to close at its end."""
+async def live(
+    receive: Receive,
+    send: Send,
+    *closes: Callable[[], Awaitable[None]],
+    running: AbstractAsyncContextManager[None] | None = None,
+) -> None:
+    """Answer the lifespan messages of an application.
+
+    Args:
+        closes: called at the end, the last first.
+        running: open while requests are served.
+    """
     await receive()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await close()
+    async with AsyncExitStack() as ending:
+        for close in closes:
+            ending.push_async_callback(close)
+        if running is not None:
+            await ending.enter_async_context(running)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
     await send({"type": "lifespan.shutdown.complete"})
 
 
