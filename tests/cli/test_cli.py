@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -272,14 +273,17 @@ def test_doctor_shows_what_was_given_where_the_data_are_and_each_step(run: Run, 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such modes")
 @pytest.mark.parametrize(("mode", "code"), [(0o666, 1), (0o640, 1), (0o600, 0)])
-def test_doctor_warns_of_a_database_that_others_may_open(run: Run, tmp_path: Path, mode: int, code: int) -> None:
-    file = tmp_path / "my items.db"
-    settings = {"DDB_MCP_LOCAL_PATH": str(file)}
-    assert run("call", "put", json.dumps({"item": {"pk": OWN, "sk": "a"}}), **settings).returncode == 0
-    file.chmod(mode)
-    done = run("doctor", **settings)
-    assert done.returncode == code
-    assert (f"chmod 600 '{file}'" in done.stdout) == (code == 1)
+def test_doctor_warns_once_of_a_database_that_others_may_open(run: Run, mode: int, code: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        file = Path(folder, "my items.db")
+        settings = {"DDB_MCP_LOCAL_PATH": str(file)}
+        assert run("call", "put", json.dumps({"item": {"pk": OWN, "sk": "a"}}), **settings).returncode == 0
+        file.chmod(mode)
+        for read_only in ("false", "true"):
+            done = run("doctor", DDB_MCP_READ_ONLY=read_only, **settings)
+            assert done.returncode == code
+            assert done.stdout.count(f"chmod 600 '{file}'") == code
 
 
 def test_doctor_says_what_to_fix_in_a_store_that_fails(run: Run, tmp_path: Path) -> None:

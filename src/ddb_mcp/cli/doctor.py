@@ -5,14 +5,11 @@ import logging
 import os
 import platform
 import re
-import shlex
-import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from ddb_mcp import __version__
@@ -65,9 +62,10 @@ async def examine(settings: Settings, http: HttpSettings, service: DataService, 
     await service.store.close()
     if isinstance(settings, LocalSettings):
         from ddb_mcp.cli.endpoint import state
+        from ddb_mcp.stores.local.file import exposed
 
         say(f"  {'endpoint for the app':<26} {await state(settings)}")
-        steps.fixes += _readable_by_others(settings.local_path)
+        steps.fixes += exposed(settings.local_path)  # in read-only mode too
     say(f"\nNot seen: {'; '.join(_unseen(settings))}.")
     say("\nFix this" if steps.fixes else "\nAll is well.")
     for fix in dict.fromkeys(steps.fixes):
@@ -112,16 +110,6 @@ def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], 
         for name in sorted(os.environ):
             if name.startswith("AWS_"):
                 say(_line(name, MASK if _AWS_SECRET.search(name) else _text(name, os.environ[name]), "environment"))
-
-
-def _readable_by_others(path: Path) -> list[str]:
-    """The advice where other users of this machine may read or change the database."""
-    if os.name != "posix" or not os.path.exists(path):
-        return []
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if not mode & 0o077:
-        return []
-    return [f"Other users of this machine may open {path} (mode {mode:04o}). Run: chmod 600 {shlex.quote(str(path))}"]
 
 
 def _unseen(settings: Settings) -> list[str]:

@@ -5,6 +5,7 @@ number of processes share it, and committed data survive kill -9 and power loss.
 """
 
 import os
+import shlex
 import sqlite3
 import stat
 import threading
@@ -30,6 +31,21 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 
 class Locked(Unavailable):
     """Another process held the write lock during all the time that a call waits for it. Nothing was written."""
+
+
+def exposed(path: Path) -> list[str]:
+    """A warning where other users of this machine may open the file, and come through all its folders."""
+    try:
+        mode = os.stat(path).st_mode
+        reachable = all(os.stat(folder).st_mode & 0o011 for folder in path.parents)
+    except OSError:
+        return []
+    if os.name != "posix" or not stat.S_ISREG(mode) or not reachable or not mode & 0o066:
+        return []
+    return [
+        f"Other users of this machine may open {path} (mode {stat.S_IMODE(mode):04o}). Run: chmod 600 "
+        f"{shlex.quote(str(path))}, and the same for the files of that name that end in -wal and -shm."
+    ]
 
 
 class SqliteFile:
@@ -84,21 +100,7 @@ class SqliteFile:
         else:
             writable = self.is_writable()
         found = [] if writable else [f"{self.path} or its directory is not writable: nothing can be stored."]
-        return found + self._exposed()
-
-    def _exposed(self) -> list[str]:
-        """A warning where other users of this machine may open the file, and come through all its folders."""
-        try:
-            mode = os.stat(self.path).st_mode
-            reachable = all(os.stat(folder).st_mode & 0o011 for folder in self.path.parents)
-        except OSError:
-            return []
-        if os.name != "posix" or not stat.S_ISREG(mode) or not reachable or not mode & 0o066:
-            return []
-        return [
-            f"Other users of this machine may open {self.path} (mode {stat.S_IMODE(mode):04o}): run `chmod 600` on it, "
-            "and on the files of the same name that end in -wal and -shm."
-        ]
+        return found + exposed(self.path)
 
     def connect(self) -> tuple[sqlite3.Connection, bool]:
         """A connection that any one thread at a time may use, and whether it has made the schema.
