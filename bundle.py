@@ -37,8 +37,7 @@ def make_plugin(folder: Path) -> Path:
     loaded = skill.load()
     place = folder / "skills" / loaded.front_matter["name"]
     place.mkdir(parents=True)
-    for file in loaded.files:
-        (place / file.name).write_text(file.text, encoding="utf-8")
+    (place / "SKILL.md").write_text(loaded.text, encoding="utf-8")
     return folder
 
 

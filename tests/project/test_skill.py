@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import sys
@@ -57,7 +56,7 @@ def test_front_matter_is_an_agent_skill() -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
     assert len(name) <= 64
     assert 0 < len(description) <= 1024
-    assert f"skill://{name}/{SKILL.files[0].name}" == instructions.URI
+    assert f"skill://{name}/SKILL.md" == instructions.URI
 
 
 @pytest.mark.parametrize("name", ["name", "description"])
@@ -77,7 +76,7 @@ def test_description_names_the_triggers() -> None:
 def test_skill_is_small_enough_to_read() -> None:
     # The specification advises under 500 lines; the bytes are our own aim.
     assert SKILL.text.count("\n") < 500
-    assert SKILL.files[0].size <= 23_000
+    assert SKILL.size <= 23_000
 
 
 # Loading
@@ -107,16 +106,14 @@ def test_missing_skill_stops_the_start(tmp_path: Path) -> None:
         skill.load(tmp_path)
 
 
-def test_files_describe_the_served_text(tmp_path: Path) -> None:
+def test_the_skill_describes_the_served_text(tmp_path: Path) -> None:
     # Line ends as a checkout on Windows has them: what is served, and so the digest, is the same everywhere.
     (tmp_path / "SKILL.md").write_bytes(b"---\r\nname: x\r\n---\r\n{{include:part.md}}\r\n")
     (tmp_path / "part.md").write_bytes("grüße\r\n".encode())
     loaded = skill.load(tmp_path)
     served = "---\nname: x\n---\ngrüße\n".encode()
     assert loaded.front_matter == {"name": "x"}
-    assert [(file.name, file.size, file.sha256) for file in loaded.files] == [
-        ("SKILL.md", len(served), hashlib.sha256(served).hexdigest())
-    ]
+    assert (loaded.text.encode(), loaded.size) == (served, len(served))
 
 
 # What the skill says of the tools

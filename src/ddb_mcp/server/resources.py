@@ -18,14 +18,13 @@ class SkillPages:
     """The handlers of `resources/*` and `prompts/*`. An unknown address or name is an MCPError, invalid params."""
 
     def __init__(self, skill: Skill) -> None:
-        self._text = skill.text
-        self._size = skill.files[0].size
+        self._skill = skill
         self._name = skill.front_matter["name"]
         self._description = skill.front_matter["description"]
 
     async def list_resources(self, ctx: _Context, params: _ListParams) -> types.ListResourcesResult:
         resource = types.Resource(
-            uri=URI, name=self._name, description=self._description, mime_type="text/markdown", size=self._size
+            uri=URI, name=self._name, description=self._description, mime_type="text/markdown", size=self._skill.size
         )
         if not apps.supported_by(ctx):
             return types.ListResourcesResult(resources=[resource])
@@ -39,7 +38,7 @@ class SkillPages:
             return types.ReadResourceResult(contents=[apps.contents()])
         if str(params.uri) != URI:
             raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {params.uri}", {"uri": str(params.uri)})
-        content = types.TextResourceContents(uri=URI, mime_type="text/markdown", text=self._text)
+        content = types.TextResourceContents(uri=URI, mime_type="text/markdown", text=self._skill.text)
         return types.ReadResourceResult(contents=[content])
 
     async def list_prompts(self, ctx: _Context, params: _ListParams) -> types.ListPromptsResult:
@@ -49,5 +48,5 @@ class SkillPages:
     async def get_prompt(self, ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         if params.name != self._name:
             raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
-        message = types.PromptMessage(role="user", content=types.TextContent(text=self._text))
+        message = types.PromptMessage(role="user", content=types.TextContent(text=self._skill.text))
         return types.GetPromptResult(description=self._description, messages=[message])

@@ -4,11 +4,9 @@
 served SKILL.md, nothing links to it, and a second copy would only be read twice.
 """
 
-import hashlib
 import re
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from ddb_mcp.core.errors import Misconfigured
 
@@ -16,35 +14,21 @@ _PACKAGE = Path(__file__).parents[1]
 _INCLUDE = re.compile(r"\{\{include:(.*?)\}\}")
 
 
-@dataclass(frozen=True)
-class SkillFile:
-    """One file of the skill with the text a client reads, and what the Skills extension says of it."""
+class Skill(NamedTuple):
+    """The loaded skill.
 
-    name: str
-    text: str
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes of UTF-8."""
-        return len(self.text.encode())
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hexadecimal digest of the UTF-8 bytes."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Skill:
-    """The loaded skill: `front_matter` is SKILL.md's YAML header as a mapping, `files` lists every served file."""
+    Attributes:
+        front_matter: SKILL.md's YAML header as a mapping.
+        text: SKILL.md, includes resolved.
+    """
 
     front_matter: dict[str, str]
-    files: tuple[SkillFile, ...]
+    text: str
 
     @property
-    def text(self) -> str:
-        """SKILL.md, includes resolved."""
-        return self.files[0].text
+    def size(self) -> int:
+        """Bytes of the text in UTF-8."""
+        return len(self.text.encode())
 
 
 def load(folder: Path | None = None) -> Skill:
@@ -58,7 +42,7 @@ def load(folder: Path | None = None) -> Skill:
         packaged = _PACKAGE / "skill"
         folder = packaged if packaged.is_dir() else _PACKAGE.parents[1] / "skill"
     text = _INCLUDE.sub(lambda match: _read(folder, match[1]).rstrip("\n"), _read(folder, "SKILL.md"))
-    return Skill(_front_matter(text), (SkillFile("SKILL.md", text),))
+    return Skill(_front_matter(text), text)
 
 
 def _read(folder: Path, name: str) -> str:

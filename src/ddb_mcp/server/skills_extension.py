@@ -6,6 +6,7 @@ shapes are those of ext-skills' specification/stable/skills.mdx, for protocol 20
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.extension import Extension, MethodBinding
@@ -31,19 +32,16 @@ class GetSkillParams(RequestParams):
 
 
 class SkillsExtension(Extension):
-    """Lists one skill, whose SKILL.md is served at `uri` and its other files beside it."""
+    """Lists one skill, whose SKILL.md is served at `uri`."""
 
     identifier = "io.modelcontextprotocol/skills"
 
     def __init__(self, uri: str, skill: Skill) -> None:
-        folder = uri.removesuffix("SKILL.md")
+        digest = f"sha256:{hashlib.sha256(skill.text.encode()).hexdigest()}"
         self._entry = {
             "uri": uri,
             "frontmatter": skill.front_matter,
-            "resources": [
-                {"uri": folder + file.name, "digest": f"sha256:{file.sha256}", "size": file.size}
-                for file in skill.files
-            ],
+            "resources": [{"uri": uri, "digest": digest, "size": skill.size}],
         }
 
     def methods(self) -> Sequence[MethodBinding]:
