@@ -24,6 +24,8 @@ from ddb_mcp.core.apart import apart, charged, is_large, worked
         ({"a": "x" * (limits.LOOP_TEXT // 2)}, False),
         ({"a": "x" * limits.LOOP_TEXT}, True),
         (["x" * 1000] * 250, True),
+        (b"x" * (limits.LOOP_BYTES // 2), False),
+        (b"x" * limits.LOOP_BYTES, True),
         (None, False),
     ],
 )

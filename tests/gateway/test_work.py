@@ -56,7 +56,7 @@ async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_n
     charged.set(budget.work.take)
     budget.work.take(limits.TENANT_WORK_BURST * 0.4 - 0.01)
     budget.admit()
-    await budget.converted(lambda: busy(0.05))
+    await budget.worked(lambda: busy(0.05), bytes(limits.LOOP_BYTES))
     with pytest.raises(BudgetSpent, match="work"):
         budget.admit()
 

@@ -73,4 +73,6 @@ def is_large(*values: Any) -> bool:
             rest.extend(value)
         elif isinstance(value, str):
             left -= len(value) * limits.LOOP_MEMBERS // limits.LOOP_TEXT
+        elif isinstance(value, bytes):  # JSON that is still to be parsed
+            left -= len(value) * limits.LOOP_MEMBERS // limits.LOOP_BYTES
     return bool(rest) or left < 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import apart, worked
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.calls import Access, Call
@@ -95,10 +95,7 @@ class Endpoint:
             raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
         body = await read_body(scope, max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
-        if len(body) > limits.LOOP_BYTES:
-            request = await apart(partial(_request, operation, body))
-        else:
-            request = _request(operation, body)
+        request = await worked(partial(_request, operation, body), body)
         return await _OPERATIONS[operation](Call(self._tables, self._access, operation, request, headers["host"]))
 
     def _is_own(self, name: str) -> bool:

@@ -1,13 +1,14 @@
-"""HTTP answers: compact JSON, and the status of each error."""
+"""HTTP answers: compact JSON, the status of each error, and what an answer costs its tenant."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
+from starlette.types import Message, Send
 
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import compact
-from ddb_mcp.gateway.budgets import BudgetSpent
+from ddb_mcp.gateway.budgets import Budget, BudgetSpent
 
 _STATUS = {
     "invalid_argument": 400,
@@ -27,7 +28,7 @@ _STATUS = {
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:
-    """Compact JSON in UTF-8."""
+    """Compact JSON in UTF-8. A lone surrogate that some store let in is sent as its escape."""
     return compact(document).encode(errors="backslashreplace")
 
 
@@ -35,12 +36,24 @@ def json_answer(document: Mapping[str, Any], status: int, headers: Mapping[str, 
     return Response(encoded(document), status, headers, media_type="application/json")
 
 
-def refusal(error: DdbMcpError, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """An error as the HTTP API words it, with the status of its code."""
-    said, more = error.to_json(), dict(headers or {})
+def refusal(error: DdbMcpError, status: int | None = None) -> Response:
+    """An error as the HTTP API words it, with the status of its code where none is given."""
+    members, headers = error.to_json(), {}
     status = status or _STATUS.get(error.code, 500)
     if isinstance(error, BudgetSpent):
-        more["Retry-After"] = str(error.wait)
+        headers["Retry-After"] = str(error.wait)
     if status == 401:
-        more["WWW-Authenticate"] = "Bearer"
-    return json_answer({"error": said.pop("code"), **said}, status, more)
+        headers["WWW-Authenticate"] = "Bearer"
+    return json_answer({"error": members.pop("code"), **members}, status, headers)
+
+
+def charging(budget: Budget, send: Send) -> Send:
+    """A `send` that charges the tenant for each piece of an answer, whose room it takes until the client has it."""
+
+    async def charged(message: Message) -> None:
+        length = len(message.get("body", b""))
+        budget.bytes.take(length)
+        with budget.room.taken(length):
+            await send(message)
+
+    return charged

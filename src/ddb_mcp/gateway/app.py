@@ -5,6 +5,9 @@ also take `max_bytes` and `read_limit`: how long the page may be, and how many s
 """
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -14,14 +17,13 @@ from starlette.types import Receive, Scope, Send
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
+from ddb_mcp.gateway import mcp
 from ddb_mcp.gateway.access_log import AccessLog
-from ddb_mcp.gateway.answers import json_answer, refusal
-from ddb_mcp.gateway.bodies import answered, parsed, room_for_body
-from ddb_mcp.gateway.mcp import PATH as MCP_PATH
-from ddb_mcp.gateway.mcp import Mcp
+from ddb_mcp.gateway.answers import charging, encoded, json_answer, refusal
 from ddb_mcp.gateway.registry import Registry
-from ddb_mcp.gateway.visits import Visit, Visits
+from ddb_mcp.gateway.tenant_requests import Admission, TenantRequest
 from ddb_mcp.server.exchange import BodyRefused, ClientGone, end_with_client, read_body
+from ddb_mcp.server.requests import json_object
 from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
@@ -29,7 +31,7 @@ from ddb_mcp.stores.base import FEATURES, Store
 logger = logging.getLogger(__name__)
 
 PATH = "/api/data/dynamodb/"
-_ROUTE = f"Send {', '.join(BY_NAME)} by POST to {PATH}…, or MCP by POST to {MCP_PATH}."
+_ROUTE = f"Send {', '.join(BY_NAME)} by POST to {PATH}…, or MCP by POST to {mcp.PATH}."
 
 
 class Gateway:
@@ -45,8 +47,8 @@ class Gateway:
     def __init__(self, registry: Registry, store: Store, *, read_only: bool = False, processes: int = 1) -> None:
         self._registry = registry
         self._store = store
-        self._visits = Visits(registry, store, read_only=read_only, processes=processes)
-        self._mcp = Mcp()
+        self._admission = Admission(registry, store, read_only=read_only, processes=processes)
+        self._mcp = mcp.application()
         self._logged = AccessLog(self._answer)
         # Without cookies, a page of any origin can do no more than whoever gave it a token.
         self._mcp_route = CORSMiddleware(self._mcp_message, ["*"], ["POST"], ["*"])
@@ -58,12 +60,12 @@ class Gateway:
             await self._logged(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == MCP_PATH:
+        if scope["path"] == mcp.PATH:
             await self._mcp_route(scope, receive, send)
         elif scope["path"] == "/health":
             await (await self._health(scope))(scope, receive, send)
         else:
-            await (await self._operation(scope))(scope, receive, send)
+            await self._operation(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         try:
@@ -84,26 +86,39 @@ class Gateway:
             return json_answer({"status": "the registry cannot be read"}, 503)
         return json_answer({"status": "ok"}, 200)
 
-    async def _operation(self, scope: Scope) -> Response:
+    @asynccontextmanager
+    async def _admitted(self, scope: Scope) -> AsyncIterator[TenantRequest]:
+        """The request of the tenant whose token came along, and room for its whole announced body.
+
+        No request waits for room in the middle of its body.
+        """
+        headers = Headers(scope=scope)
+        request = await self._admission.admit(headers.getlist("authorization"))
+        scope["entry"]["deployment"] = request.name
+        is_chunked = "transfer-encoding" in headers
+        announced = limits.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
+        with request.budget.entered():
+            async with request.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
+                yield request
+
+    async def _operation(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One of the seven operations for the deployment whose token came along."""
         entry, operation = scope["entry"], scope["path"].removeprefix(PATH)
         if operation not in BY_NAME:
-            return json_answer({"error": "not_found", "message": _ROUTE}, 404)
-        if scope["method"] != "POST":
-            return _not_allowed("POST")
-        entry["operation"] = operation
-        if not BY_NAME[operation].writes:
-            end_with_client(scope)
-        try:
-            visit = await self._visits.open(Headers(scope=scope).getlist("authorization"))
-            entry["deployment"] = visit.name
-            with visit.budget.entered():
-                async with room_for_body(scope, visit):
-                    content = await read_body(scope, count=visit.budget.bytes.take)
-                    answer = await _carried_out(visit, operation, await parsed(content, visit))
-                    return await answered(answer, visit)
-        except Exception as error:
-            return _refused(error, entry)
+            response = json_answer({"error": "not_found", "message": _ROUTE}, 404)
+        elif scope["method"] != "POST":
+            response = _not_allowed("POST")
+        else:
+            entry["operation"] = operation
+            if not BY_NAME[operation].writes:
+                end_with_client(scope)
+            try:
+                async with self._admitted(scope) as request:
+                    response = await _carried_out(scope, request, operation)
+                send = charging(request.budget, send)
+            except Exception as error:
+                response = _refused(error, entry)
+        await response(scope, receive, send)
 
     async def _mcp_message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One message of an MCP client. Streams that nobody writes to are not opened."""
@@ -113,25 +128,29 @@ class Gateway:
             await _not_allowed("POST")(scope, receive, send)
             return
         try:
-            visit = await self._visits.open(Headers(scope=scope).getlist("authorization"))
-            entry["deployment"] = visit.name
-            with visit.budget.entered():
-                await self._mcp.serve(scope, receive, send, visit)
+            async with self._admitted(scope) as request:
+                scope, budget = mcp.scope_for(request, scope), request.budget
+                charged = charging(budget, send)
+                await self._mcp(scope, receive, charged, count=budget.bytes.take, parsed=budget.worked)
         except Exception as error:
             await _refused(error, entry)(scope, receive, send)
 
 
-async def _carried_out(visit: Visit, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _carried_out(scope: Scope, request: TenantRequest, operation: str) -> Response:
+    """The response to an operation with the arguments in the request's body."""
+    budget = request.budget
+    content = await read_body(scope, count=budget.bytes.take)
+    body = await budget.worked(partial(json_object, content), content)
     max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
     if operation in ("query", "scan"):
-        max_bytes = _at_most(limits.GATEWAY_PAGE_BYTES, body, "max_bytes", limits.GATEWAY_PAGE_BYTES)
-        read_limit = _at_most(limits.GATEWAY_READ_BUDGET, body, "read_limit", limits.GATEWAY_READ_BUDGET)
-    answer = await visit.call(
+        max_bytes = _at_most(limits.GATEWAY_PAGE_BYTES, body, "max_bytes")
+        read_limit = _at_most(limits.GATEWAY_READ_BUDGET, body, "read_limit")
+    answer = await request.call(
         operation, body, max_bytes=max_bytes, max_result_bytes=limits.GATEWAY_ANSWER_MAX_BYTES, read_limit=read_limit
     )
     if operation == "provision":
         answer["features"] = sorted(FEATURES)
-    return answer
+    return Response(await budget.worked(partial(encoded, answer), answer), media_type="application/json")
 
 
 def _refused(failure: Exception, entry: dict[str, Any]) -> Response:
@@ -154,12 +173,12 @@ def _log_unreadable(error: DdbMcpError) -> None:
     logger.error("The registry cannot be read: %s: %s %s", error.code, error.message, error.next)
 
 
-def _at_most(most: int, body: dict[str, Any], name: str, default: int) -> int:
-    """A budget that the body may carry besides the operation's arguments, taken out of it."""
-    given = body.pop(name, default)
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+def _at_most(most: int, body: dict[str, Any], name: str) -> int:
+    """A budget that the body may carry besides the operation's arguments, taken out of it. Raises InvalidArgument."""
+    budget = body.pop(name, most)
+    if not isinstance(budget, int) or isinstance(budget, bool) or budget < 1:
         raise InvalidArgument(f"{name} must be a whole number from 1.")
-    return min(given, most)
+    return min(budget, most)
 
 
 def _not_allowed(methods: str) -> Response:

@@ -5,12 +5,12 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import apart
+from ddb_mcp.core.apart import apart, is_large
 from ddb_mcp.core.errors import Throttled
 from ddb_mcp.gateway.registry import Tenant
 
@@ -103,7 +103,6 @@ class Budget:
 
     Attributes:
         work: seconds of work apart from the event loop.
-        converting: one conversion of a body or an answer at a time.
         items, others: items read, own ones and those of others that a scan has to read past.
         bytes: of bodies and answers.
         room: for bodies that are being read and answers that are being sent.
@@ -120,7 +119,7 @@ class Budget:
         self.bytes = bucket("bytes", limits.TENANT_BYTES_PER_SECOND, limits.TENANT_BYTES_BURST)
         self.room = Room("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
         self.work = Bucket("work", limits.TENANT_WORK_PER_SECOND, limits.TENANT_WORK_BURST)
-        self.converting = anyio.CapacityLimiter(1)
+        self._converting = anyio.CapacityLimiter(1)
         self._turns = anyio.Semaphore(limits.TENANT_CALLS_AT_ONCE, fast_acquire=True)
         self._listings = anyio.Semaphore(limits.TENANT_LISTINGS_AT_ONCE, fast_acquire=True)
         self._alone = anyio.Semaphore(1, fast_acquire=True)
@@ -156,9 +155,11 @@ class Budget:
             self.work.check()
             yield
 
-    async def converted(self, convert: Callable[[], _T]) -> _T:
-        """The result of a long conversion of a body or an answer. A tenant has one at a time wait for its turn."""
-        async with self.converting:
+    async def worked(self, convert: Callable[[], _T], *values: Any) -> _T:
+        """The result of a conversion of values, see `apart.worked`. Of a tenant's, one at a time waits for its turn."""
+        if not is_large(*values):
+            return convert()
+        async with self._converting:
             return await apart(convert)
 
 

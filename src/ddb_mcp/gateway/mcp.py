@@ -1,18 +1,17 @@
 """MCP over Streamable HTTP for the deployment of the token: stateless, so that any gateway answers any request."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from starlette.datastructures import QueryParams
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from ddb_mcp.core import limits
-from ddb_mcp.gateway.bodies import room_for_body
-from ddb_mcp.gateway.visits import Visit
+from ddb_mcp.gateway.tenant_requests import TenantRequest
 from ddb_mcp.server.app import build_for
 from ddb_mcp.server.content import FENCE_BYTES
 from ddb_mcp.server.streamable import StreamableHttp
@@ -27,13 +26,13 @@ _CALLER = "ddb_mcp.caller"
 class _Caller:
     """A tenant's request. `narrowed`: its address asks for the tools that read alone."""
 
-    visit: Visit
+    request: TenantRequest
     narrowed: bool
     entry: dict[str, Any]
 
     @property
     def read_only(self) -> bool:
-        return self.narrowed or self.visit.read_only
+        return self.narrowed or self.request.read_only
 
     @property
     def max_bytes(self) -> int:
@@ -41,7 +40,7 @@ class _Caller:
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
-        return await self.visit.call(
+        return await self.request.call(
             operation,
             arguments,
             progress,
@@ -52,40 +51,23 @@ class _Caller:
         )
 
 
-class Mcp:
-    """The MCP face of a gateway. `running` is open while it serves."""
+def application() -> StreamableHttp:
+    """The MCP server of all deployments. The scope of each request is one of `scope_for`."""
 
-    def __init__(self) -> None:
-        @asynccontextmanager
-        async def nothing(server: Server[Any]) -> AsyncIterator[None]:
-            yield
+    @asynccontextmanager
+    async def nothing(server: Server[Any]) -> AsyncIterator[None]:
+        yield
 
-        self._http = StreamableHttp(build_for(_caller_of, nothing, tools_scope="private"))
+    return StreamableHttp(build_for(_caller_of, nothing, tools_scope="private"))
 
-    def running(self) -> AbstractAsyncContextManager[None]:
-        return self._http.running()
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, visit: Visit) -> None:
-        """Answer one POST of a tenant. Raises BudgetSpent before anything is sent."""
-        narrowed = QueryParams(scope["query_string"]).get("read_only", "").lower() in ("true", "1", "yes", "on")
-        scope = {**scope, _CALLER: _Caller(visit, narrowed, scope["entry"])}
-        async with room_for_body(scope, visit):
-            await self._http(
-                scope, receive, _charging(visit, send), count=visit.budget.bytes.take, convert=visit.budget.converted
-            )
+def scope_for(request: TenantRequest, scope: Scope) -> Scope:
+    """The scope of a tenant's request, with whose it is. `?read_only=true` narrows what its token allows."""
+    narrowed = QueryParams(scope["query_string"]).get("read_only", "").lower() in ("true", "1", "yes", "on")
+    return {**scope, _CALLER: _Caller(request, narrowed, scope["entry"])}
 
 
 def _caller_of(ctx: ServerRequestContext[Any, Any]) -> _Caller:
     assert ctx.request is not None
     caller: _Caller = ctx.request.scope[_CALLER]
     return caller
-
-
-def _charging(visit: Visit, send: Send) -> Send:
-    async def charging(message: Message) -> None:
-        length = len(message.get("body", b""))
-        visit.budget.bytes.take(length)
-        with visit.budget.room.taken(length):
-            await send(message)
-
-    return charging

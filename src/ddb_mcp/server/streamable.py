@@ -12,13 +12,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anyio.to_thread import run_sync
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError, JSONRPCRequest
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.server import messages, sdk
 from ddb_mcp.server.exchange import BodyRefused, end_with_client, read_body
 
@@ -59,13 +58,13 @@ class StreamableHttp:
         send: Send,
         *,
         count: Callable[[int], None] | None = None,
-        convert: Callable[[Callable[[], JSONRPCMessage]], Awaitable[JSONRPCMessage]] = run_sync,
+        parsed: Callable[[Callable[[], JSONRPCMessage], bytes], Awaitable[JSONRPCMessage]] = worked,
     ) -> None:
         """Answer one request.
 
         Args:
             count: called with the bytes of each piece of its body, see `read_body`.
-            convert: calls what parses a long body, in a thread.
+            parsed: calls what parses the body, apart from the event loop where the body is long, see `worked`.
         """
         takes_json, takes_events = _accepted(scope)
         if takes_json or takes_events:
@@ -77,7 +76,8 @@ class StreamableHttp:
             await manager.handle_request(scope, receive, send)
             return
         try:
-            message = await _parsed(await read_body(scope, count=count), convert)
+            content = await read_body(scope, count=count)
+            message = await parsed(partial(messages.parse, content), content)
         except BodyRefused as refused:
             error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
             await _refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)
@@ -87,15 +87,6 @@ class StreamableHttp:
             if not messages.writes(message):
                 end_with_client(scope)
             await manager.handle_request(messages.with_arguments(scope, message), _body_of(message, receive), send)
-
-
-async def _parsed(
-    content: bytes, convert: Callable[[Callable[[], JSONRPCMessage]], Awaitable[JSONRPCMessage]]
-) -> JSONRPCMessage:
-    """The message. A large one is parsed in a worker thread, so that the event loop goes on."""
-    if len(content) > limits.LOOP_BYTES:
-        return await convert(partial(messages.parse, content))
-    return messages.parse(content)
 
 
 def _let_calls_finish() -> None:

@@ -1,4 +1,4 @@
-"""One request of a tenant, over the HTTP API or MCP: its access, its deadline and its costs."""
+"""Requests of tenants, over the HTTP API or MCP: their access, their deadline and their costs."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from ddb_mcp.service.service import DataService, no_progress
 from ddb_mcp.stores.base import Progress, Store
 
 
-class Visits:
-    """Opens visits. One a process.
+class Admission:
+    """Admits the requests of tenants. There is one in a process.
 
     Args:
         registry: deployments, tokens and rights.
@@ -33,8 +33,8 @@ class Visits:
         self.read_only = read_only
         self._budgets = Budgets(processes)
 
-    async def open(self, authorization: Sequence[str]) -> "Visit":
-        """Admit a request with these `Authorization` headers. Long work of this task is charged to its tenant.
+    async def admit(self, authorization: Sequence[str]) -> "TenantRequest":
+        """A request with these `Authorization` headers. Long work of this task is charged to its tenant.
 
         Raises:
             Unauthenticated: no token came, or it opens nothing.
@@ -49,7 +49,7 @@ class Visits:
         budget = self._budgets.of(access.tenant)
         budget.admit()
         charged.set(budget.work.take)
-        return Visit(self, token, access, budget, deadline)
+        return TenantRequest(self, token, access, budget, deadline)
 
     async def access(self, token: str) -> Access:
         """The access that a token gives now. Raises Unauthenticated, Unavailable."""
@@ -65,15 +65,16 @@ class Visits:
 _CURRENT = "Use one of the deployment's current tokens."
 
 
-class Visit:
-    """One request.
+class TenantRequest:
+    """One request of a tenant.
 
     Attributes:
+        budget: its tenant's.
         deadline: by `time.monotonic`; no attempt of a store is begun after it.
     """
 
-    def __init__(self, visits: Visits, token: str, access: Access, budget: Budget, deadline: float) -> None:
-        self._visits = visits
+    def __init__(self, admission: Admission, token: str, access: Access, budget: Budget, deadline: float) -> None:
+        self._admission = admission
         self._token = token
         self._access = access
         self._read_at = time.monotonic()
@@ -82,12 +83,12 @@ class Visit:
 
     @property
     def name(self) -> str:
-        """The deployment's."""
+        """The deployment's name."""
         return self._access.tenant.name
 
     @property
     def read_only(self) -> bool:
-        return self._visits.read_only or self._access.read_only
+        return self._admission.read_only or self._access.read_only
 
     async def call(
         self,
@@ -118,17 +119,17 @@ class Visit:
 
     async def _service(self, max_result_bytes: int, read_limit: int, *, read_only: bool) -> DataService:
         if time.monotonic() - self._read_at > limits.RECORD_SECONDS:
-            self._access = await self._visits.access(self._token)  # it may have ended while a body or a turn came
+            self._access = await self._admission.access(self._token)  # it may have ended while a body or a turn came
         tenant = self._access.tenant
         return DataService(
-            TenantStore(self._visits.store, tenant, self.budget),
+            TenantStore(self._admission.store, tenant, self.budget),
             tenant.prefix,
             read_only=self.read_only or read_only,
             read_budget=read_limit,
             max_result_bytes=max_result_bytes,
             max_writes=limits.GATEWAY_WHERE_MAX,
             write_seconds=limits.GATEWAY_WHERE_SECONDS,
-            cursor_key=(await self._visits.registry.keys()).cursors,
+            cursor_key=(await self._admission.registry.keys()).cursors,
         )
 
 
