@@ -11,14 +11,15 @@ clocks only decide which of the two is confirmed.
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument
+from ddb_mcp.core.items import item_to_json
 from ddb_mcp.core.keys import SEPARATORS, Key, Prefix
-from ddb_mcp.gateway.records import Record, expecting, read_record, records
+from ddb_mcp.gateway.records import Record, expecting, item_of, records_of
 from ddb_mcp.stores.base import Condition, Read, Store
 
 PARTITION = "prefixes"
@@ -37,10 +38,6 @@ class Claim:
     id: str
     at: float
     confirmed: bool = False
-
-    @property
-    def key(self) -> Key:
-        return Key(PARTITION, self.prefix)
 
     def record(self) -> Record:
         return {
@@ -84,37 +81,32 @@ class Claims:
             async for other in self._overlapping(prefix.joined):
                 await self._yield_or_remove(claim, other)
         except InvalidArgument:
-            await self.release(claim)
+            await self.release(prefix, claim.id)
             raise
         return claim
 
     async def confirm(self, claim: Claim) -> None:
         """Make the claim last. Raises InvalidArgument where another `take` has removed it meanwhile."""
-        mine = Condition(expect=expecting(claim=claim.id, confirmed=False))
-        confirmed = Claim(claim.prefix, claim.name, claim.id, claim.at, confirmed=True)
+        confirmed = replace(claim, confirmed=True)
         try:
-            await self._store.put(records(confirmed.record()), mine)
+            await self._store.put(item_of(confirmed.record()), expecting(claim=claim.id, confirmed=False))
         except ConditionFailed:
             raise _overlap(claim, "another that is being added at this moment") from None
 
-    async def release(self, claim: Claim) -> None:
-        """Give the prefix back, unless the entry is another's by now."""
-        await self._remove(claim.key, claim=claim.id)
-
-    async def release_of(self, prefix: Prefix, claim_id: str) -> None:
-        """Give a prefix back that was taken by the claim with this id."""
-        await self._remove(Key(PARTITION, prefix.joined), claim=claim_id)
+    async def release(self, prefix: Prefix, claim_id: str) -> None:
+        """Give a prefix back, unless its entry is another claim's by now."""
+        await self._remove(prefix.joined, claim=claim_id)
 
     async def _write(self, claim: Claim) -> None:
         for _ in range(limits.REGISTRY_ATTEMPTS):
             try:
-                await self._store.put(records(claim.record()), Condition(create_only=True))
+                await self._store.put(item_of(claim.record()), Condition(create_only=True))
             except ConditionFailed:
                 if (other := await self._entry(claim.prefix)) is None:
                     continue
                 if not await self._is_void(other):
                     raise _overlap(claim, other.name) from None
-                await self._remove(other.key, claim=other.id)
+                await self._remove(other.prefix, claim=other.id)
             else:
                 return
         raise _overlap(claim, "another that is being added at this moment")
@@ -125,12 +117,12 @@ class Claims:
             void = await self._is_void(other)
             if not void and (other.confirmed or (other.at, other.id) < (claim.at, claim.id)):
                 break
-            if await self._remove(other.key, claim=other.id, confirmed=other.confirmed):
+            if await self._remove(other.prefix, claim=other.id, confirmed=other.confirmed):
                 return
-            found = await self._entry(other.prefix)  # it was confirmed meanwhile, or is gone
-            if found is None:
+            stored = await self._entry(other.prefix)  # it was confirmed meanwhile, or is gone
+            if stored is None:
                 return
-            other = found
+            other = stored
         raise _overlap(claim, other.name)
 
     async def _is_void(self, other: Claim) -> bool:
@@ -142,24 +134,20 @@ class Claims:
     async def _overlapping(self, joined: str) -> AsyncIterator[Claim]:
         """The entries of prefixes that contain this one or are contained in it."""
         for end, character in enumerate(joined[:-1], 1):
-            if character in SEPARATORS and (found := await self._entry(joined[:end])):
-                yield found
-        position: Any = None
-        while True:
-            page = await self._store.query(Read(pk=PARTITION, range=KeyRange(prefix=joined), position=position))
-            for claim in map(Claim.of, map(read_record, page.items)):
-                if claim.prefix != joined:
-                    yield claim
-            if (position := page.next) is None:
-                return
+            if character in SEPARATORS and (entry := await self._entry(joined[:end])):
+                yield entry
+        async for record in records_of(self._store.query, Read(pk=PARTITION, range=KeyRange(prefix=joined))):
+            if record["sk"] != joined:
+                yield Claim.of(record)
 
     async def _entry(self, joined: str) -> Claim | None:
         item = await self._store.get(Key(PARTITION, joined))
-        return None if item is None else Claim.of(read_record(item))
+        return None if item is None else Claim.of(item_to_json(item))
 
-    async def _remove(self, key: Key, **expected: Any) -> bool:
+    async def _remove(self, joined: str, **members: Any) -> bool:
+        """Remove the entry of a prefix where it has these members. False where it does not."""
         try:
-            await self._store.delete(key, Condition(expect=expecting(**expected)))
+            await self._store.delete(Key(PARTITION, joined), expecting(**members))
         except ConditionFailed:
             return False
         return True

@@ -1,24 +1,31 @@
 """The registry's items as plain JSON objects, whose `pk` and `sk` are strings like everybody's."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from ddb_mcp.core.conditions import Filter
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import Item, item_to_json, parse_item
+from ddb_mcp.stores.base import Condition, Read, StorePage
 
 Record = dict[str, Any]
 
 
-def records(record: Record) -> Item:
+def item_of(record: Record) -> Item:
     """The item that holds a record."""
     return parse_item(record, "record")
 
 
-def read_record(item: Item) -> Record:
-    """The record in an item."""
-    return item_to_json(item)
+def expecting(**members: Any) -> Condition:
+    """The condition that the stored record has these members."""
+    return Condition(expect=parse_filter(members, "expect"))
 
 
-def expecting(**values: Any) -> Filter:
-    """The condition that a stored record has these members."""
-    return parse_filter(values, "expect")
+async def records_of(listing: Callable[[Read], Awaitable[StorePage]], read: Read) -> AsyncIterator[Record]:
+    """The records of all pages of a store's `query` or `scan`."""
+    while True:
+        page = await listing(read)
+        for item in page.items:
+            yield item_to_json(item)
+        if page.next is None:
+            return
+        read = read._replace(position=page.next)

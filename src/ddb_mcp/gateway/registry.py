@@ -12,15 +12,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, Misconfigured, NotProvisioned, Unavailable
+from ddb_mcp.core.items import item_to_json
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.claims import Claim, Claims
 from ddb_mcp.gateway.joined import JoinedReads
-from ddb_mcp.gateway.records import Record, expecting, read_record, records
+from ddb_mcp.gateway.records import Record, expecting, item_of, records_of
 from ddb_mcp.gateway.tokens import NAME, TokenParts, new_parts, read_token, token_text
 from ddb_mcp.stores.base import Condition, Progress, Read, Store
 
@@ -83,15 +84,15 @@ class Tenant:
 
     def record(self) -> Record:
         tokens = {token_id: asdict(token) for token_id, token in (self.tokens or {}).items()}
-        said = {**asdict(self), "prefix": self.prefix.text, "functions": list(self.functions), "tokens": tokens}
-        return {**_key(self.name)._asdict(), **said}
+        members = {**asdict(self), "prefix": self.prefix.text, "functions": list(self.functions), "tokens": tokens}
+        return {**_key(self.name)._asdict(), **members}
 
     @classmethod
     def of(cls, record: Record) -> "Tenant":
-        said = {name: value for name, value in record.items() if name not in ("pk", "sk")}
-        tokens = {token_id: Token(**token) for token_id, token in said.pop("tokens").items()}
-        prefix, functions = Prefix(said.pop("prefix")), tuple(said.pop("functions"))
-        return cls(**said, prefix=prefix, functions=functions, tokens=tokens)
+        members = {name: value for name, value in record.items() if name not in ("pk", "sk")}
+        tokens = {token_id: Token(**token) for token_id, token in members.pop("tokens").items()}
+        prefix, functions = Prefix(members.pop("prefix")), tuple(members.pop("functions"))
+        return cls(**members, prefix=prefix, functions=functions, tokens=tokens)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Registry:
         self.store = store
         self._clock = clock
         self._claims = Claims(store, clock, self._was_made_with)
-        self._joined = JoinedReads(self._found)
+        self._reads = JoinedReads(self._stored)
         self._keys: Keys | None = None
 
     async def prepare(self, progress: Progress) -> bool:
@@ -145,7 +146,7 @@ class Registry:
         await self.store.provision(progress)
         facts = {**_FACTS._asdict(), "version": _VERSION, "secret": secrets.token_hex(32)}
         try:
-            await self.store.put(records(facts), Condition(create_only=True))
+            await self.store.put(item_of(facts), Condition(create_only=True))
         except ConditionFailed:
             return False
         return True
@@ -177,7 +178,7 @@ class Registry:
         One read that begins after this was called, which several callers may share; none where the token was made up.
         """
         parts = read_token(token, (await self.keys()).tokens)
-        if parts is None or (tenant := await self._joined.get(parts.name)) is None:
+        if parts is None or (tenant := await self._reads.get(parts.name)) is None:
             return None
         known = (tenant.tokens or {}).get(parts.id)
         if tenant.state != "active" or known is None or not hmac.compare_digest(known.hash, parts.hash):
@@ -202,7 +203,7 @@ class Registry:
             raise InvalidArgument(
                 f"{name!r} is no name for a deployment.", next="Use up to 63 letters, digits, `.`, `_` or `-`."
             )
-        if (other := await self._found(name)) is not None:
+        if (other := await self._stored(name)) is not None:
             raise _name_taken(other)
         key = (await self.keys()).tokens
         claim = await self._claims.take(prefix, name)
@@ -224,19 +225,14 @@ class Registry:
     async def list(self) -> list[Tenant]:
         """All deployments by name, whatever their state."""
         await self.keys()
-        found: list[Tenant] = []
-        position: Any = None
-        while True:
-            read = Read(pk_prefix=f"{_DEPLOYMENT}#", limit=1000, max_bytes=4_000_000, position=position)
-            page = await self.store.scan(read)
-            found += map(Tenant.of, map(read_record, page.items))
-            if (position := page.next) is None:
-                return sorted(found, key=lambda tenant: tenant.name)
+        read = Read(pk_prefix=f"{_DEPLOYMENT}#", limit=1000, max_bytes=4_000_000)
+        tenants = [Tenant.of(record) async for record in records_of(self.store.scan, read)]
+        return sorted(tenants, key=lambda tenant: tenant.name)
 
     async def show(self, name: str) -> Tenant:
         """One deployment. Raises InvalidArgument if there is none."""
         await self.keys()
-        if (tenant := await self._found(name)) is None:
+        if (tenant := await self._stored(name)) is None:
             raise InvalidArgument(
                 f"There is no deployment {name!r}.", next="List them with: ddb-mcp gateway deployments list"
             )
@@ -299,12 +295,11 @@ class Registry:
     async def forget(self, tenant: Tenant) -> None:
         """Remove a deployment, after its data are deleted."""
         try:
-            same = Condition(expect=expecting(claim=tenant.claim, state=tenant.state))
-            await self.store.delete(_key(tenant.name), same)
+            await self.store.delete(_key(tenant.name), expecting(claim=tenant.claim, state=tenant.state))
         except ConditionFailed:
             raise Unavailable(f"The deployment {tenant.name} was changed meanwhile.", next="Run it again.") from None
         # Afterwards, so that no other takes the prefix while its data are still to be deleted.
-        await self._claims.release_of(tenant.prefix, tenant.claim)
+        await self._claims.release(tenant.prefix, tenant.claim)
 
     async def close(self) -> None:
         await self.store.close()
@@ -312,19 +307,19 @@ class Registry:
     async def _make(self, tenant: Tenant, claim: Claim) -> None:
         """Write a new deployment, confirm its claim, and only then let its token open it."""
         try:
-            await self.store.put(records(tenant.record()), Condition(create_only=True))
+            await self.store.put(item_of(tenant.record()), Condition(create_only=True))
         except ConditionFailed:
-            await self._claims.release(claim)
-            raise _name_taken(await self._found(tenant.name)) from None
-        mine = Condition(expect=expecting(claim=claim.id, state="adding"))
+            await self._claims.release(tenant.prefix, tenant.claim)
+            raise _name_taken(await self._stored(tenant.name)) from None
+        same = expecting(claim=claim.id, state="adding")
         try:
             await self._claims.confirm(claim)
         except InvalidArgument:
             with suppress(ConditionFailed):
-                await self.store.delete(_key(tenant.name), mine)
+                await self.store.delete(_key(tenant.name), same)
             raise
         try:
-            await self.store.put(records(replace(tenant, state="active").record()), mine)
+            await self.store.put(item_of(replace(tenant, state="active").record()), same)
         except ConditionFailed:
             raise Unavailable(f"The deployment {tenant.name} was removed while it was added.") from None
 
@@ -342,27 +337,27 @@ class Registry:
             tenant = await self.show(name)
             changed = replace(change(tenant), revision=tenant.revision + 1)
             try:
-                same = Condition(expect=expecting(revision=tenant.revision, claim=tenant.claim))
-                await self.store.put(records(changed.record()), same)
+                same = expecting(revision=tenant.revision, claim=tenant.claim)
+                await self.store.put(item_of(changed.record()), same)
             except ConditionFailed:
                 continue
             return changed
         raise Unavailable(f"The deployment {name} was changed by others all the time.", next="Run it again.")
 
     async def _was_made_with(self, name: str, claim: str) -> bool:
-        tenant = await self._found(name)
+        tenant = await self._stored(name)
         return tenant is not None and tenant.claim == claim
 
-    async def _found(self, name: str) -> Tenant | None:
+    async def _stored(self, name: str) -> Tenant | None:
         item = await self.store.get(_key(name))
-        return None if item is None else Tenant.of(read_record(item))
+        return None if item is None else Tenant.of(item_to_json(item))
 
     async def _facts(self) -> Record | None:
         try:
             item = await self.store.get(_FACTS)
         except NotProvisioned:
             return None
-        return None if item is None else read_record(item)
+        return None if item is None else item_to_json(item)
 
     def _token(self, parts: TokenParts, *, read_only: bool) -> Token:
         return Token(parts.hash, read_only, int(self._clock()))
