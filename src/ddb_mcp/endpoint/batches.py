@@ -6,40 +6,36 @@ from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.apart import worked
-from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
-from ddb_mcp.endpoint.calls import Call, placeholders, projected, projection, read_units, write_units
+from ddb_mcp.endpoint.calls import Call, only_projection, projected, read_units, stored_size, write_units
 from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.tables import table_name
 from ddb_mcp.endpoint.values import read_item, read_key
 from ddb_mcp.stores.local.file import Locked
 from ddb_mcp.stores.local.table import Changes, Stored
 
-_DUPLICATES = "Provided list of item keys contains duplicates"
-
 
 async def batch_get_item(call: Call) -> dict[str, Any]:
-    wanted = call.request["RequestItems"]
-    given = {name: [read_key(key) for key in request["Keys"]] for name, request in wanted.items()}
-    if sum(map(len, given.values())) > limits.BATCH_GET_MAX:
+    requests = call.request["RequestItems"]
+    keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
+    if sum(map(len, keys_of.values())) > limits.BATCH_GET_MAX:
         raise invalid("Too many items requested for the BatchGetItem call")
     responses: dict[str, list[Item]] = {}
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
     left = limits.BATCH_GET_MAX_BYTES
-    for alias, keys in given.items():
-        request = wanted[alias]
+    for alias, keys in keys_of.items():
+        request = requests[alias]
         _check_once(keys)
-        known = placeholders(request)
-        paths = projection(request, known)
-        known.check_all_used()
+        paths = only_projection(request)
         name, table = await call.tables.find(alias)
         for key in keys:
             call.check_key(name, key.pk)
         consistent = bool(request.get("ConsistentRead"))
-        found = await table.items(keys)
-        taken = await worked(partial(_within, left, found, paths), found)
+        items = await table.items(keys)
+        taken = await worked(partial(_within, left, items, paths), items)
         sizes = [size for size, _ in taken.values()]
         left -= sum(sizes)
         units[name] = sum(read_units(size, consistent=consistent) for size in sizes)
@@ -51,27 +47,27 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
 
 
 def _within(
-    room: int, found: Sequence[Item | None], paths: Iterable[Path] | None
+    room: int, items: Sequence[Item | None], paths: Iterable[Path] | None
 ) -> dict[int, tuple[int, Item | None]]:
     """By position, the bytes of each item for which there is room, and what the client gets of it."""
     taken: dict[int, tuple[int, Item | None]] = {}
-    for at, item in enumerate(found):
-        if (size := item_size(item) if item else 0) <= room:
+    for at, item in enumerate(items):
+        if (size := stored_size(item)) <= room:
             taken[at] = size, None if item is None else projected(item, paths)
             room -= size
     return taken
 
 
 async def batch_write_item(call: Call) -> dict[str, Any]:
-    wanted = call.request["RequestItems"]
-    if sum(map(len, wanted.values())) > limits.BATCH_WRITE_MAX:
+    requests = call.request["RequestItems"]
+    if sum(map(len, requests.values())) > limits.BATCH_WRITE_MAX:
         raise invalid("Too many items requested for the BatchWriteItem call")
-    writes = {alias: list(_writes(requests)) for alias, requests in wanted.items()}
-    found = {}
+    writes = {alias: list(_writes(entries)) for alias, entries in requests.items()}
+    tables = {}
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
         _check_once(keys)
-        name, found[alias] = await call.tables.find(alias)
+        name, tables[alias] = await call.tables.find(alias)
         call.check_write(name)
         for key in keys:
             call.check_key(name, key.pk)
@@ -79,11 +75,11 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
     units: dict[str, float] = {}
     for alias, pairs in writes.items():
         try:
-            units[table_name(alias)] = await found[alias].change([key for key, _ in pairs], _all_of(pairs))
+            units[table_name(alias)] = await tables[alias].change([key for key, _ in pairs], _all_of(pairs))
         except Locked:
             if not units:  # nothing was done at all
                 raise
-            unprocessed[alias] = wanted[alias]
+            unprocessed[alias] = requests[alias]
     return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units)}
 
 
@@ -111,4 +107,4 @@ def _all_of(pairs: list[tuple[Key, Item | None]]) -> Any:
 
 def _check_once(keys: list[Key]) -> None:
     if len(set(keys)) < len(keys):
-        raise invalid(_DUPLICATES)
+        raise invalid("Provided list of item keys contains duplicates")

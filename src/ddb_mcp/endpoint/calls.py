@@ -69,29 +69,33 @@ class Call:
 
     def consumed(self, table: str, units: Callable[[], float]) -> dict[str, Any]:
         """The `ConsumedCapacity` member, if the request asks for it: capacity units of one table."""
-        wanted = self.request.get("ReturnConsumedCapacity", "NONE")
-        if wanted == "NONE":
+        detail = self.request.get("ReturnConsumedCapacity", "NONE")
+        if detail == "NONE":
             return {}
-        found: dict[str, Any] = {"TableName": table, "CapacityUnits": float(units())}
-        if wanted == "INDEXES":
-            found["Table"] = {"CapacityUnits": found["CapacityUnits"]}
-        return {"ConsumedCapacity": found}
+        capacity: dict[str, Any] = {"TableName": table, "CapacityUnits": float(units())}
+        if detail == "INDEXES":
+            capacity["Table"] = {"CapacityUnits": capacity["CapacityUnits"]}
+        return {"ConsumedCapacity": capacity}
 
     def consumed_by_tables(self, tables: Mapping[str, float]) -> dict[str, Any]:
         """As `consumed`, for several tables."""
-        found = [self.consumed(name, partial(float, units)) for name, units in tables.items()]
-        return {"ConsumedCapacity": [each["ConsumedCapacity"] for each in found]} if any(found) else {}
+        members = [self.consumed(name, partial(float, units)) for name, units in tables.items()]
+        return {"ConsumedCapacity": [each["ConsumedCapacity"] for each in members]} if any(members) else {}
 
 
-def read_units(size: int, *, consistent: bool, times: float = 1) -> float:
+def stored_size(item: Item | None) -> int:
+    """The bytes of an item, 0 where there is none."""
+    return item_size(item) if item else 0
+
+
+def read_units(size: int, *, consistent: bool) -> float:
     """The capacity units of a read of so many bytes."""
-    return max(1, math.ceil(size / _READ_UNIT)) * (1 if consistent else 0.5) * times
+    return max(1, math.ceil(size / _READ_UNIT)) * (1 if consistent else 0.5)
 
 
-def write_units(*items: Item | None, times: float = 1) -> float:
+def write_units(*items: Item | None) -> float:
     """The capacity units of a write of one of these items over the other."""
-    size = max(item_size(item) if item else 0 for item in items)
-    return max(1, math.ceil(size / _WRITE_UNIT)) * times
+    return max(1, math.ceil(max(map(stored_size, items)) / _WRITE_UNIT))
 
 
 def placeholders(request: Mapping[str, Any]) -> Placeholders:
@@ -101,20 +105,20 @@ def placeholders(request: Mapping[str, Any]) -> Placeholders:
         raise invalid("ExpressionAttributeNames can only be specified when using expressions")
     if values is not None and not any(request.get(name) is not None for name in _TAKES_VALUES):
         raise invalid("ExpressionAttributeValues can only be specified when using expressions")
-    for kind, given, sign in (("Names", names, "#"), ("Values", values, ":")):
-        if given is None:
+    for kind, members, sign in (("Names", names, "#"), ("Values", values, ":")):
+        if members is None:
             continue
-        if not given:
+        if not members:
             raise invalid(f"ExpressionAttribute{kind} must not be empty")
-        for name in given:
+        for name in members:
             if not re.fullmatch(f"{sign}[A-Za-z0-9_]+", name):
                 raise invalid(f'ExpressionAttribute{kind} contains invalid key: Syntax error; key: "{name[:80]}"')
-    return Placeholders(names or {}, {name: _value(name, given) for name, given in (values or {}).items()})
+    return Placeholders(names or {}, {name: _value(name, value) for name, value in (values or {}).items()})
 
 
-def _value(name: str, given: Any) -> Any:
+def _value(name: str, value: Any) -> Any:
     try:
-        return read_value(given)
+        return read_value(value)
     except Failure as failure:
         if failure.kind != "ValidationException":
             raise
@@ -134,6 +138,14 @@ def projection(request: Mapping[str, Any], known: Placeholders) -> tuple[Path, .
     return None if text is None else read_projection("ProjectionExpression", text, known)
 
 
+def only_projection(request: Mapping[str, Any]) -> tuple[Path, ...] | None:
+    """As `projection`, of a request without other expressions. Raises Failure or InvalidArgument."""
+    known = placeholders(request)
+    paths = projection(request, known)
+    known.check_all_used()
+    return paths
+
+
 def projected(item: Item, paths: Iterable[Path] | None) -> Item:
     """The part of an item that the client gets."""
     return shown(item if paths is None else pick(item, paths, keys=False))
@@ -141,7 +153,7 @@ def projected(item: Item, paths: Iterable[Path] | None) -> Item:
 
 def choice(request: Mapping[str, Any], parameter: str, *allowed: str) -> str:
     """The value of a parameter that takes these words, the first by default. Raises Failure."""
-    given: str = request.get(parameter) or allowed[0]
-    if given not in allowed:
+    value: str = request.get(parameter) or allowed[0]
+    if value not in allowed:
         raise invalid(f"{parameter} can only be {' or '.join(sorted(allowed))}")
-    return given
+    return value

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 from ddb_mcp.endpoint.calls import Call
 from ddb_mcp.endpoint.failures import Failure, invalid
@@ -77,19 +78,19 @@ async def describe_time_to_live(call: Call) -> dict[str, Any]:
 
 
 async def update_time_to_live(call: Call) -> dict[str, Any]:
-    wanted = call.request["TimeToLiveSpecification"]
+    attribute, enabled = (call.request["TimeToLiveSpecification"][member] for member in ("AttributeName", "Enabled"))
     name, table = await call.tables.find(call.request["TableName"])
     call.check_write(name)
-    if wanted["AttributeName"] != _TTL:
+    if attribute != _TTL:
         raise invalid(f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
 
     def turn(noted: dict[str, str]) -> dict[str, str]:
-        if wanted["Enabled"] == (noted.get("ttl") != "off"):
-            raise invalid(f"TimeToLive is already {'enabled' if wanted['Enabled'] else 'disabled'}")
-        return {**noted, "ttl": "on" if wanted["Enabled"] else "off"}
+        if enabled == (noted.get("ttl") != "off"):
+            raise invalid(f"TimeToLive is already {'enabled' if enabled else 'disabled'}")
+        return {**noted, "ttl": "on" if enabled else "off"}
 
     await table.note(turn)
-    return {"TimeToLiveSpecification": {"Enabled": wanted["Enabled"], "AttributeName": _TTL}}
+    return {"TimeToLiveSpecification": {"Enabled": enabled, "AttributeName": _TTL}}
 
 
 async def tag_resource(call: Call) -> dict[str, Any]:
@@ -101,13 +102,13 @@ async def tag_resource(call: Call) -> dict[str, Any]:
 
 
 async def untag_resource(call: Call) -> dict[str, Any]:
-    gone = set(call.request["TagKeys"])
+    removed = set(call.request["TagKeys"])
     name, table = await call.tables.find(call.request["ResourceArn"])
     call.check_write(name)
 
     def untag(noted: dict[str, str]) -> dict[str, str]:
-        kept = {name: value for name, value in _noted_tags(noted).items() if name not in gone}
-        return {**noted, "tags": json.dumps(kept)}
+        tags = {name: value for name, value in _noted_tags(noted).items() if name not in removed}
+        return {**noted, "tags": json.dumps(tags)}
 
     await table.note(untag)
     return {}
@@ -123,13 +124,13 @@ async def describe_endpoints(call: Call) -> dict[str, Any]:
     return {"Endpoints": [{"Address": call.host, "CachePeriodInMinutes": 1440}]}
 
 
-def _tags(given: list[dict[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in given}
+def _tags(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def _noted_tags(noted: dict[str, str]) -> dict[str, str]:
-    found: dict[str, str] = json.loads(noted.get("tags", "{}"))
-    return found
+    tags: dict[str, str] = json.loads(noted.get("tags", "{}"))
+    return tags
 
 
 async def _description(name: str, table: LocalTable) -> dict[str, Any]:
@@ -153,5 +154,4 @@ async def _description(name: str, table: LocalTable) -> dict[str, Any]:
 
 
 def _uuid(digits: str) -> str:
-    digits = digits.rjust(32, "0")
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return str(UUID(hex=digits.rjust(32, "0")))

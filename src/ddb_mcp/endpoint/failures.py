@@ -52,12 +52,6 @@ def unserializable(message: str) -> Failure:
     return Failure("SerializationException", message)
 
 
-def failed_condition(item: Any | None) -> Failure:
-    """`item`: the stored item, where the request asks for it."""
-    shown = {} if item is None else {"Item": item}
-    return Failure("ConditionalCheckFailedException", "The conditional request failed", **shown)
-
-
 def translated(error: DdbMcpError) -> Failure:
     """The SDKs' error for an error of the store or of an expression."""
     if isinstance(error, InvalidArgument):

@@ -11,7 +11,16 @@ from ddb_mcp.core.expression_trees import Condition
 from ddb_mcp.core.items import Item, item_size
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
-from ddb_mcp.endpoint.calls import Call, condition, placeholders, projected, projection, read_units
+from ddb_mcp.endpoint.calls import (
+    Call,
+    condition,
+    only_projection,
+    placeholders,
+    projected,
+    projection,
+    read_units,
+    stored_size,
+)
 from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.key_conditions import KeyCondition, read_key_condition, uses_keys
 from ddb_mcp.endpoint.values import read_key
@@ -19,15 +28,13 @@ from ddb_mcp.stores.local.table import Documents, LocalTable, Rows, segment_of
 
 
 async def get_item(call: Call) -> dict[str, Any]:
-    known = placeholders(call.request)
-    paths = projection(call.request, known)
-    known.check_all_used()
+    paths = only_projection(call.request)
     key = read_key(call.request["Key"])
     name, table = await call.tables.find(call.request["TableName"])
     call.check_key(name, key.pk)
     (item,) = await table.items([key])
     answer = {} if item is None else {"Item": projected(item, paths)}
-    return {**answer, **_consumed(call, name, lambda: item_size(item) if item else 0)}
+    return {**answer, **_consumed(call, name, lambda: stored_size(item))}
 
 
 def _consumed(call: Call, table: str, size: Callable[[], int]) -> dict[str, Any]:
@@ -76,12 +83,12 @@ class _Page:
         return self.size
 
     def answer(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"Count": self.matched, "ScannedCount": self.scanned}
+        answer: dict[str, Any] = {"Count": self.matched, "ScannedCount": self.scanned}
         if not self.counts:
-            found["Items"] = self.items
+            answer["Items"] = self.items
         if self.last is not None:
-            found["LastEvaluatedKey"] = self.last.attributes
-        return found
+            answer["LastEvaluatedKey"] = self.last.attributes
+        return answer
 
 
 async def query(call: Call) -> dict[str, Any]:
@@ -92,8 +99,8 @@ async def query(call: Call) -> dict[str, Any]:
     keys = read_key_condition(request["KeyConditionExpression"], known)
     page = _page(call, known)
     name, table = await _table(call)
-    if (found := uses_keys(page.filter)) is not None:
-        raise invalid(f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {found}")
+    if (named := uses_keys(page.filter)) is not None:
+        raise invalid(f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {named}")
     call.check_key(name, keys.pk)
     after = _start(request)
     if after is not None:
@@ -120,7 +127,7 @@ async def _listing(call: Call, name: str, table: LocalTable, rows: Rows, page: _
 
 def _page(call: Call, known: Placeholders) -> _Page:
     request = call.request
-    demanded = condition(request, "FilterExpression", known)
+    filter_ = condition(request, "FilterExpression", known)
     paths = projection(request, known)
     known.check_all_used()
     select = request.get("Select") or ("SPECIFIC_ATTRIBUTES" if paths is not None else "ALL_ATTRIBUTES")
@@ -134,23 +141,23 @@ def _page(call: Call, known: Placeholders) -> _Page:
         raise invalid(f"Cannot specify the ProjectionExpression when choosing to get {what}")
     if paths is None and select == "SPECIFIC_ATTRIBUTES":
         raise invalid("Must specify the ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
-    return _Page(demanded, paths, request.get("Limit"), select == "COUNT")
+    return _Page(filter_, paths, request.get("Limit"), select == "COUNT")
 
 
 async def _table(call: Call) -> tuple[str, LocalTable]:
-    found = await call.tables.find(call.request["TableName"])
+    name, table = await call.tables.find(call.request["TableName"])
     if (index := call.request.get("IndexName")) is not None:
         raise invalid(f"The table does not have the specified index: {index}")
-    return found
+    return name, table
 
 
 def _start(request: dict[str, Any]) -> Key | None:
-    given = request.get("ExclusiveStartKey")
-    if given is None:
+    key = request.get("ExclusiveStartKey")
+    if key is None:
         return None
-    if given.keys() != {"pk", "sk"}:
+    if key.keys() != {"pk", "sk"}:
         raise invalid("The provided starting key is invalid: The provided key element does not match the schema")
-    return read_key(given)
+    return read_key(key)
 
 
 def _check_start(keys: KeyCondition, after: Key) -> None:

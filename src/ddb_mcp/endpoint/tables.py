@@ -29,13 +29,13 @@ class Tables:
         self._open: dict[str, LocalTable] = {}
         self._known: dict[str, tuple[int, int]] = {}
 
-    async def find(self, given: str) -> tuple[str, LocalTable]:
-        """A table's name and the table, by its name or its ARN.
+    async def find(self, name_or_arn: str) -> tuple[str, LocalTable]:
+        """A table's name and the table.
 
         Raises:
             Failure: there is none.
         """
-        name = table_name(given)
+        name = table_name(name_or_arn)
         table = self._table(name)
         if table is None or not await self._is_there(name, table):
             raise Failure(
@@ -47,13 +47,13 @@ class Tables:
 
     async def _is_there(self, name: str, table: LocalTable) -> bool:
         try:
-            found = table.path.stat()
+            status = table.path.stat()
         except OSError:
             return False
         # A look into the file takes a thread, so it is done once for each file.
-        inode = (found.st_dev, found.st_ino)
-        if self._known.get(name) != inode or not found.st_size:
-            if not (table.path.is_file() and await _is_there(table)):
+        inode = (status.st_dev, status.st_ino)
+        if self._known.get(name) != inode or not status.st_size:
+            if not (table.path.is_file() and await _is_ours(table)):
                 return False
             self._known[name] = inode
         return True
@@ -65,15 +65,15 @@ class Tables:
             Failure: no table of this endpoint can have this name.
         """
         table = self._table(name)
-        if table is None or len(name) > _NAME_MAX or await _is_there(table) is None:
+        if table is None or len(name) > _NAME_MAX or await _is_ours(table) is None:
             raise invalid(f"The endpoint of ddb-mcp makes no table of the name {name[:80]}.")
         return table if await table.make() else None
 
     async def names(self) -> list[str]:
         """All tables, in order."""
-        found = {path.name.removesuffix(_SUFFIX) for path in self._path.parent.glob(f"*{_SUFFIX}")} | {self._name}
+        files = {path.name.removesuffix(_SUFFIX) for path in self._path.parent.glob(f"*{_SUFFIX}")}
         names = []
-        for name in sorted(found):
+        for name in sorted(files | {self._name}):
             table = self._table(name) if is_table_name(name) else None
             if table is not None and await self._is_there(name, table):
                 names.append(name)
@@ -94,7 +94,7 @@ class Tables:
         return self._open[name]
 
 
-async def _is_there(table: LocalTable) -> bool | None:
+async def _is_ours(table: LocalTable) -> bool | None:
     """Whether the table's file is there; None where it is another program's, or a registry of deployments."""
     try:
         return await table.exists()
@@ -106,10 +106,10 @@ def is_table_name(text: str) -> bool:
     return re.fullmatch("[a-zA-Z0-9_.-]{3,255}", text) is not None
 
 
-def table_name(given: str) -> str:
-    """The name in a name or an ARN. Raises Failure."""
-    arn = _ARN.fullmatch(given)
-    name = arn[1] if arn else given
+def table_name(name_or_arn: str) -> str:
+    """The name of a table. Raises Failure."""
+    arn = _ARN.fullmatch(name_or_arn)
+    name = arn[1] if arn else name_or_arn
     if not is_table_name(name):
         raise invalid(
             "Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain "

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
-from ddb_mcp.endpoint.calls import Call, placeholders, projected, projection, read_units, write_units
+from ddb_mcp.endpoint.calls import Call, only_projection, projected, read_units, stored_size, write_units
 from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.endpoint.tables import table_name
 from ddb_mcp.endpoint.values import read_key
@@ -36,26 +36,30 @@ _NONE = {"Code": "None"}
 async def transact_get_items(call: Call) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
     keys = [read_key(get["Key"]) for get in gets]
-    paths = []
-    for get in gets:
-        known = placeholders(get)
-        paths.append(projection(get, known))
-        known.check_all_used()
+    paths = [only_projection(get) for get in gets]
     name, table = await _table(call, gets)
     for key in keys:
         call.check_key(name, key.pk, "GetItem")
-    found = await table.items(keys)
-    answers, units = await worked(partial(_got, found, paths), found)
+    items = await table.items(keys)
+    answers, units = await worked(partial(_got, items, paths), items)
     return {"Responses": answers, **call.consumed_by_tables({name: units})}
 
 
-def _got(found: list[Item | None], paths: list[tuple[Path, ...] | None]) -> tuple[list[dict[str, Item]], float]:
+def _got(items: list[Item | None], paths: list[tuple[Path, ...] | None]) -> tuple[list[dict[str, Item]], float]:
     """The answer of each get, and the capacity of all. Raises Failure where the items are too long together."""
-    sizes = [item_size(item) if item else 0 for item in found]
-    if sum(sizes) > limits.TRANSACT_MAX_BYTES:
+    _check_size(items)
+    answers = [{} if item is None else {"Item": projected(item, path)} for item, path in zip(items, paths, strict=True)]
+    return answers, _units_of_reads(items)
+
+
+def _check_size(items: Iterable[Item | None]) -> None:
+    if sum(map(stored_size, items)) > limits.TRANSACT_MAX_BYTES:
         raise invalid("Aggregated size of the items in the transaction exceeds 4 MB")
-    answers = [{} if item is None else {"Item": projected(item, path)} for item, path in zip(found, paths, strict=True)]
-    return answers, sum(read_units(size, consistent=True, times=2) for size in sizes)
+
+
+def _units_of_reads(items: Iterable[Item | None]) -> float:
+    """The capacity units of reads in a transaction, which cost twice as much as alone."""
+    return sum(2 * read_units(stored_size(item), consistent=True) for item in items)
 
 
 async def transact_write_items(call: Call) -> dict[str, Any]:
@@ -73,27 +77,24 @@ async def transact_write_items(call: Call) -> dict[str, Any]:
 
     def decide(stored: Stored) -> tuple[Changes, float]:
         changes = _all(writes, stored)
-        if sum(item_size(item) for item in changes.values() if item) > limits.TRANSACT_MAX_BYTES:
-            raise invalid("Aggregated size of the items in the transaction exceeds 4 MB")
-        return changes, sum(write_units(stored[key], changes.get(key), times=2) for key in keys)
+        _check_size(changes.values())
+        return changes, sum(2 * write_units(stored[key], changes.get(key)) for key in keys)
 
     units = await _done(call, table, keys, decide)
     if units is None:  # done before: what it costs to see so
-        found = await table.items(keys)
-        costs = sum(read_units(item_size(item) if item else 0, consistent=True, times=2) for item in found)
-        return call.consumed_by_tables({name: costs})
+        units = _units_of_reads(await table.items(keys))
     return call.consumed_by_tables({name: units})
 
 
 def _action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    given = [(kind, request) for kind, request in entry.items() if kind in _READERS and request is not None]
-    if len(given) != 1:
+    actions = [(kind, request) for kind, request in entry.items() if kind in _READERS and request is not None]
+    if len(actions) != 1:
         raise invalid(
             "TransactItems can only contain one of Check, Put, Update or Delete"
-            if given
+            if actions
             else "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request"
         )
-    return given[0]
+    return actions[0]
 
 
 def _read(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Write]:
@@ -134,9 +135,9 @@ async def _done(call: Call, table: LocalTable, keys: Sequence[Key], decide: Any)
     if token is None:
         units: float = await table.change(keys, decide)
         return units
-    # How the answer is to look is no part of what is asked for.
-    asked = {"TransactItems": call.request["TransactItems"]}
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+    # The digest leaves out what only changes the answer, such as ReturnConsumedCapacity.
+    writes = {"TransactItems": call.request["TransactItems"]}
+    digest = hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest()
     try:
         done: float | None = await table.change_once(token, digest, keys, decide)
     except TokenReused:

@@ -6,13 +6,13 @@ from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Steps
-from ddb_mcp.core.expression_reader import read_update
+from ddb_mcp.core.expression_reader import Placeholders, read_update
 from ddb_mcp.core.expression_trees import Condition, Update
 from ddb_mcp.core.items import Item, item_size
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import pick
 from ddb_mcp.endpoint.calls import Call, choice, condition, placeholders, write_units
-from ddb_mcp.endpoint.failures import failed_condition, invalid
+from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.endpoint.values import KEYS, check_nesting, read_item, read_key, shown
 from ddb_mcp.stores.local.table import Changes, Stored
 
@@ -23,9 +23,9 @@ class Write:
 
     Attributes:
         condition: what must hold for the stored item.
-        change: what is to be stored, of what is; None where nothing is to change.
-        update: what it was read from, if it is an update.
-        shows_item: whether a condition that fails brings the stored item along.
+        change: makes the new item of the stored item; None where nothing is to change.
+        update: the update expression, of an UpdateItem.
+        shows_item: whether the failure of the condition carries the stored item.
     """
 
     key: Key
@@ -34,15 +34,12 @@ class Write:
     update: Update | None = None
     shows_item: bool = False
 
-    def check(self, old: Item | None, steps: Steps) -> None:
-        """Raise Failure if the condition does not hold for what is stored."""
-        if self.condition is not None and not self.condition.holds(old or {}, steps):
-            raise failed_condition(shown(old) if old and self.shows_item else None)
-
     def changes(self, stored: Stored) -> Changes:
-        """The new item, after `check`. Raises Failure or InvalidArgument."""
+        """The new item. Raises Failure, where the condition does not hold too, or InvalidArgument."""
         old = stored[self.key]
-        self.check(old, Steps(stored.check))
+        if self.condition is not None and not self.condition.holds(old or {}, Steps(stored.check)):
+            members: dict[str, Any] = {"Item": shown(old)} if old and self.shows_item else {}
+            raise Failure("ConditionalCheckFailedException", "The conditional request failed", **members)
         return {} if self.change is None else {self.key: self.change(old)}
 
 
@@ -50,33 +47,22 @@ def put(request: Mapping[str, Any]) -> Write:
     """The write that a PutItem describes. Raises Failure or InvalidArgument, as the other functions do."""
     known = placeholders(request)
     item = read_item(request["Item"])
-    demanded = condition(request, "ConditionExpression", known)
-    known.check_all_used()
-    return Write(Key.of(item), demanded, lambda old: item, shows_item=_shows_item(request))
+    return _write(request, known, Key.of(item), lambda old: item)
 
 
 def delete(request: Mapping[str, Any]) -> Write:
-    known = placeholders(request)
-    demanded = condition(request, "ConditionExpression", known)
-    known.check_all_used()
-    return Write(read_key(request["Key"]), demanded, lambda old: None, shows_item=_shows_item(request))
+    return _write(request, placeholders(request), read_key(request["Key"]), lambda old: None)
 
 
 def condition_check(request: Mapping[str, Any]) -> Write:
-    known = placeholders(request)
-    demanded = condition(request, "ConditionExpression", known)
-    known.check_all_used()
-    return Write(read_key(request["Key"]), demanded, None, shows_item=_shows_item(request))
+    return _write(request, placeholders(request), read_key(request["Key"]), None)
 
 
 def update(request: Mapping[str, Any]) -> Write:
-    known = placeholders(request)
+    known, key = placeholders(request), read_key(request["Key"])
     text = request.get("UpdateExpression")
-    wanted = Update() if text is None else read_update("UpdateExpression", text, known)
-    demanded = condition(request, "ConditionExpression", known)
-    known.check_all_used()
-    key = read_key(request["Key"])
-    for path in wanted.paths:
+    update = Update() if text is None else read_update("UpdateExpression", text, known)
+    for path in update.paths:
         if path[0] in KEYS:
             raise invalid(
                 "One or more parameter values were invalid: "
@@ -84,18 +70,28 @@ def update(request: Mapping[str, Any]) -> Write:
             )
 
     def change(old: Item | None) -> Item:
-        new = wanted.applied(key.attributes if old is None else old)
+        new = update.applied(key.attributes if old is None else old)
         for value in new.values():
             check_nesting(value)
         if item_size(new) > limits.ITEM_MAX_BYTES:
             raise invalid("Item size to update has exceeded the maximum allowed size")
         return new
 
-    return Write(key, demanded, change, wanted, _shows_item(request))
+    return _write(request, known, key, change, update)
 
 
-def _shows_item(request: Mapping[str, Any]) -> bool:
-    return request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+def _write(
+    request: Mapping[str, Any],
+    known: Placeholders,
+    key: Key,
+    change: Callable[[Item | None], Item | None] | None,
+    update: Update | None = None,
+) -> Write:
+    """The write with the request's condition. Every placeholder must be used by now."""
+    expected = condition(request, "ConditionExpression", known)
+    known.check_all_used()
+    shows_item = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+    return Write(key, expected, change, update, shows_item)
 
 
 async def put_item(call: Call) -> dict[str, Any]:
@@ -128,10 +124,11 @@ async def _alone(call: Call, write: Write) -> dict[str, Any]:
     return {**answer, **call.consumed(name, lambda: write_units(old, new))}
 
 
-def _returned(wanted: str, write: Write, old: Item | None, new: Item | None) -> dict[str, Any]:
-    item = old if wanted.endswith("OLD") else new
-    if wanted == "NONE" or not item:
+def _returned(values: str, write: Write, old: Item | None, new: Item | None) -> dict[str, Any]:
+    """The `Attributes` of the answer that `ReturnValues` asks for."""
+    item = old if values.endswith("OLD") else new
+    if values == "NONE" or not item:
         return {}
-    if wanted.startswith("UPDATED"):
+    if values.startswith("UPDATED"):
         item = pick(item, write.update.paths if write.update else [], keys=False)
     return {"Attributes": shown(item)} if item else {}
