@@ -21,9 +21,10 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.server import connections
-from ddb_mcp.server.connections import ClientFaults, Connections
-from ddb_mcp.server.exchange import BodyRefused, ClientGone, end_with_client, read_body
+from ddb_mcp.server import client_faults
+from ddb_mcp.server.client_faults import ClientFaults
+from ddb_mcp.server.connections import Connections
+from ddb_mcp.server.exchange import BodyRefused, ClientGone, Exchange
 from ddb_mcp.server.listening import Listening, listen
 from ddb_mcp.server.serving import HttpServer
 from tests.protocol.wire import PATIENCE
@@ -56,11 +57,11 @@ class App:
             if scope["path"] == "/slow":
                 await self.slow()
             if scope["path"] == "/while-wanted":
-                end_with_client(scope)
+                Exchange.of(scope).end_with_client()
             if scope["path"] in ("/endless", "/while-wanted"):
                 await asyncio.sleep(1000)
             if scope["path"] != "/early":
-                body = b"%d" % len(await read_body(scope, count=self._count))
+                body = b"%d" % len(await Exchange.of(scope).read_body(count=self._count))
             if scope["path"] == "/large":
                 body = b"x" * 64_000_000
         except BodyRefused as refused:
@@ -379,11 +380,11 @@ def test_trouble_is_one_line_at_once_and_one_line_a_minute(monkeypatch: pytest.M
             twice.set()
 
     monkeypatch.setattr(handler, "emit", emit)
-    monkeypatch.setattr(connections, "logger", own)
-    monkeypatch.setattr(vars(connections)["limits"], "FAULTS_SECONDS", 0.05)
+    monkeypatch.setattr(client_faults, "logger", own)
+    monkeypatch.setattr(limits, "FAULTS_SECONDS", 0.05)
 
     async def fifty() -> None:
-        faults = connections.ClientFaults()
+        faults = ClientFaults()
         for _ in range(50):
             faults.note("request that is not HTTP")
         await twice.wait()

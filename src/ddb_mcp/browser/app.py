@@ -15,7 +15,7 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import compact
 from ddb_mcp.server.apps import browser_page
 from ddb_mcp.server.content import failure, success
-from ddb_mcp.server.exchange import BodyRefused, read_body
+from ddb_mcp.server.exchange import BodyRefused, Exchange
 from ddb_mcp.server.requests import foreign_header, json_object
 from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
@@ -79,7 +79,7 @@ class BrowserHost:
         if not request.headers.get("origin"):
             return PlainTextResponse("Calls are for this server's own page.", 403)
         try:
-            return await self._call(await read_body(request.scope))
+            return await self._call(await Exchange.of(request.scope).read_body())
         except BodyRefused as refused:
             return PlainTextResponse(refused.error.message, refused.status)
 

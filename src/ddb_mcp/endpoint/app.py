@@ -19,7 +19,7 @@ from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.calls import Access, Call
 from ddb_mcp.endpoint.failures import Failure, translated, unserializable
-from ddb_mcp.server.exchange import BodyRefused, ClientGone, read_body
+from ddb_mcp.server.exchange import BodyRefused, ClientGone, Exchange
 from ddb_mcp.server.requests import foreign_header
 from ddb_mcp.server.serving import live
 
@@ -94,7 +94,7 @@ class Endpoint:
         if scope["method"] != "POST" or scope["path"] != "/":
             raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
-        body = await read_body(scope, max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
+        body = await Exchange.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
         request = await worked(partial(_request, operation, body), body)
         return await _OPERATIONS[operation](Call(self._tables, self._access, operation, request, headers["host"]))
 

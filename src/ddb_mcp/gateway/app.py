@@ -22,7 +22,7 @@ from ddb_mcp.gateway.access_log import AccessLog
 from ddb_mcp.gateway.answers import charging, encoded, json_answer, refusal
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.tenant_requests import Admission, TenantRequest
-from ddb_mcp.server.exchange import BodyRefused, ClientGone, end_with_client, read_body
+from ddb_mcp.server.exchange import BodyRefused, ClientGone, Exchange
 from ddb_mcp.server.requests import json_object
 from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
@@ -111,7 +111,7 @@ class Gateway:
         else:
             entry["operation"] = operation
             if not BY_NAME[operation].writes:
-                end_with_client(scope)
+                Exchange.of(scope).end_with_client()
             try:
                 async with self._admitted(scope) as request:
                     response = await _carried_out(scope, request, operation)
@@ -139,7 +139,7 @@ class Gateway:
 async def _carried_out(scope: Scope, request: TenantRequest, operation: str) -> Response:
     """The response to an operation with the arguments in the request's body."""
     budget = request.budget
-    content = await read_body(scope, count=budget.bytes.take)
+    content = await Exchange.of(scope).read_body(count=budget.bytes.take)
     body = await budget.worked(partial(json_object, content), content)
     max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
     if operation in ("query", "scan"):

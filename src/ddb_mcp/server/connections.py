@@ -7,7 +7,6 @@ any `asyncio.Protocol` class), and counts only: it reads nothing of HTTP but whe
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
@@ -20,46 +19,10 @@ if TYPE_CHECKING:
 
     from anyio import CancelScope
 
-logger = logging.getLogger(__name__)
+    from ddb_mcp.server.client_faults import ClientFaults
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class ClientFaults:
-    """Counts clients' faults by kind. The first is logged at once, then one line a minute counts the others."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._examples: dict[str, str] = {}
-        self._pause: asyncio.TimerHandle | None = None
-
-    def note(self, kind: str, example: str = "") -> None:
-        """Count a fault. Call it on the event loop.
-
-        Args:
-            kind: one of a few fixed texts.
-            example: a client's text. The last one of each kind is logged, escaped and cut.
-        """
-        self._counts[kind] += 1
-        self._examples[kind] = f", such as {example[:100]!a}" if example else ""
-        if self._pause is None:
-            self._log()
-
-    def _log(self) -> None:
-        self._pause = None
-        if self._counts:
-            counts = "; ".join(f"{kind} ({n}{self._examples[kind]})" for kind, n in self._counts.items())
-            logger.warning("HTTP clients: %s", counts)
-            self._counts.clear()
-            self._pause = asyncio.get_running_loop().call_later(limits.FAULTS_SECONDS, self._log)
-
-    def of_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The event loop's handler of exceptions: an operating system's error is a fault, others are bugs."""
-        if isinstance(context.get("exception"), OSError):
-            self.note(f"{context.get('message', 'connection failed')}: {type(context['exception']).__name__}")
-        else:
-            loop.default_exception_handler(context)
 
 
 class Connections:
@@ -67,8 +30,8 @@ class Connections:
 
     Args:
         tls: speaks TLS on each, None for none.
-        most: the most connections at once.
-        per_address: the most connections from one address.
+        most: connections at once.
+        per_address: connections from one address at once.
         keep_seconds: how long an idle connection is kept after an answer.
     """
 
@@ -77,7 +40,7 @@ class Connections:
     ) -> None:
         self.faults = faults
         self.tls = tls
-        self._most = most
+        self._max_connections = most
         self._per_address = per_address
         self.keep_seconds = keep_seconds
         self._addresses: Counter[str] = Counter()
@@ -111,7 +74,7 @@ class Connections:
         full = self._addresses[address] >= self._per_address
         if full and not self._made_room(address):
             return False
-        if len(self._named) >= self._most and not self._made_room(None):
+        if len(self._named) >= self._max_connections and not self._made_room(None):
             return False
         self._addresses[address] += 1
         self._named[connection.name] = connection
@@ -185,12 +148,25 @@ class _Output:
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `inner` is uvicorn's protocol, which sees nothing before TLS is agreed on."""
+    """One connection.
+
+    Args:
+        connections: all of the server.
+        inner: uvicorn's protocol, which sees nothing before TLS is agreed on.
+
+    Attributes:
+        name: address and port of the client, and of the server.
+        address: the client's.
+        is_lost: nothing more can be sent.
+        after_head: bytes that came after the head of the request under way.
+        drained: set while the client has taken nearly all that was written, and when the connection is lost.
+    """
 
     name: tuple[Any, Any]
     address: str
 
     def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
+        self.faults = connections.faults
         self._all = connections
         self._inner = inner
         self._loop = asyncio.get_running_loop()
@@ -198,17 +174,17 @@ class Connection(asyncio.Protocol):
         self._handshake: asyncio.Task[None] | None = None
         self._is_open = False  # for `inner`
         self.is_lost = False
-        self._due: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._requests = 0
-        self._wanted: set[CancelScope] = set()
+        self._cancel_on_loss: set[CancelScope] = set()
         self._head: bytearray | None = bytearray()  # None after its end
-        self._after_head = 0
-        self._leftover = 0
-        self._holds = False
-        self._held = b""
-        self._drops = False
-        self._drained = asyncio.Event()
-        self._drained.set()
+        self.after_head = 0
+        self._body_left = 0
+        self._is_answering = False
+        self._unread = b""
+        self._discards = False
+        self.drained = asyncio.Event()
+        self.drained.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
@@ -238,7 +214,7 @@ class Connection(asyncio.Protocol):
             secured = None
         if secured is None:
             if not self.is_lost:
-                self._all.faults.note("no TLS handshake")
+                self.faults.note("no TLS handshake")
             self.abort()
         elif not self.is_lost:
             self._open(secured)
@@ -248,45 +224,45 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, _Output(transport))
         self._inner.connection_made(self._transport)
         self._await_head(limits.HEAD_SECONDS)
-        self._go_on()
+        self._read_on()
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
         if not self._is_open:
-            self._held += data  # TLS is agreed on, and its task has not yet run
+            self._unread += data  # TLS is agreed on, and its task has not yet run
             return
-        if self._drops:
+        if self._discards:
             return
-        if self._leftover:
-            rest = data[: self._leftover]
-            self._leftover -= len(rest)
+        if self._body_left:
+            rest = data[: self._body_left]
+            self._body_left -= len(rest)
             self._inner.data_received(rest)
             data = data[len(rest) :]
-            if not self._leftover:
+            if not self._body_left:
                 self._await_head(limits.HEAD_SECONDS)
         if not data:
             return
-        if self._holds:
-            self._held += data
+        if self._is_answering:
+            self._unread += data
             self._transport.pause_reading()
         elif self._head is None:
-            self._after_head += len(data)
+            self.after_head += len(data)
             self._inner.data_received(data)
-        elif self._fits_head(data):
+        elif self._add_to_head(data):
             self._inner.data_received(data)
         else:
-            self._all.faults.note("head too long")
+            self.faults.note("head too long")
             self._transport.write(_HEAD_TOO_LONG)
             self._transport.close()
 
-    def _fits_head(self, data: bytes) -> bool:
+    def _add_to_head(self, data: bytes) -> bool:
         assert self._head is not None
         start = max(0, len(self._head) - 3)
         self._head += data if self._head else data.lstrip(b"\r\n")  # empty lines before a request are allowed
         end = _HEAD_END.search(self._head, start)
         length = end.end() if end else len(self._head)
         if end:
-            self._after_head = len(self._head) - length
+            self.after_head = len(self._head) - length
             self._head = None
         return length <= limits.HEAD_MAX_BYTES
 
@@ -294,12 +270,12 @@ class Connection(asyncio.Protocol):
         return self._inner.eof_received() if self._is_open else None
 
     def pause_writing(self) -> None:
-        self._drained.clear()
+        self.drained.clear()
         if self._is_open:
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._drained.set()
+        self.drained.set()
         if self._is_open:
             self._inner.resume_writing()
 
@@ -308,12 +284,8 @@ class Connection(asyncio.Protocol):
         if self._is_open:
             self._is_open = False
             self._inner.connection_lost(exc)
-        for work in self._wanted:
+        for work in self._cancel_on_loss:
             work.cancel()
-
-    def note(self, kind: str, example: str = "") -> None:
-        """See `ClientFaults.note`."""
-        self._all.faults.note(kind, example)
 
     def abort(self) -> None:
         """Close it now, whatever is still to be sent."""
@@ -324,9 +296,9 @@ class Connection(asyncio.Protocol):
     def _forget(self) -> None:
         self.is_lost = True
         self._all.release(self)
-        self._drained.set()
-        if self._due is not None:
-            self._due.cancel()
+        self.drained.set()
+        if self._timer is not None:
+            self._timer.cancel()
 
     # The steps of a request. `exchange` calls these.
 
@@ -335,28 +307,19 @@ class Connection(asyncio.Protocol):
         self._requests += 1
         self._head = None
         self._all.works(self)
-        if self._due is not None:
-            self._due.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def end_with_client(self, work: CancelScope) -> None:
         """Cancel this part of the request where the client leaves before the answer is written."""
         if self._is_open:
-            self._wanted.add(work)
+            self._cancel_on_loss.add(work)
         else:
             work.cancel()
 
     def body_ended(self) -> None:
         """Hold later bytes until the request is answered: they belong to the next request."""
-        self._holds = True
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether `drained` would return at once."""
-        return self._drained.is_set()
-
-    async def drained(self) -> None:
-        """Return once the client has taken nearly all that was written, or is gone."""
-        await self._drained.wait()
+        self._is_answering = True
 
     def request_ended(self, work: CancelScope, body_left: int | None) -> None:
         """The answer is written.
@@ -366,43 +329,38 @@ class Connection(asyncio.Protocol):
             body_left: bytes of the body that the application did not read, None if nobody knows.
         """
         self._requests -= 1
-        self._wanted.discard(work)
+        self._cancel_on_loss.discard(work)
         if self._requests or self.is_lost:
             return
-        self._holds = False
+        self._is_answering = False
         if body_left is None:  # where it ends, and the next head begins, is not known here
-            self._drops = True
+            self._discards = True
             self._wait(limits.LEFTOVER_SECONDS)
             return
-        self._leftover = max(0, body_left)
-        self._await_head(limits.LEFTOVER_SECONDS if self._leftover else self._all.keep_seconds)
-        self._go_on()
+        self._body_left = max(0, body_left)
+        self._await_head(limits.LEFTOVER_SECONDS if self._body_left else self._all.keep_seconds)
+        self._read_on()
 
-    def _go_on(self) -> None:
+    def _read_on(self) -> None:
         """Read what was held, and whatever comes."""
-        held, self._held = self._held, b""
+        held, self._unread = self._unread, b""
         if held and self._transport is not None:
             self.data_received(held)
             self._transport.resume_reading()
 
-    @property
-    def after_head(self) -> int:
-        """Bytes that came after the head of the request under way."""
-        return self._after_head
-
     def _await_head(self, seconds: float) -> None:
-        self._head = None if self._leftover else bytearray()
-        self._after_head = 0
+        self._head = None if self._body_left else bytearray()
+        self.after_head = 0
         self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
-        if self._due is not None:
-            self._due.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._all.waits(self)
-        self._due = self._loop.call_later(seconds, self._ran_out)
+        self._timer = self._loop.call_later(seconds, self._time_out)
 
-    def _ran_out(self) -> None:
+    def _time_out(self) -> None:
         # The end of a connection that is idle between two requests is no fault of its client.
         if self._head:
-            self._all.faults.note("head not sent in time")
+            self.faults.note("head not sent in time")
         self.abort()

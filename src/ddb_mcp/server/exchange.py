@@ -1,23 +1,20 @@
-"""One request and its answer, as every HTTP face has them: how long and how slow a body and a client may be.
-
-Faces use the functions at the top with the scope of their request.
-"""
+"""One request and its answer, as every HTTP face has them: how long and how slow a body and a client may be."""
 
 from __future__ import annotations
 
 import logging
 import math
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+from starlette.responses import Response
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
 from ddb_mcp.core.text import compact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EXCHANGE = "ddb_mcp.exchange"
-_JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
 class BodyRefused(Exception):
@@ -42,36 +38,6 @@ class ClientGone(Exception):
     """The client left before its request was whole. Applications let this pass: nobody waits for an answer."""
 
 
-async def read_body(scope: Scope, *, max_bytes: int | None = None, count: Callable[[int], None] | None = None) -> bytes:
-    """The whole body of the request.
-
-    Args:
-        scope: the request's, as the application was given it.
-        max_bytes: how long it may be, `limits.BODY_MAX_BYTES` if not given.
-        count: called with the bytes of each piece as it comes, and may raise to end the reading.
-
-    Raises:
-        BodyRefused: 413 too long, 408 too slow, 503 too much at once.
-        ClientGone: see there.
-    """
-    return await _of(scope).read_body(limits.BODY_MAX_BYTES if max_bytes is None else max_bytes, count)
-
-
-def end_with_client(scope: Scope) -> None:
-    """Cancel the request when its client leaves. One that is not given to this function goes on to its end."""
-    _of(scope).end_with_client()
-
-
-def note_fault(scope: Scope, kind: str, example: str = "") -> None:
-    """Count something that this request's client does wrong, see `ClientFaults.note`."""
-    _of(scope).connection.note(kind, example)
-
-
-def _of(scope: Scope) -> Exchange:
-    exchange: Exchange = scope[_EXCHANGE]
-    return exchange
-
-
 class InFlight:
     """The bytes of bodies being read and answers not yet taken, of all requests of a process together."""
 
@@ -84,7 +50,7 @@ class InFlight:
 
 
 class Exchange:
-    """One request and its answer.
+    """One request and its answer. Faces find it by `Exchange.of` with the scope of their request.
 
     Args:
         in_flight: counts this exchange's bytes too.
@@ -95,11 +61,11 @@ class Exchange:
         self.connection = connection
         self._in_flight = in_flight
         # httptools leaves the white space at a value's end.
-        given = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
-        self._scope = {**scope, "headers": given, _EXCHANGE: self}
+        fields = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        self._scope = {**scope, "headers": fields, _EXCHANGE: self}
         self._receive = receive
         self._send = send
-        headers = dict(given)
+        headers = dict(fields)
         self._length = int(headers.get(b"content-length", 0))
         self._has_length = b"transfer-encoding" not in headers
         self._ambiguous = b"content-length" in headers and not self._has_length
@@ -111,8 +77,14 @@ class Exchange:
         self._is_ending = False
         self._work = anyio.CancelScope()
 
+    @staticmethod
+    def of(scope: Scope) -> Exchange:
+        """The exchange of a request, by the scope that the application was given."""
+        exchange: Exchange = scope[_EXCHANGE]
+        return exchange
+
     def end_with_client(self) -> None:
-        """See the function of this name."""
+        """Cancel the request when its client leaves. Without this call, the request goes on to its end."""
         self.connection.end_with_client(self._work)
 
     def end(self, deadline: float) -> None:
@@ -153,13 +125,10 @@ class Exchange:
                 logger.debug("A client left before its request was whole")
 
     async def _refuse(self, status: int, error: DdbMcpError, *, close: bool = False) -> None:
-        said = error.to_json()
-        body = compact({"error": said.pop("code"), **said}).encode()
-        headers = [*_JSON_HEADERS, (b"content-length", str(len(body)).encode()), (b"retry-after", b"1")]
-        if close:
-            headers[-1] = (b"connection", b"close")
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+        members = error.to_json()
+        body = compact({"error": members.pop("code"), **members})
+        headers = {"Connection": "close"} if close else {"Retry-After": "1"}
+        await Response(body, status, headers, media_type="application/json")(self._scope, self.receive, self.send)
 
     async def _break_off(self) -> None:
         try:
@@ -182,8 +151,18 @@ class Exchange:
             self._body_ended = True
             self.connection.body_ended()
 
-    async def read_body(self, max_bytes: int, count: Callable[[int], None] | None) -> bytes:
-        """See the function of this name."""
+    async def read_body(self, *, max_bytes: int | None = None, count: Callable[[int], None] | None = None) -> bytes:
+        """The whole body of the request.
+
+        Args:
+            max_bytes: how long it may be, `limits.BODY_MAX_BYTES` if not given.
+            count: called with the bytes of each piece as it comes, and may raise to end the reading.
+
+        Raises:
+            BodyRefused: 413 too long, 408 too slow, 503 too much at once.
+            ClientGone: the client left before the body was whole.
+        """
+        max_bytes = limits.BODY_MAX_BYTES if max_bytes is None else max_bytes
         if self._length > max_bytes:
             raise self._too_long(max_bytes)
         body = bytearray()
@@ -204,7 +183,7 @@ class Exchange:
                 body += piece
                 if self._body_ended:
                     return bytes(body)
-        self.connection.note("body not sent in time")
+        self.connection.faults.note("body not sent in time")
         raise BodyRefused(408, InvalidArgument(f"The body was not sent within {limits.BODY_SECONDS} s."))
 
     @staticmethod
@@ -220,25 +199,21 @@ class Exchange:
             ]
         elif not message.get("more_body", False):
             self._complete = True
-        with self._sending(len(message.get("body", b""))):
-            await self._send(message)
-            if not self.connection.is_drained:
-                await self._drained()
-
-    @contextmanager
-    def _sending(self, length: int) -> Iterator[None]:
+        length = len(message.get("body", b""))
         self._in_flight.bytes += length
         try:
-            yield
+            await self._send(message)
+            if not self.connection.drained.is_set():
+                await self._wait_for_client()
         finally:
             self._in_flight.bytes -= length
 
-    async def _drained(self) -> None:
-        """Return when the client has taken nearly all of what was sent, or end the connection of one that does not."""
+    async def _wait_for_client(self) -> None:
+        """Return when the client has taken nearly all of what was sent. A client that does not is cut off."""
         with anyio.move_on_after(limits.ANSWER_READ_SECONDS):
-            await self.connection.drained()
+            await self.connection.drained.wait()
             return
-        self.connection.note("answer not read in time")
+        self.connection.faults.note("answer not read in time")
         self.connection.abort()
 
     def _body_left(self) -> int | None:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.server.exchange import note_fault
+from ddb_mcp.server.exchange import Exchange
 from ddb_mcp.server.requests import bearer_token, foreign_header
 from ddb_mcp.server.serving import HttpServer, live
 from ddb_mcp.server.streamable import StreamableHttp
@@ -141,7 +141,7 @@ def _elsewhere(status: int, headers: dict[str, str] | None = None) -> Response:
 
 def _foreign(scope: Scope, header: str, value: str) -> Response:
     """The answer to a request for another server. Its fault is counted."""
-    note_fault(scope, f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
+    Exchange.of(scope).connection.faults.note(f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
     said = {
         "error": "forbidden",
         "message": f"The {header} {value[:100]!a} is none of this server's names.",

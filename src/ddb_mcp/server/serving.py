@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.server.connections import ClientFaults, Connections
+from ddb_mcp.server.client_faults import ClientFaults
+from ddb_mcp.server.connections import Connections
 from ddb_mcp.server.exchange import Exchange, InFlight
 from ddb_mcp.server.leaving import leave_after
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-logger = logging.getLogger(__name__)
 
 
 async def live(
@@ -82,13 +81,13 @@ class HttpServer:
 
         self._listener = listener
         grace = limits.GRACE_SECONDS if grace_seconds is None else grace_seconds
-        faults = ClientFaults()
+        self._faults = ClientFaults()
         most = _most_connections()
-        shared = behind_proxy or is_loopback(listener.getsockname()[0])
+        is_shared = behind_proxy or is_loopback(listener.getsockname()[0])
+        per_address = most if is_shared else limits.CONNECTIONS_PER_ADDRESS
         keep = limits.HEAD_SECONDS if keep_seconds is None else keep_seconds
-        connections = Connections(faults, tls, most, most if shared else limits.CONNECTIONS_PER_ADDRESS, keep)
+        connections = Connections(self._faults, tls, most, per_address, keep)
         self._requests = requests = _Requests(app, connections, grace)
-        self._filter = _FaultFilter(faults)
 
         class Process(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -109,11 +108,11 @@ class HttpServer:
         # Another server of this process may have switched off what is counted here.
         log.setLevel(logging.WARNING)
         log.disabled = False
-        log.addFilter(self._filter)
+        log.addFilter(self._faults.of_log)
         try:
             self._server.run(sockets=_several(self._listener))
         finally:
-            log.removeFilter(self._filter)
+            log.removeFilter(self._faults.of_log)
 
     @property
     def started(self) -> bool:
@@ -178,22 +177,6 @@ def _most_connections() -> int:
         return limits.CONNECTIONS_MAX
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limits.CONNECTIONS_MAX if descriptors < 0 else min(limits.CONNECTIONS_MAX, descriptors // 2)
-
-
-class _FaultFilter(logging.Filter):
-    """Turns uvicorn's warning about each bad request into a count of `ClientFaults`."""
-
-    _ROUTINE = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
-
-    def __init__(self, faults: ClientFaults) -> None:
-        super().__init__()
-        self._faults = faults
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith(self._ROUTINE):
-            return True
-        self._faults.note("request that is not HTTP")
-        return False
 
 
 class _Requests:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from ddb_mcp.core.apart import worked
 from ddb_mcp.server import messages, sdk
-from ddb_mcp.server.exchange import BodyRefused, end_with_client, read_body
+from ddb_mcp.server.exchange import BodyRefused, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -76,7 +76,7 @@ class StreamableHttp:
             await manager.handle_request(scope, receive, send)
             return
         try:
-            content = await read_body(scope, count=count)
+            content = await Exchange.of(scope).read_body(count=count)
             message = await parsed(partial(messages.parse, content), content)
         except BodyRefused as refused:
             error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
@@ -85,7 +85,7 @@ class StreamableHttp:
             await _refusal(400, *refused.answers)(scope, receive, send)
         else:
             if not messages.writes(message):
-                end_with_client(scope)
+                Exchange.of(scope).end_with_client()
             await manager.handle_request(messages.with_arguments(scope, message), _body_of(message, receive), send)
 
 

@@ -1,0 +1,56 @@
+"""Faults of HTTP clients: counted by kind, so that no client fills the log."""
+
+import asyncio
+import logging
+from collections import Counter
+from typing import Any
+
+from ddb_mcp.core import limits
+
+logger = logging.getLogger(__name__)
+
+# How uvicorn's warnings about bad requests begin.
+_UVICORN_WARNINGS = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
+
+
+class ClientFaults:
+    """Counts clients' faults by kind. The first is logged at once, then one line a minute counts the others."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self._pause: asyncio.TimerHandle | None = None
+
+    def note(self, kind: str, example: str = "") -> None:
+        """Count a fault. Call it on the event loop.
+
+        Args:
+            kind: one of a few fixed texts.
+            example: a client's text. The last one of each kind is logged, escaped and cut.
+        """
+        self._counts[kind] += 1
+        self._examples[kind] = f", such as {example[:100]!a}" if example else ""
+        if self._pause is None:
+            self._log()
+
+    def _log(self) -> None:
+        self._pause = None
+        if self._counts:
+            counts = "; ".join(f"{kind} ({n}{self._examples[kind]})" for kind, n in self._counts.items())
+            logger.warning("HTTP clients: %s", counts)
+            self._counts.clear()
+            self._pause = asyncio.get_running_loop().call_later(limits.FAULTS_SECONDS, self._log)
+
+    def of_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The event loop's handler of exceptions: an operating system's error is a fault, others are bugs."""
+        if isinstance(context.get("exception"), OSError):
+            self.note(f"{context.get('message', 'connection failed')}: {type(context['exception']).__name__}")
+        else:
+            loop.default_exception_handler(context)
+
+    def of_log(self, record: logging.LogRecord) -> bool:
+        """A filter of uvicorn's log: a warning about a bad request is a fault, everything else is logged."""
+        if not str(record.msg).startswith(_UVICORN_WARNINGS):
+            return True
+        self.note("request that is not HTTP")
+        return False
