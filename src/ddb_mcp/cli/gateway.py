@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ddb_mcp.gateway.registry import Registry, Tenant
     from ddb_mcp.stores.base import Store
 
-_Action = Callable[["Registry", GatewaySettings, argparse.Namespace], Awaitable[int]]
+_Action = Callable[["Registry", GatewaySettings, argparse.Namespace], Awaitable[int | None]]
+"""What a command does with the registry. It returns its exit code, None for 0."""
 
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
@@ -47,7 +48,8 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 
 
 def _configure_deployments(actions: Any, flags: argparse.ArgumentParser) -> None:
-    adding = _action(actions, flags, "add", _add, "register a deployment and print its token, once")
+    text = "register a deployment and print its token, once"
+    adding = _action(actions, flags, "add", _add, text, makes_token=True)
     adding.add_argument("--prefix", dest="own_prefix", help="what it owns, default deploy#NAME")
     adding.add_argument("--requests-per-second", type=_positive, metavar="N", help="its requests, default 500")
     adding.add_argument("--items-per-second", type=_positive, metavar="N", help="items it may read, default 20000")
@@ -58,32 +60,40 @@ def _configure_deployments(actions: Any, flags: argparse.ArgumentParser) -> None
         default="",
         help="functions that its provision gives DYNAMODB_TABLE and DYNAMODB_PREFIX",
     )
-    _takes_out(adding)
     _action(actions, flags, "list", _list, "list the deployments", named=False)
     _action(actions, flags, "show", _show, "one deployment and its tokens, as JSON")
-    _takes_out(_action(actions, flags, "rotate", _rotate, "end all its tokens at once and give it a new one"))
+    text = "end all its tokens at once and give it a new one"
+    _action(actions, flags, "rotate", _rotate, text, makes_token=True)
     removing = _action(actions, flags, "remove", _remove, "end its tokens and delete its data; can be run again")
     removing.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _configure_tokens(actions: Any, flags: argparse.ArgumentParser) -> None:
-    adding = _action(
-        actions,
-        flags,
-        "add",
-        _add_token,
-        "give a deployment one more token and print it, once; with --read-only, it cannot write",
-    )
-    _takes_out(adding)
+    text = "give a deployment one more token and print it, once; with --read-only, it cannot write"
+    _action(actions, flags, "add", _add_token, text, makes_token=True)
     _action(actions, flags, "list", _list_tokens, "list a deployment's tokens by their ids")
     revoking = _action(actions, flags, "revoke", _revoke_token, "end one token at once")
     revoking.add_argument("token_id", metavar="TOKEN_ID", help="as tokens list shows it")
 
 
 def _action(
-    commands: Any, flags: argparse.ArgumentParser, name: str, act: _Action, text: str, *, named: bool = True
+    commands: Any,
+    flags: argparse.ArgumentParser,
+    name: str,
+    act: _Action,
+    text: str,
+    *,
+    named: bool = True,
+    makes_token: bool = False,
 ) -> argparse.ArgumentParser:
-    """A command that reads or changes the registry."""
+    """A command that reads or changes the registry.
+
+    Args:
+        flags: the settings' own flags.
+        text: the command's help.
+        named: whether it takes the name of a deployment.
+        makes_token: whether it takes a file for the token that it makes.
+    """
 
     def run(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
         return _with_registry(settings, arguments, act)
@@ -91,12 +101,11 @@ def _action(
     added: argparse.ArgumentParser = commands.add_parser(name, help=text, parents=[flags], allow_abbrev=False)
     if named:
         added.add_argument("name", metavar="NAME", help="the deployment")
+    if makes_token:
+        token_help = "write the token to FILE, readable by its owner alone"
+        added.add_argument("--out", type=Path, metavar="FILE", help=token_help)
     added.set_defaults(run=run)
     return added
-
-
-def _takes_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the token to FILE, readable by its owner alone")
 
 
 def _positive(text: str) -> int:
@@ -116,7 +125,7 @@ def _with_registry(settings: GatewaySettings, arguments: argparse.Namespace, act
     async def run() -> int:
         try:
             await _tell_of_version_0_1(registry)
-            return await act(registry, settings, arguments)
+            return await act(registry, settings, arguments) or 0
         finally:
             await registry.close()
 
@@ -138,11 +147,12 @@ def _registry_of_version_0_1() -> Path | None:
     return None
 
 
-async def _init(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    made = await registry.prepare(say)
-    where = registry_place(settings)
-    print(f"The registry {where} was made." if made else f"The registry {where} was there already.")
-    return 0
+async def _init(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
+    from ddb_mcp.gateway.registry import registry_settings
+
+    made, where = await registry.prepare(say), registry_settings(settings)
+    place = where.table if isinstance(where, DirectStorage) else where.local_path
+    print(f"The registry {place} was made." if made else f"The registry {place} was there already.")
 
 
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
@@ -154,14 +164,13 @@ def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _ready(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _ready(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     if not settings.read_only:
         await registry.prepare(say)
     await registry.keys()
-    return 0
 
 
-async def _add(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _add(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     rates = {
         name: value
         for name in ("requests_per_second", "items_per_second")
@@ -177,18 +186,16 @@ async def _add(registry: "Registry", settings: GatewaySettings, arguments: argpa
     await registry.prepare(say)
     about = f"{arguments.name} owns the keys that start with {prefix.joined}"
     await _hand_out(lambda: registry.add(arguments.name, prefix, functions=functions, **rates), about, arguments)
-    return 0
 
 
-async def _list(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _list(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     for tenant in await registry.list():
         state = f"since {_date(tenant.created)}" if tenant.state == "active" else f"being {_STATES[tenant.state]}"
         rates = f"{tenant.requests_per_second} requests/s, {tenant.items_per_second} items/s"
         print(f"{tenant.name}\t{tenant.prefix.text}\t{rates}\t{state}")
-    return 0
 
 
-async def _show(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _show(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     tenant = await registry.show(arguments.name)
     shown = {
         "name": tenant.name,
@@ -201,16 +208,14 @@ async def _show(registry: "Registry", settings: GatewaySettings, arguments: argp
         "tokens": [dict(zip(("id", "access", "created"), row, strict=True)) for row in _token_rows(tenant)],
     }
     print(json.dumps(shown, indent=2))
-    return 0
 
 
-async def _rotate(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _rotate(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     about = "All tokens before it have ended"
     await _hand_out(lambda: registry.rotate(arguments.name), about, arguments, replaces=True)
-    return 0
 
 
-async def _remove(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _remove(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int | None:
     from ddb_mcp.gateway.removal import remove
     from ddb_mcp.stores import make_store
 
@@ -226,7 +231,7 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
     finally:
         await store.close()
     print(f"{items(deleted)} deleted")
-    return 0
+    return None
 
 
 async def _owned(store: "Store", tenant: "Tenant") -> Count:
@@ -234,23 +239,20 @@ async def _owned(store: "Store", tenant: "Tenant") -> Count:
     return Count(0, exact=True) if tenant.state == "adding" else await count(store, tenant.prefix)
 
 
-async def _add_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _add_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     read_only = "DDB_MCP_READ_ONLY" in arguments.flags  # given on this command line, whatever the environment says
     about = f"One more token of {arguments.name}" + (", which cannot write" if read_only else "")
     await _hand_out(lambda: registry.add_token(arguments.name, read_only=read_only), about, arguments)
-    return 0
 
 
-async def _list_tokens(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _list_tokens(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     for row in _token_rows(await registry.show(arguments.name)):
         print("\t".join(row))
-    return 0
 
 
-async def _revoke_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+async def _revoke_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     await registry.revoke_token(arguments.name, arguments.token_id)
     print(f"The token {arguments.token_id} of {arguments.name} has ended")
-    return 0
 
 
 _STATES = {"adding": "added", "removing": "removed"}
@@ -266,14 +268,6 @@ def _token_rows(tenant: "Tenant") -> list[tuple[str, str, str]]:
 
 def _date(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
-
-
-def registry_place(settings: GatewaySettings) -> str:
-    """The place of the registry, for people."""
-    from ddb_mcp.gateway.registry import registry_settings
-
-    registry = registry_settings(settings)
-    return registry.table if isinstance(registry, DirectStorage) else str(registry.local_path)
 
 
 async def _hand_out(
