@@ -7,14 +7,14 @@ import subprocess
 
 import pytest
 
-from ddb_mcp.cli.main import _Visible
+from ddb_mcp.server.logs import VisibleFormatter
 from tests.protocol.wire import DDB_MCP, PATIENCE, clean_environment
 
 
 @pytest.mark.parametrize("steering", ["\x1b[2J", "\x9b2J", "\u202e", "\n2026 ERROR forged", "\U000e0041"])
 def test_the_log_escapes_what_steers_a_terminal(steering: str) -> None:
     record = logging.LogRecord("name", logging.WARNING, __file__, 1, "said %s", (f"a{steering}b",), None)
-    line = _Visible("%(levelname)s: %(message)s").format(record)
+    line = VisibleFormatter("%(levelname)s: %(message)s").format(record)
     assert line.startswith("WARNING: said a\\")
     assert steering[0] not in line
 

@@ -156,9 +156,9 @@ async def _init(registry: "Registry", settings: GatewaySettings, arguments: argp
 
 
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.gateway.server import log_to_stderr, serve
+    from ddb_mcp.gateway.server import log_requests, serve
 
-    log_to_stderr()
+    log_requests()
     _with_registry(settings, arguments, _ready)
     serve(settings, listening(arguments.host, arguments.port, arguments), arguments.processes)
     return 0

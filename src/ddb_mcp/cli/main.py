@@ -4,7 +4,6 @@ import argparse
 import difflib
 import importlib
 import io
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from ddb_mcp.cli.commands import COMMANDS, SERVE, TOOLS, Command
 from ddb_mcp.config.settings import SETTINGS, Setting
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import visible
+from ddb_mcp.server.logs import log_to_stderr
 
 # Those of serving itself; all but the last take a value.
 SERVING_FLAGS = ("--http", "--tls-cert", "--tls-key", "--behind-tls-proxy")
@@ -32,9 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     try:
         settings = command.resolve(os.environ, flags)
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.basicConfig(level=settings.log_level, handlers=[handler])
+        log_to_stderr(settings.log_level)
         arguments.flags = flags
         code = int(arguments.run(settings, arguments))
         sys.stdout.flush()
@@ -45,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             list_given(os.environ, flags, print)
             sys.stdout.flush()  # so that a transcript of both streams ends with what to fix
-        said = f" It said: {error.quoted}" if error.quoted else ""
-        print(visible(f"ddb-mcp: {error.message}{said} {error.next}"), file=sys.stderr)
+        quoted = f" It said: {error.quoted}" if error.quoted else ""
+        print(visible(f"ddb-mcp: {error.message}{quoted} {error.next}"), file=sys.stderr)
         return 2
     except OSError as error:  # most likely of the output: `ddb-mcp … | head`, a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
@@ -57,13 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ddb_mcp.server.leaving import leave
 
         leave(130)  # now: a worker thread may be waiting for the network
-
-
-class _Visible(logging.Formatter):
-    """Lines of the log, in which nothing can steer a terminal."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return visible(super().formatMessage(record))
 
 
 def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
@@ -83,7 +74,6 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
     """The parser of a command's settings and arguments."""
     module = importlib.import_module(command.module)
     flags = _setting_flags(command.settings)
-    serves = command is SERVE
     parser = argparse.ArgumentParser(
         f"ddb-mcp {command.name}".strip(),
         description=command.help,
@@ -92,7 +82,7 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.set_defaults(run=getattr(module, "run", None))
-    if serves:
+    if command is SERVE:
         parser.add_argument("--version", action="version", version=f"ddb-mcp {__version__}")
     if hasattr(module, "configure"):
         module.configure(parser, flags)

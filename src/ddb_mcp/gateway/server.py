@@ -11,6 +11,7 @@ from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.processes import Processes
 from ddb_mcp.gateway.registry import Registry, registry_settings
 from ddb_mcp.server.listening import Listening
+from ddb_mcp.server.logs import log_to_stderr
 from ddb_mcp.server.serving import HttpServer
 from ddb_mcp.stores import make_store
 
@@ -37,8 +38,8 @@ def serve(settings: GatewaySettings, listening: Listening, processes: int) -> No
             Processes(processes, _serve_one_of_many, arguments).run()
 
 
-def log_to_stderr() -> None:
-    """Show what the gateway has to say, and one line of JSON a request, whatever the log level of the rest."""
+def log_requests() -> None:
+    """Log what the gateway does, and one line of JSON a request, whatever the log level of the rest."""
     logging.getLogger("ddb_mcp.gateway").setLevel(logging.INFO)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -50,9 +51,8 @@ def log_to_stderr() -> None:
 def _serve_one_of_many(
     settings: GatewaySettings, listening: Listening, processes: int, listener: socket.socket
 ) -> None:
-    log_format = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=settings.log_level, format=log_format)
-    log_to_stderr()
+    log_to_stderr(settings.log_level)
+    log_requests()
     _serve_one(settings, listening, processes, listener)
 
 
