@@ -85,12 +85,12 @@ class BrowserHost:
 
     async def _call(self, body: bytes) -> Response:
         try:
-            given = json_object(body)
-            name = given.get("name")
+            request = json_object(body)
+            name = request.get("name")
             if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)
-            found = await self._service.call(name, given.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES)
-            result = success(found)
+            answer = await self._service.call(name, request.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES)
+            result = success(answer)
         except DdbMcpError as error:
             result = failure(error)
         shown: dict[str, Any] = result.model_dump(by_alias=True, exclude_none=True)

@@ -57,12 +57,12 @@ async def _call(settings: ModeSettings, tool: str, words: list[str], every_page:
 
     service = make_service(settings)
     try:
-        given = _given(words)
+        tool_arguments = _given(words)
         if every_page:
-            async for result in _all(service, tool, given):
+            async for result in _all(service, tool, tool_arguments):
                 print(compact(result))
         else:
-            print(compact(await service.call(tool, given)))
+            print(compact(await service.call(tool, tool_arguments)))
     except DdbMcpError as error:
         print(compact({"error": error.to_json()}), file=sys.stderr)
         return 1
@@ -75,41 +75,41 @@ def _given(words: list[str]) -> Any:
     """The tool's arguments, from JSON and from words of the form NAME=VALUE. Raises InvalidArgument."""
     from ddb_mcp.core.items import parse_json
 
-    given: Any = {}
+    tool_arguments: Any = {}
     for at, word in enumerate(words):
         name, equals, value = word.partition("=")
         if equals and name.replace("_", "").isalpha():
-            if not isinstance(given, dict) or name in given:
+            if not isinstance(tool_arguments, dict) or name in tool_arguments:
                 raise InvalidArgument(f"{name} is given twice, or beside what is no JSON object.")
-            given[name] = value  # the service reads JSON in it, where the argument is no text
+            tool_arguments[name] = value  # the service reads JSON in it, where the argument is no text
         elif at == 0:
             if word == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
                 word = sys.stdin.buffer.read().decode("utf-8-sig", errors="surrogateescape")
-            given = parse_json(word, "arguments")
+            tool_arguments = parse_json(word, "arguments")
         else:
             raise InvalidArgument(f"{word!r} is not an argument.", next="Write NAME=VALUE, or one JSON object first.")
-    return given
+    return tool_arguments
 
 
-async def _all(service: "DataService", tool: str, given: Any) -> AsyncIterator[dict[str, Any]]:
+async def _all(service: "DataService", tool: str, tool_arguments: Any) -> AsyncIterator[dict[str, Any]]:
     """One result of all pages. A summary's pages cannot be joined: each covers a stretch and is a result of its own."""
-    page = await service.call(tool, given)
+    page = await service.call(tool, tool_arguments)
     whole = page
     while page.get("cursor"):
         if "groups" in page:
             yield page
-        page = await service.call(tool, {**given, "cursor": page["cursor"]})
+        page = await service.call(tool, {**tool_arguments, "cursor": page["cursor"]})
         whole = page if "items" not in page else _joined(whole, page)
     yield whole
 
 
-def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Two pages of items as one; what says how the listing stands is that of the later."""
-    offset = len(one["items"])
-    joined = {**other, "items": one["items"] + other["items"]}
+def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Two pages of items as one. The second says how the listing stands."""
+    offset = len(first["items"])
+    joined = {**second, "items": first["items"] + second["items"]}
     for name in ("count", "scanned", "capacity"):
-        if name in other:
-            joined[name] = one.get(name, 0) + other[name]
-    if outlined := [*one.get("outlined", ()), *(at + offset for at in other.get("outlined", ()))]:
+        if name in second:
+            joined[name] = first.get(name, 0) + second[name]
+    if outlined := [*first.get("outlined", ()), *(at + offset for at in second.get("outlined", ()))]:
         joined["outlined"] = outlined
     return joined

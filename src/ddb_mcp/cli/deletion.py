@@ -25,16 +25,16 @@ async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[]
     """
     if arguments.yes:
         return True
-    found = await count()
+    number = await count()
     if not sys.stdin.isatty():
         raise InvalidArgument(
-            f"This would delete {what}: {found}. Nothing was deleted: stdin is no terminal, so nobody can be asked.",
+            f"This would delete {what}: {number}. Nothing was deleted: stdin is no terminal, so nobody can be asked.",
             next="Give --yes to delete them.",
         )
     # The event loop takes Ctrl-C for a wish to end later; at a prompt it ends at once.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        print(f"Delete {what}: {found}? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"Delete {what}: {number}? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return True
         print("Nothing was deleted.", file=sys.stderr)

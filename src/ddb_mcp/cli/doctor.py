@@ -131,8 +131,8 @@ def list_given(environment: Mapping[str, str], flags: Mapping[str, str], say: Ca
     """Print the settings that were given and where, for when they make no configuration. Prints no secret."""
     say(f"ddb-mcp {__version__}\n\nSettings that were given")
     for setting in SETTINGS:
-        for given, source in ((flags, "flag"), (environment, "environment")):
-            if value := given.get(setting.variable):
+        for values, source in ((flags, "flag"), (environment, "environment")):
+            if value := values.get(setting.variable):
                 say(_line(setting.variable, _shown(setting, value), source))
     known = {setting.variable for setting in SETTINGS}
     for name in sorted(environment.keys() - known):

@@ -81,8 +81,8 @@ async def state(settings: LocalSettings) -> str:
         return f"none at {address}; `ddb-mcp endpoint` starts it"
     except (OSError, ValueError):
         answer = {}
-    found = answer.get("Table", {}).get("TableId", "").replace("-", "")
-    return f"ok, {address} serves this file" if own and found == own else f"{address} serves something else"
+    table_id = answer.get("Table", {}).get("TableId", "").replace("-", "")
+    return f"ok, {address} serves this file" if own and table_id == own else f"{address} serves something else"
 
 
 def _describe(netloc: str, table: str) -> Any:

@@ -50,8 +50,8 @@ async def _export(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     other = _other_prefix(settings, arguments.other_prefix)
     async with own_store(settings) as (store, configured):
         own = other or configured
-        given = {name: getattr(arguments, name) for name in _WHERE}
-        selected = selected_by(Where.model_construct(**{**given, "filter": _filter(arguments.filter)}), own)
+        words = {name: getattr(arguments, name) for name in _WHERE}
+        selected = selected_by(Where.model_construct(**{**words, "filter": _filter(arguments.filter)}), own)
         with _output(arguments.file) as write, Progress("exported") as progress:
             complete = await export(store, own, selected, write, progress.advance)
     where = f" to {arguments.file}" if arguments.file else ""
@@ -62,10 +62,10 @@ async def _export(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 
 def _filter(text: str | None) -> dict[str, Any] | None:
-    given = None if text is None else parse_json(text, "filter")
-    if given is not None and not isinstance(given, dict):
+    value = None if text is None else parse_json(text, "filter")
+    if value is not None and not isinstance(value, dict):
         raise InvalidArgument("filter must be a JSON object.")
-    return given
+    return value
 
 
 def _other_prefix(settings: ModeSettings, text: str | None) -> Prefix | None:

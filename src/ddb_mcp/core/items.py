@@ -19,7 +19,7 @@ from typing import Any, NoReturn, cast
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.text import brief, twice_in
+from ddb_mcp.core.text import brief, object_of
 
 AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]
@@ -86,11 +86,8 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
         InvalidArgument: it is not JSON, or has an object with a member twice.
     """
 
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise InvalidArgument(f"{where} has the member {twice_in(pairs)} twice; only one could be stored.")
-        return found
+    def duplicate(name: str) -> NoReturn:
+        raise InvalidArgument(f"{where} has the member {name} twice; only one could be stored.")
 
     def constant(name: str) -> NoReturn:
         raise InvalidArgument(f"{where} contains {name}, which is not JSON and which DynamoDB cannot store.")
@@ -103,7 +100,7 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
     integer, decimal = (partial(number, kind=kind) for kind in ((Decimal, Decimal) if exact else (int, Decimal)))
     hooks: dict[str, Any] = {"parse_int": integer, "parse_float": decimal, "parse_constant": constant}
     try:
-        return json.loads(text, **hooks, object_pairs_hook=members)
+        return json.loads(text, **hooks, object_pairs_hook=partial(object_of, on_duplicate=duplicate))
     except RecursionError:
         raise InvalidArgument(f"{where} is nested far deeper than {limits.MAX_DEPTH} levels.") from None
     except InvalidOperation:

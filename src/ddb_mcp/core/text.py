@@ -4,7 +4,7 @@ import json
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 from ddb_mcp.core import limits
@@ -73,7 +73,14 @@ def brief(text: str, characters: int = limits.QUOTED_CHARACTERS) -> str:
     return text if len(text) <= characters else text[:characters] + "…"
 
 
-def twice_in(pairs: Iterable[tuple[str, Any]]) -> str:
-    """The name, quoted, that most of these members have. For members of which two have one name."""
-    ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
-    return repr(brief(name))
+def object_of(pairs: list[tuple[str, Any]], on_duplicate: Callable[[str], object]) -> dict[str, Any]:
+    """The JSON object with these members, for `json.loads(object_pairs_hook=…)`.
+
+    Args:
+        on_duplicate: called with a name, quoted, that two members have. The last of them is taken if it returns.
+    """
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        on_duplicate(repr(brief(name)))
+    return members

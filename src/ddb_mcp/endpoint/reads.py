@@ -59,20 +59,21 @@ class _Page:
     def fill(self, documents: Documents) -> None:
         """Take items until the page is full; `last` is then where the next page goes on."""
         self.items, self.matched, self.scanned, self.size, self.last = [], 0, 0, 0, None
-        self.unmeasured, most = [], 0
+        self.unmeasured, size_at_most = [], 0
         steps = Steps(documents.check)
         for document in documents:
             item = documents.item(document)
             self.scanned += 1
             self.unmeasured.append(item)
-            most += len(document) if document.isascii() else 4 * len(document)
-            if most >= limits.DYNAMODB_PAGE_BYTES:  # an item's size is less than its text's, and takes longer to find
-                most = self.measured()
+            size_at_most += len(document) if document.isascii() else 4 * len(document)
+            # An item's size is less than that of its text, and takes longer to find.
+            if size_at_most >= limits.DYNAMODB_PAGE_BYTES:
+                size_at_most = self.measured()
             if self.filter is None or self.filter.holds(item, steps):
                 self.matched += 1
                 if not self.counts:
                     self.items.append(projected(item, self.paths))
-            if self.scanned == self.limit or most >= limits.DYNAMODB_PAGE_BYTES:
+            if self.scanned == self.limit or size_at_most >= limits.DYNAMODB_PAGE_BYTES:
                 self.last = Key.of(item)
                 return
 

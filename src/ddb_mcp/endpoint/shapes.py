@@ -95,14 +95,14 @@ def _check_members(shape: Any, value: dict[str, Any], path: str, problems: list[
         if value.get(name) is None:
             problems.append(_problem("null", _below(path, name), "not be null"))
     for name, member in shape.members.items():
-        given = value.get(name)
-        if given is None:
+        entry = value.get(name)
+        if entry is None:
             continue
         if name in LEGACY:
             raise invalid(
                 f"The endpoint of ddb-mcp does not take the legacy parameter {name}; write it as an expression."
             )
-        _check(member, given, _below(path, name), problems)
+        _check(member, entry, _below(path, name), problems)
 
 
 def _check_bounds(shape: Any, value: Any, path: str, problems: list[str]) -> None:

@@ -29,17 +29,17 @@ _KEY_LIMITS = {
 }
 
 
-def read_value(given: Any, depth: int = 0) -> AttributeValue:
+def read_value(value: Any, depth: int = 0) -> AttributeValue:
     """An attribute value in canonical form. `depth`: how many lists and maps are round it. Raises Failure."""
-    if not isinstance(given, dict):
+    if not isinstance(value, dict):
         raise unserializable("Unexpected value type in payload")
-    present = [kind for kind, content in given.items() if content is not None and kind in TYPES]
+    present = [kind for kind, content in value.items() if content is not None and kind in TYPES]
     if len(present) != 1:
         raise invalid(_SEVERAL if present else _EMPTY)
     if depth >= limits.MAX_DEPTH:
         raise invalid("Nesting Levels have exceeded supported limits")
     kind = present[0]
-    content = given[kind]
+    content = value[kind]
     match kind, content:
         case ("S", str()) | ("BOOL", bool()):
             return {kind: content}
@@ -103,9 +103,9 @@ def _set(kind: str, content: list[str]) -> list[str]:
 _MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _number, "BS": _binary}
 
 
-def read_item(given: Mapping[str, Any]) -> Item:
+def read_item(attributes: Mapping[str, Any]) -> Item:
     """A whole item: its values, its key and its size. Raises Failure."""
-    item = {name: read_value(value) for name, value in given.items()}
+    item = {name: read_value(value) for name, value in attributes.items()}
     for name in KEYS:
         if name not in item:
             raise invalid(f"{_INVALID}Missing the key {name} in the item")
@@ -118,13 +118,13 @@ def read_item(given: Mapping[str, Any]) -> Item:
     return item
 
 
-def read_key(given: Mapping[str, Any]) -> Key:
+def read_key(attributes: Mapping[str, Any]) -> Key:
     """The key of one item. Raises Failure."""
-    if given.keys() != set(KEYS):
+    if attributes.keys() != set(KEYS):
         raise invalid(_MISMATCH)
     texts = []
     for name in KEYS:
-        value = read_value(given[name])
+        value = read_value(attributes[name])
         if "S" not in value:
             raise invalid(_MISMATCH)
         check_key_text(name, value["S"])
@@ -139,8 +139,8 @@ def check_key_text(name: str, text: str) -> None:
             "One or more parameter values are not valid. "
             f"The AttributeValue for a key attribute cannot contain an empty string value. Key: {name}"
         )
-    most, message = _KEY_LIMITS[name]
-    if len(text.encode()) > most:
+    max_bytes, message = _KEY_LIMITS[name]
+    if len(text.encode()) > max_bytes:
         raise invalid(_INVALID + message)
 
 

@@ -172,10 +172,10 @@ class Budgets:
 
     def of(self, tenant: Tenant) -> Budget:
         rates = tenant.requests_per_second, tenant.items_per_second
-        known = self._budgets.pop(tenant.name, None)
-        if known is None or known[0] != rates:
-            known = rates, Budget(tenant, self._processes)
-        self._budgets[tenant.name] = known
+        entry = self._budgets.pop(tenant.name, None)
+        if entry is None or entry[0] != rates:
+            entry = rates, Budget(tenant, self._processes)
+        self._budgets[tenant.name] = entry
         if len(self._budgets) > limits.TENANTS_REMEMBERED:
             self._budgets.popitem(last=False)  # it has not asked for so long that it could have its burst again
-        return known[1]
+        return entry[1]

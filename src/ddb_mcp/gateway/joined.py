@@ -45,22 +45,22 @@ class JoinedReads(Generic[_T]):
                 return following.value[0]
 
     async def _lead(self, name: str) -> _T:
-        mine = self._next[name] = _Round[_T]()
+        own = self._next[name] = _Round[_T]()
         try:
             if before := self._under_way.get(name):
                 await before.over.wait()
             else:
                 await checkpoint()  # requests that come in the same turn of the event loop share this read
-            self._under_way[name] = mine
+            self._under_way[name] = own
             del self._next[name]
-            found = await self._read(name)
-            mine.value = (found,)
-            return found
+            value = await self._read(name)
+            own.value = (value,)
+            return value
         except DdbMcpError as error:
-            mine.error = error
+            own.error = error
             raise
         finally:
             for rounds in (self._next, self._under_way):
-                if rounds.get(name) is mine:
+                if rounds.get(name) is own:
                     del rounds[name]
-            mine.over.set()
+            own.over.set()

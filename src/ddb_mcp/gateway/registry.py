@@ -180,10 +180,10 @@ class Registry:
         parts = read_token(token, (await self.keys()).tokens)
         if parts is None or (tenant := await self._reads.get(parts.name)) is None:
             return None
-        known = (tenant.tokens or {}).get(parts.id)
-        if tenant.state != "active" or known is None or not hmac.compare_digest(known.hash, parts.hash):
+        stored = (tenant.tokens or {}).get(parts.id)
+        if tenant.state != "active" or stored is None or not hmac.compare_digest(stored.hash, parts.hash):
             return None
-        return Access(tenant, known.read_only)
+        return Access(tenant, stored.read_only)
 
     async def add(
         self,
@@ -208,7 +208,7 @@ class Registry:
         key = (await self.keys()).tokens
         claim = await self._claims.take(prefix, name)
         parts = new_parts(name)
-        made = Tenant(
+        tenant = Tenant(
             name,
             prefix,
             "adding",
@@ -219,7 +219,7 @@ class Registry:
             functions,
             {parts.id: self._token(parts, read_only=False)},
         )
-        await self._make(made, claim)
+        await self._make(tenant, claim)
         return token_text(parts, key)
 
     async def list(self) -> list[Tenant]:

@@ -56,21 +56,21 @@ class TenantStore(Store):
         own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
         return self._for_tenant(await self._asked(own.info()))
 
-    async def get(self, *given: Any, **options: Any) -> Any:
+    async def get(self, *arguments: Any, **options: Any) -> Any:
         self._budget.items.take(1)
-        return await self._asked(self._store.get(*given, **options))
+        return await self._asked(self._store.get(*arguments, **options))
 
-    async def put(self, *given: Any, **options: Any) -> Written:
-        return await self._asked(self._store.put(*given, **options))
+    async def put(self, *arguments: Any, **options: Any) -> Written:
+        return await self._asked(self._store.put(*arguments, **options))
 
-    async def merge(self, *given: Any, **options: Any) -> Written:
-        return await self._asked(self._store.merge(*given, **options))
+    async def merge(self, *arguments: Any, **options: Any) -> Written:
+        return await self._asked(self._store.merge(*arguments, **options))
 
-    async def delete(self, *given: Any, **options: Any) -> Deleted:
-        return await self._asked(self._store.delete(*given, **options))
+    async def delete(self, *arguments: Any, **options: Any) -> Deleted:
+        return await self._asked(self._store.delete(*arguments, **options))
 
-    async def check_batch(self, *given: Any, **options: Any) -> None:
-        await self._asked(self._store.check_batch(*given, **options))
+    async def check_batch(self, *arguments: Any, **options: Any) -> None:
+        await self._asked(self._store.check_batch(*arguments, **options))
 
     async def query(self, read: Read) -> StorePage:
         page = await self._asked(self._store.query(read))
@@ -101,20 +101,20 @@ class TenantStore(Store):
         except DdbMcpError as error:
             raise without_operator_details(error, self._tenant.name) from error
 
-    def _for_tenant(self, found: Deployment) -> Deployment:
+    def _for_tenant(self, deployment: Deployment) -> Deployment:
         """The deployment as a tenant may see it: no warnings about the operator's permissions."""
-        functions = [dict(function) for function in found.details.get("lambdaFunctions", ())]
+        functions = [dict(function) for function in deployment.details.get("lambdaFunctions", ())]
         for function in functions:
             if detail := function.pop("detail", None):
                 logger.warning("%s: the function %s: %s", self._tenant.name, function["name"], detail)
-        for warning in found.details.get("warnings", ()):
+        for warning in deployment.details.get("warnings", ()):
             logger.warning("%s: %s", self._tenant.name, warning)
         prefix = self._tenant.prefix.text
         app = _LOCAL_STORAGE if self._store.mode == "local" else None
-        return found._replace(
+        return deployment._replace(
             prefix=prefix,
             features=FEATURES,
-            instructions=instructions(found.table_name, prefix, found.region, "platform", app=app),
+            instructions=instructions(deployment.table_name, prefix, deployment.region, "platform", app=app),
             details={"lambdaFunctions": functions} if functions else {},
         )
 

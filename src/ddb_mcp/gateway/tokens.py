@@ -41,13 +41,13 @@ def token_text(parts: TokenParts, key: bytes) -> str:
 
 def read_token(text: str, key: bytes) -> TokenParts | None:
     """The parts of a token; None where this registry cannot have made it."""
-    found = _TOKEN.fullmatch(text)
-    if found is None:
+    match = _TOKEN.fullmatch(text)
+    if match is None:
         return None
-    parts = TokenParts(found[1], found[2], found[3])
-    return parts if hmac.compare_digest(found[4], _mac(parts, key)) else None
+    parts = TokenParts(match[1], match[2], match[3])
+    return parts if hmac.compare_digest(match[4], _mac(parts, key)) else None
 
 
 def _mac(parts: TokenParts, key: bytes) -> str:
-    said = f"{parts.name}_{parts.id}_{parts.secret}".encode()
-    return hmac.new(key, said, "sha256").hexdigest()[:16]
+    signed = f"{parts.name}_{parts.id}_{parts.secret}".encode()
+    return hmac.new(key, signed, "sha256").hexdigest()[:16]

@@ -29,8 +29,8 @@ def supported_by(ctx: ServerRequestContext[Any, Any]) -> bool:
     """Whether the client has said that it shows pages of this type. Other clients never hear of the page."""
     capabilities = ctx.session.client_capabilities
     settings = ((capabilities and capabilities.extensions) or {}).get(EXTENSION_ID) or {}
-    wanted = settings.get("mimeTypes")
-    return isinstance(wanted, list) and MIME_TYPE in wanted
+    mime_types = settings.get("mimeTypes")
+    return isinstance(mime_types, list) and MIME_TYPE in mime_types
 
 
 def resource() -> types.Resource:

@@ -38,9 +38,9 @@ def success(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES) ->
 def failure(error: DdbMcpError, max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
     """A tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
     shown = error.to_json()
-    for name, most in _LONGEST.items():
+    for name, longest in _LONGEST.items():
         if name in shown:
-            shown[name] = clip(shown[name], min(most, (max_bytes - _ERROR_BYTES) // len(_LONGEST)))
+            shown[name] = clip(shown[name], min(longest, (max_bytes - _ERROR_BYTES) // len(_LONGEST)))
     text = compact({"error": shown})
     return CallToolResult(content=[_text(_fenced(text) if shown.keys() & {"item", "quoted"} else text)], is_error=True)
 

@@ -74,12 +74,12 @@ def _check_token(host: str, token: str | None) -> None:
 
 def _own_names(host: str, names: Iterable[str]) -> frozenset[str]:
     """The names and addresses of this machine, as `Host` headers have them, without a port."""
-    known = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *names}
+    own = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *names}
     if not is_loopback(host):
-        known |= {socket.gethostname(), socket.getfqdn()}
+        own |= {socket.gethostname(), socket.getfqdn()}
         with contextlib.suppress(OSError):
-            known |= {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
-    return frozenset(name.lower() for name in known)  # browsers send names in lower case
+            own |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    return frozenset(name.lower() for name in own)  # browsers send names in lower case
 
 
 class _Application:
@@ -119,8 +119,8 @@ class _Application:
         elif scope["path"] != PATH:
             response = _elsewhere(404)
         elif not self._is_authorized(scope):
-            said = {"error": "unauthenticated", "message": "The bearer token is missing or wrong."}
-            response = JSONResponse(said, 401, {"WWW-Authenticate": "Bearer"})
+            body = {"error": "unauthenticated", "message": "The bearer token is missing or wrong."}
+            response = JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})
         else:
             await self._mcp(scope, receive, send)
             return
@@ -135,16 +135,16 @@ class _Application:
 
 def _elsewhere(status: int, headers: dict[str, str] | None = None) -> Response:
     """The answer beside `/mcp`. Hosts probe the well-known addresses of OAuth, and fail at an answer without JSON."""
-    said = {"error": "not_found", "message": f"MCP is served at {PATH}. There is no OAuth here."}
-    return JSONResponse(said, status, headers)
+    body = {"error": "not_found", "message": f"MCP is served at {PATH}. There is no OAuth here."}
+    return JSONResponse(body, status, headers)
 
 
 def _foreign(scope: Scope, header: str, value: str) -> Response:
     """The answer to a request for another server. Its fault is counted."""
     Exchange.of(scope).connection.faults.note(f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
-    said = {
+    body = {
         "error": "forbidden",
         "message": f"The {header} {value[:100]!a} is none of this server's names.",
         "next": "Whoever runs the server can add the name to DDB_MCP_HTTP_HOSTS.",
     }
-    return JSONResponse(said, 421 if header == "Host" else 403)
+    return JSONResponse(body, 421 if header == "Host" else 403)

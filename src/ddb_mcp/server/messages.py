@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import MutableMapping
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 from mcp_types import (
@@ -25,7 +26,7 @@ from mcp_types import (
 )
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.text import has_more_members, twice_in
+from ddb_mcp.core.text import has_more_members, object_of
 from ddb_mcp.service.operations import OPERATIONS
 
 # This version alone has JSON-RPC batches, which the SDK does not. Whoever speaks it speaks the one before it too.
@@ -107,17 +108,10 @@ def carried_arguments(request: Any) -> dict[str, Any] | None:
 def _loads(text: str) -> tuple[Any, list[str]]:
     """The document, and the names of members that come twice in one object. Raises ValueError and RecursionError."""
     twice: list[str] = []
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice.append(twice_in(pairs))
-        return found
-
     document = json.loads(
         text,
         strict=False,
-        object_pairs_hook=members,
+        object_pairs_hook=partial(object_of, on_duplicate=twice.append),
         parse_int=_integer,
         parse_float=_fraction,
         parse_constant=_constant,
@@ -173,8 +167,8 @@ def _batch_refusals(documents: list[Any]) -> list[JSONRPCError]:
 def _id_in(text: bytes) -> int | str | None:
     """The id of a request that is not JSON, from the places where SDKs write it."""
     for place in _ID_PLACES:
-        if found := place.match(text):
-            request = json.loads(found[1].decode(errors="replace"), strict=False)
+        if match := place.match(text):
+            request = json.loads(match[1].decode(errors="replace"), strict=False)
             return request if isinstance(request, int | str) else None
     return None
 

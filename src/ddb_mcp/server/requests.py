@@ -41,8 +41,8 @@ def foreign_header(scope: Scope, is_own: Callable[[str], bool], port: int | None
 
 
 def _names_server(authority: str, is_own: Callable[[str], bool], port: int | None) -> bool:
-    found = _AUTHORITY.fullmatch(authority)
-    return found is not None and is_own(found[1].lower()) and (port is None or found[2] == str(port))
+    match = _AUTHORITY.fullmatch(authority)
+    return match is not None and is_own(match[1].lower()) and (port is None or match[2] == str(port))
 
 
 def bearer_token(authorization: Sequence[str]) -> str | None:
@@ -50,8 +50,8 @@ def bearer_token(authorization: Sequence[str]) -> str | None:
 
     https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     """
-    found = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
-    return None if found is None else found[1]
+    match = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
+    return None if match is None else match[1]
 
 
 def json_object(body: bytes) -> dict[str, Any]:

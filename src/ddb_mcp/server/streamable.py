@@ -99,8 +99,8 @@ def _let_calls_finish() -> None:
 
 def _accepted(scope: Scope) -> tuple[bool, bool]:
     """Whether the client takes JSON, and events. One that takes anything, or does not say, gets plain JSON."""
-    given = Headers(scope=scope).getlist("accept") or ["*/*"]
-    types = {part.partition(";")[0].strip().lower() for part in ",".join(given).split(",")}
+    fields = Headers(scope=scope).getlist("accept") or ["*/*"]
+    types = {part.partition(";")[0].strip().lower() for part in ",".join(fields).split(",")}
     return bool(types & {_JSON, "application/*", "*/*"}), bool(types & {_EVENTS, "text/*"})
 
 
