@@ -5,10 +5,8 @@ import os
 import sys
 from dataclasses import replace
 
-from ddb_mcp.cli.deletion import UNSET_READ_ONLY
-from ddb_mcp.cli.service import make_service
+from ddb_mcp.cli.service import make_service, require_writing
 from ddb_mcp.config.settings import ModeSettings
-from ddb_mcp.core.errors import ReadOnly
 
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
@@ -25,8 +23,8 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         ReadOnly: it is to write in a configuration that does not.
         Misconfigured: the port cannot be listened on.
     """
-    if arguments.write and settings.read_only:
-        raise ReadOnly("browse --write writes, and this configuration is read-only.", next=UNSET_READ_ONLY)
+    if arguments.write:
+        require_writing(settings, "browse --write writes")
     import secrets
     import threading
 

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.service.purge import Count
 
-UNSET_READ_ONLY = "Unset DDB_MCP_READ_ONLY, and leave --read-only out."
-
 
 async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[], Awaitable[Count]]) -> bool:
     """Whether the user wants it: says `--yes`, or answers yes at the terminal.

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from ddb_mcp.cli.files import whole_file
 from ddb_mcp.cli.progress import MAYBE_MORE, Progress, items
@@ -85,16 +85,9 @@ def _output(path: Path | None) -> Iterator[Callable[[bytes], object]]:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
-    if path.exists():
-        raise InvalidArgument(f"There is a file {path} already.", next="Give another name, or remove the file.")
-    with whole_file(path) as file, _packed(file, path) as target:
-        yield target.write
-
-
-@contextmanager
-def _packed(file: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
-    if path.suffix != ".gz":
-        yield file
-        return
-    with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as target:
-        yield cast("IO[bytes]", target)
+    with whole_file(path) as file:
+        if path.suffix != ".gz":
+            yield file.write
+            return
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+            yield packed.write

@@ -11,13 +11,18 @@ from ddb_mcp.core.errors import InvalidArgument
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, *, replaces: bool = False) -> Iterator[IO[bytes]]:
     """A file to write to. It gets its name only when it is whole and on the disk; its owner alone can read it.
 
+    Args:
+        replaces: whether it may replace a file that is there.
+
     Raises:
-        InvalidArgument: its folder is not there.
+        InvalidArgument: its folder is not there, or the file is.
         OSError: the file cannot be made, before anything else is done; or it cannot be written.
     """
+    if path.exists() and not replaces:
+        raise InvalidArgument(f"There is a file {path} already.", next="Give another name, or remove the file.")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InvalidArgument(f"There is no folder {folder}.", next="Make it, or give another name.")

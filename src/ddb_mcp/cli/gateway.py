@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
+from ddb_mcp.cli.deletion import confirmed, say
 from ddb_mcp.cli.files import whole_file
 from ddb_mcp.cli.progress import items, reported
 from ddb_mcp.cli.serve import listening, tls_arguments
+from ddb_mcp.cli.service import require_writing
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
-from ddb_mcp.core.errors import InvalidArgument, Misconfigured, ReadOnly
+from ddb_mcp.core.errors import InvalidArgument, Misconfigured
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
 from ddb_mcp.service.purge import Count, count
 
@@ -219,8 +220,7 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
     from ddb_mcp.gateway.removal import remove
     from ddb_mcp.stores import make_store
 
-    if settings.read_only:
-        raise ReadOnly("remove deletes, and this configuration is read-only.", next=UNSET_READ_ONLY)
+    require_writing(settings, "remove deletes")
     tenant, store = await registry.show(arguments.name), make_store(settings)
     what = f"{tenant.name} and everything under {tenant.prefix.text}"
     try:
@@ -283,10 +283,6 @@ async def _hand_out(
         print(f"{about}. The token, shown only now:", file=sys.stderr)
         print(token)
         return
-    if arguments.out.exists() and not replaces:
-        raise InvalidArgument(
-            f"There is a file {arguments.out} already.", next="Give another name, or remove the file."
-        )
-    with whole_file(arguments.out) as file:  # opened first: a token that cannot be kept is not made
+    with whole_file(arguments.out, replaces=replaces) as file:  # opened first: a token that cannot be kept is not made
         file.write(f"{await make()}\n".encode())
     print(f"{about}. The token is in {arguments.out}.", file=sys.stderr)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from ddb_mcp.cli.progress import items, reported
-from ddb_mcp.cli.service import own_store
+from ddb_mcp.cli.service import own_store, require_writing
 from ddb_mcp.config.settings import ModeSettings
-from ddb_mcp.core.errors import InvalidArgument, ReadOnly
+from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.keys import Prefix
 
 _EXAMPLE = """\
@@ -39,10 +39,8 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import anyio
 
-    if settings.read_only and not arguments.dry_run:
-        raise ReadOnly(
-            "import writes, and this configuration is read-only.", next="Unset DDB_MCP_READ_ONLY, or give --dry-run."
-        )
+    if not arguments.dry_run:
+        require_writing(settings, "import writes", "Unset DDB_MCP_READ_ONLY, or give --dry-run.")
     with _input(arguments.file) as file:
         return anyio.run(_import, settings, arguments, file)
 

@@ -3,11 +3,10 @@
 import argparse
 from functools import partial
 
-from ddb_mcp.cli.deletion import UNSET_READ_ONLY, confirmed, say
+from ddb_mcp.cli.deletion import confirmed, say
 from ddb_mcp.cli.progress import MAYBE_MORE, items, reported
-from ddb_mcp.cli.service import own_store
+from ddb_mcp.cli.service import own_store, require_writing
 from ddb_mcp.config.settings import ModeSettings
-from ddb_mcp.core.errors import ReadOnly
 
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
@@ -18,8 +17,7 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import anyio
 
-    if settings.read_only:
-        raise ReadOnly("purge deletes, and this configuration is read-only.", next=UNSET_READ_ONLY)
+    require_writing(settings, "purge deletes")
     return anyio.run(_purge, settings, arguments)
 
 

@@ -4,12 +4,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ddb_mcp.config.settings import ModeSettings, PlatformSettings
+from ddb_mcp.config.settings import ModeSettings, PlatformSettings, Settings
+from ddb_mcp.core.errors import ReadOnly
 from ddb_mcp.core.keys import Prefix
 
 if TYPE_CHECKING:
     from ddb_mcp.service.service import DataService
     from ddb_mcp.stores.base import Store
+
+
+def require_writing(
+    settings: Settings, what: str, next: str = "Unset DDB_MCP_READ_ONLY, and leave --read-only out."
+) -> None:
+    """Raise ReadOnly where the settings allow no writing. `what`: what writes, such as `purge deletes`."""
+    if settings.read_only:
+        raise ReadOnly(f"{what}, and this configuration is read-only.", next=next)
 
 
 def make_service(settings: ModeSettings) -> "DataService":

@@ -20,7 +20,7 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.server import apps, skill
 from ddb_mcp.server.content import FENCE_BYTES, failure, success, text_bytes
 from ddb_mcp.server.resources import SkillPages
-from ddb_mcp.server.skills_extension import SkillsExtension
+from ddb_mcp.server.skills_extension import add_skill
 from ddb_mcp.server.tools import tools
 from ddb_mcp.service import instructions
 from ddb_mcp.service.operations import OPERATIONS
@@ -127,7 +127,7 @@ def build_for(
         on_list_prompts=pages.list_prompts,
         on_get_prompt=pages.get_prompt,
     )
-    SkillsExtension(instructions.URI, loaded).add_to(server)
+    add_skill(server, instructions.URI, loaded)
     server.extensions[apps.EXTENSION_ID] = {}
     return server
 

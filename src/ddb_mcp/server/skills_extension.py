@@ -9,20 +9,18 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from mcp.server.extension import Extension, MethodBinding
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, PaginatedRequestParams, RequestParams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import Server
 
     from ddb_mcp.server.skill import Skill
 
+IDENTIFIER = "io.modelcontextprotocol/skills"
 # The skill changes with the installed package only. The listing is the same for every client.
-CACHE = {"ttlMs": 3_600_000, "cacheScope": "public"}
+_COMPLETE = {"resultType": "complete", "ttlMs": 3_600_000, "cacheScope": "public"}
 
 
 class GetSkillParams(RequestParams):
@@ -31,37 +29,25 @@ class GetSkillParams(RequestParams):
     uri: str
 
 
-class SkillsExtension(Extension):
-    """Lists one skill, whose SKILL.md is served at `uri`."""
+def add_skill(server: Server[Any], uri: str, skill: Skill) -> None:
+    """Have the server list and describe one skill, whose SKILL.md is served at `uri`."""
+    digest = f"sha256:{hashlib.sha256(skill.text.encode()).hexdigest()}"
+    entry = {
+        "uri": uri,
+        "frontmatter": skill.front_matter,
+        "resources": [{"uri": uri, "digest": digest, "size": skill.size}],
+    }
 
-    identifier = "io.modelcontextprotocol/skills"
-
-    def __init__(self, uri: str, skill: Skill) -> None:
-        digest = f"sha256:{hashlib.sha256(skill.text.encode()).hexdigest()}"
-        self._entry = {
-            "uri": uri,
-            "frontmatter": skill.front_matter,
-            "resources": [{"uri": uri, "digest": digest, "size": skill.size}],
-        }
-
-    def methods(self) -> Sequence[MethodBinding]:
-        return (
-            MethodBinding("skills/list", PaginatedRequestParams, self._list),
-            MethodBinding("skills/get", GetSkillParams, self._get),
-        )
-
-    async def _list(self, ctx: ServerRequestContext[Any], params: PaginatedRequestParams) -> dict[str, Any]:
+    async def list_skills(ctx: ServerRequestContext[Any], params: PaginatedRequestParams) -> dict[str, Any]:
         if params.cursor is not None:
             raise MCPError(INVALID_PARAMS, "Unknown cursor: the list has one page")
-        return {"resultType": "complete", "skills": [self._entry], **CACHE}
+        return {"skills": [entry], **_COMPLETE}
 
-    async def _get(self, ctx: ServerRequestContext[Any], params: GetSkillParams) -> dict[str, Any]:
-        if params.uri != self._entry["uri"]:
+    async def get_skill(ctx: ServerRequestContext[Any], params: GetSkillParams) -> dict[str, Any]:
+        if params.uri != uri:
             raise MCPError(INVALID_PARAMS, f"Unknown skill: {params.uri}")
-        return {"resultType": "complete", "skill": self._entry, **CACHE}
+        return {"skill": entry, **_COMPLETE}
 
-    def add_to(self, server: Server[Any]) -> None:
-        """Do for the low-level server what `MCPServer(extensions=…)` does."""
-        for binding in self.methods():
-            server.add_request_handler(binding.method, binding.params_type, binding.handler)
-        server.extensions[self.identifier] = self.settings()
+    server.add_request_handler("skills/list", PaginatedRequestParams, list_skills)
+    server.add_request_handler("skills/get", GetSkillParams, get_skill)
+    server.extensions[IDENTIFIER] = {}
