@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    """Call the tool. Returns 1 where it fails, else 0. Raises InvalidArgument for a wrong line."""
     import anyio
 
     tool = arguments.tool

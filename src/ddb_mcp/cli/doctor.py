@@ -28,6 +28,7 @@ _AWS_SECRET = re.compile("KEY|SECRET|TOKEN|PASSWORD")
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    """Examine the configuration and the store. Returns 1 where there is something to fix, else 0."""
     import anyio
 
     http = resolve_http(os.environ, arguments.flags)

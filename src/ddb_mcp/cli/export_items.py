@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    """Export. Returns 1 where a platform may have more items than it showed, else 0. Raises DdbMcpError."""
     import anyio
 
     return anyio.run(_export, settings, arguments)

@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    """Import. Raises ReadOnly, InvalidArgument before anything is stored for a wrong line, DdbMcpError of the store."""
     import anyio
 
     if not arguments.dry_run:

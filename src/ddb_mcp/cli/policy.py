@@ -8,6 +8,7 @@ from ddb_mcp.core.errors import Misconfigured
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    """Print the policy as JSON. Raises Misconfigured in another mode than direct."""
     from ddb_mcp.stores.direct.policy import policy
     from ddb_mcp.stores.direct.session import place
 

@@ -15,6 +15,7 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    """Purge. Returns 1 where the user says no, else 0. Raises ReadOnly, InvalidArgument, and what the store raises."""
     import anyio
 
     require_writing(settings, "purge deletes")

@@ -47,6 +47,7 @@ def listening(host: str, port: int, arguments: argparse.Namespace) -> "Listening
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
+    """Serve until the client leaves, or a signal comes. Raises Misconfigured."""
     logging.getLogger("ddb_mcp").info("Serving in %s mode", settings.mode)
 
     def build() -> "Server[Any]":

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TARGET = "DynamoDB_20120810."
+# Each returns the answer's body. It raises Failure, or a DdbMcpError, which `translated` turns into a Failure.
+# Shapes and errors are those of https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html
 _OPERATIONS: dict[str, Callable[[Call], Awaitable[dict[str, Any]]]] = {
     "GetItem": reads.get_item,
     "Query": reads.query,

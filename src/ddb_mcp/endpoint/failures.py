@@ -45,10 +45,12 @@ class Failure(Exception):
 
 
 def invalid(message: str) -> Failure:
+    """The error of a request whose values are wrong."""
     return Failure("ValidationException", message)
 
 
 def unserializable(message: str) -> Failure:
+    """The error of a body that is not JSON of the right types."""
     return Failure("SerializationException", message)
 
 

@@ -33,6 +33,7 @@ class KeyCondition:
     bounds: tuple[tuple[str, bytes], ...]
 
     def contains(self, sk: str) -> bool:
+        """Whether a sort key satisfies all comparisons."""
         return all(_COMPARE[comparison](sk.encode(), bound) for comparison, bound in self.bounds)
 
 

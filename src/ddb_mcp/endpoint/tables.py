@@ -80,6 +80,7 @@ class Tables:
         return names
 
     async def close(self) -> None:
+        """Close the files of all tables."""
         for table in self._open.values():
             await table.close()
 
@@ -103,6 +104,7 @@ async def _is_ours(table: LocalTable) -> bool | None:
 
 
 def is_table_name(text: str) -> bool:
+    """Whether a text follows DynamoDB's rules for names of tables."""
     return re.fullmatch("[a-zA-Z0-9_.-]{3,255}", text) is not None
 
 
@@ -119,6 +121,7 @@ def table_name(name_or_arn: str) -> str:
 
 
 def arn_of(name: str) -> str:
+    """A table's ARN, of an account and a region that nobody has."""
     return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
 
 

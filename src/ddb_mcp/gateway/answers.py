@@ -33,6 +33,7 @@ def encoded(document: Mapping[str, Any]) -> bytes:
 
 
 def json_answer(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """A document as JSON, with this HTTP status."""
     return Response(encoded(document), status, headers, media_type="application/json")
 
 

@@ -171,6 +171,7 @@ class Budgets:
         self._budgets: OrderedDict[str, tuple[tuple[int, int], Budget]] = OrderedDict()
 
     def of(self, tenant: Tenant) -> Budget:
+        """The budget of a tenant. It is a new one where the tenant has new rates, or was forgotten."""
         rates = tenant.requests_per_second, tenant.items_per_second
         entry = self._budgets.pop(tenant.name, None)
         if entry is None or entry[0] != rates:

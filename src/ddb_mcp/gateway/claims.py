@@ -40,6 +40,7 @@ class Claim:
     confirmed: bool = False
 
     def record(self) -> Record:
+        """The entry as the table holds it."""
         return {
             "pk": PARTITION,
             "sk": self.prefix,
@@ -51,6 +52,7 @@ class Claim:
 
     @classmethod
     def of(cls, record: Record) -> "Claim":
+        """The claim that `record` gives."""
         return cls(record["sk"], record["name"], record["claim"], float(record["at"]), bool(record["confirmed"]))
 
 

@@ -83,12 +83,14 @@ class Tenant:
     revision: int = 1
 
     def record(self) -> Record:
+        """The deployment as the table holds it."""
         tokens = {token_id: asdict(token) for token_id, token in (self.tokens or {}).items()}
         members = {**asdict(self), "prefix": self.prefix.text, "functions": list(self.functions), "tokens": tokens}
         return {**_key(self.name)._asdict(), **members}
 
     @classmethod
     def of(cls, record: Record) -> "Tenant":
+        """The deployment that `record` gives."""
         members = {name: value for name, value in record.items() if name not in ("pk", "sk")}
         tokens = {token_id: Token(**token) for token_id, token in members.pop("tokens").items()}
         prefix, functions = Prefix(members.pop("prefix")), tuple(members.pop("functions"))
@@ -152,6 +154,7 @@ class Registry:
         return True
 
     async def exists(self) -> bool:
+        """Whether there is a registry: its table, and its secret in it."""
         return await self._facts() is not None
 
     async def keys(self) -> Keys:
@@ -302,6 +305,7 @@ class Registry:
         await self._claims.release(tenant.prefix, tenant.claim)
 
     async def close(self) -> None:
+        """Close the store."""
         await self.store.close()
 
     async def _make(self, tenant: Tenant, claim: Claim) -> None:

@@ -88,6 +88,7 @@ class TenantRequest:
 
     @property
     def read_only(self) -> bool:
+        """Whether the gateway, or the token, allows no writing."""
         return self._admission.read_only or self._access.read_only
 
     async def call(

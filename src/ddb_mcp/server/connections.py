@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 from ddb_mcp.core import limits
+from ddb_mcp.server.joined_writes import JoinedWrites
 
 if TYPE_CHECKING:
     import ssl
@@ -71,17 +72,17 @@ class Connections:
         address = connection.address
         if stale := self._named.get(connection.name):
             stale.abort()  # its client is gone, or it could not use the same port again
-        full = self._addresses[address] >= self._per_address
-        if full and not self._made_room(address):
+        if self._addresses[address] >= self._per_address and not self._make_room(address):
             return False
-        if len(self._named) >= self._max_connections and not self._made_room(None):
+        if len(self._named) >= self._max_connections and not self._make_room(None):
             return False
         self._addresses[address] += 1
         self._named[connection.name] = connection
         self.waits(connection)
         return True
 
-    def _made_room(self, address: str | None) -> bool:
+    def _make_room(self, address: str | None) -> bool:
+        """End the connection, of this address or of any, that waits longest for a head. False where none waits long."""
         self.faults.note("connection closed, too many at once")
         latest = asyncio.get_running_loop().time() - limits.IDLE_SECONDS
         for connection, since in self._waiting.items():
@@ -114,37 +115,6 @@ class Connections:
             self._addresses[connection.address] -= 1
             if not self._addresses[connection.address]:
                 del self._addresses[connection.address]
-
-
-class _Output:
-    """A connection's transport, which sends what is written and what is written right after it as one.
-
-    uvicorn writes a head and a body, and each write is a large part of what a short answer costs, at both ends.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._first = b""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if self._first:
-            first, self._first = self._first, b""
-            self._transport.writelines((first, data))
-        else:
-            self._first = data
-            asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush(self) -> None:
-        if self._first and not self._transport.is_closing():
-            first, self._first = self._first, b""
-            self._transport.write(first)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
 
 
 class Connection(asyncio.Protocol):
@@ -221,7 +191,7 @@ class Connection(asyncio.Protocol):
 
     def _open(self, transport: asyncio.Transport) -> None:
         self._is_open = True
-        self._transport = cast(asyncio.Transport, _Output(transport))
+        self._transport = cast(asyncio.Transport, JoinedWrites(transport))
         self._inner.connection_made(self._transport)
         self._await_head(limits.HEAD_SECONDS)
         self._read_on()
@@ -297,8 +267,7 @@ class Connection(asyncio.Protocol):
         self.is_lost = True
         self._all.release(self)
         self.drained.set()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
 
     # The steps of a request. `exchange` calls these.
 
@@ -307,8 +276,7 @@ class Connection(asyncio.Protocol):
         self._requests += 1
         self._head = None
         self._all.works(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
 
     def end_with_client(self, work: CancelScope) -> None:
         """Cancel this part of the request where the client leaves before the answer is written."""
@@ -342,10 +310,10 @@ class Connection(asyncio.Protocol):
         self._read_on()
 
     def _read_on(self) -> None:
-        """Read what was held, and whatever comes."""
-        held, self._unread = self._unread, b""
-        if held and self._transport is not None:
-            self.data_received(held)
+        """Take in what came too early, and then whatever comes."""
+        data, self._unread = self._unread, b""
+        if data and self._transport is not None:
+            self.data_received(data)
             self._transport.resume_reading()
 
     def _await_head(self, seconds: float) -> None:
@@ -354,10 +322,13 @@ class Connection(asyncio.Protocol):
         self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         self._all.waits(self)
         self._timer = self._loop.call_later(seconds, self._time_out)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _time_out(self) -> None:
         # The end of a connection that is idle between two requests is no fault of its client.

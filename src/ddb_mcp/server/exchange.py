@@ -46,6 +46,7 @@ class InFlight:
 
     @property
     def are_too_many(self) -> bool:
+        """Whether requests are to be refused until some of these bytes have gone."""
         return self.bytes > limits.IN_FLIGHT_MAX_BYTES
 
 
