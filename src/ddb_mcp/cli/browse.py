@@ -29,14 +29,14 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import threading
 
     from ddb_mcp.browser.app import BrowserHost
-    from ddb_mcp.server.listening import listen
+    from ddb_mcp.server.listening import Listening
     from ddb_mcp.server.serving import HttpServer
 
-    listener = listen("127.0.0.1", arguments.port)
-    port = listener.getsockname()[1]
+    listener, server = Listening("127.0.0.1", arguments.port).listen()
     secret = secrets.token_urlsafe(24)
-    address = f"http://127.0.0.1:{port}/{secret}/"
-    host = BrowserHost(make_service(replace(settings, read_only=not arguments.write)), secret, port)
+    address = f"{server}/{secret}/"
+    service = make_service(replace(settings, read_only=not arguments.write))
+    host = BrowserHost(service, secret, listener.getsockname()[1])
     state = "and the page can write" if arguments.write else "read-only; --write lets the page write"
     print(f"ddb-mcp: browsing, {state}. Ctrl-C ends it.", file=sys.stderr, flush=True)
     print(address, flush=True)

@@ -41,11 +41,10 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.endpoint.app import Endpoint
     from ddb_mcp.endpoint.calls import Access
     from ddb_mcp.endpoint.tables import Tables
-    from ddb_mcp.server.listening import listen
+    from ddb_mcp.server.listening import Listening
     from ddb_mcp.server.serving import HttpServer
 
-    listener = listen("127.0.0.1", arguments.port)
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener, address = Listening("127.0.0.1", arguments.port).listen()
     access = Access(None if arguments.all_keys else settings.prefix, settings.read_only)
     endpoint = Endpoint(Tables(settings.table, settings.local_path), access, map(str.lower, arguments.allow_host))
     print(f"ddb-mcp: listening on {address}, over {settings.local_path}. Ctrl-C ends it.", file=sys.stderr)

@@ -18,25 +18,26 @@ from ddb_mcp.server.streamable import StreamableHttp
 from ddb_mcp.stores.base import Progress
 
 PATH = "/mcp"
-_RESULT_BYTES = limits.MCP_RESULT_BYTES
 _CALLER = "ddb_mcp.caller"
 
 
 @dataclass(frozen=True)
 class _Caller:
-    """A tenant's request. `narrowed`: its address asks for the tools that read alone."""
+    """A tenant's request.
+
+    Attributes:
+        narrowed: its address asks for the tools that read alone.
+        entry: its line in the access log.
+    """
 
     request: TenantRequest
     narrowed: bool
     entry: dict[str, Any]
+    max_bytes: int = limits.MCP_RESULT_BYTES
 
     @property
     def read_only(self) -> bool:
         return self.narrowed or self.request.read_only
-
-    @property
-    def max_bytes(self) -> int:
-        return _RESULT_BYTES
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
@@ -44,8 +45,8 @@ class _Caller:
             operation,
             arguments,
             progress,
-            max_bytes=_RESULT_BYTES - FENCE_BYTES,
-            max_result_bytes=_RESULT_BYTES,
+            max_bytes=self.max_bytes - FENCE_BYTES,
+            max_result_bytes=self.max_bytes,
             read_limit=limits.GATEWAY_READ_BUDGET,
             read_only=self.narrowed,
         )

@@ -46,56 +46,56 @@ class TenantStore(Store):
         self.positions_may_be_foreign = store.positions_may_be_foreign
         self._tenant = tenant
         self._budget = budget
-        self._passed = 0  # items of others that a scan has read
+        self._others_read = 0  # items of others that a scan has read
 
     async def provision(self, progress: Progress) -> Deployment:
         own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
-        return self._for_tenant(await self._asked(own.provision(progress)))
+        return self._for_tenant(await self._answer_of(own.provision(progress)))
 
     async def info(self) -> Deployment:
         own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
-        return self._for_tenant(await self._asked(own.info()))
+        return self._for_tenant(await self._answer_of(own.info()))
 
     async def get(self, *arguments: Any, **options: Any) -> Any:
         self._budget.items.take(1)
-        return await self._asked(self._store.get(*arguments, **options))
+        return await self._answer_of(self._store.get(*arguments, **options))
 
     async def put(self, *arguments: Any, **options: Any) -> Written:
-        return await self._asked(self._store.put(*arguments, **options))
+        return await self._answer_of(self._store.put(*arguments, **options))
 
     async def merge(self, *arguments: Any, **options: Any) -> Written:
-        return await self._asked(self._store.merge(*arguments, **options))
+        return await self._answer_of(self._store.merge(*arguments, **options))
 
     async def delete(self, *arguments: Any, **options: Any) -> Deleted:
-        return await self._asked(self._store.delete(*arguments, **options))
+        return await self._answer_of(self._store.delete(*arguments, **options))
 
     async def check_batch(self, *arguments: Any, **options: Any) -> None:
-        await self._asked(self._store.check_batch(*arguments, **options))
+        await self._answer_of(self._store.check_batch(*arguments, **options))
 
     async def query(self, read: Read) -> StorePage:
-        page = await self._asked(self._store.query(read))
+        page = await self._answer_of(self._store.query(read))
         self._budget.items.take(page.scanned)
         return page._replace(capacity=None)
 
     async def scan(self, read: Read) -> StorePage:
         if self._store.mode == "local":  # it finds a deployment's items without reading others
-            page = await self._asked(self._store.scan(read))
+            page = await self._answer_of(self._store.scan(read))
             self._budget.items.take(page.scanned)
             return page
-        if not self._passed:  # a call that has begun goes on to its end
+        if not self._others_read:  # a call that has begun goes on to its end
             self._budget.others.check()
-        left = max(1, limits.GATEWAY_READ_BUDGET - self._passed)
-        page = await self._asked(self._store.scan(read._replace(read_limit=left)))
+        left = max(1, limits.GATEWAY_READ_BUDGET - self._others_read)
+        page = await self._answer_of(self._store.scan(read._replace(read_limit=left)))
         own = sum(self._tenant.prefix.owns(item["pk"]["S"]) for item in page.items)
         self._budget.items.take(own)
         self._budget.others.take(page.scanned - own)
-        self._passed += page.scanned - own
-        return page._replace(scanned=own, capacity=None, spent=self._passed >= limits.GATEWAY_READ_BUDGET)
+        self._others_read += page.scanned - own
+        return page._replace(scanned=own, capacity=None, spent=self._others_read >= limits.GATEWAY_READ_BUDGET)
 
     async def close(self) -> None:
         """The store is not this tenant's to close."""
 
-    async def _asked(self, answer: Awaitable[_T]) -> _T:
+    async def _answer_of(self, answer: Awaitable[_T]) -> _T:
         try:
             return await answer
         except DdbMcpError as error:

@@ -78,25 +78,24 @@ def parse(text: bytes) -> JSONRPCMessage:
 
 def writes(message: JSONRPCMessage) -> bool:
     """Whether it calls a tool that writes."""
-    if not isinstance(message, JSONRPCRequest) or message.method != "tools/call":
-        return False
-    return (message.params or {}).get("name") in _WRITES
+    return _call_of(message).get("name") in _WRITES
 
 
 def is_call(message: JSONRPCMessage) -> bool:
     """Whether it calls a tool with arguments."""
-    if not isinstance(message, JSONRPCRequest) or message.method != "tools/call":
-        return False
-    return isinstance((message.params or {}).get("arguments"), dict)
+    return isinstance(_call_of(message).get("arguments"), dict)
+
+
+def _call_of(message: JSONRPCMessage) -> dict[str, Any]:
+    """The parameters of a `tools/call`, `{}` of any other message."""
+    if isinstance(message, JSONRPCRequest) and message.method == "tools/call":
+        return message.params or {}
+    return {}
 
 
 def with_arguments(scope: MutableMapping[str, Any], message: JSONRPCMessage) -> MutableMapping[str, Any]:
     """The scope of an HTTP request that carries the arguments of its call past the SDK, which would round them."""
-    if not is_call(message):
-        return scope
-    assert isinstance(message, JSONRPCRequest)
-    assert message.params is not None
-    return {**scope, _ARGUMENTS: message.params["arguments"]}
+    return {**scope, _ARGUMENTS: _call_of(message)["arguments"]} if is_call(message) else scope
 
 
 def carried_arguments(request: Any) -> dict[str, Any] | None:
