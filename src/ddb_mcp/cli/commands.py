@@ -34,15 +34,16 @@ class Command(NamedTuple):
         without: fields of theirs that it has no use for.
         resolve: makes the settings from the environment and the flags.
         nested: it has commands of its own.
+        module: its module in `cli`, where that has another name.
     """
 
     name: str
-    module: str
     help: str
     kinds: tuple[type[Settings] | type[HttpSettings], ...] = _EVERY_MODE
     without: frozenset[str] = _SERVING
     resolve: Callable[[Mapping[str, str], Mapping[str, str]], Any] = resolve
     nested: bool = False
+    module: str = ""
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -53,56 +54,40 @@ class Command(NamedTuple):
 
 SERVE = Command(
     "",
-    "ddb_mcp.cli.serve",
     "An MCP server for one deployment's slice of a shared DynamoDB table. "
     "Without a command it serves MCP over stdin and stdout.",
     (*_EVERY_MODE, HttpSettings),
     frozenset(),
+    module="serve",
 )
-COMMANDS = {
-    command.name: command
-    for command in (
-        Command("call", "ddb_mcp.cli.call", "call one tool and print its result as JSON", without=frozenset()),
-        Command(
-            "browse",
-            "ddb_mcp.cli.browse",
-            "look through the data in a web browser on this machine",
-            without=frozenset({"max_result_bytes"}),
-        ),
-        Command(
-            "doctor",
-            "ddb_mcp.cli.doctor",
-            "show the configuration, try the store, and say what to fix",
-            (*_EVERY_MODE, HttpSettings),
-            frozenset(),
-        ),
-        Command(
-            "policy",
-            "ddb_mcp.cli.policy",
-            "print the least-privilege IAM policy for the table and prefix",
-            (DirectSettings,),
-            _SERVING | {"role_arn"},
-        ),
-        Command(
-            "endpoint",
-            "ddb_mcp.cli.endpoint",
-            "serve DynamoDB's own protocol over the local file, for the app and any AWS SDK",
-            (LocalSettings,),
-            resolve=resolve_local,
-        ),
-        Command(
-            "export", "ddb_mcp.cli.export_items", "write the deployment's items to a file or stdout, a line an item"
-        ),
-        Command("import", "ddb_mcp.cli.import_items", "store the items of an export, from a file or stdin"),
-        Command("purge", "ddb_mcp.cli.purge", "delete everything under the configured prefix"),
-        Command(
-            "gateway",
-            "ddb_mcp.cli.gateway",
-            "serve the platform's HTTP API; add and remove deployments",
-            (DirectStorage, LocalStorage),
-            frozenset(),
-            resolve_gateway,
-            nested=True,
-        ),
-    )
-}
+_LIST = (
+    Command("call", "call one tool and print its result as JSON", without=frozenset()),
+    Command(
+        "browse", "look through the data in a web browser on this machine", without=frozenset({"max_result_bytes"})
+    ),
+    Command("doctor", "show the configuration, try the store, and say what to fix", SERVE.kinds, frozenset()),
+    Command(
+        "policy",
+        "print the least-privilege IAM policy for the table and prefix",
+        (DirectSettings,),
+        _SERVING | {"role_arn"},
+    ),
+    Command(
+        "endpoint",
+        "serve DynamoDB's own protocol over the local file, for the app and any AWS SDK",
+        (LocalSettings,),
+        resolve=resolve_local,
+    ),
+    Command("export", "write the deployment's items to a file or stdout, a line an item", module="export_items"),
+    Command("import", "store the items of an export, from a file or stdin", module="import_items"),
+    Command("purge", "delete everything under the configured prefix"),
+    Command(
+        "gateway",
+        "serve the platform's HTTP API; add and remove deployments",
+        (DirectStorage, LocalStorage),
+        frozenset(),
+        resolve_gateway,
+        nested=True,
+    ),
+)
+COMMANDS = {command.name: command for command in _LIST}

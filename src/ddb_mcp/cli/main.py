@@ -72,7 +72,7 @@ def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
 
 def parser_of(command: Command) -> argparse.ArgumentParser:
     """The parser of a command's settings and arguments."""
-    module = importlib.import_module(command.module)
+    module = importlib.import_module(f"ddb_mcp.cli.{command.module or command.name}")
     flags = _setting_flags(command.settings)
     parser = argparse.ArgumentParser(
         f"ddb-mcp {command.name}".strip(),
