@@ -58,9 +58,9 @@ async def _call(settings: ModeSettings, tool: str, words: list[str], every_page:
 
     service = make_service(settings)
     try:
-        tool_arguments = _given(words)
+        tool_arguments = _arguments(words)
         if every_page:
-            async for result in _all(service, tool, tool_arguments):
+            async for result in _pages(service, tool, tool_arguments):
                 print(compact(result))
         else:
             print(compact(await service.call(tool, tool_arguments)))
@@ -72,7 +72,7 @@ async def _call(settings: ModeSettings, tool: str, words: list[str], every_page:
     return 0
 
 
-def _given(words: list[str]) -> Any:
+def _arguments(words: list[str]) -> Any:
     """The tool's arguments, from JSON and from words of the form NAME=VALUE. Raises InvalidArgument."""
     from ddb_mcp.core.items import parse_json
 
@@ -92,7 +92,7 @@ def _given(words: list[str]) -> Any:
     return tool_arguments
 
 
-async def _all(service: "DataService", tool: str, tool_arguments: Any) -> AsyncIterator[dict[str, Any]]:
+async def _pages(service: "DataService", tool: str, tool_arguments: Any) -> AsyncIterator[dict[str, Any]]:
     """One result of all pages. A summary's pages cannot be joined: each covers a stretch and is a result of its own."""
     page = await service.call(tool, tool_arguments)
     whole = page
@@ -100,11 +100,11 @@ async def _all(service: "DataService", tool: str, tool_arguments: Any) -> AsyncI
         if "groups" in page:
             yield page
         page = await service.call(tool, {**tool_arguments, "cursor": page["cursor"]})
-        whole = page if "items" not in page else _joined(whole, page)
+        whole = page if "items" not in page else _join(whole, page)
     yield whole
 
 
-def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+def _join(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Two pages of items as one. The second says how the listing stands."""
     offset = len(first["items"])
     joined = {**second, "items": first["items"] + second["items"]}

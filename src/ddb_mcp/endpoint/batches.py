@@ -28,14 +28,14 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
     left = limits.BATCH_GET_MAX_BYTES
     for alias, keys in keys_of.items():
         request = requests[alias]
-        _check_once(keys)
+        _refuse_duplicates(keys)
         paths = only_projection(request)
         name, table = await call.tables.find(alias)
         for key in keys:
             call.check_key(name, key.pk)
         consistent = bool(request.get("ConsistentRead"))
         items = await table.items(keys)
-        taken = await worked(partial(_within, left, items, paths), items)
+        taken = await worked(partial(_fitting, left, items, paths), items)
         sizes = [size for size, _ in taken.values()]
         left -= sum(sizes)
         units[name] = sum(read_units(size, consistent=consistent) for size in sizes)
@@ -46,7 +46,7 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
     return {**answer, **call.consumed_by_tables(units)}
 
 
-def _within(
+def _fitting(
     room: int, items: Sequence[Item | None], paths: Iterable[Path] | None
 ) -> dict[int, tuple[int, Item | None]]:
     """By position, the bytes of each item for which there is room, and what the client gets of it."""
@@ -66,7 +66,7 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
     tables = {}
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
-        _check_once(keys)
+        _refuse_duplicates(keys)
         name, tables[alias] = await call.tables.find(alias)
         call.check_write(name)
         for key in keys:
@@ -75,7 +75,7 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
     units: dict[str, float] = {}
     for alias, pairs in writes.items():
         try:
-            units[table_name(alias)] = await tables[alias].change([key for key, _ in pairs], _all_of(pairs))
+            units[table_name(alias)] = await tables[alias].change([key for key, _ in pairs], _deciding(pairs))
         except Locked:
             if not units:  # nothing was done at all
                 raise
@@ -97,7 +97,7 @@ def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]
             yield read_key(delete["Key"]), None
 
 
-def _all_of(pairs: list[tuple[Key, Item | None]]) -> Any:
+def _deciding(pairs: list[tuple[Key, Item | None]]) -> Any:
     def decide(stored: Stored) -> tuple[Changes, float]:
         units = sum(write_units(stored[key], item) for key, item in pairs)
         return dict(pairs), units
@@ -105,6 +105,6 @@ def _all_of(pairs: list[tuple[Key, Item | None]]) -> Any:
     return decide
 
 
-def _check_once(keys: list[Key]) -> None:
+def _refuse_duplicates(keys: list[Key]) -> None:
     if len(set(keys)) < len(keys):
         raise invalid("Provided list of item keys contains duplicates")

@@ -103,7 +103,7 @@ async def query(call: Call) -> dict[str, Any]:
     if (named := uses_keys(page.filter)) is not None:
         raise invalid(f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {named}")
     call.check_key(name, keys.pk)
-    after = _start(request)
+    after = _start_key(request)
     if after is not None:
         _check_start(keys, after)
     rows = Rows(keys.pk, bounds=keys.bounds, after=after, descending=request.get("ScanIndexForward") is False)
@@ -115,7 +115,7 @@ async def scan(call: Call) -> dict[str, Any]:
     page = _page(call, known)
     segment = _segment(call.request)
     name, table = await _table(call)
-    after = _start(call.request)
+    after = _start_key(call.request)
     if after is not None and segment_of(after.pk.encode(), segment[1]) != segment[0]:
         raise invalid("The provided starting key is invalid: it is not in the provided Segment of TotalSegments")
     return await _listing(call, name, table, Rows(after=after, segment=segment), page)
@@ -152,7 +152,7 @@ async def _table(call: Call) -> tuple[str, LocalTable]:
     return name, table
 
 
-def _start(request: dict[str, Any]) -> Key | None:
+def _start_key(request: dict[str, Any]) -> Key | None:
     key = request.get("ExclusiveStartKey")
     if key is None:
         return None

@@ -41,11 +41,11 @@ async def transact_get_items(call: Call) -> dict[str, Any]:
     for key in keys:
         call.check_key(name, key.pk, "GetItem")
     items = await table.items(keys)
-    answers, units = await worked(partial(_got, items, paths), items)
+    answers, units = await worked(partial(_answers_of, items, paths), items)
     return {"Responses": answers, **call.consumed_by_tables({name: units})}
 
 
-def _got(items: list[Item | None], paths: list[tuple[Path, ...] | None]) -> tuple[list[dict[str, Item]], float]:
+def _answers_of(items: list[Item | None], paths: list[tuple[Path, ...] | None]) -> tuple[list[dict[str, Item]], float]:
     """The answer of each get, and the capacity of all. Raises Failure where the items are too long together."""
     _check_size(items)
     answers = [{} if item is None else {"Item": projected(item, path)} for item, path in zip(items, paths, strict=True)]
@@ -64,7 +64,7 @@ def _units_of_reads(items: Iterable[Item | None]) -> float:
 
 async def transact_write_items(call: Call) -> dict[str, Any]:
     actions = [_action(entry) for entry in call.request["TransactItems"]]
-    writes = _read(actions)
+    writes = _writes_of(actions)
     keys = [write.key for write in writes]
     requests = [request for _, request in actions]
     if len({(table_name(request["TableName"]), key) for request, key in zip(requests, keys, strict=True)}) < len(keys):
@@ -76,11 +76,11 @@ async def transact_write_items(call: Call) -> dict[str, Any]:
         call.check_key(name, write.key.pk, operation)
 
     def decide(stored: Stored) -> tuple[Changes, float]:
-        changes = _all(writes, stored)
+        changes = _changes_of(writes, stored)
         _check_size(changes.values())
         return changes, sum(2 * write_units(stored[key], changes.get(key)) for key in keys)
 
-    units = await _done(call, table, keys, decide)
+    units = await _write_once(call, table, keys, decide)
     if units is None:  # done before: what it costs to see so
         units = _units_of_reads(await table.items(keys))
     return call.consumed_by_tables({name: units})
@@ -97,7 +97,7 @@ def _action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return actions[0]
 
 
-def _read(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Write]:
+def _writes_of(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Write]:
     writes: list[Write] = []
     for kind, request in actions:
         try:
@@ -107,7 +107,7 @@ def _read(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Write]:
     return writes
 
 
-def _all(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | None]:
+def _changes_of(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | None]:
     """The changes of all writes. Raises Failure, with a reason for each write, where one of them cannot be done."""
     changes: dict[Key, Item | None] = {}
     reasons: list[dict[str, Any]] = []
@@ -129,7 +129,7 @@ def _all(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | None]:
     )
 
 
-async def _done(call: Call, table: LocalTable, keys: Sequence[Key], decide: Any) -> float | None:
+async def _write_once(call: Call, table: LocalTable, keys: Sequence[Key], decide: Any) -> float | None:
     """Do the writes and return their capacity units; None if the request's token says that they were done before."""
     token = call.request.get("ClientRequestToken")
     if token is None:

@@ -96,19 +96,19 @@ def _write(
 
 async def put_item(call: Call) -> dict[str, Any]:
     choice(call.request, "ReturnValues", "NONE", "ALL_OLD")
-    return await _alone(call, put(call.request))
+    return await _write_alone(call, put(call.request))
 
 
 async def delete_item(call: Call) -> dict[str, Any]:
     choice(call.request, "ReturnValues", "NONE", "ALL_OLD")
-    return await _alone(call, delete(call.request))
+    return await _write_alone(call, delete(call.request))
 
 
 async def update_item(call: Call) -> dict[str, Any]:
-    return await _alone(call, update(call.request))
+    return await _write_alone(call, update(call.request))
 
 
-async def _alone(call: Call, write: Write) -> dict[str, Any]:
+async def _write_alone(call: Call, write: Write) -> dict[str, Any]:
     """Do one write by itself, and answer it."""
     name, table = await call.tables.find(call.request["TableName"])
     call.check_write(name)

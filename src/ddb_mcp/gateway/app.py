@@ -114,10 +114,10 @@ class Gateway:
                 Exchange.of(scope).end_with_client()
             try:
                 async with self._admitted(scope) as request:
-                    response = await _carried_out(scope, request, operation)
+                    response = await _carry_out(scope, request, operation)
                 send = charging(request.budget, send)
             except Exception as error:
-                response = _refused(error, entry)
+                response = _error_response(error, entry)
         await response(scope, receive, send)
 
     async def _mcp_message(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,10 +133,10 @@ class Gateway:
                 charged = charging(budget, send)
                 await self._mcp(scope, receive, charged, count=budget.bytes.take, parsed=budget.worked)
         except Exception as error:
-            await _refused(error, entry)(scope, receive, send)
+            await _error_response(error, entry)(scope, receive, send)
 
 
-async def _carried_out(scope: Scope, request: TenantRequest, operation: str) -> Response:
+async def _carry_out(scope: Scope, request: TenantRequest, operation: str) -> Response:
     """The response to an operation with the arguments in the request's body."""
     budget = request.budget
     content = await Exchange.of(scope).read_body(count=budget.bytes.take)
@@ -153,7 +153,7 @@ async def _carried_out(scope: Scope, request: TenantRequest, operation: str) -> 
     return Response(await budget.worked(partial(encoded, answer), answer), media_type="application/json")
 
 
-def _refused(failure: Exception, entry: dict[str, Any]) -> Response:
+def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
     """The response to a request that failed."""
     status: int | None = None
     match failure:

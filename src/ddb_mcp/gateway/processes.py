@@ -33,21 +33,21 @@ class Processes:
         """Return after SIGTERM or SIGINT, when the processes have ended. Call it from the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        running = [self._started() for _ in range(self._count)]
+        running = [self._start() for _ in range(self._count)]
         while not self._ending.is_set():
             wait([process.sentinel for process in running], timeout=limits.WATCH_SECONDS)
             for at, process in enumerate(running):
                 if not process.is_alive() and not self._ending.is_set():
                     logger.warning("A process ended with %s; another takes its place", process.exitcode)
                     time.sleep(limits.WATCH_SECONDS)  # one that cannot start is not started all the time
-                    running[at] = self._started()
+                    running[at] = self._start()
         for process in running:
             process.terminate()
         for process in running:
             process.join()
 
-    def _started(self) -> multiprocessing.process.BaseProcess:
-        process = self._context.Process(target=_working, args=(self._work, self._arguments))
+    def _start(self) -> multiprocessing.process.BaseProcess:
+        process = self._context.Process(target=_work_beside_parent, args=(self._work, self._arguments))
         process.start()
         return process
 
@@ -55,7 +55,7 @@ class Processes:
         self._ending.set()
 
 
-def _working(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _work_beside_parent(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work(*arguments)
 

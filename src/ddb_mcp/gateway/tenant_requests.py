@@ -116,7 +116,7 @@ class TenantRequest:
             async with self.budget.turn(listing=operation in ("query", "scan")):
                 service = await self._service(max_result_bytes, read_limit, read_only=read_only)
                 return await service.call(operation, arguments, progress, max_bytes=max_bytes)
-        raise _too_late(operation)
+        raise _deadline_error(operation)
 
     async def _service(self, max_result_bytes: int, read_limit: int, *, read_only: bool) -> DataService:
         if time.monotonic() - self._read_at > limits.RECORD_SECONDS:
@@ -134,7 +134,7 @@ class TenantRequest:
         )
 
 
-def _too_late(operation: str) -> DdbMcpError:
+def _deadline_error(operation: str) -> DdbMcpError:
     late = f"{operation} took longer than {limits.REQUEST_SECONDS} s"
     if operation in ("put", "delete"):
         return OutcomeUnknown(f"The outcome is unknown: {late}, and what it was to write may have been written.")

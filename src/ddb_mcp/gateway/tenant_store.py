@@ -129,15 +129,15 @@ def without_operator_details(error: DdbMcpError, whose: str) -> DdbMcpError:
         whose: names the tenant or the registry in the log.
     """
     if type(error) in _OPERATOR_ERRORS:
-        logger.error("%s: the storage refuses the gateway: %s", whose, _whole(error))
+        logger.error("%s: the storage refuses the gateway: %s", whose, _log_text(error))
         return Unavailable("The platform cannot use its storage.", next=_OPERATORS)
     if type(error) not in _PASSING_ERRORS:
         return error
-    logger.warning("%s: %s", whose, _whole(error))
+    logger.warning("%s: %s", whose, _log_text(error))
     return type(error)(_PASSING_ERRORS[type(error)])
 
 
-def _whole(error: DdbMcpError) -> str:
+def _log_text(error: DdbMcpError) -> str:
     return " ".join(filter(None, (f"{error.code}:", error.message, error.quoted, error.next)))
 
 

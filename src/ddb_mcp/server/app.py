@@ -159,7 +159,7 @@ class _ToolCalls:
         try:
             result = await caller.call(params.name, params.arguments or {}, progress)
             shown = await worked(partial(success, result, caller.max_bytes), result)
-            outcome = f"{_items(result)} items"
+            outcome = f"{_item_count(result)} items"
         except DdbMcpError as error:
             shown, outcome = failure(error, caller.max_bytes), error.code
         milliseconds = (time.monotonic() - started) * 1000
@@ -167,7 +167,7 @@ class _ToolCalls:
         return shown
 
 
-def _items(result: dict[str, Any]) -> int:
+def _item_count(result: dict[str, Any]) -> int:
     """The number of items of a result, for the log."""
     for name in ("count", "matched", "written", "deletedCount"):
         if name in result:

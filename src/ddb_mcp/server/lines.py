@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_UNANSWERED = ErrorData(
+_SERVER_ENDED = ErrorData(
     code=INTERNAL_ERROR,
     message="The server ended before this was answered. A write may have been done: read before you repeat it.",
 )
@@ -66,24 +66,24 @@ class _Answers(_Stream):
     def __init__(self, stdout: int) -> None:
         self._stdout = stdout
         self._limiter = CapacityLimiter(1)  # one line after the other
-        self._due: dict[int | str, float] = {}
+        self._unanswered: dict[int | str, float] = {}
         self._given_up: set[int | str] = set()
         self._answered = Event()
 
     def expect(self, request: int | str, seconds: float) -> None:
-        self._due[request] = seconds
+        self._unanswered[request] = seconds
 
     async def finish(self) -> None:
         """Return when all requests are answered. A request that takes too long gets an error."""
         end = current_time()
-        while self._due:
+        while self._unanswered:
             if self._nobody_reads():
                 leave(0)
             with move_on_after(limits.STDIO_LOOK_SECONDS):
                 await self._answered.wait()
-            for request, seconds in list(self._due.items()):
+            for request, seconds in list(self._unanswered.items()):
                 if current_time() >= end + seconds:
-                    await self.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=_UNANSWERED)))
+                    await self.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=_SERVER_ENDED)))
                     self._given_up.add(request)
 
     def _nobody_reads(self) -> bool:
@@ -107,7 +107,7 @@ class _Answers(_Stream):
             self.forget(message.id)
 
     def forget(self, request: int | str) -> None:
-        self._due.pop(request, None)
+        self._unanswered.pop(request, None)
         self._answered.set()
         self._answered = Event()
 

@@ -73,7 +73,7 @@ def parse(text: bytes) -> JSONRPCMessage:
     if twice:
         problem = f"Invalid request: an object has the member {twice[0]} twice; only one could be stored"
         raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, problem))
-    return _mended(_validated(document))
+    return _corrected(_validated(document))
 
 
 def writes(message: JSONRPCMessage) -> bool:
@@ -176,18 +176,18 @@ def _refusal(request: int | str | None, code: int, problem: str) -> JSONRPCError
     return JSONRPCError(jsonrpc="2.0", id=request, error=ErrorData(code=code, message=problem))
 
 
-def _mended(message: JSONRPCMessage) -> JSONRPCMessage:
+def _corrected(message: JSONRPCMessage) -> JSONRPCMessage:
     """The message, with known deviations of hosts corrected that the SDK would refuse or not answer."""
     if not isinstance(message, JSONRPCRequest) or message.params is None:
         return message
     if message.method == "tools/call" and "arguments" in message.params:
-        message.params["arguments"] = _object(message.params["arguments"])
+        message.params["arguments"] = _arguments_of(message.params["arguments"])
     elif message.method == "initialize" and message.params.get("protocolVersion") == _VERSION_WITH_BATCHES:
         message.params["protocolVersion"] = _VERSION_INSTEAD
     return message
 
 
-def _object(arguments: Any) -> Any:
+def _arguments_of(arguments: Any) -> Any:
     """An empty list or text stands for no arguments, and a text may be the JSON of an object."""
     if arguments in ([], ""):
         return {}
