@@ -7,7 +7,6 @@ import math
 from typing import TYPE_CHECKING
 
 import anyio
-from starlette.responses import Response
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
@@ -126,6 +125,8 @@ class Exchange:
                 logger.debug("A client left before its request was whole")
 
     async def _refuse(self, status: int, error: DdbMcpError, *, close: bool = False) -> None:
+        from starlette.responses import Response  # rarely needed, and a good part of the endpoint's start
+
         members = error.to_json()
         body = compact({"error": members.pop("code"), **members})
         headers = {"Connection": "close"} if close else {"Retry-After": "1"}
