@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ddb_mcp.cli.endpoint import state
+from ddb_mcp.config.resolve import resolve_local
+from ddb_mcp.core import limits
 from tests.endpoint.support import serving
 from tests.support.engines import environment
 
@@ -39,6 +43,17 @@ def test_an_endpoint_over_this_file(tmp_path: Path, endpoint: Engine) -> None:
         assert "serves this file" in doctor(file, engine.endpoint)
     assert "`ddb-mcp endpoint` starts it" in doctor(file, engine.endpoint)
     assert "serves something else" in doctor(file, endpoint.endpoint)
+
+
+@pytest.mark.anyio
+async def test_an_address_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for another program: on a busy machine, a first answer takes seconds."""
+    monkeypatch.setattr(limits, "DOCTOR_ENDPOINT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", address)
+        settings = resolve_local({"DDB_MCP_LOCAL_PATH": str(tmp_path / "items.sqlite3")}, {})
+        assert await state(settings) == f"{address} does not answer within 0.2 s"
 
 
 @pytest.mark.parametrize("address", ["http://example.com:8000"])

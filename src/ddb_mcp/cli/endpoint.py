@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from ddb_mcp.config.settings import LocalSettings
 from ddb_mcp.config.values import is_loopback
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.instructions import ENDPOINT, local_environment
 
 PORT = urlsplit(ENDPOINT).port or 0
-_ANSWER_SECONDS = 2
 # Any key does; a request without a signature is refused.
 _SIGNED = "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
 
@@ -37,7 +37,6 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     Raises:
         Misconfigured: the port cannot be listened on.
     """
-    from ddb_mcp.core import limits
     from ddb_mcp.endpoint.app import Endpoint
     from ddb_mcp.endpoint.calls import Access
     from ddb_mcp.endpoint.tables import Tables
@@ -78,6 +77,8 @@ async def state(settings: LocalSettings) -> str:
         answer = await to_thread.run_sync(_describe, parts.netloc, settings.table)
     except ConnectionRefusedError:
         return f"none at {address}; `ddb-mcp endpoint` starts it"
+    except TimeoutError:
+        return f"{address} does not answer within {limits.DOCTOR_ENDPOINT_SECONDS} s"
     except (OSError, ValueError):
         answer = {}
     table_id = answer.get("Table", {}).get("TableId", "").replace("-", "")
@@ -88,7 +89,7 @@ def _describe(netloc: str, table: str) -> Any:
     """The answer to DescribeTable there. Raises OSError or ValueError where nothing answers, or no such endpoint."""
     from http.client import HTTPConnection, HTTPException
 
-    connection = HTTPConnection(netloc, timeout=_ANSWER_SECONDS)
+    connection = HTTPConnection(netloc, timeout=limits.DOCTOR_ENDPOINT_SECONDS)
     try:
         target = {"X-Amz-Target": "DynamoDB_20120810.DescribeTable", "Content-Type": "application/x-amz-json-1.0"}
         connection.request("POST", "/", json.dumps({"TableName": table}), {**target, "Authorization": _SIGNED})

@@ -233,6 +233,8 @@ HTTP_TOKEN_MIN = 20
 GRACE_SECONDS = 10
 # The first fault of clients is logged at once; then one line sums up the faults of each such period.
 FAULTS_SECONDS = 60
+# `doctor` waits so long for the endpoint of the app, whose first answer takes seconds on a busy machine.
+DOCTOR_ENDPOINT_SECONDS = 30
 
 # Gateway: one request. It ends this long after its head has come, whatever it waits for: `BODY_SECONDS` for its body,
 # then a batch with the attempts of its last entry. A token's record is read again where it was read longer ago than
