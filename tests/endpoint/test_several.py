@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -168,24 +169,27 @@ def test_a_token_does_a_transaction_once(table: Table) -> None:
 
 
 def test_no_reader_sees_half_a_transaction(table: Table, endpoint: Engine) -> None:
-    over = threading.Event()
+    written, enough = 0, threading.Event()
 
     def write() -> None:
+        nonlocal written
         client: Any = boto3.client("dynamodb", endpoint_url=endpoint.endpoint, **client_options())
-        for at in range(60):
-            entries = [
-                {"Put": {"TableName": table.name, "Item": {**key(sk), "n": {"N": str(at)}}}} for sk in ("a", "b")
-            ]
-            client.transact_write_items(TransactItems=entries)
-        over.set()
+        while not enough.is_set():
+            item = {"n": {"N": str(written)}}
+            client.transact_write_items(
+                TransactItems=[{"Put": {"TableName": table.name, "Item": {**key(sk), **item}}} for sk in ("a", "b")]
+            )
+            written += 1
 
-    writer = threading.Thread(target=write)
-    writer.start()
     gets: list[Any] = [{"Get": {"TableName": table.name, "Key": key(sk)}} for sk in ("a", "b")]
     reads = 0
-    while not over.is_set():
-        one, other = table.client.transact_get_items(TransactItems=gets)["Responses"]
-        assert one.get("Item", {}).get("n") == other.get("Item", {}).get("n")
-        reads += 1
-    writer.join()
-    assert reads
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            while (written < 60 or reads < 60) and not writing.done():
+                one, other = table.client.transact_get_items(TransactItems=gets)["Responses"]
+                assert one.get("Item", {}).get("n") == other.get("Item", {}).get("n")
+                reads += 1
+        finally:
+            enough.set()
+        writing.result()

@@ -175,19 +175,21 @@ def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_an
         gateways = [stack.enter_context(operator.serve()) for _ in range(4)]
         with ThreadPoolExecutor(9) as pool:
             clients = [pool.submit(write, client) for client in range(8)]
-            until(lambda: len(acknowledged["alpha"]) > 100)
-            command = operator.command("gateway", "deployments", "remove", "alpha", "--yes")
-            killed = subprocess.Popen(
-                command, env=operator.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            until(lambda: statuses["alpha"][401] > 8)
-            killed.kill()
-            killed.wait()
-            assert "being removed" in operator.deployments("list")
-            done = operator.run("gateway", "deployments", "remove", "alpha", "--yes")
-            assert done.returncode == 0, done.stderr
-            assert int(done.stdout.split()[0]) >= len(acknowledged["alpha"])
-            stop = True
+            try:
+                until(lambda: len(acknowledged["alpha"]) > 100)
+                command = operator.command("gateway", "deployments", "remove", "alpha", "--yes")
+                killed = subprocess.Popen(
+                    command, env=operator.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                until(lambda: statuses["alpha"][401] > 8)
+                killed.kill()
+                killed.wait()
+                assert "being removed" in operator.deployments("list")
+                done = operator.run("gateway", "deployments", "remove", "alpha", "--yes")
+                assert done.returncode == 0, done.stderr
+                assert int(done.stdout.split()[0]) >= len(acknowledged["alpha"])
+            finally:
+                stop = True
             for client in clients:
                 client.result()
         assert statuses["alpha"].keys() - {503} == {200, 401}

@@ -240,7 +240,7 @@ def test_retry_after_is_honoured(proxy: FaultProxy, client: Client) -> None:
 
 
 def test_silence_ends_in_time(proxy: FaultProxy, connect: Callable[..., Client]) -> None:
-    client = connect(proxy.endpoint, attempt_seconds=1, call_seconds=1.5)
+    client = connect(proxy.endpoint, attempt_seconds=3, call_seconds=4)
     client.call("info")
     proxy.plan(Silence(), times=2)
     error = client.fails("timeout", "get", **KEY)

@@ -33,7 +33,7 @@ def test_two_servers_and_500_races_have_500_winners(file: Path) -> None:
             calls = [
                 (name, at, server.start("put", item={"pk": pk("race"), "sk": f"{at:03}", "by": name}, create_only=True))
                 for at in range(start, start + 25)
-                for name, server in both.items()
+                for name, server in list(both.items())[:: 1 if at % 2 else -1]  # each is asked first in half of them
             ]
             for name, at, call in calls:
                 answer = call.result(300)
