@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.protocol.wire import ENVELOPE, HANDSHAKE, TOY, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Wire]:
+    with Wire(TOY) as wire:
+        wire.shake_hands()
+        yield wire
+
+
+@pytest.fixture
+def lasting(shared: Wire) -> Iterator[Wire]:
+    """The toy server of all tests that leave it alive. After each it answers, and has said nothing else."""
+    yield shared
+    assert "result" in shared.ask("ping", request="over")
 
 
 def _call(arguments: str) -> bytes:
@@ -24,11 +43,11 @@ UNPARSEABLE = {
 
 
 @pytest.mark.parametrize("line", UNPARSEABLE.values(), ids=UNPARSEABLE.keys())
-def test_a_request_that_cannot_be_parsed_is_answered_under_its_own_id(toy: Wire, line: bytes) -> None:
-    toy.send_line(line)
-    answer = toy.receive()
+def test_a_request_that_cannot_be_parsed_is_answered_under_its_own_id(lasting: Wire, line: bytes) -> None:
+    lasting.send_line(line)
+    answer = lasting.receive()
     assert (answer["id"], answer["error"]["code"]) == (7, -32700)
-    assert toy.call("echo", 8)["id"] == 8
+    assert lasting.call("echo", 8)["id"] == 8
 
 
 # The id is known, and the tool can say what is wrong. `echo` gives it back, which is no JSON.
@@ -40,51 +59,51 @@ ODD = {
 
 
 @pytest.mark.parametrize("line", ODD.values(), ids=ODD.keys())
-def test_a_tool_gets_what_only_it_can_refuse(toy: Wire, line: bytes) -> None:
-    toy.send_line(line)
-    assert toy.receive()["error"] == {"code": -32603, "message": "Internal error"}
-    assert toy.call("echo", 8)["id"] == 8
+def test_a_tool_gets_what_only_it_can_refuse(lasting: Wire, line: bytes) -> None:
+    lasting.send_line(line)
+    assert lasting.receive()["error"] == {"code": -32603, "message": "Internal error"}
+    assert lasting.call("echo", 8)["id"] == 8
 
 
-def test_a_half_character_in_what_the_sdk_sends_back_ends_nothing(toy: Wire) -> None:
+def test_a_half_character_in_what_the_sdk_sends_back_ends_nothing(lasting: Wire) -> None:
     params = '{"_meta":{"progressToken":"\\ud800"},"name":"progress","arguments":{"steps":2}}'
-    toy.send_line(b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":%s}' % params.encode())
-    assert toy.receive()["id"] == 7
+    lasting.send_line(b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":%s}' % params.encode())
+    assert lasting.receive()["id"] == 7
 
 
-def test_a_call_may_have_its_arguments_in_another_form(toy: Wire) -> None:
+def test_a_call_may_have_its_arguments_in_another_form(lasting: Wire) -> None:
     for given, shown in (("[]", {}), ('""', {}), ('"{}"', {}), ('"{\\"a\\": 1.5}"', {"a": "1.5"}), ("null", {})):
-        toy.send_line(_call(given))
-        assert toy.receive()["result"]["structuredContent"] == {"tool": "echo", **shown}
+        lasting.send_line(_call(given))
+        assert lasting.receive()["result"]["structuredContent"] == {"tool": "echo", **shown}
     for refused in ("[1]", '"x"', "7"):
-        toy.send_line(_call(refused))
-        assert toy.receive()["error"]["code"] == -32602
+        lasting.send_line(_call(refused))
+        assert lasting.receive()["error"]["code"] == -32602
 
 
-def test_fractions_come_with_every_digit(toy: Wire) -> None:
+def test_fractions_come_with_every_digit(lasting: Wire) -> None:
     """The toy shows a Decimal as text."""
-    toy.send_line(_call('{"a":0.123456789012345678901,"b":[1e400,12,9007199254740993]}'))
-    content = toy.receive()["result"]["structuredContent"]
+    lasting.send_line(_call('{"a":0.123456789012345678901,"b":[1e400,12,9007199254740993]}'))
+    content = lasting.receive()["result"]["structuredContent"]
     assert content == {"tool": "echo", "a": "0.123456789012345678901", "b": ["1E+400", 12, 9007199254740993]}
 
 
-def test_every_request_of_a_batch_is_refused_under_its_own_id(toy: Wire) -> None:
-    toy.send_line(b'[{"jsonrpc":"2.0","id":7,"method":"ping"},{"jsonrpc":"2.0","id":"x","method":"ping"},{"a":1}]')
-    assert [(answer["id"], answer["error"]["code"]) for answer in (toy.receive(), toy.receive())] == [
+def test_every_request_of_a_batch_is_refused_under_its_own_id(lasting: Wire) -> None:
+    lasting.send_line(b'[{"jsonrpc":"2.0","id":7,"method":"ping"},{"jsonrpc":"2.0","id":"x","method":"ping"},{"a":1}]')
+    assert [(answer["id"], answer["error"]["code"]) for answer in (lasting.receive(), lasting.receive())] == [
         (7, -32600),
         ("x", -32600),
     ]
-    assert toy.call("echo", 8)["id"] == 8
+    assert lasting.call("echo", 8)["id"] == 8
 
 
 @pytest.mark.parametrize("arguments", [b'{"item":{"n":1,"n":2}}', b'{"pk":"a","\\u0070k":"b"}'])
-def test_a_member_that_comes_twice_is_refused_by_name(toy: Wire, arguments: bytes) -> None:
+def test_a_member_that_comes_twice_is_refused_by_name(lasting: Wire, arguments: bytes) -> None:
     params = b'{"name":"echo","arguments":' + arguments + b"}"
-    toy.send_line(b'{"id":7,"params":' + params + b',"method":"tools/call","jsonrpc":"2.0"}')
-    answer = toy.receive()
+    lasting.send_line(b'{"id":7,"params":' + params + b',"method":"tools/call","jsonrpc":"2.0"}')
+    answer = lasting.receive()
     assert (answer["id"], answer["error"]["code"]) == (7, -32600)
     assert "twice" in answer["error"]["message"]
-    assert toy.call("echo", 8)["id"] == 8
+    assert lasting.call("echo", 8)["id"] == 8
 
 
 def test_the_version_that_has_batches_is_not_agreed_on() -> None:
@@ -107,26 +126,26 @@ NO_ID = {
 
 
 @pytest.mark.parametrize(("line", "code"), NO_ID.values(), ids=NO_ID.keys())
-def test_a_line_without_a_request_to_answer_is_answered_under_no_id(toy: Wire, line: bytes, code: int) -> None:
-    toy.send_line(line)
-    answer = toy.receive()
+def test_a_line_without_a_request_to_answer_is_answered_under_no_id(lasting: Wire, line: bytes, code: int) -> None:
+    lasting.send_line(line)
+    answer = lasting.receive()
     assert (answer["id"], answer["error"]["code"]) == (None, code)
-    assert toy.call("echo", 8)["id"] == 8
+    assert lasting.call("echo", 8)["id"] == 8
 
 
-def test_the_id_of_a_line_that_cannot_be_parsed_may_be_text(toy: Wire) -> None:
-    toy.send_line(b'{"jsonrpc":"2.0","id":"\\"seven\\"","method":"ping","params":{"a":}}')
-    assert toy.receive()["id"] == '"seven"'
+def test_the_id_of_a_line_that_cannot_be_parsed_may_be_text(lasting: Wire) -> None:
+    lasting.send_line(b'{"jsonrpc":"2.0","id":"\\"seven\\"","method":"ping","params":{"a":}}')
+    assert lasting.receive()["id"] == '"seven"'
 
 
-def test_a_half_character_in_a_method_is_no_message(toy: Wire) -> None:
-    toy.send_line(b'{"jsonrpc":"2.0","id":7,"method":"\\ud800"}')
-    assert toy.receive()["error"]["code"] == -32600
+def test_a_half_character_in_a_method_is_no_message(lasting: Wire) -> None:
+    lasting.send_line(b'{"jsonrpc":"2.0","id":7,"method":"\\ud800"}')
+    assert lasting.receive()["error"]["code"] == -32600
 
 
-def test_a_line_may_begin_with_a_byte_order_mark(toy: Wire) -> None:
-    toy.send_line(b"\xef\xbb\xbf" + _call('{"a":1}').replace(b"{", b"{ ", 1))
-    assert toy.receive()["id"] == 7
+def test_a_line_may_begin_with_a_byte_order_mark(lasting: Wire) -> None:
+    lasting.send_line(b"\xef\xbb\xbf" + _call('{"a":1}').replace(b"{", b"{ ", 1))
+    assert lasting.receive()["id"] == 7
 
 
 def test_a_line_that_cannot_be_parsed_does_not_decide_the_protocol_era() -> None:
@@ -136,15 +155,15 @@ def test_a_line_that_cannot_be_parsed_does_not_decide_the_protocol_era() -> None
         assert wire.ask("tools/list", {"_meta": ENVELOPE})["result"]["resultType"] == "complete"
 
 
-def test_empty_lines_are_no_messages(toy: Wire) -> None:
-    toy.send_line(b"")
-    toy.send_line(b"   \r")
-    assert toy.call("echo", 8)["id"] == 8
+def test_empty_lines_are_no_messages(lasting: Wire) -> None:
+    lasting.send_line(b"")
+    lasting.send_line(b"   \r")
+    assert lasting.call("echo", 8)["id"] == 8
 
 
-def test_a_message_of_many_megabytes_passes_both_ways(toy: Wire) -> None:
+def test_a_message_of_many_megabytes_passes_both_ways(lasting: Wire) -> None:
     text = "x" * 8_000_000
-    assert toy.call("echo", text=text)["result"]["structuredContent"]["text"] == text
+    assert lasting.call("echo", text=text)["result"]["structuredContent"]["text"] == text
 
 
 def test_what_tools_print_goes_to_stderr(toy: Wire) -> None:
@@ -157,9 +176,9 @@ def test_what_tools_print_goes_to_stderr(toy: Wire) -> None:
 
 
 @pytest.mark.parametrize("tool", ["surrogate", "refuse"])
-def test_an_answer_that_is_no_json_is_an_internal_error(toy: Wire, tool: str) -> None:
-    assert toy.call(tool)["error"] == {"code": -32603, "message": "Internal error"}
-    assert toy.call("echo", 2)["id"] == 2
+def test_an_answer_that_is_no_json_is_an_internal_error(lasting: Wire, tool: str) -> None:
+    assert lasting.call(tool)["error"] == {"code": -32603, "message": "Internal error"}
+    assert lasting.call("echo", 2)["id"] == 2
 
 
 def test_what_went_wrong_inside_stays_inside(toy: Wire) -> None:
@@ -170,9 +189,9 @@ def test_what_went_wrong_inside_stays_inside(toy: Wire) -> None:
     assert "secret detail" in toy.errors
 
 
-def test_answers_of_concurrent_calls_are_whole_lines(toy: Wire) -> None:
+def test_answers_of_concurrent_calls_are_whole_lines(lasting: Wire) -> None:
     text = "y" * 100_000
     for number in range(50):
-        toy.start_call("echo", number, text=text, number=number)
-    answers = {answer["id"]: answer["result"]["structuredContent"] for answer in (toy.receive() for _ in range(50))}
+        lasting.start_call("echo", number, text=text, number=number)
+    answers = {answer["id"]: answer["result"]["structuredContent"] for answer in (lasting.receive() for _ in range(50))}
     assert answers == {number: {"tool": "echo", "text": text, "number": number} for number in range(50)}

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     Ask = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(params=["2025-11-25", "2026-07-28"])
-def ask(request: pytest.FixtureRequest, local: dict[str, str]) -> Iterator[Ask]:
-    with Wire(DDB_MCP, local) as wire:
+@pytest.fixture(scope="module", params=["2025-11-25", "2026-07-28"])
+def ask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    with Wire(DDB_MCP, {"DDB_MCP_LOCAL_PATH": str(tmp_path_factory.mktemp("skills") / "data.sqlite")}) as wire:
         meta: dict[str, Any] = {}
         if request.param == "2025-11-25":
             wire.shake_hands()
