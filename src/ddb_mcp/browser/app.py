@@ -47,7 +47,7 @@ class BrowserHost:
     that is this server: no other user, no other web page and no rebound name reaches the data.
 
     Args:
-        service: one deployment's service; whether it can write is its own affair.
+        service: one deployment's service. The service decides whether the page can write.
         secret: the first segment of every address.
         port: where the application is served, which `Host` and `Origin` must name.
     """

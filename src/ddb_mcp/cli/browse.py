@@ -20,7 +20,7 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C. Its address, and nothing else, goes to stdout.
 
     Raises:
-        ReadOnly: it is to write in a configuration that does not.
+        ReadOnly: `--write` is given, and the configuration is read-only.
         Misconfigured: the port cannot be listened on.
     """
     if arguments.write:

@@ -235,7 +235,7 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
 
 
 async def _owned(store: "Store", tenant: "Tenant") -> Count:
-    """The items that a removal would delete: none of a deployment that was never added."""
+    """How many items a removal would delete: none where the deployment was never added."""
     return Count(0, exact=True) if tenant.state == "adding" else await count(store, tenant.prefix)
 
 
@@ -276,7 +276,7 @@ async def _hand_out(
     """Make a token and show it: alone on stdout, so that a script can keep it, or in a file of its owner alone.
 
     Args:
-        replaces: whether the token ends those before it, so that a file may lose one. Another's is shown nowhere else.
+        replaces: whether all older tokens have ended, so that the file may be replaced. No token is shown twice.
     """
     if arguments.out is None:
         token = await make()

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from ddb_mcp.cli.doctor import list_given
 
             list_given(os.environ, flags, print)
-            sys.stdout.flush()  # so that a transcript of both streams ends with what to fix
+            sys.stdout.flush()  # the error comes last, where both streams go to one place
         quoted = f" It said: {error.quoted}" if error.quoted else ""
         print(visible(f"ddb-mcp: {error.message}{quoted} {error.next}"), file=sys.stderr)
         return 2

@@ -37,7 +37,7 @@ def make_service(settings: ModeSettings) -> "DataService":
 
 @asynccontextmanager
 async def own_store(settings: ModeSettings) -> AsyncIterator[tuple["Store", Prefix]]:
-    """The store, and the prefix of the settings; in platform mode, the one that the platform says."""
+    """The store, and the prefix of the settings; in platform mode, the prefix that the platform reports."""
     from ddb_mcp.stores import make_store
 
     store = make_store(settings)

@@ -99,7 +99,7 @@ def _bounds(test: Test) -> tuple[tuple[str, bytes], ...]:
 
 
 def uses_keys(condition: Condition | None) -> str | None:
-    """The key attribute that a filter names, None where it names none."""
+    """The key attribute that a filter names, None where it names neither `pk` nor `sk`."""
     return next((str(path[0]) for path in _paths(condition) if path[0] in KEYS), None)
 
 

@@ -51,7 +51,7 @@ def operations() -> frozenset[str]:
 
 
 def check(operation: str, request: Any) -> None:
-    """Raise Failure if a request has not the shape that DynamoDB's model has for it.
+    """Raise Failure if a request does not fit the shape of its operation in DynamoDB's model.
 
     Attribute values are not looked into.
     """

@@ -126,7 +126,7 @@ class Budget:
         self._calls = 0
 
     def admit(self) -> None:
-        """Count a request. Raises BudgetSpent where it is one too many, or too much was read or sent before it."""
+        """Count a request. Raises BudgetSpent where the rate of requests, or an earlier debt, does not allow it."""
         self.work.check()
         self.items.check()
         self.bytes.check()
@@ -164,7 +164,7 @@ class Budget:
 
 
 class Budgets:
-    """The budgets of the tenants that have asked for something lately, in one of so many processes."""
+    """The budgets of the tenants that have sent requests lately, in one process of several."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
@@ -178,5 +178,5 @@ class Budgets:
             entry = rates, Budget(tenant, self._processes)
         self._budgets[tenant.name] = entry
         if len(self._budgets) > limits.TENANTS_REMEMBERED:
-            self._budgets.popitem(last=False)  # it has not asked for so long that it could have its burst again
+            self._budgets.popitem(last=False)  # quiet for so long that its budget is full again
         return entry[1]

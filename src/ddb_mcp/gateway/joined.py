@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class _Round(Generic[_T]):
-    """One read. `error` or `value` is set when it is over, neither where whoever did it was cancelled."""
+    """One read. When it is over, `error` or `value` is set; neither, where the task that read was cancelled."""
 
     def __init__(self) -> None:
         self.over = anyio.Event()

@@ -39,7 +39,7 @@ class Processes:
             for at, process in enumerate(running):
                 if not process.is_alive() and not self._ending.is_set():
                     logger.warning("A process ended with %s; another takes its place", process.exitcode)
-                    time.sleep(limits.WATCH_SECONDS)  # one that cannot start is not started all the time
+                    time.sleep(limits.WATCH_SECONDS)  # a process that cannot start is not started in a busy loop
                     running[at] = self._start()
         for process in running:
             process.terminate()

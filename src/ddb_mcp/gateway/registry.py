@@ -242,33 +242,30 @@ class Registry:
         return tenant
 
     async def rotate(self, name: str) -> str:
-        """End all tokens of a deployment and return a new one. Raises InvalidArgument if there is no such one."""
-        parts = new_parts(name)
-
-        def change(tenant: Tenant) -> Tenant:
-            return replace(tenant, tokens={parts.id: self._token(parts, read_only=False)}, closed=None)
-
-        await self._change_active(name, change)
-        return token_text(parts, (await self.keys()).tokens)
+        """End all tokens of a deployment. Returns a new token. Raises InvalidArgument if there is no such name."""
+        return await self._new_token(name, read_only=False, replaces=True)
 
     async def add_token(self, name: str, *, read_only: bool) -> str:
-        """One more token for a deployment. Raises InvalidArgument if there is no such one, or it has enough."""
+        """One more token of a deployment. Raises InvalidArgument if there is no such name, or it has enough."""
+        return await self._new_token(name, read_only=read_only, replaces=False)
+
+    async def _new_token(self, name: str, *, read_only: bool, replaces: bool) -> str:
         parts = new_parts(name)
 
         def change(tenant: Tenant) -> Tenant:
-            tokens = {**(tenant.tokens or {}), parts.id: self._token(parts, read_only=read_only)}
-            if len(tokens) > limits.TOKENS_MAX:
+            older = {} if replaces else tenant.tokens or {}
+            if len(older) >= limits.TOKENS_MAX:
                 raise InvalidArgument(
                     f"The deployment {name} has {limits.TOKENS_MAX} tokens, which is the most.",
                     next="Revoke those that nobody uses.",
                 )
-            return replace(tenant, tokens=tokens, closed=None)
+            return replace(tenant, tokens={**older, parts.id: self._token(parts, read_only=read_only)}, closed=None)
 
         await self._change_active(name, change)
         return token_text(parts, (await self.keys()).tokens)
 
     async def revoke_token(self, name: str, token_id: str) -> None:
-        """End one token of a deployment. Raises InvalidArgument if there is no such one."""
+        """End one token of a deployment. Raises InvalidArgument if there is no such deployment or token."""
 
         def change(tenant: Tenant) -> Tenant:
             tokens = dict(tenant.tokens or {})
@@ -282,7 +279,7 @@ class Registry:
         await self._change_active(name, change)
 
     async def close_off(self, name: str) -> Tenant:
-        """End a deployment's tokens, before its data are deleted. Raises InvalidArgument if there is no such one.
+        """End the tokens of a deployment that is to be removed. Raises InvalidArgument if there is no such deployment.
 
         A deployment whose `add` was interrupted stays in the state `adding`: it never had data.
         """
@@ -301,7 +298,7 @@ class Registry:
             await self.store.delete(_key(tenant.name), expecting(claim=tenant.claim, state=tenant.state))
         except ConditionFailed:
             raise Unavailable(f"The deployment {tenant.name} was changed meanwhile.", next="Run it again.") from None
-        # Afterwards, so that no other takes the prefix while its data are still to be deleted.
+        # Last, so that no other deployment takes the prefix before the data are deleted.
         await self._claims.release(tenant.prefix, tenant.claim)
 
     async def close(self) -> None:

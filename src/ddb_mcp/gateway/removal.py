@@ -41,7 +41,7 @@ async def remove(
     """
     tenant = await registry.close_off(name)
     deleted = 0
-    if tenant.state == "removing":  # one that was never added has no data: the prefix may be another's by now
+    if tenant.state == "removing":  # not `adding`: then it has no data, and the prefix may be another's by now
         await _wait(tenant, progress, clock, sleep)
         for _ in range(2):  # once more: a scan that is not strongly consistent may have missed some
             deleted += (await purge(store, tenant.prefix, advance)).deleted

@@ -33,7 +33,7 @@ _OPERATORS = "Call again in a minute. If it stays, tell whoever runs the platfor
 
 
 class TenantStore(Store):
-    """`Store` for one request of a tenant. Every item that is read is charged to its budget, whatever the call gives.
+    """`Store` for one request of a tenant. Every item that is read is charged to its budget, whatever the call returns.
 
     Args:
         store: where the items of all tenants are.

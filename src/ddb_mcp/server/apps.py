@@ -26,7 +26,7 @@ def browser_page() -> str:
 
 
 def supported_by(ctx: ServerRequestContext[Any, Any]) -> bool:
-    """Whether the client has said that it shows pages of this type. Other clients never hear of the page."""
+    """Whether the client has said that it shows pages of this type. No other client is told of the page."""
     capabilities = ctx.session.client_capabilities
     settings = ((capabilities and capabilities.extensions) or {}).get(EXTENSION_ID) or {}
     mime_types = settings.get("mimeTypes")

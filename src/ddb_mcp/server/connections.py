@@ -68,7 +68,7 @@ class Connections:
         return self._named.get((scope["client"], scope["server"]))
 
     def admit(self, connection: Connection) -> bool:
-        """Admit a new connection, where necessary in place of one that has long waited for a head."""
+        """Whether a new connection may stay. Where there are too many, it takes the place of an idle connection."""
         address = connection.address
         if stale := self._named.get(connection.name):
             stale.abort()  # its client is gone, or it could not use the same port again

@@ -88,7 +88,7 @@ class Exchange:
         self.connection.end_with_client(self._work)
 
     def end(self, deadline: float) -> None:
-        """Let it end by this time of the event loop; at once where it is a stream on which nothing was asked for."""
+        """End the request by this time of the event loop; at once where it is a stream that waits for no answer."""
         self._is_ending = True
         waits_for_nothing = self._is_stream and self._scope["method"] == "GET"
         self._work.deadline = -math.inf if waits_for_nothing else deadline

@@ -20,7 +20,7 @@ class Listening(NamedTuple):
         host: a name or an address; an IPv6 address without brackets.
         port: 0 for any free one.
         tls_certificate: PEM file with the certificate chain; `tls_key` with its key.
-        behind_tls_proxy: a proxy before this process speaks TLS, so that it may listen beyond this machine without.
+        behind_tls_proxy: a proxy before this process speaks TLS, so that this process needs no TLS on any address.
     """
 
     host: str

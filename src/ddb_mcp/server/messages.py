@@ -29,7 +29,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.text import has_more_members, object_of
 from ddb_mcp.service.operations import OPERATIONS
 
-# This version alone has JSON-RPC batches, which the SDK does not. Whoever speaks it speaks the one before it too.
+# This version alone has JSON-RPC batches, which the SDK lacks. A client of this version speaks the older version too.
 _VERSION_WITH_BATCHES = "2025-03-26"
 _VERSION_INSTEAD = "2024-11-05"
 
@@ -164,7 +164,7 @@ def _batch_refusals(documents: list[Any]) -> list[JSONRPCError]:
 
 
 def _id_in(text: bytes) -> int | str | None:
-    """The id of a request that is not JSON, from the places where SDKs write it."""
+    """The id of a request that is not JSON, from the places where SDKs write ids. None where there is no id."""
     for place in _ID_PLACES:
         if match := place.match(text):
             request = json.loads(match[1].decode(errors="replace"), strict=False)

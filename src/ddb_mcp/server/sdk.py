@@ -1,4 +1,4 @@
-"""All that works round the MCP SDK (mcp 2.3), each part with its reason and the condition under which it goes.
+"""Workarounds for the MCP SDK (mcp 2.3), each with its reason and the condition under which it can be deleted.
 
 The streams in `lines.py` stand in for the SDK's own too, and say why.
 """
@@ -49,7 +49,7 @@ def quick_import() -> Iterator[None]:
 
 @contextmanager
 def _deferred_unions() -> Iterator[None]:
-    """pydantic has no public way to defer a `TypeAdapter` of models: a private one saves time, where it is there."""
+    """pydantic has no public way to defer a `TypeAdapter` of models. A private way saves time, where it exists."""
     from pydantic import TypeAdapter
 
     before = getattr(TypeAdapter, "_defer_build", None)

@@ -62,7 +62,7 @@ class HttpServer:
     Args:
         listener: from `listening.listen`; it is closed at the end.
         tls: speaks TLS on each connection.
-        behind_proxy: all clients share a proxy's address, so that none is limited on its own.
+        behind_proxy: all clients share a proxy's address, so that connections are not limited by address.
         grace_seconds: how long requests under way may go on after a signal, `limits.GRACE_SECONDS` if not given.
         keep_seconds: how long an idle connection is kept, `limits.HEAD_SECONDS` if not given.
     """
