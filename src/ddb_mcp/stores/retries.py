@@ -1,7 +1,7 @@
 """The one loop of attempts, for AWS and for platforms.
 
 A vendor's file classifies each failed attempt (`AttemptFailed`). This module alone decides what follows: repeat the
-attempt, renew the credentials once, look whether a write whose answer was lost was done, or give up.
+attempt, renew the credentials once, read back whether a write whose answer was lost was done, or give up.
 """
 
 import itertools
@@ -66,19 +66,20 @@ class Pace(NamedTuple):
     longest_wait: float
 
 
-Seen = Literal["done", "not done", "undecided"]
+Verdict = Literal["done", "not done", "undecided"]
+"""What the stored item tells of a write whose answer was lost."""
 
 
 class Write(NamedTuple):
     """The way to resolve a lost answer of a write.
 
     Attributes:
-        look: reads the item once, strongly consistent, and says whether the write was done. None where the stored item
-            cannot show this.
-        repeat: whether the write may be sent again before `look`: only where twice is as good as once.
+        read_back: reads the item once, strongly consistent, and says whether the write was done. None where the stored
+            item cannot show this.
+        repeat: whether the write may be sent again before `read_back`: only where twice is as good as once.
     """
 
-    look: Callable[[], Awaitable[Seen]] | None = None
+    read_back: Callable[[], Awaitable[Verdict]] | None = None
     repeat: bool = False
 
 
@@ -154,15 +155,15 @@ def unknown(error: DdbMcpError) -> OutcomeUnknown:
 
 async def _was_done(write: Write, worst: Outcome, error: DdbMcpError) -> bool:
     """Whether one read shows that a write was done. Raises OutcomeUnknown where the read does not decide it."""
-    if write.look is None or isinstance(error, OutcomeUnknown):
+    if write.read_back is None or isinstance(error, OutcomeUnknown):
         raise unknown(error)
     try:
-        seen = await write.look()
+        verdict = await write.read_back()
     except DdbMcpError as unread:
         raise unknown(error) from unread
-    if seen == "undecided" or (seen == "not done" and worst is Outcome.LOST):
+    if verdict == "undecided" or (verdict == "not done" and worst is Outcome.LOST):
         raise unknown(error)
-    return seen == "done"
+    return verdict == "done"
 
 
 def _wait(failed: AttemptFailed, pace: Pace, number: int) -> float:

@@ -61,6 +61,9 @@ class Aws:
         table: named in errors.
         role_arn: a role to assume instead of using the credentials as they are.
         session_policy: an IAM policy that limits that role further.
+
+    Attributes:
+        region: the region that the clients talk to; empty before the first call.
     """
 
     def __init__(self, table: str, role_arn: str | None, session_policy: dict[str, Any]) -> None:
@@ -70,6 +73,7 @@ class Aws:
         self._session: AwsSession | None = None
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self.region = ""
         self._threads = anyio.CapacityLimiter(limits.AWS_CONNECTIONS)
 
     async def call(
@@ -135,19 +139,6 @@ class Aws:
         outcome = failures.outcome(failure, request.operation) if sent else Outcome.NOT_DONE
         return AttemptFailed(error, outcome, retry=error.retryable)
 
-    async def region(self) -> str:
-        """The region that the DynamoDB client talks to. Raises DdbMcpError where no client can be made."""
-        try:
-            client = await self._in_thread(partial(self._client, "dynamodb"))
-        except _Stuck as stuck:
-            raise stuck.error from None
-        except Exception as failure:
-            from ddb_mcp.stores.direct import failures
-
-            request = failures.Request("dynamodb", "Connect", self._table, self._session)
-            raise failures.mapped(failure, request) from failure
-        return str(client.meta.region_name)
-
     def close(self) -> None:
         with self._lock:
             for client in self._clients.values():
@@ -181,6 +172,7 @@ class Aws:
                     self._session = aws_session.session(self._role_arn, self._session_policy)
                 aws_session.ready(self._session)
                 self._clients[service] = aws_session.client(self._session, service)
+                self.region = str(self._clients[service].meta.region_name)
             return self._clients[service]
 
     def _forget(self, service: str, used: Any) -> None:

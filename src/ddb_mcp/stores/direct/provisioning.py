@@ -99,14 +99,8 @@ class Table:
                 )
             except Refused:
                 pass  # another provision was first, or TTL was changed within the hour
-            except Unsupported:
-                self.warnings.append("This engine has no TTL: items are never expired.")
-                return "unknown"
-            except Forbidden:
-                self.warnings.append(
-                    "The permission dynamodb:UpdateTimeToLive is missing, so TTL stays off and items are never "
-                    "expired; everything else works."
-                )
+            except (Forbidden, Unsupported) as error:
+                self.warnings.append(f"{error.message} So TTL stays off and items never expire; everything else works.")
                 return state
             state = await self.ttl()
         if state.startswith("on "):

@@ -49,7 +49,7 @@ from ddb_mcp.stores.direct.wire import (
     reading,
     sort_key_condition,
 )
-from ddb_mcp.stores.retries import Seen, Write
+from ddb_mcp.stores.retries import Verdict, Write
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class DirectStore(Store):
         created = await table.make(progress)
         ttl = await table.enable_ttl()
         functions = await self._functions.update(progress)
-        return await self._deployment(table, provisioned=True, created=created, ttl=ttl, functions=functions)
+        return self._deployment(table, provisioned=True, created=created, ttl=ttl, functions=functions)
 
     async def info(self) -> Deployment:
         self._schema_is_known = False
@@ -100,16 +100,16 @@ class DirectStore(Store):
         provisioned = await table.exists()
         ttl = await table.ttl() if provisioned else None
         functions = await self._functions.states()
-        return await self._deployment(table, provisioned=provisioned, created=False, ttl=ttl, functions=functions)
+        return self._deployment(table, provisioned=provisioned, created=False, ttl=ttl, functions=functions)
 
-    async def _deployment(
+    def _deployment(
         self, table: Table, *, provisioned: bool, created: bool, ttl: str | None, functions: list[dict[str, Any]]
     ) -> Deployment:
         details = {"ttl": ttl, "lambdaFunctions": functions, "warnings": table.warnings}
         return Deployment(
             table_name=self._table,
             prefix=self._prefix.text if self._prefix else None,
-            region=await self._aws.region(),
+            region=self._aws.region,
             provisioned=provisioned,
             created=created,
             features=FEATURES,
@@ -131,33 +131,33 @@ class DirectStore(Store):
         return Written.over(old, item) if written else Written(None)
 
     async def merge(self, update: Update, condition: Condition) -> Written:
-        asked, guarded = update, condition
+        sent, guard = update, condition
         for _ in range(limits.MERGE_ATTEMPTS):
             try:
-                return await self._merge(asked, update, guarded)
+                return await self._merge(sent, update, guard)
             except ConditionFailed as failed:
-                if guarded == condition:
+                if guard == condition:
                     raise
                 if not condition.holds(failed.item):
                     raise condition.failed(failed.item) from None
-                asked, guarded = update, condition  # something is there now
+                sent, guard = update, condition  # something is there now
             except InvalidArgument:
-                if guarded != condition or all(len(path) == 1 for path in update.remove):
+                if guard != condition or all(len(path) == 1 for path in update.remove):
                     raise
                 # DynamoDB refuses a path whose parent is missing, and then changes nothing.
                 stored = await self.get(Key.of(update.item))
-                gone = [path for path in update.absent(stored) if len(path) > 1]
-                if not gone:
+                absent = [path for path in update.absent(stored) if len(path) > 1]
+                if not absent:
                     raise
-                asked = update._replace(remove=tuple(path for path in update.remove if path not in gone))
-                still = (Comparison(path, "exists", exists=False) for path in gone)
-                guarded = Condition(expect=(*condition.expect, *still))
+                sent = update._replace(remove=tuple(path for path in update.remove if path not in absent))
+                still_absent = (Comparison(path, "exists", exists=False) for path in absent)
+                guard = Condition(expect=(*condition.expect, *still_absent))
         raise Unavailable("Other writes changed what is to be removed again and again; nothing was written.")
 
-    async def _merge(self, asked: Update, update: Update, condition: Condition) -> Written:
-        """Send the update `asked`. `update` is the caller's: `asked`, and paths at which there is nothing."""
-        key, expression = Key.of(asked.item), Expression()
-        text = expression.update(asked.item, asked.remove, asked.add)
+    async def _merge(self, sent: Update, update: Update, condition: Condition) -> Written:
+        """Send the update `sent`. `update` is the caller's: `sent`, and paths at which there is nothing."""
+        key, expression = Key.of(sent.item), Expression()
+        text = expression.update(sent.item, sent.remove, sent.add)
         parameters = {"Key": key.attributes, **({"UpdateExpression": text} if text else {})}
         written, old = await self._write("update_item", key, update, condition, expression, parameters)
         if not written:
@@ -195,7 +195,7 @@ class DirectStore(Store):
             write: the item of a put, the update, or None for a delete.
         """
 
-        async def look() -> Seen:
+        async def read_back() -> Verdict:
             stored = await self.get(key)
             if condition == NO_CONDITION:
                 return "done" if is_seen(write, stored) else "not done"
@@ -204,7 +204,7 @@ class DirectStore(Store):
         try:
             answer = await self._ask(
                 operation,
-                write=Write(None if isinstance(write, Update) and not write.repeatable else look),
+                write=Write(None if isinstance(write, Update) and not write.repeatable else read_back),
                 expected=("ConditionalCheckFailedException",),
                 ReturnValues="ALL_OLD",
                 **_guard(condition, expression),
@@ -245,7 +245,7 @@ class DirectStore(Store):
         try:
             await self._ask("get_item", expected=codes.DENIED | codes.THROTTLED, Key=probe(self._prefix).attributes)
         except Refused as refused:  # the call itself may still be allowed, and have capacity
-            self._schema_is_known = refused.code in codes.DENIED  # every later look would be denied too
+            self._schema_is_known = refused.code in codes.DENIED  # every later get would be denied too
         else:
             self._schema_is_known = True
 
@@ -289,12 +289,12 @@ class DirectStore(Store):
         expression = Expression()
         own = f"begins_with({expression.path('pk')},{expression.value({'S': read.pk_prefix})})"
         text = " AND ".join(filter(None, [own, expression.condition(read.filter)]))
-        asked = reading(read, expression, text)
+        parameters = reading(read, expression, text)
 
         async def fetch(segment: int) -> Response:
             start = at.starts[segment]
             begin = {} if start is None else {"ExclusiveStartKey": start.attributes}
-            return await self._call("scan", Segment=segment, TotalSegments=at.total, Limit=limit, **begin, **asked)
+            return await self._call("scan", Segment=segment, TotalSegments=at.total, Limit=limit, **begin, **parameters)
 
         answers = await together([partial(fetch, segment) for segment in segments])
         page = ScanPage.of(at, read, segments, answers)

@@ -57,7 +57,7 @@ from ddb_mcp.stores.platform.requests import (
     selection_request,
     update_members,
 )
-from ddb_mcp.stores.retries import Completed, Seen, Write
+from ddb_mcp.stores.retries import Completed, Verdict, Write
 
 logger = logging.getLogger(__name__)
 
@@ -207,14 +207,14 @@ class PlatformStore(Store):
         if condition != NO_CONDITION or (isinstance(write, Update) and not write.repeatable):
             return Write()
 
-        async def look() -> Seen:
+        async def read_back() -> Verdict:
             try:
                 with anyio.fail_after(limits.SETTLE_SECONDS):
                     return "done" if is_seen(write, await self.get(key)) else "not done"
             except TimeoutError:
                 return "undecided"
 
-        return Write(look, repeat=True)
+        return Write(read_back, repeat=True)
 
     async def _page(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
         """A page of a platform that narrows and continues itself."""
