@@ -8,7 +8,7 @@ from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.text import clip
 
 Kind = Literal["plain", "path", "command", "secret"]
-_EVERY: frozenset[Kind] = frozenset({"plain", "path", "command", "secret"})
+_EVERY_KIND: frozenset[Kind] = frozenset({"plain", "path", "command", "secret"})
 _QUOTES = "\"'`‘’“”"
 _INVISIBLE = "\ufeff\u200b"  # a byte order mark, a space of no width: `strip` leaves them
 
@@ -39,22 +39,22 @@ _UNREPLACED = (
     "Write the value itself; many programs that start servers replace no variables.",
 )
 _FLAWS = (
-    _Flaw(_EVERY, rf"\A[\s{_INVISIBLE}]+\Z", "is blank", "Set it to a value, or unset it."),
+    _Flaw(_EVERY_KIND, rf"\A[\s{_INVISIBLE}]+\Z", "is blank", "Set it to a value, or unset it."),
     _Flaw(
-        _EVERY,
+        _EVERY_KIND,
         r"\r\n?\Z",
         "ends with a carriage return: the file that it comes from has Windows line ends",
         "Save the file with LF line ends.",
         _stripped,
     ),
     _Flaw(
-        _EVERY,
+        _EVERY_KIND,
         rf"\A[\s{_INVISIBLE}]|[\s{_INVISIBLE}]\Z",
         "begins or ends with white space",
         "Remove the white space.",
         _stripped,
     ),
-    _Flaw(_EVERY, r"[\x00-\x1f\x7f-\x9f]", "holds the control character {found}", "Remove the character."),
+    _Flaw(_EVERY_KIND, r"[\x00-\x1f\x7f-\x9f]", "holds the control character {found}", "Remove the character."),
     _Flaw(
         frozenset({"plain", "path", "secret"}),
         rf"\A[{_QUOTES}]|[{_QUOTES}]\Z",
@@ -87,11 +87,11 @@ _FLAWS = (
 def check_loaded(name: str, value: str, kind: Kind) -> None:
     """Raise Misconfigured where a loader has damaged a value. Values of commands and secrets are not shown."""
     for flaw in _FLAWS:
-        found = re.search(flaw.pattern, value) if kind in flaw.kinds else None
-        if found is None:
+        match = re.search(flaw.pattern, value) if kind in flaw.kinds else None
+        if match is None:
             continue
-        shown = repr(clip(found[0], 60))
-        if kind == "secret" and not re.fullmatch(r"\$\{[\w.:]+\}|\$\w+|%\w+%", found[0]):
+        shown = repr(clip(match[0], 60))
+        if kind == "secret" and not re.fullmatch(r"\$\{[\w.:]+\}|\$\w+|%\w+%", match[0]):
             shown = "a name"
         advice = flaw.advice
         if kind in ("plain", "path") and (mended := flaw.mended(value)):

@@ -16,15 +16,15 @@ _NEAR_TO_DYNAMODB = 0.8  # PREFX and PREFIX are near; TABLE_NAME and TABLE are n
 
 def check_names(environment: Iterable[str]) -> None:
     """Raise Misconfigured for a name that is near a setting's name, with the right one where there is one near."""
-    given = set(environment)
-    for name in sorted(given - BY_VARIABLE.keys()):
+    names = set(environment)
+    for name in sorted(names - BY_VARIABLE.keys()):
         folded = _folded(name)
         if folded.startswith("DDBMCP"):
             advice = _advice(near(name))
             raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=advice)
         if folded.startswith("DYNAMODB"):
             meant = [
-                full for full in near(name, _NEAR_TO_DYNAMODB) if full.startswith("DYNAMODB") and full not in given
+                full for full in near(name, _NEAR_TO_DYNAMODB) if full.startswith("DYNAMODB") and full not in names
             ]
             if meant:
                 raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=_advice(meant))

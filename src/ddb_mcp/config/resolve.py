@@ -53,26 +53,25 @@ def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str
     Raises:
         Misconfigured: an unknown variable or value, or a mode that is only half configured.
     """
-    given = _Given.read(environment, flags or {})
-    match given.mode():
+    configured = _Configured.read(environment, flags or {})
+    match configured.mode():
         case "platform":
-            return _platform(given)
+            return _platform(configured)
         case "direct":
-            check_aws(environment)
-            return given.settings(DirectSettings)
+            return configured.settings(DirectSettings)
         case _:
-            return _local(given, LocalSettings)
+            return _local(configured, LocalSettings)
 
 
 def resolve_local(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None) -> LocalSettings:
     """The settings of what only works on the local file, whatever other mode the variables mean. See `resolve`."""
-    given = _Given.read(environment, flags or {})
-    if given.values.get("mode", "local") != "local":
+    configured = _Configured.read(environment, flags or {})
+    if configured.values.get("mode", "local") != "local":
         raise Misconfigured(
-            f"This command works on the local file, and the mode is {given.values['mode']}.",
+            f"This command works on the local file, and the mode is {configured.values['mode']}.",
             next="Set DDB_MCP_MODE to local, or unset it.",
         )
-    return _local(given, LocalSettings)
+    return _local(configured, LocalSettings)
 
 
 def resolve_gateway(
@@ -83,44 +82,43 @@ def resolve_gateway(
     Raises:
         Misconfigured: as `resolve` does, and where a setting only makes sense for one prefix.
     """
-    given = _Given.read(environment, flags or {})
+    configured = _Configured.read(environment, flags or {})
     for name in ("role_arn", "lambda_functions"):
-        if given.values.get(name):
+        if configured.values.get(name):
             variable = next(setting.variable for setting in SETTINGS if setting.field == name)
             raise Misconfigured(f"{variable} is for one prefix, and a gateway serves many.", next=f"Unset {variable}.")
-    match given.mode():
+    match configured.mode():
         case "platform":
             raise Misconfigured(
                 "The gateway serves direct or local storage.", next="Set DDB_MCP_MODE to direct or local."
             )
         case "direct":
-            check_aws(environment)
-            return given.settings(DirectStorage)
+            return configured.settings(DirectStorage)
         case _:
-            return _local(given, LocalStorage)
+            return _local(configured, LocalStorage)
 
 
 def resolve_http(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None) -> HttpSettings:
     """The settings of serving over HTTP. See `resolve`."""
-    values = _Given.read(environment, flags or {}).values
+    values = _Configured.read(environment, flags or {}).values
     return HttpSettings(**{name: values[name] for name in declared(HttpSettings) if name in values})
 
 
-def check_aws(environment: Mapping[str, str]) -> None:
+def _check_aws(environment: Mapping[str, str]) -> None:
     """Raise Misconfigured where a loader has damaged one of AWS's own variables. boto3 reads these variables."""
     for name, value in environment.items():
         if value and (found := _AWS.fullmatch(name)):
             check_loaded(name, value, "secret" if found["secret"] else "path" if found["path"] else "plain")
 
 
-class _Given(NamedTuple):
-    """The settings that were given.
+class _Configured(NamedTuple):
+    """What environment and flags give.
 
     Attributes:
         values: by the name of the field.
         sources: by the name of the variable.
         empty: names of variables and flags that are set to nothing.
-        environment: as it was given.
+        environment: all of it, as it came.
     """
 
     values: dict[str, Any]
@@ -129,7 +127,7 @@ class _Given(NamedTuple):
     environment: Mapping[str, str]
 
     @classmethod
-    def read(cls, environment: Mapping[str, str], flags: Mapping[str, str]) -> "_Given":
+    def read(cls, environment: Mapping[str, str], flags: Mapping[str, str]) -> "_Configured":
         """The settings in environment and flags. An empty value counts as unset.
 
         Raises:
@@ -193,7 +191,9 @@ class _Given(NamedTuple):
             raise Misconfigured(f"{other} is set, and {name} {how}.", next=f"Set {name}{_OR_LOCAL}")
 
     def settings(self, kind: type[_S]) -> _S:
-        """The settings of one class. Raises Misconfigured where one is missing that has no default."""
+        """The settings of one class. Raises Misconfigured where a required one is missing; see `_check_aws` too."""
+        if kind.mode == "direct":
+            _check_aws(self.environment)
         for member in fields(kind):
             if member.default is member.default_factory is MISSING and member.name not in self.values:
                 missing(declared(kind)[member.name].variable, kind.mode)
@@ -201,13 +201,13 @@ class _Given(NamedTuple):
         return kind(**own, sources=self.sources)
 
 
-def _platform(given: _Given) -> PlatformSettings:
+def _platform(configured: _Configured) -> PlatformSettings:
     # A token goes only where its own source says: a command or a file may bring the address along, a token may not.
-    values, environment = given.values, given.environment
+    values, environment = configured.values, configured.environment
     if "auth_token" in values:
         if "api_url" not in values:
             missing("DDB_MCP_API_URL", "platform")
-        return given.settings(PlatformSettings)
+        return configured.settings(PlatformSettings)
     if not {"auth_command", "auth_file"} & values.keys() and (command := default_auth_command()):
         values["auth_command"] = command
     if "auth_file" in values and not _exists(str(values["auth_file"])):
@@ -218,7 +218,7 @@ def _platform(given: _Given) -> PlatformSettings:
             missing("DDB_MCP_AUTH_TOKEN", "platform")
         lacking = [name for name in _PAIR if not environment.get(name)]
         missing(lacking[0] if len(lacking) == 1 else "DDB_MCP_API_URL", "platform")
-    return given.settings(PlatformSettings)
+    return configured.settings(PlatformSettings)
 
 
 def default_auth_command() -> str | None:
@@ -233,8 +233,8 @@ def _exists(path: str) -> bool:
     return os.path.exists(os.path.expanduser(path))
 
 
-def _local(given: _Given, kind: type[_S]) -> _S:
-    if "local_path" not in given.values:
+def _local(configured: _Configured, kind: type[_S]) -> _S:
+    if "local_path" not in configured.values:
         from platformdirs import user_data_path
 
         try:
@@ -242,8 +242,8 @@ def _local(given: _Given, kind: type[_S]) -> _S:
             folder = user_data_path("ddb-mcp", appauthor=False).expanduser()
         except RuntimeError:
             raise Misconfigured("This user has no data directory.", next="Set DDB_MCP_LOCAL_PATH to a file.") from None
-        given.values["local_path"] = folder / f"{given.values.get('table', LOCAL_TABLE)}.sqlite3"
-    return given.settings(kind)
+        configured.values["local_path"] = folder / f"{configured.values.get('table', LOCAL_TABLE)}.sqlite3"
+    return configured.settings(kind)
 
 
 def missing(name: str, mode: str) -> NoReturn:

@@ -198,12 +198,12 @@ GatewaySettings = DirectStorage | LocalStorage
 
 def declared(kind: type[Settings] | type[HttpSettings]) -> dict[str, Setting]:
     """The settings of a class, by the name of their field, in order."""
-    found = {}
+    settings = {}
     for member in fields(kind):
         for setting in getattr(member.type, "__metadata__", ()):
             default = setting.default or _in_words(member.default)
-            found[member.name] = setting._replace(field=member.name, default=default)
-    return found
+            settings[member.name] = setting._replace(field=member.name, default=default)
+    return settings
 
 
 def _in_words(default: object) -> str:
@@ -215,11 +215,11 @@ def _in_words(default: object) -> str:
 def _all() -> tuple[Setting, ...]:
     by_mode = {kind.mode: declared(kind) for kind in (DirectSettings, LocalSettings, PlatformSettings)}
     common = declared(Settings)
-    found = {MODE.field: MODE} | common | by_mode["direct"] | by_mode["local"] | by_mode["platform"]
-    for name, setting in found.items():
+    settings = {MODE.field: MODE} | common | by_mode["direct"] | by_mode["local"] | by_mode["platform"]
+    for name, setting in settings.items():
         modes = [mode for mode, own in by_mode.items() if name in own and name not in common]
-        found[name] = setting._replace(modes=", ".join(modes) or "all")
-    return (*found.values(), *declared(HttpSettings).values())
+        settings[name] = setting._replace(modes=", ".join(modes) or "all")
+    return (*settings.values(), *declared(HttpSettings).values())
 
 
 SETTINGS = _all()

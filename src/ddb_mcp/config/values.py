@@ -87,15 +87,15 @@ def path(name: str, value: str) -> Path:
         advice = f"Write a path as {platform.system()} has them, such as {Path.home() / 'data.sqlite3'}."
         raise Misconfigured(f"{_is(name, value)}, which is a path of another system.", next=advice)
     try:
-        found = Path(value).expanduser()
+        parsed = Path(value).expanduser()
     except RuntimeError:
         raise Misconfigured(f"{_is(name, value)}, and that home is not known.", next="Write the whole path.") from None
-    if not found.is_absolute():
+    if not parsed.is_absolute():
         raise Misconfigured(
             f"{_is(name, value)}, a relative path: each folder that the server is started in has another such file.",
-            next=f"Write the whole path, for example {os.path.abspath(found)}.",
+            next=f"Write the whole path, for example {os.path.abspath(parsed)}.",
         )
-    return found
+    return parsed
 
 
 def _is_foreign(value: str) -> bool:
@@ -106,10 +106,10 @@ def _is_foreign(value: str) -> bool:
 
 def address(name: str, value: str) -> str:
     """The address of a platform: the part before the API's own path."""
-    if found := re.search("/api/data/dynamodb(/.*)?$", value):
+    if match := re.search("/api/data/dynamodb(/.*)?$", value):
         raise Misconfigured(
-            f"{name} ends with the API's own path, {found[0]!r}, which ddb-mcp adds.",
-            next=f"Write: {value[: found.start()]}",
+            f"{name} ends with the API's own path, {match[0]!r}, which ddb-mcp adds.",
+            next=f"Write: {value[: match.start()]}",
         )
     return value
 

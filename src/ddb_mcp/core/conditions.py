@@ -79,12 +79,12 @@ class Comparison(NamedTuple):
 
     def holds(self, item: Item, steps: Steps) -> bool:
         """Whether the stored item satisfies the clause."""
-        found = value_at(item, self.path)
+        value = value_at(item, self.path)
         if self.operator == "exists":
-            return (found is not None) is self.exists
-        if found is None:
+            return (value is not None) is self.exists
+        if value is None:
             return self.operator == "ne"
-        return compare(self.operator, found, self.values, steps)
+        return compare(self.operator, value, self.values, steps)
 
 
 class Or(NamedTuple):
@@ -115,16 +115,16 @@ def matches(clauses: Filter, item: Item, check: Check | None = None) -> bool:
     return all(clause.holds(item, steps) for clause in clauses)
 
 
-def compare(operator: str, found: AttributeValue, values: Sequence[AttributeValue], steps: Steps) -> bool:
+def compare(operator: str, stored: AttributeValue, operands: Sequence[AttributeValue], steps: Steps) -> bool:
     """Whether a stored value satisfies an operator other than `exists` with these operands."""
     steps.take(1)
     if operator == "between":
-        return _ordered(ge, found, values[0]) and _ordered(le, found, values[1])
+        return _ordered(ge, stored, operands[0]) and _ordered(le, stored, operands[1])
     if operator == "in":
-        return any(equal(found, value, steps) for value in values)
+        return any(equal(stored, operand, steps) for operand in operands)
     if operator in _ORDERS:
-        return _ordered(_ORDERS[operator], found, values[0])
-    return _HOLDS[operator](found, values[0], steps)
+        return _ordered(_ORDERS[operator], stored, operands[0])
+    return _OPERATORS[operator](stored, operands[0], steps)
 
 
 def type_of(value: AttributeValue) -> str:
@@ -154,7 +154,7 @@ def equal(one: AttributeValue, other: AttributeValue, steps: Steps | None = None
     steps = steps or Steps()
     steps.take(len(a))
     if kind == "L":
-        return all(equal(entry, wanted, steps) for entry, wanted in zip(a, b, strict=True))
+        return all(equal(entry, other_entry, steps) for entry, other_entry in zip(a, b, strict=True))
     if kind == "M":
         return a.keys() == b.keys() and all(equal(a[name], b[name], steps) for name in a)
     return members_of(one) == members_of(other)
@@ -166,30 +166,32 @@ def members_of(value: AttributeValue) -> frozenset[Any]:
     return frozenset(map(Decimal, content) if kind == "NS" else content)
 
 
-def _ordered(holds: Callable[[Any, Any], bool], found: AttributeValue, value: AttributeValue) -> bool:
-    return type_of(found) == type_of(value) and holds(order_of(found), order_of(value))
+def _ordered(holds: Callable[[Any, Any], bool], stored: AttributeValue, operand: AttributeValue) -> bool:
+    return type_of(stored) == type_of(operand) and holds(order_of(stored), order_of(operand))
 
 
-def _begins_with(found: AttributeValue, value: AttributeValue, steps: Steps) -> bool:
-    return type_of(found) == type_of(value) and order_of(found)[: len(order_of(value))] == order_of(value)
+def _begins_with(stored: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:
+    return type_of(stored) == type_of(operand) and order_of(stored)[: len(order_of(operand))] == order_of(operand)
 
 
-def _contains(found: AttributeValue, value: AttributeValue, steps: Steps) -> bool:
-    kind, wanted = type_of(found), type_of(value)
+def _contains(stored: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:
+    kind, operand_kind = type_of(stored), type_of(operand)
     if kind in ("S", "B"):
-        return kind == wanted and order_of(value) in order_of(found)
+        return kind == operand_kind and order_of(operand) in order_of(stored)
     if kind == "L":
-        return any(_counted_equal(entry, value, steps) for entry in found["L"])
-    return kind == wanted + "S" and any(_counted_equal({wanted: member}, value, steps) for member in found[kind])
+        return any(_counted_equal(entry, operand, steps) for entry in stored["L"])
+    return kind == operand_kind + "S" and any(
+        _counted_equal({operand_kind: member}, operand, steps) for member in stored[kind]
+    )
 
 
-def _counted_equal(entry: AttributeValue, value: AttributeValue, steps: Steps) -> bool:
+def _counted_equal(entry: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:
     steps.take(1)
-    return equal(entry, value, steps)
+    return equal(entry, operand, steps)
 
 
-def _has_type(found: AttributeValue, value: AttributeValue, steps: Steps) -> bool:
-    return {"S": type_of(found)} == value
+def _has_type(stored: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:
+    return {"S": type_of(stored)} == operand
 
 
 TAKES = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
@@ -198,7 +200,7 @@ TAKES = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", 
 """The types that these operators compare. Others compare every type."""
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {"lt": lt, "le": le, "gt": gt, "ge": ge}
-_HOLDS: dict[str, Callable[[AttributeValue, AttributeValue, Steps], bool]] = {
+_OPERATORS: dict[str, Callable[[AttributeValue, AttributeValue, Steps], bool]] = {
     "eq": equal,
     "ne": lambda found, value, steps: not equal(found, value, steps),
     "begins_with": _begins_with,

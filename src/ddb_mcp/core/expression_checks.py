@@ -46,8 +46,8 @@ def checked_condition(part: Any) -> Condition:
     if isinstance(part, _OPERANDS):
         text = describe(part.path) if isinstance(part, At) else "a value"
         raise InvalidArgument(f"Syntax error; {text} is no condition")
-    found: Condition = part
-    return found
+    condition: Condition = part
+    return condition
 
 
 def check_operand(part: Any) -> None:
@@ -109,10 +109,10 @@ def _shown(value: AttributeValue) -> str:
 
 def check_apart(paths: list[Path] | tuple[Path, ...]) -> None:
     """Raise InvalidArgument if two of the paths touch one another, or take one value for a map and a list."""
-    found = touching(paths)
-    if found is None:
+    pair = touching(paths)
+    if pair is None:
         return
-    one, other = found
+    one, other = pair
     relation = "overlap" if one[: len(other)] == other[: len(one)] else "conflict"
     raise InvalidArgument(
         f"Two document paths {relation} with each other; must remove or rewrite one of these paths; "

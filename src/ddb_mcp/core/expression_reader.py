@@ -78,8 +78,8 @@ class Placeholders:
 
     def check_all_used(self) -> None:
         """Raise InvalidArgument if the request has placeholders that none of its expressions has used."""
-        for kind, given in (("Names", self._names), ("Values", self._values)):
-            if unused := sorted(given.keys() - self._used):
+        for kind, defined in (("Names", self._names), ("Values", self._values)):
+            if unused := sorted(defined.keys() - self._used):
                 raise InvalidArgument(
                     f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{', '.join(unused)}}}"
                 )
@@ -96,20 +96,20 @@ def read_condition(parameter: str, text: str, placeholders: Placeholders) -> Con
     Raises:
         InvalidArgument: DynamoDB would refuse it.
     """
-    found: Condition = _read(parameter, "condition", text, _Conditions(placeholders))
-    return found
+    condition: Condition = _read(parameter, "condition", text, _Conditions(placeholders))
+    return condition
 
 
 def read_projection(parameter: str, text: str, placeholders: Placeholders) -> tuple[Path, ...]:
     """The document paths of a projection. Arguments and errors as for `read_condition`."""
-    found: tuple[Path, ...] = _read(parameter, "projection", text, _Projections(placeholders))
-    return found
+    paths: tuple[Path, ...] = _read(parameter, "projection", text, _Projections(placeholders))
+    return paths
 
 
 def read_update(parameter: str, text: str, placeholders: Placeholders) -> Update:
     """The changes of an update expression. Arguments and errors as for `read_condition`."""
-    found: Update = _read(parameter, "update", text, _Updates(placeholders))
-    return found
+    update: Update = _read(parameter, "update", text, _Updates(placeholders))
+    return update
 
 
 @cache
@@ -206,9 +206,9 @@ class _Reader:
 
 class _Projections(_Reader):
     def on_projection(self, *paths: At) -> tuple[Path, ...]:
-        found = tuple(at.path for at in paths)
-        check_apart(found)
-        return found
+        document_paths = tuple(at.path for at in paths)
+        check_apart(document_paths)
+        return document_paths
 
 
 class _Conditions(_Reader):
@@ -230,8 +230,8 @@ class _Conditions(_Reader):
     def on_compared(self, left: Any, comparator: str, right: Any) -> Condition:
         return self._test(COMPARATORS[comparator], left, right)
 
-    def on_between(self, found: Any, low: Any, high: Any) -> Condition:
-        test = self._test("between", found, low, high)
+    def on_between(self, tested: Any, low: Any, high: Any) -> Condition:
+        test = self._test("between", tested, low, high)
         if isinstance(low, Literal) and isinstance(high, Literal):
             check_bounds(low.value, high.value)
         return test
@@ -322,12 +322,12 @@ class _Updates(_Reader):
         return section, entries
 
     def on_update(self, *sections: tuple[str, Any]) -> Update:
-        found: dict[str, Any] = {}
+        by_section: dict[str, Any] = {}
         for section, entries in sections:
-            if section in found:
+            if section in by_section:
                 raise InvalidArgument(f'The "{section}" section can only be used once in an update expression;')
-            found[section] = entries
-        update = Update(*(found.get(section, ()) for section in ("SET", "REMOVE", "ADD", "DELETE")))
+            by_section[section] = entries
+        update = Update(*(by_section.get(section, ()) for section in ("SET", "REMOVE", "ADD", "DELETE")))
         check_apart(update.paths)
         return update
 

@@ -73,15 +73,15 @@ class Test:
     operands: tuple[Operand, ...]
 
     def holds(self, item: Item, steps: Steps) -> bool:
-        found, *others = [operand.of(item) for operand in self.operands]
+        tested, *others = [operand.of(item) for operand in self.operands]
         if self.operator in ("attribute_exists", "attribute_not_exists"):
-            return (found is not None) is (self.operator == "attribute_exists")
+            return (tested is not None) is (self.operator == "attribute_exists")
         values = [value for value in others if value is not None]
-        if found is None or (len(values) < len(others) and self.operator != "in"):
+        if tested is None or (len(values) < len(others) and self.operator != "in"):
             return self.operator == "ne"
-        if type_of(found) not in TAKES.get(self.operator, TYPES):
+        if type_of(tested) not in TAKES.get(self.operator, TYPES):
             return False
-        return compare(self.operator, found, values, steps)
+        return compare(self.operator, tested, values, steps)
 
 
 @dataclass(frozen=True)

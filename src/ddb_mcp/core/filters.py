@@ -17,7 +17,7 @@ OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with",
 
 # What is written here for words of MongoDB's queries, without their `$`.
 _ALL_HOLD = "All conditions of a filter must hold: write them side by side, and several operators in one object."
-_WORDS = {
+_MONGODB_WORDS = {
     "or": 'Write {"$or": [filter, filter]} at the top of the filter.',
     "and": _ALL_HOLD,
     "not": 'Use ne, or {"exists": false}.',
@@ -34,11 +34,11 @@ _WORDS = {
 _FILTER_WORDS = frozenset({"or", "and", "not"})
 
 
-def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool = True) -> Filter:
+def parse_filter(conditions: Mapping[str, Any], parameter: str, *, keys_allowed: bool = True) -> Filter:
     """The clauses of a filter or an expectation, all of which must hold.
 
     Args:
-        given: `{"status": "open", "total": {"gt": 10}, "address.city": {"begins_with": "Par"}}`, by document path;
+        conditions: `{"status": "open", "total": {"gt": 10}, "address.city": {"begins_with": "Par"}}`, by document path;
             `$or` holds a list of filters.
         parameter: how errors name it.
         keys_allowed: False for a query, whose filter DynamoDB does not let touch the key.
@@ -47,15 +47,15 @@ def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool
         InvalidArgument: a path, an operator or an operand that DynamoDB would refuse, or too much of them. How much
             there is, is looked at first, so that a refusal costs nothing.
     """
-    _check_amount(given, parameter)
-    parsed = tuple(_clauses(given, parameter, keys_allowed))
+    _check_amount(conditions, parameter)
+    parsed = tuple(_clauses(conditions, parameter, keys_allowed))
     operands = sum(value_size(value) for clause in comparisons(parsed) for value in clause.values)
     if operands > limits.OPERANDS_MAX_BYTES:
         raise _too_long(parameter)
     expression = Expression()
     # A scan of a shared table has a clause of its own before the filter's, and must still fit.
-    own = f"begins_with({expression.path('pk')},{expression.value({'S': ''})}) AND "
-    size = len(own + expression.condition(parsed))
+    own_clause = f"begins_with({expression.path('pk')},{expression.value({'S': ''})}) AND "
+    size = len(own_clause + expression.condition(parsed))
     if size > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument(
             f"{parameter} makes an expression of {size} bytes; DynamoDB takes {limits.EXPRESSION_MAX_BYTES}.",
@@ -66,10 +66,10 @@ def parse_filter(given: Mapping[str, Any], parameter: str, *, keys_allowed: bool
 
 def filter_to_json(clauses: Filter) -> dict[str, Any]:
     """The JSON that `parse_filter` reads as these clauses, with every operand in plain JSON."""
-    given: dict[str, Any] = {}
+    conditions: dict[str, Any] = {}
     for clause in clauses:
         if isinstance(clause, Or):
-            given["$or"] = list(map(filter_to_json, clause.filters))
+            conditions["$or"] = list(map(filter_to_json, clause.filters))
             continue
         if clause.operator == "exists":
             operand: Any = clause.exists
@@ -77,14 +77,14 @@ def filter_to_json(clauses: Filter) -> dict[str, Any]:
             operand = list(map(to_json, clause.values))
         else:
             operand = to_json(clause.values[0])
-        given.setdefault(path_text(clause.path), {})[clause.operator] = operand
-    return given
+        conditions.setdefault(path_text(clause.path), {})[clause.operator] = operand
+    return conditions
 
 
-def _check_amount(given: Mapping[str, Any], parameter: str) -> None:
+def _check_amount(conditions: Mapping[str, Any], parameter: str) -> None:
     """Raise InvalidArgument where there are too many conditions, or operands too long, before any is built."""
-    branches = given.get("$or")
-    filters = [given, *(branches if isinstance(branches, list) and len(branches) <= limits.OR_MAX else ())]
+    branches = conditions.get("$or")
+    filters = [conditions, *(branches if isinstance(branches, list) and len(branches) <= limits.OR_MAX else ())]
     filters = [entry for entry in filters if isinstance(entry, Mapping)]
     if sum(map(len, filters)) > limits.OPERATORS_MAX:
         raise InvalidArgument(f"{parameter} has more than {limits.OPERATORS_MAX} conditions.")
@@ -122,28 +122,28 @@ def _least_size(value: Any) -> int:
     return size
 
 
-def _clauses(given: Mapping[str, Any], parameter: str, keys_allowed: bool) -> Iterator[Comparison | Or]:
-    for name, condition in given.items():
+def _clauses(conditions: Mapping[str, Any], parameter: str, keys_allowed: bool) -> Iterator[Comparison | Or]:
+    for name, condition in conditions.items():
         where = f"{parameter}.{brief(name)}"
         if name == "$or":
             yield _or(condition, where, keys_allowed)
         elif name.startswith("$"):
-            advice = _WORDS.get(name[1:], "A name that begins with $ is put in backticks: `$ref`.")
+            advice = _MONGODB_WORDS.get(name[1:], "A name that begins with $ is put in backticks: `$ref`.")
             raise InvalidArgument(f"{where} is not known here.", next=advice)
         elif name in _FILTER_WORDS and _holds_filters(condition):
             raise InvalidArgument(
                 f"{where} holds filters, and is taken for an attribute's name.",
-                next=f'{_WORDS[name]} An attribute {name} is compared by {{"{name}": {{"eq": …}}}}.',
+                next=f'{_MONGODB_WORDS[name]} An attribute {name} is compared by {{"{name}": {{"eq": …}}}}.',
             )
         else:
             yield from _comparisons(name, condition, parameter, where, keys_allowed)
 
 
-def _or(given: Any, where: str, keys_allowed: bool) -> Or:
-    if not isinstance(given, list) or not limits.OR_MIN <= len(given) <= limits.OR_MAX:
+def _or(branches: Any, where: str, keys_allowed: bool) -> Or:
+    if not isinstance(branches, list) or not limits.OR_MIN <= len(branches) <= limits.OR_MAX:
         raise InvalidArgument(f"{where} must be a list of {limits.OR_MIN} to {limits.OR_MAX} filters.")
     filters = []
-    for at, entry in enumerate(given):
+    for at, entry in enumerate(branches):
         if not isinstance(entry, Mapping) or not entry:
             raise InvalidArgument(f'{where}[{at}] must be a filter such as {{"status": "open"}}.')
         if "$or" in entry:
@@ -176,28 +176,28 @@ def _comparisons(name: str, condition: Any, parameter: str, where: str, keys_all
     return [_comparison(path, operator, operand, where) for operator, operand in condition.items()]
 
 
-def _comparison(path: Path, operator: str, given: Any, where: str) -> Comparison:
+def _comparison(path: Path, operator: str, operand: Any, where: str) -> Comparison:
     if operator not in OPERATORS:
         raise _unknown_operator(operator, where)
     where = f"{where}.{operator}"
     if operator == "exists":
-        if not isinstance(given, bool):
+        if not isinstance(operand, bool):
             raise InvalidArgument(f"{where} must be true or false.")
-        return Comparison(path, operator, exists=given)
+        return Comparison(path, operator, exists=operand)
     if operator == "type":
-        if not isinstance(given, str) or given not in TYPES:
+        if not isinstance(operand, str) or operand not in TYPES:
             types = ", ".join(f"{kind} ({name})" for kind, name in TYPE_NAMES.items())
             raise InvalidArgument(f"{where} must be one of {types}.")
-        return Comparison(path, operator, ({"S": given},))
+        return Comparison(path, operator, ({"S": operand},))
     if operator in ("between", "in"):
         most = 2 if operator == "between" else limits.IN_MAX
         least = 2 if operator == "between" else 1
-        if not isinstance(given, list) or not least <= len(given) <= most:
+        if not isinstance(operand, list) or not least <= len(operand) <= most:
             amount = "two values, low and high" if operator == "between" else f"1 to {limits.IN_MAX} values"
             raise InvalidArgument(f"{where} must be a list of {amount}.")
-        values = tuple(from_json(value, f"{where}[{at}]") for at, value in enumerate(given))
+        values = tuple(from_json(value, f"{where}[{at}]") for at, value in enumerate(operand))
     else:
-        values = (from_json(given, where),)
+        values = (from_json(operand, where),)
     _check_types(operator, values, where)
     return Comparison(path, operator, values)
 
@@ -207,8 +207,8 @@ def _unknown_operator(operator: str, where: str) -> InvalidArgument:
     near = difflib.get_close_matches(operator[:20], OPERATORS, 2)
     if operator != plain and plain in OPERATORS:
         return InvalidArgument(f"{where} has the operator {operator!r}.", next=f"Write {plain}, without $.")
-    if operator != plain and plain in _WORDS:
-        return InvalidArgument(f"{where} has the unknown operator {operator!r}.", next=_WORDS[plain])
+    if operator != plain and plain in _MONGODB_WORDS:
+        return InvalidArgument(f"{where} has the unknown operator {operator!r}.", next=_MONGODB_WORDS[plain])
     meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; there are {', '.join(OPERATORS)}."
     return InvalidArgument(
         f"{where} has the unknown operator {brief(operator)!r}{meant}",

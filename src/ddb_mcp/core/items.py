@@ -45,26 +45,26 @@ _PLAIN_NUMBER_LENGTH = 40
 _NUMBERS = Context(prec=limits.NUMBER_MAX_CHARACTERS, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
 
 
-def parse_item(given: Any, where: str = "item") -> Item:
+def parse_item(value: Any, where: str = "item") -> Item:
     """An item as a tool takes it: a JSON object, the same as a JSON string, or DynamoDB JSON (`pk` is `{"S": …}`).
 
     Raises:
         InvalidArgument: it is none of these, a member is duplicated, or DynamoDB could not hold a value in it. Keys are
             not checked here beyond being strings, see `keys`.
     """
-    if isinstance(given, str):
-        given = parse_json(given, where)
-    if not isinstance(given, dict):
-        raise InvalidArgument(f"{where} must be a JSON object, not {_kind(given)}.")
+    if isinstance(value, str):
+        value = parse_json(value, where)
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"{where} must be a JSON object, not {_kind(value)}.")
     for name in ("pk", "sk"):
-        if name not in given:
+        if name not in value:
             raise InvalidArgument(f"{where} has no {name!r}; every item needs string attributes pk and sk.")
-    pk = given["pk"]
+    pk = value["pk"]
     convert = from_dynamodb_json if isinstance(pk, dict) and pk.keys() == {"S"} else from_json
-    item = attributes_from(given, convert, where)
+    item = attributes_from(value, convert, where)
     for name in ("pk", "sk"):
         if "S" not in item[name]:
-            raise InvalidArgument(f"{where}.{name} must be a string, not {_kind(given[name])}.")
+            raise InvalidArgument(f"{where}.{name} must be a string, not {_kind(value[name])}.")
     if (size := item_size(item)) > limits.ITEM_MAX_BYTES:
         raise InvalidArgument(
             f"{where} has {size} bytes by DynamoDB's size rules; the limit is {limits.ITEM_MAX_BYTES}.",
@@ -111,11 +111,11 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
 
 
 def attributes_from(
-    given: Mapping[str, Any], convert: Callable[[Any, str, int], AttributeValue], where: str, depth: int = 0
+    members: Mapping[str, Any], convert: Callable[[Any, str, int], AttributeValue], where: str, depth: int = 0
 ) -> Item:
-    """Each member of `given` as an attribute value. Raises InvalidArgument."""
+    """Each member of `members` as an attribute value. Raises InvalidArgument."""
     attributes = {}
-    for name, value in given.items():
+    for name, value in members.items():
         if not name and depth == 0:
             raise InvalidArgument(f"{where} has an attribute with an empty name.")
         check_unicode(name, f"a name in {where}")
@@ -188,12 +188,12 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
         case "M", dict():
             return {"M": attributes_from(content, from_dynamodb_json, where, depth + 1)}
     raise InvalidArgument(
-        f'{where} is {{"{kind}": …}} with {_kind(content)} in it; DynamoDB JSON wants {_WANTED[kind]} there.',
+        f'{where} is {{"{kind}": …}} with {_kind(content)} in it; DynamoDB JSON wants {_CONTENT[kind]} there.',
         next=f'If a map with the one member "{kind}" is meant, write {{"M": {{"{kind}": <typed value>}}}}.',
     )
 
 
-_WANTED = {
+_CONTENT = {
     "S": "a string",
     "N": "a string of digits",
     "B": "a base64 string",
@@ -239,14 +239,14 @@ def converted(value: AttributeValue, kind: str, convert: Callable[[str], Any]) -
         kind: `S`, `N` or `B`.
         convert: takes the text of one value of this type.
     """
-    ((found, content),) = value.items()
-    if found == kind:
+    ((own_kind, content),) = value.items()
+    if own_kind == kind:
         return {kind: convert(content)}
-    if found == kind + "S":
-        return {found: [convert(member) for member in content]}
-    if found == "L":
+    if own_kind == kind + "S":
+        return {own_kind: [convert(member) for member in content]}
+    if own_kind == "L":
         return {"L": [converted(entry, kind, convert) for entry in content]}
-    if found == "M":
+    if own_kind == "M":
         return {"M": {name: converted(entry, kind, convert) for name, entry in content.items()}}
     return value
 
@@ -379,18 +379,18 @@ def item_size(item: Mapping[str, AttributeValue]) -> int:
 
 def is_longer(value: AttributeValue, most: int) -> bool:
     """Whether the plain JSON of a value surely takes more than `most` bytes; looks at about so many members at most."""
-    found, left = 0, [value]
-    while left and found <= most:
-        ((kind, content),) = left.pop().items()
+    length, waiting = 0, [value]
+    while waiting and length <= most:
+        ((kind, content),) = waiting.pop().items()
         if kind == "M":
-            found += 4 * len(content)  # quotes, colon and comma
-            left += content.values() if found <= most else ()
+            length += 4 * len(content)  # quotes, colon and comma
+            waiting += content.values() if length <= most else ()
         elif kind == "L":
-            found += 2 * len(content)
-            left += content if found <= most else ()
+            length += 2 * len(content)
+            waiting += content if length <= most else ()
         elif kind not in ("N", "BOOL", "NULL"):  # a number may be shown shorter than it is stored
-            found += len(content)
-    return found > most
+            length += len(content)
+    return length > most
 
 
 def value_size(value: AttributeValue) -> int:
@@ -436,5 +436,5 @@ def project(item: Item, attributes: Iterable[str] | None) -> Item:
     """The item with only the named top-level attributes; `pk` and `sk` always come along. None keeps all."""
     if attributes is None:
         return item
-    wanted = {"pk", "sk", *attributes}
-    return {name: value for name, value in item.items() if name in wanted}
+    names = {"pk", "sk", *attributes}
+    return {name: value for name, value in item.items() if name in names}

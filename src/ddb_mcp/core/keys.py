@@ -151,9 +151,9 @@ class Prefix:
 
     def _looks_relative(self, pk: str) -> bool:
         """A key that could be somebody's full key is never completed: `deploy#other#x` is no relative key."""
-        own, given = _fold(_segments(self.text)[0]), _fold(pk)
+        own, key = _fold(_segments(self.text)[0]), _fold(pk)
         printable = pk.isprintable() and pk.strip() == pk
-        return printable and not own.startswith(first_segment(given)) and own not in given
+        return printable and not own.startswith(first_segment(key)) and own not in key
 
 
 def first_segment(text: str) -> str:

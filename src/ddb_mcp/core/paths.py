@@ -60,13 +60,13 @@ def parse_path(text: str, parameter: str) -> Path:
 
 def parse_part(text: str, parameter: str) -> Part | None:
     """The part that a text such as `body[0:20000]` names, None where it ends in no range. Raises InvalidArgument."""
-    found = _PART.search(text)
-    if found is None:
+    match = _PART.search(text)
+    if match is None:
         return None
-    start, end = int(found[1] or 0), int(found[2]) if found[2] else None
+    start, end = int(match[1] or 0), int(match[2]) if match[2] else None
     if end is not None and end <= start:
         raise InvalidArgument(f"{parameter}: {brief(text)!r} ends before it begins; a part is [from:to].")
-    return Part(parse_path(text[: found.start()], parameter), start, end)
+    return Part(parse_path(text[: match.start()], parameter), start, end)
 
 
 def path_text(path: Path) -> str:
@@ -83,10 +83,10 @@ def _name(name: str) -> str:
 
 def value_at(item: Item, path: Path) -> AttributeValue | None:
     """The value at a document path, None where there is none."""
-    found: AttributeValue | None = {"M": item}
+    value: AttributeValue | None = {"M": item}
     for step in path:
-        found = _member(found, step) if found else None
-    return found
+        value = _member(value, step) if value else None
+    return value
 
 
 def _member(value: AttributeValue, step: str | int) -> AttributeValue | None:
@@ -102,8 +102,8 @@ def members(value: AttributeValue) -> list[tuple[str | int, AttributeValue]]:
 
 def shortest(paths: Iterable[Path]) -> tuple[Path, ...]:
     """The paths in their order, each once, without those that begin with another of them."""
-    given = dict.fromkeys(paths)
-    return tuple(path for path in given if not any(path[:length] in given for length in range(1, len(path))))
+    distinct = dict.fromkeys(paths)
+    return tuple(path for path in distinct if not any(path[:length] in distinct for length in range(1, len(path))))
 
 
 def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:
@@ -119,9 +119,9 @@ def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:
             if (other := ends.get(path[:length])) is not None:
                 return other, path
             kind = type(path[length - 1])
-            known, by = kinds.setdefault(path[: length - 1], (kind, path))
-            if known is not kind:
-                return by, path
+            known_kind, other = kinds.setdefault(path[: length - 1], (kind, path))
+            if known_kind is not kind:
+                return other, path
         if path in kinds:
             return kinds[path][1], path
         ends[path] = path
@@ -151,31 +151,31 @@ def projector(paths: Iterable[Path], *, keys: bool = True) -> Callable[[Item], I
 def _pick(value: AttributeValue, tree: _Tree | None) -> AttributeValue | None:
     if tree is None:
         return value
-    found = {}
+    picked_members = {}
     for step, following in tree.items():
         inner = _member(value, step)
         if inner is not None and (picked := _pick(inner, following)) is not None:
-            found[step] = picked
-    if not found:
+            picked_members[step] = picked
+    if not picked_members:
         return None
-    return {"M": found} if "M" in value else {"L": [found[at] for at in sorted(found)]}
+    return {"M": picked_members} if "M" in value else {"L": [picked_members[at] for at in sorted(picked_members)]}
 
 
 def without(item: Item, paths: Iterable[Path]) -> Item:
     """The item without what is at these paths; all positions mean the item as it is given, which is not changed."""
-    left: Item = _without({"M": item}, _tree(paths))["M"]
-    return left
+    rest: Item = _without({"M": item}, _tree(paths))["M"]
+    return rest
 
 
 def _without(value: AttributeValue, tree: _Tree) -> AttributeValue:
     if "M" not in value and "L" not in value:
         return value
-    kept = {}
+    rest = {}
     for step, inner in members(value):
         following = tree.get(step, {})
         if following is not None:
-            kept[step] = _without(inner, following) if following else inner
-    return {"M": kept} if "M" in value else {"L": list(kept.values())}
+            rest[step] = _without(inner, following) if following else inner
+    return {"M": rest} if "M" in value else {"L": list(rest.values())}
 
 
 def _tree(paths: Iterable[Path]) -> _Tree:

@@ -44,8 +44,8 @@ class Update(NamedTuple):
             InvalidArgument: what is added does not go with what is stored, or has too many digits with it.
         """
         stored = old or {}
-        added = {name: _sum(stored.get(name), value, name) for name, value in self.add.items()}
-        return {**without(stored, self.remove), **self.item, **added}
+        sums = {name: _sum(stored.get(name), value, name) for name, value in self.add.items()}
+        return {**without(stored, self.remove), **self.item, **sums}
 
     def absent(self, old: Item | None) -> tuple[Path, ...]:
         """The paths in `remove` at which there is nothing."""
@@ -63,18 +63,18 @@ def lost(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
     These are attributes and members of maps that are gone, and maps, lists and sets that another type replaces; no
     scalars that were overwritten.
     """
-    gone: dict[Path, AttributeValue] = {}
+    lost_values: dict[Path, AttributeValue] = {}
     waiting: list[tuple[Path, Mapping[str, AttributeValue], Mapping[str, AttributeValue]]] = [((), old or {}, new)]
     while waiting:
-        path, before, after = waiting.pop()
-        for name, value in before.items():
+        path, old_members, new_members = waiting.pop()
+        for name, value in old_members.items():
             ((kind, content),) = value.items()
-            kept = after.get(name)
-            if kept is None or (kind not in kept and kind in _CONTAINERS):
-                gone[(*path, name)] = value
-            elif kind == "M" and "M" in kept:
-                waiting.append(((*path, name), content, kept["M"]))
-    return gone
+            replacement = new_members.get(name)
+            if replacement is None or (kind not in replacement and kind in _CONTAINERS):
+                lost_values[(*path, name)] = value
+            elif kind == "M" and "M" in replacement:
+                waiting.append(((*path, name), content, replacement["M"]))
+    return lost_values
 
 
 def _sum(stored: AttributeValue | None, added: AttributeValue, name: str) -> AttributeValue:

@@ -41,9 +41,9 @@ class Arguments(BaseModel):
     """Parameters that refuse an empty object, list or text: a call without them does more."""
 
     @classmethod
-    def parse(cls, given: Any) -> Self:
+    def parse(cls, value: Any) -> Self:
         """The checked arguments. Raises InvalidArgument, which names the parameter and what is wrong with it."""
-        arguments = arguments_object(given)
+        arguments = arguments_object(value)
         if not cls.model_fields:  # hosts that send something with every call send it to these too
             return cls()
         try:
@@ -198,9 +198,9 @@ class InputSchema(GenerateJsonSchema):
     def generate(
         self, schema: CoreSchema, mode: Literal["validation", "serialization"] = "validation"
     ) -> JsonSchemaValue:
-        found = super().generate(schema, mode)
-        definitions = found.pop("$defs", {})
-        return {name: _plain(value, definitions) for name, value in found.items() if name != "title"}
+        schemas = super().generate(schema, mode)
+        definitions = schemas.pop("$defs", {})
+        return {name: _plain(value, definitions) for name, value in schemas.items() if name != "title"}
 
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

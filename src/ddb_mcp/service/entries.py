@@ -72,11 +72,11 @@ class Entries:
     def add(self, page: StorePage, at: int) -> bool:
         """Take an item of a page; False where it does not fit."""
         item, room = page.items[at], self._max_bytes - 1
-        fitted = whole(self._project(item), room)
-        plain = fitted[0] if fitted else outline(item, room, paths=self._paths)
-        length = fitted[1] if fitted else size(plain)
+        whole_item = whole(self._project(item), room)
+        plain = whole_item[0] if whole_item else outline(item, room, paths=self._paths)
+        length = whole_item[1] if whole_item else size(plain)
         place = page._replace(items=[]), at, at + 1 == len(page.items)
-        entry = Entry(plain, length + 1, fitted is None, *place)
+        entry = Entry(plain, length + 1, whole_item is None, *place)
         if self._entries and entry.bytes > self.room:
             return False
         self.first = self.first or item

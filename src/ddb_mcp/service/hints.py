@@ -19,26 +19,26 @@ _PATHS_NAMED = 3
 _BEGINNINGS_NAMED = 5
 
 
-def why_nothing_matched(clauses: Filter, seen: Sequence[Item]) -> str | None:
+def why_nothing_matched(clauses: Filter, items: Sequence[Item]) -> str | None:
     """A reason that can be seen in some unfiltered items why no item matched, or None."""
-    reasons = (_why(clause, seen) for clause in comparisons(clauses) if clause.operator not in ("ne", "exists", "type"))
-    return next(filter(None, reasons), None) if seen else None
+    explained = (clause for clause in comparisons(clauses) if clause.operator not in ("ne", "exists", "type"))
+    return next(filter(None, (_why(clause, items) for clause in explained)), None) if items else None
 
 
-def _why(clause: Comparison, seen: Sequence[Item]) -> str | None:
+def _why(clause: Comparison, items: Sequence[Item]) -> str | None:
     name = path_text(clause.path)[:_NAME_SHOWN]
-    found = [value for item in seen if (value := value_at(item, clause.path)) is not None]
-    if not found:
-        return f"none of {len(seen)} items looked at has `{name}`{_instead(clause.path, seen)}"
-    wanted = {type_of(value) for value in clause.values}
-    asked = " or ".join(sorted(_named(want) for want in wanted))
+    values = [value for item in items if (value := value_at(item, clause.path)) is not None]
+    if not values:
+        return f"none of {len(items)} items looked at has `{name}`{_instead(clause.path, items)}"
+    operand_types = {type_of(value) for value in clause.values}
+    operands = " or ".join(sorted(_named(kind) for kind in operand_types))
     if clause.operator == "contains":
-        return _why_not_contained(name, found, wanted, asked)
-    kinds = Counter(map(type_of, found))
-    if wanted & kinds.keys():
+        return _why_not_contained(name, values, operand_types, operands)
+    kinds = Counter(map(type_of, values))
+    if operand_types & kinds.keys():
         return None
     kind, count = kinds.most_common(1)[0]
-    return f"`{name}` is {_named(kind)} in {count} items, and the filter compares it with {asked}."
+    return f"`{name}` is {_named(kind)} in {count} items, and the filter compares it with {operands}."
 
 
 def _named(kind: str) -> str:
@@ -46,15 +46,17 @@ def _named(kind: str) -> str:
     return TYPE_NAMES[kind] if kind in ("B", "NULL") else f"a {TYPE_NAMES[kind]}"
 
 
-def _why_not_contained(name: str, found: Sequence[AttributeValue], wanted: set[str], asked: str) -> str | None:
-    if wanted & {"L", "SS", "NS", "BS"}:
+def _why_not_contained(
+    name: str, values: Sequence[AttributeValue], operand_types: set[str], operands: str
+) -> str | None:
+    if operand_types & {"L", "SS", "NS", "BS"}:
         return f"`{name}`: contains looks for one member, which is the whole list or set given."
-    inside = {kind for value in found for kind in _types_inside(value)}
-    if wanted & inside:
+    inside = {kind for value in values for kind in _types_inside(value)}
+    if operand_types & inside:
         return None
     holds = " and ".join(sorted(_named(kind) for kind in inside)) or "nothing"
-    kind = _named(type_of(found[0]))
-    return f"`{name}` is {kind} in which {holds} can be contained, and the filter looks for {asked}."
+    kind = _named(type_of(values[0]))
+    return f"`{name}` is {kind} in which {holds} can be contained, and the filter looks for {operands}."
 
 
 def _types_inside(value: AttributeValue) -> set[str]:
@@ -64,26 +66,26 @@ def _types_inside(value: AttributeValue) -> set[str]:
     return {kind[0]} if kind in ("S", "B", "SS", "NS", "BS") else set()
 
 
-def what_is_missing(wanted: Projection, items: Sequence[Item]) -> str | None:
+def what_is_missing(projection: Projection, items: Sequence[Item]) -> str | None:
     """Paths that none of the items has, with the nearest names there are, and values that have no parts; or None."""
     if not items:
         return None
-    paths = [*wanted.paths, *(part.path for part in wanted.parts.values())]
+    paths = [*projection.paths, *(part.path for part in projection.parts.values())]
     missing = [path for path in paths if all(value_at(item, path) is None for item in items)]
     texts = [f"nothing is at `{path_text(path)[:_NAME_SHOWN]}`{_instead(path, items)}" for path in missing]
-    for part in wanted.parts.values():
+    for part in projection.parts.values():
         kinds = {type_of(value) for item in items if (value := value_at(item, part.path)) is not None}
         if kinds and not kinds & {"S", "B"}:
-            what = _named(min(kinds))
-            texts.append(f"`{path_text(part.path)[:_NAME_SHOWN]}` is {what}; only strings and binary have parts.")
+            name = _named(min(kinds))
+            texts.append(f"`{path_text(part.path)[:_NAME_SHOWN]}` is {name}; only strings and binary have parts.")
     more = [f"and {len(texts) - _PATHS_NAMED} more"] if len(texts) > _PATHS_NAMED else []
     return " ".join([*texts[:_PATHS_NAMED], *more]) or None
 
 
-def _instead(path: Path, seen: Sequence[Item]) -> str:
+def _instead(path: Path, items: Sequence[Item]) -> str:
     """The end of a hint about a path that nothing is at: the path that was probably meant."""
-    depth = next(n for n in range(len(path)) if not any(value_at(item, path[: n + 1]) for item in seen))
-    parents = [parent for item in seen if (parent := value_at(item, path[:depth])) is not None]
+    depth = next(n for n in range(len(path)) if not any(value_at(item, path[: n + 1]) for item in items))
+    parents = [parent for item in items if (parent := value_at(item, path[:depth])) is not None]
     before = path_text(path[:depth])[:_NAME_SHOWN]
     for parent in parents:
         if "S" in parent and parent["S"].lstrip()[:1] in ("{", "["):
@@ -102,9 +104,9 @@ def _near(path: Path, depth: int, parents: Iterable[AttributeValue]) -> str | No
     rest = ".".join(str(step) for step in path[depth:])
     if rest in names:
         return path_text((*path[:depth], rest))
-    asked = str(path[depth])[:_NAME_SHOWN]
-    alike = [name for name in names if name.casefold() == asked.casefold()]
-    close = alike or difflib.get_close_matches(asked, names[:_NAMES_COMPARED], 1)
+    name = str(path[depth])[:_NAME_SHOWN]
+    alike = [other for other in names if other.casefold() == name.casefold()]
+    close = alike or difflib.get_close_matches(name, names[:_NAMES_COMPARED], 1)
     if not close:
         return None
     whole = (close[0], *path[depth + 1 :])
@@ -117,19 +119,19 @@ def _names(parents: Iterable[AttributeValue]) -> Iterator[str]:
         yield from (name for name in parent.get("M", ()) if len(name) <= _NAME_SHOWN)
 
 
-def why_no_sort_key(asked: str | None, keys: Sequence[str]) -> str:
+def why_no_sort_key(prefix: str | None, keys: Sequence[str]) -> str:
     """The beginnings of the sort keys of a partition, where none was in the range that was asked for.
 
     Args:
-        asked: the query's `sk_prefix`, if it had one.
+        prefix: the query's `sk_prefix`, if it had one.
         keys: some sort keys of the partition.
     """
     if not keys:
         return "nothing is stored under this pk."
-    for key in keys if asked else ():
-        if key[: len(asked or "")].casefold() == str(asked).casefold():
+    for key in keys if prefix else ():
+        if key[: len(prefix or "")].casefold() == str(prefix).casefold():
             return f"sort keys differ in case: `{clip(key, _NAME_SHOWN)}`."
-        if _separated(key).startswith(_separated(str(asked))):
+        if _separated(key).startswith(_separated(str(prefix))):
             return f"sort keys differ by a separator or in case: `{clip(key, _NAME_SHOWN)}`."
     beginnings = [f"`{clip(text, 40)}`" for text, _ in Counter(map(_beginning, keys)).most_common()]
     more = f" and {len(beginnings) - _BEGINNINGS_NAMED} others" if len(beginnings) > _BEGINNINGS_NAMED else ""

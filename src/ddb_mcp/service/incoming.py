@@ -48,47 +48,47 @@ def changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
     Raises:
         InvalidArgument: a path or a number is none, or two paths touch one another.
     """
-    update = Update({}, tuple(parse_path(name, "remove") for name in remove or ()), _added(add or {}))
+    update = Update({}, tuple(parse_path(name, "remove") for name in remove or ()), _additions(add or {}))
     _check_paths(update)
     return update
 
 
-def item_of(call: Call, given: Any, where: str) -> Item:
+def item_of(call: Call, value: Any, where: str) -> Item:
     """An item as it came, checked. Raises InvalidArgument or PrefixViolation."""
-    if isinstance(given, str):
-        given = parsed(given, "item", where)
-        if isinstance(given, str):
+    if isinstance(value, str):
+        value = parsed(value, "item", where)
+        if isinstance(value, str):
             raise InvalidArgument(f"{where} is a JSON string within a JSON string.", next="Send the object itself.")
     else:
-        check_bounds(given, "item", where)
-    item = parse_item(given, where)
+        check_bounds(value, "item", where)
+    item = parse_item(value, where)
     call.own.check_key(*Key.of(item), f"{where}.")
     refuse_outline(item, where)
     return item
 
 
-def update_of(item: Item, changed: Update, where: str) -> Update:
+def update_of(item: Item, change: Update, where: str) -> Update:
     """The update of one item. Raises InvalidArgument."""
     if word := next(mongodb_words(item), None):
         raise InvalidArgument(f"{where} has {word}, which is not known here.", next=MONGODB_WORDS[word])
-    update = changed._replace(item=item)
+    update = change._replace(item=item)
     _check_paths(update)
     check_update(update.item, update.remove, update.add)
     return update
 
 
-def _added(given: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    added = {}
-    for name, value in given.items():
+def _additions(add: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    additions = {}
+    for name, value in add.items():
         if not name:
             raise InvalidArgument("add has an attribute with an empty name.")
-        added[name] = from_json(value, f"add.{brief(name)}")
-        if not _ADDABLE & added[name].keys():
+        additions[name] = from_json(value, f"add.{brief(name)}")
+        if not _ADDABLE & additions[name].keys():
             raise InvalidArgument(
                 f"add.{brief(name)} must be a number or a set.",
                 next='Write add: {"visits": 1, "tags": {"SS": ["new"]}}; set everything else in item.',
             )
-    return added
+    return additions
 
 
 def _check_paths(update: Update) -> None:

@@ -38,12 +38,12 @@ def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT, paths: Iterable
     """
     if paths is None:
         paths = ((name,) for name in sorted(item.keys() - {"pk", "sk"}))
-    asked = [(path, value) for path in paths if (value := value_at(item, path)) is not None]
+    values = [(path, value) for path in paths if (value := value_at(item, path)) is not None]
     shown: dict[str, Any] = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]}
     attributes: list[dict[str, Any]] = []
     shown["outline"] = about = {"bytes": item_size(item), "attributes": attributes, "next": advice}
     room = min(budget, limits.OUTLINE_BYTES + size(shown)) - size(shown) - 40
-    waiting = deque(asked)
+    waiting = deque(values)
     while waiting:
         path, value = waiting.popleft()
         entry = _entry(path, value)
@@ -54,8 +54,8 @@ def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT, paths: Iterable
         if is_longer(value, budget):
             inner = islice(members(value), limits.OUTLINE_MEMBERS)
             waiting.extend(((*path, step), member) for step, member in inner)
-    if len(attributes) < len(asked):
-        about["more"] = len(asked) - len(attributes)
+    if len(attributes) < len(values):
+        about["more"] = len(values) - len(attributes)
     return shown
 
 

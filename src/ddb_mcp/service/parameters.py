@@ -20,22 +20,22 @@ from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import brief, has_more_members
 
 
-def arguments_object(given: Any) -> dict[str, Any]:
+def arguments_object(value: Any) -> dict[str, Any]:
     """The arguments as an object, also where they came as a JSON string, as null or as an empty list.
 
     Raises InvalidArgument.
     """
-    given = _unquoted(given, dict, "items", "the arguments")
-    if given in (None, [], "[]"):
+    value = _unquoted(value, dict, "items", "the arguments")
+    if value in (None, [], "[]"):
         return {}
-    if not isinstance(given, dict):
+    if not isinstance(value, dict):
         raise InvalidArgument("the arguments must be an object.")
-    return given
+    return value
 
 
 def prepared(
     model: type[BaseModel],
-    given: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     never_empty: Collection[str],
     where: str = "",
 ) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def prepared(
 
     Args:
         model: the tool's arguments, or a parameter that is an object.
-        given: the arguments as they came.
+        arguments: the arguments as they came.
         never_empty: parameters whose absence makes a call do more; for these something empty is an error, and null
             alone counts as omitted.
         where: what comes before a parameter's name in errors, for example `where.`.
@@ -51,24 +51,24 @@ def prepared(
     Raises:
         InvalidArgument: an unknown name, too many entries, or nothing where something is needed.
     """
-    for name in given:
+    for name in arguments:
         if name not in model.model_fields:
             raise _unknown(name, list(model.model_fields), where)
-    taken = {}
-    for name, sent in given.items():
-        kind, inner, is_required = _wanted_by(model)[name]
-        value = _unquoted(sent, kind, name, where + name)
+    result = {}
+    for name, raw in arguments.items():
+        kind, nested, is_required = _parameters_of(model)[name]
+        value = _unquoted(raw, kind, name, where + name)
         check_bounds(value, name, where + name)
-        if inner is not None and isinstance(value, dict) and value:
-            value = prepared(inner, value, inner.model_fields, f"{where}{name}.")
+        if nested is not None and isinstance(value, dict) and value:
+            value = prepared(nested, value, nested.model_fields, f"{where}{name}.")
         if value is None and not is_required:
             continue
         if isinstance(value, str | list | dict) and not value and not is_required:
             if name not in never_empty:
                 continue
             raise InvalidArgument(f"{where}{name} is empty.", next=f"Leave {where}{name} out, or say what it must be.")
-        taken[name] = value
-    return taken
+        result[name] = value
+    return result
 
 
 def parsed(text: str, name: str, where: str) -> Any:
@@ -118,17 +118,17 @@ def check_bounds(value: Any, name: str, where: str) -> None:
 
 
 @cache
-def _wanted_by(model: type[BaseModel]) -> dict[str, tuple[Any, type[BaseModel] | None, bool]]:
+def _parameters_of(model: type[BaseModel]) -> dict[str, tuple[Any, type[BaseModel] | None, bool]]:
     """For each parameter the type that it wants (`dict` for a model), the model, and whether it is required."""
-    found = {}
+    result = {}
     for name, field in model.model_fields.items():
-        wanted = _wanted(field.annotation)
-        inner = wanted if isinstance(wanted, type) and issubclass(wanted, BaseModel) else None
-        found[name] = (dict if inner else get_origin(wanted) or wanted, inner, field.is_required())
-    return found
+        kind = _plain_type(field.annotation)
+        nested = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        result[name] = (dict if nested else get_origin(kind) or kind, nested, field.is_required())
+    return result
 
 
-def _wanted(annotation: Any) -> Any:
+def _plain_type(annotation: Any) -> Any:
     """An annotation without its `| None` and without what is annotated."""
     if get_origin(annotation) in (Union, UnionType):
         annotation = get_args(annotation)[0]
@@ -143,14 +143,14 @@ def _unquoted(value: Any, kind: Any, name: str, where: str) -> Any:
     if not isinstance(value, str) or kind not in (dict, list, int, bool):
         return _whole(value) if kind is int else value
     if kind in (dict, list) and value.lstrip()[:1] in ("{", "["):
-        said = parsed(value, name, where)
+        parsed_value = parsed(value, name, where)
     else:
         try:
-            said = parse_json(value[: limits.NUMBER_MAX_CHARACTERS], where)  # null, a number, true or false
+            parsed_value = parse_json(value[: limits.NUMBER_MAX_CHARACTERS], where)  # null, a number, true or false
         except InvalidArgument:
             return value
-    said = _whole(said) if kind is int else said
-    return said if said is None or type(said) is kind else value
+    parsed_value = _whole(parsed_value) if kind is int else parsed_value
+    return parsed_value if parsed_value is None or type(parsed_value) is kind else value
 
 
 def _whole(value: Any) -> Any:

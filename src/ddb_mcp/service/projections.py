@@ -20,61 +20,61 @@ class Projection(NamedTuple):
 
     def names(self) -> tuple[str, ...]:
         """The top-level names that are needed of an item."""
-        every = (*self.paths, *(part.path for part in self.parts.values()))
-        return tuple(dict.fromkeys(str(path[0]) for path in every))
+        paths = (*self.paths, *(part.path for part in self.parts.values()))
+        return tuple(dict.fromkeys(str(path[0]) for path in paths))
 
     def parts_of(self, item: Item, room: int) -> dict[str, PartResult]:
         """The parts that the item has, in at most `room` bytes of JSON; `to` marks those that were cut for it."""
-        found: dict[str, PartResult] = {}
+        shown: dict[str, PartResult] = {}
         for text, part in self.parts.items():
             value = value_at(item, part.path) or {}
             if "S" not in value and "B" not in value:
                 continue
             cut = _text if "S" in value else _binary
-            found[text] = {"of": 0}
-            found[text] = cut(next(iter(value.values())), part, room - size(found))
-        return found
+            shown[text] = {"of": 0}
+            shown[text] = cut(next(iter(value.values())), part, room - size(shown))
+        return shown
 
 
-def parse_projection(given: Sequence[str] | None, *, parts: bool) -> Projection | None:
+def parse_projection(attributes: Sequence[str] | None, *, parts: bool) -> Projection | None:
     """The projection of a call's `attributes`, None for whole items.
 
     Args:
-        given: document paths, and parts such as `body[0:20000]`.
+        attributes: document paths, and parts such as `body[0:20000]`.
         parts: whether parts may be asked for.
 
     Raises:
         InvalidArgument: an entry is neither, or is a part where the tool gives none.
     """
-    if given is None:
+    if attributes is None:
         return None
     paths: list[Path] = []
-    cut: dict[str, Part] = {}
-    for text in given:
+    cuts: dict[str, Part] = {}
+    for text in attributes:
         part = parse_part(text, "attributes")
         if part is None:
             paths.append(parse_path(text, "attributes"))
         elif parts:
-            cut[text] = part
+            cuts[text] = part
         else:
             raise InvalidArgument(
                 "attributes asks for a part of a value, which only get gives.", next="Call get for one item."
             )
-    return Projection(shortest(paths), cut)
+    return Projection(shortest(paths), cuts)
 
 
 def _text(content: str, part: Part, room: int) -> PartResult:
     piece = content[part.start : part.end]
-    given = fitting(piece, room - len('"text":,"to":999999'))
-    return _part({"text": given, "of": len(content)}, part, len(given), len(piece))
+    shown = fitting(piece, room - len('"text":,"to":999999'))
+    return _part({"text": shown, "of": len(content)}, part, len(shown), len(piece))
 
 
 def _binary(content: str, part: Part, room: int) -> PartResult:
     raw = base64.b64decode(content)
     piece = raw[part.start : part.end]
-    given = piece[: max(0, room - len('"base64":"","to":999999')) // 4 * 3]
-    return _part({"base64": base64.b64encode(given).decode(), "of": len(raw)}, part, len(given), len(piece))
+    shown = piece[: max(0, room - len('"base64":"","to":999999')) // 4 * 3]
+    return _part({"base64": base64.b64encode(shown).decode(), "of": len(raw)}, part, len(shown), len(piece))
 
 
-def _part(result: PartResult, part: Part, given: int, wanted: int) -> PartResult:
-    return result if given == wanted else {**result, "to": part.start + given}
+def _part(result: PartResult, part: Part, shown: int, length: int) -> PartResult:
+    return result if shown == length else {**result, "to": part.start + shown}

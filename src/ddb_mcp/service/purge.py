@@ -43,14 +43,14 @@ async def count(store: Store, prefix: Prefix) -> Count:
     Raises:
         DdbMcpError: what the store raises.
     """
-    found, complete = 0, False
+    number, complete = 0, False
     with anyio.move_on_after(limits.READ_SECONDS):
         async for page in _pages(store, prefix):
-            found += len(_own(page, prefix))
+            number += len(_own(page, prefix))
             complete = page.next is None and page.complete
-            if found > _COUNTED:
+            if number > _COUNTED:
                 return Count(_COUNTED, exact=False)
-    return Count(found, complete)
+    return Count(number, complete)
 
 
 async def purge(store: Store, prefix: Prefix, advance: Advance) -> Purged:
@@ -70,21 +70,21 @@ async def purge(store: Store, prefix: Prefix, advance: Advance) -> Purged:
         await store.delete(key, NO_CONDITION)
         advance(1)
 
-    deleted, before = 0, set[Key]()
+    deleted, keys_before = 0, set[Key]()
     while True:
-        found, complete = set[Key](), True
+        keys, complete = set[Key](), True
         async for page in _pages(store, prefix):
             own = _own(page, prefix)
             await until_failure(own, delete)
-            found.update(own)
+            keys.update(own)
             complete = page.complete
-        deleted += len(found)
+        deleted += len(keys)
         # A store that cannot tell whether there is more is asked again, as long as it shows others than before.
-        if complete or not found:
+        if complete or not keys:
             return Purged(deleted, complete)
-        if found == before:
+        if keys == keys_before:
             raise Unavailable("The platform still shows items that were deleted.", next="Look at them with scan.")
-        before = found
+        keys_before = keys
 
 
 async def _pages(store: Store, prefix: Prefix) -> AsyncIterator[StorePage]:

@@ -27,7 +27,7 @@ from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
 
 _EXISTS = Comparison(("pk",), "exists")
 # Errors that concern one item. Any other error would also fail the next write.
-_OF_AN_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown)
+_ERRORS_OF_ONE_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown)
 
 
 async def put(call: Call, arguments: PutArguments) -> PutResult:
@@ -58,10 +58,10 @@ async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
 
 def _refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str) -> None:
     """Raise InvalidArgument where one of the named arguments is given, which do not go together with `where`."""
-    given = [name for name in names if getattr(arguments, name) is not None]
-    if given:
+    refused = [name for name in names if getattr(arguments, name) is not None]
+    if refused:
         advice = f"With where, give {instead}." if instead else "Put what narrows it into where."
-        raise InvalidArgument(f"{given[0]} does not go together with where.", next=advice)
+        raise InvalidArgument(f"{refused[0]} does not go together with where.", next=advice)
 
 
 def _read(call: Call, where: Where, *, whole: bool) -> Read:
@@ -85,16 +85,16 @@ def _read(call: Call, where: Where, *, whole: bool) -> Read:
 
 def _change(arguments: PutArguments) -> Update:
     """The change of each item. Raises InvalidArgument."""
-    given = arguments.item
-    if isinstance(given, str):
-        given = parsed(given, "item", "item")
-    if given is not None and not isinstance(given, dict):
+    item = arguments.item
+    if isinstance(item, str):
+        item = parsed(item, "item", "item")
+    if item is not None and not isinstance(item, dict):
         raise InvalidArgument("item must be an object.")
     for name in ("pk", "sk"):
-        if given and name in given:
+        if item and name in item:
             raise InvalidArgument(f"item.{name} does not go together with where, which selects the keys.")
-    changed = changes(arguments.remove, arguments.add)
-    update = update_of(attributes_from(given or {}, from_json, "item"), changed, "item")
+    shared = changes(arguments.remove, arguments.add)
+    update = update_of(attributes_from(item or {}, from_json, "item"), shared, "item")
     if not (update.item or update.remove or update.add):
         raise InvalidArgument("There is nothing to write.", next="With where, give item, remove, add or copy_to.")
     if item_size(update.item) > limits.ITEM_MAX_BYTES:
@@ -187,8 +187,8 @@ class _Run:
         """Read a page and write to its items. False where the call ends."""
         selected, dry_run = self._selected, self._selection.dry_run
         start = selected.next
-        wanted = limits.LIMIT_MAX if dry_run else self._read.limit - selected.matched
-        page = await self._fetch(self._read._replace(position=start, limit=wanted))
+        limit = limits.LIMIT_MAX if dry_run else self._read.limit - selected.matched
+        page = await self._fetch(self._read._replace(position=start, limit=limit))
         if page is None:
             return False
         self._scanned += page.scanned
@@ -200,8 +200,8 @@ class _Run:
             return False
         selected.next = page.next
         selected.complete = page.next is None and page.complete
-        full = not dry_run and selected.matched >= self._read.limit
-        return page.next is not None and not full and not page.spent and self._scanned < self._read.read_limit
+        is_full = not dry_run and selected.matched >= self._read.limit
+        return page.next is not None and not is_full and not page.spent and self._scanned < self._read.read_limit
 
     async def _report(self) -> None:
         await self._call.progress(f"{self._selected.matched} items selected, {self._selected.written} written")
@@ -246,7 +246,7 @@ class _Run:
             selected.failures += 1
             if len(selected.failed) < limits.WHERE_FAILURES:
                 selected.failed.append((key, error))
-            if not isinstance(error, _OF_AN_ITEM):
+            if not isinstance(error, _ERRORS_OF_ONE_ITEM):
                 selected.stopped = error
         if selected.matched % limits.WHERE_PROGRESS_ITEMS == 0:
             await self._report()

@@ -132,18 +132,18 @@ class Summary:
         frequent ones.
         """
         budget = min(budget, limits.SUMMARY_BYTES)
-        named = self._named(min(budget // 2, budget - _OTHERS_BYTES))
-        made = [(_name_and_count(name, group), group) for name, group in named]
-        groups = [shown for shown, _ in made]
+        groups_by_name = self._named(min(budget // 2, budget - _OTHERS_BYTES))
+        shown_groups = [(_name_and_count(name, group), group) for name, group in groups_by_name]
+        groups = [shown for shown, _ in shown_groups]
         room = _Room(budget - size(groups) - len(groups) * _MORE_BYTES)
-        for shown, group in made:
+        for shown, group in shown_groups:
             _add_largest(shown, group, room)
-        waiting = [(shown, _most_telling(group)) for shown, group in made]
+        waiting = [(shown, _most_telling(group)) for shown, group in shown_groups]
         while any(attributes for _, attributes in waiting):
             for shown, attributes in waiting:
                 if attributes:
                     _add_attribute(shown, *attributes.pop(0), room)
-        for shown, group in made:
+        for shown, group in shown_groups:
             more = len(group.attributes) + group.uncounted - len(shown["attributes"])
             if more:
                 shown["moreAttributes"] = more

@@ -129,8 +129,9 @@ class Importer:
         await self._put(batch.values(), advance)
 
     def _item(self, line: str) -> Item:
-        given = parse_json(line, "the line")
-        item = parse_item(given["Item"] if isinstance(given, dict) and given.keys() == {"Item"} else given, "the item")
+        document = parse_json(line, "the line")
+        is_wrapped = isinstance(document, dict) and document.keys() == {"Item"}
+        item = parse_item(document["Item"] if is_wrapped else document, "the item")
         key = Key.of(item)
         if self._source is not None:
             if not self._source.owns(key.pk):

@@ -40,33 +40,33 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     if arguments.create_only and (arguments.expect or merges):
         raise InvalidArgument("create_only does not go together with expect, merge, remove or add.")
     condition = Condition(bool(arguments.create_only), expectation(arguments.expect))
-    changed = changes(arguments.remove, arguments.add) if merges else None
+    change = changes(arguments.remove, arguments.add) if merges else None
 
-    async def write(given: Any, where: str) -> Item | Update:
-        def checked() -> Item | Update:
-            item = item_of(call, given, where)
-            return update_of(item, changed, where) if changed else item
+    async def checked(value: Any, where: str) -> Item | Update:
+        def check() -> Item | Update:
+            item = item_of(call, value, where)
+            return update_of(item, change, where) if change else item
 
-        return await worked(checked, given)
+        return await worked(check, value)
 
-    if arguments.items is None:
-        one = await write(arguments.item, "item")
-        written = await _write(call, one, condition)
-        return await worked(partial(_put_result, one, written, call.max_bytes), _item(one), *written.dropped.values())
-    many = [await write(item, f"items[{at}]") for at, item in enumerate(arguments.items)]
-    return await _put_batch(call, many, condition)
+    if arguments.items is not None:
+        writes = [await checked(value, f"items[{at}]") for at, value in enumerate(arguments.items)]
+        return await _put_batch(call, writes, condition)
+    write = await checked(arguments.item, "item")
+    written = await _write(call, write, condition)
+    return await worked(partial(_put_result, write, written, call.max_bytes), _item(write), *written.dropped.values())
 
 
 async def _put_batch(call: Call, writes: list[Item | Update], condition: Condition) -> PutResult:
-    _refuse_twice([Key.of(_item(one)) for one in writes], "items")
+    _refuse_twice([Key.of(_item(write)) for write in writes], "items")
     await call.store.check_batch(writes, condition)
-    written, failed = await _each(call, writes, lambda one: _write(call, one, condition))
+    written, failed = await _each(call, writes, lambda write: _write(call, write, condition))
     warnings: list[str] = []
-    for at, done in written.items():
-        one = writes[at]
-        texts = [*await worked(partial(item_warnings, _item(one)), _item(one)), *absent_warnings(done)]
-        removed = one.remove if isinstance(one, Update) else ()
-        if gone := [clip(path_text(path), 50) for path in done.dropped if path not in removed]:
+    for at, outcome in written.items():
+        write = writes[at]
+        texts = [*await worked(partial(item_warnings, _item(write)), _item(write)), *absent_warnings(outcome)]
+        removed = write.remove if isinstance(write, Update) else ()
+        if gone := [clip(path_text(path), 50) for path in outcome.dropped if path not in removed]:
             texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
         warnings += (f"items[{at}]: {text}" for text in texts)
     result: PutResult = {"written": len(written), "failed": failed}
@@ -111,11 +111,11 @@ async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
 
 
 async def _delete_one(call: Call, key: Key, condition: Condition) -> DeleteResult:
-    done = await call.store.delete(key, condition)
+    outcome = await call.store.delete(key, condition)
     result: DeleteResult = {}
-    if done.deleted is not None:
-        result["deleted"] = done.deleted
-    if (item := call.guarded(done.item)) is not None:
+    if outcome.deleted is not None:
+        result["deleted"] = outcome.deleted
+    if (item := call.guarded(outcome.item)) is not None:
         room = call.max_bytes - limits.ITEM_ENVELOPE_BYTES
         plain, outlined = await worked(partial(shown, item, room, OUTLINE_DELETED), item)
         result["item"] = plain

@@ -61,9 +61,9 @@ def _allow(sid: str, service: str, actions: list[str], resource: str | list[str]
     }
 
 
-def _function_arn(given: str, partition: str, region: str, account: str) -> str:
+def _function_arn(name: str, partition: str, region: str, account: str) -> str:
     """The ARN of a function by its name, by `account:function:name`, or by its ARN: the forms that Lambda takes."""
-    if given.startswith("arn:"):
-        return given
-    its_account, _, name = given.rpartition(":function:")
-    return f"arn:{partition}:lambda:{region}:{its_account or account}:function:{name}"
+    if name.startswith("arn:"):
+        return name
+    its_account, _, own_name = name.rpartition(":function:")
+    return f"arn:{partition}:lambda:{region}:{its_account or account}:function:{own_name}"

@@ -80,9 +80,9 @@ class Table:
                 "everything else works."
             )
             return "unknown"
-        found = _found(answer).get("TimeToLiveDescription", {})
-        state = str(found.get("TimeToLiveStatus", "DISABLED")).lower()
-        attribute = found.get("AttributeName", TTL_ATTRIBUTE)
+        description = _response(answer).get("TimeToLiveDescription", {})
+        state = str(description.get("TimeToLiveStatus", "DISABLED")).lower()
+        attribute = description.get("AttributeName", TTL_ATTRIBUTE)
         return state if attribute == TTL_ATTRIBUTE or state == "disabled" else f"on {attribute}"
 
     async def enable_ttl(self) -> str:
@@ -118,19 +118,19 @@ class Table:
             return None
         except Forbidden:
             return await self._status_by_reading()
-        found = _found(answer)["Table"]
-        status = str(found.get("TableStatus"))
+        table = _response(answer)["Table"]
+        status = str(table.get("TableStatus"))
         if status == "DELETING":
             return status
         try:
-            keys = {entry["AttributeName"]: entry["KeyType"] for entry in found["KeySchema"]}
-            kinds = {entry["AttributeName"]: entry["AttributeType"] for entry in found["AttributeDefinitions"]}
+            keys = {entry["AttributeName"]: entry["KeyType"] for entry in table["KeySchema"]}
+            kinds = {entry["AttributeName"]: entry["AttributeType"] for entry in table["AttributeDefinitions"]}
         except (KeyError, TypeError):
             raise Unavailable("DescribeTable got an answer that is not DynamoDB's.") from None
         if keys != {"pk": "HASH", "sk": "RANGE"} or (kinds.get("pk"), kinds.get("sk")) != ("S", "S"):
-            named = ", ".join(f"{name} ({kind})" for name, kind in keys.items())
+            names = ", ".join(f"{name} ({kind})" for name, kind in keys.items())
             raise Misconfigured(
-                f"The table {self.name!r} has the keys {named}; they must be pk (HASH) and sk (RANGE), both strings.",
+                f"The table {self.name!r} has the keys {names}; they must be pk (HASH) and sk (RANGE), both strings.",
                 next="Set DYNAMODB_TABLE to such a table, or to a new name for provision to create.",
             )
         if status in _UNUSABLE:
@@ -213,25 +213,25 @@ class Functions(NamedTuple):
         return {"name": name, "state": state, **({"detail": detail} if detail else {})}
 
     async def _state(self, name: str) -> tuple[str, str | None]:
-        found = await self._read(name)
-        if unreadable := _unreadable(found):
+        function = await self._read(name)
+        if unreadable := _unreadable(function):
             return "unreadable", unreadable
-        match found.get("LastUpdateStatus"):
+        match function.get("LastUpdateStatus"):
             case "InProgress":
                 return "updating", "An update of it is under way."
             case "Failed":
-                return "failed", _failed(found)
-        return ("current" if self._is_current(found) else "stale"), None
+                return "failed", _failed(function)
+        return ("current" if self._is_current(function) else "stale"), None
 
     async def _update(self, name: str) -> tuple[str, str | None]:
         for _ in range(1 + limits.FUNCTION_REREADS):
-            found = await self._once_updated(name)
-            if unreadable := _unreadable(found):
+            function = await self._once_updated(name)
+            if unreadable := _unreadable(function):
                 return "unreadable", f"{unreadable} Nothing was changed: writing would wipe the other variables."
             # After a failed update these are the variables that it was to have, not those that its code runs with.
-            if self._is_current(found) and found.get("LastUpdateStatus") != "Failed":
+            if self._is_current(function) and function.get("LastUpdateStatus") != "Failed":
                 return "current", None
-            variables = {**found.get("Environment", {}).get("Variables", {}), **self.variables}
+            variables = {**function.get("Environment", {}).get("Variables", {}), **self.variables}
             try:
                 await self.aws.call(
                     "lambda",
@@ -243,7 +243,7 @@ class Functions(NamedTuple):
                     ),
                     FunctionName=name,
                     Environment={"Variables": variables},
-                    RevisionId=found["RevisionId"],
+                    RevisionId=function["RevisionId"],
                 )
             except Refused as refused:
                 if refused.code != "InvalidParameterValueException":
@@ -251,42 +251,42 @@ class Functions(NamedTuple):
                 if re.search("4 ?KB|too large", refused.message):
                     return "failed", "Lambda refuses the environment: all variables together may have 4 KB."
                 return "failed", f"Lambda refuses the change: {refused.message.partition('. ')[0][:300]}"
-            found = await self._once_updated(name)
-            if found.get("LastUpdateStatus") == "Failed":
-                return "failed", _failed(found)
+            function = await self._once_updated(name)
+            if function.get("LastUpdateStatus") == "Failed":
+                return "failed", _failed(function)
             return "updated", None
         return "failed", "Others changed the function each time; nothing was changed. Call provision again."
 
     async def _read(self, name: str) -> Response:
-        found = _found(await self.aws.call("lambda", "get_function_configuration", FunctionName=name))
-        if "RevisionId" not in found:
+        function = _response(await self.aws.call("lambda", "get_function_configuration", FunctionName=name))
+        if "RevisionId" not in function:
             raise Unavailable("GetFunctionConfiguration got an answer that is not Lambda's.")
-        return found
+        return function
 
     async def _once_updated(self, name: str) -> Response:
         """The configuration once no update of it is in progress; Lambda refuses changes until then."""
         deadline = time.monotonic() + limits.FUNCTION_READY_SECONDS
-        while (found := await self._read(name)).get("LastUpdateStatus") == "InProgress":
+        while (function := await self._read(name)).get("LastUpdateStatus") == "InProgress":
             if time.monotonic() > deadline:
                 raise Timeout(f"The function {name} is still being updated.")
             await anyio.sleep(limits.POLL_SECONDS)
-        return found
+        return function
 
-    def _is_current(self, found: Response) -> bool:
-        present: dict[str, str] = found.get("Environment", {}).get("Variables", {})
-        return self.variables.items() <= present.items()
+    def _is_current(self, function: Response) -> bool:
+        variables: dict[str, str] = function.get("Environment", {}).get("Variables", {})
+        return self.variables.items() <= variables.items()
 
 
-def _unreadable(found: Response) -> str | None:
+def _unreadable(function: Response) -> str | None:
     """Why the environment could not be read, which Lambda reports inside a successful answer."""
-    environment = found.get("Environment", {})
+    environment = function.get("Environment", {})
     if "Error" not in environment:
         return None
     return f"Its environment cannot be read ({environment['Error'].get('ErrorCode') or 'unknown'})."
 
 
-def _failed(found: Response) -> str:
-    return f"Lambda could not apply the last change ({found.get('LastUpdateStatusReasonCode', 'no reason given')})."
+def _failed(function: Response) -> str:
+    return f"Lambda could not apply the last change ({function.get('LastUpdateStatusReasonCode', 'no reason given')})."
 
 
 def probe(own: Prefix | None) -> Key:
@@ -294,6 +294,6 @@ def probe(own: Prefix | None) -> Key:
     return Key(f"{own.joined if own else 'ddb-mcp#gateway#'}provision", "provision")
 
 
-def _found(answer: Response | None) -> Response:
+def _response(answer: Response | None) -> Response:
     assert answer is not None, "only a write of an item can end without an answer"
     return answer

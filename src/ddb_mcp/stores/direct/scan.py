@@ -64,9 +64,9 @@ class ScanPage(NamedTuple):
         entries: list[tuple[int, Key]] = []
         ends = dict(at.starts)
         for segment, answer in zip(segments, answers, strict=True):
-            found = [item for item in answer["Items"] if key_of(item).pk.startswith(str(read.pk_prefix))]
-            items += [project(item, read.attributes) for item in found]
-            entries += [(segment, key_of(item)) for item in found]
+            own_items = [item for item in answer["Items"] if key_of(item).pk.startswith(str(read.pk_prefix))]
+            items += [project(item, read.attributes) for item in own_items]
+            entries += [(segment, key_of(item)) for item in own_items]
             if (last := answer.get("LastEvaluatedKey")) is None:
                 del ends[segment]
             else:

@@ -108,16 +108,16 @@ def place(role_arn: str | None) -> dict[str, str]:
     is left out.
     """
     unset_empty_variables()
-    found: dict[str, str] = {}
+    known: dict[str, str] = {}
     account = role[1] if (role := re.fullmatch(r"arn:[^:]*:iam::([0-9]{12}):.*", role_arn or "")) else ""
     with suppress(BotoCoreError):  # no such profile, no such region, a file that cannot be read
         made = prepared(botocore.session.Session())
         profile = made.full_config.get("profiles", {}).get(made.profile or "default", {})
         account = account or os.environ.get("AWS_ACCOUNT_ID") or profile.get("aws_account_id", "")
         if region := made.get_config_variable("region"):
-            found["region"] = str(region)
-            found["partition"] = str(made.get_partition_for_region(region))
-    return {**found, "account": account} if account else found
+            known["region"] = str(region)
+            known["partition"] = str(made.get_partition_for_region(region))
+    return {**known, "account": account} if account else known
 
 
 def ready(session: AwsSession | None) -> None:

@@ -74,10 +74,10 @@ class Connections:
         """An idle connection to the file; those to a file that was removed or replaced since are closed."""
         while True:
             try:
-                connection, of = self.idle.pop()
+                connection, its_inode = self.idle.pop()
             except IndexError:  # other threads take connections too
                 return None
-            if of == inode:
+            if its_inode == inode:
                 return connection
             connection.close()
 

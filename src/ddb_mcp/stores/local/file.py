@@ -72,22 +72,22 @@ class SqliteFile:
         """
         with _making:
             try:
-                found = os.stat(self.path)
+                status = os.stat(self.path)
             except FileNotFoundError:
                 if not create:
                     return None
                 self._refuse_network()
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-                found = os.stat(self.path)
-        if not stat.S_ISREG(found.st_mode):
+                status = os.stat(self.path)
+        if not stat.S_ISREG(status.st_mode):
             raise self.unusable("is not a file")
-        if found.st_size == 0:
+        if status.st_size == 0:
             if self._log_size():
                 raise self.unusable("was emptied, and the log beside it still holds data")
             if not create:
                 return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def is_writable(self) -> bool:
         # SQLite's files beside a read-only file would be read-only too, and stay so when the file becomes writable.
@@ -99,8 +99,8 @@ class SqliteFile:
             writable = os.access(next(folder for folder in self.path.parents if os.path.exists(folder)), os.W_OK)
         else:
             writable = self.is_writable()
-        found = [] if writable else [f"{self.path} or its directory is not writable: nothing can be stored."]
-        return found + exposed(self.path)
+        warnings = [] if writable else [f"{self.path} or its directory is not writable: nothing can be stored."]
+        return warnings + exposed(self.path)
 
     def connect(self) -> tuple[sqlite3.Connection, bool]:
         """A connection that any one thread at a time may use, and whether it has made the schema.

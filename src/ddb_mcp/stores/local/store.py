@@ -56,10 +56,10 @@ class LocalStore(LocalTable, Store):
         return self._deployment(provisioned=True, created=created)
 
     async def info(self) -> Deployment:
-        found = self._deployment(provisioned=await self.exists())
+        deployment = self._deployment(provisioned=await self.exists())
         if warnings := await self.warnings():
-            return found._replace(details={"warnings": warnings})
-        return found
+            return deployment._replace(details={"warnings": warnings})
+        return deployment
 
     def _deployment(self, *, provisioned: bool, created: bool = False) -> Deployment:
         return Deployment(
@@ -111,8 +111,8 @@ class LocalStore(LocalTable, Store):
 
 
 def _bounds(keys: KeyRange) -> tuple[tuple[str, bytes], ...]:
-    given = ((">=", keys.low), ("<=", keys.high), (">=", keys.prefix))
-    bounds = [(comparison, bound.encode()) for comparison, bound in given if bound is not None]
+    pairs = ((">=", keys.low), ("<=", keys.high), (">=", keys.prefix))
+    bounds = [(comparison, bound.encode()) for comparison, bound in pairs if bound is not None]
     if keys.prefix is not None:
         bounds.append(("<", end_of(keys.prefix.encode())))
     return tuple(bounds)
@@ -128,13 +128,13 @@ def _fill(read: Read, documents: Documents) -> StorePage:
     last: list[str] | None = None
     end = time.monotonic() + limits.SQLITE_PAGE_SECONDS
     for document in documents:
-        enough = (
+        is_full = (
             len(items) >= read.limit
             or scanned >= min(read.read_limit, limits.SQLITE_PAGE_ROWS)
             or size > read.max_bytes
             or (scanned and time.monotonic() > end)
         )
-        if enough:
+        if is_full:
             return StorePage(items, last, scanned, _after(items))
         if scanned and documents.is_long(document):  # this page is no reason to read its items again
             return StorePage(items, last, scanned, _after(items))

@@ -17,7 +17,7 @@ from ddb_mcp.stores.base import FEATURES, Deployment
 
 logger = logging.getLogger(__name__)
 
-_TOKENS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "hasMore")
+_CONTINUATIONS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "hasMore")
 
 
 class Answer(NamedTuple):
@@ -36,8 +36,8 @@ def fields(document: Any) -> Mapping[str, Any]:
     """The members of an answer, those of `data` among them."""
     if not isinstance(document, Mapping):
         return {}
-    wrapped = document.get("data")
-    return {**(wrapped if isinstance(wrapped, Mapping) else {}), **document}
+    data = document.get("data")
+    return {**(data if isinstance(data, Mapping) else {}), **document}
 
 
 def deployment(document: Any) -> Deployment:
@@ -47,23 +47,23 @@ def deployment(document: Any) -> Deployment:
         NotProvisioned: the platform says that there is none yet.
         Unavailable: the answer does not say the prefix.
     """
-    found = fields(document)
+    members = fields(document)
 
     def text(name: str) -> str | None:
-        return value if is_text(value := found.get(name)) else None
+        return value if is_text(value := members.get(name)) else None
 
-    prefix, provisioned = text("prefix"), found.get("provisioned") is not False
+    prefix, provisioned = text("prefix"), members.get("provisioned") is not False
     if prefix is None and not provisioned:
         raise NotProvisioned("The platform has nothing provisioned for this deployment yet.")
     if prefix is None:
         raise Unavailable("The platform's answer does not say the prefix.", next="Is its address right?")
-    features = found.get("features")
+    features = members.get("features")
     return Deployment(
         table_name=text("tableName") or "unknown",
         region=text("region") or "unknown",
         provisioned=provisioned,
         prefix=prefix,
-        created=found.get("created") is True,
+        created=members.get("created") is True,
         features=FEATURES.intersection(filter(is_text, features if isinstance(features, list) else ())),
         instructions=text("instructions"),
     )
@@ -75,17 +75,17 @@ def item_in(answer: Answer, key: Key, *, typed: bool) -> Item | None:
     Raises:
         Unavailable: the answer has none of the forms above, or has another item than the one asked for.
     """
-    given = _given_item(answer)
-    if given is None:
+    found = _json_item(answer)
+    if found is None:
         return None
-    item = _item(given, typed=typed)
+    item = _item(found, typed=typed)
     if Key.of(item) != key:
         logger.error("Platform fault: another item was returned than the one asked for; it was left out.")
         raise Unavailable("The platform answered with another item than the one asked for.")
     return item
 
 
-def _given_item(answer: Answer) -> Any:
+def _json_item(answer: Answer) -> Any:
     document = answer.document
     if document is None and not answer.empty:
         return None
@@ -102,37 +102,37 @@ def _given_item(answer: Answer) -> Any:
 
 def items_in(document: Any, *, typed: bool) -> list[Item]:
     """The items of a listing; a null for the list is an empty one. Raises Unavailable where there is no list."""
-    found = fields(document)
-    given = [document, *(found[name] for name in ("items", "Items", "data") if name in found)]
-    lists = [value for value in given if isinstance(value, list)]
-    if not lists and None not in given[1:]:
+    members = fields(document)
+    candidates = [document, *(members[name] for name in ("items", "Items", "data") if name in members)]
+    lists = [value for value in candidates if isinstance(value, list)]
+    if not lists and None not in candidates[1:]:
         raise Unavailable("The platform's answer has no list of items.")
     return [_item(entry, typed=typed) for entry in (lists[0] if lists else ())]
 
 
 def ended(document: Any) -> bool | None:
     """Whether the platform marked the end of a listing; None where it says nothing."""
-    found = fields(document)
-    marks = [not found[name] for name in _TOKENS if name in found]
+    members = fields(document)
+    marks = [not members[name] for name in _CONTINUATIONS if name in members]
     return all(marks) if marks else None
 
 
 def positions(outlined: Any, items: list[Item]) -> list[int]:
     """Which of a page's items are outlines. Raises Unavailable where this cannot be read."""
-    found = list(map(number, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
-    if not all(at is not None and at < len(items) and at == int(at) for at in found):
+    numbers = list(map(number, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
+    if not all(at is not None and at < len(items) and at == int(at) for at in numbers):
         raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
-    return [int(at) for at in found if at is not None]
+    return [int(at) for at in numbers if at is not None]
 
 
-def number(given: Any) -> Decimal | None:
+def number(value: Any) -> Decimal | None:
     """The number, if it is from 0 to 2^53: a larger one could fill the memory with its digits."""
-    return given if isinstance(given, Decimal) and 0 <= given < limits.EXACT_INTEGER else None
+    return value if isinstance(value, Decimal) and 0 <= value < limits.EXACT_INTEGER else None
 
 
-def is_text(given: Any) -> bool:
+def is_text(value: Any) -> bool:
     """Whether this is a non-empty string without lone surrogates, which could not be sent on."""
-    return isinstance(given, str) and given.encode(errors="ignore").decode() == given != ""
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value != ""
 
 
 def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
@@ -146,20 +146,20 @@ def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
     return from_json(value, where)
 
 
-def attributes(given: Mapping[str, Any], *, typed: bool) -> Item:
+def attributes(members: Mapping[str, Any], *, typed: bool) -> Item:
     """Attribute values from JSON. `typed`: typed values count. Raises Unavailable for what DynamoDB cannot hold."""
     try:
-        return attributes_from(given, from_json if typed else _from_untyped, "item")
+        return attributes_from(members, from_json if typed else _from_untyped, "item")
     except InvalidArgument:  # its message names attributes, and here they are not the caller's own
         raise Unavailable("The platform's answer has a value that DynamoDB cannot hold.") from None
 
 
-def is_item(given: Any) -> bool:
+def is_item(value: Any) -> bool:
     """Whether this is a JSON object with a key."""
-    return isinstance(given, Mapping) and all(isinstance(given.get(name), str) for name in ("pk", "sk"))
+    return isinstance(value, Mapping) and all(isinstance(value.get(name), str) for name in ("pk", "sk"))
 
 
-def _item(given: Any, *, typed: bool) -> Item:
-    if not is_item(given):
+def _item(value: Any, *, typed: bool) -> Item:
+    if not is_item(value):
         raise Unavailable("The platform's answer has an item without string pk and sk.")
-    return attributes(given, typed=typed)
+    return attributes(value, typed=typed)

@@ -101,15 +101,15 @@ class CredentialSource:
         return self._checked(self._address(url, source), token, source)
 
     async def _from_command(self, command: str) -> Credentials:
-        chosen = self._settings.sources.get("DDB_MCP_AUTH_COMMAND", "default") != "default"
-        source = "the command in DDB_MCP_AUTH_COMMAND" if chosen else f"the command {Path(command).name}"
-        output = await _output_of(shlex.split(command, posix=os.name == "posix") if chosen else [command], source)
+        is_set = self._settings.sources.get("DDB_MCP_AUTH_COMMAND", "default") != "default"
+        source = "the command in DDB_MCP_AUTH_COMMAND" if is_set else f"the command {Path(command).name}"
+        output = await _output_of(shlex.split(command, posix=os.name == "posix") if is_set else [command], source)
         try:
             document = json.loads(output) if output.startswith(("{", '"')) else output
         except (ValueError, RecursionError):
             document = {}
         token, url = _token_and_url({"token": document} if isinstance(document, str) else document)
-        if url is None and not chosen and self._settings.auth_file.exists():
+        if url is None and not is_set and self._settings.auth_file.exists():
             # The platform installs its command and its file together: the command's token is for the file's address.
             url = _token_and_url(_read_document(self._settings.auth_file))[1]
         return self._checked(self._address(url, source), token, source)
@@ -183,12 +183,12 @@ def _read_document(path: Path) -> Any:
 
 
 def _token_and_url(document: Any) -> tuple[str | None, str | None]:
-    found = document if isinstance(document, Mapping) else {}
-    if isinstance(found.get("sandbox"), Mapping):
-        found = found["sandbox"]
+    entry = document if isinstance(document, Mapping) else {}
+    if isinstance(entry.get("sandbox"), Mapping):
+        entry = entry["sandbox"]
 
     def first(names: tuple[str, ...]) -> str | None:
-        return next((text.strip() for name in names if isinstance(text := found.get(name), str) and text.strip()), None)
+        return next((text.strip() for name in names if isinstance(text := entry.get(name), str) and text.strip()), None)
 
     return first(_TOKEN_NAMES), first(_URL_NAMES)
 

@@ -293,11 +293,11 @@ def _ours(kind: type[DdbMcpError], refusal: Refusal) -> DdbMcpError:
     return error
 
 
-def own_error(said: Any) -> DdbMcpError:
+def own_error(error: Any) -> DdbMcpError:
     """The error that our own gateway's answer has for one of several writes."""
-    found = said if isinstance(said, Mapping) else {}
-    kind = _OWN_CODES.get(str(found.get("code")), Unavailable)
-    message, advice = (value if isinstance(value := found.get(name), str) else None for name in ("message", "next"))
+    members = error if isinstance(error, Mapping) else {}
+    kind = _OWN_CODES.get(str(members.get("code")), Unavailable)
+    message, advice = (value if isinstance(value := members.get(name), str) else None for name in ("message", "next"))
     return kind(message or "It was not done.", next=advice)
 
 

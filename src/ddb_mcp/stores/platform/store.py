@@ -86,9 +86,9 @@ class PlatformStore(Store):
 
     async def provision(self, progress: Progress) -> Deployment:
         done = await self._call("provision", {})
-        found = deployment(_answer(done).document)
-        self._deployment = found
-        return found._replace(created=found.created and not done.repeated)
+        reported = deployment(_answer(done).document)
+        self._deployment = reported
+        return reported._replace(created=reported.created and not done.repeated)
 
     async def info(self) -> Deployment:
         document = _answer(await self._call("info", {})).document
@@ -146,7 +146,7 @@ class PlatformStore(Store):
         features = (await self._known()).features
         operation, body = selection_request(selection, features)
         done = Selected(next=selection.read.position)
-        until = anyio.current_time() + limits.WHERE_SECONDS
+        deadline = anyio.current_time() + limits.WHERE_SECONDS
         while True:
             if done.next is not None:
                 body["cursor"] = done.next
@@ -162,8 +162,8 @@ class PlatformStore(Store):
                 return done
             _add_step(done, fields(answer.document))
             await progress(f"{done.matched} items selected, {done.written} written")
-            full = not selection.dry_run and done.matched >= selection.read.limit
-            if done.next is None or done.stopped or full or anyio.current_time() >= until:
+            is_full = not selection.dry_run and done.matched >= selection.read.limit
+            if done.next is None or done.stopped or is_full or anyio.current_time() >= deadline:
                 return done
 
     async def query(self, read: Read) -> StorePage:
@@ -172,8 +172,8 @@ class PlatformStore(Store):
         if "pages" not in known.features:
             return await self._narrowed("query", {"pk": read.pk}, read, known)
         body: dict[str, Any] = {"pk": read.pk}
-        named = {"sk_prefix": read.range.prefix, "sk_from": read.range.low, "sk_to": read.range.high}
-        body |= {name: text for name, text in named.items() if text is not None}
+        bounds = {"sk_prefix": read.range.prefix, "sk_from": read.range.low, "sk_to": read.range.high}
+        body |= {name: text for name, text in bounds.items() if text is not None}
         if read.descending:
             body["descending"] = True
         return await self._page("query", body, read, known)
@@ -231,18 +231,18 @@ class PlatformStore(Store):
         if read.position is not None:
             body["cursor"] = read.position
         document = _answer(await self._call(operation, body)).document
-        found = fields(document)
+        facts = fields(document)
         items = items_in(document, typed="types" in known.features)
-        cursor, capacity, scanned = found.get("cursor"), number(found.get("capacity")), number(found.get("scanned"))
-        places = {Key.of(item): at for at, item in enumerate(items)}
+        cursor, capacity, scanned = facts.get("cursor"), number(facts.get("capacity")), number(facts.get("scanned"))
+        position_of = {Key.of(item): at for at, item in enumerate(items)}
         # An item that is too long for the platform's page is not too long for its answer to `get`.
-        for at in positions(found.get("outlined"), items):
+        for at in positions(facts.get("outlined"), items):
             items[at] = project(await self.get(Key.of(items[at])) or {}, read.attributes)
         shown = [item for item in items if item]
         keys = [Key.of(item) for item in shown]
 
         async def after(at: int) -> Position | None:
-            return await self._cursor_after(keys[at], places[keys[at]], operation, body)
+            return await self._cursor_after(keys[at], position_of[keys[at]], operation, body)
 
         return StorePage(
             items=shown,
@@ -250,8 +250,8 @@ class PlatformStore(Store):
             scanned=len(items) if scanned is None else int(scanned),
             after=after,
             capacity=None if capacity is None else float(capacity),
-            complete=found.get("complete") is True,
-            full=found.get("stopped") == "bytes",
+            complete=facts.get("complete") is True,
+            full=facts.get("stopped") == "bytes",
         )
 
     async def _cursor_after(self, last: Key, at: int, operation: str, body: dict[str, Any]) -> Position | None:
@@ -273,14 +273,14 @@ class PlatformStore(Store):
         assert known.prefix is not None
         prefix = Prefix(known.prefix, one_segment=True)
         plain_filter(read.filter, "filter", known.features)
-        narrows = (
+        is_narrower = (
             bool(read.filter)
             or read.range != ALL_SORT_KEYS
             or read.descending
             or read.pk_prefix not in (None, prefix.joined)
         )
-        asked = limits.LIMIT_MAX if narrows else min(read.limit, limits.LIMIT_MAX)
-        document = _answer(await self._call(operation, {**body, "limit": asked})).document
+        limit = limits.LIMIT_MAX if is_narrower else min(read.limit, limits.LIMIT_MAX)
+        document = _answer(await self._call(operation, {**body, "limit": limit})).document
         items = items_in(document, typed="types" in known.features)
         if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
             logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
@@ -293,7 +293,7 @@ class PlatformStore(Store):
             matching.sort(key=lambda item: Key.of(item).sk, reverse=read.descending)
         end = ended(document)
         if end is None:
-            end = operation == "query" and _is_short(items, asked)
+            end = operation == "query" and _is_short(items, limit)
 
         async def after(at: int) -> None:
             return None
@@ -307,10 +307,10 @@ class PlatformStore(Store):
         )
 
 
-def _is_short(items: list[Item], asked: int) -> bool:
+def _is_short(items: list[Item], limit: int) -> bool:
     """Whether a query with these items ended because there are no more, not at a limit of the platform's own."""
     return (
-        len(items) < asked
+        len(items) < limit
         and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
         and sum(map(item_size, items)) < limits.WELL_UNDER_A_PAGE_BYTES
     )
@@ -329,13 +329,13 @@ def _answer(done: Completed[Answer]) -> Answer:
 
 def _written(done: Completed[Answer], features: frozenset[str]) -> Written:
     """The outcome of a put. A platform without our extensions may echo the item with attributes of any name."""
-    found = fields(done.answer.document) if done.answer and "conditions" in features else {}
-    created, dropped, updated = (found.get(name) for name in ("created", "dropped", "updated"))
+    facts = fields(done.answer.document) if done.answer and "conditions" in features else {}
+    created, dropped, updated = (facts.get(name) for name in ("created", "dropped", "updated"))
     if not isinstance(created, bool) or (done.repeated and not created):
         created = None
     try:
-        gone = attributes(dropped, typed=True) if isinstance(dropped, dict) else {}
-        paths = {_path(name, features): value for name, value in gone.items()}
+        dropped_values = attributes(dropped, typed=True) if isinstance(dropped, dict) else {}
+        paths = {_path(name, features): value for name, value in dropped_values.items()}
         return Written(created, paths, attributes(updated, typed=True) if isinstance(updated, dict) else {})
     except (Unavailable, InvalidArgument):  # the write is done, whatever else the answer says
         return Written(created)
@@ -346,22 +346,22 @@ def _path(name: str, features: frozenset[str]) -> Path:
     return parse_path(name, "dropped") if "paths" in features else (name,)
 
 
-def _add_step(done: Selected, found: Mapping[str, Any]) -> None:
+def _add_step(done: Selected, facts: Mapping[str, Any]) -> None:
     """Add the platform's answer to one step. Raises Unavailable where it is not in the known form."""
-    matched, cursor = number(found.get("matched")), found.get("cursor")
-    written = number(found.get("written", found.get("deletedCount", Decimal(0))))
-    if matched is None or written is None or not isinstance(found.get("complete"), bool):
+    matched, cursor = number(facts.get("matched")), facts.get("cursor")
+    written = number(facts.get("written", facts.get("deletedCount", Decimal(0))))
+    if matched is None or written is None or not isinstance(facts.get("complete"), bool):
         raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
     done.matched += int(matched)
     done.written += int(written)
-    done.failures += int(number(found.get("failedCount")) or 0)
-    for entry in found.get("failed") or ():
+    done.failures += int(number(facts.get("failedCount")) or 0)
+    for entry in facts.get("failed") or ():
         if is_item(entry) and len(done.failed) < limits.WHERE_FAILURES:
             done.failed.append((Key(entry["pk"], entry["sk"]), own_error(entry.get("error"))))
-    for entry in found.get("keys") or ():
+    for entry in facts.get("keys") or ():
         if is_item(entry) and len(done.keys) < limits.WHERE_KEYS:
             done.keys.append(Key(entry["pk"], entry["sk"]))
-    done.complete = found["complete"]
+    done.complete = facts["complete"]
     done.next = cursor if is_text(cursor) and not done.complete else None
-    if found.get("warnings"):
+    if facts.get("warnings"):
         done.stopped = Unavailable("The platform stopped before the end.")
