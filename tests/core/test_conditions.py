@@ -568,7 +568,7 @@ def test_what_the_sort_keys_are_where_none_is_in_the_range() -> None:
         ("POST-", "sort keys differ by a separator or in case: `POST#1`."),
         ("order_1", "sort keys differ by a separator or in case: `ORDER#1`."),
         ("X", "the sort keys here start with `POST#`, `ORDER#`, `META`."),
-        (None, "the sort keys here start with `POST#`, `ORDER#`, `META`."),
+        ("", "the sort keys here start with `POST#`, `ORDER#`, `META`."),
     ]:
         assert why_no_sort_key(asked, keys) == hint
     assert why_no_sort_key("X", []) == "nothing is stored under this pk."

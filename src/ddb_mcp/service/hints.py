@@ -119,19 +119,19 @@ def _names(parents: Iterable[AttributeValue]) -> Iterator[str]:
         yield from (name for name in parent.get("M", ()) if len(name) <= _NAME_SHOWN)
 
 
-def why_no_sort_key(prefix: str | None, keys: Sequence[str]) -> str:
+def why_no_sort_key(prefix: str, keys: Sequence[str]) -> str:
     """The beginnings of the sort keys of a partition, where none was in the range that was asked for.
 
     Args:
-        prefix: the query's `sk_prefix`, if it had one.
+        prefix: the query's `sk_prefix`, empty where it has none.
         keys: some sort keys of the partition.
     """
     if not keys:
         return "nothing is stored under this pk."
     for key in keys if prefix else ():
-        if key[: len(prefix or "")].casefold() == str(prefix).casefold():
+        if key[: len(prefix)].casefold() == prefix.casefold():
             return f"sort keys differ in case: `{clip(key, _NAME_SHOWN)}`."
-        if _separated(key).startswith(_separated(str(prefix))):
+        if _separated(key).startswith(_separated(prefix)):
             return f"sort keys differ by a separator or in case: `{clip(key, _NAME_SHOWN)}`."
     beginnings = [f"`{clip(text, 40)}`" for text, _ in Counter(map(_beginning, keys)).most_common()]
     more = f" and {len(beginnings) - _BEGINNINGS_NAMED} others" if len(beginnings) > _BEGINNINGS_NAMED else ""

@@ -205,7 +205,7 @@ class Listing:
         # platform without ranges, read more than the range.
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
             items = await self._sample(every._replace(range=ALL_SORT_KEYS, attributes=()))
-            return why_no_sort_key(keys.prefix, [item["sk"]["S"] for item in items])
+            return why_no_sort_key(keys.prefix or "", [item["sk"]["S"] for item in items])
         if self._read.filter:
             items = await self._sample(every._replace(attributes=None))
             return await worked(partial(why_nothing_matched, self._read.filter, items), items)

@@ -5,17 +5,17 @@ from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.apart import worked
-from ddb_mcp.core.conditions import Filter, KeyRange, parse_range
-from ddb_mcp.core.filters import filter_to_json, parse_filter
+from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.text import clip, size
-from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments
+from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments, Where
 from ddb_mcp.service.calls import Call
 from ddb_mcp.service.hints import what_is_missing
 from ddb_mcp.service.listing import Listing
 from ddb_mcp.service.outlines import shown
 from ddb_mcp.service.projections import Projection, parse_projection
 from ddb_mcp.service.results import GetResult, PageResult
+from ddb_mcp.service.where import selected_by
 from ddb_mcp.stores.base import Read
 
 
@@ -45,51 +45,38 @@ def _got(item: Item, projection: Projection | None, max_bytes: int) -> GetResult
 
 
 async def query(call: Call, arguments: QueryArguments) -> PageResult:
-    """Items of one partition key, in sort-key order."""
-    pk = call.own.check(arguments.pk)
-    keys = parse_range(arguments.sk_prefix, arguments.sk_from, arguments.sk_to)
-    clauses = parse_filter(arguments.filter, "filter", keys_allowed=False) if arguments.filter else ()
-    read = _read(call, arguments, clauses, pk=pk, keys=keys, descending=bool(arguments.descending))
-    return await _list(call, "query", arguments, read)
+    """Items of one partition key, in sort-key order.
+
+    Raises:
+        InvalidArgument, PrefixViolation, InvalidCursor: an argument is wrong.
+        DdbMcpError: what the store raises, and Timeout where it gave nothing in time.
+    """
+    where = Where.model_construct(
+        pk=arguments.pk,
+        sk_prefix=arguments.sk_prefix,
+        sk_from=arguments.sk_from,
+        sk_to=arguments.sk_to,
+        filter=arguments.filter,
+    )
+    read = selected_by(where, call.own)
+    return await _list(call, "query", arguments, read._replace(descending=bool(arguments.descending)))
 
 
 async def scan(call: Call, arguments: ScanArguments) -> PageResult:
-    """Items of all partition keys of the deployment."""
-    pk_prefix = call.own.check_scan(arguments.pk_prefix)
-    clauses = parse_filter(arguments.filter, "filter") if arguments.filter else ()
-    return await _list(call, "scan", arguments, _read(call, arguments, clauses, pk_prefix=pk_prefix))
-
-
-def _read(
-    call: Call,
-    arguments: QueryArguments | ScanArguments,
-    clauses: Filter,
-    *,
-    pk: str | None = None,
-    pk_prefix: str | None = None,
-    keys: KeyRange | None = None,
-    descending: bool = False,
-) -> Read:
-    wanted = None if arguments.view == "summary" else _projection(arguments)
-    return Read(
-        pk=pk,
-        pk_prefix=pk_prefix,
-        range=keys or KeyRange(),
-        filter=clauses,
-        attributes=None if wanted is None else wanted.names(),
-        descending=descending,
-        limit=arguments.limit or limits.LIMIT_DEFAULT,
-        read_limit=call.read_budget,
-    )
-
-
-def _projection(arguments: QueryArguments | ScanArguments) -> Projection | None:
-    """The projection of a listing; the key alone for `keys` and `count`."""
-    projection = parse_projection(arguments.attributes, parts=False)
-    return Projection() if arguments.view in ("keys", "count") else projection
+    """Items of all partition keys of the deployment. Raises as `query` does."""
+    where = Where.model_construct(pk_prefix=arguments.pk_prefix, filter=arguments.filter)
+    return await _list(call, "scan", arguments, selected_by(where, call.own))
 
 
 async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArguments, read: Read) -> PageResult:
+    projection = parse_projection(arguments.attributes, parts=False)
+    if arguments.view in ("keys", "count"):
+        projection = Projection()
+    read = read._replace(
+        attributes=None if projection is None or arguments.view == "summary" else projection.names(),
+        limit=arguments.limit or limits.LIMIT_DEFAULT,
+        read_limit=call.read_budget,
+    )
     attributes = sorted(arguments.attributes or ())  # views without attributes have none in `read`
     bound = [operation, call.own.joined, arguments.view or "items", attributes, *_bound(read)]
     padded = operation == "scan" and call.store.positions_may_be_foreign
@@ -102,7 +89,7 @@ async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArgu
         call.own,
         read,
         view=arguments.view or "items",
-        projection=_projection(arguments),
+        projection=projection,
         max_bytes=call.max_bytes,
         cursor_bytes=limits.PADDED_CURSOR_BYTES if padded else 0,
         carried=carried,

@@ -1,4 +1,4 @@
-"""Which items the words of `where` select: for writes to many items, and for an export."""
+"""Which items the words of `where`, and of query and scan, select."""
 
 from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, parse_range
 from ddb_mcp.core.errors import InvalidArgument
@@ -20,11 +20,15 @@ def selected_by(where: Where, own: Prefix, named: str = "") -> Read:
     """
     if where.pk is not None and where.pk_prefix is not None:
         raise InvalidArgument(f"{named}pk and {named}pk_prefix are both given; give one of them.")
+    if where.pk is not None:
+        read = Read(pk=own.check(where.pk, f"{named}pk"))
+    else:
+        read = Read(pk_prefix=own.check_scan(where.pk_prefix))
     keys = parse_range(where.sk_prefix, where.sk_from, where.sk_to)
     clauses = parse_filter(where.filter, f"{named}filter", keys_allowed=where.pk is None) if where.filter else ()
     if where.pk is not None:
-        return Read(pk=own.check(where.pk, f"{named}pk"), range=keys, filter=clauses)
-    return Read(pk_prefix=own.check_scan(where.pk_prefix), filter=(*_as_clauses(keys), *clauses))
+        return read._replace(range=keys, filter=clauses)
+    return read._replace(filter=(*_as_clauses(keys), *clauses))
 
 
 def _as_clauses(keys: KeyRange) -> Filter:

@@ -134,17 +134,18 @@ def _fill(read: Read, documents: Documents) -> StorePage:
             or size > read.max_bytes
             or (scanned and time.monotonic() > end)
         )
-        if is_full:
-            return StorePage(items, last, scanned, _after(items))
-        if scanned and documents.is_long(document):  # this page is no reason to read its items again
-            return StorePage(items, last, scanned, _after(items))
+        # A long item begins a page of its own: reading it again would read the others again too.
+        if is_full or (scanned and documents.is_long(document)):
+            break
         item = documents.item(document)
         scanned += 1
         last = _position(item)
         if matches(read.filter, item, documents.check):
             size += len(document)
             items.append(project(item, read.attributes))
-    return StorePage(items, None, scanned, _after(items))
+    else:
+        last = None
+    return StorePage(items, last, scanned, _after(items))
 
 
 def _after(items: list[Item]) -> Callable[[int], Awaitable[Position]]:

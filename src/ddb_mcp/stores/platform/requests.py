@@ -10,7 +10,7 @@ from ddb_mcp.core.items import AttributeValue, Item, item_to_json, to_json
 from ddb_mcp.core.paths import path_text
 from ddb_mcp.core.text import compact
 from ddb_mcp.core.updates import Update
-from ddb_mcp.stores.base import NO_CONDITION, Condition, Selection
+from ddb_mcp.stores.base import NO_CONDITION, Condition, Read, Selection
 
 
 def _need(feature: str, features: frozenset[str], what: str, instead: str) -> None:
@@ -77,15 +77,10 @@ def selection_request(selection: Selection, features: frozenset[str]) -> tuple[s
             feature, features, "where", "List the keys, and write to each; expect guards each write where it is known."
         )
     read, change = selection.read, selection.change
-    where = {
-        "pk": read.pk,
-        "pk_prefix": read.pk_prefix,
-        "sk_prefix": read.range.prefix,
-        "sk_from": read.range.low,
-        "sk_to": read.range.high,
-        "filter": filter_json(read.filter, "where.filter", features) if read.filter else None,
-    }
-    body: dict[str, Any] = {"where": {name: value for name, value in where.items() if value is not None}}
+    where = key_members(read)
+    if read.filter:
+        where["filter"] = filter_json(read.filter, "where.filter", features)
+    body: dict[str, Any] = {"where": where}
     if selection.dry_run:
         body["dry_run"] = True
     if selection.copy_to is not None:
@@ -95,6 +90,18 @@ def selection_request(selection: Selection, features: frozenset[str]) -> tuple[s
     changed = update_members(change, features, "item")
     unneeded = ("merge",) if change.item else ("merge", "item")
     return "put", {**body, **{name: value for name, value in changed.items() if name not in unneeded}}
+
+
+def key_members(read: Read) -> dict[str, Any]:
+    """The members of a body that say which keys are read."""
+    members = {
+        "pk": read.pk,
+        "pk_prefix": read.pk_prefix,
+        "sk_prefix": read.range.prefix,
+        "sk_from": read.range.low,
+        "sk_to": read.range.high,
+    }
+    return {name: text for name, text in members.items() if text is not None}
 
 
 def item_text(item: Item, features: frozenset[str], where: str) -> str:

@@ -53,6 +53,7 @@ from ddb_mcp.stores.platform.requests import (
     condition_members,
     filter_json,
     item_text,
+    key_members,
     plain_filter,
     selection_request,
     update_members,
@@ -167,22 +168,16 @@ class PlatformStore(Store):
                 return done
 
     async def query(self, read: Read) -> StorePage:
-        assert read.pk is not None
-        known = await self._known()
-        if "pages" not in known.features:
-            return await self._narrowed("query", {"pk": read.pk}, read, known)
-        body: dict[str, Any] = {"pk": read.pk}
-        bounds = {"sk_prefix": read.range.prefix, "sk_from": read.range.low, "sk_to": read.range.high}
-        body |= {name: text for name, text in bounds.items() if text is not None}
-        if read.descending:
-            body["descending"] = True
-        return await self._page("query", body, read, known)
+        return await self._list("query", read)
 
     async def scan(self, read: Read) -> StorePage:
+        return await self._list("scan", read)
+
+    async def _list(self, operation: str, read: Read) -> StorePage:
         known = await self._known()
-        if "pages" not in known.features:
-            return await self._narrowed("scan", {}, read, known)
-        return await self._page("scan", {"pk_prefix": read.pk_prefix}, read, known)
+        if "pages" in known.features:
+            return await self._page(operation, read, known)
+        return await self._narrowed(operation, read, known)
 
     async def close(self) -> None:
         await self._api.close()
@@ -216,11 +211,14 @@ class PlatformStore(Store):
 
         return Write(read_back, repeat=True)
 
-    async def _page(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
+    async def _page(self, operation: str, read: Read, known: Deployment) -> StorePage:
         """A page of a platform that narrows and continues itself."""
+        body = key_members(read)
         body["limit"] = min(read.limit, limits.LIMIT_MAX)
         body["max_bytes"] = read.max_bytes + limits.ENVELOPE_BYTES
         body["read_limit"] = read.read_limit
+        if read.descending:
+            body["descending"] = True
         if read.filter:
             body["filter"] = filter_json(read.filter, "filter", known.features)
         names = [path_text((name,)) for name in read.attributes or ()]
@@ -268,7 +266,7 @@ class PlatformStore(Store):
         cursor = fields(document).get("cursor")
         return cursor if is_text(cursor) else None
 
-    async def _narrowed(self, operation: str, body: dict[str, Any], read: Read, known: Deployment) -> StorePage:
+    async def _narrowed(self, operation: str, read: Read, known: Deployment) -> StorePage:
         """A page of a platform that takes a limit only: ranges and filters are applied here, to what it returned."""
         assert known.prefix is not None
         prefix = Prefix(known.prefix, one_segment=True)
@@ -280,7 +278,8 @@ class PlatformStore(Store):
             or read.pk_prefix not in (None, prefix.joined)
         )
         limit = limits.LIMIT_MAX if is_narrower else min(read.limit, limits.LIMIT_MAX)
-        document = _answer(await self._call(operation, {**body, "limit": limit})).document
+        body = {"limit": limit} if read.pk is None else {"pk": read.pk, "limit": limit}
+        document = _answer(await self._call(operation, body)).document
         items = items_in(document, typed="types" in known.features)
         if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
             logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
