@@ -247,4 +247,5 @@ def _local(configured: _Configured, kind: type[_S]) -> _S:
 
 
 def missing(name: str, mode: str) -> NoReturn:
+    """Raise Misconfigured for a variable that a mode needs and that is not set."""
     raise Misconfigured(f"{mode} mode needs {name}, which is not set.", next=f"Set {name}, or choose another mode.")

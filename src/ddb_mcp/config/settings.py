@@ -46,6 +46,7 @@ class Setting(NamedTuple):
 
     @property
     def flag(self) -> str | None:
+        """The flag of the command line, None where there is none."""
         return None if self.secret else self.word
 
     @property
@@ -62,6 +63,7 @@ class Setting(NamedTuple):
 
     @property
     def is_switch(self) -> bool:
+        """Whether the flag takes no value."""
         return self.parse is values.switch
 
 
@@ -110,6 +112,8 @@ class DirectStorage(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class DirectSettings(DirectStorage):
+    """One deployment in a table behind DynamoDB's API."""
+
     prefix: OwnPrefix
     lambda_functions: Annotated[
         tuple[str, ...],
@@ -136,6 +140,8 @@ class LocalStorage(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSettings(LocalStorage):
+    """One deployment in an SQLite file on this machine."""
+
     prefix: OwnPrefix = field(default_factory=lambda: Prefix(LOCAL_PREFIX))
 
 

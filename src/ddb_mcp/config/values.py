@@ -19,6 +19,7 @@ _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false"
 
 
 def text(name: str, value: str) -> str:
+    """Any text."""
     return value
 
 
@@ -32,12 +33,15 @@ def command(name: str, value: str) -> str:
 
 
 def switch(name: str, value: str) -> bool:
+    """True or False, in one of four spellings each."""
     if value.lower() not in _SWITCH:
         _refuse(name, value, ["true", "false"])
     return _SWITCH[value.lower()]
 
 
 def one_of(*words: str) -> Callable[[str, str], str]:
+    """A parser for one of some words, in upper or lower case."""
+
     def parse(name: str, value: str) -> str:
         folded = value.upper() if words[0].isupper() else value.lower()
         if folded not in words:
@@ -48,6 +52,8 @@ def one_of(*words: str) -> Callable[[str, str], str]:
 
 
 def whole(least: int, most: int) -> Callable[[str, str], int]:
+    """A parser for a whole number from `least` to `most`."""
+
     def parse(name: str, value: str) -> int:
         if not re.fullmatch("[0-9]{1,12}", value) or not least <= int(value) <= most:
             raise Misconfigured(f"{_is(name, value)}.", next=f"Set it to a whole number from {least} to {most}.")
@@ -57,6 +63,7 @@ def whole(least: int, most: int) -> Callable[[str, str], int]:
 
 
 def table(name: str, value: str) -> str:
+    """The name of a table: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html"""
     if value.startswith("arn:"):
         raise Misconfigured(f"{_is(name, value)}, an ARN.", next=f"Write the name alone: {value.rpartition('/')[2]}")
     if not re.fullmatch("[a-zA-Z0-9_.-]{3,255}", value):
@@ -65,6 +72,7 @@ def table(name: str, value: str) -> str:
 
 
 def prefix(name: str, value: str) -> Prefix:
+    """See `Prefix`."""
     return Prefix(value)
 
 

@@ -27,6 +27,7 @@ class KeyRange(NamedTuple):
     high: str | None = None
 
     def contains(self, sk: str) -> bool:
+        """Whether a sort key is in the range."""
         # Code point order is the order of the UTF-8 bytes, which is DynamoDB's.
         return (
             (self.prefix is None or sk.startswith(self.prefix))

@@ -50,15 +50,21 @@ class DdbMcpError(Exception):
 
 
 class InvalidArgument(DdbMcpError):
+    """What was given has a wrong shape, type, size or depth."""
+
     code = "invalid_argument"
     default_next = "Correct the argument and call again."
 
 
 class PrefixViolation(DdbMcpError):
+    """A key is outside this deployment's prefix."""
+
     code = "prefix_violation"
 
 
 class NotProvisioned(DdbMcpError):
+    """There is no table, or no deployment, yet."""
+
     code = "not_provisioned"
     default_next = "Call provision, then call again."
 
@@ -83,40 +89,56 @@ class ConditionFailed(DdbMcpError):
 
 
 class InvalidCursor(DdbMcpError):
+    """A cursor is forged, damaged, from another call, or from before a restart."""
+
     code = "invalid_cursor"
     default_next = "Start the listing again without a cursor."
 
 
 class ReadOnly(DdbMcpError):
+    """A write where writes are switched off."""
+
     code = "read_only"
     default_next = "Ask the user for a server without --read-only, or a token that may write, if this write is wanted."
 
 
 class Unsupported(DdbMcpError):
+    """The platform or engine lacks what is asked for. Nothing was sent to a platform."""
+
     code = "unsupported"
 
 
 class Unauthenticated(DdbMcpError):
+    """Credentials are missing, expired or refused."""
+
     code = "unauthenticated"
 
 
 class Forbidden(DdbMcpError):
+    """The credentials are good and may not do this."""
+
     code = "forbidden"
 
 
 class Throttled(DdbMcpError):
+    """The store asks to send less; after bounded repeats."""
+
     code = "throttled"
     retryable = True
     default_next = "Wait a few seconds, then call again."
 
 
 class Unavailable(DdbMcpError):
+    """The store cannot be reached or failed; after bounded repeats."""
+
     code = "unavailable"
     retryable = True
     default_next = "Call again in a few seconds."
 
 
 class Timeout(DdbMcpError):
+    """The store gave no answer in time; after bounded repeats."""
+
     code = "timeout"
     retryable = True
     default_next = "Call again; ask for less if it happens twice."
@@ -133,10 +155,14 @@ class OutcomeUnknown(DdbMcpError):
 
 
 class Misconfigured(DdbMcpError):
+    """A setting, an address, a file or the schema of a table is wrong."""
+
     code = "misconfigured"
 
 
 class Internal(DdbMcpError):
+    """A bug of ours. See `logged`."""
+
     code = "internal"
     default_next = "Report this id to the maintainers; the details are in the server's stderr."
 

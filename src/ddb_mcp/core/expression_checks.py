@@ -41,6 +41,7 @@ def describe(path: Path) -> str:
 
 
 def checked_condition(part: Any) -> Condition:
+    """A part of an expression that is a condition. Raises InvalidArgument where it is an operand."""
     if isinstance(part, Size):
         raise _misused("size")
     if isinstance(part, _OPERANDS):
@@ -51,6 +52,7 @@ def checked_condition(part: Any) -> Condition:
 
 
 def check_operand(part: Any) -> None:
+    """Raise InvalidArgument where a part of an expression is a condition and not an operand."""
     if isinstance(part, _OPERANDS):
         return
     if isinstance(part, Test) and (name := WORDS.get(part.operator, part.operator)) in FUNCTIONS:
@@ -63,6 +65,7 @@ def _misused(function: str) -> InvalidArgument:
 
 
 def check_count(name: str, operands: Any, expected: int) -> None:
+    """Raise InvalidArgument where a function has another number of operands than it takes."""
     if len(operands) != expected:
         raise InvalidArgument(
             "Incorrect number of operands for operator or function; "
@@ -71,6 +74,7 @@ def check_count(name: str, operands: Any, expected: int) -> None:
 
 
 def check_type(operator: str, operand: Any) -> None:
+    """Raise InvalidArgument where a literal has a type that the operator or function does not take."""
     if isinstance(operand, Literal) and (kind := type_of(operand.value)) not in _TAKES.get(operator, TYPES):
         raise InvalidArgument(
             "Incorrect operand type for operator or function; "
@@ -79,6 +83,7 @@ def check_type(operator: str, operand: Any) -> None:
 
 
 def check_type_name(operand: Any) -> None:
+    """Raise InvalidArgument where the second operand of `attribute_type` is no literal with a type's name."""
     if not isinstance(operand, Literal) or "S" not in operand.value:
         kind = type_of(operand.value) if isinstance(operand, Literal) else "a document path"
         raise InvalidArgument(
@@ -93,6 +98,7 @@ def check_type_name(operand: Any) -> None:
 
 
 def check_bounds(low: AttributeValue, high: AttributeValue) -> None:
+    """Raise InvalidArgument where the bounds of a BETWEEN have different types, or are in the wrong order."""
     bounds = f"lower bound operand: {_shown(low)}, upper bound operand: {_shown(high)}"
     if type_of(low) != type_of(high):
         raise InvalidArgument(f"The BETWEEN operator requires same data type for lower and upper bounds; {bounds}")

@@ -61,6 +61,7 @@ class Placeholders:
         self._used: set[str] = set()
 
     def name(self, placeholder: str) -> str:
+        """The attribute name of a `#placeholder`, noted as used. Raises InvalidArgument."""
         if placeholder not in self._names:
             raise InvalidArgument(
                 f"An expression attribute name used in the document path is not defined; attribute name: {placeholder}"
@@ -69,6 +70,7 @@ class Placeholders:
         return self._names[placeholder]
 
     def value(self, placeholder: str) -> AttributeValue:
+        """The attribute value of a `:placeholder`, noted as used. Raises InvalidArgument."""
         if placeholder not in self._values:
             raise InvalidArgument(
                 f"An expression attribute value used in expression is not defined; attribute value: {placeholder}"

@@ -45,6 +45,8 @@ class At:
 
 @dataclass(frozen=True)
 class Literal:
+    """A value of the request."""
+
     value: AttributeValue
 
     def of(self, item: Item) -> AttributeValue | None:
@@ -86,6 +88,8 @@ class Test:
 
 @dataclass(frozen=True)
 class Every:
+    """Parts joined by AND."""
+
     parts: tuple[Condition, ...]
 
     def holds(self, item: Item, steps: Steps) -> bool:
@@ -94,6 +98,8 @@ class Every:
 
 @dataclass(frozen=True)
 class Either:
+    """Parts joined by OR."""
+
     parts: tuple[Condition, ...]
 
     def holds(self, item: Item, steps: Steps) -> bool:
@@ -102,6 +108,8 @@ class Either:
 
 @dataclass(frozen=True)
 class Not:
+    """A negated part."""
+
     part: Condition
 
     def holds(self, item: Item, steps: Steps) -> bool:
@@ -125,6 +133,8 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class IfNotExists:
+    """`if_not_exists(path, otherwise)`."""
+
     path: Path
     otherwise: Operand
 

@@ -108,6 +108,7 @@ class Prefix:
         return self.text if self.text[-1:] in SEPARATORS and self.text else self.text + JOINER
 
     def owns(self, pk: str) -> bool:
+        """Whether a partition key belongs to this deployment."""
         return len(pk) > len(self.joined) and pk.startswith(self.joined)
 
     def check(self, pk: str, parameter: str = "pk") -> str:

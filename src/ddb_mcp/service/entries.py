@@ -53,10 +53,12 @@ class Entries:
 
     @property
     def last(self) -> Entry:
+        """The last item taken."""
         return self._entries[-1]
 
     @property
     def shown(self) -> list[PlainItem]:
+        """The items as they are shown."""
         return [entry.shown for entry in self._entries]
 
     @property
@@ -86,6 +88,7 @@ class Entries:
         return True
 
     def drop_last(self) -> None:
+        """Leave out the last item again."""
         self.bytes -= self._entries.pop().bytes
 
     def shorten_first(self, over: int) -> None:

@@ -249,7 +249,8 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def delete(self, key: Key, condition: Condition) -> Deleted: ...
+    async def delete(self, key: Key, condition: Condition) -> Deleted:
+        """Delete an item."""
 
     async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
         """Raise Unsupported if the store cannot do one of these writes. `writes` is empty for deletes."""
@@ -263,13 +264,16 @@ class Store(ABC):
         return None
 
     @abstractmethod
-    async def query(self, read: Read) -> StorePage: ...
+    async def query(self, read: Read) -> StorePage:
+        """A page of the items of one partition key, in sort-key order."""
 
     @abstractmethod
-    async def scan(self, read: Read) -> StorePage: ...
+    async def scan(self, read: Read) -> StorePage:
+        """A page of the items whose partition keys begin with `pk_prefix`."""
 
     @abstractmethod
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close connections and files. No call may be under way."""
 
     def for_deployment(self, prefix: Prefix, functions: tuple[str, ...]) -> "Store":
         """This store for `provision` and `info` of another deployment, whose Lambda functions these are."""

@@ -140,6 +140,7 @@ class Aws:
         return AttemptFailed(error, outcome, retry=error.retryable)
 
     def close(self) -> None:
+        """Close the clients."""
         with self._lock:
             for client in self._clients.values():
                 client.close()

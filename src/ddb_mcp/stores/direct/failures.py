@@ -85,6 +85,7 @@ class Request(NamedTuple):
 
     @property
     def check_endpoint(self) -> str:
+        """Advice where the endpoint does not answer as it should."""
         return f"Check the network, the region and {self.variable}, then call again."
 
     @property

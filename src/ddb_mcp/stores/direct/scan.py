@@ -25,6 +25,7 @@ class ScanPosition(NamedTuple):
 
     @classmethod
     def of(cls, position: Position | None) -> "ScanPosition":
+        """The position in a cursor; None for the beginning."""
         if position is None:
             return cls(dict.fromkeys(range(limits.SCAN_SEGMENTS)), limits.SCAN_SEGMENTS)
         total, scanned, matched, starts = position
@@ -41,6 +42,7 @@ class ScanPage(NamedTuple):
     scanned: int
 
     def end(self) -> Position | None:
+        """The position after all items, None at the end of the table."""
         return self._position(dict(self.ends)) if self.ends else None
 
     def after(self, n: int) -> Position:

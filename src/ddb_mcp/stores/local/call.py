@@ -42,6 +42,7 @@ class Call:
 
     @property
     def is_over(self) -> bool:
+        """Whether the call was cancelled, or its time is over."""
         return self._ended.is_set() or time.monotonic() > self._deadline
 
     @property

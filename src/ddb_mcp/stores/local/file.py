@@ -90,6 +90,7 @@ class SqliteFile:
         return status.st_dev, status.st_ino
 
     def is_writable(self) -> bool:
+        """Whether this user may write the file and the files beside it."""
         # SQLite's files beside a read-only file would be read-only too, and stay so when the file becomes writable.
         return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
 
@@ -159,6 +160,7 @@ class SqliteFile:
         raise error
 
     def unusable(self, problem: str) -> Misconfigured:
+        """The error for a file that cannot be used. `problem` follows its path."""
         return Misconfigured(
             f"{self.path} {problem}.", next="Choose another file with DDB_MCP_LOCAL_PATH; this one is untouched."
         )

@@ -148,6 +148,8 @@ class LocalTable:
         return await self._run(make)
 
     async def exists(self) -> bool:
+        """Whether there is a file with a table in it."""
+
         def look(call: Call) -> bool:
             with self._connections.open(call) as opened:
                 return opened is not None
@@ -275,6 +277,7 @@ class LocalTable:
         await self._run(remove)
 
     async def close(self) -> None:
+        """Close the connections that nobody uses."""
         self._connections.close_idle()
 
     async def _run(self, work: Callable[[Call], _T], *, brief: bool = False) -> _T:

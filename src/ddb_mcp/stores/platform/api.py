@@ -70,6 +70,7 @@ class PlatformApi:
         return await complete(attempt, pace, renew=renew, write=write)
 
     async def close(self) -> None:
+        """Close the connections."""
         while self._clients:
             await self._clients.popitem()[1].aclose()
 
