@@ -13,7 +13,7 @@ class Abandoned(Exception):
     """The call was cancelled. Ends its worker thread; no caller sees it."""
 
 
-class Locked(Exception):
+class MustWait(Exception):
     """Another process holds a lock on the file, and the call may wait for it."""
 
 

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.stores.local.call import Abandoned, Call, Locked
+from ddb_mcp.stores.local.call import Abandoned, Call, MustWait
 from ddb_mcp.stores.local.file import SqliteFile, is_locked
 
 
@@ -28,7 +28,7 @@ class Connections:
         None where there is no file and none is to be made. What is done on it ends when the call is over.
 
         Raises:
-            Locked: another process holds a lock, and the call may wait for it: everything is to be done again.
+            MustWait: another process holds a lock, and the call may wait for it: everything is to be done again.
             Abandoned, DdbMcpError: as the work raises, or for what is wrong with the file.
         """
         try:
@@ -46,7 +46,7 @@ class Connections:
         except (sqlite3.Error, OSError) as error:
             call.check()  # where the call is over, this is its end and no fault of the file's
             if is_locked(error) and call.may_wait:
-                raise Locked from error
+                raise MustWait from error
             raise self._file.explained(error) from error
 
     @contextmanager

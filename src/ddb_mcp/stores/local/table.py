@@ -22,7 +22,7 @@ from ddb_mcp.core.errors import InvalidArgument, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.local import statements
-from ddb_mcp.stores.local.call import Call, Locked, Long
+from ddb_mcp.stores.local.call import Call, Long, MustWait
 from ddb_mcp.stores.local.connections import Connections
 from ddb_mcp.stores.local.file import SqliteFile
 from ddb_mcp.stores.local.write import Writes
@@ -292,7 +292,7 @@ class LocalTable:
                 return work(Call(limits.BRIEF_SECONDS))
             except Long:
                 is_long = True
-            except (Locked, Timeout):
+            except (MustWait, Timeout):
                 pass
         done = None if is_long else await self._in_thread(work)
         if done is None:
@@ -308,7 +308,7 @@ class LocalTable:
 
         def patiently() -> tuple[_T] | None:
             while True:
-                with suppress(Locked):
+                with suppress(MustWait):
                     try:
                         return (work(call),)
                     except Long:

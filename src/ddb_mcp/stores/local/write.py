@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from ddb_mcp.core import limits
-from ddb_mcp.stores.local.call import Abandoned, Call, Locked
+from ddb_mcp.stores.local.call import Abandoned, Call, MustWait
 from ddb_mcp.stores.local.connections import Connections
 from ddb_mcp.stores.local.file import transaction
 from ddb_mcp.stores.local.statements import sweep
@@ -22,7 +22,7 @@ class _Undone(Abandoned):
     """A change failed within a transaction. The others are to be made again, in another."""
 
 
-class Write(Generic[_T]):
+class PendingChange(Generic[_T]):
     """A change of the file, asked for in an event loop and done in the thread of all writes.
 
     Args:
@@ -101,13 +101,13 @@ class Writes:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._guard = threading.Lock()
-        self._waiting: list[Write[Any]] = []
+        self._waiting: list[PendingChange[Any]] = []
         self._is_writing = False
         self._swept = 0.0
 
     async def do(self, change: Callable[[sqlite3.Connection, Call], _T]) -> _T:
         """Do `change` in a transaction, together with other changes that wait: one flush to the disk serves all."""
-        write = Write(change, Call(limits.READ_SECONDS, long=True))
+        write = PendingChange(change, Call(limits.READ_SECONDS, long=True))
         with self._guard:
             self._waiting.append(write)
             is_first, self._is_writing = not self._is_writing, True
@@ -128,7 +128,7 @@ class Writes:
             while left := [write for write in writes if not write.is_done]:
                 self._do_together(left)
 
-    def _do_together(self, writes: Sequence[Write[Any]]) -> None:
+    def _do_together(self, writes: Sequence[PendingChange[Any]]) -> None:
         """Do at least one of these writes, or fail it. Each write fails alone; one commit is for all."""
         first = writes[0]
         try:
@@ -137,7 +137,7 @@ class Writes:
                 self._sweep(opened[0])  # before, so that what is written now can be read for a while
                 with transaction(opened[0]) as connection:
                     tried = [write for write in _within(limits.LOCK_HELD_SECONDS, writes) if write.try_on(connection)]
-        except Locked:
+        except MustWait:
             first.pause()
         except _Undone:
             pass
@@ -152,7 +152,7 @@ class Writes:
             self._swept = time.monotonic()
 
 
-def _within(seconds: float, writes: Sequence[Write[Any]]) -> Iterator[Write[Any]]:
+def _within(seconds: float, writes: Sequence[PendingChange[Any]]) -> Iterator[PendingChange[Any]]:
     """The writes, as long as there is time; the first always."""
     end = time.monotonic() + seconds
     for at, write in enumerate(writes):
