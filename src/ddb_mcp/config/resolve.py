@@ -176,7 +176,7 @@ class _Configured(NamedTuple):
         for setting in SETTINGS:
             if setting.field in values and "local" not in setting.modes and setting.modes != "all":
                 raise Misconfigured(
-                    f"{setting.variable} counts in {setting.modes} mode only, and nothing else means that mode.",
+                    f"{setting.variable} counts in {setting.modes} mode only, and no other setting chooses that mode.",
                     next=f"Complete the settings of {setting.modes} mode{_OR_LOCAL}",
                 )
         return "local"

@@ -28,7 +28,7 @@ def command(name: str, value: str) -> str:
     try:
         shlex.split(value, posix=os.name == "posix")
     except ValueError:
-        raise Misconfigured(f"{name} has a quote that does not end.", next=f"Correct {name}.") from None
+        raise Misconfigured(f"{name} has a quote that is not closed.", next=f"Correct {name}.") from None
     return value
 
 
@@ -90,7 +90,7 @@ def path(name: str, value: str) -> Path:
         advice = (
             f"Write: {meant}" if meant.startswith("/") and value.startswith("file:") else "Write the path of a file."
         )
-        raise Misconfigured(f"{name} is a URL, {clip(value, 200)!r}, and a path is wanted.", next=advice)
+        raise Misconfigured(f"{name} is a URL, {clip(value, 200)!r}, and must be a path.", next=advice)
     if _is_foreign(value):
         advice = f"Write a path as {platform.system()} has them, such as {Path.home() / 'data.sqlite3'}."
         raise Misconfigured(f"{_is(name, value)}, which is a path of another system.", next=advice)

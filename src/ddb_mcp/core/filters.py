@@ -224,6 +224,6 @@ def _check_types(operator: str, values: tuple[AttributeValue, ...], where: str) 
     if operator != "between":
         return
     if kinds[0] != kinds[1]:
-        raise InvalidArgument(f"{where} has bounds of different types, which nothing lies between.")
+        raise InvalidArgument(f"{where} has bounds of different types; no value lies between them.")
     if order_of(values[0]) > order_of(values[1]):
         raise InvalidArgument(f"{where} has its low bound above its high one; exchange them.")

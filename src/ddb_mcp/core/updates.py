@@ -84,7 +84,7 @@ def _sum(stored: AttributeValue | None, added: AttributeValue, name: str) -> Att
     ((kind, _),) = added.items()
     if kind not in stored:
         raise InvalidArgument(
-            f"add: the stored {brief(name)!r} is no {'number' if kind == 'N' else f'set of the type {kind}'}.",
+            f"add: the stored {brief(name)!r} is not a {'number' if kind == 'N' else f'set of the type {kind}'}.",
             next="Read the item; add takes a number for a number, and a set for a set of its type.",
         )
     return united(stored, added, f"add: the sum in {brief(name)!r}")

@@ -139,7 +139,7 @@ async def _write_selected(call: Call, operation: str, selection: Selection, curs
         result["cursor"] = call.seal.seal(selected.next, bound)
     warnings = await worked(partial(item_warnings, change.item), change.item) if change else []
     if selected.stopped is not None:
-        warnings.append(f"It stopped before its end. {selected.stopped.message} {selected.stopped.next}")
+        warnings.append(f"The call stopped early. {selected.stopped.message} {selected.stopped.next}")
     if warnings:
         result["warnings"] = warnings
     shown = result["keys" if selection.dry_run else "failed"]
@@ -278,7 +278,7 @@ def _failure(key: Key, error: DdbMcpError) -> Failure:
     """A failed write by its key, without the stored item: there may be many failures."""
     if isinstance(error, ConditionFailed) and error.message.startswith("expect"):
         gone = error.item is None
-        text = "It is gone meanwhile." if gone else "It has changed meanwhile, and where does not select it any more."
+        text = "The item is gone." if gone else "The item has changed, and where no longer selects it."
         error = ConditionFailed(text, next="Left alone; nothing was written to it.")
     shown = error.to_json()
     shown.pop("item", None)

@@ -41,8 +41,8 @@ class _Stuck(Exception):
     @property
     def error(self) -> Timeout:
         return Timeout(
-            f"Nothing came within {limits.AWS_STUCK_SECONDS:g} s, not even from what gives the AWS credentials.",
-            next="If AWS_PROFILE has a credential_process, run it in a terminal and mend it. Then restart the server.",
+            f"Neither AWS nor the source of its credentials answered within {limits.AWS_STUCK_SECONDS:g} s.",
+            next="If AWS_PROFILE has a credential_process, run it in a terminal and fix it. Then restart the server.",
         )
 
 

@@ -252,7 +252,7 @@ def _busy(refusal: _Refusal, request: Request) -> DdbMcpError:
             "The AWS account has as many tables as it may have in this region.",
             next="Delete a table, or ask for a higher quota in Service Quotas.",
         )
-    return Unavailable(f"{refusal.operation} met another change under way.")
+    return Unavailable(f"{refusal.operation} met another change that is in progress.")
 
 
 def _not_found(refusal: _Refusal, request: Request) -> DdbMcpError:
@@ -298,10 +298,10 @@ def _invalid_item(refusal: _Refusal, request: Request) -> DdbMcpError:
 
 _NOT_AWS = _Rule(
     Misconfigured,
-    "What answers at the endpoint is not {request.name} (HTTP {failure.code}).",
+    "The server at the endpoint is not {request.name} (HTTP {failure.code}).",
     "Is {request.variable} right, with http:// or https:// as the endpoint speaks it?",
 )
-_UNKNOWN_KEY = _Rule(Unauthenticated, "AWS does not know these credentials, or no longer.", "{request.renewal}")
+_UNKNOWN_KEY = _Rule(Unauthenticated, "AWS does not recognize these credentials.", "{request.renewal}")
 # Parts of DynamoDB's messages, in lower case, about a key of pk and sk in a table with another key schema.
 _OTHER_KEYS = (
     "key element does not match the schema",
@@ -336,7 +336,7 @@ _ANSWERS: dict[str, Callable[[_Refusal, Request], DdbMcpError]] = {
     "LimitExceededException ReplicatedWriteConflictException ResourceConflictException ResourceInUseException "
     "TransactionConflictException": _busy,
     "InvalidAction NotImplemented UnknownOperation UnknownOperationException UnsupportedOperationException": _Rule(
-        Unsupported, "What answers at the endpoint has no {failure.operation}.", "Use an engine that has it."
+        Unsupported, "The server at the endpoint does not have {failure.operation}.", "Use an engine that has it."
     ),
     "ValidationError ValidationException InvalidParameterValueException": _invalid,
     "ResourceNotFoundException": _not_found,
@@ -362,7 +362,7 @@ def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
         )
     if isinstance(failure, aws.SSLError) and tls.is_plain(text):
         return Misconfigured(
-            "What listens at the endpoint does not speak TLS.", next="Is it http:// instead of https://?"
+            "The server at the endpoint does not speak TLS.", next="Is it http:// instead of https://?"
         )
     reason = error.args[0] if isinstance(error, Exception) and error.args else None
     bundle = isinstance(failure, aws.SSLError) and (
@@ -371,7 +371,7 @@ def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
     )
     if bundle or isinstance(error, ValueError):  # no URL, or a credential with a character that no header carries
         return Misconfigured(
-            "No request can be made of the AWS settings.",
+            "The AWS settings do not make a valid request.",
             next="Check AWS_CA_BUNDLE, the AWS_ENDPOINT_URL variables, HTTP_PROXY and HTTPS_PROXY, and whether "
             "AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN holds the end of a line.",
         )

@@ -152,7 +152,7 @@ class DirectStore(Store):
                 sent = update._replace(remove=tuple(path for path in update.remove if path not in absent))
                 still_absent = (Comparison(path, "exists", exists=False) for path in absent)
                 guard = Condition(expect=(*condition.expect, *still_absent))
-        raise Unavailable("Other writes changed what is to be removed again and again; nothing was written.")
+        raise Unavailable("Other writes kept changing what is to be removed; nothing was written.")
 
     async def _merge(self, sent: Update, update: Update, condition: Condition) -> Written:
         """Send the update `sent`. `update` is the caller's: `sent`, and paths at which there is nothing."""

@@ -98,7 +98,7 @@ def unanswered(failure: Exception, credentials: Credentials) -> AttemptFailed:
             next="Correct the address, or let SSL_CERT_FILE name the certificates to trust.",
         )
     elif tls.is_plain(failure):
-        error = Misconfigured(f"What listens at {where} does not speak TLS.", next="Is it http:// instead of https://?")
+        error = Misconfigured(f"The server at {where} does not speak TLS.", next="Is it http:// instead of https://?")
     elif isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout):
         error = _no_connection(credentials)
     else:
@@ -268,7 +268,7 @@ def _error(refusal: Refusal, response: "httpx.Response", credentials: Credential
     if kind is Forbidden:
         return Forbidden(
             f"The platform does not allow this with the token of {credentials.source} (status {status}).",
-            next="Use a token with the rights for this, or leave it.",
+            next="Use a token that has the permission.",
             quoted=quoted,
         )
     if refusal.problem and kind is not Throttled:
