@@ -52,7 +52,7 @@ def parse_range(sk_prefix: str | None, sk_from: str | None, sk_to: str | None) -
 
 
 Check = Callable[[], None]
-"""Called while values are compared; it raises what is to end the comparison, where its time is over for example."""
+"""Called while values are compared. Raises where the comparison must end, for example because its time is over."""
 
 
 class Steps:

@@ -29,7 +29,7 @@ class DdbMcpError(Exception):
     Args:
         message: names the parameter or the part that failed and what is wrong with it.
         next: what the caller should do. Always our own words.
-        quoted: what a platform or AWS said of it, which is no more to be trusted than a stored item.
+        quoted: the words of a platform or of AWS. They are as little to be trusted as a stored item.
     """
 
     code: ClassVar[str]

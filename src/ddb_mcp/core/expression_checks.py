@@ -5,16 +5,14 @@ from typing import Any
 from ddb_mcp.core.conditions import TAKES, order_of, type_of
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expression_trees import At, Condition, Literal, Size, Test
+from ddb_mcp.core.expressions import SIGNS
 from ddb_mcp.core.items import TYPES, AttributeValue
 from ddb_mcp.core.paths import Path, touching
 
-COMPARATORS = {"=": "eq", "<>": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+# The operators of `Test` by DynamoDB's signs.
+COMPARATORS = {sign: operator for operator, sign in SIGNS.items()}
 # How DynamoDB's messages name an operator of `Test`, where not by the operator itself.
-WORDS = {operator: text for text, operator in COMPARATORS.items()} | {
-    "between": "BETWEEN",
-    "in": "IN",
-    "type": "attribute_type",
-}
+WORDS = SIGNS | {"between": "BETWEEN", "in": "IN", "type": "attribute_type"}
 _OPERANDS = (At, Literal, Size)
 # How many operands each function takes.
 FUNCTIONS = {

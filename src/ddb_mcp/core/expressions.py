@@ -8,7 +8,7 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.paths import Path
 
-_COMPARATORS = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+SIGNS = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _FUNCTIONS = {"type": "attribute_type"}
 
 
@@ -69,7 +69,7 @@ class Expression:
             return f"{path} BETWEEN {values[0]} AND {values[1]}"
         if clause.operator == "in":
             return f"{path} IN ({','.join(values)})"
-        if comparator := _COMPARATORS.get(clause.operator):
+        if comparator := SIGNS.get(clause.operator):
             return f"{path} {comparator} {values[0]}"
         return f"{_FUNCTIONS.get(clause.operator, clause.operator)}({path},{values[0]})"
 

@@ -67,8 +67,8 @@ class Prefix:
     """A deployment's prefix, for example `deploy#abc123` or `dep_abc123_`.
 
     Args:
-        one_segment: allow a prefix of one segment (`deploy`), which owns every deployment's items: for one that a
-            platform reports, which isolates by itself, and to read what was stored under one.
+        one_segment: allow a prefix of one segment (`deploy`), which owns every deployment's items. A platform that
+            reports such a prefix isolates by itself, and an export may read what was stored under one.
 
     Raises:
         Misconfigured: it is empty, not Unicode, leaves no room for a key, or has one segment.

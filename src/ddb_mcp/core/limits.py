@@ -19,7 +19,7 @@ MAX_DIGITS = 38
 EXPRESSION_MAX_BYTES = 4096
 OPERATORS_MAX = 300
 IN_MAX = 100
-# Characters of a document path: an attribute name may have 64 KB.
+# Characters of a document path. An attribute name may have 64 KB.
 PATH_MAX = 66_000
 # By item sizes, of the operands of one filter together.
 OPERANDS_MAX_BYTES = 32 * 1024
@@ -135,7 +135,7 @@ ENDPOINT_KEEP_SECONDS = 120
 LOCK_SECONDS = 10
 LOCK_SLICE_SECONDS = 0.025
 LOCK_HELD_SECONDS = 2
-# What a read of a few items may take on the event loop, before it is done in a thread instead.
+# A read of a few items may take this long on the event loop. After it, a thread reads instead.
 BRIEF_SECONDS = 0.003
 SQLITE_CONNECTIONS = 8
 # Writes in one transaction: they share its flush to the disk.
@@ -223,7 +223,7 @@ IN_FLIGHT_MAX_BYTES = 128_000_000
 # Connections at once: at most half of the descriptors that the process may have, so that stores have theirs.
 CONNECTIONS_MAX = 512
 CONNECTIONS_PER_ADDRESS = 128
-# Where there are too many connections, one that has waited this long for a head is closed for a new one.
+# Where there are too many connections, a connection that has waited this long for a head is closed for a new one.
 IDLE_SECONDS = 0.1
 # Connections that the kernel holds until they are accepted. It drops further ones, whose clients try again after 1 s.
 BACKLOG = 2048

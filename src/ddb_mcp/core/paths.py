@@ -96,7 +96,7 @@ def _member(value: AttributeValue, step: str | int) -> AttributeValue | None:
 
 
 def members(value: AttributeValue) -> list[tuple[str | int, AttributeValue]]:
-    """The names or positions in a map or list with what is there; none for other values."""
+    """The members of a map or list, each with its name or position; none for other values."""
     return list(value["M"].items()) if "M" in value else list(enumerate(value.get("L", ())))
 
 
@@ -109,7 +109,8 @@ def shortest(paths: Iterable[Path]) -> tuple[Path, ...]:
 def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:
     """Two of the paths that one update cannot name together, None where there are none.
 
-    These are a path and another that begins with it, equal ones too, and two that take one value for a map and a list.
+    These are two equal paths, a path and another path that begins with it, and two paths that take one value both for a
+    map and for a list.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html
     """
     ends: dict[Path, Path] = {}

@@ -34,14 +34,14 @@ class Update(NamedTuple):
 
     @property
     def repeatable(self) -> bool:
-        """Whether twice is as good as once, so that the stored item tells whether it was done."""
+        """Whether twice has the same effect as once. Then the stored item shows whether it was done."""
         return not self.add and not any(isinstance(path[-1], int) for path in self.remove)
 
     def applied(self, old: Item | None) -> Item:
-        """The item that it makes of the stored one, None where there is none.
+        """The item after the update. `old` is the stored item, None where there is none.
 
         Raises:
-            InvalidArgument: what is added does not go with what is stored, or has too many digits with it.
+            InvalidArgument: the types of what is added and what is stored differ, or their sum has too many digits.
         """
         stored = old or {}
         sums = {name: _sum(stored.get(name), value, name) for name, value in self.add.items()}

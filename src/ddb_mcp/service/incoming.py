@@ -46,7 +46,7 @@ def changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
     """The part of an update that is the same for all items: one without an item.
 
     Raises:
-        InvalidArgument: a path or a number is none, or two paths touch one another.
+        InvalidArgument: a path or a number is not valid, or two paths touch one another.
     """
     update = Update({}, tuple(parse_path(name, "remove") for name in remove or ()), _additions(add or {}))
     _check_paths(update)

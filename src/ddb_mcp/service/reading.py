@@ -20,7 +20,12 @@ from ddb_mcp.stores.base import Read
 
 
 async def get(call: Call, arguments: GetArguments) -> GetResult:
-    """One item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read."""
+    """One item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read.
+
+    Raises:
+        InvalidArgument, PrefixViolation: an argument is wrong.
+        DdbMcpError: what the store raises.
+    """
     key = call.own.check_key(arguments.pk, arguments.sk)
     projection = parse_projection(arguments.attributes, parts=True)
     item = call.guarded(await call.store.get(key))

@@ -30,7 +30,12 @@ _R = TypeVar("_R")
 
 
 async def put(call: Call, arguments: PutArguments) -> PutResult:
-    """Store or change one item, several independent ones, or all that `where` selects."""
+    """Store or change one item, several independent items, or all items that `where` selects.
+
+    Raises:
+        InvalidArgument, PrefixViolation: an argument is wrong; nothing was written.
+        DdbMcpError: what the store raises for one item. For several items it is in the result.
+    """
     if arguments.where is not None:
         return await selections.put(call, arguments)
     _refuse_alone(arguments, "copy_to", "dry_run", "cursor")
@@ -86,7 +91,7 @@ def _item(write: Item | Update) -> Item:
 
 
 async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
-    """Delete one item, several independent keys, or all that `where` selects."""
+    """Delete one item, several independent keys, or all items that `where` selects. Raises as `put` does."""
     if arguments.where is not None:
         return await selections.delete(call, arguments)
     _refuse_alone(arguments, "dry_run", "cursor")
