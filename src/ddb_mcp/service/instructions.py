@@ -38,11 +38,11 @@ def instructions(table: str, prefix: str, region: str, mode: str, *, app: str | 
     own = Prefix(prefix, one_segment=True).joined
     environment = f"DYNAMODB_TABLE={shlex.quote(table)} DYNAMODB_PREFIX={shlex.quote(prefix)}"
     if app is None and mode == "local":
-        given = " ".join(f"{name}={shlex.quote(value)}" for name, value in local_environment(table, prefix).items())
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in local_environment(table, prefix).items())
         app = (
             "The data are in an SQLite file on this machine. The app reaches the same items with the AWS SDK while "
             f"`ddb-mcp endpoint`, started with this server's settings, serves them at {ENDPOINT}. "
-            f"The app's environment: {given}"
+            f"The app's environment: {variables}"
         )
     elif app is None:
         app = f"App code reads {environment} from its environment and uses the AWS SDK on the same items."
