@@ -328,7 +328,7 @@ def test_slow_connections_starve_nobody_and_end(
 ) -> None:
     """200 connections that send a byte now and then: half of them in the head of a request, half in its body."""
     monkeypatch.setattr(limits, "HEAD_SECONDS", 3)
-    monkeypatch.setattr(limits, "BODY_SECONDS", 3)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 8)
     host, port = gateway.url.removeprefix("http://").split(":")
     head = f"POST {PATH}put HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens[0]}\r\nContent-Length: 1000\r\n\r\n"
     ended: list[bytes] = []
