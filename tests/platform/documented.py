@@ -112,7 +112,10 @@ def _handler(platform: DocumentedPlatform) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
+            announced = int(self.headers["Content-Length"])
+            content = self.rfile.read(announced)
+            if len(content) < announced:
+                raise ConnectionError("the client hung up in the middle of its request")
             raw = platform.handle(self.path, self.headers["Authorization"], content)
             self.send_response(raw.status)
             self.send_header("Content-Type", raw.content_type)
