@@ -256,9 +256,13 @@ class _Run:
         store, change = self._call.store, self._selection.change
         if self._selection.copy_to is not None:
             return await self._copy({**item, "pk": {"S": self._selection.copy_to}})
-        if change is None:
-            return (await store.delete(key, self._guard)).deleted is not False
-        await store.merge(change._replace(item={**key.attributes, **change.item}), self._guard)
+        try:
+            if change is None:
+                return (await store.delete(key, self._guard)).deleted is not False
+            await store.merge(change._replace(item={**key.attributes, **change.item}), self._guard)
+        except ConditionFailed as error:
+            change_seen = "is gone" if error.item is None else "has changed, and where no longer selects it"
+            raise ConditionFailed(f"The item {change_seen}.", next="Left alone; nothing was written to it.") from None
         return True
 
     async def _copy(self, copy: Item) -> bool:
@@ -276,10 +280,6 @@ class _Run:
 
 def _failure(key: Key, error: DdbMcpError) -> Failure:
     """A failed write by its key, without the stored item: there may be many failures."""
-    if isinstance(error, ConditionFailed) and error.message.startswith("expect"):
-        gone = error.item is None
-        text = "The item is gone." if gone else "The item has changed, and where no longer selects it."
-        error = ConditionFailed(text, next="Left alone; nothing was written to it.")
     shown = error.to_json()
     shown.pop("item", None)
     return {"pk": key.pk, "sk": key.sk, "error": shown}
