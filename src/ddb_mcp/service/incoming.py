@@ -95,7 +95,7 @@ def _check_paths(update: Update) -> None:
     """Raise InvalidArgument where two paths of an update touch, or where it names the key."""
     key = next((path for path in (*update.remove, *((name,) for name in update.add)) if path[0] in _KEY), None)
     if key is not None:
-        raise InvalidArgument(f"{key[0]} is part of the key and cannot change.", next="Put the item under another key.")
+        raise InvalidArgument(f"{key[0]} is in the key, which never changes.", next="Put the item under another key.")
     paths: list[Path] = [(name,) for name in (*update.item, *update.add) if name not in _KEY]
     if pair := touching([*paths, *update.remove]):
         if pair[0] == pair[1]:
