@@ -62,6 +62,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.set_threshold(10_000, 10, 10)
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of tests that are coroutines: the servers' own."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def dynoxide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with running("dynoxide", tmp_path_factory.mktemp("dynoxide")) as engine:

@@ -22,11 +22,6 @@ TEXT = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text(encoding="u
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.M | re.S)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def block(language: str, word: str) -> str:
     (found,) = [str(text) for kind, text in BLOCKS if kind == language and word in text]
     return found

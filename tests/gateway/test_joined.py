@@ -29,11 +29,6 @@ class Source:
         return value
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def settle() -> None:
     await anyio.wait_all_tasks_blocked()
 

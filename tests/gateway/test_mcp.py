@@ -27,11 +27,6 @@ def token(gateway: RunningGateway) -> str:
     return gateway.token(PREFIX)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def connected(gateway: RunningGateway, token: str, mode: str, query: str = "") -> AsyncIterator[Client]:
     """The official client, as a host makes it: an address and a header."""

@@ -14,11 +14,6 @@ from ddb_mcp.gateway.budgets import Budget, BudgetSpent
 from ddb_mcp.gateway.registry import Tenant
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def busy(seconds: float) -> None:
     until = time.thread_time() + seconds
     while time.thread_time() < until:

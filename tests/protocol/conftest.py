@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def local(tmp_path: Path) -> dict[str, str]:
     """Settings of a server in local mode with a file of its own."""
     return {"DDB_MCP_LOCAL_PATH": str(tmp_path / "data.sqlite")}
