@@ -216,6 +216,21 @@ def test_keys_that_do_not_match_the_schema(table: Table, operation: str) -> None
         table.fails(operation, "ValidationException", message, Key=wrong)
 
 
+@pytest.mark.parametrize(
+    ("operation", "expression"),
+    [
+        ("get_item", {"ProjectionExpression": "a,,b"}),
+        ("delete_item", {"ConditionExpression": "a ="}),
+        ("update_item", {"UpdateExpression": "SET a ="}),
+        ("update_item", {"UpdateExpression": "SET a = :x"}),
+        ("update_item", {"UpdateExpression": "REMOVE a", "ConditionExpression": "a ="}),
+    ],
+)
+def test_expressions_are_at_fault_before_the_key(table: Table, operation: str, expression: dict[str, str]) -> None:
+    for wrong in ({"pk": {"S": "a"}}, {"pk": {"S": "a"}, "sk": {"N": "1"}}, key("")):
+        table.fails(operation, "ValidationException", "Expression: ", Key=wrong, **expression)
+
+
 def test_a_table_that_is_not_there(table: Table) -> None:
     missing = "Table: missing not found. The endpoint's own table is ddb-mcp-local"
     with pytest.raises(ClientError) as caught:

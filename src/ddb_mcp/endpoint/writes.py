@@ -47,21 +47,23 @@ def put(request: Mapping[str, Any]) -> Write:
     """The write that a PutItem describes. Raises Failure or InvalidArgument, as the other functions do."""
     known = placeholders(request)
     item = read_item(request["Item"])
-    return _write(request, known, Key.of(item), lambda old: item)
+    return Write(Key.of(item), _condition(request, known), lambda old: item, shows_item=_shows_item(request))
 
 
 def delete(request: Mapping[str, Any]) -> Write:
-    return _write(request, placeholders(request), read_key(request["Key"]), lambda old: None)
+    return _by_key(request, lambda old: None)
 
 
 def condition_check(request: Mapping[str, Any]) -> Write:
-    return _write(request, placeholders(request), read_key(request["Key"]), None)
+    return _by_key(request, None)
 
 
 def update(request: Mapping[str, Any]) -> Write:
-    known, key = placeholders(request), read_key(request["Key"])
+    known = placeholders(request)
     text = request.get("UpdateExpression")
     update = Update() if text is None else read_update("UpdateExpression", text, known)
+    expected = _condition(request, known)
+    key = read_key(request["Key"])
     for path in update.paths:
         if path[0] in KEYS:
             raise invalid(
@@ -77,21 +79,24 @@ def update(request: Mapping[str, Any]) -> Write:
             raise invalid("Item size to update has exceeded the maximum allowed size")
         return new
 
-    return _write(request, known, key, change, update)
+    return Write(key, expected, change, update, _shows_item(request))
 
 
-def _write(
-    request: Mapping[str, Any],
-    known: Placeholders,
-    key: Key,
-    change: Callable[[Item | None], Item | None] | None,
-    update: Update | None = None,
-) -> Write:
-    """The write with the request's condition. Every placeholder must be used by now."""
+def _by_key(request: Mapping[str, Any], change: Callable[[Item | None], None] | None) -> Write:
+    # DynamoDB finds fault with the expressions first, and with the key after them.
+    expected = _condition(request, placeholders(request))
+    return Write(read_key(request["Key"]), expected, change, shows_item=_shows_item(request))
+
+
+def _condition(request: Mapping[str, Any], known: Placeholders) -> Condition | None:
+    """The condition of a write, which is the last expression to be read: every placeholder must be used then."""
     expected = condition(request, "ConditionExpression", known)
     known.check_all_used()
-    shows_item = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-    return Write(key, expected, change, update, shows_item)
+    return expected
+
+
+def _shows_item(request: Mapping[str, Any]) -> bool:
+    return request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
 
 
 async def put_item(call: Call) -> dict[str, Any]:
