@@ -378,7 +378,7 @@ def item_size(item: Mapping[str, AttributeValue]) -> int:
 
 
 def is_longer(value: AttributeValue, most: int) -> bool:
-    """Whether the plain JSON of a value certainly has more than `most` bytes. Looks at about `most` members at most."""
+    """Whether the plain JSON of a value certainly has more than `most` bytes. About `most` members are looked at."""
     length, waiting = 0, [value]
     while waiting and length <= most:
         ((kind, content),) = waiting.pop().items()
