@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,6 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from jsonschema import Draft202012Validator
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.keys import Prefix
@@ -27,10 +26,11 @@ from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore
-from tests.contract.through_mcp import OverMcp
 from tests.direct.support import connected
 from tests.gateway.running import running_gateway, running_gateways
 from tests.support.engines import ENGINES, Engine
+from tests.support.through_mcp import OverMcp
+from tests.support.through_mcp import connected as client_of
 
 
 @dataclass
@@ -176,14 +176,6 @@ def _mcp(behind: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Path], C
         portal: BlockingPortal = request.getfixturevalue("portal")
         gateway = stack.enter_context(running_gateway(shared, folder))
 
-        @asynccontextmanager
-        async def connected(token: str, query: str) -> AsyncIterator[Client]:
-            headers = {"Authorization": f"Bearer {token}"}
-            async with httpx2.AsyncClient(headers=headers, timeout=300, verify=False) as http:
-                transport = streamable_http_client(f"{gateway.url}/mcp{query}", http_client=http)
-                async with Client(transport) as client:
-                    yield client
-
         def connect(prefix: Prefix, options: dict[str, Any]) -> DataService | OverMcp:
             if options.keys() - {"read_only"}:
                 pytest.skip("a gateway has budgets of its own")
@@ -202,7 +194,9 @@ def _mcp(behind: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Path], C
                     ).json()
                     return answer
 
-            return OverMcp(stack.enter_context(portal.wrap_async_context_manager(connected(token, query))), by_hand)
+            return OverMcp(
+                stack.enter_context(portal.wrap_async_context_manager(client_of(gateway.url, token, query))), by_hand
+            )
 
         return connect
 

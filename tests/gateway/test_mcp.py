@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import httpx
-import httpx2
 import pytest
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 
 from ddb_mcp.core import limits
 from tests.gateway.conftest import post, request
 from tests.gateway.running import RunningGateway
+from tests.support.through_mcp import connected
 
 PREFIX = "deploy#mcp"
 ERAS = ("legacy", "auto")
@@ -25,16 +22,6 @@ ERAS = ("legacy", "auto")
 @pytest.fixture(scope="module")
 def token(gateway: RunningGateway) -> str:
     return gateway.token(PREFIX)
-
-
-@asynccontextmanager
-async def connected(gateway: RunningGateway, token: str, mode: str, query: str = "") -> AsyncIterator[Client]:
-    """The official client, as a host makes it: an address and a header."""
-    headers = {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=300) as http:
-        transport = streamable_http_client(f"{gateway.url}/mcp{query}", http_client=http)
-        async with Client(transport, mode=mode) as client:
-            yield client
 
 
 async def called(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -49,7 +36,7 @@ async def called(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("mode", ERAS)
 async def test_the_seven_tools_of_the_tokens_deployment(gateway: RunningGateway, token: str, mode: str) -> None:
     key = {"pk": f"{PREFIX}#{mode}", "sk": "1"}
-    async with connected(gateway, token, mode) as client:
+    async with connected(gateway.url, token, mode=mode) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert names == {"provision", "info", "get", "put", "delete", "query", "scan"}
         info = await called(client, "info")
@@ -70,13 +57,13 @@ async def test_read_only_narrows_and_never_widens(gateway: RunningGateway, token
     reading = await anyio.to_thread.run_sync(gateway.read_only_token, PREFIX)
     item = {"pk": f"{PREFIX}#a", "sk": "1"}
     for given, query in ((token, "?read_only=true"), (reading, ""), (reading, "?read_only=false")):
-        async with connected(gateway, given, mode, query) as client:
+        async with connected(gateway.url, given, query, mode) as client:
             assert {tool.name for tool in (await client.list_tools()).tools} == {"info", "get", "query", "scan"}
             assert (await called(client, "info"))["readOnly"] is True
             refused = await client.call_tool("put", {"item": item})
             assert refused.is_error
             assert "read_only" in str(refused.content)
-    async with connected(gateway, token, mode, "?read_only=false") as client:
+    async with connected(gateway.url, token, "?read_only=false", mode) as client:
         assert len((await client.list_tools()).tools) == 7
 
 
@@ -161,7 +148,7 @@ async def test_tenants_at_once_never_see_each_others_results(gateway: RunningGat
     async def tenant(number: int, mode: str) -> None:
         nonlocal calls
         pk = f"deploy#t{number}#{mode}"
-        async with connected(gateway, tokens[number], mode) as client:
+        async with connected(gateway.url, tokens[number], mode=mode) as client:
             for at in range(6):
                 await called(client, "put", item={"pk": pk, "sk": str(at), "owner": number})
                 page = await called(client, "scan", pk_prefix=f"deploy#t{number}#", limit=1000)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx2
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
 from ddb_mcp.core import errors
@@ -53,6 +56,16 @@ class OverMcp:
         if error["code"] == "condition_failed":
             raise ConditionFailed(error["message"], item=error.get("item"), next=error["next"])
         raise _ERRORS[error["code"]](error["message"], next=error["next"])
+
+
+@asynccontextmanager
+async def connected(url: str, token: str, query: str = "", mode: str = "auto") -> AsyncIterator[Client]:
+    """Connect the official client to a gateway, as a host does: with an address and a header."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=300, verify=False) as http:
+        transport = streamable_http_client(f"{url}/mcp{query}", http_client=http)
+        async with Client(transport, mode=mode) as client:
+            yield client
 
 
 def _is_text(arguments: dict[str, Any]) -> bool:
