@@ -11,4 +11,5 @@ import sys
 
 from benchmarks.hostile.table import main
 
-main(*(float(given) for given in sys.argv[1:2]), *sys.argv[2:4])
+seconds, part, section = (*sys.argv[1:4], *("3", "", "")[len(sys.argv) - 1 :])
+main(float(seconds), part, section)

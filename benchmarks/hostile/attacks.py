@@ -231,6 +231,7 @@ CALLS: dict[str, Callable[[str], list[Call]]] = {
     "hint: 1,000 absent attributes": _get("names", SIMILAR[300:]),
     "hint: 1,000 absent paths, many items": _query("maps", attributes=[f"m.{n}" for n in SIMILAR[300:]], limit=1000),
     "hint: a filter that nothing matches": _query("wide", filter=_OR),
+    "parts: 200 of a text to be escaped": _get("controls", [f"text[{at}:190000]" for at in range(200)]),
     "parts: 1,000 of one text": _get("text", [f"body[{at}:{at + 5000}]" for at in range(1000)]),
     "batch: conditions fail on wide items": _puts("wide", {"n": 1}, expect={"n": 1}),
     "batch: merges into wide items": _puts("wide", {"n": 1}, merge=True),
@@ -264,8 +265,8 @@ CALLS: dict[str, Callable[[str], list[Call]]] = {
     "items: wide ones counted": _summary("wide"),
     "items: long ones shown": _query("long", limit=1000),
     "items: long ones counted": _summary("long"),
-    "items: names of 64 KB counted": _summary("long-names"),
-    "items: names of 64 KB shown": _query("long-names", limit=1000),
+    "items: names of 60 KB counted": _summary("long-names"),
+    "items: names of 60 KB shown": _query("long-names", limit=1000),
 }
 
 # Over HTTP, besides the calls.
@@ -295,6 +296,7 @@ MESSAGES: dict[str, Callable[[Target], Attack]] = {
     "mcp: a text of 3.9 MB in _meta": posting(_to_mcp(message(_SMALL, _meta={"x": "\u0001" * 640_000}))),
     "mcp: params.name of 3.9 MB": posting(_to_mcp(message(("n" * 3_900_000, {})))),
     "mcp: an id of 3.9 MB": posting(_to_mcp(document(jsonrpc="2.0", id="n" * 3_900_000, method="ping"))),
+    "mcp: an id of 3.9 MB, not JSON": posting(_to_mcp(b'{"jsonrpc":"2.0","id":"' + b"a" * 3_900_000)),
     "mcp: a method of 3.9 MB": posting(_to_mcp(document(jsonrpc="2.0", id=1, method="n" * 3_900_000))),
     "mcp: initialize, large capabilities": posting(
         _to_mcp(document(jsonrpc="2.0", id=1, method="initialize", params=_HANDSHAKE))
@@ -422,6 +424,7 @@ ENDPOINT: dict[str, Callable[[Target], Attack]] = {
     "a number of 15 MB": _body("PutItem", _item(b'{"N":"' + b"9" * 15_000_000 + b'"}')),
     "a list of 1.2 million nulls": _body("PutItem", _item(b'{"L":[' + b'{"NULL":true},' * 1_150_000 + b'{"S":""}]}')),
     "a set of 4 million numbers": _body("PutItem", _item(b'{"NS":[' + b'"1",' * 4_000_000 + b'"2"]}')),
+    "a set of 2 million binaries": _body("PutItem", _item(b'{"BS":[' + b'"AAAA",' * 2_000_000 + b'"AAAB"]}')),
     "a text of 15 MB": _body("PutItem", _item(b'{"S":"' + b"\\u0001" * 2_600_000 + b'"}')),
     "brackets, 16 million": _body("PutItem", lambda: b"[" * 16_000_000),
     "unknown members, 16 MB": _body("GetItem", lambda: b'{"a":[' + b"{}," * 5_500_000 + b"{}]}"),
@@ -465,7 +468,19 @@ ENDPOINT: dict[str, Callable[[Target], Attack]] = {
         Key=typed_key("wide"),
         UpdateExpression="REMOVE " + ",".join(f"l[{at}]" for at in range(500)),
     ),
-    "Query, 290 contains, wide": _operation(
+    "UpdateItem, 230 list_append nested": _operation(
+        "UpdateItem",
+        TableName=TABLE,
+        Key=typed_key("wide"),
+        UpdateExpression="SET a = " + "list_append(" * 230 + "l" + ",l)" * 230,
+    ),
+    "UpdateItem, 300 copies of a map": _operation(
+        "UpdateItem",
+        TableName=TABLE,
+        Key=typed_key("wide"),
+        UpdateExpression="SET " + ",".join(f"a{at} = m" for at in range(300)),
+    ),
+    "Query, 200 contains, wide": _operation(
         "Query",
         **_READ,
         FilterExpression=" OR ".join(["contains(l,:x)"] * 200),

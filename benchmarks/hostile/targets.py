@@ -106,7 +106,7 @@ class StdioClient:
 
     def _ask(self, method: str, params: dict[str, Any], seconds: float) -> bytes | None:
         number = next(self._ids)
-        self._answers[number] = answered, answer = threading.Event(), []
+        answered, answer = self._answers[number] = (threading.Event(), [])
         self._send(document(jsonrpc="2.0", id=number, method=method, params=params))
         answered.wait(seconds)
         return answer[0] if answer else None
@@ -307,7 +307,9 @@ def _items(loud: tuple[str, ...]) -> Iterator[tuple[str, str, dict[str, Any], in
         yield prefix, "sets", {"s": {"NS": [str(at) for at in range(10_000, 40_000)]}}, 1
         yield prefix, "maps", {"m": dict.fromkeys(SIMILAR[:300], 1)}, MANY
         yield prefix, "many", {}, MANY
-        yield prefix, "long-names", {letter * 65_000: 1 for letter in "abcdef"}, 60
+        # U+0085 is escaped in every text that a model sees.
+        yield prefix, "controls", {"text": "\u0085" * 190_000}, 1
+        yield prefix, "long-names", {"\u0085" * 30_000 + letter: 1 for letter in "abcdef"}, 60
         yield prefix, "long", LONG, 160
         yield prefix, "wide", WIDE, WIDE_ITEMS
 
