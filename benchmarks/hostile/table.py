@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from benchmarks.hostile.targets import (
 )
 
 Prepare = Callable[[Target], Attack]
+ATTACK_SECONDS = 120
+"""An attacker ends by itself after this time, should this process be killed."""
 SMALL_MS, LARGE_MS, MEGABYTES, BUSY = 500, 2000, 400, 0.03
 
 
@@ -127,6 +130,7 @@ def _attacked(attack: Attack, target: Target) -> Iterator[None]:
 
     def run(number: int) -> None:
         os.nice(10)
+        signal.alarm(ATTACK_SECONDS)
         attack(target, number)
 
     context = multiprocessing.get_context("fork")

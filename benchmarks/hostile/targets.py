@@ -97,7 +97,7 @@ class StdioClient:
         self._guard = threading.Lock()
         threading.Thread(target=self._read, daemon=True).start()
         client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
-        assert self._ask("initialize", client, PATIENCE)
+        assert self._ask("initialize", client, 60)
         self._send(document(jsonrpc="2.0", method="notifications/initialized"))
 
     def call(self, call: Call) -> bool:
