@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pty
 import signal
@@ -12,8 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import anyio
 import pytest
 
+from ddb_mcp.core import limits
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.service.purge import Purged, purge
+from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.process import DDB_MCP, Operator
 from tests.local.data import Data
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform, Raw
@@ -137,6 +143,27 @@ def test_ctrl_c_at_the_prompt_ends_at_once_and_deletes_nothing(operator: Operato
         out, said = process.communicate(timeout=300)
     assert (process.returncode, out, said.strip()) == (130, "", "Nothing was deleted.")
     assert left(operator) == 2
+
+
+def test_purge_holds_no_more_keys_than_two_pages(operator: Operator) -> None:
+    put(operator, 3500)
+    held = done = 0
+
+    def count_keys(items: int) -> None:
+        nonlocal held, done
+        done += items
+        if done % 500 == 0:
+            held = max(held, sum(type(each) is Key for each in gc.get_objects()))
+
+    async def purge_all() -> Purged:
+        store = LocalStore(operator.folder / "items.sqlite3", "ddb-mcp-local")
+        try:
+            return await purge(store, Prefix(OWN["DYNAMODB_PREFIX"]), count_keys)
+        finally:
+            await store.close()
+
+    assert anyio.run(purge_all) == Purged(3500, complete=True)
+    assert 0 < held <= 3 * limits.LIMIT_MAX
 
 
 @pytest.fixture
