@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ddb_mcp.cli.main import main
 from tests.gateway.process import DDB_MCP, Operator
 
 PK = "deploy#local#user#7"
@@ -66,6 +67,47 @@ def test_words_of_every_kind(operator: Operator) -> None:
 )
 def test_words_that_are_none(operator: Operator, words: list[str], said: str) -> None:
     assert said in refused(operator, *words)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("null", ""),
+        ("[]", ""),
+        ("{}", ""),
+        ('"{}"', ""),
+        ("[1]", "must be an object"),
+        ("5", "must be an object"),
+        ('"x"', "must be an object"),
+        ("true", "must be an object"),
+        ("", "not valid JSON"),
+        ("NaN", "NaN"),
+        ('{"limit": NaN}', "NaN"),
+        ('{"limit": 1, "limit": 2}', "twice"),
+        ('{"limit": 1e999999999999}', "limit"),
+        ('{"limit": ' + "9" * 2000 + "}", "2000 characters"),
+        ("[" * 100_000, "nested"),
+        ('{"filter": ' + '{"a":' * 100 + "1" + "}" * 101, "filter"),
+        ('{"cursor": null, "view": null}', ""),
+        ('{"cursor": "x"}', "cursor"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["limit=3"], ["--all"]], ids=["alone", "with a word", "--all"])
+def test_json_of_every_kind(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: str,
+    said: str,
+    more: list[str],
+) -> None:
+    monkeypatch.setenv("DDB_MCP_LOCAL_PATH", str(tmp_path / "items.sqlite3"))
+    if '"limit"' in given and "limit=3" in more:
+        said = "twice" if "1e9" in given else said
+    code = main(["call", "scan", given, *more])
+    out, errors = capsys.readouterr()
+    assert (bool(code), "items" in out) == (bool(said), not said), errors
+    assert said in errors
 
 
 NUMBERS = ["0.123456789012345678", "12345678901234567890123456789012345678", "1e-30"]

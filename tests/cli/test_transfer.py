@@ -7,17 +7,24 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import stat
 import subprocess
+import sys
 import termios
 import threading
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ddb_mcp.cli.files import whole_file
+from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.service.transfer import Source
 from tests.gateway.process import DDB_MCP, Operator
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform
 from tests.support.engines import Engine
@@ -370,3 +377,130 @@ def test_from_a_local_file_to_a_table(filled: Operator, dynoxide: Engine) -> Non
     assert run(filled, "import", given=exported, **table).stdout == "4 items imported\n"
     back = parsed(run(filled, "export", **table).stdout)
     assert sorted(back, key=lambda item: (item["pk"]["S"], item["sk"]["S"])) == ITEMS
+
+
+# Files that are not what they seem
+
+
+def lines_of(folder: Path, content: bytes) -> list[tuple[int, str]]:
+    """The lines of a file with this content."""
+    file = folder / "items.jsonl"
+    file.write_bytes(content)
+    with file.open("rb") as stream:
+        return list(Source("items.jsonl", stream).lines())
+
+
+def steps_of(work: Callable[[], object]) -> int:
+    """How many functions a piece of work calls, those of C too."""
+    steps = 0
+
+    def count(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return steps
+
+
+MEMBER = 2**24
+BLANK = {"line ends": b"\n", "line ends of Windows": b"\r\n", "spaces": b" " * 1023 + b"\n"}
+
+
+@pytest.mark.parametrize("blank", BLANK.values(), ids=BLANK)
+def test_blank_lines_are_skipped_together(tmp_path: Path, blank: bytes) -> None:
+    packed = gzip.compress(blank * (MEMBER // len(blank))) * 4
+    steps = steps_of(lambda: lines_of(tmp_path, packed))
+    assert steps < 4 * MEMBER // 1000  # one step for many lines: decompression alone takes one for 8 KB
+
+
+def test_lines_among_blank_ones_keep_their_numbers(tmp_path: Path) -> None:
+    text = b"\xef\xbb\xbf\n" + b"\n" * 2_000_000 + b"  a\r\n" + b" \r\n" * 1_000_000 + b"b" * 3_000_000 + b"\n\n \nc"
+    for content in (text, gzip.compress(text[:99]) + gzip.compress(text[99:])):
+        found = [(number, line[:1], len(line)) for number, line in lines_of(tmp_path, content)]
+        assert found == [(2_000_002, "a", 1), (3_000_003, "b", 3_000_000), (3_000_006, "c", 1)]
+
+
+@pytest.mark.parametrize("character", [b"x", b" ", b"\r", b"\x00"])
+def test_a_packed_line_of_10_gb_is_refused_after_8_mb(tmp_path: Path, character: bytes) -> None:
+    packed = gzip.compress(character * 2**24) * 640
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgument, match="line 1 is longer than"):
+            lines_of(tmp_path, packed)
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_wrong_lines_are_read_up_to_a_thousand(operator: Operator) -> None:
+    done = run(operator, "import", "--dry-run", given=gzip.compress(b"x\n" * MEMBER))
+    assert "stdin: 1000 of the first 1000 lines cannot be imported" in done.stderr
+
+
+def test_a_line_with_too_many_members_is_refused_before_it_is_read(operator: Operator) -> None:
+    line = f'{{"pk": "deploy#one#a", "sk": "1", "l": [{"[]," * 2_000_000}[]]}}'
+    assert "line 1: the line has more than 250000 members" in run(operator, "import", given=line).stderr
+
+
+def test_a_pipe_by_name_and_a_dash_are_read(operator: Operator) -> None:
+    (operator.folder / "items.jsonl").write_text(lines(*ITEMS))
+    for words in ("import <(cat items.jsonl)", "import - < items.jsonl", "import /dev/stdin < items.jsonl"):
+        assert shell(operator, words) == (0, "4 items imported\n", "")
+    assert shell(operator, "export - 2>/dev/null")[1].count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("import 0>other", 2, "ddb-mcp: stdin cannot be read: bad file descriptor."),
+        ("import - 0>other", 2, "ddb-mcp: stdin cannot be read: bad file descriptor."),
+        ("call put - 0>other", 1, "ddb-mcp: stdin: Bad file descriptor"),
+        ("import /dev/mem0", 2, "ddb-mcp: /dev/mem0 cannot be read: no such file or directory."),
+        ("export >&-", 1, "ddb-mcp: stdout: Bad file descriptor"),
+        ("export .", 2, "ddb-mcp: . already exists."),
+        ("export /dev/stdout", 2, "ddb-mcp: /dev/stdout already exists."),
+        ("export pipe", 2, "ddb-mcp: pipe already exists."),
+        ("export link", 2, "ddb-mcp: link already exists."),
+        ("export large", 1, "ddb-mcp: large: File too large"),
+        ("export large.gz", 1, "ddb-mcp: large.gz: File too large"),
+        ("import < items.jsonl", 1, "ddb-mcp: {folder}: File too large"),
+    ],
+)
+def test_each_error_names_its_file(filled: Operator, words: str, code: int, said: str) -> None:
+    os.mkfifo(filled.folder / "pipe")
+    (filled.folder / "link").symlink_to("nowhere")
+    limit = ""
+    if "large" in said:
+        (filled.folder / "items.jsonl").write_text(lines({**ITEMS[0], "x": {"S": os.urandom(150_000).hex()}}))
+        assert run(filled, "import", "items.jsonl").returncode == 0
+        limit = "ulimit -f 100; "
+    exit_code, out, errors = shell(filled, words, before=limit)
+    assert (exit_code, out) == (code, "")
+    assert said.format(folder=filled.folder) in errors
+    kept = {"items.sqlite3", "items.sqlite3-shm", "items.sqlite3-wal", "items.jsonl", "link", "pipe", "other"}
+    assert set(os.listdir(filled.folder)) <= kept
+
+
+def shell(operator: Operator, words: str, before: str = "") -> tuple[int, str, str]:
+    """The exit code and output of `ddb-mcp WORDS`, which bash reads."""
+    environment = {**operator.environment, **OWN, "TMPDIR": str(operator.folder)}
+    line = f"{before}exec {shlex.quote(DDB_MCP)} {words}"
+    done = subprocess.run(
+        ["bash", "-c", line], env=environment, cwd=operator.folder, capture_output=True, text=True, timeout=300
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, replaces: bool) -> None:
+    path = tmp_path / ("x" * 250)
+    with suppress(InvalidArgument), whole_file(path, replaces=replaces) as file:
+        file.write(b"ours")
+        path.write_bytes(b"theirs")
+    assert path.read_bytes() == (b"ours" if replaces else b"theirs")
+    assert len(os.listdir(tmp_path)) == 1

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.commands import TOOLS
+from ddb_mcp.cli.files import naming
 from ddb_mcp.cli.service import make_service
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
@@ -23,6 +24,9 @@ examples:
   ddb-mcp call get pk='deploy#abc123#user#7' sk=PROFILE
   ddb-mcp call query pk='deploy#abc123#user#7' filter='{"status": "open"}' --all
   ddb-mcp call put '{"item": {"pk": "deploy#abc123#user#7", "sk": "PROFILE", "balance": 12.50}}'"""
+
+# A batch of 100 items of 400 KB, and what JSON adds to it.
+_STDIN_MAX_BYTES = 100_000_000
 
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
@@ -72,27 +76,36 @@ async def _call(settings: ModeSettings, tool: str, words: list[str], every_page:
     return 0
 
 
-def _arguments(words: list[str]) -> Any:
-    """The tool's arguments, from JSON and from words of the form NAME=VALUE. Raises InvalidArgument."""
+def _arguments(words: list[str]) -> dict[str, Any]:
+    """Return the tool's arguments, from JSON and from words of the form NAME=VALUE. Raises InvalidArgument."""
     from ddb_mcp.core.items import parse_json
+    from ddb_mcp.service.parameters import arguments_object
 
-    tool_arguments: Any = {}
+    tool_arguments: dict[str, Any] = {}
     for at, word in enumerate(words):
         name, equals, value = word.partition("=")
         if equals and name.replace("_", "").isalpha():
-            if not isinstance(tool_arguments, dict) or name in tool_arguments:
-                raise InvalidArgument(f"{name} is given twice, or beside what is no JSON object.")
+            if name in tool_arguments:
+                raise InvalidArgument(f"{name} is given twice.")
             tool_arguments[name] = value  # the service reads JSON in it, where the argument is no text
         elif at == 0:
             if word == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
-                word = sys.stdin.buffer.read().decode("utf-8-sig", errors="surrogateescape")
-            tool_arguments = parse_json(word, "arguments")
+                word = _read_stdin().decode("utf-8-sig", errors="surrogateescape")
+            tool_arguments = arguments_object(parse_json(word, "arguments"))
         else:
             raise InvalidArgument(f"{word!r} is not an argument.", next="Write NAME=VALUE, or one JSON object first.")
     return tool_arguments
 
 
-async def _pages(service: "DataService", tool: str, tool_arguments: Any) -> AsyncIterator[dict[str, Any]]:
+def _read_stdin() -> bytes:
+    with naming("stdin"):
+        text = sys.stdin.buffer.read(_STDIN_MAX_BYTES + 1)
+    if len(text) > _STDIN_MAX_BYTES:
+        raise InvalidArgument(f"stdin has more than {_STDIN_MAX_BYTES} bytes.", next="Use ddb-mcp import.")
+    return text
+
+
+async def _pages(service: "DataService", tool: str, tool_arguments: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     """One result of all pages. A summary's pages cannot be joined: each covers a stretch and is a result of its own."""
     page = await service.call(tool, tool_arguments)
     whole = page

@@ -23,7 +23,9 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
     """The arguments of `ddb-mcp export`."""
     parser.usage = "%(prog)s [SETTING ...] [WHERE ...] [FILE]"
     parser.epilog = "example:\n  ddb-mcp export --pk-prefix 'deploy#abc123#user#' users.jsonl.gz"
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="packed where it ends in .gz; else stdout")
+    parser.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="packed where it ends in .gz; stdout without one, or -"
+    )
     parser.add_argument(
         "--prefix", dest="other_prefix", metavar="PREFIX", help="in local mode: the items under this prefix"
     )
@@ -81,8 +83,8 @@ def _other_prefix(settings: ModeSettings, text: str | None) -> Prefix | None:
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[Callable[[bytes], object]]:
-    """A function that writes bytes to stdout, or to a new file, see `whole_file`."""
-    if path is None:
+    """Yield a function that writes bytes to stdout, or to a new file, see `whole_file`."""
+    if path is None or str(path) == "-":
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return

@@ -1,20 +1,23 @@
 """`ddb-mcp import`: stores the items of an export."""
 
 import argparse
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
+from ddb_mcp.cli.files import naming
 from ddb_mcp.cli.progress import items, reported
 from ddb_mcp.cli.service import own_store, require_writing
 from ddb_mcp.config.settings import ModeSettings
-from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.keys import Prefix
 
+if TYPE_CHECKING:
+    from ddb_mcp.service.transfer import Source
+
+_BLOCK_BYTES = 2**16
 _EXAMPLE = """\
 A line is an item: {"Item": {"pk": {"S": "deploy#abc123#user#7"}, …}}, as export and AWS write them, or the item in
 plain JSON. Nothing is stored unless every line is an item of this deployment. Items that are there already are
@@ -28,7 +31,9 @@ def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -
     """The arguments of `ddb-mcp import`."""
     parser.usage = "%(prog)s [SETTING ...] [--from-prefix PREFIX] [--create-only] [--dry-run] [FILE]"
     parser.epilog = _EXAMPLE
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="packed by gzip or not; stdin without one")
+    parser.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="packed by gzip or not; stdin without one, or -"
+    )
     parser.add_argument(
         "--from-prefix", metavar="PREFIX", help="the prefix in the file, replaced in pk alone by the own one"
     )
@@ -46,35 +51,65 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         return anyio.run(_import, settings, arguments, file)
 
 
-async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: IO[bytes]) -> int:
-    from ddb_mcp.service.transfer import Importer, opened
+async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "Source") -> int:
+    from ddb_mcp.service.transfer import Importer
 
     source = Prefix(arguments.from_prefix, one_segment=True) if arguments.from_prefix else None
     async with own_store(settings) as (store, own):
         importer = Importer(store, own, source=source, create_only=arguments.create_only)
-        count = await importer.check(opened(file))
+        count = await importer.check(file)
         if arguments.dry_run:
             print(f"{items(count)} would be imported")
             return 0
         with reported("imported", count) as progress:
-            await importer.store(opened(file), progress.advance)
+            await importer.store(file, progress.advance)
     there = f", {items(importer.existing)} there already" if arguments.create_only else ""
     print(f"{items(importer.written)} imported{there}")
     return 0
 
 
 @contextmanager
-def _input(path: Path | None) -> Iterator[IO[bytes]]:
-    """The file, or all of stdin in a file that its owner alone may read: every line is read before one is stored."""
-    if path is not None:
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            problem = (error.strerror or "system error").lower()
-            raise InvalidArgument(f"{path} cannot be read: {problem}.", next="Correct the name.") from None
-        with file:
-            yield file
-        return
-    with tempfile.TemporaryFile() as spool:
-        shutil.copyfileobj(sys.stdin.buffer, spool)
-        yield spool
+def _input(path: Path | None) -> Iterator["Source"]:
+    """Yield the file. Copies what can be read only once: every line is read before one is stored.
+
+    Raises:
+        InvalidArgument: the file or stdin cannot be read.
+        OSError: there is no room for the copy.
+    """
+    from ddb_mcp.service.transfer import Source, unreadable
+
+    is_stdin = path is None or str(path) == "-"
+    name = "stdin" if is_stdin else str(path)
+    try:
+        stream = sys.stdin.buffer if path is None or is_stdin else path.open("rb")
+    except OSError as error:
+        raise unreadable(name, error) from None
+    with stream:
+        if is_stdin or not stream.seekable():
+            with _copy(name, stream) as copy:
+                yield Source(name, copy)
+        else:
+            yield Source(name, stream)
+
+
+def _copy(name: str, stream: IO[bytes]) -> IO[bytes]:
+    """Copy a stream to a file without a name that only its owner can read."""
+    with naming("TMPDIR"):
+        folder = tempfile.gettempdir()
+    with naming(folder), ExitStack() as stack:
+        copy = stack.enter_context(tempfile.TemporaryFile())
+        for block in _blocks(name, stream):
+            copy.write(block)
+        copy.flush()
+        stack.pop_all()
+    return copy
+
+
+def _blocks(name: str, stream: IO[bytes]) -> Iterator[bytes]:
+    from ddb_mcp.service.transfer import unreadable
+
+    try:
+        while block := stream.read(_BLOCK_BYTES):
+            yield block
+    except OSError as error:
+        raise unreadable(name, error) from None

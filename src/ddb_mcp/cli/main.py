@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # most likely of the output: `ddb-mcp … | head`, a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
         if not isinstance(error, BrokenPipeError):
-            print(f"ddb-mcp: {error.filename or 'stdout'}: {error.strerror}", file=sys.stderr)
+            print(visible(f"ddb-mcp: {error.filename or 'stdout'}: {error.strerror or error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         from ddb_mcp.server.leaving import leave
@@ -149,10 +149,13 @@ def _setting_flags(settings: Sequence[Setting]) -> argparse.ArgumentParser:
 
 
 def _open_missing_streams() -> None:
-    """A parent may have closed them; what is opened next must not take their place."""
+    """A parent may have closed them; what is opened next must not take their place.
+
+    A closed stdout cannot be written, so that no result is lost silently.
+    """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            nothing = os.open(os.devnull, os.O_RDWR)
+            nothing = os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_RDWR)
             os.dup2(nothing, descriptor)
             if nothing != descriptor:
                 os.close(nothing)

@@ -4,19 +4,26 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Ou
 """
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, cast
+from typing import IO
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, PrefixViolation
 from ddb_mcp.core.items import Item, parse_item, parse_json
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.core.text import clip, compact
+from ddb_mcp.core.text import clip, compact, has_more_members
 from ddb_mcp.service.concurrent import until_failure
 from ddb_mcp.stores.base import Condition, Read, Store
 
 _GZIP = b"\x1f\x8b"
+_TEXT = re.compile(rb"\S")
+_BLOCK_BYTES = 2**20
+# The characters of the lines that are held as items at once. Items of small members take a hundred times as much.
+_BATCH_CHARACTERS = 2**20
+# A file whose lines are wrong is not read to its end: 2 MB of gzip unpack to a billion wrong lines.
+_REFUSED_MAX = 1000
 _SHOWN_ERRORS = 5
 
 
@@ -54,12 +61,78 @@ async def export(
 # Import
 
 
-def opened(stream: IO[bytes]) -> IO[bytes]:
-    """The stream from its beginning; decompressed where its first bytes are those of gzip."""
-    stream.seek(0)
-    packed = stream.read(len(_GZIP)) == _GZIP
-    stream.seek(0)
-    return cast("IO[bytes]", gzip.open(stream)) if packed else stream
+class Source:
+    """The lines of an export, packed by gzip or not.
+
+    No more than a line and a block are in memory, whatever the file unpacks to.
+
+    Args:
+        name: how errors name it.
+        stream: can be read from its beginning again.
+    """
+
+    def __init__(self, name: str, stream: IO[bytes]) -> None:
+        self.name = name
+        self._stream = stream
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Yield the lines that are not blank, from the first, with their numbers from 1.
+
+        Raises:
+            InvalidArgument: the file cannot be read or is damaged, a line is longer than any item, or is not UTF-8.
+        """
+        for number, line in self._lines():
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError:
+                problem = f"{self.name}: line {number} is not UTF-8."
+                raise InvalidArgument(problem, next="Save the file as UTF-8.") from None
+            if text:
+                yield number, text
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        number, begun = 1, b""
+        for block in self._blocks():
+            data, at = begun + block, 0
+            # Blank lines are counted and skipped together: a packed file can have billions of them.
+            while not data.isspace() and (text := _TEXT.search(data, at)):
+                number += data.count(b"\n", at, text.start())
+                end = data.find(b"\n", text.start())
+                at = text.start()
+                if end < 0:
+                    break
+                self._check_length(number, end - at)
+                yield number, data[at:end]
+                number, at = number + 1, end + 1
+            number += data.count(b"\n", at)
+            begun = data[max(at, data.rfind(b"\n") + 1) :]
+            self._check_length(number, len(begun))
+        if begun:
+            yield number, begun
+
+    def _check_length(self, number: int, length: int) -> None:
+        if length > limits.LINE_MAX_BYTES:
+            raise InvalidArgument(f"{self.name}: line {number} is longer than {limits.LINE_MAX_BYTES} bytes.")
+
+    def _blocks(self) -> Iterator[bytes]:
+        try:
+            self._stream.seek(0)
+            is_packed = self._stream.read(len(_GZIP)) == _GZIP
+            self._stream.seek(0)
+            read = gzip.GzipFile(fileobj=self._stream).read if is_packed else self._stream.read
+            while block := read(_BLOCK_BYTES):
+                yield block
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            problem = f"{self.name} is damaged: its gzip data end early or are wrong."
+            raise InvalidArgument(problem, next="Copy it again.") from None
+        except OSError as error:
+            raise unreadable(self.name, error) from None
+
+
+def unreadable(name: str, error: OSError) -> InvalidArgument:
+    """Return the error for a file or stream that cannot be read."""
+    problem = (error.strerror or str(error) or "system error").lower()
+    return InvalidArgument(f"{name} cannot be read: {problem}.", next="Correct the name, or give another file.")
 
 
 class Importer:
@@ -79,16 +152,17 @@ class Importer:
         self.written = 0
         self.existing = 0
 
-    async def check(self, stream: IO[bytes]) -> int:
-        """The number of items in the lines.
+    async def check(self, file: Source) -> int:
+        """Return the number of items in the file.
 
         Raises:
             InvalidArgument: a line is no item, or none of this deployment's; the message names the first of them.
+                It stops looking after 1,000 of them.
             Unsupported: the store cannot take one of them.
         """
-        count, refused, foreign, shown, batch = 0, 0, False, list[str](), list[Item]()
-        for number, line in _lines(stream):
-            count += 1
+        count, refused, foreign, shown, batch, size = 0, 0, False, list[str](), list[Item](), 0
+        for number, line in file.lines():
+            count, size = count + 1, size + len(line)
             try:
                 batch.append(self._item(line))
             except (InvalidArgument, PrefixViolation) as error:
@@ -96,21 +170,22 @@ class Importer:
                 foreign = foreign or isinstance(error, PrefixViolation)
                 if refused <= _SHOWN_ERRORS:
                     shown.append(f"line {number}: {error.message}")
-            if len(batch) == limits.BATCH_MAX:
+            if refused == _REFUSED_MAX:
+                break
+            if len(batch) == limits.BATCH_MAX or size > _BATCH_CHARACTERS:
                 await self._store.check_batch(batch, self._condition)
-                batch.clear()
+                batch, size = [], 0
         if refused:
             advice = "Correct the lines."
             if foreign and self._source is None:
                 advice += " For items of another deployment, give its prefix with --from-prefix."
-            text = " ".join(shown)
-            raise InvalidArgument(
-                f"{refused} of {count} lines cannot be imported; nothing was stored. {text}", next=advice
-            )
+            lines = f"the first {count}" if refused == _REFUSED_MAX else count
+            problem = f"{file.name}: {refused} of {lines} lines cannot be imported; nothing was stored."
+            raise InvalidArgument(" ".join([problem, *shown]), next=advice)
         await self._store.check_batch(batch, self._condition)
         return count
 
-    async def store(self, stream: IO[bytes], advance: Callable[[int], None]) -> None:
+    async def store(self, file: Source, advance: Callable[[int], None]) -> None:
         """Store the items of lines that were checked; of two with one key, the later wins.
 
         Args:
@@ -119,16 +194,19 @@ class Importer:
         Raises:
             DdbMcpError: what the store raises. What was stored stays, and the same import can be run again.
         """
-        batch: dict[Key, Item] = {}
-        for _, line in _lines(stream):
+        batch, size = dict[Key, Item](), 0
+        for _, line in file.lines():
             item = self._item(line)
-            if len(batch) == limits.BATCH_MAX or Key.of(item) in batch:
+            if len(batch) == limits.BATCH_MAX or size > _BATCH_CHARACTERS or Key.of(item) in batch:
                 await self._put(batch.values(), advance)
-                batch = {}
+                batch, size = {}, 0
             batch[Key.of(item)] = item
+            size += len(line)
         await self._put(batch.values(), advance)
 
     def _item(self, line: str) -> Item:
+        if has_more_members(line, limits.MEMBERS_MAX["item"]):  # their objects take far more memory than the line
+            raise InvalidArgument(f"the line has more than {limits.MEMBERS_MAX['item']} members.")
         document = parse_json(line, "the line")
         is_wrapped = isinstance(document, dict) and document.keys() == {"Item"}
         item = parse_item(document["Item"] if is_wrapped else document, "the item")
@@ -151,26 +229,3 @@ class Importer:
             advance(1)
 
         await until_failure(items, put)
-
-
-def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers from 1.
-
-    Raises:
-        InvalidArgument: the file is damaged, a line is longer than any item, or it is not UTF-8.
-    """
-    number = 0
-    try:
-        while line := stream.readline(limits.LINE_MAX_BYTES + 1):
-            number += 1
-            if len(line) > limits.LINE_MAX_BYTES:
-                raise InvalidArgument(f"Line {number} is longer than {limits.LINE_MAX_BYTES} bytes.")
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            if text:
-                yield number, text
-    except UnicodeDecodeError:
-        raise InvalidArgument(f"Line {number} is not UTF-8.", next="Save the file as UTF-8.") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise InvalidArgument(
-            "The file is damaged: its gzip data end early or are wrong.", next="Copy it again."
-        ) from None
