@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ddb_mcp.endpoint.failures import Failure
+from ddb_mcp.endpoint.values import read_value
 from tests.endpoint.raw import AUTHORIZATION, ask, fails
 from tests.endpoint.support import Table, key, serving
 from tests.support.engines import Engine
@@ -146,6 +149,54 @@ def test_values_that_are_none(table: Table, endpoint: Engine, value: Any, kind: 
     if kind == "ValidationException":
         scan = {"TableName": table.name, "FilterExpression": "a = :v", "ExpressionAttributeValues": {":v": value}}
         assert message in fails(endpoint, kind, "Scan", scan)
+
+
+@pytest.mark.parametrize("digit", ["1", "0", "x", ".", "1E"])
+def test_a_long_number_is_refused_by_its_length(digit: str) -> None:
+    text = digit * 5_000_000
+    for value in ({"N": text}, {"NS": ["1", text]}, {"L": [{"M": {"a": {"N": text}}}]}):
+        tracemalloc.start()
+        try:
+            with pytest.raises(Failure):
+                read_value(value)
+            assert tracemalloc.get_traced_memory()[1] < 100_000
+        finally:
+            tracemalloc.stop()
+
+
+WIDE = {"v": {"L": [{"BOOL": True}] * 200_000}}
+
+
+def test_a_request_has_a_bounded_number_of_members(endpoint: Engine, table: Table) -> None:
+    table.put("widest", **WIDE)
+    for many in (b"[]," * 300_001, b"{}," * 300_001, b"1," * 600_001, b'"",' * 600_001):
+        body = b'{"TableName":"table","Item":{"a":[' + many + b"1]}}"
+        assert "at most 600000 members" in fails(endpoint, "ValidationException", "PutItem", body)
+    text = {"TableName": table.name, "Item": {**key("commas"), "v": {"S": ",[{" * 100_000}}}
+    assert ask(endpoint, "PutItem", text)[0] == 200
+
+
+def test_what_a_request_reads_has_a_bounded_number_of_members(endpoint: Engine, table: Table) -> None:
+    keys = [key(str(at)) for at in range(4)]
+    for each in keys:
+        table.call("put_item", Item={**each, **WIDE})
+    for operation in ("scan", "query"):
+        sorts = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": key()["pk"]}}
+        page = table.call(operation, **(sorts if operation == "query" else {}))
+        assert page["Count"] == 2
+        assert page["LastEvaluatedKey"] == key("1")
+    got = ask(endpoint, "BatchGetItem", {"RequestItems": {table.name: {"Keys": keys}}})[1]
+    assert len(got["Responses"][table.name]) == 4
+    puts = [{"PutRequest": {"Item": each}} for each in keys]
+    assert ask(endpoint, "BatchWriteItem", {"RequestItems": {table.name: puts}}) == (200, {"UnprocessedItems": {}})
+    for each in keys:
+        table.call("put_item", Item={**each, **WIDE})
+    gets = [{"Get": {"TableName": table.name, "Key": each}} for each in keys]
+    message = fails(endpoint, "ValidationException", "TransactGetItems", {"TransactItems": gets})
+    assert "more than 600000 members together" in message
+    deletes = [{"Delete": {"TableName": table.name, "Key": each}} for each in keys]
+    message = fails(endpoint, "ValidationException", "TransactWriteItems", {"TransactItems": deletes})
+    assert "more than 600000 members together" in message
 
 
 def test_keys_in_every_sign(table: Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ddb_mcp.core.keys import Key
+from ddb_mcp.endpoint.failures import Failure
+from ddb_mcp.endpoint.tables import Tables
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.local.table import LocalTable
 from tests.endpoint.support import Table, address, key, refused, serving, start
@@ -79,8 +82,10 @@ def test_tables_are_made_listed_and_deleted(endpoint: Engine) -> None:
         ({"DeletionProtectionEnabled": True}, "protects no table"),
         ({"BillingMode": "FREE"}, "billingMode"),
         ({"TableName": "../outside"}, "Invalid table/index name"),
-        ({"TableName": "CONFIGURED"}, "makes no table of the name CONFIGURED"),
-        ({"TableName": "x" * 255}, "makes no table of the name"),
+        ({"TableName": "CONFIGURED"}, "cannot create the table CONFIGURED: its file is the configured table's"),
+        ({"TableName": "Configured-GATEWAY"}, "or the registry's"),
+        ({"TableName": "x" * 255}, "too long for this file system"),
+        ({"TableName": "x" * 240}, "too long for this file system"),
     ],
 )
 def test_tables_that_are_not_made(endpoint: Engine, change: dict[str, Any], message: str) -> None:
@@ -90,6 +95,43 @@ def test_tables_that_are_not_made(endpoint: Engine, change: dict[str, Any], mess
         client.create_table(**{"TableName": "refused", **SCHEMA, **change})
     refused(caught.value, "ValidationException", message)
     assert client.list_tables()["TableNames"] == before["TableNames"]
+
+
+def test_a_name_is_refused_before_a_file_is_made(tmp_path: Path) -> None:
+    with serving(tmp_path / "items.sqlite3", "--all-keys") as engine:
+        client: Any = engine.client()
+        for name in ("x" * 240, "items", "items-gateway", "Items-Gateway"):
+            with pytest.raises(ClientError) as caught:
+                client.create_table(TableName=name, **SCHEMA)
+            refused(caught.value, "ValidationException", "cannot create the table")
+        assert not list(tmp_path.iterdir())
+        longest = "x" * 239
+        client.create_table(TableName=longest, **SCHEMA)
+        client.put_item(TableName=longest, Item=key())
+        assert client.scan(TableName=longest)["Count"] == 1
+    Operator(tmp_path).gateway("init")
+
+
+def test_tables_that_do_not_exist_are_not_remembered(tmp_path: Path) -> None:
+    def known() -> int:
+        gc.collect()
+        return sum(type(each) is LocalTable for each in gc.get_objects())
+
+    async def look() -> None:
+        tables = Tables("configured", tmp_path / "items.sqlite3")
+        before = known()
+        for at in range(300):
+            with pytest.raises(Failure):
+                await tables.find(f"made-up-{at}")
+        assert known() == before
+        for at in range(60):
+            await tables.make(f"table-{at}")
+            await tables.find(f"table-{at}")
+        assert known() <= before + 32
+        assert len(await tables.names()) == 60
+        await tables.close()
+
+    anyio.run(look)
 
 
 def status(client: Any, name: str) -> Any:
@@ -180,7 +222,7 @@ def test_only_tables_are_served(tmp_path: Path) -> None:
             refused(caught.value, "ResourceNotFoundException", "not found")
             with pytest.raises(ClientError) as caught:
                 client.create_table(TableName=name, **SCHEMA)
-            refused(caught.value, "ValidationException", "makes no table of the name")
+            refused(caught.value, "ValidationException", "cannot create the table")
     assert (tmp_path / "another.sqlite3").read_bytes() == b"no table of ours"
 
 

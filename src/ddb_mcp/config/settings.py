@@ -138,6 +138,11 @@ class LocalStorage(Settings):
     registry: bool = False
 
 
+def registry_path(local_path: Path) -> Path:
+    """Return the file of the registry of a gateway over this local file."""
+    return local_path.with_name(f"{local_path.stem}-gateway{local_path.suffix}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LocalSettings(LocalStorage):
     """One deployment in an SQLite file on this machine."""

@@ -50,7 +50,7 @@ def has_more_members(text: str, most: int) -> bool:
         most: members of all its lists and objects together.
     """
     # Commas in strings are no members; few texts have so many that their strings must be looked at.
-    return _marks(text) > most and _marks_outside_strings(text) > most
+    return marks(text) > most and _marks_outside_strings(text) > most
 
 
 def _marks_outside_strings(text: str) -> int:
@@ -59,12 +59,13 @@ def _marks_outside_strings(text: str) -> int:
     count = inside = 0
     for at in range(0, len(text), limits.LOOP_BYTES):
         parts = text[at : at + limits.LOOP_BYTES].split('"')
-        count += _marks("".join(parts[inside::2]))
+        count += marks("".join(parts[inside::2]))
         inside = (inside + len(parts) - 1) % 2
     return count
 
 
-def _marks(text: str) -> int:
+def marks(text: str) -> int:
+    """Return the most members that JSON can have, two for an attribute value; fewer if its strings have such marks."""
     return text.count(",") + text.count("[") + text.count("{")
 
 

@@ -5,20 +5,23 @@ https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import zlib
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anyio import CapacityLimiter
+
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
+from ddb_mcp.core.apart import is_large, worked
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
+from ddb_mcp.endpoint.bodies import encoded, read_body
 from ddb_mcp.endpoint.calls import Access, Call
-from ddb_mcp.endpoint.failures import Failure, translated, unserializable
+from ddb_mcp.endpoint.failures import Failure, translated
 from ddb_mcp.server.exchange import BodyRefused, ClientGone, Exchange
 from ddb_mcp.server.requests import foreign_header
 from ddb_mcp.server.serving import live
@@ -72,6 +75,7 @@ class Endpoint:
         self._tables = tables
         self._access = access
         self._hosts = frozenset(hosts)
+        self._large = CapacityLimiter(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -97,8 +101,11 @@ class Endpoint:
             raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
         body = await Exchange.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
-        request = await worked(partial(_request, operation, body), body)
-        return await _OPERATIONS[operation](Call(self._tables, self._access, operation, request, headers["host"]))
+        # The objects of a large request take 20 times its bytes, so there is one at a time.
+        async with self._large if is_large(body) else nullcontext():
+            request = await worked(partial(_request, operation, body), body)
+            call = Call(self._tables, self._access, operation, request, headers["host"])
+            return await _OPERATIONS[operation](call)
 
     def _is_own(self, name: str) -> bool:
         return is_loopback(name) or name in self._hosts
@@ -145,37 +152,13 @@ def _operation(headers: dict[str, str]) -> str:
 
 def _request(operation: str, body: bytes) -> dict[str, Any]:
     """The request in a body, of the shape that its operation has. Raises Failure."""
-    request = _json(body)
+    request = read_body(body)
     shapes.check(operation, request)
     return {name: value for name, value in request.items() if value is not None}
 
 
-def _json(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body. Raises Failure."""
-    try:
-        text = body.decode()
-        request = json.loads(text or "{}", parse_constant=_no_constant)
-        if "\\u" in text:
-            json.dumps(request, ensure_ascii=False).encode()  # half a character has no UTF-8
-    except UnicodeEncodeError:
-        raise unserializable("The body has half a surrogate pair, which is no character") from None
-    except (ValueError, RecursionError):
-        raise unserializable("The body is no JSON in UTF-8") from None
-    if not isinstance(request, dict):
-        raise unserializable("Unexpected value type in payload")
-    return request
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _encoded(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:
-    body = await worked(partial(_encoded, answer), answer)
+    body = await worked(partial(encoded, answer), answer)
     identifier = f"{random.getrandbits(208):052X}"  # names the request, and is no secret
     headers = [
         (b"content-type", b"application/x-amz-json-1.0"),

@@ -1,20 +1,25 @@
 """BatchGetItem and BatchWriteItem: many items at once, each for itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from anyio import create_task_group
+from anyio.lowlevel import checkpoint
+
 from ddb_mcp.core import limits
 from ddb_mcp.core.apart import worked
+from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.core.paths import Path
-from ddb_mcp.endpoint.calls import Call, only_projection, projected, read_units, stored_size, write_units
+from ddb_mcp.endpoint.bodies import Encoded
+from ddb_mcp.endpoint.calls import Call, only_projection, read_units, write_units
 from ddb_mcp.endpoint.failures import invalid
+from ddb_mcp.endpoint.reads import read_one
 from ddb_mcp.endpoint.tables import table_name
 from ddb_mcp.endpoint.values import read_item, read_key
 from ddb_mcp.stores.local.file import Locked
-from ddb_mcp.stores.local.table import Changes, Stored
+from ddb_mcp.stores.local.table import LocalTable
 
 
 async def batch_get_item(call: Call) -> dict[str, Any]:
@@ -22,47 +27,38 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
     keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
     if sum(map(len, keys_of.values())) > limits.BATCH_GET_MAX:
         raise invalid("Too many items requested for the BatchGetItem call")
-    responses: dict[str, list[Item]] = {}
+    responses: dict[str, list[Encoded]] = {}
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
     left = limits.BATCH_GET_MAX_BYTES
     for alias, keys in keys_of.items():
         request = requests[alias]
         _refuse_duplicates(keys)
-        paths = only_projection(request)
+        paths = await worked(partial(only_projection, request), request)
         name, table = await call.tables.find(alias)
         for key in keys:
             call.check_key(name, key.pk)
         consistent = bool(request.get("ConsistentRead"))
-        items = await table.items(keys)
-        taken = await worked(partial(_fitting, left, items, paths), items)
-        sizes = [size for size, _ in taken.values()]
-        left -= sum(sizes)
-        units[name] = sum(read_units(size, consistent=consistent) for size in sizes)
-        responses[name] = [item for _, item in taken.values() if item is not None]
-        if len(taken) < len(keys):
-            unprocessed[alias] = {**request, "Keys": [key.attributes for at, key in enumerate(keys) if at not in taken]}
+        responses[name], units[name], late = [], 0.0, []
+        for key in keys:
+            size, item = await read_one(table, key, paths) if left > 0 else (0, None)
+            if (left := left - max(size, len(item.text) if item else 0)) < 0:
+                late.append(key.attributes)
+                continue
+            units[name] += read_units(size, consistent=consistent)
+            responses[name] += [] if item is None else [item]
+            await checkpoint()
+        if late:
+            unprocessed[alias] = {**request, "Keys": late}
     answer = {"Responses": responses, "UnprocessedKeys": unprocessed}
     return {**answer, **call.consumed_by_tables(units)}
-
-
-def _fitting(
-    room: int, items: Sequence[Item | None], paths: Iterable[Path] | None
-) -> dict[int, tuple[int, Item | None]]:
-    """By position, the bytes of each item for which there is room, and what the client gets of it."""
-    taken: dict[int, tuple[int, Item | None]] = {}
-    for at, item in enumerate(items):
-        if (size := stored_size(item)) <= room:
-            taken[at] = size, None if item is None else projected(item, paths)
-            room -= size
-    return taken
 
 
 async def batch_write_item(call: Call) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     if sum(map(len, requests.values())) > limits.BATCH_WRITE_MAX:
         raise invalid("Too many items requested for the BatchWriteItem call")
-    writes = {alias: list(_writes(entries)) for alias, entries in requests.items()}
+    writes = await worked(lambda: {alias: list(_writes(entries)) for alias, entries in requests.items()}, requests)
     tables = {}
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
@@ -73,14 +69,40 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
             call.check_key(name, key.pk)
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
+    failures: dict[Key, DdbMcpError] = {}
     for alias, pairs in writes.items():
-        try:
-            units[table_name(alias)] = await tables[alias].change([key for key, _ in pairs], _deciding(pairs))
-        except Locked:
-            if not units:  # nothing was done at all
-                raise
-            unprocessed[alias] = requests[alias]
+        failures, units[table_name(alias)] = await _write_each(tables[alias], pairs)
+        late = [request for request, (key, _) in zip(requests[alias], pairs, strict=True) if key in failures]
+        if late:
+            unprocessed[alias] = late
+    if failures and sum(map(len, unprocessed.values())) == sum(map(len, requests.values())):
+        raise next(iter(failures.values()))  # nothing was done at all
     return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units)}
+
+
+async def _write_each(table: LocalTable, pairs: list[tuple[Key, Item | None]]) -> tuple[dict[Key, DdbMcpError], float]:
+    """Do the writes, each for itself, so that one stored item at a time is in memory. They share transactions.
+
+    Returns the writes that found no time, and the capacity units of the others. Raises DdbMcpError for other failures.
+    """
+    failures: dict[Key, DdbMcpError] = {}
+    units = 0.0
+
+    async def write(key: Key, item: Item | None) -> None:
+        nonlocal units
+        try:
+            done = await table.change([key], lambda stored: ({key: item}, write_units(stored[key], item)))
+            units += done
+        except DdbMcpError as error:
+            failures[key] = error
+
+    async with create_task_group() as group:
+        for key, item in pairs:
+            group.start_soon(write, key, item)
+    for failure in failures.values():
+        if not isinstance(failure, Locked | Timeout):
+            raise failure
+    return failures, units
 
 
 def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]:
@@ -95,14 +117,6 @@ def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]
         else:
             assert delete is not None
             yield read_key(delete["Key"]), None
-
-
-def _deciding(pairs: list[tuple[Key, Item | None]]) -> Any:
-    def decide(stored: Stored) -> tuple[Changes, float]:
-        units = sum(write_units(stored[key], item) for key, item in pairs)
-        return dict(pairs), units
-
-    return decide
 
 
 def _refuse_duplicates(keys: list[Key]) -> None:

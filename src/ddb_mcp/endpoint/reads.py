@@ -1,16 +1,20 @@
 """GetItem, Query and Scan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.conditions import Steps
 from ddb_mcp.core.expression_reader import Placeholders
 from ddb_mcp.core.expression_trees import Condition
 from ddb_mcp.core.items import Item, item_size
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
+from ddb_mcp.core.text import marks
+from ddb_mcp.endpoint.bodies import Encoded, encode
 from ddb_mcp.endpoint.calls import (
     Call,
     condition,
@@ -19,22 +23,33 @@ from ddb_mcp.endpoint.calls import (
     projected,
     projection,
     read_units,
-    stored_size,
 )
 from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.key_conditions import KeyCondition, read_key_condition, uses_keys
 from ddb_mcp.endpoint.values import read_key
-from ddb_mcp.stores.local.table import Documents, LocalTable, Rows, segment_of
+from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows, segment_of
 
 
 async def get_item(call: Call) -> dict[str, Any]:
-    paths = only_projection(call.request)
+    paths = await worked(partial(only_projection, call.request), call.request)
     key = read_key(call.request["Key"])
     name, table = await call.tables.find(call.request["TableName"])
     call.check_key(name, key.pk)
-    (item,) = await table.items([key])
-    answer = {} if item is None else {"Item": projected(item, paths)}
-    return {**answer, **_consumed(call, name, lambda: stored_size(item))}
+    size, item = await read_one(table, key, paths)
+    answer = {} if item is None else {"Item": item}
+    return {**answer, **_consumed(call, name, lambda: size)}
+
+
+async def read_one(table: LocalTable, key: Key, paths: Iterable[Path] | None) -> tuple[int, Encoded | None]:
+    """Read one item: return its size, and what the client gets of it, encoded."""
+
+    def take(documents: Documents) -> tuple[int, Encoded | None]:
+        for document in documents:
+            item = documents.item(document)
+            return item_size(item), encode(projected(item, paths))
+        return 0, None
+
+    return await table.read(Rows(key.pk, bounds=(("=", key.sk.encode()),)), take)
 
 
 def _consumed(call: Call, table: str, size: Callable[[], int]) -> dict[str, Any]:
@@ -43,13 +58,13 @@ def _consumed(call: Call, table: str, size: Callable[[], int]) -> dict[str, Any]
 
 @dataclass
 class _Page:
-    """The rows that one request reads: at most `limit` items and 1 MB, before the filter."""
+    """The rows that one request reads: at most `limit` items, 1 MB and `MEMBERS_MAX` members, before the filter."""
 
     filter: Condition | None
     paths: tuple[Path, ...] | None
     limit: int | None
     counts: bool
-    items: list[Item] = field(default_factory=list)
+    items: list[Encoded] = field(default_factory=list)
     matched: int = 0
     scanned: int = 0
     size: int = 0
@@ -59,11 +74,12 @@ class _Page:
     def fill(self, documents: Documents) -> None:
         """Take items until the page is full; `last` is then where the next page goes on."""
         self.items, self.matched, self.scanned, self.size, self.last = [], 0, 0, 0, None
-        self.unmeasured, size_at_most = [], 0
+        self.unmeasured, size_at_most, members = [], 0, 0
         steps = Steps(documents.check)
         for document in documents:
             item = documents.item(document)
             self.scanned += 1
+            members += marks(document)
             self.unmeasured.append(item)
             size_at_most += len(document) if document.isascii() else 4 * len(document)
             # An item's size is less than that of its text, and takes longer to find.
@@ -72,8 +88,8 @@ class _Page:
             if self.filter is None or self.filter.holds(item, steps):
                 self.matched += 1
                 if not self.counts:
-                    self.items.append(projected(item, self.paths))
-            if self.scanned == self.limit or size_at_most >= limits.DYNAMODB_PAGE_BYTES:
+                    self.items.append(encode(projected(item, self.paths)))
+            if self.scanned == self.limit or size_at_most >= limits.DYNAMODB_PAGE_BYTES or members >= MEMBERS_MAX:
                 self.last = Key.of(item)
                 return
 
@@ -96,7 +112,7 @@ async def query(call: Call) -> dict[str, Any]:
     request = call.request
     if "KeyConditionExpression" not in request:
         raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
-    known = placeholders(request)
+    known = await worked(partial(placeholders, request), request)
     keys = read_key_condition(request["KeyConditionExpression"], known)
     page = _page(call, known)
     name, table = await _table(call)
@@ -111,7 +127,7 @@ async def query(call: Call) -> dict[str, Any]:
 
 
 async def scan(call: Call) -> dict[str, Any]:
-    known = placeholders(call.request)
+    known = await worked(partial(placeholders, call.request), call.request)
     page = _page(call, known)
     segment = _segment(call.request)
     name, table = await _table(call)

@@ -1,8 +1,10 @@
 """The tables: the configured table is the local mode's file, every other table is a file beside it."""
 
+import os
 import re
 from pathlib import Path
 
+from ddb_mcp.config.settings import registry_path
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.stores.local.table import LocalTable
@@ -10,13 +12,17 @@ from ddb_mcp.stores.local.table import LocalTable
 REGION = "local"
 ACCOUNT = "000000000000"
 _SUFFIX = ".sqlite3"
-# With the suffix and SQLite's own, the name of a file.
-_NAME_MAX = 240
+# SQLite's own files beside a file: https://sqlite.org/tempfiles.html
+_BESIDE = ("", "-wal", "-shm", "-journal")
+# SQLite opens no file with a longer path.
+_PATH_MAX = 512
+# Tables that keep their connections, each of which has three files open.
+_OPEN_MAX = 32
 _ARN = re.compile(r"arn:aws[a-z-]*:dynamodb:[^:]*:[^:]*:table/(.+)")
 
 
 class Tables:
-    """The tables in a folder.
+    """The tables in a folder. Only tables that exist are remembered, and only the last `_OPEN_MAX` of them.
 
     Args:
         name: of the configured table.
@@ -26,18 +32,18 @@ class Tables:
     def __init__(self, name: str, path: Path) -> None:
         self._name = name
         self._path = path
-        self._open: dict[str, LocalTable] = {}
-        self._known: dict[str, tuple[int, int]] = {}
+        self._reserved = _files(path) | _files(registry_path(path))
+        self._open: dict[str, tuple[LocalTable, tuple[int, int]]] = {}
 
     async def find(self, name_or_arn: str) -> tuple[str, LocalTable]:
-        """A table's name and the table.
+        """Return a table's name and the table.
 
         Raises:
-            Failure: there is none.
+            Failure: it does not exist.
         """
         name = table_name(name_or_arn)
-        table = self._table(name)
-        if table is None or not await self._is_there(name, table):
+        table = await self._existing(name)
+        if table is None:
             raise Failure(
                 "ResourceNotFoundException",
                 f"Requested resource not found: Table: {name} not found. The endpoint's own table is {self._name}; "
@@ -45,54 +51,76 @@ class Tables:
             )
         return name, table
 
-    async def _is_there(self, name: str, table: LocalTable) -> bool:
+    async def _existing(self, name: str) -> LocalTable | None:
+        path = self._path_of(name)
+        if self._is_reserved(name):
+            return None
+        table, known = self._open.pop(name, (LocalTable(path), None))
         try:
-            status = table.path.stat()
+            status = path.stat()
         except OSError:
-            return False
+            return None
         # A look into the file takes a thread, so it is done once for each file.
         inode = (status.st_dev, status.st_ino)
-        if self._known.get(name) != inode or not status.st_size:
-            if not (table.path.is_file() and await _is_ours(table)):
-                return False
-            self._known[name] = inode
-        return True
+        if (known != inode or not status.st_size) and not (path.is_file() and await _is_ours(table)):
+            return None
+        self._open[name] = table, inode
+        if len(self._open) > _OPEN_MAX:
+            oldest, _ = self._open.pop(next(iter(self._open)))
+            await oldest.close()
+        return table
 
     async def make(self, name: str) -> LocalTable | None:
-        """Make a table. None where there is one with this name.
+        """Create a table. Return None if there is one with this name.
 
         Raises:
-            Failure: no table of this endpoint can have this name.
+            Failure: this endpoint cannot have a table with this name.
         """
-        table = self._table(name)
-        if table is None or len(name) > _NAME_MAX or await _is_ours(table) is None:
-            raise invalid(f"The endpoint of ddb-mcp makes no table of the name {name[:80]}.")
+        if problem := self._problem(name):
+            raise invalid(f"The endpoint of ddb-mcp cannot create the table {name[:80]}: {problem}.")
+        table = LocalTable(self._path_of(name))
+        if await _is_ours(table) is None:
+            raise invalid(
+                f"The endpoint of ddb-mcp cannot create the table {name[:80]}: another program's file has its name."
+            )
         return table if await table.make() else None
 
     async def names(self) -> list[str]:
-        """All tables, in order."""
+        """Return the names of all tables, in order."""
         files = {path.name.removesuffix(_SUFFIX) for path in self._path.parent.glob(f"*{_SUFFIX}")}
-        names = []
-        for name in sorted(files | {self._name}):
-            table = self._table(name) if is_table_name(name) else None
-            if table is not None and await self._is_there(name, table):
-                names.append(name)
-        return names
+        names = sorted(filter(is_table_name, files | {self._name}))
+        return [name for name in names if await self._existing(name) is not None]
 
     async def close(self) -> None:
         """Close the files of all tables."""
-        for table in self._open.values():
+        for table, _ in self._open.values():
             await table.close()
 
-    def _table(self, name: str) -> LocalTable | None:
-        """The table of this name, there or not; None where the name is another's."""
-        if name not in self._open:
-            path = self._path if name == self._name else self._path.parent / f"{name}{_SUFFIX}"
-            # Some file systems know no upper case.
-            if str(path).lower() == str(self._path).lower() and name != self._name:
-                return None
-            self._open[name] = LocalTable(path)
-        return self._open[name]
+    def _path_of(self, name: str) -> Path:
+        return self._path if name == self._name else self._path.parent / f"{name}{_SUFFIX}"
+
+    def _is_reserved(self, name: str) -> bool:
+        return name != self._name and not self._reserved.isdisjoint(_files(self._path_of(name)))
+
+    def _problem(self, name: str) -> str | None:
+        """Return why no file can be made for a table with this name, before anything is made."""
+        if self._is_reserved(name):
+            return "its file is the configured table's, or the registry's of a gateway over this file"
+        longest = os.fsencode(self._path_of(name).absolute()) + _BESIDE[-1].encode()
+        if len(os.path.basename(longest)) > _name_max(self._path.parent) or len(longest) > _PATH_MAX:
+            return "the name of its file would be too long for this file system"
+        return None
+
+
+def _files(path: Path) -> frozenset[str]:
+    """Return the names of a file and SQLite's files beside it, as file systems compare them that ignore case."""
+    return frozenset((path.name + ending).casefold() for ending in _BESIDE)
+
+
+def _name_max(folder: Path) -> int:
+    """Return how many bytes a file's name can have in a folder."""
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    return os.pathconf(existing, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
 
 
 async def _is_ours(table: LocalTable) -> bool | None:

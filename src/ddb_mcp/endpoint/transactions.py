@@ -12,6 +12,7 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
+from ddb_mcp.endpoint.bodies import Encoded, encode
 from ddb_mcp.endpoint.calls import Call, only_projection, projected, read_units, stored_size, write_units
 from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.endpoint.tables import table_name
@@ -36,7 +37,7 @@ _NONE = {"Code": "None"}
 async def transact_get_items(call: Call) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
     keys = [read_key(get["Key"]) for get in gets]
-    paths = [only_projection(get) for get in gets]
+    paths = await worked(lambda: [only_projection(get) for get in gets], gets)
     name, table = await _table(call, gets)
     for key in keys:
         call.check_key(name, key.pk, "GetItem")
@@ -45,10 +46,14 @@ async def transact_get_items(call: Call) -> dict[str, Any]:
     return {"Responses": answers, **call.consumed_by_tables({name: units})}
 
 
-def _answers_of(items: list[Item | None], paths: list[tuple[Path, ...] | None]) -> tuple[list[dict[str, Item]], float]:
+def _answers_of(
+    items: list[Item | None], paths: list[tuple[Path, ...] | None]
+) -> tuple[list[dict[str, Encoded]], float]:
     """The answer of each get, and the capacity of all. Raises Failure where the items are too long together."""
     _check_size(items)
-    answers = [{} if item is None else {"Item": projected(item, path)} for item, path in zip(items, paths, strict=True)]
+    answers = [
+        {} if item is None else {"Item": encode(projected(item, path))} for item, path in zip(items, paths, strict=True)
+    ]
     return answers, _units_of_reads(items)
 
 
@@ -64,7 +69,7 @@ def _units_of_reads(items: Iterable[Item | None]) -> float:
 
 async def transact_write_items(call: Call) -> dict[str, Any]:
     actions = [_action(entry) for entry in call.request["TransactItems"]]
-    writes = _writes_of(actions)
+    writes = await worked(partial(_writes_of, actions), call.request)
     keys = [write.key for write in writes]
     requests = [request for _, request in actions]
     if len({(table_name(request["TableName"]), key) for request, key in zip(requests, keys, strict=True)}) < len(keys):

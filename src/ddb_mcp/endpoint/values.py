@@ -68,6 +68,9 @@ def _number(text: str) -> str:
 
 
 def _number_problem(text: str) -> str:
+    if len(text) > limits.NUMBER_MAX_CHARACTERS and re.fullmatch(r"[0-9]+", text[: limits.NUMBER_MAX_CHARACTERS]):
+        return "Attempting to store more than 38 significant digits in a Number"
+    text = text[: limits.NUMBER_MAX_CHARACTERS]  # a longer one is wrong in any case
     try:
         number = Decimal(text)
     except InvalidOperation:

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.apart import worked
 from ddb_mcp.core.conditions import Steps
 from ddb_mcp.core.expression_reader import Placeholders, read_update
 from ddb_mcp.core.expression_trees import Condition, Update
 from ddb_mcp.core.items import Item, item_size
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import pick
+from ddb_mcp.endpoint.bodies import Encoded, encode
 from ddb_mcp.endpoint.calls import Call, choice, condition, placeholders, write_units
 from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.endpoint.values import KEYS, check_nesting, read_item, read_key, shown
@@ -38,7 +41,7 @@ class Write:
         """The new item. Raises Failure, where the condition does not hold too, or InvalidArgument."""
         old = stored[self.key]
         if self.condition is not None and not self.condition.holds(old or {}, Steps(stored.check)):
-            members: dict[str, Any] = {"Item": shown(old)} if old and self.shows_item else {}
+            members: dict[str, Any] = {"Item": encode(shown(old))} if old and self.shows_item else {}
             raise Failure("ConditionalCheckFailedException", "The conditional request failed", **members)
         return {} if self.change is None else {self.key: self.change(old)}
 
@@ -101,39 +104,41 @@ def _shows_item(request: Mapping[str, Any]) -> bool:
 
 async def put_item(call: Call) -> dict[str, Any]:
     choice(call.request, "ReturnValues", "NONE", "ALL_OLD")
-    return await _write_alone(call, put(call.request))
+    return await _write_alone(call, put)
 
 
 async def delete_item(call: Call) -> dict[str, Any]:
     choice(call.request, "ReturnValues", "NONE", "ALL_OLD")
-    return await _write_alone(call, delete(call.request))
+    return await _write_alone(call, delete)
 
 
 async def update_item(call: Call) -> dict[str, Any]:
-    return await _write_alone(call, update(call.request))
+    return await _write_alone(call, update)
 
 
-async def _write_alone(call: Call, write: Write) -> dict[str, Any]:
+async def _write_alone(call: Call, read: Callable[[Mapping[str, Any]], Write]) -> dict[str, Any]:
     """Do one write by itself, and answer it."""
+    write = await worked(partial(read, call.request), call.request)
     name, table = await call.tables.find(call.request["TableName"])
     call.check_write(name)
     call.check_key(name, write.key.pk)
 
-    def decide(stored: Stored) -> tuple[Changes, tuple[Item | None, Item | None]]:
+    def decide(stored: Stored) -> tuple[Changes, tuple[dict[str, Encoded], dict[str, Any]]]:
         old = stored[write.key]
         changes = write.changes(stored)
-        return changes, (old, changes[write.key])
+        new = changes[write.key]
+        answer = _returned(call.request.get("ReturnValues", "NONE"), write, old, new)
+        return changes, (answer, call.consumed(name, lambda: write_units(old, new)))
 
-    old, new = await table.change([write.key], decide)
-    answer = _returned(call.request.get("ReturnValues", "NONE"), write, old, new)
-    return {**answer, **call.consumed(name, lambda: write_units(old, new))}
+    answer, consumed = await table.change([write.key], decide)
+    return {**answer, **consumed}
 
 
-def _returned(values: str, write: Write, old: Item | None, new: Item | None) -> dict[str, Any]:
+def _returned(values: str, write: Write, old: Item | None, new: Item | None) -> dict[str, Encoded]:
     """The `Attributes` of the answer that `ReturnValues` asks for."""
     item = old if values.endswith("OLD") else new
     if values == "NONE" or not item:
         return {}
     if values.startswith("UPDATED"):
         item = pick(item, write.update.paths if write.update else [], keys=False)
-    return {"Attributes": shown(item)} if item else {}
+    return {"Attributes": encode(shown(item))} if item else {}

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from ddb_mcp.config.settings import DirectStorage, GatewaySettings
+from ddb_mcp.config.settings import DirectStorage, GatewaySettings, registry_path
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.items import item_to_json
@@ -42,9 +42,7 @@ def registry_settings(settings: GatewaySettings) -> GatewaySettings:
         raise Misconfigured(f"The name {table!r} of the registry's table is too long.", next="Rename the table.")
     if isinstance(settings, DirectStorage):
         return replace(settings, table=table)
-    path = settings.local_path
-    path = path.with_name(f"{path.stem}-gateway{path.suffix}")
-    return replace(settings, table=table, local_path=path, registry=True)
+    return replace(settings, table=table, local_path=registry_path(settings.local_path), registry=True)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from decimal import Decimal
 from ddb_mcp.core import limits
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.local.call import Call
 from ddb_mcp.stores.local.file import is_locked
 
 logger = logging.getLogger(__name__)
@@ -35,10 +34,10 @@ def row_key(key: Key) -> tuple[bytes, bytes]:
     return key.pk.encode(), key.sk.encode()
 
 
-def stored(connection: sqlite3.Connection, key: Key, call: Call) -> Item | None:
-    """The item of a key, None where there is none. Raises Long."""
+def document(connection: sqlite3.Connection, key: Key) -> str | None:
+    """Return the JSON of the item with a key, None if there is none."""
     row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", row_key(key)).fetchone()
-    return call.item(row[0]) if row else None
+    return row[0] if row else None
 
 
 def store(connection: sqlite3.Connection, key: Key, item: Item | None) -> None:

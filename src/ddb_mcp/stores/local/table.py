@@ -21,6 +21,7 @@ from ddb_mcp.core.conditions import Check
 from ddb_mcp.core.errors import InvalidArgument, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.text import marks
 from ddb_mcp.stores.local import statements
 from ddb_mcp.stores.local.call import Call, Long, MustWait
 from ddb_mcp.stores.local.connections import Connections
@@ -28,6 +29,9 @@ from ddb_mcp.stores.local.file import SqliteFile
 from ddb_mcp.stores.local.write import Writes
 
 _T = TypeVar("_T")
+
+# Members of the stored items that one call holds as objects, two for an attribute value: 300,000 values take 100 MB.
+MEMBERS_MAX = 600_000
 
 # Two marks: neither kind of file is ever taken for the other.
 _APPLICATION_ID = 0x64646D63
@@ -168,7 +172,7 @@ class LocalTable:
                 if opened is None:
                     return [None] * len(keys)
                 if len(keys) == 1:
-                    return [statements.stored(opened[0], keys[0], call)]
+                    return list(_all_stored(opened[0], keys, call).values())
                 with _snapshot(opened[0]) as connection:
                     return list(_all_stored(connection, keys, call).values())
 
@@ -337,10 +341,14 @@ def end_of(start: bytes) -> bytes:
 
 
 def _all_stored(connection: sqlite3.Connection, keys: Sequence[Key], call: Call) -> Stored:
-    found = Stored({}, call.check)
+    found, members = Stored({}, call.check), 0
     for key in keys:
         call.check()
-        found[key] = statements.stored(connection, key, call)
+        document = statements.document(connection, key)
+        found[key] = None if document is None else call.item(document)
+        members += 0 if document is None else marks(document)
+        if members > MEMBERS_MAX and len(keys) > 1:
+            raise InvalidArgument(f"The stored items have more than {MEMBERS_MAX} members together.")
     return found
 
 
