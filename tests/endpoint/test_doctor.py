@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,3 +61,43 @@ async def test_an_address_that_never_answers(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("address", ["http://example.com:8000"])
 def test_an_endpoint_elsewhere_is_not_asked(tmp_path: Path, address: str) -> None:
     assert "not on this machine" in doctor(tmp_path / "items.sqlite3", address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:x",
+        "localhost:8000",
+        "http://[x]",
+        "http://",
+        "http://127.0.0.1:0",
+    ],
+)
+@pytest.mark.anyio
+async def test_an_address_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", address)
+    settings = resolve_local({"DDB_MCP_LOCAL_PATH": str(tmp_path / "items.sqlite3")}, {})
+    assert "AWS_ENDPOINT_URL_DYNAMODB is not a valid address" in await state(settings)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"[]", b"null", b'{"Table": 5}', b'{"Table": {"TableId": 5}}', b"[" * 90_000, b"\xff"]
+)
+@pytest.mark.anyio
+async def test_an_answer_of_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{server.server_port}")
+        settings = resolve_local({"DDB_MCP_LOCAL_PATH": str(tmp_path / "items.sqlite3")}, {})
+        assert (await state(settings)).endswith("serves something else")

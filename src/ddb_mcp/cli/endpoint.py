@@ -63,7 +63,13 @@ async def state(settings: LocalSettings) -> str:
     from ddb_mcp.stores.local.table import LocalTable
 
     address = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or ENDPOINT
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        return "not asked: AWS_ENDPOINT_URL_DYNAMODB is not a valid address"
     if not is_loopback(parts.hostname or ""):
         return f"not on this machine: {parts.hostname}"
     table = LocalTable(settings.local_path)
@@ -79,10 +85,12 @@ async def state(settings: LocalSettings) -> str:
         return f"none at {address}; `ddb-mcp endpoint` starts it"
     except TimeoutError:
         return f"{address} does not answer within {limits.DOCTOR_ENDPOINT_SECONDS} s"
-    except (OSError, ValueError):
-        answer = {}
-    table_id = answer.get("Table", {}).get("TableId", "").replace("-", "")
-    return f"ok, {address} serves this file" if own and table_id == own else f"{address} serves something else"
+    except (OSError, ValueError, RecursionError):
+        answer = None
+    match answer:
+        case {"Table": {"TableId": str(table_id)}} if own and table_id.replace("-", "") == own:
+            return f"ok, {address} serves this file"
+    return f"{address} serves something else"
 
 
 def _describe(netloc: str, table: str) -> Any:
