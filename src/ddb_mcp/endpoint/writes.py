@@ -76,10 +76,12 @@ def update(request: Mapping[str, Any]) -> Write:
 
     def change(old: Item | None) -> Item:
         new = update.applied(key.attributes if old is None else old)
-        for value in new.values():
+        size = 0
+        for name, value in new.items():  # up to the first that is too much: lists can have been appended many times
+            size += item_size({name: value})
+            if size > limits.ITEM_MAX_BYTES:
+                raise invalid("Item size to update has exceeded the maximum allowed size")
             check_nesting(value)
-        if item_size(new) > limits.ITEM_MAX_BYTES:
-            raise invalid("Item size to update has exceeded the maximum allowed size")
         return new
 
     return Write(key, expected, change, update, _shows_item(request))
