@@ -45,7 +45,7 @@ class Slow(LocalStore):
         finally:
             self.under_way.remove("scan")
 
-    async def put(self, item: Item, condition: Condition) -> Written:
+    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
         self.under_way.append("put")
         try:
             await anyio.to_thread.run_sync(self.may_go_on.wait, PATIENCE)

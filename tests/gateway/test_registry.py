@@ -214,19 +214,19 @@ class Stepped(LocalStore):
         super().__init__(path, "t")
         self._turns, self._who = turns, who
 
-    async def get(self, *given: Any) -> Any:
+    async def get(self, *given: Any, room: int | None = None) -> Any:
         await self._turns.before_step(self._who)
         return await super().get(*given)
 
-    async def put(self, *given: Any) -> Any:
+    async def put(self, *given: Any, room: int | None = None) -> Any:
         await self._turns.before_step(self._who)
         return await super().put(*given)
 
-    async def delete(self, *given: Any) -> Any:
+    async def delete(self, *given: Any, room: int | None = None) -> Any:
         await self._turns.before_step(self._who)
         return await super().delete(*given)
 
-    async def query(self, *given: Any) -> Any:
+    async def query(self, *given: Any, room: int | None = None) -> Any:
         await self._turns.before_step(self._who)
         return await super().query(*given)
 
@@ -299,11 +299,11 @@ class Dies(LocalStore):
         if self.steps > self._last:
             raise KeyboardInterrupt
 
-    async def put(self, *given: Any) -> Any:
+    async def put(self, *given: Any, room: int | None = None) -> Any:
         self.step()
         return await super().put(*given)
 
-    async def delete(self, *given: Any) -> Any:
+    async def delete(self, *given: Any, room: int | None = None) -> Any:
         self.step()
         return await super().delete(*given)
 

@@ -139,8 +139,8 @@ class CarelessStore(LocalStore):
     async def get(self, key: Key) -> StoredItem | None:
         return await super().get(key) or await self._foreign()
 
-    async def delete(self, key: Key, condition: Condition) -> Deleted:
-        deleted = await super().delete(key, condition)
+    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
+        deleted = await super().delete(key, condition, room=room)
         return deleted if deleted.item else Deleted(False, await self._foreign())
 
     async def _foreign(self) -> StoredItem:

@@ -32,7 +32,7 @@ class Careless(LocalStore):
     async def get(self, key: Key) -> Item | None:
         return FOREIGN
 
-    async def delete(self, key: Key, condition: Condition) -> Deleted:
+    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
         if condition.expect:
             raise ConditionFailed("expect does not hold.", item=FOREIGN)
         return Deleted(True, FOREIGN)
@@ -104,7 +104,7 @@ def test_a_batch_ends_before_its_host_gives_up(tmp_path: Path, monkeypatch: pyte
 
 def test_a_store_may_refuse_a_batch_as_a_whole(tmp_path: Path) -> None:
     class Particular(LocalStore):
-        async def check_batch(self, writes: Any, condition: Condition) -> None:
+        async def check_batch(self, writes: Any, condition: Condition, *, room: int | None = None) -> None:
             raise DdbMcpError(f"{len(writes)} {all(isinstance(write, Update) for write in writes)}")
 
     store = Particular(tmp_path / "items.db", "t")
@@ -122,7 +122,7 @@ def test_a_bug_is_an_internal_error_whose_details_are_in_the_log(
         async def get(self, key: Key) -> Item | None:
             raise RuntimeError("secret detail")
 
-        async def put(self, item: Item, condition: Condition) -> Written:
+        async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
             raise RuntimeError("secret detail")
 
     store = Broken(tmp_path / "items.db", "t")

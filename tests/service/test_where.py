@@ -35,7 +35,7 @@ class Faulty(LocalStore):
         self.begun: list[str] = []
         self.before: Callable[[], Awaitable[None]] | None = None
 
-    async def delete(self, key: Key, condition: Condition) -> Deleted:
+    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
         self.begun.append(key.sk)
         if self.before is not None:
             await self.before()

@@ -72,7 +72,8 @@ class NotProvisioned(DdbMcpError):
 class ConditionFailed(DdbMcpError):
     """`item` is the stored item that did not satisfy the condition, None where none is known.
 
-    A store gives it in DynamoDB JSON, the service passes it on in plain JSON.
+    A store gives it in DynamoDB JSON, the service passes it on in plain JSON. `exists` stays true if a long item is
+    left out of the error later.
     """
 
     code = "condition_failed"
@@ -83,6 +84,7 @@ class ConditionFailed(DdbMcpError):
     ) -> None:
         super().__init__(message, next=next, quoted=quoted)
         self.item = item
+        self.exists = item is not None
 
     def to_json(self) -> dict[str, Any]:
         return super().to_json() | ({} if self.item is None else {"item": self.item})

@@ -4,14 +4,16 @@ Stores know nothing of MCP, of budgets of text, or of who owns a key.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, Check, Filter, KeyRange, equal, matches
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
-from ddb_mcp.core.items import AttributeValue, Item
+from ddb_mcp.core.items import AttributeValue, Item, is_longer
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.paths import Path, value_at
 from ddb_mcp.core.updates import Update, lost
@@ -79,6 +81,21 @@ class Condition(NamedTuple):
 NO_CONDITION = Condition()
 
 
+@contextmanager
+def bounded(room: int | None) -> Iterator[None]:
+    """Take the stored item out of a ConditionFailed raised here if it has more than `room` bytes of JSON."""
+    try:
+        yield
+    except ConditionFailed as failed:
+        if room is not None and failed.item is not None and is_longer({"M": failed.item}, room):
+            failed.item = None
+        raise
+
+
+PATHS_NAMED = 100
+"""The paths that an outcome without values still names. A warning has no room for more."""
+
+
 class Written(NamedTuple):
     """The outcome of a put or an update.
 
@@ -87,12 +104,14 @@ class Written(NamedTuple):
         dropped: the values that were stored and are gone, by path.
         updated: the new values of the attributes in `Update.add`.
         absent: paths of `Update.remove` at which there was nothing.
+        gone: some of the paths in `dropped`, in place of it and of `updated`, if the write had a `room`.
     """
 
     created: bool | None
     dropped: Mapping[Path, AttributeValue] = MappingProxyType({})
     updated: Mapping[str, AttributeValue] = MappingProxyType({})
     absent: tuple[Path, ...] = ()
+    gone: tuple[Path, ...] = ()
 
     @classmethod
     def over(cls, old: Item | None, new: Item) -> "Written":
@@ -100,11 +119,19 @@ class Written(NamedTuple):
         return cls(old is None, lost(old, new))
 
     @classmethod
-    def by(cls, update: Update, old: Item | None) -> "Written":
-        """The outcome of an update of `old`. Raises InvalidArgument as `Update.applied` does."""
-        new, absent = update.applied(old), update.absent(old)
+    def by(cls, update: Update, old: Item | None, new: Item | None = None) -> "Written":
+        """Return the outcome of an update of `old`, which made it `new`. Raises InvalidArgument as `Update.applied`."""
+        new, absent = update.applied(old) if new is None else new, update.absent(old)
         removed = {path: found for path in update.remove if (found := value_at(old or {}, path)) is not None}
         return cls(old is None, {**removed, **lost(old, new)}, {name: new[name] for name in update.add}, absent)
+
+    def within(self, room: int | None, removed: Collection[Path] = ()) -> "Written":
+        """Return the outcome without its values, unless `room` is None; `gone` leaves out what was to be removed."""
+        if room is None:
+            return self
+        wanted = frozenset(removed)
+        gone = islice((path for path in self.dropped if path not in wanted), PATHS_NAMED)
+        return Written(self.created, absent=self.absent[:PATHS_NAMED], gone=tuple(gone))
 
 
 def is_seen(write: Item | Update | None, stored: Item | None) -> bool:
@@ -119,6 +146,10 @@ class Deleted(NamedTuple):
 
     deleted: bool | None
     item: Item | None = None
+
+    def within(self, room: int | None) -> "Deleted":
+        """Return the outcome without the item, unless `room` is None."""
+        return self if room is None else Deleted(self.deleted)
 
 
 class Read(NamedTuple):
@@ -219,6 +250,9 @@ class Store(ABC):
     ConditionFailed where a condition does not hold (with the stored item where it is known), Throttled, Unavailable and
     Timeout after the store's own bounded retries, Unsupported before anything is sent. Methods are safe to call
     concurrently, and to cancel: a cancelled write may still happen.
+
+    `room` bounds the memory of a batch: an outcome then holds none of the values that were stored, and ConditionFailed
+    an item of at most so many bytes of JSON, from the moment the store knows the outcome. None: all of them.
     """
 
     mode: str
@@ -238,18 +272,18 @@ class Store(ABC):
         """The whole stored item, strongly consistent; None where there is none."""
 
     @abstractmethod
-    async def put(self, item: Item, condition: Condition) -> Written:
+    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
         """Replace the whole item."""
 
     @abstractmethod
-    async def merge(self, update: Update, condition: Condition) -> Written:
+    async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
         """Carry out the update atomically; creates the item if it is absent.
 
         Raises InvalidArgument also for what only the stored item makes wrong, see `Update.applied`.
         """
 
     @abstractmethod
-    async def delete(self, key: Key, condition: Condition) -> Deleted:
+    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
         """Delete an item."""
 
     async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:

@@ -33,6 +33,7 @@ from ddb_mcp.stores.base import (
     Store,
     StorePage,
     Written,
+    bounded,
     is_seen,
 )
 from ddb_mcp.stores.direct import codes
@@ -124,13 +125,19 @@ class DirectStore(Store):
             raise Unavailable("The store answered with another item than the one that was asked for.")
         return item
 
-    async def put(self, item: Item, condition: Condition) -> Written:
+    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
         await self._check_schema()
         parameters = {"Item": outgoing(item)}
-        written, old = await self._write("put_item", Key.of(item), item, condition, Expression(), parameters)
-        return Written.over(old, item) if written else Written(None)
+        with bounded(room):
+            written, old = await self._write("put_item", Key.of(item), item, condition, Expression(), parameters)
+        return Written.over(old, item).within(room) if written else Written(None)
 
-    async def merge(self, update: Update, condition: Condition) -> Written:
+    async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
+        with bounded(room):
+            return (await self._merge_existing(update, condition)).within(room, update.remove)
+
+    async def _merge_existing(self, update: Update, condition: Condition) -> Written:
+        """Merge, without the paths of `remove` whose parents are missing."""
         sent, guard = update, condition
         for _ in range(limits.MERGE_ATTEMPTS):
             try:
@@ -170,10 +177,11 @@ class DirectStore(Store):
         # Where nothing was there, DynamoDB returns nothing. Where an engine returns the key, `created` is unknown.
         return outcome._replace(created=None) if old is not None and old.keys() == {"pk", "sk"} else outcome
 
-    async def delete(self, key: Key, condition: Condition) -> Deleted:
+    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
         parameters = {"Key": key.attributes}
-        written, old = await self._write("delete_item", key, None, condition, Expression(), parameters)
-        return Deleted(old is not None, old) if written else Deleted(None)
+        with bounded(room):
+            written, old = await self._write("delete_item", key, None, condition, Expression(), parameters)
+        return Deleted(old is not None, old).within(room) if written else Deleted(None)
 
     async def _write(
         self,

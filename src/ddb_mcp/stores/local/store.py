@@ -23,6 +23,7 @@ from ddb_mcp.stores.base import (
     Store,
     StorePage,
     Written,
+    bounded,
 )
 from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, end_of
 
@@ -70,32 +71,35 @@ class LocalStore(LocalTable, Store):
         (item,) = await self.items([key])
         return item
 
-    async def put(self, item: Item, condition: Condition) -> Written:
+    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
         key = Key.of(item)
 
         def put(stored: Stored) -> tuple[Changes, Written]:
-            condition.check(stored[key], stored.check)
-            return {key: item}, Written.over(stored[key], item)
+            with bounded(room):
+                condition.check(stored[key], stored.check)
+            return {key: item}, Written.over(stored[key], item).within(room)
 
         return await self.change([key], put)
 
-    async def merge(self, update: Update, condition: Condition) -> Written:
+    async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
         key = Key.of(update.item)
 
         def merge(stored: Stored) -> tuple[Changes, Written]:
             old = stored[key]
-            condition.check(old, stored.check)
+            with bounded(room):
+                condition.check(old, stored.check)
             new = update.applied(old)
             if (size := item_size(new)) > limits.ITEM_MAX_BYTES:
                 raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {limits.ITEM_MAX_BYTES}.")
-            return {key: new}, Written.by(update, old)
+            return {key: new}, Written.by(update, old, new).within(room, update.remove)
 
         return await self.change([key], merge)
 
-    async def delete(self, key: Key, condition: Condition) -> Deleted:
+    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
         def delete(stored: Stored) -> tuple[Changes, Deleted]:
-            condition.check(stored[key], stored.check)
-            return {key: None}, Deleted(stored[key] is not None, stored[key])
+            with bounded(room):
+                condition.check(stored[key], stored.check)
+            return {key: None}, Deleted(stored[key] is not None, stored[key]).within(room)
 
         return await self.change([key], delete)
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.stores.local.call import Abandoned, Call, MustWait
 from ddb_mcp.stores.local.connections import Connections
 from ddb_mcp.stores.local.file import transaction
@@ -73,7 +74,8 @@ class PendingChange(Generic[_T]):
             if connection.total_changes != before:
                 self.fail(error)
                 raise _Undone from error
-            self._error = error
+            # The frames of its traceback hold the stored item.
+            self._error = error.with_traceback(None) if isinstance(error, ConditionFailed) else error
         return True
 
     def finish(self) -> None:

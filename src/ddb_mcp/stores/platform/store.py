@@ -31,6 +31,7 @@ from ddb_mcp.stores.base import (
     Store,
     StorePage,
     Written,
+    bounded,
     is_seen,
 )
 from ddb_mcp.stores.platform.answers import (
@@ -102,20 +103,22 @@ class PlatformStore(Store):
         body: dict[str, Any] = {"pk": key.pk, "sk": key.sk}
         return item_in(_answer(await self._call("get", body)), key, typed="types" in features)
 
-    async def put(self, item: Item, condition: Condition) -> Written:
+    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
         features = (await self._known()).features
         body = {"item": item_text(item, features, "item"), **condition_members(condition, features)}
         write = self._write(Key.of(item), condition, item)
-        return _written(await self._call("put", body, write), features)
+        with bounded(room):
+            return _written(await self._call("put", body, write), features).within(room)
 
-    async def merge(self, update: Update, condition: Condition) -> Written:
+    async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
         features = (await self._known()).features
         body = {**update_members(update, features, "item"), **condition_members(condition, features)}
         write = self._write(Key.of(update.item), condition, update)
-        written = _written(await self._call("put", body, write), features)
-        if written.created is None:
-            return written
-        return written._replace(absent=tuple(path for path in update.remove if path not in written.dropped))
+        with bounded(room):
+            written = _written(await self._call("put", body, write), features)
+        if written.created is not None:
+            written = written._replace(absent=tuple(path for path in update.remove if path not in written.dropped))
+        return written.within(room, update.remove)
 
     async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
         features = (await self._known()).features
@@ -126,11 +129,11 @@ class PlatformStore(Store):
             elif "types" not in features:
                 item_text(write, features, f"items[{at}]")
 
-    async def delete(self, key: Key, condition: Condition) -> Deleted:
+    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
         features = (await self._known()).features
         body = {"pk": key.pk, "sk": key.sk, **condition_members(condition, features)}
-        write = self._write(key, condition, None)
-        done = await self._call("delete", body, write)
+        with bounded(room):
+            done = await self._call("delete", body, self._write(key, condition, None))
         if done.answer is None:
             return Deleted(None)
         try:
@@ -139,7 +142,7 @@ class PlatformStore(Store):
             item = None
         deleted = fields(done.answer.document).get("deleted")
         if item is not None or deleted is True:
-            return Deleted(True, item)
+            return Deleted(True, item).within(room)
         return Deleted(False if deleted is False and not done.repeated else None)
 
     async def write_selected(self, selection: Selection, progress: Progress) -> Selected:
