@@ -258,10 +258,10 @@ class _Run:
             return await self._copy({**item, "pk": {"S": self._selection.copy_to}})
         try:
             if change is None:
-                return (await store.delete(key, self._guard)).deleted is not False
-            await store.merge(change._replace(item={**key.attributes, **change.item}), self._guard)
+                return (await store.delete(key, self._guard, room=0)).deleted is not False
+            await store.merge(change._replace(item={**key.attributes, **change.item}), self._guard, room=0)
         except ConditionFailed as error:
-            change_seen = "is gone" if error.item is None else "has changed, and where no longer selects it"
+            change_seen = "has changed, and where no longer selects it" if error.exists else "is gone"
             raise ConditionFailed(f"The item {change_seen}.", next="Left alone; nothing was written to it.") from None
         return True
 
@@ -270,7 +270,7 @@ class _Run:
         if await worked(partial(item_size, copy), copy) > limits.ITEM_MAX_BYTES:
             raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
         try:
-            await self._call.store.put(copy, Condition(create_only=True))
+            await self._call.store.put(copy, Condition(create_only=True), room=0)
         except (ConditionFailed, OutcomeUnknown):
             stored = await self._call.store.get(Key.of(copy))
             if stored is None or not await worked(partial(equal, {"M": stored}, {"M": copy}), stored):

@@ -25,6 +25,12 @@ from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.warnings import absent_warnings, item_warnings
 from ddb_mcp.stores.base import Condition, Written
 
+# One failure of a batch takes a tenth of the result's bytes at most, and shows no stored item in less than _LEAST_SHOWN
+# bytes. Position and code of each failure take _CODE_BYTES.
+_FAILURES_IN_FULL = 10
+_LEAST_SHOWN = 200
+_CODE_BYTES = len('{"index":99,"error":{"code":"condition_failed"}},')
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -65,13 +71,13 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
 async def _put_batch(call: Call, writes: list[Item | Update], condition: Condition) -> PutResult:
     _refuse_twice([Key.of(_item(write)) for write in writes], "items")
     await call.store.check_batch(writes, condition)
-    written, failed = await _each(call, writes, lambda write: _write(call, write, condition))
+    room = call.max_bytes // _FAILURES_IN_FULL
+    written, failed = await _each(call, writes, lambda write: _write(call, write, condition, room))
     warnings: list[str] = []
     for at, outcome in written.items():
         write = writes[at]
         texts = [*await worked(partial(item_warnings, _item(write)), _item(write)), *absent_warnings(outcome)]
-        removed = write.remove if isinstance(write, Update) else ()
-        if gone := [clip(path_text(path), 50) for path in outcome.dropped if path not in removed]:
+        if gone := [clip(path_text(path), 50) for path in outcome.gone]:
             texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
         warnings += (f"items[{at}]: {text}" for text in texts)
     result: PutResult = {"written": len(written), "failed": failed}
@@ -80,10 +86,10 @@ async def _put_batch(call: Call, writes: list[Item | Update], condition: Conditi
     return result
 
 
-async def _write(call: Call, write: Item | Update, condition: Condition) -> Written:
+async def _write(call: Call, write: Item | Update, condition: Condition, room: int | None = None) -> Written:
     if isinstance(write, Update):
-        return await call.store.merge(write, condition)
-    return await call.store.put(write, condition)
+        return await call.store.merge(write, condition, room=room)
+    return await call.store.put(write, condition, room=room)
 
 
 def _item(write: Item | Update) -> Item:
@@ -109,7 +115,8 @@ async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
     await call.store.check_batch((), condition)
 
     async def delete_key(key: Key) -> bool:
-        return (await call.store.delete(key, condition)).deleted is not False
+        room = call.max_bytes // _FAILURES_IN_FULL
+        return (await call.store.delete(key, condition, room=room)).deleted is not False
 
     deleted, failed = await _each(call, keys, delete_key)
     return {"deletedCount": sum(deleted.values()), "failed": failed}
@@ -132,9 +139,13 @@ async def _delete_one(call: Call, key: Key, condition: Condition) -> DeleteResul
 async def _each(
     call: Call, entries: Sequence[_T], write: Callable[[_T], Awaitable[_R]]
 ) -> tuple[dict[int, _R], list[Failure]]:
-    """Independent writes, done concurrently; the results and the failures, by position."""
+    """Do independent writes concurrently; return the results and the failures, by position.
+
+    A failure for which the result has no bytes left keeps its code only.
+    """
     done: dict[int, _R] = {}
     failed: dict[int, Failure] = {}
+    left = call.max_bytes - limits.ENVELOPE_BYTES - _CODE_BYTES * len(entries)
     last_start = anyio.current_time() + limits.BATCH_SECONDS
 
     async def attempt(numbered: tuple[int, _T]) -> None:
@@ -143,16 +154,22 @@ async def _each(
             if anyio.current_time() > last_start:
                 raise Timeout(f"Nothing was sent for this entry: the batch took over {limits.BATCH_SECONDS} s.")
             done[at] = await write(entry)
-        except ConditionFailed as error:
-            shortened = await shown_failure(call, error, call.max_bytes // 10)
-            failed[at] = {"index": at, "error": shortened.to_json()}
         except DdbMcpError as error:
-            failed[at] = {"index": at, "error": error.to_json()}
+            await fail(at, error)
+
+    async def fail(at: int, error: DdbMcpError) -> None:
+        nonlocal left
+        if isinstance(error, ConditionFailed):
+            room = min(left, call.max_bytes // _FAILURES_IN_FULL)
+            error = await shown_failure(call, error, room) if room > _LEAST_SHOWN else ConditionFailed(error.message)
+        failed[at] = {"index": at, "error": error.to_json()}
+        if (length := size(failed[at])) > left:
+            failed[at]["error"] = {"code": error.code}
+        else:
+            left -= length
 
     await concurrently(enumerate(entries), attempt)
-    failures = [failed[at] for at in sorted(failed)]
-    _shorten(failures, call.max_bytes - limits.ENVELOPE_BYTES)
-    return dict(sorted(done.items())), failures
+    return dict(sorted(done.items())), [failed[at] for at in sorted(failed)]
 
 
 def _refuse_alone(arguments: PutArguments | DeleteArguments, *names: str) -> None:
@@ -195,19 +212,3 @@ def _fitting(warnings: list[str], room: int) -> list[str]:
     )
     more = len(warnings) - fit
     return warnings[:fit] + ([f"and {more} more"] if more else [])
-
-
-def _shorten(failures: list[Failure], max_bytes: int) -> None:
-    """Shorten the failures from the last to the first: leave out stored items, then all but the code.
-
-    Index and code of each failure stay, whatever `max_bytes` is.
-    """
-    over = size(failures) - max_bytes
-    for names in (("item",), ("message", "next", "retryable")):
-        for failure in reversed(failures):
-            if over <= 0:
-                return
-            before = size(failure)
-            for name in names:
-                failure["error"].pop(name, None)
-            over -= before - size(failure)
