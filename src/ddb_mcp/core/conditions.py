@@ -56,11 +56,15 @@ Check = Callable[[], None]
 
 
 class Steps:
-    """Counts the steps of comparisons, and calls `check` every few thousand of them."""
+    """Counts the steps of comparisons with one item, and calls `check` every few thousand of them.
+
+    It indexes the members of a long list or set once, however many clauses look for one.
+    """
 
     def __init__(self, check: Check | None = None) -> None:
         self._check = check
         self._left = limits.STEPS_BETWEEN_CHECKS
+        self._indexes: dict[int, tuple[AttributeValue, frozenset[Any]]] = {}
 
     def take(self, steps: int) -> None:
         """Count steps that are about to be made. Raises what `check` raises."""
@@ -68,6 +72,14 @@ class Steps:
         if self._left < 0 and self._check is not None:
             self._left = limits.STEPS_BETWEEN_CHECKS
             self._check()
+
+    def index(self, value: AttributeValue) -> frozenset[Any]:
+        """Return the members of a list or set as `hashable` makes them. The index holds `value`, so its id stays."""
+        if id(value) not in self._indexes:
+            ((kind, content),) = value.items()
+            entries = content if kind == "L" else ({kind[0]: member} for member in content)
+            self._indexes[id(value)] = value, frozenset(hashable(entry, self) for entry in entries)
+        return self._indexes[id(value)][1]
 
 
 class Comparison(NamedTuple):
@@ -161,6 +173,22 @@ def equal(one: AttributeValue, other: AttributeValue, steps: Steps | None = None
     return members_of(one) == members_of(other)
 
 
+def hashable(value: AttributeValue, steps: Steps) -> tuple[str, Any]:
+    """Return a hashable form of a value: two values are `equal` if their forms are."""
+    ((kind, content),) = value.items()
+    steps.take(len(content) if kind in ("L", "M") else 1)
+    match kind:
+        case "N":
+            return kind, Decimal(content)
+        case "L":
+            return kind, tuple(hashable(entry, steps) for entry in content)
+        case "M":
+            return kind, frozenset((name, hashable(entry, steps)) for name, entry in content.items())
+        case "SS" | "NS" | "BS":
+            return kind, members_of(value)
+    return kind, content
+
+
 def members_of(value: AttributeValue) -> frozenset[Any]:
     """The members of a set, by value."""
     ((kind, content),) = value.items()
@@ -179,16 +207,7 @@ def _contains(stored: AttributeValue, operand: AttributeValue, steps: Steps) -> 
     kind, operand_kind = type_of(stored), type_of(operand)
     if kind in ("S", "B"):
         return kind == operand_kind and order_of(operand) in order_of(stored)
-    if kind == "L":
-        return any(_counted_equal(entry, operand, steps) for entry in stored["L"])
-    return kind == operand_kind + "S" and any(
-        _counted_equal({operand_kind: member}, operand, steps) for member in stored[kind]
-    )
-
-
-def _counted_equal(entry: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:
-    steps.take(1)
-    return equal(entry, operand, steps)
+    return kind in ("L", operand_kind + "S") and hashable(operand, steps) in steps.index(stored)
 
 
 def _has_type(stored: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:

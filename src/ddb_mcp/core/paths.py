@@ -153,9 +153,11 @@ def _pick(value: AttributeValue, tree: _Tree | None) -> AttributeValue | None:
     if tree is None:
         return value
     picked_members = {}
-    for step, following in tree.items():
+    # No more steps than the value has members: a call may ask for many paths of many short items.
+    few = members(value) if len(tree) > len(value.get("M") or value.get("L") or ()) else None
+    for step in tree if few is None else [step for step, _ in few if step in tree]:
         inner = _member(value, step)
-        if inner is not None and (picked := _pick(inner, following)) is not None:
+        if inner is not None and (picked := _pick(inner, tree[step])) is not None:
             picked_members[step] = picked
     if not picked_members:
         return None

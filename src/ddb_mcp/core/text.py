@@ -31,7 +31,7 @@ def size(value: Any) -> int:
 
 def fitting(text: str, max_bytes: int) -> str:
     """As much of the text's beginning as takes `max_bytes` bytes of JSON, its quotes among them."""
-    if size(text) <= max_bytes:
+    if len(text) <= max_bytes and size(text) <= max_bytes:  # no text of a longer value is made
         return text
     text = text[: max(0, max_bytes)]
     return text[: bisect_right(range(1, len(text) + 1), max_bytes, key=lambda length: size(text[:length]))]
@@ -39,7 +39,11 @@ def fitting(text: str, max_bytes: int) -> str:
 
 def clip(text: str, max_bytes: int) -> str:
     """The text, or as much of its beginning as takes `max_bytes` bytes of JSON with a mark that it goes on."""
-    return text if size(text) <= max_bytes else fitting(text, max_bytes - len("…".encode())) + "…"
+    return (
+        text
+        if len(text) <= max_bytes and size(text) <= max_bytes
+        else fitting(text, max_bytes - len("…".encode())) + "…"
+    )
 
 
 def has_more_members(text: str, most: int) -> bool:

@@ -13,27 +13,39 @@ _LOST = "Too long to show, and lost: it is stored nowhere any more."
 
 
 def shown(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dict[str, Any], list[str]]:
-    """The values by the text of their paths, in at most `room` bytes, and warnings about those that are not shown.
+    """Return the values by the text of their paths, in at most `room` bytes, and warnings about those left out.
 
-    The shortest are shown whole. Of the others as many as fit have an outline, and the rest is only counted.
+    The shortest are shown whole. Of the others as many as fit have an outline, and the rest is only counted. Only what
+    may fit is written out: thousands of values may lie at the end of one long path.
     """
-    plain = {path_text(path): to_json(value) for path, value in sorted(dropped.items(), key=lambda pair: str(pair[0]))}
-    if size(plain) <= room:
-        return plain, []
-    values = {path_text(path): value for path, value in dropped.items()}
-    costs = {name: size({name: value}) for name, value in plain.items()}
-    by_size = sorted(plain, key=lambda name: costs[name])
-    outlines = {name: _outline(values[name]) for name in by_size[-limits.OUTLINES_MAX :]}
-    outlines = {name: outline for name, outline in outlines.items() if size({name: outline}) < costs[name]}
+    sizes = {path: sum(len(str(step)) for step in path) + value_size(value) for path, value in dropped.items()}
+    by_size = sorted(sizes, key=lambda path: sizes[path])
+    few = sum(total <= room for total in itertools.accumulate(sizes[path] for path in by_size))
+    plain = {path: {path_text(path): to_json(dropped[path])} for path in by_size[:few]}
+    if few == len(dropped) and size(whole := _joined(plain)) <= room:
+        return whole, []
+    outlines = {path: {path_text(path): _outline(dropped[path])} for path in by_size[-limits.OUTLINES_MAX :]}
+    outlines = {path: outline for path, outline in outlines.items() if size(outline) < sizes[path]}
     room -= limits.HIDDEN_BYTES
-    if size(outlines) > room // 2:
+    if size(_joined(outlines)) > room // 2:
         outlines = {}
-    fit = sum(total <= room - size(outlines) for total in itertools.accumulate(costs[name] for name in by_size))
-    hidden = by_size[fit:]
-    named = ", ".join(f"{clip(name, 50)} ({value_size(values[name])} bytes)" for name in hidden[:-6:-1])
+    costs = {path: size(entry) for path, entry in plain.items()}
+    by_cost = sorted(costs, key=lambda path: costs[path])
+    room -= size(_joined(outlines))
+    fit = sum(total <= room for total in itertools.accumulate(costs[path] for path in by_cost))
+    shown_whole = set(by_cost[:fit])
+    hidden = [path for path in by_size if path not in shown_whole]
+    named = ", ".join(f"{clip(path_text(path), 50)} ({value_size(dropped[path])} bytes)" for path in hidden[:-6:-1])
     text = f"{len(hidden)} of the values that were dropped are too long to show, and are lost: {named}"
-    whole = {name: plain[name] for name in plain if name not in set(hidden)}
-    return whole | {name: outlines[name] for name in hidden if name in outlines}, [clip(text, limits.HIDDEN_BYTES)]
+    entries = {path: plain[path] for path in shown_whole} | {
+        path: outlines[path] for path in hidden if path in outlines
+    }
+    return _joined(entries), [clip(text, limits.HIDDEN_BYTES)]
+
+
+def _joined(entries: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+    """Return the members of the entries as one object, in the order of their paths."""
+    return {name: value for path in sorted(entries, key=str) for name, value in entries[path].items()}
 
 
 def _outline(value: AttributeValue) -> dict[str, Any]:

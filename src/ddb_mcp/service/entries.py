@@ -10,6 +10,8 @@ from ddb_mcp.service.projections import Projection
 from ddb_mcp.service.results import PlainItem
 from ddb_mcp.stores.base import Position, StorePage
 
+_LOOKUPS = 50_000
+
 
 class Entry(NamedTuple):
     """An item of the result. It is number `at` of a store page; `page` is that page without its items."""
@@ -36,12 +38,14 @@ class Entries:
     Attributes:
         bytes: of compact JSON that the items have.
         first: the first item, as it was read.
-        missing: the paths of the projection that no item has had so far.
+        missing: the paths of the projection that no item has had so far; none after _LOOKUPS of them, for many paths
+            of many items.
     """
 
     def __init__(self, projection: Projection | None, max_bytes: int) -> None:
         self._paths = None if projection is None else projection.paths
         self.missing = list(self._paths or ())
+        self._lookups = _LOOKUPS
         self._project = projector(projection.paths) if projection else lambda item: item
         self._max_bytes = max_bytes
         self.bytes = 0
@@ -82,7 +86,8 @@ class Entries:
         if self._entries and entry.bytes > self.room:
             return False
         self.first = self.first or item
-        self.missing = [path for path in self.missing if value_at(item, path) is None]
+        self._lookups -= len(self.missing)
+        self.missing = [path for path in self.missing if value_at(item, path) is None] if self._lookups > 0 else []
         self._entries.append(entry)
         self.bytes += entry.bytes
         return True

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from ddb_mcp.core.conditions import Comparison, Filter, comparisons, type_of
 from ddb_mcp.core.items import TYPE_NAMES, AttributeValue, Item
@@ -12,17 +13,23 @@ from ddb_mcp.core.paths import Path, path_text, value_at
 from ddb_mcp.core.text import clip
 from ddb_mcp.service.projections import Projection
 
-# A name may have 64 KB, and an item thousands of names: difflib would take seconds for all of them.
+# A name may have 64 KB, an item thousands of names, and a call a thousand paths and hundreds of clauses. So a hint
+# explains _PATHS_NAMED paths, and for each compares _NAMES_COMPARED names and _PAIRS_COMPARED pairs of characters. It
+# looks paths up _LOOKUPS times in all, and compares _CLAUSES_EXPLAINED clauses with the items.
 _NAME_SHOWN = 100
 _NAMES_COMPARED = 300
+_PAIRS_COMPARED = 200_000
 _PATHS_NAMED = 3
+_LOOKUPS = 10_000
+_CLAUSES_EXPLAINED = 10
 _BEGINNINGS_NAMED = 5
 
 
 def why_nothing_matched(clauses: Filter, items: Sequence[Item]) -> str | None:
     """A reason that can be seen in some unfiltered items why no item matched, or None."""
     explained = (clause for clause in comparisons(clauses) if clause.operator not in ("ne", "exists", "type"))
-    return next(filter(None, (_why(clause, items) for clause in explained)), None) if items else None
+    reasons = (_why(clause, items) for clause in islice(explained, _CLAUSES_EXPLAINED)) if items else ()
+    return next(filter(None, reasons), None)
 
 
 def _why(clause: Comparison, items: Sequence[Item]) -> str | None:
@@ -70,16 +77,24 @@ def what_is_missing(projection: Projection, items: Sequence[Item]) -> str | None
     """Paths that none of the items has, with the nearest names there are, and values that have no parts; or None."""
     if not items:
         return None
-    paths = [*projection.paths, *(part.path for part in projection.parts.values())]
+    in_parts = [part.path for part in projection.parts.values()]
+    paths = [*projection.paths, *in_parts][: max(_PATHS_NAMED, _LOOKUPS // len(items))]
     missing = [path for path in paths if all(value_at(item, path) is None for item in items)]
-    texts = [f"nothing is at `{path_text(path)[:_NAME_SHOWN]}`{_instead(path, items)}" for path in missing]
-    for part in projection.parts.values():
-        kinds = {type_of(value) for item in items if (value := value_at(item, part.path)) is not None}
-        if kinds and not kinds & {"S", "B"}:
-            name = _named(min(kinds))
-            texts.append(f"`{path_text(part.path)[:_NAME_SHOWN]}` is {name}; only strings and binary have parts.")
-    more = [f"and {len(texts) - _PATHS_NAMED} more"] if len(texts) > _PATHS_NAMED else []
-    return " ".join([*texts[:_PATHS_NAMED], *more]) or None
+    texts = [
+        f"nothing is at `{path_text(path)[:_NAME_SHOWN]}`{_instead(path, items)}" for path in missing[:_PATHS_NAMED]
+    ]
+    whole = {path: kind for path in in_parts if (kind := _without_parts(path, items))}
+    for path, kind in islice(whole.items(), _PATHS_NAMED - len(texts)):
+        texts.append(f"`{path_text(path)[:_NAME_SHOWN]}` is {_named(kind)}; only strings and binary have parts.")
+    count = len(missing) + len(whole)
+    more = [f"and {count - _PATHS_NAMED} more"] if count > _PATHS_NAMED else []
+    return " ".join([*texts, *more]) or None
+
+
+def _without_parts(path: Path, items: Sequence[Item]) -> str | None:
+    """Return the type of what is at a path if it has no parts."""
+    kinds = {type_of(value) for item in items if (value := value_at(item, path)) is not None}
+    return None if not kinds or kinds & {"S", "B"} else min(kinds)
 
 
 def _instead(path: Path, items: Sequence[Item]) -> str:
@@ -106,12 +121,22 @@ def _near(path: Path, depth: int, parents: Iterable[AttributeValue]) -> str | No
         return path_text((*path[:depth], rest))
     name = str(path[depth])[:_NAME_SHOWN]
     alike = [other for other in names if other.casefold() == name.casefold()]
-    close = alike or difflib.get_close_matches(name, names[:_NAMES_COMPARED], 1)
+    close = alike or difflib.get_close_matches(name, list(_comparable(name, names)), 1)
     if not close:
         return None
     whole = (close[0], *path[depth + 1 :])
     leads = any(value_at(parent["M"], whole) is not None for parent in parents if "M" in parent)
     return path_text((*path[:depth], *(whole if leads else close[:1])))
+
+
+def _comparable(name: str, names: Iterable[str]) -> Iterator[str]:
+    """Yield as many of the names as may be compared with `name`."""
+    pairs = 0
+    for other in islice(names, _NAMES_COMPARED):
+        pairs += len(name) * len(other)
+        if pairs > _PAIRS_COMPARED:
+            return
+        yield other
 
 
 def _names(parents: Iterable[AttributeValue]) -> Iterator[str]:

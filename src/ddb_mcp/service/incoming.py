@@ -49,6 +49,7 @@ def changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
         InvalidArgument: a path or a number is not valid, or two paths touch one another.
     """
     update = Update({}, tuple(parse_path(name, "remove") for name in remove or ()), _additions(add or {}))
+    check_update({}, update.remove, update.add)  # first: no more paths than fit are compared, for each item again
     _check_paths(update)
     return update
 

@@ -95,8 +95,11 @@ class Listing:
         with anyio.move_on_after(limits.HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
             reason = await self._reason()
             self._hint = clip(reason, limits.HINT_BYTES) if reason else None
-        while (page := await self._worked(self._fitting_page)) is None:
-            self._entries.drop_last()
+        while isinstance(page := await self._worked(self._fitting_page), int):
+            over = page
+            while over > 0 and len(self._entries) > 1:
+                over -= self._entries.last.bytes
+                self._entries.drop_last()
             self._stop_at(await self._entries.last.position())
         return page
 
@@ -105,15 +108,15 @@ class Listing:
         is_long = self._view == "summary" or self._entries.bytes > limits.LOOP_BYTES
         return await apart(work) if is_long else work()
 
-    def _fitting_page(self) -> PageResult | None:
-        """The page, None where it is too long with its last item.
+    def _fitting_page(self) -> PageResult | int:
+        """The page; where it is too long with its last items, by how many bytes.
 
         Its only item is shown in full instead of outlined where there is room, and shorter where it is too long.
         """
         page = self._page()
         if (over := size(page) - self._max_bytes) > 0 and self._entries:
             if len(self._entries) > 1:
-                return None
+                return over
             self._entries.shorten_first(over)
             return self._page()
         if page.get("outlined") != [0] or len(self._entries) > 1:

@@ -14,6 +14,7 @@ from ddb_mcp.core.text import size
 from ddb_mcp.service.results import PlainItem
 
 OUTLINE_NEXT = "Too long to show. Call get with attributes: paths, or parts of long values: body[0:20000]."
+_TIMES_MEASURED = 4
 OUTLINE_DELETED = "Too long to show. It was deleted, so its parts cannot be had any more."
 
 
@@ -28,7 +29,8 @@ def refuse_outline(item: Item, where: str) -> None:
 def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT, paths: Iterable[Path] | None = None) -> dict[str, Any]:
     """The outline of an item: its key, and the path, type, bytes and number of members of each value.
 
-    The first members of maps and lists that are themselves too long follow after all other values.
+    The first members of maps and lists that are themselves too long follow after all other values. Values are measured
+    for a few times the bytes of the item: in deep nesting each level has nearly all of them.
 
     Args:
         item: the whole item.
@@ -41,9 +43,10 @@ def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT, paths: Iterable
     values = [(path, value) for path in paths if (value := value_at(item, path)) is not None]
     shown: dict[str, Any] = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]}
     attributes: list[dict[str, Any]] = []
-    shown["outline"] = about = {"bytes": item_size(item), "attributes": attributes, "next": advice}
+    item_bytes = item_size(item)
+    shown["outline"] = about = {"bytes": item_bytes, "attributes": attributes, "next": advice}
     room = min(budget, limits.OUTLINE_BYTES + size(shown)) - size(shown) - 40
-    waiting = deque(values)
+    waiting, measured = deque(values), 0
     while waiting:
         path, value = waiting.popleft()
         entry = _entry(path, value)
@@ -51,7 +54,8 @@ def outline(item: Item, budget: int, advice: str = OUTLINE_NEXT, paths: Iterable
         if room < 0:
             break
         attributes.append(entry)
-        if is_longer(value, budget):
+        measured += entry["bytes"]
+        if measured <= _TIMES_MEASURED * item_bytes and is_longer(value, budget):
             inner = islice(members(value), limits.OUTLINE_MEMBERS)
             waiting.extend(((*path, step), member) for step, member in inner)
     if len(attributes) < len(values):

@@ -6,10 +6,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import Item
+from ddb_mcp.core.items import AttributeValue, Item, value_size
 from ddb_mcp.core.paths import Part, Path, parse_part, parse_path, shortest, value_at
 from ddb_mcp.core.text import fitting, size
 from ddb_mcp.service.results import PartResult
+
+# Bytes of a part besides its name and its text.
+_PART_BYTES = len(':{"base64":"","of":999999,"to":999999},')
 
 
 class Projection(NamedTuple):
@@ -23,17 +26,25 @@ class Projection(NamedTuple):
         paths = (*self.paths, *(part.path for part in self.parts.values()))
         return tuple(dict.fromkeys(str(path[0]) for path in paths))
 
-    def parts_of(self, item: Item, room: int) -> dict[str, PartResult]:
-        """The parts that the item has, in at most `room` bytes of JSON; `to` marks those that were cut for it."""
+    def parts_of(self, item: Item, room: int) -> tuple[dict[str, PartResult], int]:
+        """Return the parts that the item has in at most `room` bytes of JSON, and how many of them had no room.
+
+        `to` marks a part that was cut. Nothing is copied or decoded that the room cannot hold.
+        """
         shown: dict[str, PartResult] = {}
+        left_out = 0
         for text, part in self.parts.items():
             value = value_at(item, part.path) or {}
             if "S" not in value and "B" not in value:
                 continue
+            left = room - size(text) - _PART_BYTES
+            if left <= 0 and shown:
+                left_out += 1
+                continue
             cut = _text if "S" in value else _binary
-            shown[text] = {"of": 0}
-            shown[text] = cut(next(iter(value.values())), part, room - size(shown))
-        return shown
+            shown[text] = cut(value, part, left)
+            room -= size({text: shown[text]})
+        return shown, left_out
 
 
 def parse_projection(attributes: Sequence[str] | None, *, parts: bool) -> Projection | None:
@@ -63,17 +74,25 @@ def parse_projection(attributes: Sequence[str] | None, *, parts: bool) -> Projec
     return Projection(shortest(paths), cuts)
 
 
-def _text(content: str, part: Part, room: int) -> PartResult:
-    piece = content[part.start : part.end]
-    shown = fitting(piece, room - len('"text":,"to":999999'))
-    return _part({"text": shown, "of": len(content)}, part, len(shown), len(piece))
+def _text(value: AttributeValue, part: Part, room: int) -> PartResult:
+    content = value["S"]
+    start, end = _bounds(part, len(content))
+    shown = fitting(content[start : min(end, start + max(0, room) + 1)], room)
+    return _part({"text": shown, "of": len(content)}, part, len(shown), end - start)
 
 
-def _binary(content: str, part: Part, room: int) -> PartResult:
-    raw = base64.b64decode(content)
-    piece = raw[part.start : part.end]
-    shown = piece[: max(0, room - len('"base64":"","to":999999')) // 4 * 3]
-    return _part({"base64": base64.b64encode(shown).decode(), "of": len(raw)}, part, len(shown), len(piece))
+def _binary(value: AttributeValue, part: Part, room: int) -> PartResult:
+    length = value_size(value)
+    start, end = _bounds(part, length)
+    stop = min(end, start + max(0, room) // 4 * 3)
+    # Three bytes stand in four characters: only those with the part are decoded.
+    raw = base64.b64decode(value["B"][start // 3 * 4 : -(-stop // 3) * 4])[start % 3 :][: stop - start]
+    return _part({"base64": base64.b64encode(raw).decode(), "of": length}, part, len(raw), end - start)
+
+
+def _bounds(part: Part, length: int) -> tuple[int, int]:
+    start = min(part.start, length)
+    return start, length if part.end is None else min(part.end, length)
 
 
 def _part(result: PartResult, part: Part, shown: int, length: int) -> PartResult:

@@ -18,6 +18,9 @@ from ddb_mcp.service.results import GetResult, PageResult
 from ddb_mcp.service.where import selected_by
 from ddb_mcp.stores.base import Read
 
+# Bytes of a hint about parts that were left out.
+_LEFT_OUT_BYTES = 80
+
 
 async def get(call: Call, arguments: GetArguments) -> GetResult:
     """One item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read.
@@ -43,7 +46,11 @@ def _got(item: Item, projection: Projection | None, max_bytes: int) -> GetResult
         room -= size({"hint": result["hint"]})
     plain, outlined = shown(item, room, paths=None if projection is None else projection.paths)
     if projection and projection.parts:
-        result["parts"] = projection.parts_of(item, room - size(plain) - len('"parts":,'))
+        room -= size(plain) + len('"parts":,') + (_LEFT_OUT_BYTES if len(projection.parts) > 1 else 0)
+        result["parts"], left_out = projection.parts_of(item, room)
+        if left_out:
+            hint = f"{left_out} parts have no room here: ask for them in another call."
+            result["hint"] = " ".join(filter(None, (result.get("hint"), hint)))
     if outlined:
         result["outlined"] = True
     return {**result, "item": plain}

@@ -201,7 +201,9 @@ class _Run:
         selected.next = page.next
         selected.complete = page.next is None and page.complete
         is_full = not dry_run and selected.matched >= self._read.limit
-        return page.next is not None and not is_full and not page.spent and self._scanned < self._read.read_limit
+        if page.next is None or is_full or page.spent or selected.stopped is not None:
+            return False
+        return self._scanned < self._read.read_limit
 
     async def _report(self) -> None:
         await self._call.progress(f"{self._selected.matched} items selected, {self._selected.written} written")

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from itertools import takewhile
 
 from ddb_mcp.core import limits
@@ -115,12 +116,13 @@ class Summary:
 
     def _count(self, group: _Counted, attribute: str, value: AttributeValue) -> bool:
         """Count a value; False where there are too many attributes already."""
-        counted = group.attributes.get(attribute)
+        name = _shown_name(attribute[: limits.SUMMARY_NAME_BYTES])
+        counted = group.attributes.get(name)
         if counted is None:
             if self._attributes >= limits.SUMMARY_ATTRIBUTES:
                 return False
             self._attributes += 1
-            counted = group.attributes.setdefault(clip(attribute, limits.SUMMARY_NAME_BYTES), _Attribute())
+            counted = group.attributes.setdefault(name, _Attribute())
         counted.add(value)
         return True
 
@@ -139,10 +141,10 @@ class Summary:
         for shown, group in shown_groups:
             _add_largest(shown, group, room)
         waiting = [(shown, _most_telling(group)) for shown, group in shown_groups]
-        while any(attributes for _, attributes in waiting):
+        while not room.is_spent and any(attributes for _, attributes in waiting):
             for shown, attributes in waiting:
                 if attributes:
-                    _add_attribute(shown, *attributes.pop(0), room)
+                    _add_attribute(shown, *attributes.pop(), room)
         for shown, group in shown_groups:
             more = len(group.attributes) + group.uncounted - len(shown["attributes"])
             if more:
@@ -170,6 +172,11 @@ class _Room:
     def __init__(self, left: int) -> None:
         self._left = left
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether no attribute fits any more."""
+        return self._left < len('{"a":{"S":1}}')
+
     def take(self, members: object, more: int = 0) -> bool:
         """Take what an object's members and `more` bytes need, where there is room for them."""
         needed = size(members) + more  # of its braces one is for the comma
@@ -179,13 +186,20 @@ class _Room:
         return True
 
 
+@lru_cache(limits.SUMMARY_ATTRIBUTES)
+def _shown_name(beginning: str) -> str:
+    """Return the name by which an attribute with this beginning is counted and shown."""
+    return clip(beginning, limits.SUMMARY_NAME_BYTES)
+
+
 def _name_and_count(name: tuple[str, str], group: _Counted) -> Group:
     return {"pk": name[0], "sk": name[1], "count": group.count, "attributes": {}}
 
 
 def _most_telling(group: _Counted) -> list[tuple[str, _Attribute]]:
-    """The attributes in the order in which they are shown."""
-    return sorted(group.attributes.items(), key=lambda entry: (len(entry[1].types) == 1, -entry[1].types.total()))
+    """The attributes, the one that is shown first at the end."""
+    ordered = sorted(group.attributes.items(), key=lambda entry: (len(entry[1].types) == 1, -entry[1].types.total()))
+    return ordered[::-1]
 
 
 def _add_largest(shown: Group, group: _Counted, room: _Room) -> None:

@@ -9,6 +9,7 @@ from ddb_mcp.core.text import clip
 from ddb_mcp.service.incoming import MONGODB_WORDS, mongodb_words
 from ddb_mcp.stores.base import Written
 
+_MAPS_NAMED = 10
 _MS_THRESHOLD = 10**11
 # Type names that count in DynamoDB JSON only, with the stored type of what such a map would hold.
 _UNTAKEN = {"S": "S", "BOOL": "BOOL", "NULL": "BOOL", "L": "L"}
@@ -29,7 +30,7 @@ def _map_warnings(item: Item) -> list[str]:
     """A warning about maps such as `{"S": "Ada"}` in a plain item: they look like DynamoDB JSON."""
     found: list[str] = []
     waiting: list[tuple[Path, AttributeValue]] = [((), {"M": item})]
-    while waiting:
+    while waiting and len(found) < _MAPS_NAMED:  # each name may be as long as its item is deep
         path, value = waiting.pop()
         name, inner = next(iter(value["M"].items())) if len(value.get("M", ())) == 1 else ("", {})
         if inner and _UNTAKEN.get(name) in inner:
@@ -37,7 +38,7 @@ def _map_warnings(item: Item) -> list[str]:
         waiting += (((*path, step), inner) for step, inner in members(value) if "M" in inner or "L" in inner)
     if not found:
         return []
-    names = ", ".join(clip(name, 50) for name in sorted(found)[:10])
+    names = ", ".join(clip(name, 50) for name in sorted(found))
     return [clip(f"stored as maps that look like DynamoDB JSON, which is taken for the whole item only: {names}", 400)]
 
 
