@@ -139,7 +139,9 @@ async def _write_selected(call: Call, operation: str, selection: Selection, curs
         result["cursor"] = call.seal.seal(selected.next, bound)
     warnings = await worked(partial(item_warnings, change.item), change.item) if change else []
     if selected.stopped is not None:
-        warnings.append(f"The call stopped early. {selected.stopped.message} {selected.stopped.next}")
+        stopped = selected.stopped
+        texts = ("The call stopped early.", stopped.message, stopped.quoted, stopped.next)
+        warnings.append(" ".join(filter(None, texts)))
     if warnings:
         result["warnings"] = warnings
     shown = result["keys" if selection.dry_run else "failed"]

@@ -5,6 +5,7 @@ after `cursor`, `nextToken`, `next_token`, `lastKey` or `LastEvaluatedKey`, or w
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from ddb_mcp.stores.base import FEATURES, Deployment
 
 logger = logging.getLogger(__name__)
 
+# What AWS and its engines call tables and regions. A sentence is none.
+_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
 _CONTINUATIONS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "hasMore")
 
 
@@ -52,6 +55,9 @@ def deployment(document: Any) -> Deployment:
     def text(name: str) -> str | None:
         return value if is_text(value := members.get(name)) else None
 
+    def name(member: str) -> str:
+        return said if _NAME.fullmatch(said := text(member) or "") else "unknown"
+
     prefix, provisioned = text("prefix"), members.get("provisioned") is not False
     if prefix is None and not provisioned:
         raise NotProvisioned("The platform has nothing provisioned for this deployment yet.")
@@ -59,8 +65,8 @@ def deployment(document: Any) -> Deployment:
         raise Unavailable("The platform's answer does not say the prefix.", next="Is its address right?")
     features = members.get("features")
     return Deployment(
-        table_name=text("tableName") or "unknown",
-        region=text("region") or "unknown",
+        table_name=name("tableName"),
+        region=name("region"),
         provisioned=provisioned,
         prefix=prefix,
         created=members.get("created") is True,

@@ -44,8 +44,7 @@ class PlatformApi:
         """POST `body` to the operation.
 
         Args:
-            ours: the platform's `info` lists our features: it is our own gateway, whose `next` and whose word on what
-                was done are ours.
+            ours: the platform's `info` lists our features: its word on what was done is taken, as our gateway gives it.
             write: for a put or a delete, how a lost answer is resolved.
 
         Raises:

@@ -1,6 +1,7 @@
 """Maps a platform's failures to our errors: requests without an answer, and answers that refuse.
 
-A platform's own words are never part of a message: they are `quoted`. Our own gateway's words are used as they are.
+A platform's own words are never part of a message or of `next`: they are `quoted`, our own gateway's too. Whatever a
+platform lists in `features`, nothing proves that it is our gateway.
 """
 
 import email.utils
@@ -125,7 +126,6 @@ class Refusal(NamedTuple):
     Attributes:
         code: the error's name, which is never shown.
         text: the message, without the token and control characters.
-        next, quoted: from our own gateway, what to do, and what its storage said.
         problem: what is wrong with the answer's form; empty where it is JSON.
     """
 
@@ -264,7 +264,7 @@ def _error(refusal: Refusal, response: "httpx.Response", credentials: Credential
             quoted=quoted,
         )
     if ours and refusal.text and refusal.code in _OWN_CODES:
-        return _ours(kind, refusal)
+        return _coded(kind, refusal)
     if kind is Forbidden:
         return Forbidden(
             f"The platform does not allow this with the token of {credentials.source} (status {status}).",
@@ -282,22 +282,27 @@ def _error(refusal: Refusal, response: "httpx.Response", credentials: Credential
     return kind(f"The platform answered with status {status}.", next=advice, quoted=quoted)
 
 
-def _ours(kind: type[DdbMcpError], refusal: Refusal) -> DdbMcpError:
-    """The error that our own gateway reports, in its words."""
-    error = kind(refusal.text, next=refusal.said("next") or None, quoted=refusal.said("quoted") or None)
-    if isinstance(error, ConditionFailed):
-        try:
-            error.item = parse_item(refusal.document["item"])
-        except (KeyError, TypeError, InvalidArgument):
-            error.item = None
-    return error
+def _coded(kind: type[DdbMcpError], refusal: Refusal) -> DdbMcpError:
+    """Return the error for an answer with one of our codes, as our gateway gives it."""
+    quoted = " ".join(filter(None, map(refusal.said, ("message", "next", "quoted"))))
+    message = f"The platform answered {refusal.code}."
+    if kind is not ConditionFailed:
+        return kind(
+            message, next=kind.default_next or "Read what the platform says, and correct the call.", quoted=quoted
+        )
+    try:
+        item = parse_item(refusal.document["item"])
+    except (KeyError, TypeError, InvalidArgument):
+        item = None
+    return ConditionFailed(message, item=item, quoted=quoted)
 
 
 def own_error(error: Any) -> DdbMcpError:
-    """The error that our own gateway's answer has for one of several writes."""
+    """Return the error for one of several writes. Its words stand in `failed`, which is stored data to the reader."""
     members = error if isinstance(error, Mapping) else {}
     kind = _OWN_CODES.get(str(members.get("code")), Unavailable)
-    message, advice = (value if isinstance(value := members.get(name), str) else None for name in ("message", "next"))
+    texts = (members.get(name) for name in ("message", "next"))
+    message, advice = (brief(text, _SHOWN) if isinstance(text, str) else None for text in texts)
     return kind(message or "It was not done.", next=advice)
 
 

@@ -13,7 +13,14 @@ import anyio
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, matches
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, NotProvisioned, OutcomeUnknown, Unavailable
+from ddb_mcp.core.errors import (
+    ConditionFailed,
+    DdbMcpError,
+    InvalidArgument,
+    NotProvisioned,
+    OutcomeUnknown,
+    Unavailable,
+)
 from ddb_mcp.core.items import Item, item_size, project
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.paths import Path, parse_path, path_text
@@ -108,14 +115,14 @@ class PlatformStore(Store):
         body = {"item": item_text(item, features, "item"), **condition_members(condition, features)}
         write = self._write(Key.of(item), condition, item)
         with bounded(room):
-            return _written(await self._call("put", body, write), features).within(room)
+            return _written(await self._call("put", body, write, condition), features).within(room)
 
     async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
         features = (await self._known()).features
         body = {**update_members(update, features, "item"), **condition_members(condition, features)}
         write = self._write(Key.of(update.item), condition, update)
         with bounded(room):
-            written = _written(await self._call("put", body, write), features)
+            written = _written(await self._call("put", body, write, condition), features)
         if written.created is not None:
             written = written._replace(absent=tuple(path for path in update.remove if path not in written.dropped))
         return written.within(room, update.remove)
@@ -133,7 +140,7 @@ class PlatformStore(Store):
         features = (await self._known()).features
         body = {"pk": key.pk, "sk": key.sk, **condition_members(condition, features)}
         with bounded(room):
-            done = await self._call("delete", body, self._write(key, condition, None))
+            done = await self._call("delete", body, self._write(key, condition, None), condition)
         if done.answer is None:
             return Deleted(None)
         try:
@@ -185,13 +192,23 @@ class PlatformStore(Store):
     async def close(self) -> None:
         await self._api.close()
 
-    async def _call(self, operation: str, body: Mapping[str, Any], write: Write | None = None) -> Completed[Answer]:
+    async def _call(
+        self,
+        operation: str,
+        body: Mapping[str, Any],
+        write: Write | None = None,
+        condition: Condition = NO_CONDITION,
+    ) -> Completed[Answer]:
         ours = self._deployment is not None and bool(self._deployment.features)
         try:
             return await self._api.call(operation, body, ours=ours, write=write)
         except NotProvisioned:
             self._deployment = None
             raise
+        except ConditionFailed as failed:
+            if condition == NO_CONDITION:
+                raise
+            raise condition.failed(failed.item) from None
 
     async def _known(self) -> Deployment:
         return self._deployment or await self.info()
@@ -364,6 +381,5 @@ def _add_step(done: Selected, facts: Mapping[str, Any]) -> None:
         if is_item(entry) and len(done.keys) < limits.WHERE_KEYS:
             done.keys.append(Key(entry["pk"], entry["sk"]))
     done.complete = facts["complete"]
+    # If an error ended this step early, the next step meets it again, or goes on.
     done.next = cursor if is_text(cursor) and not done.complete else None
-    if facts.get("warnings"):
-        done.stopped = Unavailable("The platform stopped before the end.")
