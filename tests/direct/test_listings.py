@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import InvalidArgument, InvalidCursor, PrefixViolation
 from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.keys import Prefix
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.service.cursors import Seal
 from ddb_mcp.service.service import DataService
-from ddb_mcp.stores.base import Read
+from ddb_mcp.stores.base import Position, Read
+from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition
 from tests.direct.support import CREDENTIALS, aws, connected
 from tests.support.faults import FaultProxy
 
@@ -123,7 +128,7 @@ def test_capacity_and_what_was_read_are_reported(portal: BlockingPortal, store: 
 def test_a_position_at_a_foreign_key_brings_no_foreign_item(portal: BlockingPortal, dynoxide: Engine) -> None:
     """Such a position could only come from a broken seal; what it finds is still checked, item by item."""
     store = connected(portal, dynoxide.endpoint, fill(dynoxide, [*OWN, *FOREIGN]), "deploy#me")
-    starts = {str(segment): ["deploy#me2#user#10", "s000"] for segment in range(limits.SCAN_SEGMENTS)}
+    starts = {str(segment): "18:deploy#me2#user#10s000" for segment in range(limits.SCAN_SEGMENTS)}
     page = portal.call(
         store.scan, Read(pk_prefix="deploy#me#", position=[limits.SCAN_SEGMENTS, 9999, 0, starts], limit=1000)
     )
@@ -272,3 +277,72 @@ def test_the_length_of_a_cursor_does_not_tell_others_keys(portal: BlockingPortal
             lengths.add(len(page["cursor"]))
             arguments["cursor"] = page["cursor"]
     assert lengths == {limits.PADDED_CURSOR_BYTES}
+
+
+@pytest.mark.parametrize("own", [5, 150, 900])
+@pytest.mark.parametrize("foreign", [5, 150, 900])
+def test_cursors_have_one_of_two_lengths(portal: BlockingPortal, dynoxide: Engine, own: int, foreign: int) -> None:
+    """Those of listings and of `where`, whatever own and foreign keys are; and no item is missed or comes twice."""
+    keys = [
+        (f"deploy#{name}#{'k' * length}{at}", f"{'s' * length}\x01")
+        for name, length in (("me", own), ("other", foreign))
+        for at in range(60)
+    ]
+    store = connected(portal, dynoxide.endpoint, fill(dynoxide, keys), "deploy#me")
+    service = DataService(store, Prefix("deploy#me"), read_budget=20, max_writes=7)
+    lengths, found = set(), list[str]()
+    for operation, arguments in (
+        ("scan", {"limit": 7}),
+        ("scan", {"view": "count"}),
+        ("put", {"where": {"pk_prefix": "deploy#me#k"}, "item": {"n": 1}}),
+        ("delete", {"where": {"pk_prefix": "deploy#me#k"}, "dry_run": True}),
+    ):
+        cursor: dict[str, Any] = {}
+        while not (page := portal.call(service.call, operation, {**arguments, **cursor}))["complete"]:
+            lengths.add(len(page["cursor"]))
+            cursor = {"cursor": page["cursor"]}
+            found += [item["pk"] for item in page.get("items", ())]
+        found += [item["pk"] for item in page.get("items", ())]
+    assert sorted(found) == sorted(pk for pk, _ in keys if pk.startswith("deploy#me#"))
+    assert lengths <= {-(-(padded + 28) * 4 // 3) for padded in (limits.CURSOR_BYTES, limits.LONG_CURSOR_BYTES)}
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=500)
+KEYS = st.builds(Key, TEXTS, TEXTS.map(lambda text: text[:250]))
+
+
+@given(st.lists(st.tuples(st.lists(KEYS, max_size=3), KEYS | st.none()), min_size=8, max_size=8), st.data())
+def test_every_position_of_a_scan_fits_into_two_lengths(
+    answers: list[tuple[list[Key], Key | None]], data: st.DataObject
+) -> None:
+    """Over pages in any order: what a page leaves behind is the beginning of the next."""
+    seal = Seal()
+    position: Position = None
+    for _ in range(4):
+        at = ScanPosition.of(position)
+        if not at.starts:
+            return
+        segments = list(at.starts)
+        page = ScanPage.of(
+            at,
+            Read(pk_prefix=""),
+            segments,
+            [
+                {
+                    "Items": [key.attributes for key in items],
+                    "ScannedCount": 1000,
+                    **({"LastEvaluatedKey": last.attributes} if last else {}),
+                }
+                for items, last in (data.draw(st.sampled_from(answers)) for _ in segments)
+            ],
+        )
+        for position in [*map(page.after, range(len(page.entries))), page.end()]:
+            cursor = seal.seal([position, 10**6], "call", padded=True)
+            assert len(base64.urlsafe_b64decode(cursor + "==")) - 28 in (
+                limits.CURSOR_BYTES,
+                limits.LONG_CURSOR_BYTES,
+            )
+            assert seal.open(cursor, "call") == [position, 10**6]
+        position = page.end()
+        if position is None:
+            return

@@ -152,8 +152,8 @@ def test_the_length_of_a_padded_cursor_does_not_tell_what_is_in_it() -> None:
     """One that guesses a foreign key right, and whose guess is then in the position twice, sees no difference."""
     seal, secret = Seal(), "deploy#other#user#5f3a9c1e"
     lengths = {
-        len(seal.seal([8, 3, 1, {"0": [secret, "s"], "1": [guess, "s"]}], CALL, padded=True))
-        for guess in (secret, "deploy#other#user#ffffffff", "deploy#abc123#x", "\u2028" * 20, "x" * 300)
+        len(seal.seal([8, 3, 1, {"0": secret, "1": guess}], CALL, padded=True))
+        for guess in (secret, "deploy#other#user#ffffffff", "deploy#abc123#x", "\u2028" * 20, '"' * 300)
     }
     assert len(lengths) == 1
     long = {len(seal.seal(["x" * length], CALL, padded=True)) for length in (1021, 2000, 4000)}

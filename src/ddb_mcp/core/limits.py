@@ -77,9 +77,13 @@ LIMIT_MAX = 1000
 ENVELOPE_BYTES = 400
 # A result for the data browser on this machine: room for any item, even if each character takes six bytes of JSON.
 BROWSER_RESULT_BYTES = 4 * 2**20
-# A cursor that may hold others' keys is padded to CURSOR_BYTES; a longer one to a multiple of CURSOR_STEP_BYTES.
+# A cursor that may hold other deployments' keys is padded to CURSOR_BYTES, or to LONG_CURSOR_BYTES if one key has more
+# than its share of CURSOR_KEYS_BYTES. So no key's length shows beside another's, and there are two lengths.
+# LONG_CURSOR_BYTES fits the longest key, and others with CURSOR_OTHER_KEYS_BYTES.
 CURSOR_BYTES = 1024
-CURSOR_STEP_BYTES = 4096
+CURSOR_KEYS_BYTES = 896
+LONG_CURSOR_BYTES = 4096
+CURSOR_OTHER_KEYS_BYTES = 880
 # Characters of a padded cursor in base64, with its nonce of 12 bytes and its tag of 16.
 PADDED_CURSOR_BYTES = (CURSOR_BYTES + 12 + 16) * 4 // 3 + 1
 # A summary: the bytes and groups shown; and the groups and attributes counted. More are counted than shown, so that

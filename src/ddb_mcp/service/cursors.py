@@ -4,11 +4,11 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidCursor
-from ddb_mcp.core.text import compact
 from ddb_mcp.stores.base import Position
 
 
@@ -30,12 +30,15 @@ class Seal:
         Args:
             position: see `Position`. It is not compressed: the length would show what two keys have in common.
             call: JSON-able.
-            padded: whether the position may hold others' keys. The cursor's length then does not depend on theirs.
+            padded: whether the position may hold other deployments' keys. The cursor then has one of two lengths.
         """
         nonce = os.urandom(12)
-        plain = compact(position).encode()
+        texts: list[bytes] = []
+        structure = json.dumps(_apart(position, texts), separators=(",", ":")).encode()
+        plain = _END.join([structure, *texts])
         if padded:
-            plain = plain.ljust(_padded(len(plain)))
+            is_short = max(map(len, texts), default=0) * len(texts) <= limits.CURSOR_KEYS_BYTES
+            plain = plain.ljust(limits.CURSOR_BYTES if is_short else limits.LONG_CURSOR_BYTES, _END)
         sealed = nonce + self._cipher().encrypt(nonce, plain, _digest(call))
         return _encode(sealed)
 
@@ -53,7 +56,8 @@ class Seal:
                 "cursor does not belong to this call: it was altered, is from another listing or other arguments, "
                 "or the server has been restarted since."
             ) from None
-        return json.loads(plain)
+        structure, *texts = plain.split(_END)
+        return _together(json.loads(structure), iter(texts))
 
     def _cipher(self) -> Any:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -61,10 +65,27 @@ class Seal:
         return AESGCM(self._key)
 
 
-def _padded(length: int) -> int:
-    """The length that a position of `length` bytes is padded to."""
-    least, step = limits.CURSOR_BYTES, limits.CURSOR_STEP_BYTES
-    return least if length <= least else -(-length // step) * step
+# UTF-8 does not have this byte.
+_END = b"\xff"
+
+
+def _apart(position: Position, texts: list[bytes]) -> Any:
+    """Return the position with empty strings, and add its strings to `texts`, where no character is escaped."""
+    if isinstance(position, str):
+        texts.append(position.encode(errors="surrogatepass"))
+        return ""
+    if isinstance(position, dict):
+        return {name: _apart(value, texts) for name, value in position.items()}
+    return [_apart(value, texts) for value in position] if isinstance(position, list | tuple) else position
+
+
+def _together(structure: Any, texts: Iterator[bytes]) -> Position:
+    """Return the position that `_apart` took apart."""
+    if isinstance(structure, str):
+        return next(texts).decode(errors="surrogatepass")
+    if isinstance(structure, dict):
+        return {name: _together(value, texts) for name, value in structure.items()}
+    return [_together(value, texts) for value in structure] if isinstance(structure, list) else structure
 
 
 def _encode(sealed: bytes) -> str:

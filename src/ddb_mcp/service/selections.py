@@ -136,7 +136,8 @@ async def _write_selected(call: Call, operation: str, selection: Selection, curs
         result["failed"] = [_failure(key, error) for key, error in selected.failed]
         result["failedCount"] = selected.failures
     if not selected.complete and selected.next is not None:
-        result["cursor"] = call.seal.seal(selected.next, bound)
+        padded = read.pk is None and call.store.positions_may_be_foreign
+        result["cursor"] = call.seal.seal(selected.next, bound, padded=padded)
     warnings = await worked(partial(item_warnings, change.item), change.item) if change else []
     if selected.stopped is not None:
         stopped = selected.stopped

@@ -29,7 +29,7 @@ class ScanPosition(NamedTuple):
         if position is None:
             return cls(dict.fromkeys(range(limits.SCAN_SEGMENTS)), limits.SCAN_SEGMENTS)
         total, scanned, matched, starts = position
-        return cls({int(segment): key and Key(*key) for segment, key in starts.items()}, total, scanned, matched)
+        return cls({int(segment): key and _key(key) for segment, key in starts.items()}, total, scanned, matched)
 
 
 class ScanPage(NamedTuple):
@@ -57,23 +57,56 @@ class ScanPage(NamedTuple):
 
     def _position(self, starts: dict[int, Key | None]) -> Position:
         counts = [self.scanned, len(self.entries)]
-        return [self.at.total, *counts, {str(segment): key and list(key) for segment, key in starts.items()}]
+        return [self.at.total, *counts, {str(segment): key and _text(key) for segment, key in starts.items()}]
 
     @classmethod
     def of(cls, at: ScanPosition, read: Read, segments: Sequence[int], answers: Sequence[Response]) -> "ScanPage":
-        """The page that the answers of some segments make."""
+        """Return the page that the answers of some segments make.
+
+        The keys of all segments must fit into a cursor. So a segment behind the first whose keys have no room in it is
+        left where it was: a later call reads it again.
+        """
         items: list[Item] = []
         entries: list[tuple[int, Key]] = []
         ends = dict(at.starts)
+        first = next(iter(ends))
+        bytes_of = {segment: _bytes(key) for segment, key in ends.items() if segment != first}
         for segment, answer in zip(segments, answers, strict=True):
+            keys = [*map(key_of, answer["Items"]), *filter(None, [_last(answer)])]
+            longest = max(map(_bytes, keys), default=0)
+            if segment != first:
+                grown = max(longest, bytes_of[segment])
+                if sum(bytes_of.values()) - bytes_of[segment] + grown > limits.CURSOR_OTHER_KEYS_BYTES:
+                    continue
+                bytes_of[segment] = grown
             own_items = [item for item in answer["Items"] if key_of(item).pk.startswith(str(read.pk_prefix))]
             items += [project(item, read.attributes) for item in own_items]
             entries += [(segment, key_of(item)) for item in own_items]
-            if (last := answer.get("LastEvaluatedKey")) is None:
+            if (last := _last(answer)) is None:
                 del ends[segment]
             else:
-                ends[segment] = key_of(last)
+                ends[segment] = last
         return cls(at, ends, items, entries, sum(answer["ScannedCount"] for answer in answers))
+
+
+def _last(answer: Response) -> Key | None:
+    last = answer.get("LastEvaluatedKey")
+    return None if last is None else key_of(last)
+
+
+def _text(key: Key) -> str:
+    """Return a key as one text, which a cursor's padding counts as one."""
+    return f"{len(key.pk)}:{key.pk}{key.sk}"
+
+
+def _key(text: str) -> Key:
+    length, _, both = text.partition(":")
+    return Key(both[: int(length)], both[int(length) :])
+
+
+def _bytes(key: Key | None) -> int:
+    """Return the bytes that a key takes in a cursor, with the byte that ends it."""
+    return 0 if key is None else len(_text(key).encode()) + 1
 
 
 def items_needed(read: Read) -> int:
@@ -93,7 +126,9 @@ def wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
         need = min(most, items_needed(read))
     elif at.matched:
         need = min(most, math.ceil(items_needed(read) * limits.OVER_READ * at.scanned / at.matched))
-    segments = list(at.starts)[:1] if need <= limits.PAGE_ITEMS else list(at.starts)
+    longest = max(map(_bytes, at.starts.values())) or 1
+    at_once = 1 if need <= limits.PAGE_ITEMS else 1 + limits.CURSOR_OTHER_KEYS_BYTES // longest
+    segments = list(at.starts)[:at_once]
     return segments, max(1, need // len(segments))
 
 
