@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import charged
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.budgets import Budget, BudgetSpent
 from ddb_mcp.gateway.registry import Tenant
+from ddb_mcp.stores.workers import current_account
 
 
 def busy(seconds: float) -> None:
@@ -48,10 +48,10 @@ async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_n
     budget.work.take(limits.TENANT_WORK_BURST * 0.6)
     assert await four() == 1
     budget.admit()
-    charged.set(budget.work.take)
+    current_account.set(budget.account)
     budget.work.take(limits.TENANT_WORK_BURST * 0.4 - 0.01)
     budget.admit()
-    await budget.worked(lambda: busy(0.05), bytes(limits.LOOP_BYTES))
+    await budget.parse(lambda body: busy(0.05), bytes(limits.LOOP_BYTES))
     with pytest.raises(BudgetSpent, match="work"):
         budget.admit()
 

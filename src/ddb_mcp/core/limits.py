@@ -106,14 +106,8 @@ OUTLINES_MAX = 10
 # In Python's objects, a page of small numbers takes thirty times as much.
 AGGREGATE_BYTES = 1_000_000
 
-# Values with more members or more characters in their texts, and JSON of more bytes, are converted apart from the event
-# loop, see `core/apart.py`. After a piece of work that takes longer than LONG_STEP_SECONDS, others have the interpreter
-# for PAUSE_SECONDS.
-LOOP_MEMBERS = 2000
+# JSON of more bytes is converted in a worker thread, not in the event loop, see `stores/workers.py`.
 LOOP_BYTES = 65_536
-LOOP_TEXT = 250_000
-LONG_STEP_SECONDS = 0.01
-PAUSE_SECONDS = 0.005
 
 # Hints: some items are read to find out why nothing matched.
 HINT_SECONDS = 3
@@ -269,8 +263,8 @@ BURST_SECONDS = 5
 # Bodies and answers together.
 TENANT_BYTES_PER_SECOND = 20_000_000
 TENANT_BYTES_BURST = 64_000_000
-# Work that is done apart from the event loop, one piece at a time for all tenants. A tenant has half a second of it in
-# a second, and this much at once; one that has used half of that has a single call carried out at a time.
+# Processor time of conversions in the worker thread. A tenant has half a second of it in a second, and this much at
+# once; one that has used half of that has a single call carried out at a time.
 TENANT_WORK_PER_SECOND = 0.5
 TENANT_WORK_BURST = 2.0
 # One deployment cannot take all worker threads of the process. Beyond TENANT_CALLS_AT_ONCE its calls wait for their

@@ -16,7 +16,6 @@ from anyio import CapacityLimiter
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import is_large, worked
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.bodies import encoded, read_body
@@ -25,6 +24,7 @@ from ddb_mcp.endpoint.failures import Failure, translated
 from ddb_mcp.server.exchange import BodyRefused, ClientGone, Exchange
 from ddb_mcp.server.requests import foreign_header
 from ddb_mcp.server.serving import live
+from ddb_mcp.stores.workers import convert, is_large
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -103,7 +103,7 @@ class Endpoint:
         body = await Exchange.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
-            request = await worked(partial(_request, operation, body), body)
+            request = await convert(partial(_request, operation, body), body)
             call = Call(self._tables, self._access, operation, request, headers["host"])
             return await _OPERATIONS[operation](call)
 
@@ -158,7 +158,7 @@ def _request(operation: str, body: bytes) -> dict[str, Any]:
 
 
 async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:
-    body = await worked(partial(encoded, answer), answer)
+    body = await convert(partial(encoded, answer), answer)
     identifier = f"{random.getrandbits(208):052X}"  # names the request, and is no secret
     headers = [
         (b"content-type", b"application/x-amz-json-1.0"),

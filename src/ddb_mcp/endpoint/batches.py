@@ -8,7 +8,6 @@ from anyio import create_task_group
 from anyio.lowlevel import checkpoint
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
@@ -20,6 +19,7 @@ from ddb_mcp.endpoint.tables import table_name
 from ddb_mcp.endpoint.values import read_item, read_key
 from ddb_mcp.stores.local.file import Locked
 from ddb_mcp.stores.local.table import LocalTable
+from ddb_mcp.stores.workers import convert
 
 
 async def batch_get_item(call: Call) -> dict[str, Any]:
@@ -34,7 +34,7 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
     for alias, keys in keys_of.items():
         request = requests[alias]
         _refuse_duplicates(keys)
-        paths = await worked(partial(only_projection, request), request)
+        paths = await convert(partial(only_projection, request), request)
         name, table = await call.tables.find(alias)
         for key in keys:
             call.check_key(name, key.pk)
@@ -58,7 +58,7 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     if sum(map(len, requests.values())) > limits.BATCH_WRITE_MAX:
         raise invalid("Too many items requested for the BatchWriteItem call")
-    writes = await worked(lambda: {alias: list(_writes(entries)) for alias, entries in requests.items()}, requests)
+    writes = await convert(lambda: {alias: list(_writes(entries)) for alias, entries in requests.items()}, requests)
     tables = {}
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.conditions import Steps
 from ddb_mcp.core.expression_reader import Placeholders
 from ddb_mcp.core.expression_trees import Condition
@@ -28,10 +27,11 @@ from ddb_mcp.endpoint.failures import invalid
 from ddb_mcp.endpoint.key_conditions import KeyCondition, read_key_condition, uses_keys
 from ddb_mcp.endpoint.values import read_key
 from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows, segment_of
+from ddb_mcp.stores.workers import convert
 
 
 async def get_item(call: Call) -> dict[str, Any]:
-    paths = await worked(partial(only_projection, call.request), call.request)
+    paths = await convert(partial(only_projection, call.request), call.request)
     key = read_key(call.request["Key"])
     name, table = await call.tables.find(call.request["TableName"])
     call.check_key(name, key.pk)
@@ -112,7 +112,7 @@ async def query(call: Call) -> dict[str, Any]:
     request = call.request
     if "KeyConditionExpression" not in request:
         raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
-    known = await worked(partial(placeholders, request), request)
+    known = await convert(partial(placeholders, request), request)
     keys = read_key_condition(request["KeyConditionExpression"], known)
     page = _page(call, known)
     name, table = await _table(call)
@@ -127,7 +127,7 @@ async def query(call: Call) -> dict[str, Any]:
 
 
 async def scan(call: Call) -> dict[str, Any]:
-    known = await worked(partial(placeholders, call.request), call.request)
+    known = await convert(partial(placeholders, call.request), call.request)
     page = _page(call, known)
     segment = _segment(call.request)
     name, table = await _table(call)

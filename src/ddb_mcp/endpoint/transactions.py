@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
@@ -19,6 +18,7 @@ from ddb_mcp.endpoint.tables import table_name
 from ddb_mcp.endpoint.values import read_key
 from ddb_mcp.endpoint.writes import Write, condition_check, delete, put, update
 from ddb_mcp.stores.local.table import Changes, LocalTable, Stored, TokenReused
+from ddb_mcp.stores.workers import convert
 
 _READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], Write]]] = {
     "ConditionCheck": ("ConditionCheckItem", condition_check),
@@ -37,12 +37,12 @@ _NONE = {"Code": "None"}
 async def transact_get_items(call: Call) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
     keys = [read_key(get["Key"]) for get in gets]
-    paths = await worked(lambda: [only_projection(get) for get in gets], gets)
+    paths = await convert(lambda: [only_projection(get) for get in gets], gets)
     name, table = await _table(call, gets)
     for key in keys:
         call.check_key(name, key.pk, "GetItem")
     items = await table.items(keys)
-    answers, units = await worked(partial(_answers_of, items, paths), items)
+    answers, units = await convert(partial(_answers_of, items, paths), items)
     return {"Responses": answers, **call.consumed_by_tables({name: units})}
 
 
@@ -69,7 +69,7 @@ def _units_of_reads(items: Iterable[Item | None]) -> float:
 
 async def transact_write_items(call: Call) -> dict[str, Any]:
     actions = [_action(entry) for entry in call.request["TransactItems"]]
-    writes = await worked(partial(_writes_of, actions), call.request)
+    writes = await convert(partial(_writes_of, actions), call.request)
     keys = [write.key for write in writes]
     requests = [request for _, request in actions]
     if len({(table_name(request["TableName"]), key) for request, key in zip(requests, keys, strict=True)}) < len(keys):

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.conditions import Steps
 from ddb_mcp.core.expression_reader import Placeholders, read_update
 from ddb_mcp.core.expression_trees import Condition, Update
@@ -18,6 +17,7 @@ from ddb_mcp.endpoint.calls import Call, choice, condition, placeholders, write_
 from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.endpoint.values import KEYS, check_nesting, read_item, read_key, shown
 from ddb_mcp.stores.local.table import Changes, Stored
+from ddb_mcp.stores.workers import convert
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ async def update_item(call: Call) -> dict[str, Any]:
 
 async def _write_alone(call: Call, read: Callable[[Mapping[str, Any]], Write]) -> dict[str, Any]:
     """Do one write by itself, and answer it."""
-    write = await worked(partial(read, call.request), call.request)
+    write = await convert(partial(read, call.request), call.request)
     name, table = await call.tables.find(call.request["TableName"])
     call.check_write(name)
     call.check_key(name, write.key.pk)

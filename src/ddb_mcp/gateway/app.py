@@ -27,6 +27,7 @@ from ddb_mcp.server.requests import json_object
 from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
+from ddb_mcp.stores.workers import convert
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class Gateway:
             async with self._admitted(scope) as request:
                 scope, budget = mcp.scope_for(request, scope), request.budget
                 charged = charging(budget, send)
-                await self._mcp(scope, receive, charged, count=budget.bytes.take, parsed=budget.worked)
+                await self._mcp(scope, receive, charged, count=budget.bytes.take, parse=budget.parse)
         except Exception as error:
             await _error_response(error, entry)(scope, receive, send)
 
@@ -140,17 +141,17 @@ async def _carry_out(scope: Scope, request: TenantRequest, operation: str) -> Re
     """The response to an operation with the arguments in the request's body."""
     budget = request.budget
     content = await Exchange.of(scope).read_body(count=budget.bytes.take)
-    body = await budget.worked(partial(json_object, content), content)
+    body = await budget.parse(json_object, content)
     max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
     if operation in ("query", "scan"):
         max_bytes = _at_most(limits.GATEWAY_PAGE_BYTES, body, "max_bytes")
         read_limit = _at_most(limits.GATEWAY_READ_BUDGET, body, "read_limit")
-    answer = await request.call(
-        operation, body, max_bytes=max_bytes, max_result_bytes=limits.GATEWAY_ANSWER_MAX_BYTES, read_limit=read_limit
-    )
-    if operation == "provision":
-        answer["features"] = sorted(FEATURES)
-    return Response(await budget.worked(partial(encoded, answer), answer), media_type="application/json")
+    most = limits.GATEWAY_ANSWER_MAX_BYTES
+    async with request.turn(operation):
+        answer = await request.call(operation, body, max_bytes=max_bytes, max_result_bytes=most, read_limit=read_limit)
+        if operation == "provision":
+            answer["features"] = sorted(FEATURES)
+        return Response(await convert(partial(encoded, answer), answer), media_type="application/json")
 
 
 def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:

@@ -5,14 +5,15 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import apart, is_large
 from ddb_mcp.core.errors import Throttled
 from ddb_mcp.gateway.registry import Tenant
+from ddb_mcp.stores.workers import Account, is_large, run_in_worker
 
 _T = TypeVar("_T")
 
@@ -66,24 +67,19 @@ class Room:
     def __init__(self, what: str, size: int) -> None:
         self._what = what
         self._size = self._free = size
-        self._freed: anyio.Event | None = None  # while somebody waits
+        self._freed = anyio.Event()
 
     @asynccontextmanager
     async def hold(self, amount: int) -> AsyncIterator[None]:
-        """Take room, for as long as this is open. Raises BudgetSpent where none comes free in time."""
+        """Take room while this is open. Raises BudgetSpent if none comes free in time."""
         amount = min(amount, self._size)
-        if self._free < amount:
-            await self._wait_for(amount)
-        with self.taken(amount):
-            yield
-
-    async def _wait_for(self, amount: int) -> None:
         with anyio.move_on_after(limits.ROOM_SECONDS):
             while self._free < amount:
-                self._freed = self._freed or anyio.Event()
                 await self._freed.wait()
-            return
-        raise BudgetSpent(self._what, 1)
+        if self._free < amount:
+            raise BudgetSpent(self._what, 1)
+        with self.taken(amount):
+            yield
 
     @contextmanager
     def taken(self, amount: int) -> Iterator[None]:
@@ -93,16 +89,16 @@ class Room:
             yield
         finally:
             self._free += amount
-            if self._freed:
-                self._freed.set()
-                self._freed = None
+            freed, self._freed = self._freed, anyio.Event()
+            freed.set()
 
 
 class Budget:
     """The budget of one tenant, see `core/limits.py`.
 
     Attributes:
-        work: seconds of work apart from the event loop.
+        account: its conversions are charged to `work`.
+        work: seconds of conversions in the worker.
         items, others: items read, own ones and those of others that a scan has to read past.
         bytes: of bodies and answers.
         room: for bodies that are being read and answers that are being sent.
@@ -119,7 +115,8 @@ class Budget:
         self.bytes = bucket("bytes", limits.TENANT_BYTES_PER_SECOND, limits.TENANT_BYTES_BURST)
         self.room = Room("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
         self.work = Bucket("work", limits.TENANT_WORK_PER_SECOND, limits.TENANT_WORK_BURST)
-        self._converting = anyio.CapacityLimiter(1)
+        self.account = Account(tenant.name, self.work.take)
+        self._parsing = anyio.Semaphore(1, fast_acquire=True)
         self._turns = anyio.Semaphore(limits.TENANT_CALLS_AT_ONCE, fast_acquire=True)
         self._listings = anyio.Semaphore(limits.TENANT_LISTINGS_AT_ONCE, fast_acquire=True)
         self._alone = anyio.Semaphore(1, fast_acquire=True)
@@ -155,12 +152,19 @@ class Budget:
             self.work.check()
             yield
 
-    async def worked(self, convert: Callable[[], _T], *values: Any) -> _T:
-        """The result of a conversion of values, see `apart.worked`. Of a tenant's, one at a time waits for its turn."""
-        if not is_large(*values):
-            return convert()
-        async with self._converting:
-            return await apart(convert)
+    async def parse(self, parse: Callable[[bytes], _T], body: bytes) -> _T:
+        """Parse a body: long ones in the worker, one at a time of each tenant.
+
+        So at most this one and those of `TENANT_CALLS_AT_ONCE` calls wait for the worker at once.
+
+        Raises:
+            BudgetSpent: those before it have spent the work.
+        """
+        if not is_large(body):
+            return parse(body)
+        async with self._parsing:
+            self.work.check()
+            return await run_in_worker(partial(parse, body))
 
 
 class Budgets:

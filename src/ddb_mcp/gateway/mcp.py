@@ -41,15 +41,16 @@ class _Caller:
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
-        return await self.request.call(
-            operation,
-            arguments,
-            progress,
-            max_bytes=self.max_bytes - FENCE_BYTES,
-            max_result_bytes=self.max_bytes,
-            read_limit=limits.GATEWAY_READ_BUDGET,
-            read_only=self.narrowed,
-        )
+        async with self.request.turn(operation):
+            return await self.request.call(
+                operation,
+                arguments,
+                progress,
+                max_bytes=self.max_bytes - FENCE_BYTES,
+                max_result_bytes=self.max_bytes,
+                read_limit=limits.GATEWAY_READ_BUDGET,
+                read_only=self.narrowed,
+            )
 
 
 def application() -> StreamableHttp:

@@ -1,13 +1,13 @@
 """Requests of tenants, over the HTTP API or MCP: their access, their deadline and their costs."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import charged
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
 from ddb_mcp.gateway.budgets import Budget, Budgets
 from ddb_mcp.gateway.registry import Access, Registry
@@ -15,6 +15,7 @@ from ddb_mcp.gateway.tenant_store import TenantStore, without_operator_details
 from ddb_mcp.server.requests import bearer_token
 from ddb_mcp.service.service import DataService, no_progress
 from ddb_mcp.stores.base import Progress, Store
+from ddb_mcp.stores.workers import current_account
 
 
 class Admission:
@@ -34,7 +35,7 @@ class Admission:
         self._budgets = Budgets(processes)
 
     async def admit(self, authorization: Sequence[str]) -> "TenantRequest":
-        """A request with these `Authorization` headers. Long work of this task is charged to its tenant.
+        """A request with these `Authorization` headers. Conversions of this task are charged to its tenant.
 
         Raises:
             Unauthenticated: no token came, or it opens nothing.
@@ -48,7 +49,7 @@ class Admission:
         access = await self.access(token)
         budget = self._budgets.of(access.tenant)
         budget.admit()
-        charged.set(budget.work.take)
+        current_account.set(budget.account)
         return TenantRequest(self, token, access, budget, deadline)
 
     async def access(self, token: str) -> Access:
@@ -91,6 +92,20 @@ class TenantRequest:
         """Whether the gateway, or the token, allows no writing."""
         return self._admission.read_only or self._access.read_only
 
+    @asynccontextmanager
+    async def turn(self, operation: str) -> AsyncIterator[None]:
+        """Wait until the tenant may have an operation carried out, and hold that until its answer is encoded.
+
+        Raises:
+            BudgetSpent: its calls have spent the work meanwhile.
+            OutcomeUnknown, Timeout: its deadline is over.
+        """
+        with anyio.move_on_after(self.deadline - time.monotonic()):
+            async with self.budget.turn(listing=operation in ("query", "scan")):
+                yield
+                return
+        raise _deadline_error(operation)
+
     async def call(
         self,
         operation: str,
@@ -102,7 +117,7 @@ class TenantRequest:
         read_limit: int,
         read_only: bool = False,
     ) -> dict[str, Any]:
-        """Carry out an operation of the tenant's.
+        """Carry out an operation of the tenant's, within its `turn`.
 
         Args:
             max_bytes, max_result_bytes: of this answer, and what `info` says of answers.
@@ -110,13 +125,10 @@ class TenantRequest:
             read_only: refuse writes, even where the token allows them.
 
         Raises:
-            DdbMcpError: as `DataService.call`, BudgetSpent and Unauthenticated too.
+            DdbMcpError: as `DataService.call`, and Unauthenticated too.
         """
-        with anyio.move_on_after(self.deadline - time.monotonic()):
-            async with self.budget.turn(listing=operation in ("query", "scan")):
-                service = await self._service(max_result_bytes, read_limit, read_only=read_only)
-                return await service.call(operation, arguments, progress, max_bytes=max_bytes)
-        raise _deadline_error(operation)
+        service = await self._service(max_result_bytes, read_limit, read_only=read_only)
+        return await service.call(operation, arguments, progress, max_bytes=max_bytes)
 
     async def _service(self, max_result_bytes: int, read_limit: int, *, read_only: bool) -> DataService:
         if time.monotonic() - self._read_at > limits.RECORD_SECONDS:

@@ -15,7 +15,6 @@ from mcp.shared.exceptions import MCPError
 
 from ddb_mcp import __version__
 from ddb_mcp.config.settings import Settings
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.server import apps, skill
 from ddb_mcp.server.content import FENCE_BYTES, failure, success, text_bytes
@@ -26,6 +25,7 @@ from ddb_mcp.service import instructions
 from ddb_mcp.service.operations import OPERATIONS
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Progress
+from ddb_mcp.stores.workers import convert
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class _ToolCalls:
         caller = self._caller_of(ctx)
         try:
             result = await caller.call(params.name, params.arguments or {}, progress)
-            shown = await worked(partial(success, result, caller.max_bytes), result)
+            shown = await convert(partial(success, result, caller.max_bytes), result)
             outcome = f"{_item_count(result)} items"
         except DdbMcpError as error:
             shown, outcome = failure(error, caller.max_bytes), error.code

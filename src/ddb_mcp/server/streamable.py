@@ -17,9 +17,9 @@ from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError, JSONRPCRequest
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from ddb_mcp.core.apart import worked
 from ddb_mcp.server import messages, sdk
 from ddb_mcp.server.exchange import BodyRefused, Exchange
+from ddb_mcp.stores.workers import convert
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
+
+
+async def _parse(parser: Callable[[bytes], JSONRPCMessage], body: bytes) -> JSONRPCMessage:
+    return await convert(partial(parser, body), body)
 
 
 class StreamableHttp:
@@ -58,13 +62,13 @@ class StreamableHttp:
         send: Send,
         *,
         count: Callable[[int], None] | None = None,
-        parsed: Callable[[Callable[[], JSONRPCMessage], bytes], Awaitable[JSONRPCMessage]] = worked,
+        parse: Callable[[Callable[[bytes], JSONRPCMessage], bytes], Awaitable[JSONRPCMessage]] = _parse,
     ) -> None:
         """Answer one request.
 
         Args:
             count: called with the bytes of each piece of its body, see `read_body`.
-            parsed: calls what parses the body, apart from the event loop where the body is long, see `worked`.
+            parse: calls a parser with the body, in the worker if the body is long.
         """
         takes_json, takes_events = _accepted(scope)
         if takes_json or takes_events:
@@ -77,7 +81,7 @@ class StreamableHttp:
             return
         try:
             content = await Exchange.of(scope).read_body(count=count)
-            message = await parsed(partial(messages.parse, content), content)
+            message = await parse(messages.parse, content)
         except BodyRefused as refused:
             error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
             await _refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)

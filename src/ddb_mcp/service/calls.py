@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
@@ -13,6 +12,7 @@ from ddb_mcp.core.text import size
 from ddb_mcp.service.cursors import Seal
 from ddb_mcp.service.outlines import shown
 from ddb_mcp.stores.base import Deployment, Progress, Store
+from ddb_mcp.stores.workers import convert
 
 logger = logging.getLogger(__name__)
 
@@ -64,5 +64,5 @@ async def shown_failure(call: Call, failed: ConditionFailed, max_bytes: int) -> 
     if item is None:
         return failed
     room = max_bytes - size({"error": failed.to_json()}) - len(',"item":')
-    plain, _ = await worked(partial(shown, item, room), item)
+    plain, _ = await convert(partial(shown, item, room), item)
     return ConditionFailed(failed.message, item=plain, next=failed.next)

@@ -7,12 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import apart, worked
 from ddb_mcp.core.conditions import ALL_SORT_KEYS
 from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item
@@ -25,10 +23,9 @@ from ddb_mcp.service.projections import Projection
 from ddb_mcp.service.results import PageResult, Stopped
 from ddb_mcp.service.summary import Summary
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
+from ddb_mcp.stores.workers import convert, convert_in_steps, run_in_worker
 
 logger = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 
 class Listing:
@@ -95,7 +92,7 @@ class Listing:
         with anyio.move_on_after(limits.HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
             reason = await self._reason()
             self._hint = clip(reason, limits.HINT_BYTES) if reason else None
-        while isinstance(page := await self._worked(self._fitting_page), int):
+        while isinstance(page := await self._fit(), int):
             over = page
             while over > 0 and len(self._entries) > 1:
                 over -= self._entries.last.bytes
@@ -103,10 +100,10 @@ class Listing:
             self._stop_at(await self._entries.last.position())
         return page
 
-    async def _worked(self, work: Callable[[], _T]) -> _T:
-        """The result of work on the page that is made."""
+    async def _fit(self) -> PageResult | int:
+        """Make the page, see `_fitting_page`. A summary has many groups, and a single item may be long."""
         is_long = self._view == "summary" or self._entries.bytes > limits.LOOP_BYTES
-        return await apart(work) if is_long else work()
+        return await run_in_worker(self._fitting_page) if is_long else self._fitting_page()
 
     def _fitting_page(self) -> PageResult | int:
         """The page; where it is too long with its last items, by how many bytes.
@@ -114,7 +111,7 @@ class Listing:
         Its only item is shown in full instead of outlined where there is room, and shorter where it is too long.
         """
         page = self._page()
-        if (over := size(page) - self._max_bytes) > 0 and self._entries:
+        if (over := self._size(page) - self._max_bytes) > 0 and self._entries:
             if len(self._entries) > 1:
                 return over
             self._entries.shorten_first(over)
@@ -124,6 +121,11 @@ class Listing:
         fits: PageResult = {**page, "items": [self._entries.first_whole()]}
         del fits["outlined"]
         return fits if size(fits) <= self._max_bytes else page
+
+    def _size(self, page: PageResult) -> int:
+        """Return the bytes of the page, whose items were counted as they came."""
+        rest = {name: value for name, value in page.items() if name != "items"}
+        return size(rest) + (len(',"items":[]') + self._entries.bytes - 1 if self._entries else 0)
 
     async def _read_on(self, progress: Progress) -> None:
         while True:
@@ -158,21 +160,29 @@ class Listing:
 
     async def _take(self, page: StorePage) -> bool:
         """Put a page's items into the result; False where an item did not fit and the page was left in its middle."""
-        taken = await worked(partial(self._take_from, page), page.items)
+        taken = len(page.items)
+
+        def take() -> Iterator[None]:
+            nonlocal taken
+            for at, item in self._own_items(page):
+                if not self._take_item(page, at, item):
+                    taken = at
+                    return
+                yield
+
+        await convert_in_steps(take(), page.items)
         if taken < len(page.items):
             self._stop_at(await page.after(taken - 1) if taken else self._position)
         return taken == len(page.items)
 
-    def _take_from(self, page: StorePage) -> int:
-        """Put a page's items into the result, up to one that does not fit. Returns that one's number in the page."""
-        for at, item in self._own_items(page):
-            if self._aggregates:
-                self._count += 1
-                if self._view == "summary":
-                    self._summary.add(item)
-            elif not self._entries.add(page, at):
-                return at
-        return len(page.items)
+    def _take_item(self, page: StorePage, at: int, item: Item) -> bool:
+        """Put an item of a page into the result; False if it does not fit."""
+        if not self._aggregates:
+            return self._entries.add(page, at)
+        self._count += 1
+        if self._view == "summary":
+            self._summary.add(item)
+        return True
 
     def _own_items(self, page: StorePage) -> Iterator[tuple[int, Item]]:
         for at, item in enumerate(page.items):
@@ -200,7 +210,7 @@ class Listing:
         limit = min(len(self._entries), limits.HINT_ITEMS)
         items = await self._sample(self._read._replace(attributes=None, limit=limit)) or [self._entries.first]
         missing = self._projection._replace(paths=tuple(self._entries.missing))
-        return await worked(partial(what_is_missing, missing, items), items)
+        return await convert(partial(what_is_missing, missing, items), items)
 
     async def _why_nothing(self) -> str | None:
         keys, every = self._read.range, self._read._replace(filter=(), limit=limits.HINT_ITEMS)
@@ -211,7 +221,7 @@ class Listing:
             return why_no_sort_key(keys.prefix or "", [item["sk"]["S"] for item in items])
         if self._read.filter:
             items = await self._sample(every._replace(attributes=None))
-            return await worked(partial(why_nothing_matched, self._read.filter, items), items)
+            return await convert(partial(why_nothing_matched, self._read.filter, items), items)
         return None
 
     async def _sample(self, read: Read) -> list[Item]:

@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.text import clip, size
@@ -17,6 +16,7 @@ from ddb_mcp.service.projections import Projection, parse_projection
 from ddb_mcp.service.results import GetResult, PageResult
 from ddb_mcp.service.where import selected_by
 from ddb_mcp.stores.base import Read
+from ddb_mcp.stores.workers import convert
 
 # Bytes of a hint about parts that were left out.
 _LEFT_OUT_BYTES = 80
@@ -34,7 +34,7 @@ async def get(call: Call, arguments: GetArguments) -> GetResult:
     item = call.guarded(await call.store.get(key))
     if item is None:
         return {"found": False}
-    return await worked(partial(_got, item, projection, call.max_bytes), item)
+    return await convert(partial(_got, item, projection, call.max_bytes), item)
 
 
 def _got(item: Item, projection: Projection | None, max_bytes: int) -> GetResult:

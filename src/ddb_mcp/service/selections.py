@@ -7,7 +7,6 @@ from typing import Any, cast
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.conditions import Comparison, equal
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, Timeout
 from ddb_mcp.core.expressions import Expression
@@ -24,6 +23,7 @@ from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.warnings import item_warnings
 from ddb_mcp.service.where import selected_by
 from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
+from ddb_mcp.stores.workers import convert
 
 _EXISTS = Comparison(("pk",), "exists")
 # Errors that concern one item. Any other error would also fail the next write.
@@ -44,7 +44,7 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     if arguments.copy_to is not None:
         selection = selection._replace(copy_to=_other_pk(call, arguments))
     else:
-        selection = selection._replace(change=await worked(partial(_change, arguments), arguments.item))
+        selection = selection._replace(change=await convert(partial(_change, arguments), arguments.item))
     return cast("PutResult", await _write_selected(call, "put", selection, arguments.cursor))
 
 
@@ -138,7 +138,7 @@ async def _write_selected(call: Call, operation: str, selection: Selection, curs
     if not selected.complete and selected.next is not None:
         padded = read.pk is None and call.store.positions_may_be_foreign
         result["cursor"] = call.seal.seal(selected.next, bound, padded=padded)
-    warnings = await worked(partial(item_warnings, change.item), change.item) if change else []
+    warnings = await convert(partial(item_warnings, change.item), change.item) if change else []
     if selected.stopped is not None:
         stopped = selected.stopped
         texts = ("The call stopped early.", stopped.message, stopped.quoted, stopped.next)
@@ -272,13 +272,13 @@ class _Run:
 
     async def _copy(self, copy: Item) -> bool:
         """Store a copy where there is no item. An equal item that is there already counts as written."""
-        if await worked(partial(item_size, copy), copy) > limits.ITEM_MAX_BYTES:
+        if await convert(partial(item_size, copy), copy) > limits.ITEM_MAX_BYTES:
             raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
         try:
             await self._call.store.put(copy, Condition(create_only=True), room=0)
         except (ConditionFailed, OutcomeUnknown):
             stored = await self._call.store.get(Key.of(copy))
-            if stored is None or not await worked(partial(equal, {"M": stored}, {"M": copy}), stored):
+            if stored is None or not await convert(partial(equal, {"M": stored}, {"M": copy}), stored):
                 raise
         return True
 

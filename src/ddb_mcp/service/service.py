@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any, cast
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Misconfigured, NotProvisioned, ReadOnly
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.calls import Call, shown_failure
 from ddb_mcp.service.cursors import Seal
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import Deployment, Progress, Store
+from ddb_mcp.stores.workers import convert
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class DataService:
             DdbMcpError: one of its subclasses, each a code of the contract.
         """
         called = BY_NAME[operation]
-        checked = await worked(partial(called.arguments.parse, arguments), arguments)
+        checked = await convert(partial(called.arguments.parse, arguments), arguments)
         call = self._call._replace(progress=progress, max_bytes=max_bytes or self._call.max_bytes)
         if call.read_only and called.writes:
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")

@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import worked
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, Timeout
 from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Key
@@ -24,6 +23,7 @@ from ddb_mcp.service.outlines import OUTLINE_DELETED, shown
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.warnings import absent_warnings, item_warnings
 from ddb_mcp.stores.base import Condition, Written
+from ddb_mcp.stores.workers import convert
 
 # One failure of a batch takes a tenth of the result's bytes at most, and shows no stored item in less than _LEAST_SHOWN
 # bytes. Position and code of each failure take _CODE_BYTES.
@@ -58,14 +58,14 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
             item = item_of(call, value, where)
             return update_of(item, change, where) if change else item
 
-        return await worked(check, value)
+        return await convert(check, value)
 
     if arguments.items is not None:
         writes = [await checked(value, f"items[{at}]") for at, value in enumerate(arguments.items)]
         return await _put_batch(call, writes, condition)
     write = await checked(arguments.item, "item")
     written = await _write(call, write, condition)
-    return await worked(partial(_put_result, write, written, call.max_bytes), _item(write), *written.dropped.values())
+    return await convert(partial(_put_result, write, written, call.max_bytes), _item(write), *written.dropped.values())
 
 
 async def _put_batch(call: Call, writes: list[Item | Update], condition: Condition) -> PutResult:
@@ -76,7 +76,7 @@ async def _put_batch(call: Call, writes: list[Item | Update], condition: Conditi
     warnings: list[str] = []
     for at, outcome in written.items():
         write = writes[at]
-        texts = [*await worked(partial(item_warnings, _item(write)), _item(write)), *absent_warnings(outcome)]
+        texts = [*await convert(partial(item_warnings, _item(write)), _item(write)), *absent_warnings(outcome)]
         if gone := [clip(path_text(path), 50) for path in outcome.gone]:
             texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
         warnings += (f"items[{at}]: {text}" for text in texts)
@@ -129,7 +129,7 @@ async def _delete_one(call: Call, key: Key, condition: Condition) -> DeleteResul
         result["deleted"] = outcome.deleted
     if (item := call.guarded(outcome.item)) is not None:
         room = call.max_bytes - limits.ITEM_ENVELOPE_BYTES
-        plain, outlined = await worked(partial(shown, item, room, OUTLINE_DELETED), item)
+        plain, outlined = await convert(partial(shown, item, room, OUTLINE_DELETED), item)
         result["item"] = plain
         if outlined:
             result["outlined"] = True

@@ -18,7 +18,7 @@ class MustWait(Exception):
 
 
 class Long(Exception):
-    """The call met a long item, and is to be done apart from the event loop and from other threads."""
+    """The call met a long item, and is to be done again in the worker of conversions."""
 
 
 class Call:

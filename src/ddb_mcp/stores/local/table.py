@@ -12,11 +12,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.apart import apart
 from ddb_mcp.core.conditions import Check
 from ddb_mcp.core.errors import InvalidArgument, Timeout
 from ddb_mcp.core.items import Item
@@ -27,6 +25,7 @@ from ddb_mcp.stores.local.call import Call, Long, MustWait
 from ddb_mcp.stores.local.connections import Connections
 from ddb_mcp.stores.local.file import SqliteFile
 from ddb_mcp.stores.local.write import Writes
+from ddb_mcp.stores.workers import run_in_worker
 
 _T = TypeVar("_T")
 
@@ -139,7 +138,6 @@ class LocalTable:
         self._file = SqliteFile(path, application_id=application_id, schema=statements.SCHEMA)
         self._connections = Connections(self._file)
         self._writes = Writes(self._connections)
-        self._long = CapacityLimiter(1)
 
     async def make(self) -> bool:
         """Make the file if it is not there. Returns whether this call did."""
@@ -288,7 +286,7 @@ class LocalTable:
         """Do `work` in a worker thread. Where another process's lock stops it, do it again, while the caller waits.
 
         Work that may be `brief` is tried here first: a thread costs several times as much as the read of one item. Work
-        that meets a long item is done apart, one at a time: so few long items wait in memory for what is done next.
+        that meets a long item is done again in the worker of conversions, one at a time.
         """
         is_long = False
         if brief and self._connections.idle:
@@ -300,8 +298,7 @@ class LocalTable:
                 pass
         done = None if is_long else await self._in_thread(work)
         if done is None:
-            async with self._long:
-                done = await self._in_thread(work, long=True)
+            done = await self._in_thread(work, long=True)
         assert done is not None
         return done[0]
 
@@ -320,7 +317,9 @@ class LocalTable:
                 call.pause()
 
         try:
-            return await (apart(patiently, abandon=True) if long else run_sync(patiently, abandon_on_cancel=True))
+            if long:
+                return await run_in_worker(patiently, abandon=True)
+            return await run_sync(patiently, abandon_on_cancel=True)
         finally:
             call.end()
 

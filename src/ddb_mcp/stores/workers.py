@@ -1,0 +1,174 @@
+"""CPU-heavy conversions: in a worker thread, one at a time, with the tenants taking turns.
+
+Python runs one thread at a time, so that each busy thread slows down the event loop. With one of them the event loop
+waits for one step of Python, or for the JSON of one item. Stores convert too, and their methods take no account, so a
+context variable says whose conversions are run.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import anyio
+from anyio.lowlevel import RunVar
+from anyio.to_thread import run_sync
+
+from ddb_mcp.core import limits
+
+_T = TypeVar("_T")
+
+# Values with more members, or with more characters in their texts, are converted in the worker.
+LOOP_MEMBERS = 2000
+LOOP_TEXT = 250_000
+# After a conversion of more than LONG_SECONDS the event loop has the interpreter to itself for PAUSE_SECONDS.
+LONG_SECONDS = 0.01
+PAUSE_SECONDS = 0.005
+# A conversion in steps lets others have their turn after this much processor time.
+STEP_SECONDS = 0.05
+
+
+class Account(NamedTuple):
+    """On whose behalf conversions run.
+
+    Attributes:
+        owner: conversions of different owners take turns.
+        charge: called in the event loop with the processor time of each conversion, in seconds.
+    """
+
+    owner: str
+    charge: Callable[[float], None]
+
+
+_NOBODY = Account("", lambda seconds: None)
+current_account: ContextVar[Account] = ContextVar("account", default=_NOBODY)
+
+
+class Turns:
+    """One turn at a time. Whoever has had a turn comes after all other owners that wait."""
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._waiting: dict[str, deque[anyio.Event]] = {}  # by owner; the first of the first owner is next
+
+    @asynccontextmanager
+    async def take(self, owner: str) -> AsyncIterator[None]:
+        """Wait for a turn and hold it while this is open. A caller that is cancelled first gives up its place."""
+        if self._is_taken:
+            await self._wait(owner)
+        self._is_taken = True
+        try:
+            yield
+        finally:
+            self._pass_on(owner)
+
+    async def _wait(self, owner: str) -> None:
+        turn = anyio.Event()
+        self._waiting.setdefault(owner, deque()).append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self._pass_on(owner)
+            else:
+                self._waiting[owner].remove(turn)
+                self._forget_if_done(owner)
+            raise
+
+    def _pass_on(self, owner: str) -> None:
+        if owner in self._waiting:
+            self._waiting[owner] = self._waiting.pop(owner)  # behind all others
+        following = next(iter(self._waiting), None)
+        self._is_taken = following is not None
+        if following is not None:
+            self._waiting[following].popleft().set()
+            self._forget_if_done(following)
+
+    def _forget_if_done(self, owner: str) -> None:
+        if not self._waiting[owner]:
+            del self._waiting[owner]
+
+
+_TURNS: RunVar[Turns] = RunVar("ddb_mcp.turns")
+
+
+async def run_in_worker(convert: Callable[[], _T], *, abandon: bool = False) -> _T:
+    """Run a conversion in the worker thread when it is its owner's turn, and charge it to the current account.
+
+    Args:
+        convert: the conversion. It does not run if the caller is cancelled before it begins.
+        abandon: return at once if the caller is cancelled meanwhile. `convert` must then end by itself, soon.
+    """
+    account, loop = current_account.get(), asyncio.get_running_loop()
+    spent = 0.0
+
+    def measure() -> _T:
+        nonlocal spent
+        began = time.thread_time()
+        try:
+            return convert()
+        finally:
+            spent = time.thread_time() - began
+            with suppress(RuntimeError):  # the event loop is closed, and nobody counts
+                loop.call_soon_threadsafe(account.charge, spent)
+
+    async with _turns().take(account.owner):
+        try:
+            return await run_sync(measure, abandon_on_cancel=abandon, limiter=anyio.CapacityLimiter(1))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(PAUSE_SECONDS if spent > LONG_SECONDS else 0)
+
+
+def _turns() -> Turns:
+    try:
+        return _TURNS.get()
+    except LookupError:
+        _TURNS.set(turns := Turns())
+        return turns
+
+
+async def convert(function: Callable[[], _T], *values: Any) -> _T:
+    """Run a conversion of values: in the worker if they are large, else here, since a thread costs more than that."""
+    return await run_in_worker(function) if is_large(*values) else function()
+
+
+async def convert_in_steps(steps: Iterator[object], *values: Any) -> None:
+    """Run the steps of a conversion of values. If the values are large, others have their turn between the steps.
+
+    A conversion that has begun is run to its end, even if the caller is cancelled.
+    """
+    if not is_large(*values):
+        for _ in steps:
+            pass
+    elif await run_in_worker(partial(_advance, steps)):
+        with anyio.CancelScope(shield=True):
+            while await run_in_worker(partial(_advance, steps)):
+                pass
+
+
+def _advance(steps: Iterator[object]) -> bool:
+    """Run steps for a while. Return whether there may be more."""
+    until = time.thread_time() + STEP_SECONDS
+    return any(time.thread_time() >= until for _ in steps)
+
+
+def is_large(*values: Any) -> bool:
+    """Whether a conversion of the values would hold up the event loop. Looks at `LOOP_MEMBERS` members at most."""
+    left, rest = LOOP_MEMBERS, list(values)
+    while rest and left > 0:
+        left -= 1
+        value = rest.pop()
+        if isinstance(value, dict | list):
+            if len(value) > left:
+                return True
+            rest.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, str):
+            left -= len(value) * LOOP_MEMBERS // LOOP_TEXT
+        elif isinstance(value, bytes):  # JSON that is still to be parsed
+            left -= len(value) * LOOP_MEMBERS // limits.LOOP_BYTES
+    return bool(rest) or left < 0
