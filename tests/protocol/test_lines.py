@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -141,6 +142,52 @@ def test_the_id_of_a_line_that_cannot_be_parsed_may_be_text(lasting: Wire) -> No
 def test_a_half_character_in_a_method_is_no_message(lasting: Wire) -> None:
     lasting.send_line(b'{"jsonrpc":"2.0","id":7,"method":"\\ud800"}')
     assert lasting.receive()["error"]["code"] == -32600
+
+
+MANY, LONG = [0] * 5000, "x" * 500_000
+
+
+def _echo(**params: Any) -> dict[str, Any]:
+    return {"id": 7, "method": "tools/call", "params": {"name": "echo", "arguments": {}, **params}}
+
+
+LARGE: dict[str, dict[str, Any]] = {
+    "many members in _meta": {"id": 7, "method": "ping", "params": {"_meta": {"a": MANY}}},
+    "long text in _meta": {"id": 7, "method": "ping", "params": {"_meta": {"a": LONG}}},
+    "a long name in _meta": {"id": 7, "method": "ping", "params": {"_meta": {LONG: 1}}},
+    "_meta of a call": _echo(_meta={"a": MANY}),
+    "a progress token": _echo(_meta={"progressToken": LONG}),
+    "a tool's name": _echo(name=LONG),
+    "arguments that are a list": _echo(arguments=MANY),
+    "an unknown member": {"id": 7, "method": "ping", "more": MANY},
+    "an id": {"id": LONG, "method": "ping"},
+    "a method": {"id": 7, "method": LONG},
+    "a notification": {"method": "notifications/cancelled", "params": {"reason": LONG}},
+}
+
+
+@pytest.mark.parametrize("members", LARGE.values(), ids=LARGE.keys())
+def test_what_is_large_outside_arguments_is_refused(lasting: Wire, members: dict[str, Any]) -> None:
+    """Everything else in a message is handled in the event loop, and some of it is sent back."""
+    lasting.send_line(json.dumps({"jsonrpc": "2.0", **members}).encode())
+    answer = lasting.receive()
+    assert answer["id"] == (7 if members.get("id") == 7 else None)
+    assert answer["error"]["code"] == -32600
+    assert "arguments" in answer["error"]["message"]
+    assert len(str(answer)) < 1000
+
+
+def test_more_arguments_than_any_tool_has_are_refused(lasting: Wire) -> None:
+    lasting.send_line(_call(json.dumps({f"a{at}": 1 for at in range(50_000)})))
+    answer = lasting.receive()
+    assert (answer["id"], answer["error"]["code"]) == (7, -32602)
+    assert "arguments" in answer["error"]["message"]
+
+
+def test_a_batch_of_many_requests_has_one_answer(lasting: Wire) -> None:
+    lasting.send_line(b"[" + b",".join(b'{"id":%d,"method":"a"}' % at for at in range(90_000)) + b"]")
+    assert lasting.receive()["id"] is None
+    assert lasting.call("echo", 8)["id"] == 8
 
 
 def test_a_line_may_begin_with_a_byte_order_mark(lasting: Wire) -> None:

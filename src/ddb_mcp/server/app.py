@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from ddb_mcp import __version__
 from ddb_mcp.config.settings import Settings
 from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.text import brief
 from ddb_mcp.server import apps, skill
 from ddb_mcp.server.content import FENCE_BYTES, failure, success, text_bytes
 from ddb_mcp.server.resources import SkillPages
@@ -147,7 +148,7 @@ class _ToolCalls:
 
     async def call_tool(self, ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         if params.name not in self._names:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
+            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {brief(params.name)}")
         started, reports = time.monotonic(), 0
 
         async def progress(message: str) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from mcp_types import (
+    INVALID_PARAMS,
     INVALID_REQUEST,
     PARSE_ERROR,
     ErrorData,
@@ -28,6 +29,7 @@ from mcp_types import (
 from ddb_mcp.core import limits
 from ddb_mcp.core.text import has_more_members, object_of
 from ddb_mcp.service.operations import OPERATIONS
+from ddb_mcp.stores.workers import is_large
 
 # This version alone has JSON-RPC batches, which the SDK lacks. A client of this version speaks the older version too.
 _VERSION_WITH_BATCHES = "2025-03-26"
@@ -40,6 +42,13 @@ _ID_PLACES = (
 )
 
 
+# The answer to a longer id repeats nothing of it.
+_ID_MAX = 1000
+# Tools have a dozen parameters.
+_ARGUMENTS_MAX = 100
+# A batch of more requests has one answer.
+_BATCH_MAX = 100
+_TOO_LARGE = "Invalid request: too many members, or too much text, outside of params.arguments"
 _TOO_MANY = f"Invalid request: more than {limits.BODY_MEMBERS_MAX} members in one message"
 _ARGUMENTS = "ddb_mcp.arguments"
 _WRITES = [operation.name for operation in OPERATIONS if operation.writes]
@@ -56,8 +65,11 @@ class NotAMessage(Exception):
 def parse(text: bytes) -> JSONRPCMessage:
     """The message in one line, or in one HTTP body. Fractions in it are Decimals, integers are ints.
 
+    All but the arguments of a call is small, so that the event loop may handle it, and send parts of it back.
+
     Raises:
-        NotAMessage: it is not JSON, not one JSON-RPC 2.0 message, or has an object with a member twice.
+        NotAMessage: it is not JSON, not one JSON-RPC 2.0 message, too large outside of a call's arguments, or has an
+            object with a member twice.
     """
     try:
         content = text.decode(errors="surrogateescape")  # half characters, which a tool refuses by name
@@ -73,7 +85,7 @@ def parse(text: bytes) -> JSONRPCMessage:
     if twice:
         problem = f"Invalid request: an object has the member {twice[0]} twice; only one could be stored"
         raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, problem))
-    return _corrected(_validated(document))
+    return _bounded(_corrected(_validated(document)), document)
 
 
 def writes(message: JSONRPCMessage) -> bool:
@@ -147,20 +159,19 @@ def _validated(document: Any) -> JSONRPCMessage:
 
 
 def _own_id(document: Any) -> int | str | None:
-    """The id that an answer to this request needs. JSON-RPC 2.0 wants null only where there is none to be found."""
+    """The id that an answer to this request needs, None if it has none or one that cannot be sent back."""
     if not isinstance(document, dict) or "method" not in document:
         return None
     request = document.get("id")
-    named = isinstance(request, int | str) and not isinstance(request, bool) and str(request).isprintable()
-    return request if named else None
+    if not isinstance(request, int | str) or isinstance(request, bool) or len(str(request)) > _ID_MAX:
+        return None
+    return request if str(request).isprintable() else None
 
 
 def _batch_refusals(documents: list[Any]) -> list[JSONRPCError]:
     problem = "Invalid request: batches are not served, send each message by itself"
-    ids = [request for request in map(_own_id, documents) if request is not None]
-    return [_refusal(request, INVALID_REQUEST, problem) for request in ids] or [
-        _refusal(None, INVALID_REQUEST, problem)
-    ]
+    ids: list[int | str | None] = [request for request in map(_own_id, documents) if request is not None]
+    return [_refusal(request, INVALID_REQUEST, problem) for request in (ids if 0 < len(ids) <= _BATCH_MAX else [None])]
 
 
 def _id_in(text: bytes) -> int | str | None:
@@ -184,6 +195,19 @@ def _corrected(message: JSONRPCMessage) -> JSONRPCMessage:
         message.params["arguments"] = _arguments_of(message.params["arguments"])
     elif message.method == "initialize" and message.params.get("protocolVersion") == _VERSION_WITH_BATCHES:
         message.params["protocolVersion"] = _VERSION_INSTEAD
+    return message
+
+
+def _bounded(message: JSONRPCMessage, document: dict[str, Any]) -> JSONRPCMessage:
+    """The message. Raises NotAMessage if too much stands outside of the arguments of a call."""
+    if is_call(message):
+        params = document["params"]
+        if len(params["arguments"]) > _ARGUMENTS_MAX:
+            problem = f"Invalid parameters: more than {_ARGUMENTS_MAX} arguments"
+            raise NotAMessage(_refusal(_own_id(document), INVALID_PARAMS, problem))
+        document = {**document, "params": {**params, "arguments": {}}}
+    if is_large(document):
+        raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, _TOO_LARGE))
     return message
 
 

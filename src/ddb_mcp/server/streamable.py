@@ -113,7 +113,10 @@ def _with_header(scope: Scope, name: bytes, value: bytes) -> Scope:
 
 
 def _body_of(message: JSONRPCMessage, receive: Receive) -> Receive:
-    """A `receive` that gives the SDK the message without a tool's arguments; `with_arguments` carries those."""
+    """A `receive` that gives the SDK the message without a tool's arguments; `with_arguments` carries those.
+
+    `messages.parse` has refused a message with more than a little else, so that encoding it again takes no time.
+    """
     if isinstance(message, JSONRPCRequest) and messages.is_call(message):
         params = {**(message.params or {}), "arguments": {}}
         document = {"jsonrpc": "2.0", "id": message.id, "method": message.method, "params": params}

@@ -166,7 +166,10 @@ def is_large(*values: Any) -> bool:
         if isinstance(value, dict | list):
             if len(value) > left:
                 return True
-            rest.extend(value.values() if isinstance(value, dict) else value)
+            if isinstance(value, dict):
+                left -= sum(map(len, value)) * LOOP_MEMBERS // LOOP_TEXT
+                value = value.values()
+            rest.extend(value)
         elif isinstance(value, str):
             left -= len(value) * LOOP_MEMBERS // LOOP_TEXT
         elif isinstance(value, bytes):  # JSON that is still to be parsed
