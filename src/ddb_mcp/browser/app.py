@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,10 @@ from ddb_mcp.server.exchange import BodyRefused, Exchange
 from ddb_mcp.server.requests import foreign_header, json_object
 from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
+from ddb_mcp.stores.workers import convert
 
 if TYPE_CHECKING:
+    from mcp_types import CallToolResult
     from starlette.types import Receive, Scope, Send
 
     from ddb_mcp.service.service import DataService
@@ -85,14 +88,18 @@ class BrowserHost:
 
     async def _call(self, body: bytes) -> Response:
         try:
-            request = json_object(body)
+            request = await convert(partial(json_object, body), body)
             name = request.get("name")
             if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)
             answer = await self._service.call(name, request.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES)
-            result = success(answer)
+            content = await convert(lambda: _encode(success(answer, limits.BROWSER_RESULT_BYTES)), answer)
         except DdbMcpError as error:
-            result = failure(error)
-        shown: dict[str, Any] = result.model_dump(by_alias=True, exclude_none=True)
-        # A lone surrogate that some store let in can be sent as its escape only.
-        return Response(compact(shown).encode(errors="backslashreplace"), media_type="application/json")
+            content = await convert(partial(_encode, failure(error)), getattr(error, "item", None))
+        return Response(content, media_type="application/json")
+
+
+def _encode(result: CallToolResult) -> bytes:
+    """Encode a tool's result. A lone surrogate that some store let in can be sent as its escape only."""
+    shown: dict[str, Any] = result.model_dump(by_alias=True, exclude_none=True)
+    return compact(shown).encode(errors="backslashreplace")

@@ -139,7 +139,7 @@ async def scan(call: Call) -> dict[str, Any]:
 
 async def _listing(call: Call, name: str, table: LocalTable, rows: Rows, page: _Page) -> dict[str, Any]:
     await table.read(rows, page.fill)
-    return {**page.answer(), **_consumed(call, name, page.measured)}
+    return await convert(lambda: {**page.answer(), **_consumed(call, name, page.measured)}, page.unmeasured)
 
 
 def _page(call: Call, known: Placeholders) -> _Page:

@@ -142,7 +142,7 @@ async def _write_once(call: Call, table: LocalTable, keys: Sequence[Key], decide
         return units
     # The digest leaves out what only changes the answer, such as ReturnConsumedCapacity.
     writes = {"TransactItems": call.request["TransactItems"]}
-    digest = hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest()
+    digest = await convert(lambda: hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest(), writes)
     try:
         done: float | None = await table.change_once(token, digest, keys, decide)
     except TokenReused:

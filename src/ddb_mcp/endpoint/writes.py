@@ -119,7 +119,7 @@ async def update_item(call: Call) -> dict[str, Any]:
 
 
 async def _write_alone(call: Call, read: Callable[[Mapping[str, Any]], Write]) -> dict[str, Any]:
-    """Do one write by itself, and answer it."""
+    """Do the one write that the request describes, and answer it."""
     write = await convert(partial(read, call.request), call.request)
     name, table = await call.tables.find(call.request["TableName"])
     call.check_write(name)

@@ -118,7 +118,7 @@ class Gateway:
                     response = await _carry_out(scope, request, operation)
                 send = charging(request.budget, send)
             except Exception as error:
-                response = _error_response(error, entry)
+                response = await _error_response(error, entry)
         await response(scope, receive, send)
 
     async def _mcp_message(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,7 +134,7 @@ class Gateway:
                 charged = charging(budget, send)
                 await self._mcp(scope, receive, charged, count=budget.bytes.take, parse=budget.parse)
         except Exception as error:
-            await _error_response(error, entry)(scope, receive, send)
+            await (await _error_response(error, entry))(scope, receive, send)
 
 
 async def _carry_out(scope: Scope, request: TenantRequest, operation: str) -> Response:
@@ -154,7 +154,7 @@ async def _carry_out(scope: Scope, request: TenantRequest, operation: str) -> Re
         return Response(await convert(partial(encoded, answer), answer), media_type="application/json")
 
 
-def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
+async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
     """The response to a request that failed."""
     status: int | None = None
     match failure:
@@ -167,7 +167,7 @@ def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
         case _:
             error = Internal.logged(logger, failure, str(entry["operation"]))
     entry["error"] = error.code
-    return refusal(error, status)
+    return await convert(partial(refusal, error, status), getattr(error, "item", None))
 
 
 def _log_unreadable(error: DdbMcpError) -> None:

@@ -162,7 +162,8 @@ class _ToolCalls:
             shown = await convert(partial(success, result, caller.max_bytes), result)
             outcome = f"{_item_count(result)} items"
         except DdbMcpError as error:
-            shown, outcome = failure(error, caller.max_bytes), error.code
+            shown = await convert(partial(failure, error, caller.max_bytes), getattr(error, "item", None))
+            outcome = error.code
         milliseconds = (time.monotonic() - started) * 1000
         logger.info("%s: %.0f ms, %s, %d bytes", params.name, milliseconds, outcome, text_bytes(shown))
         return shown

@@ -28,9 +28,10 @@ def success(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES) ->
         max_bytes: bytes of the text. Operations keep items within it; other members are shortened here to fit.
     """
     room = max_bytes - FENCE_BYTES
-    if size(result) > room:
-        result = _fitting(result, room)
     text = compact(result)
+    if len(text.encode(errors="backslashreplace")) > room:
+        result = _fitting(result, room)
+        text = compact(result)
     stored = any(result.get(name) for name in _STORED)
     return CallToolResult(content=[_text(_fenced(text) if stored else text)], structured_content=result)
 

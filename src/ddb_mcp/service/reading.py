@@ -30,7 +30,7 @@ async def get(call: Call, arguments: GetArguments) -> GetResult:
         DdbMcpError: what the store raises.
     """
     key = call.own.check_key(arguments.pk, arguments.sk)
-    projection = parse_projection(arguments.attributes, parts=True)
+    projection = await convert(partial(parse_projection, arguments.attributes, parts=True), arguments.attributes)
     item = call.guarded(await call.store.get(key))
     if item is None:
         return {"found": False}
@@ -81,7 +81,7 @@ async def scan(call: Call, arguments: ScanArguments) -> PageResult:
 
 
 async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArguments, read: Read) -> PageResult:
-    projection = parse_projection(arguments.attributes, parts=False)
+    projection = await convert(partial(parse_projection, arguments.attributes, parts=False), arguments.attributes)
     if arguments.view in ("keys", "count"):
         projection = Projection()
     read = read._replace(

@@ -51,7 +51,8 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     if arguments.create_only and (arguments.expect or merges):
         raise InvalidArgument("create_only does not go together with expect, merge, remove or add.")
     condition = Condition(bool(arguments.create_only), expectation(arguments.expect))
-    change = changes(arguments.remove, arguments.add) if merges else None
+    names = arguments.remove, arguments.add
+    change = await convert(partial(changes, *names), *names) if merges else None
 
     async def checked(value: Any, where: str) -> Item | Update:
         def check() -> Item | Update:
