@@ -28,7 +28,10 @@ _STATUS = {
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:
-    """Compact JSON in UTF-8. A lone surrogate that some store let in is sent as its escape."""
+    """Compact JSON in UTF-8, of a document within a byte budget; callers encode large ones in the worker.
+
+    A lone surrogate that some store let in is sent as its escape.
+    """
     return compact(document).encode(errors="backslashreplace")
 
 

@@ -1,4 +1,7 @@
-"""Results and errors as MCP content: compact, complete in both channels, stored values fenced."""
+"""Results and errors as MCP content: compact, complete in both channels, stored values fenced.
+
+Both have a byte budget, and callers encode large ones in the worker, see `stores/workers.py`.
+"""
 
 import secrets
 from typing import Any

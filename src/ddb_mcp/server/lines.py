@@ -97,7 +97,7 @@ class _Answers(_Stream):
         message = item.message
         if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id in self._given_up:
             return
-        try:
+        try:  # in the event loop: a result has at most the bytes that the settings allow
             line = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
         except ValueError:  # a half character, such as in the progress token that the client chose
             logger.error("A message could not be written as JSON; it was left out")
@@ -159,7 +159,10 @@ class _Requests(_Stream):
         raise EndOfStream
 
     def _read(self) -> JSONRPCMessage | None:
-        """The next message, None at the end of stdin. Raises NotAMessage."""
+        """The next message, None at the end of stdin. Raises NotAMessage.
+
+        Lines may have any length: only the client that sends them waits, and this thread parses one at a time.
+        """
         while line := self._stdin.readline():
             line = line.removeprefix(codecs.BOM_UTF8)  # Windows' shells begin a pipe with it
             if line.strip():

@@ -101,8 +101,8 @@ class Listing:
         return page
 
     async def _fit(self) -> PageResult | int:
-        """Make the page, see `_fitting_page`. A summary has many groups, and a single item may be long."""
-        is_long = self._view == "summary" or self._entries.bytes > limits.LOOP_BYTES
+        """Make the page, see `_fitting_page`. A summary has many groups, and an outline may stand for a long item."""
+        is_long = self._view == "summary" or self._entries.outlined or self._entries.bytes > limits.LOOP_BYTES
         return await run_in_worker(self._fitting_page) if is_long else self._fitting_page()
 
     def _fitting_page(self) -> PageResult | int:

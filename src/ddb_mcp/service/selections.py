@@ -123,7 +123,8 @@ async def _write_selected(call: Call, operation: str, selection: Selection, curs
     bound: list[Any] = [operation, call.own.joined, read.pk, read.pk_prefix, read.range, clauses, selection.copy_to]
     bound += [change and [change.item, change.remove, dict(change.add)], selection.dry_run]
     if cursor is not None:
-        read = read._replace(position=call.seal.open(cursor, bound))
+        position = await convert(partial(call.seal.open, cursor, bound), change and change.item)
+        read = read._replace(position=position)
     selection = selection._replace(read=read._replace(limit=call.max_writes))
     selected = await call.store.write_selected(selection, call.progress)
     if selected is None:
@@ -137,7 +138,8 @@ async def _write_selected(call: Call, operation: str, selection: Selection, curs
         result["failedCount"] = selected.failures
     if not selected.complete and selected.next is not None:
         padded = read.pk is None and call.store.positions_may_be_foreign
-        result["cursor"] = call.seal.seal(selected.next, bound, padded=padded)
+        seal = partial(call.seal.seal, selected.next, bound, padded=padded)
+        result["cursor"] = await convert(seal, change and change.item)
     warnings = await convert(partial(item_warnings, change.item), change.item) if change else []
     if selected.stopped is not None:
         stopped = selected.stopped
