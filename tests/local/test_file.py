@@ -101,6 +101,32 @@ def test_a_file_that_others_may_open_is_warned_of(
     assert "warnings" not in data.call("info")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+@pytest.mark.parametrize(
+    ("bits", "folder", "warned"),
+    [
+        (0o755, "", False),
+        (0o775, "", False),
+        (0o777, "", True),
+        (0o1777, "", True),  # anyone may put a log beside the file
+        (0o777, "sub", True),
+        (0o1777, "sub", False),
+        (0o777, "sub/missing", False),  # it will be made for this user alone
+    ],
+)
+def test_a_folder_in_which_anyone_may_replace_the_file_is_warned_of(
+    open_data: Callable[[Path], Data], open_folder: Path, bits: int, folder: str, warned: bool
+) -> None:
+    (open_folder / "sub").mkdir(mode=0o755)
+    open_folder.chmod(bits)
+    data = open_data(open_folder / folder / "items.sqlite3")
+    warnings = data.call("info").get("warnings", [])
+    assert any(f"chmod o-w {open_folder}" in warning for warning in warnings) is warned
+    data.put("1")
+    assert data.call("info").get("warnings", []) == warnings
+    open_folder.chmod(0o700)
+
+
 def test_a_directory_that_is_there_keeps_its_mode(data: Data, file: Path) -> None:
     file.parent.mkdir()
     file.parent.chmod(0o755)
@@ -132,6 +158,17 @@ def test_closed_it_is_one_file_that_can_be_copied(
     assert list(file.parent.iterdir()) == [file]
     copy = file.rename(tmp_path / "copy")
     assert open_data(copy).sort_keys() == ["1"]
+
+
+def test_a_backup_made_while_a_server_runs_holds_what_is_in_the_log(
+    data: Data, file: Path, tmp_path: Path, open_data: Callable[[Path], Data]
+) -> None:
+    """As `sqlite3 FILE ".backup COPY"` makes it."""
+    data.put("1")
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        source.backup(copy)
+    data.put("2")
+    assert open_data(tmp_path / "copy.db").sort_keys() == ["1"]
 
 
 # By UTF-8 bytes; UTF-16, which other languages compare, has U+10000 and what follows before U+E000.

@@ -19,11 +19,11 @@ import anyio
 import pytest
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import ConditionFailed, Misconfigured
+from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition
 from ddb_mcp.stores.local import call
-from ddb_mcp.stores.local import file as sqlite_file
+from ddb_mcp.stores.local import place as place_of_file
 from tests.local.data import Child, Data, pk
 from tests.local.files import contents, write_and_crash
 
@@ -355,14 +355,15 @@ def test_a_lock_that_ends_in_time_is_waited_for(data: Data, file: Path) -> None:
     assert data.sort_keys() == ["1", "2"]
 
 
-# What /proc/mounts says, made up: no share can be mounted in a test.
+# What /proc/self/mountinfo says, made up: no share can be mounted in a test.
 MOUNTS = """\
-sysfs /sys sysfs rw 0 0
-/dev/sda1 / ext4 rw 0 0
-server:/home {home} nfs4 rw 0 0
-/dev/sdb1 {home}/fast ext4 rw 0 0
-//server/share {home}/with\\040space cifs rw 0 0
-user@server:/ {home}/fast/ssh fuse.sshfs rw 0 0
+22 27 0:21 / /sys rw,relatime - sysfs sysfs rw
+27 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+28 27 0:30 / {home} rw shared:7 master:1 - nfs4 server:/home rw
+29 28 8:17 / {home}/fast rw - ext4 /dev/sdb1 rw
+30 28 0:31 /sub {home}/with\\040space\\134and\\011more rw - cifs //server/share rw
+31 29 0:32 / {home}/fast/ssh rw - fuse.sshfs user@server:/ rw
+32 29 0:33 / {home}/fast/vm rw - {kind} host rw
 """
 
 
@@ -370,13 +371,14 @@ user@server:/ {home}/fast/ssh fuse.sshfs rw 0 0
     ("place", "kind"),
     [
         ("home", "nfs4"),
-        ("home/with space", "cifs"),
+        ("home/with space\\and\tmore", "cifs"),
         ("home/with", "nfs4"),
         ("home/fast", None),
         ("home/faster", "nfs4"),
         ("home/fast/ssh", "fuse.sshfs"),
         ("home/fast/link", "nfs4"),
         ("homes", None),
+        *[("home/fast/vm", kind) for kind in ("virtiofs", "fuse.grpcfuse", "grpcfuse", "vboxsf", "prl_fs", "9p")],
     ],
 )
 def test_network_file_systems(
@@ -385,8 +387,8 @@ def test_network_file_systems(
     (tmp_path / "home/fast").mkdir(parents=True)
     (tmp_path / "home/fast/link").symlink_to(tmp_path / "home")
     mounts = tmp_path / "mounts"
-    mounts.write_text(MOUNTS.format(home=tmp_path / "home"))
-    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
+    mounts.write_text(MOUNTS.format(home=tmp_path / "home", kind=kind))
+    monkeypatch.setattr(place_of_file, "_MOUNTS", mounts)
     file = tmp_path / place / "sub" / "items.db"
     answer = open_data(file).answer("provision")
     if kind is None:
@@ -401,15 +403,15 @@ def test_an_existing_file_on_a_network_file_system(
     tmp_path: Path, data: Data, file: Path, sound: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_bytes(sound)
-    (tmp_path / "mounts").write_text(f"server:/ {tmp_path} nfs rw 0 0\n")
-    monkeypatch.setattr(sqlite_file, "_MOUNTS", tmp_path / "mounts")
+    (tmp_path / "mounts").write_text(f"28 27 0:30 / {tmp_path} rw - nfs server:/ rw\n")
+    monkeypatch.setattr(place_of_file, "_MOUNTS", tmp_path / "mounts")
     assert all("network file system (nfs)" in message for message in refuses_everything(data, file))
 
 
 def test_a_windows_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    share = sqlite_file.SqliteFile(Path(r"\\server\share\items.db"), application_id=1, schema=())
+    share = Path(r"\\server\share\items.db")
     with monkeypatch.context() as windows:
         windows.setattr(os, "name", "nt")
-        with pytest.raises(Misconfigured) as caught:
-            share.connect()
-    assert "network file system (smb)" in caught.value.message
+        problem = place_of_file.mount_problem(share)
+    assert problem is not None
+    assert "network file system (smb)" in problem[0]

@@ -63,10 +63,10 @@ async def examine(settings: Settings, http: HttpSettings, service: DataService, 
     await service.store.close()
     if isinstance(settings, LocalSettings):
         from ddb_mcp.cli.endpoint import state
-        from ddb_mcp.stores.local.file import exposed
+        from ddb_mcp.stores.local.place import access_warnings
 
         say(f"  {'endpoint for the app':<26} {await state(settings)}")
-        steps.fixes += exposed(settings.local_path)  # in read-only mode too
+        steps.fixes += access_warnings(settings.local_path)  # in read-only mode too
     say(f"\nNot seen: {'; '.join(_unseen(settings))}.")
     say("\nFix this" if steps.fixes else "\nAll is well.")
     for fix in dict.fromkeys(steps.fixes):

@@ -243,6 +243,8 @@ def _local(configured: _Configured, kind: type[_S]) -> _S:
         except RuntimeError:
             raise Misconfigured("This user has no data directory.", next="Set DDB_MCP_LOCAL_PATH to a file.") from None
         configured.values["local_path"] = folder / f"{configured.values.get('table', LOCAL_TABLE)}.sqlite3"
+    # A registry and further tables lie beside the file itself, not beside a symbolic link to it.
+    configured.values["local_path"] = Path(os.path.realpath(configured.values["local_path"]))
     return configured.settings(kind)
 
 

@@ -4,8 +4,8 @@ Its owner alone can read it. Other programs' files are recognised and never chan
 number of processes share it, and committed data survive kill -9 and power loss.
 """
 
+import errno
 import os
-import shlex
 import sqlite3
 import stat
 import threading
@@ -17,77 +17,87 @@ from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
+from ddb_mcp.stores.local.place import access_warnings, mount_problem
 
 # Closing a file ends all locks that the process has on it, so no other thread may find it before it is closed:
 # https://sqlite.org/howtocorrupt.html, section 2.2
 _making = threading.Lock()
-_MOUNTS = Path("/proc/mounts")
-# File systems whose locks or shared memory do not work between machines. SQLite's WAL needs both: https://sqlite.org/wal.html
-_NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p", "afs", "afpfs", "ceph", "glusterfs", "lustre"}
-    | {"webdav", "fuse.sshfs", "fuse.s3fs", "fuse.rclone"}
-)
 
 
 class Locked(Unavailable):
     """Another process held the write lock during all the time that a call waits for it. Nothing was written."""
 
 
-def exposed(path: Path) -> list[str]:
-    """A warning where other users of this machine may open the file, and come through all its folders."""
-    try:
-        mode = os.stat(path).st_mode
-        reachable = all(os.stat(folder).st_mode & 0o011 for folder in path.parents)
-    except OSError:
-        return []
-    if os.name != "posix" or not stat.S_ISREG(mode) or not reachable or not mode & 0o066:
-        return []
-    return [
-        f"Other users of this machine may open {path} (mode {stat.S_IMODE(mode):04o}). Run: chmod 600 "
-        f"{shlex.quote(str(path))}, and the same for the files of that name that end in -wal and -shm."
-    ]
-
-
 class SqliteFile:
     """The path and the schema of an SQLite file of ours.
+
+    SQLite finds a file's log by name, so one file under two names loses writes. Symbolic links are resolved; a file
+    with a second hard link, or mounted by itself, is refused.
 
     Args:
         path: the file.
         application_id: marks our files: https://sqlite.org/pragma.html#pragma_application_id
         schema: for each version, the statements that make it out of the version before.
 
-    Raises (each method): Misconfigured where the file is not ours, newer than this version, damaged, or on a network
-    share. sqlite3.Error and OSError are left to the caller, who holds connections that meet them too; see `explained`.
+    Attributes:
+        path: the file, without symbolic links.
+
+    Raises (each method): Misconfigured if the file is not ours, newer than this version, damaged, under two names, or
+    on a network share. sqlite3.Error and OSError are left to the caller, who holds connections that meet them too; see
+    `explained`.
     """
 
     def __init__(self, path: Path, *, application_id: int, schema: Sequence[str]) -> None:
-        self.path = path
+        self.path = Path(os.path.realpath(path))
         self._application_id = application_id
         self._schema = schema
 
     def inode(self, *, create: bool) -> tuple[int, int] | None:
-        """Device and inode of the file. None where there is no file, or an empty one, unless `create`.
+        """Return device and inode of the file. None if there is no file, or an empty one, unless `create`.
 
-        A missing directory is made too, for the user alone.
+        Creates the directory too, for this user alone.
         """
         with _making:
-            try:
-                status = os.stat(self.path)
-            except FileNotFoundError:
+            status = self._status()
+            if status is None:
+                self._refuse_lost()
                 if not create:
                     return None
-                self._refuse_network()
+                self._refuse_mount()
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
                 status = os.stat(self.path)
         if not stat.S_ISREG(status.st_mode):
             raise self.unusable("is not a file")
+        if status.st_nlink > 1:
+            raise self.unusable(
+                "has a second name (a hard link), under which its log would not be found",
+                next=f"Remove the other name; `find / -xdev -inum {status.st_ino}` finds it.",
+            )
         if status.st_size == 0:
-            if self._log_size():
-                raise self.unusable("was emptied, and the log beside it still holds data")
+            self._refuse_lost()
             if not create:
                 return None
         return status.st_dev, status.st_ino
+
+    def _status(self) -> os.stat_result | None:
+        try:
+            status = os.lstat(self.path)
+            if not stat.S_ISLNK(status.st_mode):
+                return status
+            self.path = Path(os.path.realpath(self.path))  # a link that appeared meanwhile
+            return os.stat(self.path)
+        except FileNotFoundError:
+            return None
+
+    def _refuse_lost(self) -> None:
+        """Refuse a file whose log is all that is left: SQLite would take an empty file, and remove the log."""
+        if self._log_size():
+            raise self.unusable(
+                "is gone or empty, and the log beside it still holds data",
+                next="Put the file back under this name. To begin with an empty table instead, remove "
+                f"{self.path}-wal and {self.path}-shm.",
+            )
 
     def is_writable(self) -> bool:
         """Whether this user may write the file and the files beside it."""
@@ -101,14 +111,14 @@ class SqliteFile:
         else:
             writable = self.is_writable()
         warnings = [] if writable else [f"{self.path} or its directory is not writable: nothing can be stored."]
-        return warnings + exposed(self.path)
+        return warnings + access_warnings(self.path)
 
     def connect(self) -> tuple[sqlite3.Connection, bool]:
         """A connection that any one thread at a time may use, and whether it has made the schema.
 
         Each statement waits a moment for other processes' locks. A file of an older version is brought up to date.
         """
-        self._refuse_network()
+        self._refuse_mount()
         self.reader().close()
         connection = sqlite3.connect(
             self.path, timeout=limits.LOCK_SLICE_SECONDS, isolation_level=None, check_same_thread=False
@@ -138,7 +148,7 @@ class SqliteFile:
     def explained(self, error: sqlite3.Error | OSError) -> DdbMcpError:
         """Our error for an error that this file caused. Raises `error` again where no file can cause it."""
         if isinstance(error, OSError):
-            if error.errno in (28, 122):
+            if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
                 return self._disk_full()
             return self.unusable(f"cannot be opened: {(error.strerror or 'system error').lower()}")
         name: Any = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
@@ -159,11 +169,10 @@ class SqliteFile:
                 return self.unusable("or its directory is not writable")
         raise error
 
-    def unusable(self, problem: str) -> Misconfigured:
-        """The error for a file that cannot be used. `problem` follows its path."""
-        return Misconfigured(
-            f"{self.path} {problem}.", next="Choose another file with DDB_MCP_LOCAL_PATH; this one is untouched."
-        )
+    def unusable(self, problem: str, *, next: str = "") -> Misconfigured:
+        """Return the error for a file that cannot be used. `problem` follows its path."""
+        advice = next or "Choose another file with DDB_MCP_LOCAL_PATH; this one is untouched."
+        return Misconfigured(f"{self.path} {problem}.", next=advice)
 
     def _log_size(self) -> int:
         try:
@@ -208,9 +217,9 @@ class SqliteFile:
             connection.execute(f"PRAGMA user_version = {len(self._schema)}")
         return version == 0
 
-    def _refuse_network(self) -> None:
-        if (kind := _file_system(self.path)) in _NETWORK_FILE_SYSTEMS:
-            raise self.unusable(f"is on a network file system ({kind}), where SQLite's locks do not hold")
+    def _refuse_mount(self) -> None:
+        if problem := mount_problem(self.path):
+            raise self.unusable(problem[0], next=problem[1])
 
 
 def is_locked(error: BaseException) -> bool:
@@ -242,21 +251,3 @@ def _use_log(connection: sqlite3.Connection) -> None:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
-
-
-def _file_system(path: Path) -> str | None:
-    """The kind of file system that holds `path`, where this machine says it."""
-    if os.name == "nt":
-        return "smb" if str(path).startswith("\\\\") else None
-    best, kind = "", None
-    try:
-        mounts = _MOUNTS.read_text(errors="replace").splitlines()
-    except OSError:
-        return None
-    resolved = str(path.resolve())
-    for line in mounts:
-        _, mount, fs, *_ = line.split(" ")
-        mount = mount.replace("\\040", " ").rstrip("/")
-        if len(mount) >= len(best) and (resolved == mount or resolved.startswith(mount + "/")):
-            best, kind = mount, fs
-    return kind

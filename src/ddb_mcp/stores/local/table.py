@@ -133,11 +133,15 @@ class LocalTable:
     """
 
     def __init__(self, path: Path, *, registry: bool = False) -> None:
-        self.path = path
         application_id = _REGISTRY_ID if registry else _APPLICATION_ID
         self._file = SqliteFile(path, application_id=application_id, schema=statements.SCHEMA)
         self._connections = Connections(self._file)
         self._writes = Writes(self._connections)
+
+    @property
+    def path(self) -> Path:
+        """The file, without symbolic links."""
+        return self._file.path
 
     async def make(self) -> bool:
         """Make the file if it is not there. Returns whether this call did."""
