@@ -13,7 +13,7 @@ import pytest
 
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.local import write as local
+from ddb_mcp.stores.local import write_queue
 from ddb_mcp.stores.local.file import transaction
 from tests.local.data import Data, pk
 
@@ -51,12 +51,12 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
 
     @contextmanager
-    def counted(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    def counted(connection: sqlite3.Connection) -> Iterator[None]:
         with transaction(connection):
-            yield connection
+            yield
         made.append("committed")
 
-    monkeypatch.setattr(local, "transaction", counted)
+    monkeypatch.setattr(write_queue, "transaction", counted)
     return made
 
 

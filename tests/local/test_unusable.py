@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Condition
-from ddb_mcp.stores.local import call
+from ddb_mcp.stores.local import deadline
 from ddb_mcp.stores.local import place as place_of_file
 from tests.local.data import Child, Data, pk
 from tests.local.files import contents, write_and_crash
@@ -277,7 +278,7 @@ def test_writes_that_are_refused_had_their_turn(data: Data, file: Path, monkeypa
     data.put("1")
     item = {"pk": {"S": pk("a")}, "sk": {"S": "1"}}
     now, turns, locks, turned = 0.0, [0] * 4, 10, anyio.Event()
-    monkeypatch.setattr(call, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=lambda: now, sleep=time.sleep))
 
     async def refused(number: int) -> None:
         while locks:

@@ -5,79 +5,75 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.stores.local.call import Abandoned, Call, MustWait
-from ddb_mcp.stores.local.file import SqliteFile, is_locked
+from ddb_mcp.stores.local.deadline import Deadline
+from ddb_mcp.stores.local.file import Connection, SqliteFile, is_passing
 
 
-class Connections:
+class ConnectionPool:
     """Connections to one file.
 
     Attributes:
-        idle: open connections that nobody uses, each with the inode of the file that it is to.
+        file: the file.
+        idle: open connections that nobody uses.
     """
 
     def __init__(self, file: SqliteFile) -> None:
-        self._file = file
-        self.idle: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
+        self.file = file
+        self.idle: list[Connection] = []
 
     @contextmanager
-    def open(self, call: Call, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, bool] | None]:
-        """A connection for the time of one operation, and whether the schema was made for it.
+    def open(self, deadline: Deadline, *, create: bool = False) -> Iterator[Connection | None]:
+        """Lend a connection for one operation, whose SQL ends when its time is over.
 
-        None where there is no file and none is to be made. What is done on it ends when the call is over.
+        None if there is no file and none is to be created.
 
         Raises:
-            MustWait: another process holds a lock, and the call may wait for it: everything is to be done again.
-            Abandoned, DdbMcpError: as the work raises, or for what is wrong with the file.
+            Locked: another process holds a lock; everything is to be done again if there is time.
+            DdbMcpError: what is wrong with the file.
         """
         try:
-            inode = self._file.inode(create=create)
+            inode = self.file.inode(create=create)
             if inode is None:
                 yield None
-            elif self._file.is_writable():
-                with self._borrowed(call, inode) as borrowed:
-                    yield borrowed
+            elif self.file.is_writable():
+                with self._borrow(inode) as connection:
+                    connection.end_with(deadline)
+                    yield connection
             elif create:
-                raise self._file.unusable("or its directory is not writable")
+                raise self.file.unusable("or its directory is not writable")
             else:
-                with closing(self._file.reader()) as reader:
-                    yield reader, False
+                with closing(self.file.reader()) as reader:
+                    yield reader
         except (sqlite3.Error, OSError) as error:
-            call.check()  # where the call is over, this is its end and no fault of the file's
-            if is_locked(error) and call.may_wait:
-                raise MustWait from error
-            raise self._file.explained(error) from error
+            raise self.file.explain(error) from error
 
     @contextmanager
-    def _borrowed(self, call: Call, inode: tuple[int, int]) -> Iterator[tuple[sqlite3.Connection, bool]]:
-        """An idle connection, or a new one. One that met an error other than a lock is not used again."""
-        connection, made = self._take(inode), False
-        if connection is None:
-            connection, made = self._file.connect()
-        connection.set_progress_handler(lambda: call.is_over, limits.SQLITE_STEPS)
-        sound = False
+    def _borrow(self, inode: tuple[int, int]) -> Iterator[Connection]:
+        """Lend an idle connection, or a new one. One that met an error in the file is not used again."""
+        connection = self._take(inode) or self.file.connect()
+        connection.inode = inode
+        is_sound = True
         try:
-            yield connection, made
-            sound = True
-        except Exception as error:
-            sound = isinstance(error, DdbMcpError | Abandoned) or is_locked(error)
+            yield connection
+        except sqlite3.Error as error:
+            is_sound = is_passing(error)
             raise
         finally:
-            if sound and len(self.idle) < limits.SQLITE_CONNECTIONS:
+            if is_sound and len(self.idle) < limits.SQLITE_CONNECTIONS:
                 connection.set_progress_handler(None, 0)
-                self.idle.append((connection, inode))
+                connection.has_made_table = False
+                self.idle.append(connection)
             else:
                 connection.close()
 
-    def _take(self, inode: tuple[int, int] | None) -> sqlite3.Connection | None:
-        """An idle connection to the file; those to a file that was removed or replaced since are closed."""
+    def _take(self, inode: tuple[int, int] | None) -> Connection | None:
+        """Take an idle connection to the file; close those to a file that was removed or replaced since."""
         while True:
             try:
-                connection, its_inode = self.idle.pop()
+                connection = self.idle.pop()
             except IndexError:  # other threads take connections too
                 return None
-            if its_inode == inode:
+            if connection.inode == inode:
                 return connection
             connection.close()
 

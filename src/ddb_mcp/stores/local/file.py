@@ -5,6 +5,7 @@ number of processes share it, and committed data survive kill -9 and power loss.
 """
 
 import errno
+import logging
 import os
 import sqlite3
 import stat
@@ -13,11 +14,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
+from ddb_mcp.stores.local.deadline import Deadline, timed_out
 from ddb_mcp.stores.local.place import access_warnings, mount_problem
+
+logger = logging.getLogger(__name__)
 
 # Closing a file ends all locks that the process has on it, so no other thread may find it before it is closed:
 # https://sqlite.org/howtocorrupt.html, section 2.2
@@ -25,7 +28,23 @@ _making = threading.Lock()
 
 
 class Locked(Unavailable):
-    """Another process held the write lock during all the time that a call waits for it. Nothing was written."""
+    """Another process holds the write lock. Nothing was written."""
+
+
+class Connection(sqlite3.Connection):
+    """A connection to our file, for any one thread at a time.
+
+    Attributes:
+        inode: device and inode of the file.
+        has_made_table: whether the schema was created for the operation that uses the connection.
+    """
+
+    inode: tuple[int, int] | None = None
+    has_made_table = False
+
+    def end_with(self, deadline: Deadline) -> None:
+        """Interrupt SQL when the deadline is over."""
+        self.set_progress_handler(lambda: deadline.is_over, limits.SQLITE_STEPS)
 
 
 class SqliteFile:
@@ -44,7 +63,7 @@ class SqliteFile:
 
     Raises (each method): Misconfigured if the file is not ours, newer than this version, damaged, under two names, or
     on a network share. sqlite3.Error and OSError are left to the caller, who holds connections that meet them too; see
-    `explained`.
+    `explain`.
     """
 
     def __init__(self, path: Path, *, application_id: int, schema: Sequence[str]) -> None:
@@ -113,29 +132,34 @@ class SqliteFile:
         warnings = [] if writable else [f"{self.path} or its directory is not writable: nothing can be stored."]
         return warnings + access_warnings(self.path)
 
-    def connect(self) -> tuple[sqlite3.Connection, bool]:
-        """A connection that any one thread at a time may use, and whether it has made the schema.
+    def connect(self) -> Connection:
+        """Open a connection. Creates the schema, or brings a file of an older version up to date.
 
-        Each statement waits a moment for other processes' locks. A file of an older version is brought up to date.
+        Each statement waits a moment for other processes' locks.
         """
         self._refuse_mount()
         self.reader().close()
         connection = sqlite3.connect(
-            self.path, timeout=limits.LOCK_SLICE_SECONDS, isolation_level=None, check_same_thread=False
+            self.path,
+            timeout=limits.LOCK_SLICE_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Connection,
         )
         try:
-            made = self._version(connection) < len(self._schema) and self._make(connection)
+            if self._version(connection) < len(self._schema):
+                connection.has_made_table = self._make(connection)
             connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
             connection.close()
             raise
-        return connection, made
+        return connection
 
-    def reader(self) -> sqlite3.Connection:
-        """A connection that cannot change the file. One for writing would: SQLite moves the log into the file."""
+    def reader(self) -> Connection:
+        """Open a connection that cannot change the file. One for writing would: SQLite moves the log into the file."""
         in_log = self._log_size() > 0
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
-        connection = sqlite3.connect(uri, uri=True, timeout=limits.LOCK_SLICE_SECONDS)
+        connection = sqlite3.connect(uri, uri=True, timeout=limits.LOCK_SLICE_SECONDS, factory=Connection)
         try:
             self._version(connection)
             if not in_log and self.path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
@@ -145,14 +169,19 @@ class SqliteFile:
             raise
         return connection
 
-    def explained(self, error: sqlite3.Error | OSError) -> DdbMcpError:
-        """Our error for an error that this file caused. Raises `error` again where no file can cause it."""
+    def explain(self, error: sqlite3.Error | OSError) -> DdbMcpError:
+        """Return our error for an error that this file caused. Raise `error` again if no file can cause it."""
         if isinstance(error, OSError):
             if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
                 return self._disk_full()
             return self.unusable(f"cannot be opened: {(error.strerror or 'system error').lower()}")
-        name: Any = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+        if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError | sqlite3.NotSupportedError):
+            raise error
+        # Errors that Python itself raises have no name: text that is not UTF-8, and items that are not JSON.
+        name: str = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
         match name.split("_")[1]:
+            case "INTERRUPT":
+                return timed_out()
             case "BUSY" | "LOCKED" | "PROTOCOL":
                 return Locked(f"{self.path} is locked by another process; nothing was written.")
             case "FULL":
@@ -163,10 +192,13 @@ class SqliteFile:
                 return Unavailable(
                     f"The disk failed under {self.path} ({name}).", next="Check the disk, then call again."
                 )
-            case "CORRUPT" | "NOTADB":
+            case "CORRUPT" | "NOTADB" | "FORMAT":
                 return self.unusable("is damaged or is not an SQLite file")
             case "READONLY" | "CANTOPEN" | "PERM" | "AUTH":
                 return self.unusable("or its directory is not writable")
+            case "ERROR" | "CONSTRAINT" | "MISMATCH" | "SCHEMA" | "TOOBIG":
+                logger.warning("%s: %s (%s)", self.path, error, name)
+                return self.unusable(f"was changed by another program: it has other tables than ddb-mcp's ({name})")
         raise error
 
     def unusable(self, problem: str, *, next: str = "") -> Misconfigured:
@@ -198,6 +230,8 @@ class SqliteFile:
             raise self.unusable(
                 "is another program's SQLite file, or a gateway's registry where data belong, or the reverse"
             )
+        if version < 0:
+            raise self.unusable(f"is damaged: its version is {version}")
         if version > len(self._schema):
             raise Misconfigured(
                 f"{self.path} was written by a newer ddb-mcp (schema {version}).",
@@ -222,18 +256,17 @@ class SqliteFile:
             raise self.unusable(problem[0], next=problem[1])
 
 
-def is_locked(error: BaseException) -> bool:
-    """Whether another connection's lock is the reason of an error."""
-    name = getattr(error, "sqlite_errorname", "")
-    return isinstance(error, sqlite3.OperationalError) and name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+def is_passing(error: sqlite3.Error) -> bool:
+    """Return whether an error says nothing of the file: another connection's lock, or the end of the time."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT"))
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """One read-check-write, alone among all processes on the file."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield connection
+        yield
         connection.commit()
     except BaseException:
         connection.rollback()  # nothing is done where SQLite has rolled back already

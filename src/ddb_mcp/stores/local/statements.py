@@ -9,7 +9,7 @@ from decimal import Decimal
 from ddb_mcp.core import limits
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.local.file import is_locked
+from ddb_mcp.stores.local.file import is_passing
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def sweep(connection: sqlite3.Connection) -> bool:
             (now - limits.TTL_PAST_SECONDS, now - 1, limits.SWEEP_ROWS),
         ).rowcount
     except sqlite3.Error as error:
-        if is_locked(error):
+        if is_passing(error):
             raise
         logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
         return True

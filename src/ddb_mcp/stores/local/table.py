@@ -4,11 +4,11 @@ One WITHOUT ROWID table keyed by the UTF-8 bytes of (pk, sk), so that SQLite's o
 items lie together.
 """
 
-import sqlite3
 import time
 from binascii import crc32
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -21,10 +21,10 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.text import marks
 from ddb_mcp.stores.local import statements
-from ddb_mcp.stores.local.call import Call, Long, MustWait
-from ddb_mcp.stores.local.connections import Connections
-from ddb_mcp.stores.local.file import SqliteFile
-from ddb_mcp.stores.local.write import Writes
+from ddb_mcp.stores.local.connections import ConnectionPool
+from ddb_mcp.stores.local.deadline import Deadline, LongItem
+from ddb_mcp.stores.local.file import Connection, Locked, SqliteFile
+from ddb_mcp.stores.local.write_queue import WriteQueue
 from ddb_mcp.stores.workers import run_in_worker
 
 _T = TypeVar("_T")
@@ -48,11 +48,11 @@ class Stored(dict[Key, Item | None]):
 class Documents(Iterator[str]):
     """Stored items, each as JSON, which `item` reads. Long work on them calls `check`."""
 
-    def __init__(self, found: Iterator[str], call: Call) -> None:
+    def __init__(self, found: Iterator[str], deadline: Deadline) -> None:
         self._found = found
-        self.check = call.check
-        self.is_long = call.is_long
-        self.item = call.item
+        self.check = deadline.check
+        self.is_long = deadline.is_long
+        self.item = deadline.read_item
 
     def __next__(self) -> str:
         self.check()
@@ -135,8 +135,8 @@ class LocalTable:
     def __init__(self, path: Path, *, registry: bool = False) -> None:
         application_id = _REGISTRY_ID if registry else _APPLICATION_ID
         self._file = SqliteFile(path, application_id=application_id, schema=statements.SCHEMA)
-        self._connections = Connections(self._file)
-        self._writes = Writes(self._connections)
+        self._connections = ConnectionPool(self._file)
+        self._writes = WriteQueue(self._connections)
 
     @property
     def path(self) -> Path:
@@ -144,60 +144,47 @@ class LocalTable:
         return self._file.path
 
     async def make(self) -> bool:
-        """Make the file if it is not there. Returns whether this call did."""
-
-        def make(call: Call) -> bool:
-            with self._connections.open(call, create=True) as opened:
-                assert opened
-                return opened[1]
-
-        return await self._run(make)
+        """Create the file if it does not exist. Return whether this call did."""
+        return await self._read(lambda connection, _: bool(connection and connection.has_made_table), create=True)
 
     async def exists(self) -> bool:
-        """Whether there is a file with a table in it."""
-
-        def look(call: Call) -> bool:
-            with self._connections.open(call) as opened:
-                return opened is not None
-
-        return await self._run(look)
+        """Return whether there is a file with a table in it."""
+        return await self._read(lambda connection, _: connection is not None)
 
     async def warnings(self) -> list[str]:
         """See `SqliteFile.warnings`."""
-        return await self._run(lambda call: self._file.warnings())
+        return await run_sync(self._file.warnings)
 
     async def items(self, keys: Sequence[Key]) -> list[Item | None]:
         """The stored item of each key, None where there is none: all of one moment."""
 
-        def items(call: Call) -> list[Item | None]:
-            with self._connections.open(call) as opened:
-                if opened is None:
-                    return [None] * len(keys)
-                if len(keys) == 1:
-                    return list(_all_stored(opened[0], keys, call).values())
-                with _snapshot(opened[0]) as connection:
-                    return list(_all_stored(connection, keys, call).values())
+        def items(connection: Connection | None, deadline: Deadline) -> list[Item | None]:
+            if connection is None:
+                return [None] * len(keys)
+            if len(keys) == 1:
+                return list(_load_all(connection, keys, deadline).values())
+            with _snapshot(connection):
+                return list(_load_all(connection, keys, deadline).values())
 
-        return await self._run(items, brief=len(keys) == 1)
+        return await self._read(items, brief=len(keys) == 1)
 
     async def read(self, rows: Rows, take: Callable[[Documents], _T]) -> _T:
         """Call `take` with the rows' items; it reads as many as it likes.
 
-        A long comparison in `take` calls the documents' `check`, which raises where the call is over. `take` may be
+        A long comparison in `take` calls the documents' `check`, which raises if the time is over. `take` may be
         called again from the beginning.
         """
         statement, parameters = rows.statement()
 
-        def read(call: Call) -> _T:
-            with self._connections.open(call) as opened:
-                if opened is None:
-                    return take(Documents(iter(()), call))
-                if rows.segment[1] > 1:
-                    opened[0].create_function("segment_of", 2, segment_of, deterministic=True)
-                with closing(opened[0].execute(statement, parameters)) as found:
-                    return take(Documents((document for (document,) in found), call))
+        def read(connection: Connection | None, deadline: Deadline) -> _T:
+            if connection is None:
+                return take(Documents(iter(()), deadline))
+            if rows.segment[1] > 1:
+                connection.create_function("segment_of", 2, segment_of, deterministic=True)
+            with closing(connection.execute(statement, parameters)) as found:
+                return take(Documents((document for (document,) in found), deadline))
 
-        return await self._run(read, brief=rows.pk is not None)
+        return await self._read(read, brief=rows.pk is not None)
 
     async def change(self, keys: Sequence[Key], decide: Decide[_T]) -> _T:
         """Read items, let `decide` say what is to be stored, and store it: one transaction, alone on the file.
@@ -211,7 +198,7 @@ class LocalTable:
         Returns:
             What `decide` returns as its result.
         """
-        return await self._writes.do(lambda connection, call: _changed(connection, keys, decide, call))
+        return await self._writes.write(partial(_change, keys, decide))
 
     async def change_once(self, token: str, request: bytes, keys: Sequence[Key], decide: Decide[_T]) -> _T | None:
         """`change`, but at most once for a token within ten minutes. None where it was done before.
@@ -224,116 +211,118 @@ class LocalTable:
             TokenReused: the token came with another request before.
         """
 
-        def change(connection: sqlite3.Connection, call: Call) -> _T | None:
+        def change(connection: Connection, deadline: Deadline) -> _T | None:
             now = int(time.time())
             connection.execute("DELETE FROM tokens WHERE expires <= ?", (now,))
             done = connection.execute("SELECT request FROM tokens WHERE token = ?", (token,)).fetchone()
             if done is None:
-                result = _changed(connection, keys, decide, call)
+                result = _change(keys, decide, connection, deadline)
                 connection.execute("INSERT INTO tokens VALUES (?, ?, ?)", (token, request, now + limits.TOKEN_SECONDS))
                 return result
             if done[0] != request:
                 raise TokenReused("The token was used for another request within the last ten minutes.")
             return None
 
-        return await self._writes.do(change)
+        return await self._writes.write(change)
 
     async def about(self) -> dict[str, str]:
         """The facts that are noted about the table, by name."""
 
-        def about(call: Call) -> dict[str, str]:
-            with self._connections.open(call) as opened:
-                return statements.about(opened[0]) if opened else {}
-
-        return await self._run(about)
+        return await self._read(lambda connection, _: statements.about(connection) if connection else {})
 
     async def note(self, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """Change the facts about the table in one transaction. `change` takes the facts and returns the new ones."""
 
-        def note(connection: sqlite3.Connection, call: Call) -> None:
+        def note(connection: Connection, deadline: Deadline) -> None:
             noted = change(statements.about(connection))
             connection.execute("DELETE FROM about")
             connection.executemany("INSERT INTO about VALUES (?, ?)", noted.items())
 
-        await self._writes.do(note)
+        await self._writes.write(note)
 
     async def extent(self) -> tuple[int, int]:
         """The number of items, and the bytes of the file."""
 
-        def extent(call: Call) -> tuple[int, int]:
-            with self._connections.open(call) as opened:
-                if opened is None:
-                    return 0, 0
-                (count,) = opened[0].execute("SELECT count(*) FROM items").fetchone()
-                return count, self.path.stat().st_size if count else 0
+        def extent(connection: Connection | None, deadline: Deadline) -> tuple[int, int]:
+            if connection is None:
+                return 0, 0
+            (count,) = connection.execute("SELECT count(*) FROM items").fetchone()
+            return count, self.path.stat().st_size if count else 0
 
-        return await self._run(extent)
+        return await self._read(extent)
 
     async def remove(self) -> None:
         """Remove the file with all that is in it. Other processes that have it open find it gone."""
 
-        def remove(call: Call) -> None:
-            with self._connections.open(call) as opened:
-                if opened is None:
-                    return
+        def remove() -> None:
             self._connections.close_idle()
             for beside in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + beside).unlink(missing_ok=True)
 
-        await self._run(remove)
+        if await self.exists():
+            await run_sync(remove)
 
     async def close(self) -> None:
         """Close the connections that nobody uses."""
         self._connections.close_idle()
 
-    async def _run(self, work: Callable[[Call], _T], *, brief: bool = False) -> _T:
-        """Do `work` in a worker thread. Where another process's lock stops it, do it again, while the caller waits.
+    async def _read(
+        self, work: Callable[[Connection | None, Deadline], _T], *, brief: bool = False, create: bool = False
+    ) -> _T:
+        """Do `work` with a connection, None if there is no file, in a worker thread. It is repeated after a lock.
 
         Work that may be `brief` is tried here first: a thread costs several times as much as the read of one item. Work
         that meets a long item is done again in the worker of conversions, one at a time.
         """
+
+        def once(deadline: Deadline) -> _T:
+            with self._connections.open(deadline, create=create) as connection:
+                return work(connection, deadline)
+
         is_long = False
         if brief and self._connections.idle:
             try:
-                return work(Call(limits.BRIEF_SECONDS))
-            except Long:
+                return once(Deadline(limits.BRIEF_SECONDS))
+            except LongItem:
                 is_long = True
-            except (MustWait, Timeout):
+            except (Locked, Timeout):
                 pass
-        done = None if is_long else await self._in_thread(work)
-        if done is None:
-            done = await self._in_thread(work, long=True)
-        assert done is not None
-        return done[0]
+        read = None if is_long else await _in_thread(once)
+        if read is None:
+            read = await _in_thread(once, long=True)
+        assert read is not None
+        return read[0]
 
-    @staticmethod
-    async def _in_thread(work: Callable[[Call], _T], *, long: bool = False) -> tuple[_T] | None:
-        """What `work` returns; None where it met a long item, since an error would hold what was read before."""
-        call = Call(limits.READ_SECONDS, long=long)
 
-        def patiently() -> tuple[_T] | None:
-            while True:
-                with suppress(MustWait):
-                    try:
-                        return (work(call),)
-                    except Long:
-                        return None
-                call.pause()
+async def _in_thread(once: Callable[[Deadline], _T], *, long: bool = False) -> tuple[_T] | None:
+    """Return what `once` returns; None if it met a long item, since an error would hold what was read before."""
+    deadline = Deadline(limits.READ_SECONDS, long=long)
 
-        try:
-            if long:
-                return await run_in_worker(patiently, abandon=True)
-            return await run_sync(patiently, abandon_on_cancel=True)
-        finally:
-            call.end()
+    def patiently() -> tuple[_T] | None:
+        while True:
+            try:
+                return (once(deadline),)
+            except LongItem:
+                return None
+            except Locked:
+                if not deadline.may_wait:
+                    raise
+            deadline.pause()
+
+    try:
+        if long:
+            return await run_in_worker(patiently, abandon=True)
+        return await run_sync(patiently, abandon_on_cancel=True)
+    finally:
+        deadline.cancel()
 
 
 @contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def _snapshot(connection: Connection) -> Iterator[None]:
     """Reads that see one state of the file."""
     connection.execute("BEGIN")
     try:
-        yield connection
+        yield
     finally:
         connection.rollback()
 
@@ -343,21 +332,21 @@ def end_of(start: bytes) -> bytes:
     return start[:-1] + bytes([start[-1] + 1])
 
 
-def _all_stored(connection: sqlite3.Connection, keys: Sequence[Key], call: Call) -> Stored:
-    found, members = Stored({}, call.check), 0
+def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -> Stored:
+    found, members = Stored({}, deadline.check), 0
     for key in keys:
-        call.check()
+        deadline.check()
         document = statements.document(connection, key)
-        found[key] = None if document is None else call.item(document)
+        found[key] = None if document is None else deadline.read_item(document)
         members += 0 if document is None else marks(document)
         if members > MEMBERS_MAX and len(keys) > 1:
             raise InvalidArgument(f"The stored items have more than {MEMBERS_MAX} members together.")
     return found
 
 
-def _changed(connection: sqlite3.Connection, keys: Sequence[Key], decide: Decide[_T], call: Call) -> _T:
-    changes, result = decide(_all_stored(connection, keys, call))
+def _change(keys: Sequence[Key], decide: Decide[_T], connection: Connection, deadline: Deadline) -> _T:
+    changes, result = decide(_load_all(connection, keys, deadline))
     for key, item in changes.items():
-        call.check()
+        deadline.check()
         statements.store(connection, key, item)
     return result

@@ -1,0 +1,101 @@
+"""How long an operation on a local file may take. Its thread checks here whether the caller still waits."""
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import Timeout
+from ddb_mcp.core.items import Item
+
+_CONTENT = {"S": str, "N": str, "B": str, "BOOL": bool, "NULL": bool, "M": dict} | dict.fromkeys(
+    ("L", "SS", "NS", "BS"), list
+)
+
+
+class LongItem(Exception):
+    """An operation met a long item, and is to be done again in the worker of conversions. No caller sees it."""
+
+
+class Deadline:
+    """The time limit of one operation, from now on.
+
+    Args:
+        seconds: how long its work may take.
+        long: whether it may read long items.
+    """
+
+    def __init__(self, seconds: float, *, long: bool = False) -> None:
+        now = time.monotonic()
+        self._end = now + seconds
+        self._wait_until = now + limits.LOCK_SECONDS
+        self._hold_until = math.inf
+        self._is_cancelled = False
+        self._long = long
+
+    def cancel(self) -> None:
+        """Let the thread end, wherever it is. Called by the event loop."""
+        self._is_cancelled = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the operation was cancelled, or its time is over."""
+        return self._is_cancelled or time.monotonic() > min(self._end, self._hold_until)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether there is time left to wait for another process's lock."""
+        return time.monotonic() < self._wait_until
+
+    def check(self) -> None:
+        """Raise Timeout if the time is over. Called every few steps of the work."""
+        if self.is_over:
+            raise timed_out()
+
+    def pause(self) -> None:
+        """Wait a moment for another process's lock. Raises Timeout."""
+        time.sleep(limits.LOCK_SLICE_SECONDS / 5)
+        self.check()
+
+    @contextmanager
+    def hold_lock(self) -> Iterator[None]:
+        """Shorten the time while the file is locked: other processes and other writes wait."""
+        self._hold_until = time.monotonic() + limits.LOCK_HELD_SECONDS
+        try:
+            yield
+        finally:
+            self._hold_until = math.inf
+
+    def is_long(self, document: str) -> bool:
+        """Return whether the item with this JSON is too long for this operation."""
+        return len(document) > limits.LOOP_BYTES and not self._long
+
+    def read_item(self, document: str) -> Item:
+        """Return a stored item from its JSON.
+
+        Raises:
+            LongItem: it is too long for this operation.
+            sqlite3.DataError: the JSON is damaged.
+        """
+        if self.is_long(document):
+            raise LongItem
+        try:
+            item: Item = json.loads(document)
+            if item["pk"].keys() == item["sk"].keys() == {"S"} and all(map(_is_value, item.values())):
+                return item
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            pass
+        raise sqlite3.DataError("a stored item is damaged")
+
+
+def _is_value(value: dict[str, object]) -> bool:
+    ((kind, content),) = value.items()
+    return isinstance(content, _CONTENT[kind])
+
+
+def timed_out() -> Timeout:
+    """Return the error for an operation whose time is over."""
+    return Timeout("The local store took too long; nothing was written.", next="Ask for less, and call again.")
