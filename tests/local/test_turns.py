@@ -76,9 +76,7 @@ def test_deployments_take_turns(
     monkeypatch.setattr(write_queue, "TRANSACTION_SECONDS", seconds)
     write_all(data, file, steps, ["hostile"] * 60 + ["a", "b"] * 3)
     turns = [step for step in steps if step != COMMIT]
-    first = turns.index("a")
-    assert turns[:first] in (["hostile"], ["hostile"] * 2)  # one of them has waited for the lock, out of turn
-    assert turns[first:] == ["a", "b", "hostile"] * 3 + ["hostile"] * (57 - first)
+    assert turns == ["hostile", "a", "b"] * 3 + ["hostile"] * 57
     assert len(data.sort_keys()) == 66
 
 
@@ -89,7 +87,7 @@ def test_a_transaction_that_has_taken_its_time_takes_no_further_write(
     monkeypatch.setattr(write_queue, "TRANSACTION_SECONDS", 0)
     write_all(data, file, steps, ["hostile"] * 20 + ["other"])
     assert steps[1::2] == [COMMIT] * 21
-    assert "other" in steps[2:6:2]
+    assert steps[:4:2] == ["hostile", "other"]
 
 
 def test_a_write_that_joins_while_others_are_made_has_the_next_turn(data: Data, steps: list[str]) -> None:
@@ -118,7 +116,7 @@ def test_a_write_that_joins_while_others_are_made_has_the_next_turn(data: Data, 
 
     anyio.run(run)
     turns = [step for step in steps if step != COMMIT]
-    assert turns.index("other") in (6, 7)
+    assert turns.index("other") == 6
     assert len(turns) == 41
 
 

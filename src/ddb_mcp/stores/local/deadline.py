@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import Timeout
+from ddb_mcp.core.errors import Timeout, Unavailable
 from ddb_mcp.core.items import Item
 
 _CONTENT = {"S": str, "N": str, "B": str, "BOOL": bool, "NULL": bool, "M": dict} | dict.fromkeys(
@@ -45,18 +45,15 @@ class Deadline:
         """Whether the operation was cancelled, or its time is over."""
         return self._is_cancelled or time.monotonic() > min(self._end, self._hold_until)
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether there is time left to wait for another process's lock."""
-        return time.monotonic() < self._wait_until
-
     def check(self) -> None:
         """Raise Timeout if the time is over. Called every few steps of the work."""
         if self.is_over:
             raise timed_out()
 
-    def pause(self) -> None:
-        """Wait a moment for another process's lock. Raises Timeout."""
+    def wait_after(self, locked: Unavailable) -> None:
+        """Wait a moment for another process's lock. Raises `locked`, or Timeout, if no time is left."""
+        if time.monotonic() > self._wait_until:
+            raise locked
         time.sleep(limits.LOCK_SLICE_SECONDS / 5)
         self.check()
 

@@ -7,7 +7,7 @@ items lie together.
 import time
 from binascii import crc32
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -279,18 +279,11 @@ class LocalTable:
             with self._connections.open(deadline, create=create) as connection:
                 return work(connection, deadline)
 
-        is_long = False
         if brief and self._connections.idle:
-            try:
+            with suppress(LongItem, Locked, Timeout):
                 return once(Deadline(limits.BRIEF_SECONDS))
-            except LongItem:
-                is_long = True
-            except (Locked, Timeout):
-                pass
-        read = None if is_long else await _in_thread(once)
-        if read is None:
-            read = await _in_thread(once, long=True)
-        assert read is not None
+        read = await _in_thread(once) or await _in_thread(once, long=True)
+        assert read
         return read[0]
 
 
@@ -304,10 +297,8 @@ async def _in_thread(once: Callable[[Deadline], _T], *, long: bool = False) -> t
                 return (once(deadline),)
             except LongItem:
                 return None
-            except Locked:
-                if not deadline.may_wait:
-                    raise
-            deadline.pause()
+            except Locked as locked:
+                deadline.wait_after(locked)
 
     try:
         if long:

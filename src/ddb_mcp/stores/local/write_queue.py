@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import ConditionFailed, Timeout
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
 from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline
 from ddb_mcp.stores.local.file import Connection, Locked, transaction
@@ -81,13 +81,12 @@ class PendingWrite(Generic[_T]):
 
     def fail(self, error: BaseException) -> None:
         """Tell the caller that nothing was written. After a lock, wait a moment instead if there is time for it."""
-        if isinstance(error, Locked) and self.deadline.may_wait:
+        if isinstance(error, Locked):
             try:
-                self.deadline.pause()
-            except Timeout as over:
-                error = over
-            else:
+                self.deadline.wait_after(error)
                 return
+            except DdbMcpError as over:
+                error = over
         self._error = error
         self.finish()
 
@@ -103,6 +102,7 @@ class WriteQueue:
         self._guard = threading.Lock()
         self._waiting: dict[str, deque[PendingWrite[Any]]] = {}  # by owner; the first of the first owner is next
         self._again: deque[PendingWrite[Any]] = deque()  # of a transaction that failed
+        self._latest = ""  # the owner that has had its turn
         self._is_running = False
         self._swept = 0.0
 
@@ -166,11 +166,12 @@ class WriteQueue:
             return self._again.popleft()
         if not self._waiting:
             return None
-        owner, writes = next(iter(self._waiting.items()))
-        del self._waiting[owner]
+        if self._latest in self._waiting:
+            self._waiting[self._latest] = self._waiting.pop(self._latest)  # behind all others
+        self._latest, writes = next(iter(self._waiting.items()))
         write = writes.popleft()
-        if writes:
-            self._waiting[owner] = writes  # behind all others
+        if not writes:
+            del self._waiting[self._latest]
         return write
 
     @contextmanager
