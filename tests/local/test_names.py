@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ddb_mcp.config.resolve import resolve_gateway
+from ddb_mcp.config.settings import LocalStorage
+from ddb_mcp.gateway.registry import registry_settings
 from tests.local.data import Child, Data, pk
 from tests.support.engines import CI
 
@@ -220,3 +223,14 @@ def test_a_directory_renamed_under_a_server_takes_all_writes_along(
         assert data.sort_keys() == ["new"]
         assert open_data(tmp_path / "moved" / file.name).sort_keys() == ["1", "2"]
     assert data.sort_keys() == ["new"]
+
+
+def test_what_lies_beside_the_file_is_not_beside_a_link_to_it(file: Path, names: Names) -> None:
+    """A gateway's registry and the endpoint's further tables."""
+    link, _ = names.path("symlink")
+    settings = resolve_gateway({"DDB_MCP_LOCAL_PATH": str(link)})
+    assert isinstance(settings, LocalStorage)
+    assert settings.local_path == file.resolve()
+    registry = registry_settings(settings)
+    assert isinstance(registry, LocalStorage)
+    assert registry.local_path.parent == file.resolve().parent
