@@ -136,8 +136,6 @@ LOCK_HELD_SECONDS = 2
 # A read of a few items may take this long on the event loop. After it, a thread reads instead.
 BRIEF_SECONDS = 0.003
 SQLITE_CONNECTIONS = 8
-# Writes in one transaction: they share its flush to the disk.
-WRITES_AT_ONCE = 64
 SQLITE_PAGE_ROWS = 10_000
 # A page ends after this time, so that a listing can report its position, and that others have their turn between pages
 # of long items.

@@ -7,6 +7,7 @@ number of processes share it, and committed data survive kill -9 and power loss.
 import errno
 import logging
 import os
+import shlex
 import sqlite3
 import stat
 import threading
@@ -91,7 +92,7 @@ class SqliteFile:
         if status.st_nlink > 1:
             raise self.unusable(
                 "has a second name (a hard link), under which its log would not be found",
-                next=f"Remove the other name; `find / -xdev -inum {status.st_ino}` finds it.",
+                next=f"Remove the other name. To find it: find / -samefile {shlex.quote(str(self.path))}",
             )
         if status.st_size == 0:
             self._refuse_lost()

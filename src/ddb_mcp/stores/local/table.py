@@ -156,7 +156,7 @@ class LocalTable:
         return await run_sync(self._file.warnings)
 
     async def items(self, keys: Sequence[Key]) -> list[Item | None]:
-        """The stored item of each key, None where there is none: all of one moment."""
+        """Return the stored item of each key, None if there is none. All are read at the same moment."""
 
         def items(connection: Connection | None, deadline: Deadline) -> list[Item | None]:
             if connection is None:
@@ -191,7 +191,7 @@ class LocalTable:
 
         Args:
             keys: of the items that `decide` is given.
-            decide: takes each key's stored item, None where there is none; returns what is to be stored by key, None
+            decide: takes each key's stored item, None if there is none; returns what is to be stored by key, None
                 for no item, and the result. It runs in a worker thread, while others wait for the file: a long
                 comparison calls `check`. What it raises ends the transaction, and nothing is written then.
 

@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 Change = Callable[[Connection, Deadline], _T]
 """Changes the file within a transaction. Called again if the transaction fails."""
 
-# A transaction takes no further writes after this time: so others' writes wait for little more than one write.
+# A transaction takes no further writes after this time, so that other owners wait for little more than one write.
 TRANSACTION_SECONDS = 0.05
 
 
