@@ -38,6 +38,16 @@ def failures(portal: BlockingPortal) -> list[DdbMcpError]:
     return caught
 
 
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "http://[::1]x", "http://[zz]:80", "http://localhost:port", "localhost:1"]
+)
+def test_an_endpoint_that_is_not_a_url(portal: BlockingPortal, address: str) -> None:
+    with aws(address, **CREDENTIALS):
+        for error in failures(portal):
+            assert type(error) is Misconfigured
+            assert "AWS_ENDPOINT_URL_DYNAMODB" in error.next
+
+
 @pytest.mark.parametrize("bundle", [None, ""])
 def test_a_certificate_that_is_not_trusted(portal: BlockingPortal, tmp_path: Path, bundle: str | None) -> None:
     """An empty AWS_CA_BUNDLE is none, and not a word to trust everybody."""

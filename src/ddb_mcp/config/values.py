@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
@@ -114,12 +115,27 @@ def _is_foreign(value: str) -> bool:
 
 def address(name: str, value: str) -> str:
     """The address of a platform: the part before the API's own path."""
+    if not is_http_url(value):  # which may hold a password
+        raise Misconfigured(f"{name} is not an http:// or https:// URL.", next=f"Correct {name}.")
     if match := re.search("/api/data/dynamodb(/.*)?$", value):
         raise Misconfigured(
             f"{name} ends with the API's own path, {match[0]!r}, which ddb-mcp adds.",
             next=f"Write: {value[: match.start()]}",
         )
     return value
+
+
+def is_http_url(text: str) -> bool:
+    """Whether a text is a URL of HTTP, with a host and, if it has one, a port from 0 to 65535."""
+    try:
+        parts = urlsplit(text)
+        host = parts.netloc.rpartition("@")[2]
+        if host.startswith("["):
+            ipaddress.IPv6Address(host[1:].partition("]")[0].partition("%")[0])
+        is_host = re.fullmatch(r"(\[[^\[\]]+\]|[^\[\]:\s]+)(:\d*)?", host) is not None
+        return parts.scheme in ("http", "https") and is_host and (parts.port is None or parts.port >= 0)
+    except ValueError:
+        return False
 
 
 @lru_cache(64)  # a face asks at each request

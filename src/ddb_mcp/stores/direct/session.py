@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
@@ -39,6 +38,7 @@ from botocore.utils import JSONFileCache
 from pydantic_core import from_json
 
 from ddb_mcp import __version__
+from ddb_mcp.config.values import is_http_url
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured
 
@@ -149,13 +149,18 @@ def client(session: botocore.session.Session, service: str) -> Any:
     Raises botocore's errors, and a ValueError that `is_no_url`.
     """
     made = session.create_client(service, config=_config())
-    urlsplit(made.meta.endpoint_url).port  # noqa: B018  # botocore looks at it when it signs, which is too late
+    if not is_http_url(made.meta.endpoint_url):  # botocore looks at it when it signs, which is too late
+        raise ValueError(_NO_URL)
     return made
+
+
+_NO_URL = "Invalid endpoint"
+_IS_NO_URL = re.compile("^[Ii]nvalid endpoint|^Port |^Invalid IPv6 URL|an IPv4 or IPv6 address$")
 
 
 def is_no_url(failure: Exception) -> bool:
     """Whether botocore or Python refuses an endpoint because it is not a URL."""
-    return isinstance(failure, ValueError) and re.match("[Ii]nvalid endpoint|Port ", str(failure)) is not None
+    return isinstance(failure, ValueError) and _IS_NO_URL.search(str(failure)) is not None
 
 
 def _config() -> Config:

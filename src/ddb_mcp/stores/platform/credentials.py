@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from ddb_mcp.config.settings import PlatformSettings
-from ddb_mcp.config.values import is_loopback
+from ddb_mcp.config.values import is_http_url, is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Unauthenticated
 
@@ -138,11 +138,10 @@ class CredentialSource:
 
 def origin(url: str) -> str:
     """Scheme, host and port of a URL. Raises Misconfigured if it is none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    except (ValueError, KeyError):
-        raise _bad_url("is not an http:// or https:// URL") from None
+    if not is_http_url(url):
+        raise _bad_url("is not an http:// or https:// URL")
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
