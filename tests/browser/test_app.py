@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
+from ddb_mcp.browser.page import browser_page
 from ddb_mcp.server import apps
 from tests.browser import data
 from tests.browser.visits import Visit
@@ -77,7 +78,7 @@ class Hosted(Visit):
         html = (Path(__file__).with_name("host.html")).read_text(encoding="utf-8")
 
         def prepare(window: Any) -> None:
-            window.expose_function("page", apps.browser_page)
+            window.expose_function("page", browser_page)
             window.expose_function("relay", self._relay)
             window.expose_function("introduction", lambda: self._introduction(tool, capabilities, context))
             window.expose_function("given", lambda: self._given(tool, arguments))
@@ -263,7 +264,7 @@ def test_only_hosts_that_show_pages_are_told_of_the_page(era: str, tmp_path: Pat
     [listed] = [resource for resource in resources if resource not in plain_resources]
     assert listed["uri"] == content["uri"] == "ui://ddb-mcp/browser.html"
     assert listed["mimeType"] == content["mimeType"] == "text/html;profile=mcp-app"
-    assert content["text"] == apps.browser_page()
+    assert content["text"] == browser_page()
 
 
 def test_the_names_are_those_of_the_sdk() -> None:
@@ -273,7 +274,7 @@ def test_the_names_are_those_of_the_sdk() -> None:
 
 
 def test_the_page_is_small_and_needs_nothing_from_elsewhere() -> None:
-    page = apps.browser_page()
+    page = browser_page()
     assert len(page.encode()) < 60_000
     for place in ("http:", "https:", "//cdn", "@import", "url(", "<link", " src="):
         assert place not in page

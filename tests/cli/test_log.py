@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from ddb_mcp.server.logs import VisibleFormatter
+from ddb_mcp.core.process import VisibleFormatter
 from tests.protocol.wire import DDB_MCP, PATIENCE, clean_environment
 
 

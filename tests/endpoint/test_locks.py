@@ -14,8 +14,8 @@ from ddb_mcp.core import limits
 from ddb_mcp.endpoint.app import Endpoint
 from ddb_mcp.endpoint.calls import Access
 from ddb_mcp.endpoint.tables import Tables
-from ddb_mcp.server.listening import listen
-from ddb_mcp.server.serving import HttpServer
+from ddb_mcp.web.listening import listen
+from ddb_mcp.web.serving import HttpServer
 from tests.endpoint.support import Table, key, refused
 from tests.support.engines import Engine
 

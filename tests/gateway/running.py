@@ -19,11 +19,11 @@ from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.registry import Registry
-from ddb_mcp.server.listening import listen
-from ddb_mcp.server.serving import HttpServer
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore
+from ddb_mcp.web.listening import listen
+from ddb_mcp.web.serving import HttpServer
 from tests.support.faults import FaultProxy
 
 GENEROUS: dict[str, Any] = {"requests_per_second": 1_000_000, "items_per_second": 100_000_000}

@@ -97,6 +97,7 @@ def test_every_command_is_one(tmp_path: Path) -> None:
 
 def test_the_table_of_budgets_is_the_one_in_force() -> None:
     from ddb_mcp.core import limits
+    from ddb_mcp.web.places import OWNER_SHARE
 
     def thousands(number: float) -> str:
         return f"{number:,.0f}"
@@ -108,7 +109,8 @@ def test_the_table_of_budgets_is_the_one_in_force() -> None:
         f"{thousands(limits.TENANT_OTHERS_PER_SECOND)} a second",
         f"{limits.TENANT_BYTES_PER_SECOND // 10**6} MB a second, {limits.TENANT_BYTES_BURST // 10**6} MB at once",
         f"{limits.TENANT_BYTES_IN_FLIGHT // 10**6} MB of bodies",
-        f"{limits.TENANT_CALLS_AT_ONCE} are worked on, {limits.TENANT_CALLS_WAITING} more wait",
+        f"{limits.CONNECTIONS_MAX * OWNER_SHARE:.0f} requests, bodies and answers included: a quarter of a process's "
+        f"{limits.CONNECTIONS_MAX} connections; {limits.TENANT_CALLS_AT_ONCE} are worked on",
         f"a body of {limits.BODY_MAX_BYTES // 10**6} MB, an answer of {limits.GATEWAY_ANSWER_MAX_BYTES // 10**6} MB "
         f"(a page of {limits.GATEWAY_PAGE_BYTES // 10**6} MB), "
         f"{thousands(limits.GATEWAY_READ_BUDGET)} items read, {limits.REQUEST_SECONDS} s",

@@ -19,7 +19,7 @@ from ddb_mcp.cli import main as cli
 from ddb_mcp.config.resolve import resolve
 from ddb_mcp.config.settings import SETTINGS
 from ddb_mcp.core import errors
-from ddb_mcp.server.listening import listen
+from ddb_mcp.web.listening import listen
 from tests.protocol.wire import clean_environment
 from tests.support.engines import Engine
 from tests.support.engines import environment as environment_without_aws

@@ -17,11 +17,12 @@ MAY_IMPORT = {
     "config": {"core"},
     "stores": {"core", "config"},
     "service": {"core", "config", "stores"},
-    "server": {"core", "config", "stores", "service"},
-    "gateway": {"core", "config", "stores", "service", "server"},
-    "endpoint": {"core", "config", "stores", "service", "server"},
-    "browser": {"core", "config", "stores", "service", "server"},
-    "cli": {"core", "config", "stores", "service", "server", "gateway", "endpoint", "browser"},
+    "web": {"core", "config"},
+    "browser": {"core", "config", "stores", "service", "web"},
+    "server": {"core", "config", "stores", "service", "web", "browser"},
+    "gateway": {"core", "config", "stores", "service", "web", "browser", "server"},
+    "endpoint": {"core", "config", "stores", "web"},
+    "cli": {"core", "config", "stores", "service", "web", "browser", "server", "gateway", "endpoint"},
 }
 
 

@@ -105,7 +105,7 @@ import sys
 from ddb_mcp.server import sdk
 with sdk.quick_import():
     import ddb_mcp.server.app, ddb_mcp.server.lines
-print([name for name in ("jsonschema", "boto3", "botocore", "ddb_mcp.server.http", "ddb_mcp.server.serving")
+print([name for name in ("jsonschema", "boto3", "botocore", "ddb_mcp.server.http", "ddb_mcp.web.serving")
     if name in sys.modules])
 """
     assert _run(code) == "[]\n"

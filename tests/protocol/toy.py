@@ -89,7 +89,7 @@ if __name__ == "__main__":
         serve_stdio(build)
     else:
         from ddb_mcp.server.http import serve_http
-        from ddb_mcp.server.listening import Listening
+        from ddb_mcp.web.listening import Listening
 
         if sys.argv[1] == "plain-http":
             sys.modules["httptools"] = sys.modules["uvloop"] = None  # type: ignore[assignment]

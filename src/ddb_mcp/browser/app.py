@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from ddb_mcp.browser.page import browser_page
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import compact
-from ddb_mcp.server.apps import browser_page
-from ddb_mcp.server.content import failure, success
-from ddb_mcp.server.exchange import BodyRefused, Exchange
-from ddb_mcp.server.requests import foreign_header, json_object
-from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.workers import convert
+from ddb_mcp.web.exchange import BodyRefused, Exchange
+from ddb_mcp.web.requests import foreign_header, json_object
+from ddb_mcp.web.serving import live
 
 if TYPE_CHECKING:
-    from mcp_types import CallToolResult
     from starlette.types import Receive, Scope, Send
 
     from ddb_mcp.service.service import DataService
@@ -75,6 +73,7 @@ class BrowserHost:
             return PlainTextResponse("This server is for this machine and its own page alone.", 403)
         if not hmac.compare_digest(secret.encode(errors="replace"), self._secret):
             return PlainTextResponse("Not found", 404)
+        Exchange.of(request.scope).admit()
         if request.method in ("GET", "HEAD") and place in self._pages:
             return HTMLResponse(self._pages[place])
         if request.method != "POST" or place != "call":
@@ -93,13 +92,14 @@ class BrowserHost:
             if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)
             answer = await self._service.call(name, request.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES)
-            content = await convert(lambda: _encode(success(answer, limits.BROWSER_RESULT_BYTES)), answer)
+            result: dict[str, Any] = {"content": [], "structuredContent": answer}
+            content = await convert(partial(_encode, result), answer)
         except DdbMcpError as error:
-            content = await convert(partial(_encode, failure(error)), getattr(error, "item", None))
+            text = compact({"error": error.to_json()})
+            content = _encode({"content": [{"type": "text", "text": text}], "isError": True})
         return Response(content, media_type="application/json")
 
 
-def _encode(result: CallToolResult) -> bytes:
+def _encode(result: dict[str, Any]) -> bytes:
     """Encode a tool's result. A lone surrogate that some store let in can be sent as its escape only."""
-    shown: dict[str, Any] = result.model_dump(by_alias=True, exclude_none=True)
-    return compact(shown).encode(errors="backslashreplace")
+    return compact(result).encode(errors="backslashreplace")

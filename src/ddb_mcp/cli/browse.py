@@ -29,8 +29,8 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import threading
 
     from ddb_mcp.browser.app import BrowserHost
-    from ddb_mcp.server.listening import Listening
-    from ddb_mcp.server.serving import HttpServer
+    from ddb_mcp.web.listening import Listening
+    from ddb_mcp.web.serving import HttpServer
 
     listener, server = Listening("127.0.0.1", arguments.port).listen()
     secret = secrets.token_urlsafe(24)

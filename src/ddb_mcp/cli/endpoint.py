@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ddb_mcp.config.settings import LocalSettings
-from ddb_mcp.config.values import is_loopback
+from ddb_mcp.config.values import is_http_url, is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.instructions import ENDPOINT, local_environment
@@ -40,8 +40,8 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.endpoint.app import Endpoint
     from ddb_mcp.endpoint.calls import Access
     from ddb_mcp.endpoint.tables import Tables
-    from ddb_mcp.server.listening import Listening
-    from ddb_mcp.server.serving import HttpServer
+    from ddb_mcp.web.listening import Listening
+    from ddb_mcp.web.serving import HttpServer
 
     listener, address = Listening("127.0.0.1", arguments.port).listen()
     access = Access(None if arguments.all_keys else settings.prefix, settings.read_only)
@@ -63,13 +63,9 @@ async def state(settings: LocalSettings) -> str:
     from ddb_mcp.stores.local.table import LocalTable
 
     address = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or ENDPOINT
-    try:
-        parts = urlsplit(address)
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_valid = False
-    if not is_valid:
+    if not is_http_url(address):
         return "not asked: AWS_ENDPOINT_URL_DYNAMODB is not a valid address"
+    parts = urlsplit(address)
     if not is_loopback(parts.hostname or ""):
         return f"not on this machine: {parts.hostname}"
     table = LocalTable(settings.local_path)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -159,6 +160,10 @@ async def _init(registry: "Registry", settings: GatewaySettings, arguments: argp
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.gateway.server import log_requests, serve
 
+    if not re.fullmatch(r"[\w.:%-]*", arguments.host):
+        raise Misconfigured(
+            f"--host {arguments.host!r} is not a host name or an address.", next="Give one, such as 127.0.0.1 or ::1."
+        )
     log_requests()
     _with_registry(settings, arguments, _ready)
     serve(settings, listening(arguments.host, arguments.port, arguments), arguments.processes)

@@ -13,8 +13,8 @@ from ddb_mcp import __version__
 from ddb_mcp.cli.commands import COMMANDS, SERVE, TOOLS, Command
 from ddb_mcp.config.settings import SETTINGS, Setting
 from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.process import log_to_stderr
 from ddb_mcp.core.text import visible
-from ddb_mcp.server.logs import log_to_stderr
 
 # Those of serving itself; all but the last take a value.
 SERVING_FLAGS = ("--http", "--tls-cert", "--tls-key", "--behind-tls-proxy")
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(visible(f"ddb-mcp: {error.filename or 'stdout'}: {error.strerror or error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        from ddb_mcp.server.leaving import leave
+        from ddb_mcp.core.process import leave
 
         leave(130)  # now: a worker thread may be waiting for the network
 

@@ -83,7 +83,7 @@ def reported(done_as: str, total: int | None = None) -> Iterator[Progress]:
         return f"{why}: {done}, the others are left. Run it again to go on.\n"
 
     def interrupted(*_: object) -> NoReturn:
-        from ddb_mcp.server.leaving import leave
+        from ddb_mcp.core.process import leave
 
         with suppress(RuntimeError):  # the signal may have come within a line of ours, and a stream takes one at a time
             progress.close()

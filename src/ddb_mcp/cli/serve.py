@@ -16,7 +16,7 @@ from ddb_mcp.config.settings import SETTINGS, ModeSettings
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
-    from ddb_mcp.server.listening import Listening
+    from ddb_mcp.web.listening import Listening
 
 
 def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def tls_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
 
 def listening(host: str, port: int, arguments: argparse.Namespace) -> "Listening":
     """Where to listen, with what `tls_arguments` added."""
-    from ddb_mcp.server.listening import Listening
+    from ddb_mcp.web.listening import Listening
 
     return Listening(host, port, arguments.tls_cert, arguments.tls_key, arguments.behind_tls_proxy)
 
@@ -57,7 +57,7 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
     if arguments.http:
         from ddb_mcp.server.http import serve_http
-        from ddb_mcp.server.listening import parse_address
+        from ddb_mcp.web.listening import parse_address
 
         http = resolve_http(os.environ, arguments.flags)
         serve_http(build, listening(*parse_address(arguments.http), arguments), http.http_token, http.http_hosts)

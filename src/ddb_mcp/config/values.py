@@ -126,14 +126,14 @@ def address(name: str, value: str) -> str:
 
 
 def is_http_url(text: str) -> bool:
-    """Whether a text is a URL of HTTP, with a host and, if it has one, a port from 0 to 65535."""
+    """Whether a text is a URL of HTTP, with a host and, if it has one, a port from 1 to 65535."""
     try:
         parts = urlsplit(text)
         host = parts.netloc.rpartition("@")[2]
         if host.startswith("["):
             ipaddress.IPv6Address(host[1:].partition("]")[0].partition("%")[0])
         is_host = re.fullmatch(r"(\[[^\[\]]+\]|[^\[\]:\s]+)(:\d*)?", host) is not None
-        return parts.scheme in ("http", "https") and is_host and (parts.port is None or parts.port >= 0)
+        return parts.scheme in ("http", "https") and is_host and parts.port != 0
     except ValueError:
         return False
 

@@ -202,7 +202,7 @@ STDIO_CLEANUP_SECONDS = 2
 # Seconds between two checks whether anybody still reads stdout.
 STDIO_LOOK_SECONDS = 0.1
 
-# Every HTTP face. A connection has HANDSHAKE_SECONDS for TLS, HEAD_SECONDS from the end of an answer (or its
+# Every HTTP interface. A connection has HANDSHAKE_SECONDS for TLS, HEAD_SECONDS from the end of an answer (or its
 # own beginning) to the end of the next request's head, BODY_SECONDS for that request's body, and ANSWER_READ_SECONDS to
 # take what is written to it. So a connection that does nothing useful holds its place for at most 30 s.
 HANDSHAKE_SECONDS = 10
@@ -266,11 +266,10 @@ TENANT_BYTES_BURST = 64_000_000
 TENANT_WORK_PER_SECOND = 0.5
 TENANT_WORK_BURST = 2.0
 # One deployment cannot take all worker threads of the process. Beyond TENANT_CALLS_AT_ONCE its calls wait for their
-# turn; beyond TENANT_CALLS_WAITING they are refused.
+# turn; beyond a share of all connections (`web/places.py`) they are refused.
 TENANT_CALLS_AT_ONCE = 12
 # Of those, queries and scans: each may hold some thousand long items in a thread.
 TENANT_LISTINGS_AT_ONCE = 3
-TENANT_CALLS_WAITING = 200
 # Bodies in work and answers being sent. A request that finds no room waits `ROOM_SECONDS`.
 TENANT_BYTES_IN_FLIGHT = 16_000_000
 ROOM_SECONDS = 10

@@ -21,10 +21,10 @@ from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writ
 from ddb_mcp.endpoint.bodies import encoded, read_body
 from ddb_mcp.endpoint.calls import Access, Call
 from ddb_mcp.endpoint.failures import Failure, translated
-from ddb_mcp.server.exchange import BodyRefused, ClientGone, Exchange
-from ddb_mcp.server.requests import foreign_header
-from ddb_mcp.server.serving import live
 from ddb_mcp.stores.workers import convert, is_large
+from ddb_mcp.web.exchange import BodyRefused, ClientGone, Exchange
+from ddb_mcp.web.requests import foreign_header
+from ddb_mcp.web.serving import live
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -100,6 +100,7 @@ class Endpoint:
         if scope["method"] != "POST" or scope["path"] != "/":
             raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
+        Exchange.of(scope).admit()
         body = await Exchange.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():

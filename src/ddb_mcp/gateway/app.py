@@ -20,14 +20,15 @@ from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
 from ddb_mcp.gateway import mcp
 from ddb_mcp.gateway.access_log import AccessLog
 from ddb_mcp.gateway.answers import charging, encoded, json_answer, refusal
+from ddb_mcp.gateway.budgets import BudgetSpent
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.tenant_requests import Admission, TenantRequest
-from ddb_mcp.server.exchange import BodyRefused, ClientGone, Exchange
-from ddb_mcp.server.requests import json_object
-from ddb_mcp.server.serving import live
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
 from ddb_mcp.stores.workers import convert
+from ddb_mcp.web.exchange import BodyRefused, ClientGone, Exchange
+from ddb_mcp.web.requests import json_object
+from ddb_mcp.web.serving import live
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +99,10 @@ class Gateway:
         scope["entry"]["deployment"] = request.name
         is_chunked = "transfer-encoding" in headers
         announced = limits.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
-        with request.budget.entered():
-            async with request.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
-                yield request
+        if not Exchange.of(scope).admit(request.name):
+            raise BudgetSpent("calls at once", 1)
+        async with request.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
+            yield request
 
     async def _operation(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One of the seven operations for the deployment whose token came along."""

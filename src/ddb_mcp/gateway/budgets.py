@@ -120,7 +120,6 @@ class Budget:
         self._turns = anyio.Semaphore(limits.TENANT_CALLS_AT_ONCE, fast_acquire=True)
         self._listings = anyio.Semaphore(limits.TENANT_LISTINGS_AT_ONCE, fast_acquire=True)
         self._alone = anyio.Semaphore(1, fast_acquire=True)
-        self._calls = 0
 
     def admit(self) -> None:
         """Count a request. Raises BudgetSpent where the rate of requests, or an earlier debt, does not allow it."""
@@ -129,17 +128,6 @@ class Budget:
         self.bytes.check()
         self._requests.check(1)
         self._requests.take(1)
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Held for the whole of a request. Raises BudgetSpent where too many are under way."""
-        if self._calls >= limits.TENANT_CALLS_AT_ONCE + limits.TENANT_CALLS_WAITING:
-            raise BudgetSpent("calls at once", 1)
-        self._calls += 1
-        try:
-            yield
-        finally:
-            self._calls -= 1
 
     @asynccontextmanager
     async def turn(self, *, listing: bool = False) -> AsyncIterator[None]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from ddb_mcp.config.settings import GatewaySettings
 from ddb_mcp.core import limits
+from ddb_mcp.core.process import log_to_stderr
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.processes import Processes
 from ddb_mcp.gateway.registry import Registry, registry_settings
-from ddb_mcp.server.listening import Listening
-from ddb_mcp.server.logs import log_to_stderr
-from ddb_mcp.server.serving import HttpServer
 from ddb_mcp.stores import make_store
+from ddb_mcp.web.listening import Listening
+from ddb_mcp.web.serving import HttpServer
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenti
 from ddb_mcp.gateway.budgets import Budget, Budgets
 from ddb_mcp.gateway.registry import Access, Registry
 from ddb_mcp.gateway.tenant_store import TenantStore, without_operator_details
-from ddb_mcp.server.requests import bearer_token
 from ddb_mcp.service.service import DataService, no_progress
 from ddb_mcp.stores.base import Progress, Store
 from ddb_mcp.stores.workers import current_account
+from ddb_mcp.web.requests import bearer_token
 
 
 class Admission:

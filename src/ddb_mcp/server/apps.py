@@ -4,12 +4,12 @@ The constants are those of `mcp.server.apps`, whose import costs more than the w
 https://github.com/modelcontextprotocol/ext-apps (2026-01-26)
 """
 
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
+
+from ddb_mcp.browser.page import browser_page
 
 EXTENSION_ID = "io.modelcontextprotocol/ui"
 MIME_TYPE = "text/html;profile=mcp-app"
@@ -17,12 +17,6 @@ URI = "ui://ddb-mcp/browser.html"
 # Tools whose results the page shows.
 TOOLS = frozenset({"query", "scan", "get"})
 TOOL_META = {"ui": {"resourceUri": URI}}
-
-
-@cache
-def browser_page() -> str:
-    """The page's HTML. It needs no network, and speaks MCP Apps to the window that holds it."""
-    return Path(__file__).with_name("browser.html").read_text(encoding="utf-8")
 
 
 def supported_by(ctx: ServerRequestContext[Any, Any]) -> bool:

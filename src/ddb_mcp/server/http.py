@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.server.exchange import Exchange
-from ddb_mcp.server.requests import bearer_token, foreign_header
-from ddb_mcp.server.serving import HttpServer, live
 from ddb_mcp.server.streamable import StreamableHttp
+from ddb_mcp.web.exchange import Exchange
+from ddb_mcp.web.requests import bearer_token, foreign_header
+from ddb_mcp.web.serving import HttpServer, live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
     from starlette.types import Receive, Scope, Send
 
-    from ddb_mcp.server.listening import Listening
+    from ddb_mcp.web.listening import Listening
 
 PATH = "/mcp"
 HEALTH_PATH = "/health"
@@ -122,6 +122,7 @@ class _Application:
             body = {"error": "unauthenticated", "message": "The bearer token is missing or wrong."}
             response = JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})
         else:
+            Exchange.of(scope).admit()
             await self._mcp(scope, receive, send)
             return
         await response(scope, receive, send)
@@ -141,7 +142,7 @@ def _elsewhere(status: int, headers: dict[str, str] | None = None) -> Response:
 
 def _foreign(scope: Scope, header: str, value: str) -> Response:
     """The answer to a request for another server. Its fault is counted."""
-    Exchange.of(scope).connection.faults.note(f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
+    Exchange.of(scope).connection.places.faults.note(f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
     body = {
         "error": "forbidden",
         "message": f"The {header} {value[:100]!a} is none of this server's names.",

@@ -27,8 +27,8 @@ from mcp_types import (
 )
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.process import leave, leave_after
 from ddb_mcp.server import messages
-from ddb_mcp.server.leaving import leave, leave_after
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server

@@ -8,8 +8,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from ddb_mcp.core.process import leave
 from ddb_mcp.server import sdk
-from ddb_mcp.server.leaving import leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from ddb_mcp.server import messages, sdk
-from ddb_mcp.server.exchange import BodyRefused, Exchange
 from ddb_mcp.stores.workers import convert
+from ddb_mcp.web.exchange import BodyRefused, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,6 +1,7 @@
-"""The HTTP server of every face: uvicorn, with limits on connections, heads, bodies and answers.
+"""The HTTP server: uvicorn, with limits on connections, heads, bodies and answers. Only this module imports uvicorn.
 
-A face is an ASGI application, and uses the functions of `exchange.py`. Limits are those of `core/limits.py`.
+It depends on these of uvicorn's names, which no document promises: `Config.http_protocol_class` after `load`, the
+arguments with which a protocol is made (of which `app_state` becomes the scope's `state`), and `Server.handle_exit`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import ssl
 import sys
 import threading
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.server.client_faults import ClientFaults
-from ddb_mcp.server.connections import Connections
-from ddb_mcp.server.exchange import Exchange, InFlight
-from ddb_mcp.server.leaving import leave_after
+from ddb_mcp.core.process import leave_after
+from ddb_mcp.web.connection import Connection
+from ddb_mcp.web.exchange import Exchange
+from ddb_mcp.web.faults import ClientFaults
+from ddb_mcp.web.places import Places
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+_CONNECTION = "ddb_mcp.connection"
 
 
 async def live(
@@ -79,23 +83,57 @@ class HttpServer:
     ) -> None:
         import uvicorn
 
+        self._app = app
         self._listener = listener
-        grace = limits.GRACE_SECONDS if grace_seconds is None else grace_seconds
-        self._faults = ClientFaults()
+        self._tls = tls
+        self._grace = grace = limits.GRACE_SECONDS if grace_seconds is None else grace_seconds
         most = _most_connections()
         is_shared = behind_proxy or is_loopback(listener.getsockname()[0])
         per_address = most if is_shared else limits.CONNECTIONS_PER_ADDRESS
         keep = limits.HEAD_SECONDS if keep_seconds is None else keep_seconds
-        connections = Connections(self._faults, tls, most, per_address, keep)
-        self._requests = requests = _Requests(app, connections, grace)
+        self._places = Places(ClientFaults(), most, per_address, keep)
+        self._open: set[Exchange] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        end = self._end_soon
 
         class Process(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-                requests.end()
+                end()
                 leave_after(grace + 2, 128 + sig)  # a worker thread may delay the end
                 super().handle_exit(sig, frame)
 
-        self._server = Process(_config(requests, connections, grace))
+        self._server = Process(self._config())
+
+    def _config(self) -> uvicorn.Config:
+        import uvicorn
+
+        own = uvicorn.Config(self._answer, log_config=None)
+        own.load()  # decides between httptools and h11
+        parser: Any = own.http_protocol_class
+        places, tls = self._places, self._tls
+
+        class Served(Connection):
+            def __init__(self, app_state: dict[str, Any], **arguments: Any) -> None:
+                super().__init__(
+                    places, tls, lambda own: parser(app_state={**app_state, _CONNECTION: own}, **arguments)
+                )
+
+        return uvicorn.Config(
+            self._answer,
+            http=Served,
+            # uvloop reads from a connection before TLS can begin on it.
+            loop="asyncio" if tls else "auto",
+            interface="asgi3",
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # a request's client stays the other end of its connection
+            backlog=limits.BACKLOG,
+            timeout_keep_alive=_NEVER,
+            timeout_graceful_shutdown=int(self._grace) + 5,  # our own comes first, and without an error in the log
+        )
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or `stop`, then finish the requests under way.
@@ -104,15 +142,8 @@ class HttpServer:
         """
         if threading.current_thread() is threading.main_thread():
             _own_process()
-        log = logging.getLogger("uvicorn.error")
-        # Another server of this process may have switched off what is counted here.
-        log.setLevel(logging.WARNING)
-        log.disabled = False
-        log.addFilter(self._faults.of_log)
-        try:
-            self._server.run(sockets=_several(self._listener))
-        finally:
-            log.removeFilter(self._faults.of_log)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are faults of clients
+        self._server.run(sockets=_several(self._listener))
 
     @property
     def started(self) -> bool:
@@ -121,8 +152,36 @@ class HttpServer:
 
     def stop(self) -> None:
         """End as after a signal. Any thread may call it."""
-        self._requests.end()
+        self._end_soon()
         self._server.should_exit = True
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            self._loop = asyncio.get_running_loop()
+            self._loop.set_exception_handler(self._places.faults.of_loop)
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope["state"].pop(_CONNECTION), scope, receive, send)
+        self._open.add(exchange)
+        try:
+            await exchange.run(self._app)
+        finally:
+            self._open.discard(exchange)
+
+    def _end_soon(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        """Let the requests under way end."""
+        assert self._loop is not None
+        for exchange in self._open:
+            exchange.end(self._loop.time() + self._grace)
+        self._loop.call_later(self._grace + 1, self._places.abort_all)
+
+
+# `Connection` has a timer of its own.
+_NEVER = 10**6
 
 
 def _several(listener: socket.socket) -> list[socket.socket]:
@@ -147,29 +206,6 @@ def _own_process() -> None:
     gc.freeze()
 
 
-def _config(requests: _Requests, connections: Connections, grace_seconds: float) -> uvicorn.Config:
-    import uvicorn
-
-    own = uvicorn.Config(requests, log_config=None)
-    own.load()  # decides between httptools and h11
-    return uvicorn.Config(
-        requests,
-        http=connections.protocol(own.http_protocol_class),
-        # uvloop reads from a connection before TLS can begin on it.
-        loop="asyncio" if connections.tls else "auto",
-        interface="asgi3",
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # a request's client stays the other end of its connection
-        backlog=limits.BACKLOG,
-        timeout_keep_alive=int(connections.keep_seconds),
-        timeout_graceful_shutdown=int(grace_seconds) + 5,  # our own comes first, and without an error in the log
-    )
-
-
 def _most_connections() -> int:
     try:
         import resource
@@ -177,46 +213,3 @@ def _most_connections() -> int:
         return limits.CONNECTIONS_MAX
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limits.CONNECTIONS_MAX if descriptors < 0 else min(limits.CONNECTIONS_MAX, descriptors // 2)
-
-
-class _Requests:
-    """The application, each of whose requests is an `Exchange`."""
-
-    def __init__(self, app: ASGIApp, connections: Connections, grace_seconds: float) -> None:
-        self._app = app
-        self._connections = connections
-        self._in_flight = InFlight()
-        self._is_ending = False
-        self._grace = grace_seconds
-        self._open: set[Exchange] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            self._loop = asyncio.get_running_loop()
-            self._loop.set_exception_handler(self._connections.faults.of_loop)
-            await self._app(scope, receive, send)
-            return
-        connection = self._connections.find(scope)
-        if connection is None:  # its client is gone already
-            return
-        exchange = Exchange(connection, self._in_flight, scope, receive, send)
-        self._open.add(exchange)
-        try:
-            await exchange.run(self._app)
-        finally:
-            self._open.discard(exchange)
-
-    def end(self) -> None:
-        """Let the requests under way end. Signal handlers and other threads may call it."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._end)
-
-    def _end(self) -> None:
-        if self._is_ending:
-            return
-        self._is_ending = True
-        assert self._loop is not None
-        for exchange in self._open:
-            exchange.end(self._loop.time() + self._grace)
-        self._loop.call_later(self._grace + 1, self._connections.abort_all)

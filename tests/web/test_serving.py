@@ -21,12 +21,12 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.server import client_faults
-from ddb_mcp.server.client_faults import ClientFaults
-from ddb_mcp.server.connections import Connections
-from ddb_mcp.server.exchange import BodyRefused, ClientGone, Exchange
-from ddb_mcp.server.listening import Listening, listen
-from ddb_mcp.server.serving import HttpServer
+from ddb_mcp.web import faults as client_faults
+from ddb_mcp.web.exchange import BodyRefused, ClientGone, Exchange
+from ddb_mcp.web.faults import ClientFaults
+from ddb_mcp.web.listening import Listening, listen
+from ddb_mcp.web.places import Places
+from ddb_mcp.web.serving import HttpServer
 from tests.protocol.wire import PATIENCE
 
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ def test_a_process_that_serves_spares_its_collector_what_was_there_before() -> N
     """What is loaded by then has some ten thousand objects."""
     program = """if True:
         import gc, signal
-        from ddb_mcp.server.listening import listen
-        from ddb_mcp.server.serving import HttpServer, live
+        from ddb_mcp.web.listening import listen
+        from ddb_mcp.web.serving import HttpServer, live
 
         async def app(scope, receive, send):
             print(gc.get_freeze_count(), flush=True)
@@ -197,7 +197,7 @@ def test_one_address_cannot_take_all_connections() -> None:
             raise AssertionError("nobody has waited long")
 
     async def admitted() -> list[bool]:
-        connections: Any = Connections(ClientFaults(), None, most=4, per_address=2, keep_seconds=30)
+        connections: Any = Places(ClientFaults(), most=4, per_address=2, keep_seconds=30)
         names = [("10.0.0.2", 1), ("10.0.0.2", 2), ("10.0.0.2", 3), ("10.0.0.3", 1), ("10.0.0.3", 2), ("10.0.0.4", 1)]
         made = [Named(*name) for name in names]
         first = [connections.admit(connection) for connection in made]
@@ -211,9 +211,9 @@ def test_one_address_cannot_take_all_connections() -> None:
 def test_clients_that_connect_together_are_accepted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the loop is held, 60 clients connect. Each turn of the loop accepts several of them."""
     turns, admitted_in, may_go_on = 0, list[int](), threading.Event()
-    admit = Connections.admit
+    admit = Places.admit
 
-    def noted(connections: Connections, connection: Any) -> bool:
+    def noted(connections: Places, connection: Any) -> bool:
         admitted_in.append(turns)
         return admit(connections, connection)
 
@@ -224,7 +224,7 @@ def test_clients_that_connect_together_are_accepted_together(monkeypatch: pytest
             turns += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(Connections, "admit", noted)
+    monkeypatch.setattr(Places, "admit", noted)
     with running() as it, contextlib.ExitStack() as stack:
         it.app.slow = hold
         first = stack.enter_context(it.connect())

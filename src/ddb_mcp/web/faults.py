@@ -9,9 +9,6 @@ from ddb_mcp.core import limits
 
 logger = logging.getLogger(__name__)
 
-# How uvicorn's warnings about bad requests begin.
-_UVICORN_WARNINGS = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
-
 
 class ClientFaults:
     """Counts clients' faults by kind. The first is logged at once, then one line a minute counts the others."""
@@ -47,10 +44,3 @@ class ClientFaults:
             self.note(f"{context.get('message', 'connection failed')}: {type(context['exception']).__name__}")
         else:
             loop.default_exception_handler(context)
-
-    def of_log(self, record: logging.LogRecord) -> bool:
-        """A filter of uvicorn's log: a warning about a bad request is a fault, everything else is logged."""
-        if not str(record.msg).startswith(_UVICORN_WARNINGS):
-            return True
-        self.note("request that is not HTTP")
-        return False

@@ -91,8 +91,9 @@ def listen(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(limits.BACKLOG)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:
         listener.close()
-        problem = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+        problem = "ports end at 65535" if isinstance(error, OverflowError) else "this is not a host"
+        problem = (error.strerror or problem) if isinstance(error, OSError) else problem
         raise Misconfigured(f"Cannot listen on {host}, port {port}: {problem}.", next="Choose another.") from None
     return listener

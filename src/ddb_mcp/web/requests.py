@@ -1,4 +1,4 @@
-"""Checks of a request that HTTP faces share: the server's own names, the bearer token, and JSON bodies."""
+"""Checks of a request that HTTP interfaces share: the server's own names, the bearer token, and JSON bodies."""
 
 from __future__ import annotations
 

@@ -1,0 +1,342 @@
+"""A connection of an HTTP server: uvicorn's protocol sees one request of it at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, cast
+
+from ddb_mcp.core import limits
+from ddb_mcp.web.framing import BadFraming, Body, head_length, without_upgrade
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from anyio import CancelScope
+
+    from ddb_mcp.web.places import Places
+
+_REFUSAL = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class State(Enum):
+    """What a connection is at."""
+
+    HANDSHAKE = auto()
+    """TLS is being agreed on."""
+    HEAD = auto()
+    """It waits for the head of a request."""
+    STARTING = auto()
+    """A whole head is there. Its request starts when it is its turn."""
+    BODY = auto()
+    """The application works, and the body has not ended."""
+    RESPONDING = auto()
+    """The application works, and the body has ended. Later bytes belong to the next request and are not read."""
+    DRAINING = auto()
+    """The request is answered. The rest of its body is read away, so that its sender sees the answer."""
+    CLOSING = auto()
+    """What is written is still sent. Nothing is read."""
+    CLOSED = auto()
+
+
+TRANSITIONS = {
+    State.HANDSHAKE: {State.HEAD, State.CLOSED},
+    State.HEAD: {State.STARTING, State.CLOSING, State.CLOSED},
+    State.STARTING: {State.BODY, State.RESPONDING, State.CLOSING, State.CLOSED},
+    State.BODY: {State.RESPONDING, State.DRAINING, State.CLOSING, State.CLOSED},
+    State.RESPONDING: {State.HEAD, State.CLOSING, State.CLOSED},
+    State.DRAINING: {State.HEAD, State.CLOSING, State.CLOSED},
+    State.CLOSING: {State.CLOSED},
+    State.CLOSED: set[State](),
+}
+
+
+class Connection(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        places: all connections of the server.
+        tls: speaks TLS, None for none.
+        make_parser: makes uvicorn's protocol for this connection.
+
+    Attributes:
+        address: the client's.
+        drained: set while the client has taken nearly all that was written, and when the connection is lost.
+    """
+
+    address = ""
+
+    def __init__(
+        self, places: Places, tls: ssl.SSLContext | None, make_parser: Callable[[Connection], asyncio.Protocol]
+    ) -> None:
+        self.places = places
+        self.state = State.HANDSHAKE
+        self.drained = asyncio.Event()
+        self.drained.set()
+        self._tls = tls
+        self._parser = make_parser(self)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._handshake: asyncio.Task[None] | None = None
+        self._outlet: _Outlet | None = None  # while the parser has the connection
+        self._timer: asyncio.TimerHandle | None = None
+        self._held = bytearray()  # read, and not yet given to the parser
+        self._seen = 0  # of these, searched for the end of a head
+        self._head = b""
+        self._body = Body(0)
+        self._parser_is_full = False
+        self._reads = True
+        self._work: CancelScope | None = None  # ends with the client
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self.state is State.CLOSED
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        if not peer or not self.places.admit(self):
+            self.abort()
+        elif self._tls is None:
+            self._open(self._transport)
+        else:
+            self._transport.pause_reading()  # TLS reads the next bytes
+            self._handshake = self._loop.create_task(self._agree_on_tls(self._transport, self._tls))
+
+    async def _agree_on_tls(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        try:
+            secured = await self._loop.start_tls(
+                transport,
+                self,
+                tls,
+                server_side=True,
+                ssl_handshake_timeout=limits.HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=limits.LEFTOVER_SECONDS,
+            )
+        except (OSError, TimeoutError):
+            secured = None
+        if self.is_lost:
+            return
+        if secured is None:
+            self.places.faults.note("no TLS handshake")
+            self.abort()
+        else:
+            self._open(secured)
+
+    def _open(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._outlet = _Outlet(self, transport)
+        self._parser.connection_made(cast(asyncio.Transport, self._outlet))
+        self._enter(State.HEAD, limits.HEAD_SECONDS)
+        self._advance()
+
+    def data_received(self, data: bytes) -> None:
+        if self.state not in (State.CLOSING, State.CLOSED):
+            self._held += data
+            self._advance()
+
+    def pause_writing(self) -> None:
+        self.drained.clear()
+
+    def resume_writing(self) -> None:
+        self.drained.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        if self._outlet is not None:
+            self._outlet = None
+            self._parser.connection_lost(None)  # with an error, uvicorn would leave its timer
+        if self._work is not None:
+            self._work.cancel()
+
+    # The states
+
+    def _enter(self, state: State, seconds: float | None = None) -> None:
+        """Go to another state, and end the connection if it is still there after so many seconds."""
+        assert state in TRANSITIONS[self.state], (self.state, state)
+        self.state = state
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self._loop.call_later(seconds, self._time_out)
+
+    def _time_out(self) -> None:
+        # The end of a connection that is idle between two requests is no fault of its client.
+        if self.state is State.HEAD and self._held:
+            self.places.faults.note("head not sent in time")
+        self.abort()
+
+    def _advance(self) -> None:
+        """Do what the bytes held allow, and read on if the state can use more."""
+        try:
+            if self.state in (State.BODY, State.DRAINING):
+                self._take_body()
+            if self.state is State.HEAD:
+                self._take_head()
+        except BadFraming:
+            self._refuse()
+        self._set_reading()
+
+    def _take_head(self) -> None:
+        """Take the next head, if all of it is there, and wait for its turn."""
+        if self._held.startswith((b"\r", b"\n")):  # empty lines before a request are allowed
+            self._held = self._held.lstrip(b"\r\n")
+        length = head_length(self._held, self._seen)
+        self._seen = len(self._held)
+        if length is None:
+            return
+        self._seen = 0
+        self._head = without_upgrade(bytes(self._held[:length]))
+        del self._held[:length]
+        self._enter(State.STARTING)
+        self.places.queue(self)
+
+    def start(self) -> None:
+        """Give the parser the head that is there: it starts the application, or answers itself and closes."""
+        if self._is(State.STARTING):
+            self._parser.data_received(self._head)
+            if self._is(State.CLOSING):
+                self.places.faults.note("request that is not HTTP")
+
+    def _take_body(self) -> None:
+        """Give the parser what is there of the body."""
+        if taken := self._body.take(self._held):
+            self._parser.data_received(taken)
+        if self._body.has_more:
+            self._loop.call_soon(self._advance)
+        if self._body.is_over and self._is(State.BODY):
+            self._enter(State.RESPONDING)
+        elif self._body.is_over and self._is(State.DRAINING):
+            self._enter(State.HEAD, self.places.keep_seconds)
+
+    def _is(self, state: State) -> bool:
+        """Whether the state is this now; a call of the parser may have changed it."""
+        return self.state is state
+
+    def _refuse(self) -> None:
+        """Refuse a head that is too long, or chunks that are none."""
+        is_head = self.state is State.HEAD
+        self.places.faults.note("head too long" if is_head else "request that is not HTTP")
+        assert self._outlet is not None
+        if self.state is not State.DRAINING:
+            self._outlet.write(_REFUSAL % (b"431 Request Header Fields Too Large" if is_head else b"400 Bad Request"))
+        self.close()
+
+    def _set_reading(self) -> None:
+        """Read only what the state can use: nothing more is read than was under way."""
+        match self.state:
+            case State.BODY:
+                reads = not self._parser_is_full and not self._body.has_more
+            case State.STARTING | State.RESPONDING:
+                reads = not self._held
+            case State.CLOSING | State.CLOSED:
+                return
+            case _:
+                reads = True
+        if reads != self._reads and self._transport is not None:
+            self._reads = reads
+            (self._transport.resume_reading if reads else self._transport.pause_reading)()
+
+    # What an exchange calls
+
+    def begin(self, body: Body) -> bool:
+        """The application starts with a request that has this body. Returns False if the client has left."""
+        if self.state is not State.STARTING:
+            self.abort()
+            return False
+        self.places.begin(self)
+        self._body = body
+        self._enter(State.RESPONDING if body.is_over else State.BODY)
+        self._advance()
+        return True
+
+    def end_with_client(self, work: CancelScope) -> None:
+        """Cancel this work if the client leaves before the answer is written."""
+        self._work = work
+        if self.is_lost:
+            work.cancel()
+
+    def finish(self, *, answered: bool) -> None:
+        """The application has ended. If it has not answered, uvicorn answers, and closes the connection."""
+        self._work = None
+        if not answered:
+            return
+        if self.state is State.BODY:
+            self._enter(State.DRAINING, limits.LEFTOVER_SECONDS)
+        elif self.state is State.RESPONDING:
+            self._enter(State.HEAD, self.places.keep_seconds)
+        self._advance()
+
+    # The end
+
+    def close(self) -> None:
+        """Close it when what was written is sent."""
+        if self.state not in (State.CLOSING, State.CLOSED):
+            self._enter(State.CLOSING, limits.ANSWER_READ_SECONDS)
+            self._held.clear()
+            assert self._outlet is not None
+            self._outlet.flush()
+            self._outlet.transport.close()
+
+    def abort(self) -> None:
+        """Close it now, whatever is still to be sent."""
+        self._forget()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _forget(self) -> None:
+        if not self.is_lost:
+            self._enter(State.CLOSED)
+            self._held.clear()
+            self.places.release(self)
+            self.drained.set()
+
+    # What uvicorn's protocol asks for, by way of its transport
+
+    def let_parser_read(self, reads: bool) -> None:
+        """Whether the parser takes more of the body."""
+        self._parser_is_full = not reads
+        self._set_reading()
+
+
+class _Outlet:
+    """The transport that uvicorn's protocol has.
+
+    Two writes of one turn of the event loop are sent as one: uvicorn writes a head and a body, and each write is a
+    large part of what a short answer costs, at both ends.
+    """
+
+    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._first = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._first:
+            first, self._first = self._first, b""
+            self.transport.writelines((first, data))
+        else:
+            self._first = data
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        if self._first and not self.transport.is_closing():
+            first, self._first = self._first, b""
+            self.transport.write(first)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def pause_reading(self) -> None:
+        self._connection.let_parser_read(False)
+
+    def resume_reading(self) -> None:
+        self._connection.let_parser_read(True)

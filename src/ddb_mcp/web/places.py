@@ -1,0 +1,139 @@
+"""How many connections a server has, and whose they may be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Protocol
+
+from ddb_mcp.core import limits
+
+if TYPE_CHECKING:
+    from ddb_mcp.web.faults import ClientFaults
+
+# One owner can have this share of all connections busy with requests.
+OWNER_SHARE = 1 / 4
+# Strangers can have this share while others would have to make room for them.
+STRANGER_SHARE = 1 / 8
+# Requests that start in one turn of the event loop, so that no turn is long: of those that showed a valid token before,
+# and of all.
+KNOWN_STARTS, STARTS = 6, 8
+
+
+class Placed(Protocol):
+    """A connection that has a place. `address` is its client's."""
+
+    address: str
+
+    def start(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Places:
+    """The places for connections.
+
+    A connection is sure of its place only while it has a request whose caller the application has admitted. If there
+    are too many, a new connection takes the place of one without such a request for `limits.IDLE_SECONDS`: a stranger
+    first, which is a connection whose last request had no valid token.
+
+    Args:
+        most: connections at once.
+        per_address: connections from one address at once.
+        keep_seconds: how long an idle connection is kept after an answer.
+
+    Attributes:
+        bytes_in_flight: of bodies being read and answers not yet taken, of all requests together.
+    """
+
+    def __init__(self, faults: ClientFaults, most: int, per_address: int, keep_seconds: float) -> None:
+        self.faults = faults
+        self.keep_seconds = keep_seconds
+        self.bytes_in_flight = 0
+        self._most = most
+        self._per_address = per_address
+        self._all: set[Placed] = set()
+        self._strangers: dict[Placed, float] = {}  # since when; the longest first
+        self._idle: dict[Placed, float] = {}
+        self._under_way: Counter[str] = Counter()
+        self._known_queue: deque[Placed] = deque()
+        self._queue: deque[Placed] = deque()
+        self._starts = False
+
+    def admit(self, connection: Placed) -> bool:
+        """Whether a new connection may stay."""
+        address = connection.address
+        from_there = sum(other.address == address for other in self._all) if self._per_address < self._most else 0
+        if from_there >= self._per_address and not self._make_room(address):
+            return False
+        if len(self._all) >= self._most and not self._make_room(None):
+            return False
+        self._all.add(connection)
+        self._strangers[connection] = _now()
+        return True
+
+    def _make_room(self, address: str | None) -> bool:
+        """Abort the connection, of this address or of any, whose place is least sure."""
+        self.faults.note("connection closed, too many at once")
+        few_strangers = len(self._strangers) < max(1, self._most * STRANGER_SHARE)
+        latest = _now() - limits.IDLE_SECONDS
+        for waiting in (self._strangers, self._idle if few_strangers else {}):
+            for connection, since in waiting.items():
+                if since <= latest and address in (None, connection.address):
+                    connection.abort()
+                    return True
+        return False
+
+    def queue(self, connection: Placed) -> None:
+        """Call `start` when it is the connection's turn. Strangers have few turns."""
+        (self._queue if connection in self._strangers else self._known_queue).append(connection)
+        if not self._starts:
+            self._starts = True
+            asyncio.get_running_loop().call_soon(self._start_some)
+
+    def _start_some(self) -> None:
+        for at in range(STARTS):
+            queue = self._known_queue or self._queue if at < KNOWN_STARTS else self._queue or self._known_queue
+            if queue:
+                queue.popleft().start()
+        self._starts = bool(self._known_queue or self._queue)
+        if self._starts:
+            asyncio.get_running_loop().call_soon(self._start_some)
+
+    def begin(self, connection: Placed) -> None:
+        """A request has begun; nobody knows yet whose."""
+        self._idle.pop(connection, None)
+        self._strangers.pop(connection, None)
+        if connection in self._all:
+            self._strangers[connection] = _now()
+
+    def own(self, connection: Placed, owner: str | None) -> bool:
+        """Its request is an owner's, until it ends. Returns False if the owner has too many."""
+        if owner is not None:
+            if self._under_way[owner] >= max(1, self._most * OWNER_SHARE):
+                return False
+            self._under_way[owner] += 1
+        self._strangers.pop(connection, None)
+        return True
+
+    def finish(self, connection: Placed, owner: str | None) -> None:
+        """The request has ended. A connection of a stranger stays one."""
+        if owner is not None:
+            self._under_way[owner] -= 1
+        if connection in self._all and connection not in self._strangers:
+            self._idle[connection] = _now()
+
+    def release(self, connection: Placed) -> None:
+        """The connection has ended."""
+        for places in (self._strangers, self._idle):
+            places.pop(connection, None)
+        self._all.discard(connection)
+
+    def abort_all(self) -> None:
+        """Abort every connection."""
+        for connection in list(self._all):
+            connection.abort()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

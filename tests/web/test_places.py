@@ -1,0 +1,119 @@
+"""Whose connections may stay: counted on the real class, with connections that only know whether they were closed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ddb_mcp.core import limits
+from ddb_mcp.web.faults import ClientFaults
+from ddb_mcp.web.places import STARTS, Places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Held:
+    """What a connection is to its places. A real one would need a socket each."""
+
+    def __init__(self, places: Places, address: str = "10.0.0.1", started: list[Held] | None = None) -> None:
+        self.places = places
+        self.address = address
+        self.is_open = places.admit(self)
+        self.started = [] if started is None else started
+
+    def start(self) -> None:
+        self.started.append(self)
+
+    def abort(self) -> None:
+        self.is_open = False
+        self.places.release(self)
+
+    def ask(self, owner: str) -> bool:
+        """Whether a request of this owner is admitted."""
+        self.places.begin(self)
+        return self.places.own(self, owner)
+
+
+def on_loop(test: Callable[[Places], None], most: int = 16) -> None:
+    async def run() -> None:
+        test(Places(ClientFaults(), most, most, 30))
+
+    asyncio.run(run())
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0)
+
+
+def test_three_owners_cannot_take_every_place() -> None:
+    def test(places: Places) -> None:
+        taken = [Held(places).ask(owner) for owner in "abc" for _ in range(16 // 4)]
+        assert all(taken)
+        assert [Held(places).ask(owner) for owner in "abc"] == [False, False, False]
+        assert Held(places).ask("d")
+
+    on_loop(test)
+
+
+def test_what_a_request_took_comes_back_when_it_ends() -> None:
+    def test(places: Places) -> None:
+        held = [Held(places) for _ in range(4)]
+        assert all(connection.ask("a") for connection in held)
+        held[0].abort()
+        assert not Held(places).ask("a")  # its work goes on
+        places.finish(held[0], "a")
+        assert Held(places).ask("a")
+
+    on_loop(test)
+
+
+def test_strangers_make_room_in_the_middle_of_a_request_and_admitted_requests_do_not() -> None:
+    def test(places: Places) -> None:
+        admitted, strangers = [Held(places) for _ in range(4)], [Held(places) for _ in range(12)]
+        assert all(connection.ask("a") for connection in admitted)
+        for connection in strangers:
+            places.begin(connection)
+        for _ in range(100):
+            assert Held(places).is_open
+        assert not any(connection.is_open for connection in strangers)
+        assert all(connection.is_open for connection in admitted)
+
+    on_loop(test)
+
+
+def test_idle_connections_make_room_for_few_strangers_only() -> None:
+    def test(places: Places) -> None:
+        idle = [Held(places) for _ in range(16)]
+        for connection in idle:
+            assert connection.ask("a")
+            places.finish(connection, "a")
+        for _ in range(100):
+            assert Held(places).is_open
+        assert sum(connection.is_open for connection in idle) == 15  # each stranger makes room for the next
+
+    on_loop(test)
+
+
+def test_few_requests_start_in_a_turn_and_known_clients_first() -> None:
+    async def run() -> None:
+        places, started = Places(ClientFaults(), 200, 200, 30), list[Held]()
+        known = [Held(places, started=started) for _ in range(4)]
+        for connection in known:
+            assert connection.ask("a")
+            places.finish(connection, "a")
+        strangers = [Held(places, started=started) for _ in range(100)]
+        for connection in [*strangers, *known]:
+            places.queue(connection)
+        counts = []
+        for _ in range(20):
+            await asyncio.sleep(0)
+            counts.append(len(started))
+        assert set(known) <= set(started[:STARTS])
+        assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) <= STARTS
+        assert counts[-1] == 104
+
+    asyncio.run(run())
