@@ -383,3 +383,41 @@ def test_a_token_that_ends_while_the_body_comes_writes_nothing(tmp_path: Path, a
         slow.sendall(rest)
         assert b"401 Unauthorized" in slow.recv(1000)
         assert post(gateway.url, "scan", {}, authorization=f"Bearer {token}").document["items"] == []
+
+
+@pytest.mark.parametrize("path", [PATH + "put", "/mcp"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "readonly=true",
+        "read_only",
+        "read_only=yes",
+        "read_only=true&read_only=false",
+        "read_only=true&x=1",
+        "READ_ONLY=1",
+    ],
+)
+def test_a_query_parameter_that_is_not_known_is_refused(
+    gateway: RunningGateway, bearer: str, path: str, query: str
+) -> None:
+    content = json.dumps(item(n=1) if path != "/mcp" else {"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
+    answer = request(gateway.url, "POST", f"{path}?{query}", content, {"Authorization": bearer})
+    assert (answer.status, answer.document["error"]) == (400, "invalid_argument")
+    assert "?read_only=true" in answer.document["next"]
+
+
+@pytest.mark.parametrize(("value", "status"), [("true", 403), ("1", 403), ("false", 200), ("0", 200)])
+def test_read_only_works_on_the_http_api(gateway: RunningGateway, bearer: str, value: str, status: int) -> None:
+    body = json.dumps(item(n=2)).encode()
+    answer = request(gateway.url, "POST", f"{PATH}put?read_only={value}", body, {"Authorization": bearer})
+    assert answer.status == status
+    read = request(
+        gateway.url, "POST", f"{PATH}get?read_only={value}", json.dumps(KEY).encode(), {"Authorization": bearer}
+    )
+    assert read.status == 200
+
+
+def test_mcp_is_served_with_a_slash_too(gateway: RunningGateway, bearer: str) -> None:
+    ping = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
+    answer = request(gateway.url, "POST", "/mcp/", ping, {"Authorization": bearer, "Content-Type": "application/json"})
+    assert (answer.status, answer.document["result"]) == (200, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -393,3 +394,17 @@ def test_an_open_stream_and_a_call_under_way_end_without_an_error_in_the_log(num
         assert process.wait(PATIENCE) == -number
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def test_query_parameters_are_strict_and_read_only_is_one(local: dict[str, str]) -> None:
+    put = {"name": "put", "arguments": {"item": {"pk": "deploy#x#a", "sk": "1"}}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": put}
+    with listening((*DDB_MCP, "--http", "127.0.0.1:0"), **local) as (url, _):
+        for query in ("?readonly=true", "?read_only=on", "?read_only=true&read_only=true"):
+            answer = _post(url + query, {})
+            assert answer.status_code == 400
+            assert "?read_only=true" in answer.json()["next"]
+        assert '\\"code\\":\\"read_only\\"' in _post(f"{url}/?read_only=true", {}, call).text
+        listed = _post(f"{url}?read_only=1", {}, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).text
+        assert set(re.findall(r'"name":"(\w+)"', listed)) == {"info", "get", "query", "scan"}
+        assert "read_only" not in _post(url, {}, call).text

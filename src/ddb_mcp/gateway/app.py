@@ -27,7 +27,7 @@ from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
 from ddb_mcp.stores.workers import convert
 from ddb_mcp.web.exchange import BodyRefused, ClientGone, Exchange
-from ddb_mcp.web.requests import json_object
+from ddb_mcp.web.requests import asks_read_only, json_object
 from ddb_mcp.web.serving import live
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Gateway:
             await self._logged(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == mcp.PATH:
+        if scope["path"] in (mcp.PATH, f"{mcp.PATH}/"):
             await self._mcp_route(scope, receive, send)
         elif scope["path"] == "/health":
             await (await self._health(scope))(scope, receive, send)
@@ -95,7 +95,7 @@ class Gateway:
         No request waits for room in the middle of its body.
         """
         headers = Headers(scope=scope)
-        request = await self._admission.admit(headers.getlist("authorization"))
+        request = await self._admission.admit(headers.getlist("authorization"), read_only=asks_read_only(scope))
         scope["entry"]["deployment"] = request.name
         is_chunked = "transfer-encoding" in headers
         announced = limits.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))

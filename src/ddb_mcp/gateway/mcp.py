@@ -7,7 +7,6 @@ from typing import Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
 from ddb_mcp.core import limits
@@ -26,18 +25,16 @@ class _Caller:
     """A tenant's request.
 
     Attributes:
-        narrowed: its address asks for the tools that read alone.
         entry: its line in the access log.
     """
 
     request: TenantRequest
-    narrowed: bool
     entry: dict[str, Any]
     max_bytes: int = limits.MCP_RESULT_BYTES
 
     @property
     def read_only(self) -> bool:
-        return self.narrowed or self.request.read_only
+        return self.request.read_only
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
@@ -49,7 +46,6 @@ class _Caller:
                 max_bytes=self.max_bytes - FENCE_BYTES,
                 max_result_bytes=self.max_bytes,
                 read_limit=limits.GATEWAY_READ_BUDGET,
-                read_only=self.narrowed,
             )
 
 
@@ -64,9 +60,8 @@ def application() -> StreamableHttp:
 
 
 def scope_for(request: TenantRequest, scope: Scope) -> Scope:
-    """The scope of a tenant's request, with whose it is. `?read_only=true` narrows what its token allows."""
-    narrowed = QueryParams(scope["query_string"]).get("read_only", "").lower() in ("true", "1", "yes", "on")
-    return {**scope, _CALLER: _Caller(request, narrowed, scope["entry"])}
+    """The scope of a tenant's request, with whose it is."""
+    return {**scope, _CALLER: _Caller(request, scope["entry"])}
 
 
 def _caller_of(ctx: ServerRequestContext[Any, Any]) -> _Caller:

@@ -34,8 +34,11 @@ class Admission:
         self.read_only = read_only
         self._budgets = Budgets(processes)
 
-    async def admit(self, authorization: Sequence[str]) -> "TenantRequest":
+    async def admit(self, authorization: Sequence[str], *, read_only: bool) -> "TenantRequest":
         """A request with these `Authorization` headers. Conversions of this task are charged to its tenant.
+
+        Args:
+            read_only: refuse writes, even if the token allows them.
 
         Raises:
             Unauthenticated: no token came, or it opens nothing.
@@ -50,7 +53,7 @@ class Admission:
         budget = self._budgets.of(access.tenant)
         budget.admit()
         current_account.set(budget.account)
-        return TenantRequest(self, token, access, budget, deadline)
+        return TenantRequest(self, token, access, budget, deadline, read_only=read_only)
 
     async def access(self, token: str) -> Access:
         """The access that a token gives now. Raises Unauthenticated, Unavailable."""
@@ -74,7 +77,10 @@ class TenantRequest:
         deadline: by `time.monotonic`; no attempt of a store is begun after it.
     """
 
-    def __init__(self, admission: Admission, token: str, access: Access, budget: Budget, deadline: float) -> None:
+    def __init__(
+        self, admission: Admission, token: str, access: Access, budget: Budget, deadline: float, *, read_only: bool
+    ) -> None:
+        self._narrowed = read_only
         self._admission = admission
         self._token = token
         self._access = access
@@ -89,8 +95,8 @@ class TenantRequest:
 
     @property
     def read_only(self) -> bool:
-        """Whether the gateway, or the token, allows no writing."""
-        return self._admission.read_only or self._access.read_only
+        """Whether the gateway, the token or the request allows no writing."""
+        return self._narrowed or self._admission.read_only or self._access.read_only
 
     @asynccontextmanager
     async def turn(self, operation: str) -> AsyncIterator[None]:
@@ -115,29 +121,27 @@ class TenantRequest:
         max_bytes: int,
         max_result_bytes: int,
         read_limit: int,
-        read_only: bool = False,
     ) -> dict[str, Any]:
         """Carry out an operation of the tenant's, within its `turn`.
 
         Args:
             max_bytes, max_result_bytes: of this answer, and what `info` says of answers.
             read_limit: own items that a listing may read.
-            read_only: refuse writes, even where the token allows them.
 
         Raises:
             DdbMcpError: as `DataService.call`, and Unauthenticated too.
         """
-        service = await self._service(max_result_bytes, read_limit, read_only=read_only)
+        service = await self._service(max_result_bytes, read_limit)
         return await service.call(operation, arguments, progress, max_bytes=max_bytes)
 
-    async def _service(self, max_result_bytes: int, read_limit: int, *, read_only: bool) -> DataService:
+    async def _service(self, max_result_bytes: int, read_limit: int) -> DataService:
         if time.monotonic() - self._read_at > limits.RECORD_SECONDS:
             self._access = await self._admission.access(self._token)  # it may have ended while a body or a turn came
         tenant = self._access.tenant
         return DataService(
             TenantStore(self._admission.store, tenant, self.budget),
             tenant.prefix,
-            read_only=self.read_only or read_only,
+            read_only=self.read_only,
             read_budget=read_limit,
             max_result_bytes=max_result_bytes,
             max_writes=limits.GATEWAY_WHERE_MAX,

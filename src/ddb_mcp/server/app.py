@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 
 from ddb_mcp import __version__
 from ddb_mcp.config.settings import Settings
-from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.errors import DdbMcpError, ReadOnly
 from ddb_mcp.core.text import brief
 from ddb_mcp.server import apps, skill
 from ddb_mcp.server.content import FENCE_BYTES, failure, success, text_bytes
@@ -23,10 +23,11 @@ from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import add_skill
 from ddb_mcp.server.tools import tools
 from ddb_mcp.service import instructions
-from ddb_mcp.service.operations import OPERATIONS
+from ddb_mcp.service.operations import BY_NAME, OPERATIONS
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Progress
 from ddb_mcp.stores.workers import convert
+from ddb_mcp.web.requests import asks_read_only
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,15 @@ class _Configured(NamedTuple):
     max_bytes: int
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        if self.read_only and BY_NAME[operation].writes:
+            raise ReadOnly(f"This server is read-only; {operation} is switched off.")
         return await self.service.call(operation, arguments, progress, max_bytes=self.max_bytes - FENCE_BYTES)
+
+    def of(self, ctx: _Context) -> "_Configured":
+        """The same, for reading alone if the address of a request asks for that."""
+        if ctx.request is None or not asks_read_only(ctx.request.scope):
+            return self
+        return self._replace(read_only=True)
 
 
 def build(service: DataService, settings: Settings) -> Server[Any]:
@@ -92,7 +101,7 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
         finally:
             await service.store.close()
 
-    return build_for(lambda ctx: caller, lifespan, tools_scope="public")
+    return build_for(caller.of, lifespan, tools_scope="public")
 
 
 def build_for(

@@ -15,10 +15,10 @@ from starlette.responses import JSONResponse, Response
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.core.errors import InvalidArgument, Misconfigured
 from ddb_mcp.server.streamable import StreamableHttp
 from ddb_mcp.web.exchange import Exchange
-from ddb_mcp.web.requests import bearer_token, foreign_header
+from ddb_mcp.web.requests import asks_read_only, bearer_token, foreign_header
 from ddb_mcp.web.serving import HttpServer, live
 
 if TYPE_CHECKING:
@@ -116,15 +116,21 @@ class _Application:
         if scope["path"] == HEALTH_PATH:
             is_read = scope["method"] in ("GET", "HEAD")
             response = JSONResponse({"status": "ok"}) if is_read else _elsewhere(405, {"Allow": "GET, HEAD"})
-        elif scope["path"] != PATH:
+        elif scope["path"] not in (PATH, f"{PATH}/"):
             response = _elsewhere(404)
         elif not self._is_authorized(scope):
             body = {"error": "unauthenticated", "message": "The bearer token is missing or wrong."}
             response = JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})
         else:
-            Exchange.of(scope).admit()
-            await self._mcp(scope, receive, send)
-            return
+            try:
+                asks_read_only(scope)  # what it asks for, the server looks up itself
+            except InvalidArgument as error:
+                members = error.to_json()
+                response = JSONResponse({"error": members.pop("code"), **members}, 400)
+            else:
+                Exchange.of(scope).admit()
+                await self._mcp(scope, receive, send)
+                return
         await response(scope, receive, send)
 
     def _is_authorized(self, scope: Scope) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
-from ddb_mcp.core.text import has_more_members
+from ddb_mcp.core.text import clip, has_more_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d*))?")
+_READ_ONLY = re.compile("read_only=(true|false|1|0)")
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.I)
 
 
@@ -52,6 +53,21 @@ def bearer_token(authorization: Sequence[str]) -> str | None:
     """
     match = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
     return None if match is None else match[1]
+
+
+def asks_read_only(scope: Scope) -> bool:
+    """Whether a request's address limits it to reading: `?read_only=true`.
+
+    Raises:
+        InvalidArgument: the address has any other parameter. A misspelt one must not give write access.
+    """
+    query: str = scope["query_string"].decode("latin-1")
+    if query and not _READ_ONLY.fullmatch(query):
+        raise InvalidArgument(
+            f"The address ends with ?{clip(query, 100)}, which is not a parameter of this server.",
+            next="Write ?read_only=true to allow reading only, or no parameter.",
+        )
+    return query.endswith(("=true", "=1"))
 
 
 def json_object(body: bytes) -> dict[str, Any]:
