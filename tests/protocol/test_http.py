@@ -236,7 +236,7 @@ def test_health_needs_neither_token_nor_name(guarded: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp", "/register", "/", "/mcp/"],
+    ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp", "/register", "/"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_hosts_probe_is_answered_in_json_without_a_token(guarded: str, method: str, path: str) -> None:

@@ -87,7 +87,7 @@ class Served:
         self.loop.run_until_complete(self._connect(protocol))
 
     async def _connect(self, protocol: Any) -> None:
-        self.places = Places(ClientFaults(), most=4, per_address=4, keep_seconds=30)
+        self.places = Places(ClientFaults(), most=4, keep_seconds=30)
         config = Config(
             self._answer,
             interface="asgi3",
@@ -277,6 +277,23 @@ def test_many_small_chunks_take_many_turns(protocol: Any, monkeypatch: pytest.Mo
         served.settle()
     assert served.app.bodies == [b"x" * 1500]
     assert max(taken) <= 64 * len(b"1;ext=1\r\nx\r\n")
+    served.close()
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("answered", [True, False])
+def test_no_more_is_read_while_small_chunks_are_left(protocol: Any, answered: bool) -> None:
+    served = Served(protocol)
+    served.feed(b"POST /wait HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    if answered:
+        served.app.waiting.pop().set()
+        served.settle()
+        assert served.connection.state is State.DRAINING
+    served.connection.data_received(b"1\r\nx\r\n" * 1000)
+    assert not served.transport.reads
+    for _ in range(3):
+        served.settle()
+    assert served.transport.reads
     served.close()
 
 

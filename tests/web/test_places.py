@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 class Held:
     """What a connection is to its places. A real one would need a socket each."""
 
-    def __init__(self, places: Places, address: str = "10.0.0.1", started: list[Held] | None = None) -> None:
+    def __init__(self, places: Places, started: list[Held] | None = None) -> None:
         self.places = places
-        self.address = address
         self.is_open = places.admit(self)
         self.started = [] if started is None else started
 
@@ -39,7 +38,7 @@ class Held:
 
 def on_loop(test: Callable[[Places], None], most: int = 16) -> None:
     async def run() -> None:
-        test(Places(ClientFaults(), most, most, 30))
+        test(Places(ClientFaults(), most, 30))
 
     asyncio.run(run())
 
@@ -100,7 +99,7 @@ def test_idle_connections_make_room_for_few_strangers_only() -> None:
 
 def test_few_requests_start_in_a_turn_and_known_clients_first() -> None:
     async def run() -> None:
-        places, started = Places(ClientFaults(), 200, 200, 30), list[Held]()
+        places, started = Places(ClientFaults(), 200, 30), list[Held]()
         known = [Held(places, started=started) for _ in range(4)]
         for connection in known:
             assert connection.ask("a")

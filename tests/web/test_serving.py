@@ -187,27 +187,6 @@ def test_above_the_cap_a_connection_is_closed_and_one_that_waits_long_makes_room
         assert read_all(held[0]) == b""
 
 
-def test_one_address_cannot_take_all_connections() -> None:
-    class Named:
-        def __init__(self, address: str, port: int) -> None:
-            self.address = address
-            self.name = ((address, port), ("10.0.0.1", 80))
-
-        def abort(self) -> None:
-            raise AssertionError("nobody has waited long")
-
-    async def admitted() -> list[bool]:
-        connections: Any = Places(ClientFaults(), most=4, per_address=2, keep_seconds=30)
-        names = [("10.0.0.2", 1), ("10.0.0.2", 2), ("10.0.0.2", 3), ("10.0.0.3", 1), ("10.0.0.3", 2), ("10.0.0.4", 1)]
-        made = [Named(*name) for name in names]
-        first = [connections.admit(connection) for connection in made]
-        connections.release(made[0])
-        connections.release(made[0])
-        return [*first, connections.admit(made[2]), connections.admit(Named("10.0.0.2", 4))]
-
-    assert asyncio.run(admitted()) == [True, True, False, True, True, False, True, False]
-
-
 def test_clients_that_connect_together_are_accepted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the loop is held, 60 clients connect. Each turn of the loop accepts several of them."""
     turns, admitted_in, may_go_on = 0, list[int](), threading.Event()

@@ -218,7 +218,6 @@ BODY_MAX_BYTES = 4_000_000
 IN_FLIGHT_MAX_BYTES = 128_000_000
 # Connections at once: at most half of the descriptors that the process may have, so that stores have theirs.
 CONNECTIONS_MAX = 512
-CONNECTIONS_PER_ADDRESS = 128
 # Where there are too many connections, a connection that has waited this long for a head is closed for a new one.
 IDLE_SECONDS = 0.1
 # Connections that the kernel holds until they are accepted. It drops further ones, whose clients try again after 1 s.

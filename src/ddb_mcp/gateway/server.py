@@ -63,6 +63,5 @@ def _serve_one(settings: GatewaySettings, listening: Listening, processes: int, 
         gateway,
         listener,
         tls=listening.tls(),
-        behind_proxy=listening.behind_tls_proxy,
         grace_seconds=limits.GATEWAY_GRACE_SECONDS,
     ).run()

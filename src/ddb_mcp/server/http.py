@@ -54,7 +54,7 @@ def serve_http(
     listener, address = listening.listen()
     app = _Application(build(), token, _own_names(listening.host, names))
     sys.stderr.write(f"ddb-mcp: listening on {address}{PATH}\n")
-    HttpServer(app, listener, tls=tls, behind_proxy=listening.behind_tls_proxy).run()
+    HttpServer(app, listener, tls=tls).run()
 
 
 def _check_token(host: str, token: str | None) -> None:

@@ -53,7 +53,7 @@ TRANSITIONS = {
 
 
 class Connection(asyncio.Protocol):
-    """One connection.
+    """One connection: the protocol of the socket's transport, and the transport of uvicorn's protocol.
 
     Args:
         places: all connections of the server.
@@ -61,11 +61,8 @@ class Connection(asyncio.Protocol):
         make_parser: makes uvicorn's protocol for this connection.
 
     Attributes:
-        address: the client's.
         drained: set while the client has taken nearly all that was written, and when the connection is lost.
     """
-
-    address = ""
 
     def __init__(
         self, places: Places, tls: ssl.SSLContext | None, make_parser: Callable[[Connection], asyncio.Protocol]
@@ -79,10 +76,11 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._handshake: asyncio.Task[None] | None = None
-        self._outlet: _Outlet | None = None  # while the parser has the connection
+        self._parses = False  # the parser has the connection
         self._timer: asyncio.TimerHandle | None = None
         self._held = bytearray()  # read, and not yet given to the parser
-        self._seen = 0  # of these, searched for the end of a head
+        self._unsent: list[bytes] = []
+        self._seen = 0  # of those held, searched for the end of a head
         self._head = b""
         self._body = Body(0)
         self._parser_is_full = False
@@ -98,9 +96,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if peer else ""
-        if not peer or not self.places.admit(self):
+        if not self.places.admit(self):
             self.abort()
         elif self._tls is None:
             self._open(self._transport)
@@ -130,8 +126,8 @@ class Connection(asyncio.Protocol):
 
     def _open(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._outlet = _Outlet(self, transport)
-        self._parser.connection_made(cast(asyncio.Transport, self._outlet))
+        self._parses = True
+        self._parser.connection_made(cast(asyncio.Transport, self))
         self._enter(State.HEAD, limits.HEAD_SECONDS)
         self._advance()
 
@@ -148,8 +144,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
-        if self._outlet is not None:
-            self._outlet = None
+        if self._parses:
+            self._parses = False
             self._parser.connection_lost(None)  # with an error, uvicorn would leave its timer
         if self._work is not None:
             self._work.cancel()
@@ -221,15 +217,14 @@ class Connection(asyncio.Protocol):
         """Refuse a head that is too long, or chunks that are none."""
         is_head = self.state is State.HEAD
         self.places.faults.note("head too long" if is_head else "request that is not HTTP")
-        assert self._outlet is not None
         if self.state is not State.DRAINING:
-            self._outlet.write(_REFUSAL % (b"431 Request Header Fields Too Large" if is_head else b"400 Bad Request"))
+            self.write(_REFUSAL % (b"431 Request Header Fields Too Large" if is_head else b"400 Bad Request"))
         self.close()
 
     def _set_reading(self) -> None:
         """Read only what the state can use: nothing more is read than was under way."""
         match self.state:
-            case State.BODY:
+            case State.BODY | State.DRAINING:
                 reads = not self._parser_is_full and not self._body.has_more
             case State.STARTING | State.RESPONDING:
                 reads = not self._held
@@ -273,15 +268,6 @@ class Connection(asyncio.Protocol):
 
     # The end
 
-    def close(self) -> None:
-        """Close it when what was written is sent."""
-        if self.state not in (State.CLOSING, State.CLOSED):
-            self._enter(State.CLOSING, limits.ANSWER_READ_SECONDS)
-            self._held.clear()
-            assert self._outlet is not None
-            self._outlet.flush()
-            self._outlet.transport.close()
-
     def abort(self) -> None:
         """Close it now, whatever is still to be sent."""
         self._forget()
@@ -295,48 +281,46 @@ class Connection(asyncio.Protocol):
             self.places.release(self)
             self.drained.set()
 
-    # What uvicorn's protocol asks for, by way of its transport
-
-    def let_parser_read(self, reads: bool) -> None:
-        """Whether the parser takes more of the body."""
-        self._parser_is_full = not reads
-        self._set_reading()
-
-
-class _Outlet:
-    """The transport that uvicorn's protocol has.
-
-    Two writes of one turn of the event loop are sent as one: uvicorn writes a head and a body, and each write is a
-    large part of what a short answer costs, at both ends.
-    """
-
-    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
-        self.transport = transport
-        self._connection = connection
-        self._loop = asyncio.get_running_loop()
-        self._first = b""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.transport, name)
+    # The transport of uvicorn's protocol
 
     def write(self, data: bytes) -> None:
-        if self._first:
-            first, self._first = self._first, b""
-            self.transport.writelines((first, data))
-        else:
-            self._first = data
-            self._loop.call_soon(self.flush)
+        """Send data. Two writes of one turn of the event loop are sent as one.
 
-    def flush(self) -> None:
-        if self._first and not self.transport.is_closing():
-            first, self._first = self._first, b""
-            self.transport.write(first)
+        uvicorn writes a head and a body, and each write is a large part of what a short answer costs, at both ends.
+        """
+        self._unsent.append(data)
+        if len(self._unsent) == 1:
+            self._loop.call_soon(self._flush)
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unsent and self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(self._unsent)
+        self._unsent = []
 
     def close(self) -> None:
-        self._connection.close()
+        """Close it when what was written is sent."""
+        if self.state not in (State.CLOSING, State.CLOSED) and self._transport is not None:
+            self._flush()
+            self._enter(State.CLOSING, limits.ANSWER_READ_SECONDS)
+            self._held.clear()
+            self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        return self.state in (State.CLOSING, State.CLOSED)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the socket's transport knows."""
+        return default if self._transport is None else self._transport.get_extra_info(name, default)
 
     def pause_reading(self) -> None:
-        self._connection.let_parser_read(False)
+        """Read no more of the body for now."""
+        self._parser_is_full = True
+        self._set_reading()
 
     def resume_reading(self) -> None:
-        self._connection.let_parser_read(True)
+        """Read on."""
+        self._parser_is_full = False
+        self._set_reading()

@@ -21,9 +21,7 @@ KNOWN_STARTS, STARTS = 6, 8
 
 
 class Placed(Protocol):
-    """A connection that has a place. `address` is its client's."""
-
-    address: str
+    """A connection that has a place."""
 
     def start(self) -> None: ...
 
@@ -39,19 +37,17 @@ class Places:
 
     Args:
         most: connections at once.
-        per_address: connections from one address at once.
         keep_seconds: how long an idle connection is kept after an answer.
 
     Attributes:
         bytes_in_flight: of bodies being read and answers not yet taken, of all requests together.
     """
 
-    def __init__(self, faults: ClientFaults, most: int, per_address: int, keep_seconds: float) -> None:
+    def __init__(self, faults: ClientFaults, most: int, keep_seconds: float) -> None:
         self.faults = faults
         self.keep_seconds = keep_seconds
         self.bytes_in_flight = 0
         self._most = most
-        self._per_address = per_address
         self._all: set[Placed] = set()
         self._strangers: dict[Placed, float] = {}  # since when; the longest first
         self._idle: dict[Placed, float] = {}
@@ -62,26 +58,22 @@ class Places:
 
     def admit(self, connection: Placed) -> bool:
         """Whether a new connection may stay."""
-        address = connection.address
-        from_there = sum(other.address == address for other in self._all) if self._per_address < self._most else 0
-        if from_there >= self._per_address and not self._make_room(address):
-            return False
-        if len(self._all) >= self._most and not self._make_room(None):
+        if len(self._all) >= self._most and not self._make_room():
             return False
         self._all.add(connection)
         self._strangers[connection] = _now()
         return True
 
-    def _make_room(self, address: str | None) -> bool:
-        """Abort the connection, of this address or of any, whose place is least sure."""
+    def _make_room(self) -> bool:
+        """Abort the connection whose place is least sure. Returns False if all are sure, or new."""
         self.faults.note("connection closed, too many at once")
         few_strangers = len(self._strangers) < max(1, self._most * STRANGER_SHARE)
         latest = _now() - limits.IDLE_SECONDS
         for waiting in (self._strangers, self._idle if few_strangers else {}):
-            for connection, since in waiting.items():
-                if since <= latest and address in (None, connection.address):
-                    connection.abort()
-                    return True
+            connection = next(iter(waiting), None)
+            if connection is not None and waiting[connection] <= latest:
+                connection.abort()
+                return True
         return False
 
     def queue(self, connection: Placed) -> None:

@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn, with limits on connections, heads, bodies and answers. Only this module imports uvicorn.
 
-It depends on these of uvicorn's names, which no document promises: `Config.http_protocol_class` after `load`, the
-arguments with which a protocol is made (of which `app_state` becomes the scope's `state`), and `Server.handle_exit`.
+It depends on these of uvicorn's names, which no document promises: `AutoHTTPProtocol`, the arguments with which a
+protocol is made (of which `app_state` becomes the scope's `state`), and `Server.handle_exit`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import threading
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.process import leave_after
 from ddb_mcp.web.connection import Connection
@@ -66,7 +65,6 @@ class HttpServer:
     Args:
         listener: from `listening.listen`; it is closed at the end.
         tls: speaks TLS on each connection.
-        behind_proxy: all clients share a proxy's address, so that connections are not limited by address.
         grace_seconds: how long requests under way may go on after a signal, `limits.GRACE_SECONDS` if not given.
         keep_seconds: how long an idle connection is kept, `limits.HEAD_SECONDS` if not given.
     """
@@ -77,7 +75,6 @@ class HttpServer:
         listener: socket.socket,
         *,
         tls: ssl.SSLContext | None = None,
-        behind_proxy: bool = False,
         grace_seconds: float | None = None,
         keep_seconds: float | None = None,
     ) -> None:
@@ -87,11 +84,8 @@ class HttpServer:
         self._listener = listener
         self._tls = tls
         self._grace = grace = limits.GRACE_SECONDS if grace_seconds is None else grace_seconds
-        most = _most_connections()
-        is_shared = behind_proxy or is_loopback(listener.getsockname()[0])
-        per_address = most if is_shared else limits.CONNECTIONS_PER_ADDRESS
         keep = limits.HEAD_SECONDS if keep_seconds is None else keep_seconds
-        self._places = Places(ClientFaults(), most, per_address, keep)
+        self._places = Places(ClientFaults(), _most_connections(), keep)
         self._open: set[Exchange] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         end = self._end_soon
@@ -106,10 +100,9 @@ class HttpServer:
 
     def _config(self) -> uvicorn.Config:
         import uvicorn
+        from uvicorn.protocols.http.auto import AutoHTTPProtocol  # httptools', else h11's
 
-        own = uvicorn.Config(self._answer, log_config=None)
-        own.load()  # decides between httptools and h11
-        parser: Any = own.http_protocol_class
+        parser: Any = AutoHTTPProtocol
         places, tls = self._places, self._tls
 
         class Served(Connection):
