@@ -20,6 +20,7 @@ from ddb_mcp.web import connection as module
 from ddb_mcp.web.connection import TRANSITIONS, Connection, State
 from ddb_mcp.web.exchange import Exchange
 from ddb_mcp.web.faults import ClientFaults
+from ddb_mcp.web.framing import BadFraming, ChunkedBody
 from ddb_mcp.web.places import Places
 
 if TYPE_CHECKING:
@@ -278,6 +279,14 @@ def test_many_small_chunks_take_many_turns(protocol: Any, monkeypatch: pytest.Mo
     assert served.app.bodies == [b"x" * 1500]
     assert max(taken) <= 64 * len(b"1;ext=1\r\nx\r\n")
     served.close()
+
+
+def test_a_body_in_too_many_chunks_is_refused() -> None:
+    body, held = ChunkedBody(), bytearray(b"1\r\nx\r\n" * 20_001)
+    with pytest.raises(BadFraming):
+        while held:
+            body.take(held)
+    assert len(held) < 10
 
 
 @PROTOCOLS

@@ -16,6 +16,8 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 _LINE_MAX_BYTES = 1024
 # Chunks may have one byte each. Others have their turn after so many.
 _CHUNKS_AT_ONCE = 64
+# A body of 16 MB in pieces of 1 KB has fewer.
+_CHUNKS_MAX = 20_000
 
 
 class BadFraming(Exception):
@@ -71,6 +73,7 @@ class ChunkedBody(Body):
     def __init__(self) -> None:
         super().__init__(0)
         self._is_last = self.is_over = False
+        self._chunks = 0
 
     def take(self, held: bytearray) -> bytes:
         taken = bytearray()
@@ -97,7 +100,8 @@ class ChunkedBody(Body):
             self.is_over = line == b"\r\n"
             return b"0\r\n\r\n" if self.is_over else b""
         size = _CHUNK_SIZE.fullmatch(line[:-2])
-        if size is None:
+        self._chunks += 1
+        if size is None or self._chunks > _CHUNKS_MAX:
             raise BadFraming
         length = int(size[1], 16)
         self._is_last = not length
