@@ -36,7 +36,7 @@ class Target:
     tenants: tuple[Tenant, ...]
 
     def connect(self, source: int = 0) -> socket.socket:
-        """A connection from one of many loopback addresses: the limit of one address is not what is tried here."""
+        """A connection from one of many loopback addresses."""
         return socket.create_connection(("127.0.0.1", self.port), 5, source_address=(f"127.0.1.{source % 250 + 1}", 0))
 
 

@@ -282,11 +282,14 @@ def test_many_small_chunks_take_many_turns(protocol: Any, monkeypatch: pytest.Mo
 
 
 def test_a_body_in_too_many_chunks_is_refused() -> None:
-    body, held = ChunkedBody(), bytearray(b"1\r\nx\r\n" * 20_001)
+    body = ChunkedBody()
     with pytest.raises(BadFraming):
-        while held:
-            body.take(held)
-    assert len(held) < 10
+        _take_all(body, bytearray(b"1\r\nx\r\n" * 20_001))
+
+
+def _take_all(body: ChunkedBody, held: bytearray) -> None:
+    while held:
+        body.take(held)
 
 
 @PROTOCOLS
