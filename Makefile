@@ -36,17 +36,17 @@ engines: $(VENV)/.installed
 test: lint suite
 
 suite: engines
-	$(PYTEST) --ignore=tests/conformance --ignore=tests/engines
+	$(PYTEST) --ignore=tests/conformance -m 'not extended'
 
-# What third-party engines do, which only a new version of theirs changes.
+# What takes long and seldom fails alone (the marker `extended`): further engines, packages, load.
 test-engines: engines
-	$(PYTEST) tests/engines
+	$(PYTEST) --ignore=tests/conformance -m extended
 
 conformance: engines
 	$(BIN)/python -m pytest tests/conformance
 
 coverage: engines
-	$(PYTEST) --ignore=tests/conformance --ignore=tests/engines --cov=ddb_mcp --cov-report=term-missing:skip-covered
+	$(PYTEST) --ignore=tests/conformance --cov=ddb_mcp --cov-report=term-missing:skip-covered
 
 # The lowest and the newest versions that pyproject.toml admits, each in an environment of its own.
 .venv-lowest.txt: pyproject.toml

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engines import ENGINES, Engine, running
+from tests.support.engines import PARAMETERS, Engine, running
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -26,6 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
         # Without its byte code on disk, each of hundreds of servers would compile the source anew.
         if name.startswith(("AWS_", "DDB_MCP_", "DYNAMODB_")) or name == "PYTHONDONTWRITEBYTECODE":
             del os.environ[name]
+    config.addinivalue_line(
+        "markers",
+        "extended: not in `make test` but in `make test-engines`: further engines, packages, load",
+    )
     config.addinivalue_line(
         "markers",
         "deviates(*engines, reason, raises): with these engines as a parameter the test must fail, "
@@ -62,7 +66,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.set_threshold(10_000, 10, 10)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """The event loop of tests that are coroutines: the servers' own."""
     return "asyncio"
@@ -92,7 +96,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+@pytest.fixture(scope="session", params=PARAMETERS)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine in turn, started when the first test asks for it."""
     started: Engine = request.getfixturevalue(request.param)

@@ -1,4 +1,7 @@
-"""The stores that the contract suite runs against. A new one is one more entry in `BACKENDS`."""
+"""The stores that the contract suite runs against. A new one is one more entry in `BACKENDS`.
+
+`make test` has one backend for each way that a call takes: SQLite, DynamoDB's protocol, a platform's, MCP over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -210,6 +213,8 @@ BACKENDS: dict[str, Callable[[ExitStack, pytest.FixtureRequest, Path], Connect]]
     "mcp-gateways-dynoxide": _gateways(_direct("dynoxide")),
     "mcp": _mcp(_local),
 }
+_EVERY_TIME = ("local", "dynoxide", "gateway", "mcp")
+_PARAMETERS = [name if name in _EVERY_TIME else pytest.param(name, marks=pytest.mark.extended) for name in BACKENDS]
 
 
 @pytest.fixture(scope="session")
@@ -234,7 +239,7 @@ def schemas_checked_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
+@pytest.fixture(scope="session", params=_PARAMETERS)
 def backend(
     request: pytest.FixtureRequest, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backend]:

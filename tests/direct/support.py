@@ -16,7 +16,7 @@ import pytest
 from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.direct.store import DirectStore
-from tests.support.engines import ENGINES, client_options
+from tests.support.engines import PARAMETERS, client_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.support.engines import Engine
 
-ANY_SCHEMA = pytest.mark.parametrize("engine", [name for name in ENGINES if name != "endpoint"], indirect=True)
+ANY_SCHEMA = pytest.mark.parametrize("engine", PARAMETERS[:-1], indirect=True)
 """The engines with tables of any keys and indexes; the endpoint has only those that the stores can use."""
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 

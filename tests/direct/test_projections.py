@@ -72,7 +72,7 @@ def _alike(path: Path, other: Path) -> bool:
     return one.startswith((f"{two}[", f"{two}."))
 
 
-@pytest.fixture(scope="module", params=["dynoxide", "ministack"])
+@pytest.fixture(scope="module", params=["dynoxide", pytest.param("ministack", marks=pytest.mark.extended)])
 def shown(request: pytest.FixtureRequest, portal: BlockingPortal) -> Any:
     """What `get` shows of an item by paths, and what the engine itself gives."""
     engine: Engine = request.getfixturevalue(request.param)

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ddb_mcp import __version__
 from ddb_mcp.cli import main as cli
 from ddb_mcp.config.resolve import resolve
 from ddb_mcp.config.settings import SETTINGS
@@ -281,3 +282,8 @@ def test_no_text_names_a_setting_that_there_is_not() -> None:
     texts = [*PAGES, *(PROJECT / "src").rglob("*.py"), *(PROJECT / "skill").iterdir()]
     named = {name for path in texts for name in re.findall("DDB_MCP_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))}
     assert named == {s.variable for s in SETTINGS if s.variable.startswith("DDB_MCP_")}
+
+
+def test_the_changelog_has_the_version() -> None:
+    headings = re.findall(r"^## \[(.*?)\]", (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert __version__ in headings

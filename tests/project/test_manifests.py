@@ -183,6 +183,7 @@ def test_the_desktop_bundle_is_the_same_each_time(dist: Path, tmp_path: Path) ->
     assert not [name for name in names if "__pycache__" in name or name.startswith(("/", ".."))]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["plugin", "mcpb"])
 def test_what_is_bundled_installs_and_serves(dist: Path, tmp_path: Path, kind: str) -> None:
     """What `uvx --from FOLDER` and `uv run --directory FOLDER` do: install the folder, and start its command."""

@@ -223,6 +223,10 @@ _PROGRAMS = {
     ),
 }
 ENGINES = tuple(_PROGRAMS)
+# As parameters of a test. `make test` has one that is not ours; it is small and begins at once.
+PARAMETERS = [
+    engine if engine == "dynoxide" else pytest.param(engine, marks=pytest.mark.extended) for engine in ENGINES
+]
 
 # Between the tests and an engine, so that the engine ends with the tests however they end: its standard input is a
 # pipe that closes with the test process.
