@@ -19,8 +19,8 @@ import pytest
 from ddb_mcp import __version__
 from ddb_mcp.cli.commands import COMMANDS, SERVE, Command
 from ddb_mcp.config.settings import SETTINGS
-from tests.local.test_unusable import lower_privileges, needs_permissions, permissions
 from tests.protocol.wire import ENVELOPE, Wire, clean_environment
+from tests.support.permissions import lower_privileges, needs_permissions, permissions
 
 if TYPE_CHECKING:
     from tests.support.engines import Engine

@@ -11,8 +11,7 @@ from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.running import RunningGateway, running_gateway, served
-from tests.protocol.test_http import listening
-from tests.protocol.wire import DDB_MCP
+from tests.protocol.wire import DDB_MCP, listening
 from tests.support.engines import CONFORMANCE_MODULES, NODE, environment, require
 
 if TYPE_CHECKING:

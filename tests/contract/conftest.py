@@ -80,6 +80,15 @@ class Api:
             yield page
 
 
+def normal(value: Any) -> Any:
+    """Sets have no order."""
+    if isinstance(value, dict):
+        if len(value) == 1 and (name := next(iter(value))) in ("SS", "NS", "BS"):
+            return {name: sorted(value[name])}
+        return {name: normal(entry) for name, entry in value.items()}
+    return [normal(entry) for entry in value] if isinstance(value, list) else value
+
+
 class Backend:
     """One store, shared by the tests of a session; each test has a deployment of its own in it."""
 

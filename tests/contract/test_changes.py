@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Api
-from tests.contract.test_items import normal
+from tests.contract.conftest import Api, normal
 
 DIGITS = "1234567890123456789012345678901234567"
 

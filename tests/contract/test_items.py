@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
-from tests.contract.conftest import Api, Backend
+from tests.contract.conftest import Api, Backend, normal
 
 EVERY_TYPE: dict[str, Any] = {
     "string": "naïve ☃ 𝄞",
@@ -39,15 +39,6 @@ EVERY_TYPE: dict[str, Any] = {
 
 
 PAST = int(time.time()) - 3600
-
-
-def normal(value: Any) -> Any:
-    """Sets have no order."""
-    if isinstance(value, dict):
-        if len(value) == 1 and (name := next(iter(value))) in ("SS", "NS", "BS"):
-            return {name: sorted(value[name])}
-        return {name: normal(entry) for name, entry in value.items()}
-    return [normal(entry) for entry in value] if isinstance(value, list) else value
 
 
 def test_provision_is_idempotent_and_info_changes_nothing(backend: Backend) -> None:

@@ -22,6 +22,7 @@ from ddb_mcp.stores.base import Position, Read
 from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition
 from tests.direct.support import CREDENTIALS, aws, connected
 from tests.support.faults import FaultProxy
+from tests.support.tenants import foreign_keys
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -31,11 +32,7 @@ if TYPE_CHECKING:
     from tests.support.engines import Engine
 
 OWN = [(f"deploy#me#user#{at % 7}", f"s{at:03}") for at in range(150)]
-LOOK_ALIKES = [
-    *("deploy#me", "deploy#me2#user#1", "deploy#m#user#1", "deploy#me/user#1", "deploy#me＃user#1", "Deploy#me#user#1"),
-    *("deploy##me#user#1", " deploy#me#user#1", "deploy#me\u200b#user#1", "deploy#me2", "deploy#mе#user#1"),
-]
-FOREIGN = [(f"{pk}{at % 20}", f"s{at:03}") for at, pk in enumerate(LOOK_ALIKES * 30)]
+FOREIGN = [(f"{pk}{at % 20}", f"s{at:03}") for at, pk in enumerate(list(foreign_keys("deploy#me").values()) * 12)]
 ALL = Read(pk_prefix="deploy#me#")
 
 

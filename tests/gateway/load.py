@@ -17,14 +17,21 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
+
+from ddb_mcp.config.settings import PlatformSettings
+from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.registry import Registry
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.process import Operator
 from tests.gateway.running import GENEROUS, silent, with_registry
 
 CLIENTS, TENANTS = 64, 16
 _MARK = re.compile(rb"mark-(\w+)-")
+_PK = "deploy#alpha#load"
 _LENGTH = re.compile(rb"content-length: (\d+)", re.I)
 
 
@@ -203,3 +210,56 @@ class _Client:
             return document
         result: dict[str, Any] = document["result"]["structuredContent"]
         return result
+
+
+def add_rated(operator: Operator) -> str:
+    """A deployment `alpha` without a narrow limit, and its token."""
+    return operator.deployments("add", "alpha", "--requests-per-second", "100000", "--items-per-second", "10000000")
+
+
+class Writers:
+    """Clients that write, read back and count; `acknowledged` maps each key that was ever acknowledged to its value."""
+
+    def __init__(self, url: str, token: str, clients: int) -> None:
+        self._settings = PlatformSettings(api_url=url, auth_token=token)
+        self._clients = clients
+        self.acknowledged: dict[str, int] = {}
+        self.calls: Counter[str] = Counter()
+        self.stop = False
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(self._clients):
+                group.start_soon(self._client, number)
+
+    async def _client(self, number: int) -> None:
+        store = PlatformStore(self._settings)
+        service = DataService(store, None)
+        at = 0
+        while not self.stop:
+            at += 1
+            sk = f"{number}-{at % 20}"
+            try:
+                await service.call("put", {"item": {"pk": _PK, "sk": sk, "n": at, "text": "x" * 200}})
+                self.acknowledged[sk] = at
+                self.calls["put"] += 1
+                found = await service.call("get", {"pk": _PK, "sk": sk})
+                assert found["item"]["n"] == at
+                await service.call("query", {"pk": _PK, "sk_prefix": f"{number}-", "limit": 10})
+                self.calls["read"] += 2
+            except DdbMcpError as error:
+                self.calls[error.code] += 1
+        await store.close()
+
+    async def stored(self) -> dict[str, int]:
+        store = PlatformStore(self._settings)
+        service = DataService(store, None)
+        found: dict[str, int] = {}
+        arguments: dict[str, Any] = {"pk": _PK, "limit": 1000}
+        while True:
+            page = await service.call("query", arguments)
+            found |= {item["sk"]: item["n"] for item in page["items"]}
+            if page["complete"]:
+                await store.close()
+                return found
+            arguments["cursor"] = page["cursor"]

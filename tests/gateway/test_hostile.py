@@ -16,6 +16,7 @@ import pytest
 from ddb_mcp.core import limits
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.running import RunningGateway
+from tests.support.tenants import foreign_keys
 
 MINE, THEIRS = "deploy#abc123", "deploy#abc1234"
 SECRET = {"pk": THEIRS + "#user", "sk": "1", "secret": "theirs alone"}
@@ -40,28 +41,10 @@ def raw(gateway: RunningGateway, data: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-FOREIGN = [
-    THEIRS + "#user",
-    THEIRS + "#",
-    THEIRS,
-    MINE + "4#user",
-    MINE,
-    MINE + "#",
-    "deploy#",
-    "deploy",
-    "#",
-    MINE.upper() + "#user",
-    MINE + "＃user",
-    MINE[:-1] + "３#user",
-    MINE + "\u0301#user",
-    " " + MINE + "#user",
-    MINE + "\u0000#user",
-    "\ufeff" + MINE + "#user",
-    MINE.replace("a", "а") + "#user",
-]
+FOREIGN = {**foreign_keys(MINE), "the other tenant": THEIRS + "#user", "the other tenant's prefix": THEIRS}
 
 
-@pytest.mark.parametrize("pk", FOREIGN)
+@pytest.mark.parametrize("pk", FOREIGN.values(), ids=FOREIGN)
 def test_no_key_leads_out_of_the_prefix(gateway: RunningGateway, tokens: tuple[str, str], pk: str) -> None:
     key = {"pk": pk, "sk": "1"}
     smuggled = f'{{"pk": "{MINE}#user", "sk": "1", "pk": {json.dumps(pk)}}}'

@@ -6,8 +6,7 @@ import json
 import logging
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from ddb_mcp.stores.base import Condition, Read, StorePage, Written
 from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.conftest import PATH, post
 from tests.gateway.running import RunningGateway, running_gateway
-from tests.protocol.wire import ENVELOPE, PATIENCE
+from tests.protocol.wire import ENVELOPE
+from tests.support.waiting import PATIENCE, wait_until
 
 PREFIX = "deploy#leaving"
 SCAN = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "scan", "arguments": {}}}
@@ -77,13 +77,6 @@ def asking(gateway: RunningGateway, path: str, document: Any, **headers: str) ->
     return connection
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def log_of(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the access log is told from now on."""
     told: list[dict[str, Any]] = []
@@ -119,9 +112,9 @@ def test_a_read_ends_and_is_logged(
 ) -> None:
     logged = log_of(monkeypatch)
     with asking(gateway, path, document, **headers):
-        until(lambda: store.under_way == ["scan"])
-    until(lambda: store.under_way == [])
-    until(lambda: len(logged) == 1)
+        wait_until(lambda: store.under_way == ["scan"])
+    wait_until(lambda: store.under_way == [])
+    wait_until(lambda: len(logged) == 1)
     assert logged[0]["deployment"]
     if path != "/mcp":
         assert logged[0]["status"] == 499
@@ -130,11 +123,11 @@ def test_a_read_ends_and_is_logged(
 def test_a_write_is_done(gateway: RunningGateway, store: Slow) -> None:
     key = {"pk": PREFIX + "#a", "sk": "1"}
     with asking(gateway, PATH + "put", {"item": key}):
-        until(lambda: store.under_way == ["put"])
+        wait_until(lambda: store.under_way == ["put"])
     with asking(gateway, PATH + "scan", {}):
-        until(lambda: store.under_way == ["put", "scan"])
-    until(lambda: store.under_way == ["put"])  # it has seen the client of the scan leave, after that of the put
+        wait_until(lambda: store.under_way == ["put", "scan"])
+    wait_until(lambda: store.under_way == ["put"])  # it has seen the client of the scan leave, after that of the put
     store.may_go_on.set()
-    until(lambda: store.under_way == [])
+    wait_until(lambda: store.under_way == [])
     got = post(gateway.url, "get", key, authorization=f"Bearer {gateway.token(PREFIX)}")
     assert got.document["found"] is True

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,16 +15,10 @@ import anyio
 import pytest
 
 from tests.gateway.conftest import post
+from tests.gateway.load import Writers, add_rated
 from tests.gateway.process import GatewayProcess, Operator
-from tests.gateway.test_load import Load, rated
-from tests.support.engines import Engine, running
-
-
-def until(enough: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not enough():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+from tests.support.engines import Engine
+from tests.support.waiting import wait_until
 
 
 def children_of(pid: int) -> list[int]:
@@ -38,32 +31,33 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="it
 
 
 @needs_proc
+@pytest.mark.extended
 def test_one_port_two_processes_and_one_that_dies(tmp_path: Path) -> None:
     operator = Operator(tmp_path)
-    token = rated(operator)
+    token = add_rated(operator)
 
     async def attempt(gateway: GatewayProcess) -> None:
-        load = Load(gateway.url, token, 16)
+        load = Writers(gateway.url, token, 16)
         async with anyio.create_task_group() as group:
             group.start_soon(load.run)
             for _ in range(2):
                 before = load.calls["put"]
-                await anyio.to_thread.run_sync(until, lambda before=before: load.calls["put"] > before + 50)
+                await anyio.to_thread.run_sync(wait_until, lambda before=before: load.calls["put"] > before + 50)
                 victim = children_of(gateway.process.pid)[0]
                 os.kill(victim, signal.SIGKILL)
                 await anyio.to_thread.run_sync(
-                    until,
+                    wait_until,
                     lambda victim=victim: victim not in (now := children_of(gateway.process.pid)) and len(now) == 2,
                 )
             before = load.calls["put"]
-            await anyio.to_thread.run_sync(until, lambda: load.calls["put"] > before + 50)
+            await anyio.to_thread.run_sync(wait_until, lambda: load.calls["put"] > before + 50)
             load.stop = True
         stored = await load.stored()
         assert stored.keys() >= load.acknowledged.keys()
         assert all(stored[sk] >= value for sk, value in load.acknowledged.items())
 
     with operator.serve("--processes", "2") as gateway:
-        until(lambda: len(children_of(gateway.process.pid)) == 2)
+        wait_until(lambda: len(children_of(gateway.process.pid)) == 2)
         anyio.run(attempt, gateway)
         family = children_of(gateway.process.pid)
     assert gateway.process.returncode == 0
@@ -75,25 +69,19 @@ def test_one_port_two_processes_and_one_that_dies(tmp_path: Path) -> None:
 def test_processes_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     operator = Operator(tmp_path)
     with operator.serve("--processes", "2") as gateway:
-        until(lambda: len(children_of(gateway.process.pid)) == 2)
+        wait_until(lambda: len(children_of(gateway.process.pid)) == 2)
         family = children_of(gateway.process.pid)
         gateway.kill()
-        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family))
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with running("dynoxide", tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family))
 
 
 @pytest.fixture
-def operator(engine: Engine, tmp_path: Path) -> Operator:
+def operator(dynoxide: Engine, tmp_path: Path) -> Operator:
     return Operator(
         tmp_path,
         DDB_MCP_MODE="direct",
-        DYNAMODB_TABLE=engine.create_table(),
-        AWS_ENDPOINT_URL_DYNAMODB=engine.endpoint,
+        DYNAMODB_TABLE=dynoxide.create_table(),
+        AWS_ENDPOINT_URL_DYNAMODB=dynoxide.endpoint,
         AWS_DEFAULT_REGION="us-east-1",
         AWS_ACCESS_KEY_ID="test",
         AWS_SECRET_ACCESS_KEY="test",
@@ -145,6 +133,7 @@ def test_of_adds_of_overlapping_prefixes_at_the_same_time_one_wins(operator: Ope
     assert len(operator.deployments("list").splitlines()) == 1
 
 
+@pytest.mark.extended
 def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_and_nothing_else(
     operator: Operator,
 ) -> None:
@@ -176,12 +165,12 @@ def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_an
         with ThreadPoolExecutor(9) as pool:
             clients = [pool.submit(write, client) for client in range(8)]
             try:
-                until(lambda: len(acknowledged["alpha"]) > 100)
+                wait_until(lambda: len(acknowledged["alpha"]) > 100)
                 command = operator.command("gateway", "deployments", "remove", "alpha", "--yes")
                 killed = subprocess.Popen(
                     command, env=operator.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
                 )
-                until(lambda: statuses["alpha"][401] > 8)
+                wait_until(lambda: statuses["alpha"][401] > 8)
                 killed.kill()
                 killed.wait()
                 assert "being removed" in operator.deployments("list")

@@ -17,28 +17,22 @@ from tests.gateway.conftest import Answer as Reply
 from tests.gateway.conftest import post, request
 from tests.gateway.process import Operator
 from tests.gateway.running import RunningGateway, running_gateway
-from tests.support.engines import Engine, running
+from tests.support.engines import Engine, client_options
 from tests.support.faults import Answer, FaultProxy, dynamodb_error, throttled
 
 OTHERS = 300
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with running("dynoxide", tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
-
-
 @pytest.fixture
-def proxy(engine: Engine) -> Iterator[FaultProxy]:
-    with FaultProxy(engine.endpoint) as proxy:
+def proxy(dynoxide: Engine) -> Iterator[FaultProxy]:
+    with FaultProxy(dynoxide.endpoint) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def gateway(engine: Engine, proxy: FaultProxy, portal: BlockingPortal, tmp_path: Path) -> Iterator[RunningGateway]:
+def gateway(dynoxide: Engine, proxy: FaultProxy, portal: BlockingPortal, tmp_path: Path) -> Iterator[RunningGateway]:
     """A gateway over a table of its own, through a proxy that can fail."""
-    table = engine.create_table()
+    table = dynoxide.create_table()
     with aws(proxy.endpoint, **CREDENTIALS), running_gateway(direct(table), tmp_path) as gateway:
         yield gateway
 
@@ -188,32 +182,29 @@ def test_calls_at_once_and_bytes_are_limited_for_one_deployment_only(
 
 
 def test_provision_sets_the_deployments_lambda_functions(
-    portal: BlockingPortal, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    portal: BlockingPortal, tmp_path: Path, ministack: Engine
 ) -> None:
     import boto3
 
-    from tests.support.engines import client_options
+    table = ministack.create_table()
+    own, others = lambda_function(ministack), lambda_function(ministack)
+    store = connected(portal, ministack.endpoint, table, "deploy#any")
+    client = boto3.client("lambda", endpoint_url=ministack.endpoint, **client_options())
+    with aws(ministack.endpoint, **CREDENTIALS), running_gateway(direct(table), tmp_path) as gateway:
+        token = gateway.token("deploy#me", functions=(own, "missing-function"))
+        neighbour = gateway.token("deploy#other", functions=(others,))
 
-    with running("ministack", tmp_path_factory.mktemp("ministack")) as ministack:
-        table = ministack.create_table()
-        own, others = lambda_function(ministack), lambda_function(ministack)
-        store = connected(portal, ministack.endpoint, table, "deploy#any")
-        client = boto3.client("lambda", endpoint_url=ministack.endpoint, **client_options())
-        with aws(ministack.endpoint, **CREDENTIALS), running_gateway(direct(table), tmp_path) as gateway:
-            token = gateway.token("deploy#me", functions=(own, "missing-function"))
-            neighbour = gateway.token("deploy#other", functions=(others,))
+        def variables(name: str) -> dict[str, str]:
+            found = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            return dict(found)
 
-            def variables(name: str) -> dict[str, str]:
-                found = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-                return dict(found)
-
-            states = post(gateway.url, "info", {}, authorization=f"Bearer {token}").document["lambdaFunctions"]
-            assert states == [{"name": own, "state": "stale"}, {"name": "missing-function", "state": "missing"}]
-            made = post(gateway.url, "provision", {}, authorization=f"Bearer {token}").document
-            assert made["lambdaFunctions"][0] == {"name": own, "state": "updated"}
-            assert variables(own) == {"OTHER": "kept", "DYNAMODB_TABLE": table, "DYNAMODB_PREFIX": "deploy#me"}
-            assert variables(others) == {"OTHER": "kept", "DYNAMODB_TABLE": "old"}
-            assert post(gateway.url, "provision", {}, authorization=f"Bearer {neighbour}").status == 200
-            assert variables(others)["DYNAMODB_PREFIX"] == "deploy#other"
-            assert variables(own)["DYNAMODB_PREFIX"] == "deploy#me"
-        portal.call(store.close)
+        states = post(gateway.url, "info", {}, authorization=f"Bearer {token}").document["lambdaFunctions"]
+        assert states == [{"name": own, "state": "stale"}, {"name": "missing-function", "state": "missing"}]
+        made = post(gateway.url, "provision", {}, authorization=f"Bearer {token}").document
+        assert made["lambdaFunctions"][0] == {"name": own, "state": "updated"}
+        assert variables(own) == {"OTHER": "kept", "DYNAMODB_TABLE": table, "DYNAMODB_PREFIX": "deploy#me"}
+        assert variables(others) == {"OTHER": "kept", "DYNAMODB_TABLE": "old"}
+        assert post(gateway.url, "provision", {}, authorization=f"Bearer {neighbour}").status == 200
+        assert variables(others)["DYNAMODB_PREFIX"] == "deploy#other"
+        assert variables(own)["DYNAMODB_PREFIX"] == "deploy#me"
+    portal.call(store.close)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -27,9 +24,10 @@ from ddb_mcp.stores.local import deadline
 from ddb_mcp.stores.local import place as place_of_file
 from tests.local.data import Child, Data, pk
 from tests.local.files import contents, write_and_crash
+from tests.support.permissions import lower_privileges, needs_permissions, permissions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 OPERATIONS: dict[str, dict[str, Any]] = {
     "info": {},
@@ -131,28 +129,6 @@ def test_a_path_through_a_file(file: Path, open_data: Callable[[Path], Data]) ->
     assert answer["error"]["code"] == "misconfigured"
     assert str(inside) in answer["error"]["message"]
     assert file.read_text() == "keep"
-
-
-def lower_privileges() -> None:
-    """Make the permission bits count for root as well: no CAP_DAC_OVERRIDE, no CAP_DAC_READ_SEARCH after exec."""
-    if os.geteuid() == 0:
-        for capability in (1, 2):
-            assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP, of Linux
-
-
-@contextlib.contextmanager
-def permissions(path: Path, mode: int) -> Iterator[None]:
-    before = path.stat().st_mode
-    path.chmod(mode)
-    try:
-        yield
-    finally:
-        path.chmod(before)
-
-
-needs_permissions = pytest.mark.skipif(
-    os.name == "nt" or (os.geteuid() == 0 and sys.platform != "linux"), reason="root cannot give up its rights here"
-)
 
 
 @needs_permissions

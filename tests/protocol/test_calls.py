@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.protocol.wire import ENVELOPE, PATIENCE, TOY, Wire
+from tests.protocol.wire import ENVELOPE, TOY, Wire
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.protocol.wire import DDB_MCP, ENVELOPE, PATIENCE, TOY, Wire, clean_environment
+from tests.protocol.wire import DDB_MCP, ENVELOPE, TOY, Wire, clean_environment
+from tests.support.waiting import PATIENCE
 
 # A call that would keep the process for this long, were it waited for.
 FOREVER = 1000

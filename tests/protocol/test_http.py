@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,28 +19,16 @@ from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server.http import serve_http
 from ddb_mcp.web.listening import Listening, parse_address
 from tests.protocol.toy import build
-from tests.protocol.wire import DDB_MCP, ENVELOPE, PATIENCE, clean_environment
+from tests.protocol.wire import DDB_MCP, ENVELOPE, listening
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 TOKEN = "correct-horse-battery-staple"
 TOY_HTTP = (sys.executable, "-m", "tests.protocol.toy", "http")
-
-
-@contextlib.contextmanager
-def listening(command: Sequence[str], **settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The URL that the server says it listens on, and its process."""
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment(**settings), text=True) as process:
-        assert process.stderr is not None
-        try:
-            said = process.stderr.readline()
-            assert said.startswith("ddb-mcp: listening on "), said + process.stderr.read()
-            yield said.split()[-1], process
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="module", params=["http", "plain-http"])

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.protocol.wire import PATIENCE, clean_environment
+from tests.protocol.wire import clean_environment
+from tests.support.waiting import PATIENCE
 
 
 def _run(code: str) -> str:

@@ -15,7 +15,8 @@ from mcp_types import CallToolResult, TextContent
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Forbidden, InvalidArgument, Unavailable
 from ddb_mcp.core.text import compact, visible
 from ddb_mcp.server.content import failure, success, text_bytes
-from tests.protocol.wire import DDB_MCP, ENVELOPE, PATIENCE, Wire, clean_environment
+from tests.protocol.wire import DDB_MCP, ENVELOPE, Wire, clean_environment
+from tests.support.waiting import PATIENCE
 
 STEERING = {
     "escape": "\x1b[31m",

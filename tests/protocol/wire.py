@@ -12,14 +12,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support.waiting import PATIENCE
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 DDB_MCP = (str(Path(sys.executable).with_name("ddb-mcp")),)
 TOY = (sys.executable, "-m", "tests.protocol.toy", "stdio")
-
-# A guard against hanging, not a measure.
-PATIENCE = 300
 
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -33,6 +32,19 @@ def clean_environment(**settings: str) -> dict[str, str]:
     """This process's environment without settings of ours or of AWS, plus `settings`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DDB_MCP_", "DYNAMODB_", "AWS_"))}
     return {**kept, **settings}
+
+
+@contextlib.contextmanager
+def listening(command: Sequence[str], **settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The URL that the server says it listens on, and its process."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment(**settings), text=True) as process:
+        assert process.stderr is not None
+        try:
+            said = process.stderr.readline()
+            assert said.startswith("ddb-mcp: listening on "), said + process.stderr.read()
+            yield said.split()[-1], process
+        finally:
+            process.kill()
 
 
 class Wire:

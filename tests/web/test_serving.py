@@ -12,7 +12,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from ddb_mcp.web.faults import ClientFaults
 from ddb_mcp.web.listening import Listening, listen
 from ddb_mcp.web.places import Places
 from ddb_mcp.web.serving import HttpServer
-from tests.protocol.wire import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -109,20 +108,12 @@ def running(tls: ssl.SSLContext | None = None, grace_seconds: float = 5) -> Iter
         thread = threading.Thread(target=server.run)
         thread.start()
         try:
-            until(lambda: server.started)
+            wait_until(lambda: server.started)
             yield Running(app, port, server)
         finally:
             server.stop()
             thread.join(PATIENCE)
     assert not thread.is_alive()
-
-
-def until(holds: Any) -> None:
-    """Wait for it. Fails when it never does."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _takes(connection: socket.socket, sent: bytes) -> bool:
@@ -181,7 +172,7 @@ def test_above_the_cap_a_connection_is_closed_and_one_that_waits_long_makes_room
         for connection in held:
             connection.sendall(b"POST /")
         monkeypatch.setattr(limits, "IDLE_SECONDS", 1000)
-        until(lambda: read_all(stack.enter_context(it.connect())) == b"")
+        wait_until(lambda: read_all(stack.enter_context(it.connect())) == b"")
         monkeypatch.setattr(limits, "IDLE_SECONDS", 0)
         assert it.ask() == (200, b"0")
         assert read_all(held[0]) == b""
@@ -208,7 +199,7 @@ def test_clients_that_connect_together_are_accepted_together(monkeypatch: pytest
         it.app.slow = hold
         first = stack.enter_context(it.connect())
         first.sendall(head("/slow", Content_Length=0))
-        until(lambda: it.app.began)
+        wait_until(lambda: it.app.began)
         for _ in range(60):
             stack.enter_context(it.connect())
         may_go_on.set()
@@ -239,11 +230,11 @@ def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest.Monke
         monkeypatch.setattr(limits, "HEAD_SECONDS", PATIENCE)  # for the head that comes
         kept = stack.enter_context(it.connect())
         kept.sendall(head(Content_Length=0))
-        until(lambda: it.app.ended)
+        wait_until(lambda: it.app.ended)
         monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
         silent, slow = (stack.enter_context(it.connect()) for _ in range(2))
         slow.sendall(b"POST /")
-        until(lambda: not _takes(slow, b"x"))
+        wait_until(lambda: not _takes(slow, b"x"))
         assert read_all(silent) == b""
         assert read_all(kept).endswith(b"\r\n\r\n0")
 
@@ -295,10 +286,11 @@ def test_bodies_under_way_have_a_budget_in_all(monkeypatch: pytest.MonkeyPatch) 
     with running() as it:
         with it.connect() as stalled:
             stalled.sendall(head(Content_Length=1_000_000) + b"x" * 900_000)
-            until(lambda: it.app.received == 900_000)  # else the stalled body itself could be the one over the budget
+            # Else the stalled body itself could be the one over the budget.
+            wait_until(lambda: it.app.received == 900_000)
             assert it.ask(body=b"x" * 200_000)[0] == 503
             assert it.ask(body=b"x" * 1000)[0] == 200
-        until(lambda: it.ask(body=b"x" * 200_000)[0] == 200)
+        wait_until(lambda: it.ask(body=b"x" * 200_000)[0] == 200)
 
 
 # Answers
@@ -310,7 +302,7 @@ def test_an_answer_that_nobody_takes_ends_the_connection(monkeypatch: pytest.Mon
     with running() as it, it.connect() as first, it.connect() as second:
         for connection in (first, second):
             connection.sendall(head("/large", Content_Length=0))
-        until(lambda: it.app.ended == ["/large", "/large"])
+        wait_until(lambda: it.app.ended == ["/large", "/large"])
         assert it.ask() == (200, b"0")
         assert len(read_all(first)) < 64_000_000
 
@@ -322,8 +314,8 @@ def test_clients_that_leave_are_no_traceback(caplog: pytest.LogCaptureFixture) -
             with it.connect() as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # RST
                 connection.sendall(sent)
-                until(lambda number=number: len(it.app.began) == number)
-            until(lambda: len(it.app.began) == len(it.app.ended))
+                wait_until(lambda number=number: len(it.app.began) == number)
+            wait_until(lambda: len(it.app.began) == len(it.app.ended))
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -335,10 +327,10 @@ def test_a_request_that_ends_with_its_client_does_so_before_its_body_and_after_i
             with it.connect() as connection, it.connect() as stays:
                 for one in (connection, stays):
                     one.sendall(sent)
-                until(lambda: len(it.app.began) == 2)
+                wait_until(lambda: len(it.app.began) == 2)
                 connection.close()
-                until(lambda: it.app.ended == ["client gone"])
-            until(lambda: len(it.app.ended) == 2)
+                wait_until(lambda: it.app.ended == ["client gone"])
+            wait_until(lambda: len(it.app.ended) == 2)
             it.app.began.clear()
             it.app.ended.clear()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
@@ -434,7 +426,7 @@ def test_at_the_end_what_is_under_way_is_answered(caplog: pytest.LogCaptureFixtu
     with running(grace_seconds=PATIENCE) as it, it.connect() as slow, it.connect() as idle:
         idle.sendall(head(Content_Length=0))
         slow.sendall(head("/slow", Content_Length=0))
-        until(lambda: len(it.app.began) == 2)
+        wait_until(lambda: len(it.app.began) == 2)
         it.server.stop()
         assert read_all(slow).endswith(b"\r\n\r\n0")
         assert read_all(idle).endswith(b"\r\n\r\n0")
@@ -444,7 +436,7 @@ def test_at_the_end_what_is_under_way_is_answered(caplog: pytest.LogCaptureFixtu
 def test_at_the_end_what_takes_too_long_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with running(grace_seconds=0.1) as it, it.connect() as endless:
         endless.sendall(head("/endless", Content_Length=0))
-        until(lambda: len(it.app.began) == 1)
+        wait_until(lambda: len(it.app.began) == 1)
         it.server.stop()
         told = read_all(endless)
         assert b" 503 " in told
