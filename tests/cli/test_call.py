@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ddb_mcp.cli.main import main
-from tests.gateway.process import DDB_MCP, Operator
+from tests.gateway.process import Operator
 
 PK = "deploy#local#user#7"
 
@@ -145,6 +144,6 @@ def test_all_pages_are_one_result(operator: Operator) -> None:
 
 
 def test_help_has_an_example_and_the_tools(operator: Operator) -> None:
-    shown = subprocess.run([DDB_MCP, "call", "--help"], env=operator.environment, capture_output=True, text=True).stdout
+    shown = operator.run("call", "--help").stdout
     assert "provision, info, get, put, delete, query, scan" in shown
     assert "ddb-mcp call get pk=" in shown

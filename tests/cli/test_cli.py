@@ -1,4 +1,4 @@
-"""The command line as people, scripts and agents' hosts use it: always the installed program, in its own process."""
+"""The command line as people, scripts and agents' hosts use it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ddb_mcp import __version__
 from ddb_mcp.cli.commands import COMMANDS, SERVE, Command
 from ddb_mcp.config.settings import SETTINGS
 from tests.protocol.wire import ENVELOPE, Wire, clean_environment
+from tests.support.commands import DDB_MCP, run_command, run_process
 from tests.support.permissions import lower_privileges, needs_permissions, permissions
 
 if TYPE_CHECKING:
     from tests.support.engines import Engine
 
-DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
 OWN = "deploy#local#user#7"
 SECRET = "open-sesame"
 # Python's usual ways out of an old locale switched off, so that it really has to do without UTF-8.
@@ -54,18 +54,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def run(environment: dict[str, str], tmp_path: Path) -> Run:
     def run(*words: str, given: str | bytes = b"", **settings: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [DDB_MCP, *words],
-            input=given if isinstance(given, bytes) else given.encode(),
-            env={**environment, **settings},
-            cwd=tmp_path,
-            capture_output=True,
-            timeout=300,
-            check=False,
-        )
-        assert b"Traceback" not in done.stderr
-        out, err = done.stdout.decode(), done.stderr.decode()
-        return subprocess.CompletedProcess(words, done.returncode, out, err)
+        return run_command(*words, environment={**environment, **settings}, folder=tmp_path, stdin=given)
 
     return run
 
@@ -131,8 +120,6 @@ def test_a_secret_as_a_flag_is_refused_with_its_variable_and_not_shown(run: Run,
         ({"API_URL": "http://x.example", "AUTH_TOKEN": ""}, "AUTH_TOKEN is set to nothing"),
         ({"DDB_MCP_LOCAL_PATH": "items.db"}, "relative path"),
         ({"DDB_MCP_AUTH_TOKEN": SECRET}, "DDB_MCP_API_URL"),
-        ({"DDB_MCP_API_URL": "http://x.example", "DDB_MCP_AUTH_TOKEN": "t"}, "DDB_MCP_ALLOW_HTTP"),
-        ({"DDB_MCP_API_URL": "x.example", "DDB_MCP_AUTH_TOKEN": "t"}, "DDB_MCP_API_URL"),
     ],
 )
 def test_a_wrong_environment_ends_the_start_with_2_and_names_what_is_wrong(
@@ -143,6 +130,16 @@ def test_a_wrong_environment_ends_the_start_with_2_and_names_what_is_wrong(
     assert re.search(named, done.stderr)
     assert len(done.stderr.splitlines()) == 1
     assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "named"), [("http://x.example", "DDB_MCP_ALLOW_HTTP"), ("x.example", "DDB_MCP_API_URL")]
+)
+def test_a_wrong_address_of_a_platform_ends_the_start_with_2(environment: dict[str, str], url: str, named: str) -> None:
+    with Wire([DDB_MCP], {**environment, "DDB_MCP_API_URL": url, "DDB_MCP_AUTH_TOKEN": "t"}) as wire:
+        assert (wire.rest(), wire.wait()) == ([], 2)
+    assert named in wire.errors
+    assert len(wire.errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", [SERVE, *(command for command in COMMANDS.values() if not command.nested)])
@@ -222,10 +219,12 @@ def test_call_keeps_to_read_only(run: Run) -> None:
 
 
 @pytest.mark.parametrize("locale", [ASCII, pytest.param({"PYTHONIOENCODING": "latin-1"}, id="latin-1")])
-def test_call_speaks_utf_8_in_any_locale(run: Run, locale: dict[str, str]) -> None:
-    given = json.dumps({"item": {"pk": OWN, "sk": "漢 ✓"}}, ensure_ascii=False)
-    assert json.loads(run("call", "put", "-", given=given, **locale).stdout)["sk"] == "漢 ✓"
-    refused = run("call", "get", "-", given=json.dumps({"pk": "漢", "sk": "✓"}), **locale)
+def test_call_speaks_utf_8_in_any_locale(environment: dict[str, str], locale: dict[str, str]) -> None:
+    environment = {**environment, **locale}
+    put = json.dumps({"item": {"pk": OWN, "sk": "漢 ✓"}}, ensure_ascii=False)
+    done = run_process("call", "put", "-", environment=environment, stdin=put)
+    assert json.loads(done.stdout)["sk"] == "漢 ✓"
+    refused = run_process("call", "get", "-", environment=environment, stdin=json.dumps({"pk": "漢", "sk": "✓"}))
     assert json.loads(refused.stderr)["error"]["code"] == "prefix_violation"
 
 

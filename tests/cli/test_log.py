@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 
 import pytest
 
 from ddb_mcp.core.process import VisibleFormatter
-from tests.protocol.wire import DDB_MCP, PATIENCE, clean_environment
+from tests.protocol.wire import clean_environment
+from tests.support.commands import run_command
 
 
 @pytest.mark.parametrize("steering", ["\x1b[2J", "\x9b2J", "\u202e", "\n2026 ERROR forged", "\U000e0041"])
@@ -20,7 +20,6 @@ def test_the_log_escapes_what_steers_a_terminal(steering: str) -> None:
 
 
 def test_an_error_on_the_command_line_escapes_it_too() -> None:
-    environment = clean_environment(DDB_MCP_MODE="local\u202ex")
-    done = subprocess.run([*DDB_MCP, "doctor"], capture_output=True, env=environment, timeout=PATIENCE)
+    done = run_command("doctor", environment=clean_environment(DDB_MCP_MODE="local\u202ex"))
     assert done.returncode == 2
-    assert "\u202e" not in done.stderr.decode()
+    assert "\u202e" not in done.stderr

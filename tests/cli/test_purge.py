@@ -20,9 +20,10 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.service.purge import Purged, purge
 from ddb_mcp.stores.local.store import LocalStore
-from tests.gateway.process import DDB_MCP, Operator
+from tests.gateway.process import Operator
 from tests.local.data import Data
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform, Raw
+from tests.support.commands import DDB_MCP, run_command
 
 OWN = {"DYNAMODB_PREFIX": "deploy#alpha", "DDB_MCP_MODE": "local"}
 COMMANDS = [["purge"], ["gateway", "deployments", "remove", "alpha"]]
@@ -100,14 +101,7 @@ def read_until(stream: IO[str], end: str) -> str:
 def test_without_a_terminal_nothing_is_deleted_and_the_count_is_said(
     operator: Operator, command: list[str], given: str
 ) -> None:
-    done = subprocess.run(
-        [DDB_MCP, *command],
-        env={**operator.environment, **OWN},
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run_command(*command, environment={**operator.environment, **OWN}, stdin=given)
     assert (done.returncode, done.stdout) == (2, "")
     assert "2 items" in done.stderr
     assert "--yes" in done.stderr
@@ -175,15 +169,15 @@ def platform() -> Iterator[DocumentedPlatform]:
         yield platform
 
 
-def purging(platform: DocumentedPlatform, operator: Operator) -> subprocess.Popen[str]:
+@pytest.fixture
+def environment(platform: DocumentedPlatform, operator: Operator) -> dict[str, str]:
+    """That of a command over the platform."""
     settings = {"DDB_MCP_API_URL": platform.url, "DDB_MCP_AUTH_TOKEN": TOKEN, "DDB_MCP_LOCAL_PATH": ""}
-    command = [DDB_MCP, "purge", "--yes"]
-    environment = {**operator.environment, **settings}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return {**operator.environment, **settings}
 
 
 def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
-    platform: DocumentedPlatform, operator: Operator
+    platform: DocumentedPlatform, environment: dict[str, str]
 ) -> None:
     hanging, go_on = threading.Event(), threading.Event()
 
@@ -194,7 +188,9 @@ def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
         return result
 
     platform.answer = answer
-    with purging(platform, operator) as process:
+    command = [DDB_MCP, "purge", "--yes"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         assert hanging.wait(300)
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=300)
@@ -206,7 +202,7 @@ def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
 
 
 def test_a_failure_while_it_deletes_says_once_what_is_done_and_what_is_left(
-    platform: DocumentedPlatform, operator: Operator
+    platform: DocumentedPlatform, environment: dict[str, str]
 ) -> None:
     def answer(operation: str, result: Any) -> Any:
         if operation == "delete" and len(platform.items) < 7:
@@ -214,10 +210,9 @@ def test_a_failure_while_it_deletes_says_once_what_is_done_and_what_is_left(
         return result
 
     platform.answer = answer
-    with purging(platform, operator) as process:
-        out, said = process.communicate(timeout=300)
-    assert (process.returncode, out) == (2, "")
-    done, why = said.splitlines()
+    ended = run_command("purge", "--yes", environment=environment)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    done, why = ended.stderr.splitlines()
     assert done.startswith("Failed: ")
     assert "the others are left" in done
     assert why.startswith("ddb-mcp: ")

@@ -25,8 +25,9 @@ import pytest
 from ddb_mcp.cli.files import whole_file
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.service.transfer import Source
-from tests.gateway.process import DDB_MCP, Operator
-from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform
+from tests.gateway.process import Operator
+from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform, Raw
+from tests.support.commands import DDB_MCP, run_command
 from tests.support.engines import Engine
 
 OWN = {"DYNAMODB_PREFIX": "deploy#one"}
@@ -62,17 +63,8 @@ def operator(tmp_path: Path) -> Operator:
 
 
 def run(operator: Operator, *words: str, given: str | bytes = "", **settings: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [DDB_MCP, *words],
-        env={**operator.environment, **OWN, **settings},
-        input=given if isinstance(given, bytes) else given.encode(),
-        cwd=operator.folder,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    assert b"Traceback" not in done.stderr
-    return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+    environment = {**operator.environment, **OWN, **settings}
+    return run_command(*words, environment=environment, folder=operator.folder, stdin=given)
 
 
 @pytest.fixture
@@ -306,8 +298,6 @@ def test_a_platform_takes_plain_values_and_refuses_all_where_it_cannot_take_one(
 
 
 def test_an_import_that_fails_says_how_far_it_came(operator: Operator, platform: DocumentedPlatform) -> None:
-    from tests.platform.documented import Raw
-
     lock = threading.Lock()
 
     def answer(operation: str, result: Any) -> Any:
@@ -330,8 +320,6 @@ def test_a_file_that_cannot_be_read_is_a_wrong_call(operator: Operator) -> None:
 
 
 def test_an_interrupted_import_says_once_how_far_it_came(operator: Operator, platform: DocumentedPlatform) -> None:
-    from tests.platform.documented import Raw
-
     reached, go = threading.Event(), threading.Event()
 
     def answer(operation: str, result: Any) -> Any:

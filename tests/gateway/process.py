@@ -12,7 +12,10 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
+import pytest
+
+from ddb_mcp.core import limits
+from tests.support.commands import DDB_MCP, run_command
 
 # The command line with other budgets, for tests that cannot wait as long as an operator.
 _WITH_LIMITS = """
@@ -50,17 +53,11 @@ class Operator:
         return [sys.executable, "-c", _WITH_LIMITS, json.dumps(self.limits), *arguments]
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """`ddb-mcp …`"""
-        environment = {**self.environment, **settings}
-        return subprocess.run(
-            self.command(*arguments),
-            env=environment,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=300,
-            check=False,
-        )
+        """`ddb-mcp …`, in this process."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.limits.items():
+                patch.setattr(limits, name, value)
+            return run_command(*arguments, environment={**self.environment, **settings})
 
     def deployments(self, *arguments: str) -> str:
         """What `ddb-mcp gateway deployments …` prints, which must succeed."""

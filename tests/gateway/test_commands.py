@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.process import DDB_MCP, Operator
+from tests.gateway.process import Operator
+from tests.support.commands import DDB_MCP
 
 
 @pytest.fixture

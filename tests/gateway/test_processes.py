@@ -17,6 +17,7 @@ import pytest
 from tests.gateway.conftest import post
 from tests.gateway.load import Writers, add_rated
 from tests.gateway.process import GatewayProcess, Operator
+from tests.support.commands import run_process
 from tests.support.engines import Engine
 from tests.support.waiting import wait_until
 
@@ -124,11 +125,8 @@ def test_of_adds_of_overlapping_prefixes_at_the_same_time_one_wins(operator: Ope
     operator.gateway("init")
     prefixes = ["deploy#x#a", "deploy#x", "deploy#x#a#b", "deploy#x#a"]
     with ThreadPoolExecutor(4) as pool:
-        done = list(
-            pool.map(
-                lambda at: operator.run("gateway", "deployments", "add", f"d{at}", "--prefix", prefixes[at]), range(4)
-            )
-        )
+        adds = (["gateway", "deployments", "add", f"d{at}", "--prefix", prefix] for at, prefix in enumerate(prefixes))
+        done = list(pool.map(lambda words: run_process(*words, environment=operator.environment), adds))
     assert sorted(process.returncode for process in done) == [0, 2, 2, 2], [process.stderr for process in done]
     assert len(operator.deployments("list").splitlines()) == 1
 
