@@ -94,10 +94,10 @@ def test_what_passes_is_waited_out(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str, fault: Answer
 ) -> None:
     run(portal, store.put(ITEM, NO_CONDITION))
-    requests = 1
+    requests, before = 1, proxy.count(operation)
     if operation in READS:
         run(portal, READS[operation](store))
-        requests = proxy.count(operation)
+        requests = proxy.count(operation) - before
     before = proxy.count(operation)
     proxy.plan(fault, times=3, on=operation)
     answer = run(portal, {**READS, **WRITES}[operation](store))

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from tests.support.engines import Engine
 
 OWN = [(f"deploy#me#user#{at % 7}", f"s{at:03}") for at in range(150)]
-FOREIGN = [(f"{pk}{at % 20}", f"s{at:03}") for at, pk in enumerate(list(foreign_keys("deploy#me").values()) * 12)]
+LOOK_ALIKES = [pk for pk in foreign_keys("deploy#me").values() if pk != "deploy#me#"]
+FOREIGN = [(f"{pk}{at % 20}", f"s{at:03}") for at, pk in enumerate(LOOK_ALIKES * 12)]
 ALL = Read(pk_prefix="deploy#me#")
 
 
@@ -205,16 +206,16 @@ def test_the_longest_filter_still_fits(portal: BlockingPortal, dynoxide: Engine)
     assert sorted(portal.call(read_through(store, "scan", read))) == sorted(OWN)
 
 
-# The border, with 50,000 items beyond it
+# The border, with 5,000 items beyond it: as many pages as 50,000 short ones, in a tenth of the time
 
 A, B = "deploy#abc123", "deploy#abc1234"
 
 
 @pytest.fixture(scope="module")
 def border(portal: BlockingPortal, dynoxide: Engine) -> dict[str, DataService]:
-    foreign = [(f"deploy#abc{at % 997}x#user#{at}", "profile") for at in range(50_000)]
+    foreign = [(f"deploy#abc{at % 997}x#user#{at}", "profile") for at in range(5_000)]
     own = [(f"{prefix}#user#{at}", "profile") for prefix in (A, B) for at in range(20)]
-    table = fill(dynoxide, [*own, *foreign])
+    table = fill(dynoxide, [*own, *foreign], text={"S": "x" * 600})
     return {
         prefix: DataService(connected(portal, dynoxide.endpoint, table, prefix), Prefix(prefix)) for prefix in (A, B)
     }
@@ -244,7 +245,7 @@ def test_the_border_holds_in_both_directions(
 
     page = portal.call(service.call, "scan", {})
     assert (page["count"], page["complete"]) == (20, True)
-    assert page["scanned"] == 50_040
+    assert page["scanned"] == 5_040
     assert {item["pk"].rpartition("#user#")[0] for item in page["items"]} == {mine}
 
     cursor = portal.call(border[theirs].call, "scan", {"limit": 3})["cursor"]
