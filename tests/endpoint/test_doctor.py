@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
@@ -15,31 +13,26 @@ from ddb_mcp.cli.endpoint import state
 from ddb_mcp.config.resolve import resolve_local
 from ddb_mcp.core import limits
 from tests.endpoint.support import serving
+from tests.support.commands import run_command
 from tests.support.engines import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.engines import Engine
+from tests.support.engines import Engine
 
 
 def doctor(file: Path, address: str) -> str:
     settings = {"DDB_MCP_MODE": "local", "DDB_MCP_LOCAL_PATH": str(file), "AWS_ENDPOINT_URL_DYNAMODB": address}
-    done = subprocess.run(
-        [sys.executable, "-m", "ddb_mcp", "doctor"],
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_command("doctor", environment=environment(**settings))
+    assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if "endpoint for the app" in line]
     return line
 
 
 def test_an_endpoint_over_this_file(tmp_path: Path, endpoint: Engine) -> None:
     file = tmp_path / "items.sqlite3"
-    command = [sys.executable, "-m", "ddb_mcp", "call", "provision"]
-    subprocess.run(command, env=environment(DDB_MCP_LOCAL_PATH=str(file)), check=True, capture_output=True)
+    assert run_command("call", "provision", environment=environment(DDB_MCP_LOCAL_PATH=str(file))).returncode == 0
     with serving(file, DYNAMODB_PREFIX="deploy#local") as engine:
         assert "ok" in doctor(file, engine.endpoint)
         assert "serves this file" in doctor(file, engine.endpoint)

@@ -22,6 +22,7 @@ from ddb_mcp.config.settings import SETTINGS
 from ddb_mcp.core import errors
 from ddb_mcp.web.listening import listen
 from tests.protocol.wire import clean_environment
+from tests.support.commands import run_command
 from tests.support.engines import Engine
 from tests.support.engines import environment as environment_without_aws
 from tests.support.hosts import TOOLS, visit
@@ -142,8 +143,7 @@ def test_the_shell_commands_run(tmp_path: Path) -> None:
             subprocess.run([*words, "--dry-run"], cwd=PROJECT, capture_output=True, check=True)
         elif words[:2] == ["ddb-mcp", "call"]:
             environment = clean_environment(HOME=str(tmp_path), DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
-            words[0] = str(BIN / "ddb-mcp")
-            answers.append(json.loads(subprocess.run(words, env=environment, capture_output=True, check=True).stdout))
+            answers.append(json.loads(run_command(*words[1:], environment=environment).stdout))
         elif words[0] == "ddb-mcp":
             cli.parse(words[1:])
         else:
@@ -257,13 +257,7 @@ def test_readme_help_and_code_list_the_same_settings() -> None:
         row[0].strip("`"): row[1] for row in _table("Settings", "docs/modes.md") if re.fullmatch("`[A-Z_]+`", row[0])
     }
     assert table == code
-    told = subprocess.run(
-        [str(BIN / "ddb-mcp"), "--help"],
-        env=clean_environment(COLUMNS="1000"),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    told = run_command("--help", environment=clean_environment(COLUMNS="1000")).stdout
     flags = dict(re.findall(r"^  (--\S+)(?: VALUE)?\s+\S.*\[([A-Z_]+); ", told, re.MULTILINE))
     assert flags == {s.flag: s.variable for s in SETTINGS if not s.secret}
     assert re.findall(r"[A-Z_]{5,}(?= \()", told.partition("variables only:")[2]) == [

@@ -16,6 +16,7 @@ from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Forbidden, Invalid
 from ddb_mcp.core.text import compact, visible
 from ddb_mcp.server.content import failure, success, text_bytes
 from tests.protocol.wire import DDB_MCP, ENVELOPE, Wire, clean_environment
+from tests.support.commands import run_command
 from tests.support.waiting import PATIENCE
 
 STEERING = {
@@ -133,8 +134,7 @@ def test_digits_are_stored_and_found_as_the_text_has_them(local: dict[str, str])
 
 def test_digits_on_the_command_line_are_stored_as_the_text_has_them(local: dict[str, str]) -> None:
     def call(tool: str, arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*DDB_MCP, "call", tool, arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=clean_environment(**local), timeout=PATIENCE)
+        return run_command("call", tool, arguments, environment=clean_environment(**local))
 
     number = "-0.123456789012345678"
     assert call("put", f'{{"item":{{"pk":"deploy#local#a","sk":"1","n":{number}}}}}').returncode == 0
