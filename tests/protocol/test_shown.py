@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -87,6 +88,13 @@ def test_an_error_is_within_the_byte_budget_whatever_it_quotes(kind: type[DdbMcp
     assert text_bytes(failure(kind(long, next=long, quoted=long))) < 32_768
 
 
+@pytest.fixture(scope="module")
+def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """One server for the tests that neither end nor configure it."""
+    with Wire(DDB_MCP, {"DDB_MCP_LOCAL_PATH": str(tmp_path_factory.mktemp("shown") / "data.sqlite")}) as wire:
+        yield wire
+
+
 def _call(wire: Wire, tool: str, arguments: str) -> dict[str, Any]:
     """The result of a call whose arguments are written just so."""
     meta = json.dumps(ENVELOPE)
@@ -143,17 +151,15 @@ def test_digits_on_the_command_line_are_stored_as_the_text_has_them(local: dict[
 
 
 @pytest.mark.parametrize("arguments", ["[]", '"{}"', '""', "null", '{"task_progress":"x","random_string":"y"}'])
-def test_a_tool_without_parameters_takes_what_hosts_send(local: dict[str, str], arguments: str) -> None:
-    with Wire(DDB_MCP, local) as wire:
-        assert _call(wire, "info", arguments)["structuredContent"]["mode"] == "local"
+def test_a_tool_without_parameters_takes_what_hosts_send(wire: Wire, arguments: str) -> None:
+    assert _call(wire, "info", arguments)["structuredContent"]["mode"] == "local"
 
 
-def test_half_characters_in_a_call_are_named(local: dict[str, str]) -> None:
-    with Wire(DDB_MCP, local) as wire:
-        for half in ('"\\ud800"', '"\\udc00\\ud83d"'):
-            result = _call(wire, "put", f'{{"item":{{"pk":"deploy#local#a","sk":"1","n":{half}}}}}')
-            assert '"invalid_argument"' in result["content"][0]["text"]
-            assert "item.n" in result["content"][0]["text"]
+def test_half_characters_in_a_call_are_named(wire: Wire) -> None:
+    for half in ('"\\ud800"', '"\\udc00\\ud83d"'):
+        result = _call(wire, "put", f'{{"item":{{"pk":"deploy#local#a","sk":"1","n":{half}}}}}')
+        assert '"invalid_argument"' in result["content"][0]["text"]
+        assert "item.n" in result["content"][0]["text"]
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])
