@@ -98,7 +98,7 @@ def test_a_token_replaces_none_of_another_and_none_is_made(operator: Operator) -
     for words in (("deployments", "add", "beta"), ("tokens", "add", "alpha")):
         done = operator.run("gateway", *words, "--out", str(file))
         assert (done.returncode, file.read_text()) == (2, first)
-        assert f"There is a file {file} already." in done.stderr
+        assert f"{file} already exists." in done.stderr
     assert len(operator.deployments("list").splitlines()) == 1
     assert len(operator.gateway("tokens", "list", "alpha").splitlines()) == 1
 
