@@ -5,13 +5,25 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from ddb_mcp.core import limits
 
 # What steers a terminal or a reader unseen: controls, line breaks of every kind, marks that turn the direction of text,
 # and tags. JSON escapes the first 32 by itself.
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\U000e0000-\U000e0fff]")
+_STEERING_RANGES = (
+    (0x00, 0x1F),
+    (0x7F, 0x9F),
+    (0x061C, 0x061C),
+    (0x200E, 0x200F),
+    (0x2028, 0x202E),
+    (0x2066, 0x2069),
+    (0xE0000, 0xE0FFF),
+)
+_STEERING = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _STEERING_RANGES) + "]")
+# `fitting` measures text in pieces of this many characters.
+_PIECE = 1024
 
 
 def compact(value: Any) -> str:
@@ -21,7 +33,12 @@ def compact(value: Any) -> str:
 
 def visible(text: str) -> str:
     """The text, for people and logs, with `\\uXXXX` for each character that steers a terminal or a reader unseen."""
-    return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return text.translate(_escapes()) if _STEERING.search(text) else text
+
+
+@cache
+def _escapes() -> dict[int, str]:
+    return {code: json.dumps(chr(code))[1:-1] for first, last in _STEERING_RANGES for code in range(first, last + 1)}
 
 
 def size(value: Any) -> int:
@@ -31,19 +48,26 @@ def size(value: Any) -> int:
 
 def fitting(text: str, max_bytes: int) -> str:
     """As much of the text's beginning as takes `max_bytes` bytes of JSON, its quotes among them."""
-    if len(text) <= max_bytes and size(text) <= max_bytes:  # no text of a longer value is made
-        return text
-    text = text[: max(0, max_bytes)]
-    return text[: bisect_right(range(1, len(text) + 1), max_bytes, key=lambda length: size(text[:length]))]
+    left = max_bytes - len('""')
+    for at in range(0, len(text), _PIECE):
+        piece = text[at : at + _PIECE]
+        if (length := _content_size(piece)) > left:
+            ends = range(1, len(piece) + 1)
+            return text[: at + bisect_right(ends, left, key=lambda end: _content_size(piece[:end]))]
+        left -= length
+    return text
+
+
+def _content_size(text: str) -> int:
+    """Return the bytes of the text in JSON, without quotes."""
+    return size(text) - len('""')
 
 
 def clip(text: str, max_bytes: int) -> str:
     """The text, or as much of its beginning as takes `max_bytes` bytes of JSON with a mark that it goes on."""
-    return (
-        text
-        if len(text) <= max_bytes and size(text) <= max_bytes
-        else fitting(text, max_bytes - len("…".encode())) + "…"
-    )
+    if len(fitting(text, max_bytes)) == len(text):
+        return text
+    return fitting(text, max_bytes - len("…".encode())) + "…"
 
 
 def has_more_members(text: str, most: int) -> bool:
