@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ddb_mcp.server import messages
 from tests.protocol.wire import ENVELOPE, HANDSHAKE, TOY, Wire
 
 if TYPE_CHECKING:
@@ -175,6 +177,48 @@ def test_what_is_large_outside_arguments_is_refused(lasting: Wire, members: dict
     assert answer["error"]["code"] == -32600
     assert "arguments" in answer["error"]["message"]
     assert len(str(answer)) < 1000
+
+
+NAME = "x" * 100_000
+LONG_NAMES: dict[str, dict[str, Any]] = {
+    "an id": {"id": NAME, "method": "ping"},
+    "a method": {"id": 7, "method": NAME},
+    "a tool": _echo(name=NAME),
+    "a resource": {"id": 7, "method": "resources/read", "params": {"uri": NAME}},
+    "a progress token": _echo(_meta={"progressToken": NAME}),
+}
+
+
+@pytest.mark.parametrize("members", LONG_NAMES.values(), ids=LONG_NAMES.keys())
+def test_an_answer_repeats_no_long_name(lasting: Wire, members: dict[str, Any]) -> None:
+    lasting.send_line(json.dumps({"jsonrpc": "2.0", **members}).encode())
+    answer = lasting.receive()
+    assert answer["id"] == (7 if members.get("id") == 7 else None)
+    assert answer["error"]["code"] == -32600
+    assert len(str(answer)) < 1000
+
+
+def test_arguments_that_are_json_text_may_be_long(lasting: Wire) -> None:
+    lasting.send_line(_call(json.dumps(json.dumps({"a": "x" * 1000}))))
+    assert lasting.receive()["result"]["structuredContent"] == {"tool": "echo", "a": "x" * 1000}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":"' + b"a" * 3_900_000,
+        b'{"method":' + b'"jsonrpc":"2.0","id":' * 190_000,
+        b" " * 3_900_000 + b"{",
+    ],
+)
+def test_an_id_is_looked_for_in_a_few_bytes(line: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert messages._id_in(line) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000
 
 
 def test_more_arguments_than_any_tool_has_are_refused(lasting: Wire) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
@@ -36,18 +36,22 @@ _VERSION_WITH_BATCHES = "2025-03-26"
 _VERSION_INSTEAD = "2024-11-05"
 
 # Where SDKs write the id of a request: right at the beginning of the line, or right at its end.
-_ID_PLACES = (
-    re.compile(rb'^\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,18}|"(?:[^"\\]|\\["\\])*")\s*,\s*"method"'),
-    re.compile(rb'^\s*\{\s*"method".*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,18}|"[^"\\]*")\s*\}\s*$', re.DOTALL),
+_ID_AT_BEGINNING = re.compile(
+    rb'\s*\{\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,18}|"(?:[^"\\]|\\["\\])*")\s*,\s*"method"'
 )
+_METHOD_AT_BEGINNING = re.compile(rb'\s*\{\s*"method"')
+_ID_AT_END = re.compile(rb'"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*(\d{1,18}|"[^"\\]*")\s*\}\s*\Z')
+# Bytes of a line in which its id is looked for.
+_ID_WITHIN = 300
 
 
-# The answer to a longer id repeats nothing of it.
-_ID_MAX = 1000
+# Answers repeat ids, methods, and names of tools and resources.
+_NAME_MAX = 1000
 # Tools have a dozen parameters.
 _ARGUMENTS_MAX = 100
 # A batch of more requests has one answer.
 _BATCH_MAX = 100
+_LONG_NAME = f"Invalid request: an id, a method or a parameter has more than {_NAME_MAX} characters"
 _TOO_LARGE = "Invalid request: too many members, or too much text, outside of params.arguments"
 _TOO_MANY = f"Invalid request: more than {limits.BODY_MEMBERS_MAX} members in one message"
 _ARGUMENTS = "ddb_mcp.arguments"
@@ -163,7 +167,7 @@ def _own_id(document: Any) -> int | str | None:
     if not isinstance(document, dict) or "method" not in document:
         return None
     request = document.get("id")
-    if not isinstance(request, int | str) or isinstance(request, bool) or len(str(request)) > _ID_MAX:
+    if not isinstance(request, int | str) or isinstance(request, bool) or len(str(request)) > _NAME_MAX:
         return None
     return request if str(request).isprintable() else None
 
@@ -176,11 +180,11 @@ def _batch_refusals(documents: list[Any]) -> list[JSONRPCError]:
 
 def _id_in(text: bytes) -> int | str | None:
     """The id of a request that is not JSON, from the places where SDKs write ids. None where there is no id."""
-    for place in _ID_PLACES:
-        if match := place.match(text):
-            request = json.loads(match[1].decode(errors="replace"), strict=False)
-            return request if isinstance(request, int | str) else None
-    return None
+    beginning = text[:_ID_WITHIN]
+    found = _ID_AT_BEGINNING.match(beginning)
+    if not found and _METHOD_AT_BEGINNING.match(beginning):
+        found = _ID_AT_END.search(text[-_ID_WITHIN:])
+    return json.loads(found[1].decode(errors="replace"), strict=False) if found else None
 
 
 def _refusal(request: int | str | None, code: int, problem: str) -> JSONRPCError:
@@ -200,15 +204,27 @@ def _corrected(message: JSONRPCMessage) -> JSONRPCMessage:
 
 def _bounded(message: JSONRPCMessage, document: dict[str, Any]) -> JSONRPCMessage:
     """The message. Raises NotAMessage if too much stands outside of the arguments of a call."""
+    params = document.get("params") or {}
     if is_call(message):
-        params = document["params"]
-        if len(params["arguments"]) > _ARGUMENTS_MAX:
+        if len(_call_of(message)["arguments"]) > _ARGUMENTS_MAX:
             problem = f"Invalid parameters: more than {_ARGUMENTS_MAX} arguments"
             raise NotAMessage(_refusal(_own_id(document), INVALID_PARAMS, problem))
-        document = {**document, "params": {**params, "arguments": {}}}
+        params = {**params, "arguments": {}}
+        document = {**document, "params": params}
     if is_large(document):
         raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, _TOO_LARGE))
+    if isinstance(message, JSONRPCRequest) and any(len(str(name)) > _NAME_MAX for name in _repeated(document, params)):
+        raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, _LONG_NAME))
     return message
+
+
+def _repeated(document: dict[str, Any], params: dict[str, Any]) -> Iterator[str | int]:
+    """Yield what answers may repeat of a request."""
+    meta = params.get("_meta")
+    token = meta.get("progressToken") if isinstance(meta, dict) else None
+    for value in (document.get("id"), document.get("method"), token, *params.values()):
+        if isinstance(value, str | int):
+            yield value
 
 
 def _arguments_of(arguments: Any) -> Any:
