@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from ddb_mcp.core import limits
@@ -160,3 +161,23 @@ def test_a_read_that_is_interrupted_keeps_its_connection(
             anyio.run(data.store.read, Rows(segment=(1 - segment_of(pk("a").encode(), 2), 2)), list)
     assert anyio.run(data.store.extent)[0] == 1000
     assert len(opened) == before
+
+
+def test_reads_and_writes_are_charged_to_whoever_makes_them(data: Data) -> None:
+    charges: list[float] = []
+
+    async def run() -> list[int]:
+        current_account.set(Account("a", charges.append))
+        counts = []
+        for work in (
+            data.store.put({"pk": {"S": pk("a")}, "sk": {"S": "1"}}, NO_CONDITION),
+            data.store.scan(Read(pk_prefix=pk(""))),
+            data.store.delete(Key(pk("a"), "1"), NO_CONDITION),
+        ):
+            await work
+            await anyio.lowlevel.checkpoint()
+            counts.append(len(charges))
+        return counts
+
+    assert anyio.run(run) == [1, 2, 3]
+    assert all(seconds > 0 for seconds in charges)

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -37,7 +37,7 @@ class Account(NamedTuple):
 
     Attributes:
         owner: conversions of different owners take turns.
-        charge: called in the event loop with the processor time of each conversion, in seconds.
+        charge: called in the event loop with the processor time of each conversion, read and write, in seconds.
     """
 
     owner: str
@@ -46,6 +46,30 @@ class Account(NamedTuple):
 
 _NOBODY = Account("", lambda seconds: None)
 current_account: ContextVar[Account] = ContextVar("account", default=_NOBODY)
+
+
+class Meter:
+    """Charges the current account for what a thread does on its behalf. Made in the event loop.
+
+    Attributes:
+        seconds: processor time that was measured last.
+    """
+
+    def __init__(self) -> None:
+        self._charge = current_account.get().charge
+        self._loop = asyncio.get_running_loop()
+        self.seconds = 0.0
+
+    @contextmanager
+    def measure(self) -> Iterator[None]:
+        """Measure the calling thread while this is open, and charge for it."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self.seconds = time.thread_time() - began
+            with suppress(RuntimeError):  # the event loop is closed, and nobody counts
+                self._loop.call_soon_threadsafe(self._charge, self.seconds)
 
 
 class Turns:
@@ -103,25 +127,23 @@ async def run_in_worker(convert: Callable[[], _T], *, abandon: bool = False) -> 
         convert: the conversion. It does not run if the caller is cancelled before it begins.
         abandon: return at once if the caller is cancelled meanwhile. `convert` must then end by itself, soon.
     """
-    account, loop = current_account.get(), asyncio.get_running_loop()
-    spent = 0.0
+    meter = Meter()
 
-    def measure() -> _T:
-        nonlocal spent
-        began = time.thread_time()
-        try:
+    def measured() -> _T:
+        with meter.measure():
             return convert()
-        finally:
-            spent = time.thread_time() - began
-            with suppress(RuntimeError):  # the event loop is closed, and nobody counts
-                loop.call_soon_threadsafe(account.charge, spent)
 
-    async with _turns().take(account.owner):
+    async with _turns().take(current_account.get().owner):
         try:
-            return await run_sync(measure, abandon_on_cancel=abandon, limiter=anyio.CapacityLimiter(1))
+            return await run_sync(measured, abandon_on_cancel=abandon, limiter=anyio.CapacityLimiter(1))
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(PAUSE_SECONDS if spent > LONG_SECONDS else 0)
+                await anyio.sleep(pause_after(meter.seconds))
+
+
+def pause_after(seconds: float) -> float:
+    """Return how long a thread that was busy for so long leaves the interpreter to the event loop."""
+    return PAUSE_SECONDS if seconds > LONG_SECONDS else 0
 
 
 def _turns() -> Turns:

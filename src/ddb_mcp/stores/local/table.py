@@ -25,7 +25,7 @@ from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline, LongItem
 from ddb_mcp.stores.local.file import Connection, Locked, SqliteFile
 from ddb_mcp.stores.local.write_queue import WriteQueue
-from ddb_mcp.stores.workers import run_in_worker
+from ddb_mcp.stores.workers import Meter, run_in_worker
 
 _T = TypeVar("_T")
 
@@ -289,7 +289,7 @@ class LocalTable:
 
 async def _in_thread(once: Callable[[Deadline], _T], *, long: bool = False) -> tuple[_T] | None:
     """Return what `once` returns; None if it met a long item, since an error would hold what was read before."""
-    deadline = Deadline(limits.READ_SECONDS, long=long)
+    deadline, meter = Deadline(limits.READ_SECONDS, long=long), Meter()
 
     def patiently() -> tuple[_T] | None:
         while True:
@@ -300,10 +300,14 @@ async def _in_thread(once: Callable[[Deadline], _T], *, long: bool = False) -> t
             except Locked as locked:
                 deadline.wait_after(locked)
 
+    def measured() -> tuple[_T] | None:
+        with meter.measure():
+            return patiently()
+
     try:
         if long:
             return await run_in_worker(patiently, abandon=True)
-        return await run_sync(patiently, abandon_on_cancel=True)
+        return await run_sync(measured, abandon_on_cancel=True)
     finally:
         deadline.cancel()
 

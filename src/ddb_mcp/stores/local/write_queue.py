@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
+from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline
 from ddb_mcp.stores.local.file import Connection, Locked, transaction
 from ddb_mcp.stores.local.statements import sweep
-from ddb_mcp.stores.workers import current_account
+from ddb_mcp.stores.workers import Meter, current_account, pause_after
 
 _T = TypeVar("_T")
 
@@ -33,11 +33,13 @@ class PendingWrite(Generic[_T]):
     Attributes:
         deadline: the time that the change may take.
         is_done: whether the caller has its outcome.
+        meter: measures the change.
     """
 
     def __init__(self, change: Change[_T]) -> None:
         self.deadline = Deadline(limits.READ_SECONDS, long=True)
         self.is_done = False
+        self.meter = Meter()
         self._change = change
         self._result: Any = None
         self._error: BaseException | None = None
@@ -51,7 +53,10 @@ class PendingWrite(Generic[_T]):
         finally:
             self.deadline.cancel()
         if self._error is not None:
-            raise self._error
+            try:
+                raise self._error
+            finally:
+                self._error = None  # whose traceback holds this write, and its item
         result: _T = self._result
         return result
 
@@ -64,14 +69,15 @@ class PendingWrite(Generic[_T]):
         before = connection.total_changes
         connection.end_with(self.deadline)
         try:
-            with self.deadline.hold_lock():
+            with self.deadline.hold_lock(), self.meter.measure():
                 self.deadline.check()
                 self._result = self._change(connection, self.deadline)
         except Exception as error:
             if connection.total_changes != before or not connection.in_transaction:
                 raise
-            # The frames of its traceback hold the stored item.
-            self._error = error.with_traceback(None) if isinstance(error, ConditionFailed) else error
+            if isinstance(error, DdbMcpError):  # a frame of its traceback holds the stored item
+                error.__traceback__ = error.__context__ = None
+            self._error = error
 
     def finish(self) -> None:
         """Tell the caller: what was changed is on the disk."""
@@ -149,6 +155,8 @@ class WriteQueue:
         else:
             for write in tried:
                 write.finish()
+        if pause := pause_after(sum(write.meter.seconds for write in tried)):
+            time.sleep(pause)
 
     def _turns(self, first: PendingWrite[Any]) -> Iterator[PendingWrite[Any]]:
         """Yield `first`, then the writes whose turn it is, as long as the transaction may take further writes."""
