@@ -12,10 +12,12 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Misconfigured
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.gateway.records import item_of
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.removal import remove
+from ddb_mcp.gateway.tenant_requests import Admission
 from ddb_mcp.gateway.tokens import TokenParts, new_parts, read_token, token_text
 from ddb_mcp.stores.base import NO_CONDITION
 from ddb_mcp.stores.local.store import LocalStore
@@ -336,3 +338,43 @@ def test_an_add_that_dies_at_any_step_leaves_nothing_that_remove_and_a_minute_do
         assert [await attempt(tmp_path / f"r-{last}.sqlite3", last) for last in range(5)] == [True] * 4 + [False]
 
     anyio.run(attempts)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"tokens": None},
+        {"tokens": {"a": {"hash": "x"}}},
+        {"tokens": {"a": {"hash": 5, "read_only": False, "created": 1}}},
+        {"more": 1},
+        {"prefix": ""},
+        {"functions": 5},
+        {"requests_per_second": "many"},
+    ],
+    ids=str,
+)
+def test_a_damaged_record_is_the_operators_to_mend(run: Run, damage: dict[str, Any]) -> None:
+    async def act(registry: Registry) -> None:
+        token = await registry.add("alpha", Prefix("deploy#alpha"))
+        (record,) = [tenant.record() for tenant in await registry.list()]
+        await registry.store.put(item_of({**record, **damage}), NO_CONDITION)
+        for call in (registry.opened_by(token), registry.list(), registry.show("alpha"), registry.rotate("alpha")):
+            with pytest.raises(Misconfigured, match=r"damaged record: .*alpha"):
+                await call
+        with pytest.raises(Unavailable) as caught:  # what the tenant sees
+            await Admission(registry, registry.store).access(token)
+        assert "alpha" not in f"{caught.value.message} {caught.value.next}"
+
+    run(act)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"version": 2}, {"version": 1, "secret": "x"}, {"version": 1, "secret": 5}, {"version": 1}, {}], ids=str
+)
+def test_damaged_facts_are_the_operators_to_mend(run: Run, damage: dict[str, Any]) -> None:
+    async def act(registry: Registry) -> None:
+        await registry.store.put(item_of({"pk": "registry", "sk": "facts", **damage}), NO_CONDITION)
+        with pytest.raises(Misconfigured):
+            await registry.keys()
+
+    run(act)

@@ -19,7 +19,7 @@ from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument
 from ddb_mcp.core.items import item_to_json
 from ddb_mcp.core.keys import SEPARATORS, Key, Prefix
-from ddb_mcp.gateway.records import Record, expecting, item_of, records_of
+from ddb_mcp.gateway.records import Record, expecting, item_of, records_of, sound
 from ddb_mcp.stores.base import Condition, Read, Store
 
 PARTITION = "prefixes"
@@ -52,8 +52,9 @@ class Claim:
 
     @classmethod
     def of(cls, record: Record) -> "Claim":
-        """The claim that `record` gives."""
-        return cls(record["sk"], record["name"], record["claim"], float(record["at"]), bool(record["confirmed"]))
+        """Return the claim that `record` gives. Raises Misconfigured if the record is damaged."""
+        with sound(record):
+            return cls(record["sk"], record["name"], record["claim"], float(record["at"]), bool(record["confirmed"]))
 
 
 class Claims:

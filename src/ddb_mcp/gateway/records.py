@@ -1,8 +1,10 @@
 """The registry's items as plain JSON objects, whose `pk` and `sk` are strings like everybody's."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import Item, item_to_json, parse_item
 from ddb_mcp.stores.base import Condition, Read, StorePage
@@ -13,6 +15,18 @@ Record = dict[str, Any]
 def item_of(record: Record) -> Item:
     """The item that holds a record."""
     return parse_item(record, "record")
+
+
+@contextmanager
+def sound(record: Record) -> Iterator[None]:
+    """Raise Misconfigured instead of what a record raises that lacks members, or has them of other types."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, Misconfigured):
+        raise Misconfigured(
+            f"The gateway's registry has a damaged record: {record['pk']}, {record['sk']}.",
+            next="Restore the registry from a backup.",
+        ) from None
 
 
 def expecting(**members: Any) -> Condition:

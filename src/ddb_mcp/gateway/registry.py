@@ -21,7 +21,7 @@ from ddb_mcp.core.items import item_to_json
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.claims import Claim, Claims
 from ddb_mcp.gateway.joined import JoinedReads
-from ddb_mcp.gateway.records import Record, expecting, item_of, records_of
+from ddb_mcp.gateway.records import Record, expecting, item_of, records_of, sound
 from ddb_mcp.gateway.tokens import NAME, TokenParts, new_parts, read_token, token_text
 from ddb_mcp.stores.base import Condition, Progress, Read, Store
 
@@ -88,11 +88,17 @@ class Tenant:
 
     @classmethod
     def of(cls, record: Record) -> "Tenant":
-        """The deployment that `record` gives."""
-        members = {name: value for name, value in record.items() if name not in ("pk", "sk")}
-        tokens = {token_id: Token(**token) for token_id, token in members.pop("tokens").items()}
-        prefix, functions = Prefix(members.pop("prefix")), tuple(members.pop("functions"))
-        return cls(**members, prefix=prefix, functions=functions, tokens=tokens)
+        """Return the deployment that `record` gives. Raises Misconfigured if the record is damaged."""
+        with sound(record):
+            members = {name: value for name, value in record.items() if name not in ("pk", "sk")}
+            tokens = {token_id: Token(**token) for token_id, token in members.pop("tokens").items()}
+            prefix, functions = Prefix(members.pop("prefix")), tuple(members.pop("functions"))
+            tenant = cls(**members, prefix=prefix, functions=functions, tokens=tokens)
+            texts = tenant.name, tenant.claim, *functions, *(token.hash for token in tokens.values())
+            numbers = tenant.created, tenant.revision, tenant.requests_per_second, tenant.items_per_second
+            if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int) for n in numbers):
+                raise TypeError
+            return tenant
 
 
 @dataclass(frozen=True)
@@ -161,12 +167,13 @@ class Registry:
             facts = await self._facts()
             if facts is None:
                 raise Misconfigured("There is no registry yet.", next="Make it with: ddb-mcp gateway init")
-            if facts["version"] != _VERSION:
+            if facts.get("version") != _VERSION:
                 raise Misconfigured(
-                    f"The registry is of version {facts['version']}, and this ddb-mcp reads version {_VERSION}.",
+                    f"The registry is of version {facts.get('version')}, and this ddb-mcp reads version {_VERSION}.",
                     next="Upgrade ddb-mcp.",
                 )
-            self._keys = Keys(bytes.fromhex(facts["secret"]))
+            with sound(facts):
+                self._keys = Keys(bytes.fromhex(facts["secret"]))
         return self._keys
 
     async def check(self) -> None:
