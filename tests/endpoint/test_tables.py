@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sqlite3
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import anyio
 import pytest
 from botocore.exceptions import ClientError
 
+from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.failures import Failure
 from ddb_mcp.endpoint.tables import Tables
@@ -191,6 +194,27 @@ def test_provision_enables_time_to_live(table: Table, tmp_path: Path) -> None:
 
         assert anyio.run(provision) is False
         assert status(client, "items") == "ENABLED"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["'tags', '{'", "'tags', '[1]'", "'tags', '{\"a\":1}'", "'created', 'x'", "'id', 'x'", "'ttl', x'00'", "x'00', ''"],
+)
+def test_damaged_facts_about_a_table_name_its_file(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "items.sqlite3"
+
+    async def act() -> None:
+        table = LocalTable(path)
+        await table.make()
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"INSERT OR REPLACE INTO about VALUES ({damage})")
+        for call in (table.about(), table.note(lambda noted: noted)):
+            with pytest.raises(Misconfigured, match="damaged") as caught:
+                await call
+            assert str(path) in caught.value.message
+        await table.close()
+
+    anyio.run(act)
 
 
 def test_tags(table: Table) -> None:

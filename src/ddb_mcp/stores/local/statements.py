@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 import sqlite3
 import time
+from contextlib import suppress
 from decimal import Decimal
 
 from ddb_mcp.core import limits
@@ -60,10 +62,17 @@ def _expires(item: Item) -> int | None:
 
 
 def about(connection: sqlite3.Connection) -> dict[str, str]:
-    """The facts that are noted about the table, by name."""
+    """Return the facts that are noted about the table, by name. Raises sqlite3.DataError if they are damaged."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone():
         return {}  # a file of the first version that may not be written
-    return dict(connection.execute("SELECT name, value FROM about"))
+    facts: dict[str, str] = dict(connection.execute("SELECT name, value FROM about"))
+    with suppress(ValueError, TypeError, AttributeError, RecursionError):
+        tags = json.loads(facts.get("tags", "{}"))
+        texts = [*facts, *facts.values(), *tags, *tags.values()]
+        is_sound = all(isinstance(text, str) for text in texts)
+        if is_sound and facts.get("created", "0").isdecimal() and re.fullmatch("[0-9a-f]{0,32}", facts.get("id", "")):
+            return facts
+    raise sqlite3.DataError("the facts about the table are damaged")
 
 
 def sweep(connection: sqlite3.Connection) -> bool:
