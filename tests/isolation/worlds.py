@@ -17,6 +17,7 @@ from mcp import Client
 
 from ddb_mcp.config.settings import LocalSettings
 from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import ALL_SORT_KEYS
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.server.app import build
@@ -131,10 +132,13 @@ _EXAMPLES: dict[type[Table], int] = {SqliteTable: 8, EngineTable: 3}
 
 
 class CarelessStore(LocalStore):
-    """A store that gives other deployments' items beside the requested ones, as a platform with a fault might."""
+    """A store that gives other items beside the requested ones, as a platform with a fault might."""
+
+    async def query(self, read: Read) -> StorePage:
+        return await super().query(read._replace(range=ALL_SORT_KEYS))
 
     async def scan(self, read: Read) -> StorePage:
-        return await super().scan(read._replace(pk_prefix=""))
+        return await super().scan(read._replace(pk_prefix="", pk_is_longer=False))
 
     async def get(self, key: Key) -> StoredItem | None:
         return await super().get(key) or await self._foreign()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,13 +13,14 @@ from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Throttled, Timeout,
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service import selections
 from ddb_mcp.service.service import DataService
-from ddb_mcp.stores.base import Deleted, StorePage
+from ddb_mcp.stores.base import NO_CONDITION, Deleted, StorePage
 from ddb_mcp.stores.local.store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from ddb_mcp.core.items import Item
     from ddb_mcp.core.keys import Key
     from ddb_mcp.stores.base import Condition, Read
 
@@ -205,3 +207,57 @@ def test_progress_is_told(store_of: Callable[[int], Faulty]) -> None:
     anyio.run(call)
     assert len(told) == 2
     assert told[-1].startswith("200 items selected, ")
+
+
+class Careless(LocalStore):
+    """Ignores what it is to read: the partition, the range and the prefix, but for the deployment's own."""
+
+    async def query(self, read: Read) -> StorePage:
+        position = None if read.position is None else [read.pk, read.position]
+        return await self.scan(read._replace(pk=None, pk_prefix="", position=position))
+
+    async def scan(self, read: Read) -> StorePage:
+        return await super().scan(read._replace(pk_prefix="deploy#a#", pk_is_longer=False))
+
+
+@pytest.mark.parametrize(
+    ("where", "selected"),
+    [
+        ({"pk": PK}, {"x1", "x2", "x3"}),
+        ({"pk": PK, "sk_prefix": "2"}, {"x2"}),
+        ({"pk": PK, "sk_from": "2", "sk_to": "2"}, {"x2"}),
+        ({"pk_prefix": "deploy#a#y"}, {"y1", "yy1"}),
+        ({"pk_prefix": "deploy#a#yy"}, {"yy1"}),
+    ],
+)
+def test_nothing_outside_the_selection_is_shown_or_written(
+    tmp_path: Path, where: dict[str, str], selected: set[str]
+) -> None:
+    store = Careless(tmp_path / "items.db", "t")
+    keys = [("deploy#a#x", "1"), ("deploy#a#x", "2"), ("deploy#a#x", "3"), ("deploy#a#y", "1"), ("deploy#a#yy", "1")]
+    called(store, "put", items=[{"pk": pk, "sk": sk} for pk, sk in keys])
+    read = called(store, "query" if "pk" in where else "scan", **where)
+    assert {_name(item) for item in read["items"]} == selected
+    assert called(store, where=where, dry_run=True)["matched"] == len(selected)
+    assert called(store, "put", where=where, item={"n": 1})["written"] == len(selected)
+    everything = called(store, "scan")["items"]
+    assert {_name(item) for item in everything if "n" in item} == selected
+    assert called(store, where=where)["deletedCount"] == len(selected)
+    assert len(called(store, "scan")["items"]) == 5 - len(selected)
+
+
+def _name(item: dict[str, Any]) -> str:
+    return f"{item['pk']}{item['sk']}".removeprefix("deploy#a#")
+
+
+def test_a_partition_with_the_prefix_itself_as_its_key_is_not_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = LocalStore(tmp_path / "items.db", "t")
+    own: Item = {"pk": {"S": PK}, "sk": {"S": "1"}}
+    for item in (own, {**own, "pk": {"S": "deploy#a#"}}):
+        anyio.run(partial(store.put, item, NO_CONDITION))
+    page = called(store, "scan")
+    assert (page["count"], page["scanned"]) == (1, 1)
+    assert called(store, "scan", pk_prefix=PK)["count"] == 1
+    assert not caplog.records

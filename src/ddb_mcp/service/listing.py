@@ -3,7 +3,6 @@
 Whole items only, and the cursor goes on after the last item returned, so following cursors yields each exactly once.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -22,10 +21,9 @@ from ddb_mcp.service.hints import what_is_missing, why_no_sort_key, why_nothing_
 from ddb_mcp.service.projections import Projection
 from ddb_mcp.service.results import PageResult, Stopped
 from ddb_mcp.service.summary import Summary
+from ddb_mcp.service.where import is_requested
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
 from ddb_mcp.stores.workers import convert, convert_in_steps, run_in_worker
-
-logger = logging.getLogger(__name__)
 
 
 class Listing:
@@ -164,7 +162,7 @@ class Listing:
 
         def take() -> Iterator[None]:
             nonlocal taken
-            for at, item in self._own_items(page):
+            for at, item in self._own_items(page, self._read):
                 if not self._take_item(page, at, item):
                     taken = at
                     return
@@ -184,12 +182,10 @@ class Listing:
             self._summary.add(item)
         return True
 
-    def _own_items(self, page: StorePage) -> Iterator[tuple[int, Item]]:
+    def _own_items(self, page: StorePage, read: Read) -> Iterator[tuple[int, Item]]:
         for at, item in enumerate(page.items):
-            if self._own.owns(item["pk"]["S"]):
+            if is_requested(item, read, self._own):
                 yield at, item
-            else:
-                logger.error("The store returned an item of another deployment; it was left out.")
 
     def _stop_at(self, position: Position | None) -> None:
         self._go_to(position)
@@ -232,7 +228,7 @@ class Listing:
         while budget > 0 and not items:
             page = await self._fetch(read._replace(max_bytes=limits.HINT_READ_BYTES, read_limit=budget))
             self._spend(page)
-            items = [item for _, item in self._own_items(page)]
+            items = [item for _, item in self._own_items(page, read)]
             if page.next is None or page.spent:
                 break
             read, budget = read._replace(position=page.next), budget - max(1, page.scanned)

@@ -21,7 +21,7 @@ from ddb_mcp.service.incoming import changes, update_of
 from ddb_mcp.service.parameters import parsed
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.warnings import item_warnings
-from ddb_mcp.service.where import selected_by
+from ddb_mcp.service.where import is_requested, selected_by
 from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
 from ddb_mcp.stores.workers import convert
 
@@ -221,8 +221,11 @@ class _Run:
             return await (store.query if read.pk is not None else store.scan)(read)
         return None
 
+    def _selects(self, item: Item) -> bool:
+        return is_requested(item, self._read, self._call.own)
+
     def _count(self, page: StorePage) -> None:
-        keys = [Key.of(item) for item in page.items if self._call.guarded(item)]
+        keys = [Key.of(item) for item in page.items if self._selects(item)]
         self._selected.matched += len(keys)
         self._selected.keys += keys[: limits.WHERE_KEYS - len(self._selected.keys)]
 
@@ -237,7 +240,7 @@ class _Run:
                 yield page.items[begun - 1]
 
         async def write(item: Item) -> None:
-            if self._call.guarded(item) is not None:
+            if self._selects(item):
                 await self._write(item)
 
         await concurrently(due(), write)

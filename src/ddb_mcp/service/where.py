@@ -1,11 +1,16 @@
 """Which items the words of `where`, and of query and scan, select."""
 
+import logging
+
 from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, parse_range
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.filters import parse_filter
+from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.arguments import Where
 from ddb_mcp.stores.base import Read
+
+logger = logging.getLogger(__name__)
 
 
 def selected_by(where: Where, own: Prefix, named: str = "") -> Read:
@@ -23,12 +28,21 @@ def selected_by(where: Where, own: Prefix, named: str = "") -> Read:
     if where.pk is not None:
         read = Read(pk=own.check(where.pk, f"{named}pk"))
     else:
-        read = Read(pk_prefix=own.check_scan(where.pk_prefix))
+        pk_prefix = own.check_scan(where.pk_prefix)
+        read = Read(pk_prefix=pk_prefix, pk_is_longer=pk_prefix == own.joined)
     keys = parse_range(where.sk_prefix, where.sk_from, where.sk_to)
     clauses = parse_filter(where.filter, f"{named}filter", keys_allowed=where.pk is None) if where.filter else ()
     if where.pk is not None:
         return read._replace(range=keys, filter=clauses)
     return read._replace(filter=(*_as_clauses(keys), *clauses))
+
+
+def is_requested(item: Item, read: Read, own: Prefix) -> bool:
+    """Whether an item that a read returned is the deployment's own and one of those requested. If not, it is logged."""
+    if own.owns(item["pk"]["S"]) and read.names(item):
+        return True
+    logger.error("The store returned an item of another deployment, or one outside the read; it was left out.")
+    return False
 
 
 def _as_clauses(keys: KeyRange) -> Filter:

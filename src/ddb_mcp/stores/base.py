@@ -163,6 +163,7 @@ class Read(NamedTuple):
         read_limit: the most stored items that are read, filtered or not; a store may overshoot by one round of pages.
         max_bytes: more bytes of the items' plain JSON are not needed: a hint for what is not worth fetching. The first
             item may be longer.
+        pk_is_longer: no item has `pk_prefix` itself as its partition key: a hint for what is not worth reading.
     """
 
     pk: str | None = None
@@ -175,6 +176,14 @@ class Read(NamedTuple):
     limit: int = 50
     read_limit: int = 100_000
     max_bytes: int = 1_000_000
+    pk_is_longer: bool = False
+
+    def names(self, item: Item) -> bool:
+        """Whether the key of an item is among those that this reads."""
+        pk, sk = Key.of(item)
+        if self.pk is not None:
+            return pk == self.pk and self.range.contains(sk)
+        return pk.startswith(self.pk_prefix or "") and not (self.pk_is_longer and pk == self.pk_prefix)
 
 
 class StorePage(NamedTuple):

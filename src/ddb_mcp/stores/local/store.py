@@ -110,7 +110,7 @@ class LocalStore(LocalTable, Store):
 
     async def scan(self, read: Read) -> StorePage:
         assert read.pk_prefix is not None
-        rows = Rows(pk_prefix=read.pk_prefix, after=_key(read.position))
+        rows = Rows(pk_prefix=read.pk_prefix, pk_is_longer=read.pk_is_longer, after=_key(read.position))
         return await self.read(rows, partial(_fill, read))
 
 

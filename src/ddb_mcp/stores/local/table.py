@@ -73,6 +73,7 @@ class Rows(NamedTuple):
     Attributes:
         pk: their partition key.
         pk_prefix: the beginning of their partition keys. Without `pk` and `pk_prefix`: all rows.
+        pk_is_longer: leave out the partition whose key is `pk_prefix` itself.
         bounds: comparisons with the sort key, such as `(">=", b"a")`.
         after: the key after which they begin.
         descending: the greatest sort key first; only within a partition.
@@ -85,6 +86,7 @@ class Rows(NamedTuple):
     after: Key | None = None
     descending: bool = False
     segment: tuple[int, int] = (0, 1)
+    pk_is_longer: bool = False
 
     def statement(self) -> tuple[str, list[bytes | int]]:
         """The SQL that selects them, and its parameters."""
@@ -94,7 +96,7 @@ class Rows(NamedTuple):
             where, parameters = ["pk = ?"], [self.pk.encode()]
         elif self.pk_prefix:
             start = self.pk_prefix.encode()
-            where, parameters = ["pk >= ?", "pk < ?"], [start, end_of(start)]
+            where, parameters = [f"pk {'>' if self.pk_is_longer else '>='} ?", "pk < ?"], [start, end_of(start)]
         for comparison, bound in self.bounds:
             where.append(f"sk {comparison} ?")
             parameters.append(bound)
