@@ -3,6 +3,7 @@ store goes on afterwards."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -526,3 +527,22 @@ def test_no_secret_and_no_item_is_logged(
     assert any(b"private" in request.body for request in proxy.requests)
     for word in ("IDOFKEY", "hushhush", "tokentoken", "private"):
         assert word not in caplog.text
+
+
+def test_a_write_without_room_asks_for_no_old_item(
+    store: DirectStore, proxy: FaultProxy, portal: BlockingPortal
+) -> None:
+    async def act(room: int | None) -> None:
+        await store.put(ITEM, CREATE, room=room)
+        await store.merge(Update(OTHER, (), {}), IS_ONE, room=room)
+        with pytest.raises(ConditionFailed) as failed:
+            await store.delete(KEY, IS_ONE, room=room)
+        assert failed.value.exists
+        assert (await store.delete(KEY, NO_CONDITION, room=room)).deleted is (None if room == 0 else True)
+        assert await store.get(KEY) is None
+
+    for room, values in ((0, "NONE"), (100, "ALL_OLD")):
+        begin = len(proxy.requests)
+        portal.call(act, room)
+        bodies = [json.loads(request.body) for request in proxy.requests[begin:] if request.operation != "GetItem"]
+        assert [body["ReturnValues"] for body in bodies] == [values] * 4

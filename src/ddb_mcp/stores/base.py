@@ -261,7 +261,8 @@ class Store(ABC):
     concurrently, and to cancel: a cancelled write may still happen.
 
     `room` bounds the memory of a batch: an outcome then holds none of the values that were stored, and ConditionFailed
-    an item of at most so many bytes of JSON, from the moment the store knows the outcome. None: all of them.
+    an item of at most so many bytes of JSON, from the moment the store knows the outcome. None: all of them. 0: a store
+    need not ask what was stored, and its outcome may say no more than that the write was done.
     """
 
     mode: str

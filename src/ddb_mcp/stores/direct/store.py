@@ -129,19 +129,20 @@ class DirectStore(Store):
         await self._check_schema()
         parameters = {"Item": outgoing(item)}
         with bounded(room):
-            written, old = await self._write("put_item", Key.of(item), item, condition, Expression(), parameters)
+            key, old_wanted = Key.of(item), room != 0
+            written, old = await self._write("put_item", key, item, condition, Expression(), parameters, old_wanted)
         return Written.over(old, item).within(room) if written else Written(None)
 
     async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
         with bounded(room):
-            return (await self._merge_existing(update, condition)).within(room, update.remove)
+            return (await self._merge_existing(update, condition, room != 0)).within(room, update.remove)
 
-    async def _merge_existing(self, update: Update, condition: Condition) -> Written:
+    async def _merge_existing(self, update: Update, condition: Condition, old_wanted: bool) -> Written:
         """Merge, without the paths of `remove` whose parents are missing."""
         sent, guard = update, condition
         for _ in range(limits.MERGE_ATTEMPTS):
             try:
-                return await self._merge(sent, update, guard)
+                return await self._merge(sent, update, guard, old_wanted)
             except ConditionFailed as failed:
                 if guard == condition:
                     raise
@@ -161,12 +162,12 @@ class DirectStore(Store):
                 guard = Condition(expect=(*condition.expect, *still_absent))
         raise Unavailable("Other writes kept changing what is to be removed; nothing was written.")
 
-    async def _merge(self, sent: Update, update: Update, condition: Condition) -> Written:
+    async def _merge(self, sent: Update, update: Update, condition: Condition, old_wanted: bool) -> Written:
         """Send the update `sent`. `update` is the caller's: `sent`, and paths at which there is nothing."""
         key, expression = Key.of(sent.item), Expression()
         text = expression.update(sent.item, sent.remove, sent.add)
         parameters = {"Key": key.attributes, **({"UpdateExpression": text} if text else {})}
-        written, old = await self._write("update_item", key, update, condition, expression, parameters)
+        written, old = await self._write("update_item", key, update, condition, expression, parameters, old_wanted)
         if not written:
             return Written(None)
         try:
@@ -180,7 +181,7 @@ class DirectStore(Store):
     async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
         parameters = {"Key": key.attributes}
         with bounded(room):
-            written, old = await self._write("delete_item", key, None, condition, Expression(), parameters)
+            written, old = await self._write("delete_item", key, None, condition, Expression(), parameters, room != 0)
         return Deleted(old is not None, old).within(room) if written else Deleted(None)
 
     async def _write(
@@ -191,8 +192,9 @@ class DirectStore(Store):
         condition: Condition,
         expression: Expression,
         parameters: dict[str, Any],
+        old_wanted: bool,
     ) -> tuple[bool, Item | None]:
-        """Write one item. Returns True with the item that was there before, or False where that is not known.
+        """Write one item. Returns True with the item that was there before, or False if that is not known.
 
         Where the answer was lost, the stored item decides whether a write without a condition was done, unless it is an
         update that twice is not as good as once. The item does not decide a conditional write, for example of a lock:
@@ -201,6 +203,7 @@ class DirectStore(Store):
 
         Args:
             write: the item of a put, the update, or None for a delete.
+            old_wanted: whether the item that was there before is asked for.
         """
 
         async def read_back() -> Verdict:
@@ -214,7 +217,7 @@ class DirectStore(Store):
                 operation,
                 write=Write(None if isinstance(write, Update) and not write.repeatable else read_back),
                 expected=("ConditionalCheckFailedException",),
-                ReturnValues="ALL_OLD",
+                ReturnValues="ALL_OLD" if old_wanted else "NONE",
                 **_guard(condition, expression),
                 **parameters,
                 **placeholders(expression),
@@ -223,7 +226,7 @@ class DirectStore(Store):
             stored = refused.response.get("Item")
             shown = stored if stored is not None and is_at(key, stored) else None
             raise await self._condition_failed(key, condition, shown) from None
-        if answer is None:
+        if answer is None or not old_wanted:
             return False, None
         old = answer.get("Attributes") or None
         if old is None or is_at(key, old):
