@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import difflib
 import gc
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from ddb_mcp.core.errors import ConditionFailed, Unavailable
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.text import size
-from ddb_mcp.service import dropped, entries, hints, outlines, projections, warnings
+from ddb_mcp.service import dropped, entries, hints, outlines, projections, warnings, writing
 from ddb_mcp.service.projections import parse_projection
 from ddb_mcp.service.service import DataService
 from ddb_mcp.service.summary import Summary
@@ -208,6 +209,28 @@ async def test_long_names_are_counted_by_the_name_that_is_shown() -> None:
 
 
 # Writes
+
+
+@pytest.mark.parametrize("members", [3, 100])
+async def test_a_batch_that_is_large_together_is_converted_in_the_worker(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, members: int
+) -> None:
+    threads: dict[str, set[bool]] = {"item_of": set(), "update_of": set(), "item_warnings": set()}
+
+    def recorded(name: str) -> Callable[..., Any]:
+        function = getattr(writing, name)
+
+        def record(*arguments: Any) -> Any:
+            threads[name].add(threading.current_thread() is threading.main_thread())
+            return function(*arguments)
+
+        return record
+
+    for name in threads:
+        monkeypatch.setattr(writing, name, recorded(name))
+    result = await service(store).call("put", {"items": [wide(str(at), members) for at in range(100)], "merge": True})
+    assert result["written"] == 100
+    assert threads == {name: {members == 3} for name in threads}
 
 
 def deep(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """`put` and `delete`: one item, or a batch of independent writes."""
 
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -23,7 +23,7 @@ from ddb_mcp.service.outlines import OUTLINE_DELETED, shown
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.warnings import absent_warnings, item_warnings
 from ddb_mcp.stores.base import Condition, Written
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import convert, convert_in_steps
 
 # One failure of a batch takes a tenth of the result's bytes at most, and shows no stored item in less than _LEAST_SHOWN
 # bytes. Position and code of each failure take _CODE_BYTES.
@@ -54,19 +54,26 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     names = arguments.remove, arguments.add
     change = await convert(partial(changes, *names), *names) if merges else None
 
-    async def checked(value: Any, where: str) -> Item | Update:
-        def check() -> Item | Update:
-            item = item_of(call, value, where)
-            return update_of(item, change, where) if change else item
-
-        return await convert(check, value)
-
     if arguments.items is not None:
-        writes = [await checked(value, f"items[{at}]") for at, value in enumerate(arguments.items)]
-        return await _put_batch(call, writes, condition)
-    write = await checked(arguments.item, "item")
+        values = {f"items[{at}]": value for at, value in enumerate(arguments.items)}
+        return await _put_batch(call, await _checked(call, values, change), condition)
+    (write,) = await _checked(call, {"item": arguments.item}, change)
     written = await _write(call, write, condition)
     return await convert(partial(_put_result, write, written, call.max_bytes), _item(write), *written.dropped.values())
+
+
+async def _checked(call: Call, values: dict[str, Any], change: Update | None) -> list[Item | Update]:
+    """Return the writes of these items, by the names that errors give them. Raises InvalidArgument, PrefixViolation."""
+    writes: list[Item | Update] = []
+
+    def check() -> Iterator[None]:
+        for where, value in values.items():
+            item = item_of(call, value, where)
+            writes.append(update_of(item, change, where) if change else item)
+            yield
+
+    await convert_in_steps(check(), values, change and [len(values) * [*map(str, change.remove)]])
+    return writes
 
 
 async def _put_batch(call: Call, writes: list[Item | Update], condition: Condition) -> PutResult:
@@ -75,12 +82,16 @@ async def _put_batch(call: Call, writes: list[Item | Update], condition: Conditi
     room = call.max_bytes // _FAILURES_IN_FULL
     written, failed = await _each(call, writes, lambda write: _write(call, write, condition, room))
     warnings: list[str] = []
-    for at, outcome in written.items():
-        write = writes[at]
-        texts = [*await convert(partial(item_warnings, _item(write)), _item(write)), *absent_warnings(outcome)]
-        if gone := [clip(path_text(path), 50) for path in outcome.gone]:
-            texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
-        warnings += (f"items[{at}]: {text}" for text in texts)
+
+    def warn() -> Iterator[None]:
+        for at, outcome in written.items():
+            texts = [*item_warnings(_item(writes[at])), *absent_warnings(outcome)]
+            if gone := [clip(path_text(path), 50) for path in outcome.gone]:
+                texts.append(clip(f"replaced a stored item; gone: {', '.join(gone)}", 300))
+            warnings.extend(f"items[{at}]: {text}" for text in texts)
+            yield
+
+    await convert_in_steps(warn(), [*map(_item, writes)])
     result: PutResult = {"written": len(written), "failed": failed}
     if warnings:
         result["warnings"] = _fitting(warnings, call.max_bytes - limits.ENVELOPE_BYTES - size(failed))
