@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -268,3 +269,28 @@ def test_a_caller_that_is_cancelled_leaves_at_once_where_it_may_and_still_pays()
 
     anyio.run(main)
     assert len(spent) == 2
+
+
+class Large:
+    """Stands for a request: it can be referred to weakly."""
+
+
+@pytest.mark.anyio
+async def test_an_error_that_is_kept_holds_nothing_of_what_was_converted() -> None:
+    known: list[weakref.ref[Large]] = []
+
+    def inner() -> None:
+        large = Large()
+        known.append(weakref.ref(large))
+        raise ValueError
+
+    def fail() -> None:
+        try:
+            inner()
+        except ValueError:
+            raise KeyError from None
+
+    with pytest.raises(KeyError) as caught:
+        await run_in_worker(fail)
+    assert caught.value.__traceback__
+    assert known[0]() is None

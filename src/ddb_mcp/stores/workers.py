@@ -7,6 +7,7 @@ context variable says whose conversions are run.
 
 import asyncio
 import time
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -130,8 +131,12 @@ async def run_in_worker(convert: Callable[[], _T], *, abandon: bool = False) -> 
     meter = Meter()
 
     def measured() -> _T:
-        with meter.measure():
-            return convert()
+        try:
+            with meter.measure():
+                return convert()
+        except BaseException as error:
+            release_frames(error)
+            raise
 
     async with _turns().take(current_account.get().owner):
         try:
@@ -144,6 +149,13 @@ async def run_in_worker(convert: Callable[[], _T], *, abandon: bool = False) -> 
 def pause_after(seconds: float) -> float:
     """Return how long a thread that was busy for so long leaves the interpreter to the event loop."""
     return PAUSE_SECONDS if seconds > LONG_SECONDS else 0
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Let go of the values in the frames that an error has left, which can be a whole request or the stored items."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _turns() -> Turns:

@@ -16,7 +16,7 @@ from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline
 from ddb_mcp.stores.local.file import Connection, Locked, transaction
 from ddb_mcp.stores.local.statements import sweep
-from ddb_mcp.stores.workers import Meter, current_account, pause_after
+from ddb_mcp.stores.workers import Meter, current_account, pause_after, release_frames
 
 _T = TypeVar("_T")
 
@@ -75,8 +75,7 @@ class PendingWrite(Generic[_T]):
         except Exception as error:
             if connection.total_changes != before or not connection.in_transaction:
                 raise
-            if isinstance(error, DdbMcpError):  # a frame of its traceback holds the stored item
-                error.__traceback__ = error.__context__ = None
+            release_frames(error)
             self._error = error
 
     def finish(self) -> None:
