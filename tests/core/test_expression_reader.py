@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -231,6 +232,61 @@ def test_placeholders_that_are_not_used() -> None:
         Placeholders({"#b": "b"}, {}).check_all_used()
     with pytest.raises(InvalidArgument, match=r"ExpressionAttributeValues unused in expressions: keys: \{:c\}"):
         Placeholders({}, {":c": {"N": "1"}}).check_all_used()
+
+
+def test_an_error_names_few_unused_placeholders_and_none_in_full() -> None:
+    unused = {f"#{number}": "a" for number in range(5000)} | {"#" + "0" * 10_000: "a"}
+    with pytest.raises(InvalidArgument, match="unused in expressions") as caught:
+        Placeholders(unused, {}).check_all_used()
+    assert caught.value.message.count("#") == 20
+    assert len(caught.value.message) < 1000
+
+
+def test_an_update_copies_what_it_changes_and_shares_the_rest() -> None:
+    stored: dict[str, Any] = {
+        "m": {"M": {"deep": {"L": [{"S": "a"}, {"M": {"x": {"S": "b"}}}]}, "by": {"L": []}}},
+        "n": {"L": []},
+    }
+    text = "SET m.deep[1].x = :n, m.deep[1].y = :n, m.deep[7] = :n, a = m.deep"
+    new = read_update("U", text, placeholders()).applied(stored)
+    one = {"N": "1"}
+    assert new["m"] == {"M": {"deep": {"L": [{"S": "a"}, {"M": {"x": one, "y": one}}, one]}, "by": {"L": []}}}
+    assert new["a"] == stored["m"]["M"]["deep"] == {"L": [{"S": "a"}, {"M": {"x": {"S": "b"}}}]}
+    assert new["n"] is stored["n"]
+    assert new["m"]["M"]["by"] is stored["m"]["M"]["by"]
+
+
+MANY = ",".join(f"a{number} = {{}}" for number in range(100))
+LONG: Any = {"L": [{"NULL": True}] * 190_000}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SET " + MANY.replace("{}", "list_append(l, l)"),
+        "SET " + MANY.replace("{}", "list_append(:l, :l)"),
+        "SET " + MANY.replace("{}", "l"),
+        "SET a = " + "list_append(" * 200 + "l" + ", l)" * 200,
+        "SET a = " + "list_append(l, " * 200 + "l" + ")" * 200,
+    ],
+    ids=range(5),
+)
+def test_an_update_ends_at_the_size_of_an_item(text: str) -> None:
+    found = read_update("U", text, Placeholders({}, {":l": LONG}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgument, match="Item size to update"):
+            found.applied({"l": LONG})
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000  # two or three lists of 400,000 references
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_set_is_added_to_another_if_an_item_could_hold_it() -> None:
+    numbers = {"NS": [str(number) for number in range(200_000)]}
+    found = read_update("U", "ADD s :s", Placeholders({}, {":s": numbers}))
+    with pytest.raises(InvalidArgument, match="Item size to update"):
+        found.applied({"s": {"N": "the stored value is not looked at"}})
 
 
 def test_there_are_573_reserved_words() -> None:

@@ -170,7 +170,7 @@ def equal(one: AttributeValue, other: AttributeValue, steps: Steps | None = None
         return all(equal(entry, other_entry, steps) for entry, other_entry in zip(a, b, strict=True))
     if kind == "M":
         return a.keys() == b.keys() and all(equal(a[name], b[name], steps) for name in a)
-    return members_of(one) == members_of(other)
+    return steps.index(one) == steps.index(other)
 
 
 def hashable(value: AttributeValue, steps: Steps) -> tuple[str, Any]:

@@ -8,6 +8,7 @@ from ddb_mcp.core.expression_trees import At, Condition, Literal, Size, Test
 from ddb_mcp.core.expressions import SIGNS
 from ddb_mcp.core.items import TYPES, AttributeValue
 from ddb_mcp.core.paths import Path, touching
+from ddb_mcp.core.text import brief
 
 # The operators of `Test` by DynamoDB's signs.
 COMPARATORS = {sign: operator for operator, sign in SIGNS.items()}
@@ -35,7 +36,7 @@ _TAKES = TAKES | {
 
 def describe(path: Path) -> str:
     """A path as DynamoDB's messages write it: `[a, b, [0]]`."""
-    return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else step for step in path) + "]"
+    return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else brief(step) for step in path) + "]"
 
 
 def checked_condition(part: Any) -> Condition:

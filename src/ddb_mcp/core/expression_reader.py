@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
+from itertools import chain, islice
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,13 @@ from ddb_mcp.core.expression_trees import (
 )
 from ddb_mcp.core.items import TYPE_NAMES, AttributeValue
 from ddb_mcp.core.paths import Path
+from ddb_mcp.core.text import brief
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
 
+# The unused placeholders that an error names.
+_UNUSED_NAMED = 20
 _OPERATORS = frozenset({"either", "both", "negated", "compared", "between", "among", "call", "arithmetic"})
 
 
@@ -81,9 +85,10 @@ class Placeholders:
     def check_all_used(self) -> None:
         """Raise InvalidArgument if the request has placeholders that none of its expressions has used."""
         for kind, defined in (("Names", self._names), ("Values", self._values)):
-            if unused := sorted(defined.keys() - self._used):
+            unused = (brief(name) for name in sorted(defined) if name not in self._used)
+            if named := ", ".join(islice(unused, _UNUSED_NAMED)):
                 raise InvalidArgument(
-                    f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{', '.join(unused)}}}"
+                    f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{named}}}"
                 )
 
 
@@ -140,7 +145,7 @@ def _read(parameter: str, start: str, text: str, reader: _Reader) -> Any:
         raise InvalidArgument(f"Invalid {parameter}: {error.message}") from None
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=128)  # a tree can take 500 KB
 def _parsed(start: str, text: str) -> Tree[Any]:
     """The tree of a text. Applications send few different texts, again and again."""
     from lark import UnexpectedInput
@@ -289,7 +294,8 @@ class _Updates(_Reader):
         if name == "list_append":
             for operand in operands:
                 check_type(name, operand)
-            return Joined(*operands)
+            nested = (each.operands if isinstance(each, Joined) else (each,) for each in operands)
+            return Joined(tuple(chain.from_iterable(nested)))
         if not isinstance(operands[0], At):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
         return IfNotExists(operands[0].path, operands[1])

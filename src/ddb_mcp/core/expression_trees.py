@@ -7,16 +7,19 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.htm
 import copy
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Protocol
 
+from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import TAKES, Steps, compare, type_of
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import TYPES, AttributeValue, Item, value_size
+from ddb_mcp.core.items import TYPES, AttributeValue, Item, item_size, value_size
 from ddb_mcp.core.paths import Path, value_at, without
 from ddb_mcp.core.updates import members_beside, united
 
 _WRONG_TYPE = "An operand in the update expression has an incorrect data type"
 _NO_ATTRIBUTE = "The provided expression refers to an attribute that does not exist in the item"
+_TOO_LARGE = "Item size to update has exceeded the maximum allowed size"
 _NO_PLACE = "The document path provided in the update expression is invalid for update"
 
 
@@ -145,16 +148,20 @@ class IfNotExists:
 
 @dataclass(frozen=True)
 class Joined:
-    """`list_append(a, b)`."""
+    """`list_append(a, b)`; an operand that is such a call itself gives its own operands."""
 
-    first: Operand
-    second: Operand
+    operands: tuple[Operand, ...]
 
     def of(self, item: Item) -> AttributeValue | None:
-        first, second = (_needed(operand, item) for operand in (self.first, self.second))
-        if "L" not in first or "L" not in second:
-            raise InvalidArgument(_WRONG_TYPE)
-        return {"L": first["L"] + second["L"]}
+        entries: list[AttributeValue] = []
+        for operand in self.operands:
+            value = _needed(operand, item)
+            if "L" not in value:
+                raise InvalidArgument(_WRONG_TYPE)
+            entries += value["L"]
+            if len(entries) > limits.ITEM_MAX_BYTES:  # an entry has one byte at least
+                raise InvalidArgument(_TOO_LARGE)
+        return {"L": entries}
 
 
 def _needed(operand: Operand, item: Item) -> AttributeValue:
@@ -179,25 +186,44 @@ class Update:
         return [*(path for path, _ in self.sets + self.adds + self.deletes), *self.removes]
 
     def applied(self, item: Item) -> Item:
-        """The item as it is after the update. All operands are what they were before it.
+        """Return the item after the update. All operands are what they were before it.
+
+        It shares what has not changed with the item before.
 
         Raises:
-            InvalidArgument: an operand is missing or has the wrong type, or there is no place for a value.
+            InvalidArgument: an operand is missing or has the wrong type, there is no place for a value, or the item is
+                larger than DynamoDB allows. Values are measured one by one, and no further one is built after that.
         """
-        values = [(path, _needed(operand, item)) for path, operand in self.sets]
-        values += [(path, _added(value_at(item, path), value)) for path, value in self.adds]
+        values: list[tuple[Path, AttributeValue]] = []
+        size = 0
+        for path, operand in self.sets:
+            values.append((path, _needed(operand, item)))
+            size = _within_limit(size + value_size(values[-1][1]))
+        for path, added in self.adds:
+            _within_limit(value_size(added))
+            values.append((path, _added(value_at(item, path), added)))
         rests = [(path, _without(value_at(item, path), value)) for path, value in self.deletes]
         emptied = [path for path, rest in rests if rest is None]
-        new: Item = copy.deepcopy(item)
+        new: Item = dict(item)
+        copied: set[int] = set()
         # Positions beyond a list's end append in their order.
         for path, value in sorted(values, key=_positions):
-            _set(new, path, value)
+            _set(new, path, value, copied)
         for path, rest in rests:
             if rest is not None:
-                _set(new, path, rest)
+                _set(new, path, rest, copied)
         for path in (*self.removes, *emptied):
             _parent(new, path)
-        return without(new, (*self.removes, *emptied))
+        new = without(new, (*self.removes, *emptied))
+        _within_limit(item_size(new))
+        return new
+
+
+def _within_limit(size: int) -> int:
+    """Return the size. Raises InvalidArgument if no item may have it."""
+    if size > limits.ITEM_MAX_BYTES:
+        raise InvalidArgument(_TOO_LARGE)
+    return size
 
 
 def _positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
@@ -231,8 +257,19 @@ def _parent(item: Item, path: Path) -> Any:
     return inner
 
 
-def _set(item: Item, path: Path, value: AttributeValue) -> None:
-    parent, last = _parent(item, path), path[-1]
+def _set(item: Item, path: Path, value: AttributeValue, copied: set[int]) -> None:
+    """Set the value at a path. Maps and lists round it are copied first, unless they are in `copied`."""
+    _parent(item, path)
+    parent: Any = item
+    for step, following in pairwise(path):
+        kind = "M" if isinstance(following, str) else "L"
+        content = parent[step][kind]
+        if id(content) not in copied:
+            content = copy.copy(content)
+            parent[step] = {kind: content}
+            copied.add(id(content))
+        parent = content
+    last = path[-1]
     if isinstance(last, int) and last >= len(parent):
         parent.append(value)
     else:

@@ -420,6 +420,8 @@ def _utf8(text: str) -> int:
 
 def _number_size(text: str) -> int:
     # Two digits a byte, paired from the decimal point on, without zeros at the ends; a byte more, and one for a minus.
+    if text[0] != "0" and text.isascii() and text.isdigit():
+        return (len(text) - 1) // 2 - (len(text) - len(text.rstrip("0"))) // 2 + 2
     number = Decimal(text)
     if not number:
         return 1
