@@ -147,7 +147,7 @@ def test_kill_9_in_turn_loses_nothing_and_halves_nothing(tmp_path: Path, turns: 
 
     def look() -> None:
         """Read what transactions write, in a process of its own."""
-        one, other = anyio.run(store.items, [Key(PK, sk) for sk in STATE])
+        one, other = anyio.run(store.items, [Key(PK, sk) for sk in STATE], lambda stored: list(stored.values()))
         assert one is None or one["text"] == (other or {})["text"]
         time.sleep(chance.uniform(0, 0.01))
 

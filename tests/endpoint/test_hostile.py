@@ -9,12 +9,20 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ddb_mcp.core.keys import Key
+from ddb_mcp.endpoint import shapes
+from ddb_mcp.endpoint.app import Endpoint
+from ddb_mcp.endpoint.calls import Access
 from ddb_mcp.endpoint.failures import Failure
-from ddb_mcp.endpoint.values import read_value
+from ddb_mcp.endpoint.tables import Tables
+from ddb_mcp.endpoint.values import read_key, read_value
+from ddb_mcp.stores.local.table import LocalTable
+from ddb_mcp.stores.workers import Account, current_account
 from tests.endpoint.raw import AUTHORIZATION, ask, fails
 from tests.endpoint.support import Table, key, serving
 from tests.support.engines import Engine
@@ -193,10 +201,102 @@ def test_what_a_request_reads_has_a_bounded_number_of_members(endpoint: Engine, 
         table.call("put_item", Item={**each, **WIDE})
     gets = [{"Get": {"TableName": table.name, "Key": each}} for each in keys]
     message = fails(endpoint, "ValidationException", "TransactGetItems", {"TransactItems": gets})
-    assert "more than 600000 members together" in message
+    assert "more than 600000 members" in message
     deletes = [{"Delete": {"TableName": table.name, "Key": each}} for each in keys]
     message = fails(endpoint, "ValidationException", "TransactWriteItems", {"TransactItems": deletes})
-    assert "more than 600000 members together" in message
+    assert "more than 600000 members" in message
+
+
+def test_a_transaction_that_fails_answers_with_a_bounded_number_of_stored_bytes(endpoint: Engine, table: Table) -> None:
+    keys = [key(str(at)) for at in range(21)]
+    for each in keys:
+        table.call("put_item", Item={**each, "v": {"S": "x" * 409_000}})
+    check = {"TableName": table.name, "ConditionExpression": "attribute_not_exists(v)"}
+    check["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    checks = [{"ConditionCheck": {**check, "Key": each}} for each in keys]
+    message = fails(endpoint, "ValidationException", "TransactWriteItems", {"TransactItems": checks})
+    assert "8388608 characters together" in message
+    _, answer = ask(endpoint, "TransactWriteItems", {"TransactItems": checks[:9]})
+    assert len(answer["CancellationReasons"]) == 9
+
+
+def test_items_of_a_transaction_that_are_long_together_are_read_in_the_one_worker(tmp_path: Path) -> None:
+    charged: list[float] = []
+
+    async def read(count: int) -> int:
+        current_account.set(Account("reader", charged.append))
+        store = LocalTable(tmp_path / "items.sqlite3")
+        items = {Key.of(item): item for item in ({**key(str(at)), "v": {"S": "x" * 40_000}} for at in range(count))}
+        await store.change([], lambda stored: (items, None))
+        texts = await store.items(list(items), lambda stored: [item["v"]["S"] for item in stored.values() if item])
+        await store.close()
+        return len(texts)
+
+    assert anyio.run(read, 1) == 1
+    assert not charged
+    assert anyio.run(read, 2) == 2
+    assert len(charged) == 1
+
+
+class Unread(list[Any]):
+    """A list that may be measured, and whose entries nobody may look at."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError
+
+
+LISTS: list[tuple[str, dict[str, Any]]] = [
+    ("TransactWriteItems", {"TransactItems": Unread([{}] * 101)}),
+    ("BatchGetItem", {"RequestItems": {"table": {"Keys": Unread([{}] * 101)}}}),
+    ("BatchWriteItem", {"RequestItems": {"table": Unread([{}] * 26)}}),
+    ("TagResource", {"ResourceArn": "arn", "Tags": Unread([{}] * 101)}),
+    ("UntagResource", {"ResourceArn": "arn", "TagKeys": Unread(["a"] * 101)}),
+    (
+        "CreateTable",
+        {"TableName": "table", "AttributeDefinitions": [], "KeySchema": Unread([{}] * 101)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("operation", "body"), LISTS, ids=range(len(LISTS)))
+def test_a_list_that_is_too_long_is_not_looked_into(operation: str, body: dict[str, Any]) -> None:
+    with pytest.raises(Failure, match="have length less than or equal to"):
+        shapes.check(operation, body)
+
+
+@pytest.mark.parametrize("kind", ["Names", "Values"])
+def test_placeholders_that_no_expression_has_room_for(kind: str) -> None:
+    body = {"TableName": "table", f"ExpressionAttribute{kind}": {f"#{number}": 5 for number in range(6145)}}
+    with pytest.raises(Failure, match="have length less than or equal to 6144"):
+        shapes.check("Scan", body)
+
+
+def test_ten_problems_are_enough() -> None:
+    with pytest.raises(Failure) as caught:
+        shapes.check("TagResource", {"ResourceArn": "arn", "Tags": [None] * 100})
+    assert caught.value.message.count("failed to satisfy") == 10
+
+
+def test_unknown_members_are_forgotten() -> None:
+    assert shapes.check("ListTables", {"Limit": 5, "ExclusiveStartTableName": None, "x": 1}) == {"Limit": 5}
+
+
+@pytest.mark.parametrize("value", [{"L": Unread([{}])}, {"SS": Unread(["a"])}, {"M": {"a": Unread([{}])}}])
+def test_a_key_that_is_no_text_is_not_read(value: dict[str, Any]) -> None:
+    with pytest.raises(Failure, match="does not match the schema"):
+        read_key({"pk": value, "sk": {"S": "a"}})
+
+
+def test_each_connection_has_its_own_turns(tmp_path: Path) -> None:
+    async def owner() -> str:
+        async def unused(*_: Any) -> Any: ...
+
+        tables = Tables("items", tmp_path / "items.sqlite3")
+        scope = {"type": "http", "method": "GET", "path": "/", "client": ("127.0.0.1", 5), "scheme": "http"}
+        await Endpoint(tables, Access())({**scope, "headers": [(b"host", b"localhost")]}, unused, unused)
+        return current_account.get().owner
+
+    assert anyio.run(owner) == "('127.0.0.1', 5)"
 
 
 def test_keys_in_every_sign(table: Table) -> None:

@@ -131,7 +131,7 @@ def test_tables_that_do_not_exist_are_not_remembered(tmp_path: Path) -> None:
             await tables.make(f"table-{at}")
             await tables.find(f"table-{at}")
         assert known() <= before + 32
-        assert len(await tables.names()) == 60
+        assert len(await tables.names("", 100)) == 60
         await tables.close()
 
     anyio.run(look)
@@ -167,7 +167,7 @@ def test_items_expire_where_time_to_live_is_enabled(tmp_path: Path) -> None:
         await table.change([], lambda stored: ({Key.of(item): item}, None))
         table._writes._swept = -1e9  # the next write sweeps
         await table.change([], lambda stored: ({}, None))
-        (found,) = await table.items([Key.of(item)])
+        found = await table.items([Key.of(item)], lambda stored: stored[Key.of(item)])
         await table.close()
         return found is not None
 
@@ -222,6 +222,16 @@ def test_tags(table: Table) -> None:
     table.client.tag_resource(ResourceArn=arn, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
     table.client.untag_resource(ResourceArn=arn, TagKeys=["a"])
     assert table.client.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "2"}]
+
+
+def test_a_table_has_50_tags(table: Table) -> None:
+    arn = table.call("describe_table")["Table"]["TableArn"]
+    tags = [{"Key": str(number), "Value": "x"} for number in range(51)]
+    table.client.tag_resource(ResourceArn=arn, Tags=tags[:50])
+    table.client.tag_resource(ResourceArn=arn, Tags=tags[:50])
+    with pytest.raises(ClientError, match="at most 50 tags"):
+        table.client.tag_resource(ResourceArn=arn, Tags=tags[50:])
+    assert len(table.client.list_tags_of_resource(ResourceArn=arn)["Tags"]) == 50
 
 
 def test_what_is_not_there(table: Table) -> None:

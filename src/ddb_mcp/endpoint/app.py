@@ -21,7 +21,7 @@ from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writ
 from ddb_mcp.endpoint.bodies import encoded, read_body
 from ddb_mcp.endpoint.calls import Access, Call
 from ddb_mcp.endpoint.failures import Failure, translated
-from ddb_mcp.stores.workers import convert, is_large
+from ddb_mcp.stores.workers import convert, current_account, is_large, release_frames
 from ddb_mcp.web.exchange import BodyRefused, ClientGone, Exchange
 from ddb_mcp.web.requests import foreign_header
 from ddb_mcp.web.serving import live
@@ -81,10 +81,13 @@ class Endpoint:
         if scope["type"] == "lifespan":
             await live(receive, send, self._tables.close)
             return
+        # Connections take turns with conversions and writes, as deployments do elsewhere.
+        current_account.set(current_account.get()._replace(owner=str(scope["client"])))
         try:
             answer = await self._answer(scope)
         except (Failure, DdbMcpError, BodyRefused) as error:
             failure = _failure(error)
+            release_frames(error)
             await _send(send, failure.status, failure.body())
         except ClientGone:
             raise
@@ -154,8 +157,7 @@ def _operation(headers: dict[str, str]) -> str:
 def _request(operation: str, body: bytes) -> dict[str, Any]:
     """The request in a body, of the shape that its operation has. Raises Failure."""
     request = read_body(body)
-    shapes.check(operation, request)
-    return {name: value for name, value in request.items() if value is not None}
+    return shapes.check(operation, request)
 
 
 async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""BatchGetItem and BatchWriteItem: many items at once, each for itself."""
+"""BatchGetItem and BatchWriteItem: up to 100 or 25 items at once, each for itself, so that one is in memory."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -24,9 +24,9 @@ from ddb_mcp.stores.workers import convert
 
 async def batch_get_item(call: Call) -> dict[str, Any]:
     requests = call.request["RequestItems"]
-    keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
-    if sum(map(len, keys_of.values())) > limits.BATCH_GET_MAX:
+    if sum(len(request["Keys"]) for request in requests.values()) > limits.BATCH_GET_MAX:
         raise invalid("Too many items requested for the BatchGetItem call")
+    keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
     responses: dict[str, list[Encoded]] = {}
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
@@ -71,7 +71,7 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
     units: dict[str, float] = {}
     failures: dict[Key, DdbMcpError] = {}
     for alias, pairs in writes.items():
-        failures, units[table_name(alias)] = await _write_each(tables[alias], pairs)
+        failures, units[table_name(alias)] = await _write_each(call, tables[alias], pairs)
         late = [request for request, (key, _) in zip(requests[alias], pairs, strict=True) if key in failures]
         if late:
             unprocessed[alias] = late
@@ -80,7 +80,9 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
     return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units)}
 
 
-async def _write_each(table: LocalTable, pairs: list[tuple[Key, Item | None]]) -> tuple[dict[Key, DdbMcpError], float]:
+async def _write_each(
+    call: Call, table: LocalTable, pairs: list[tuple[Key, Item | None]]
+) -> tuple[dict[Key, DdbMcpError], float]:
     """Do the writes, each for itself, so that one stored item at a time is in memory. They share transactions.
 
     Returns the writes that found no time, and the capacity units of the others. Raises DdbMcpError for other failures.
@@ -91,7 +93,9 @@ async def _write_each(table: LocalTable, pairs: list[tuple[Key, Item | None]]) -
     async def write(key: Key, item: Item | None) -> None:
         nonlocal units
         try:
-            done = await table.change([key], lambda stored: ({key: item}, write_units(stored[key], item)))
+            done = await table.change(
+                [key], lambda stored: ({key: item}, call.units(lambda: write_units(stored[key], item)))
+            )
             units += done
         except DdbMcpError as error:
             failures[key] = error

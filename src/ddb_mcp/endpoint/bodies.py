@@ -23,7 +23,7 @@ def encode(value: Any) -> Encoded:
 
 
 def encoded(answer: dict[str, Any]) -> bytes:
-    """Return an answer's body."""
+    """Return an answer's body. Reads bound its items, to 16 MB and the one that went beyond it."""
     return _text(answer, _ENVELOPE_DEPTH).encode()
 
 

@@ -12,9 +12,11 @@ from ddb_mcp.core.expression_trees import Condition
 from ddb_mcp.core.items import Item, item_size
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.paths import Path, pick
+from ddb_mcp.core.text import brief
+from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.endpoint.tables import Tables, denied
-from ddb_mcp.endpoint.values import read_value, shown
+from ddb_mcp.endpoint.values import encode_item, read_value
 
 _READ_UNIT = 4096
 _WRITE_UNIT = 1024
@@ -67,6 +69,10 @@ class Call:
         if self.access.read_only:
             raise denied(operation or self.operation, table, "This endpoint is read-only.")
 
+    def units(self, count: Callable[[], float]) -> float:
+        """Return the capacity units if the request asks for them, else 0: to measure items takes long."""
+        return count() if self.request.get("ReturnConsumedCapacity", "NONE") != "NONE" else 0.0
+
     def consumed(self, table: str, units: Callable[[], float]) -> dict[str, Any]:
         """The `ConsumedCapacity` member, if the request asks for it: capacity units of one table."""
         detail = self.request.get("ReturnConsumedCapacity", "NONE")
@@ -99,7 +105,11 @@ def write_units(*items: Item | None) -> float:
 
 
 def placeholders(request: Mapping[str, Any]) -> Placeholders:
-    """The placeholders of a request, checked. Raises Failure."""
+    """Return the placeholders of a request, checked: as many as `shapes` allows, and values that fit into its body.
+
+    Raises:
+        Failure: one of them is wrong.
+    """
     names, values = (request.get(f"ExpressionAttribute{kind}") for kind in ("Names", "Values"))
     if names is not None and not any(request.get(name) is not None for name in EXPRESSIONS):
         raise invalid("ExpressionAttributeNames can only be specified when using expressions")
@@ -122,7 +132,7 @@ def _value(name: str, value: Any) -> Any:
     except Failure as failure:
         if failure.kind != "ValidationException":
             raise
-        message = f"ExpressionAttributeValues contains invalid value: {failure.message} for key {name}"
+        message = f"ExpressionAttributeValues contains invalid value: {failure.message} for key {brief(name)}"
         raise invalid(message) from None
 
 
@@ -146,9 +156,9 @@ def only_projection(request: Mapping[str, Any]) -> tuple[Path, ...] | None:
     return paths
 
 
-def projected(item: Item, paths: Iterable[Path] | None) -> Item:
-    """The part of an item that the client gets."""
-    return shown(item if paths is None else pick(item, paths, keys=False))
+def encode_projected(item: Item, paths: Iterable[Path] | None) -> Encoded:
+    """Return the part of an item that the client gets."""
+    return encode_item(item if paths is None else pick(item, paths, keys=False))
 
 
 def choice(request: Mapping[str, Any], parameter: str, *allowed: str) -> str:

@@ -14,6 +14,7 @@ _ATTRIBUTES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": 
 _TTL = "ttl"
 _WHAT = "A table of the endpoint of ddb-mcp has the string keys pk (HASH) and sk (RANGE)"
 _LISTED_MAX = 100
+_TAGS_MAX = 50
 
 
 async def create_table(call: Call) -> dict[str, Any]:
@@ -21,10 +22,10 @@ async def create_table(call: Call) -> dict[str, Any]:
     name = table_name(request["TableName"])
     call.check_write(name)
     _check_schema(request)
+    tags = _tags(request.get("Tags") or [])
     table = await call.tables.make(name)
     if table is None:
         raise Failure("ResourceInUseException", f"Table already exists: {name}")
-    tags = _tags(request.get("Tags") or [])
     await table.note(lambda noted: {**noted, "ttl": "off", "tags": json.dumps(tags)})
     return {"TableDescription": await _description(name, table)}
 
@@ -65,7 +66,7 @@ async def delete_table(call: Call) -> dict[str, Any]:
 async def list_tables(call: Call) -> dict[str, Any]:
     after = call.request.get("ExclusiveStartTableName") or ""
     limit = call.request.get("Limit") or _LISTED_MAX
-    names = [name for name in await call.tables.names() if name > after]
+    names = await call.tables.names(after, limit + 1)
     more = {"LastEvaluatedTableName": names[limit - 1]} if len(names) > limit else {}
     return {"TableNames": names[:limit], **more}
 
@@ -94,10 +95,9 @@ async def update_time_to_live(call: Call) -> dict[str, Any]:
 
 
 async def tag_resource(call: Call) -> dict[str, Any]:
-    added = _tags(call.request["Tags"])
     name, table = await call.tables.find(call.request["ResourceArn"])
     call.check_write(name)
-    await table.note(lambda noted: {**noted, "tags": json.dumps(_noted_tags(noted) | added)})
+    await table.note(lambda noted: {**noted, "tags": json.dumps(_tags(call.request["Tags"], noted))})
     return {}
 
 
@@ -124,8 +124,12 @@ async def describe_endpoints(call: Call) -> dict[str, Any]:
     return {"Endpoints": [{"Address": call.host, "CachePeriodInMinutes": 1440}]}
 
 
-def _tags(tags: list[dict[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in tags}
+def _tags(tags: list[dict[str, str]], noted: dict[str, str] | None = None) -> dict[str, str]:
+    """Return a table's tags with these added. Raises Failure if they are more than a table can have."""
+    all_tags = _noted_tags(noted or {}) | {tag["Key"]: tag["Value"] for tag in tags}
+    if len(all_tags) > _TAGS_MAX:
+        raise invalid(f"A table has at most {_TAGS_MAX} tags.")
+    return all_tags
 
 
 def _noted_tags(noted: dict[str, str]) -> dict[str, str]:

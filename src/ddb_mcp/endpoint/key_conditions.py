@@ -1,4 +1,4 @@
-"""Key conditions of queries: one partition key, and a range of sort keys."""
+"""Key conditions of queries: one partition key, and a range of sort keys. Loops are over an expression's operators."""
 
 import operator
 from collections.abc import Callable, Iterator

@@ -13,13 +13,13 @@ from ddb_mcp.core.items import Item, item_size
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.core.text import marks
-from ddb_mcp.endpoint.bodies import Encoded, encode
+from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.calls import (
     Call,
     condition,
+    encode_projected,
     only_projection,
     placeholders,
-    projected,
     projection,
     read_units,
 )
@@ -46,7 +46,7 @@ async def read_one(table: LocalTable, key: Key, paths: Iterable[Path] | None) ->
     def take(documents: Documents) -> tuple[int, Encoded | None]:
         for document in documents:
             item = documents.item(document)
-            return item_size(item), encode(projected(item, paths))
+            return item_size(item), encode_projected(item, paths)
         return 0, None
 
     return await table.read(Rows(key.pk, bounds=(("=", key.sk.encode()),)), take)
@@ -75,7 +75,6 @@ class _Page:
         """Take items until the page is full; `last` is then where the next page goes on."""
         self.items, self.matched, self.scanned, self.size, self.last = [], 0, 0, 0, None
         self.unmeasured, size_at_most, members = [], 0, 0
-        steps = Steps(documents.check)
         for document in documents:
             item = documents.item(document)
             self.scanned += 1
@@ -85,10 +84,10 @@ class _Page:
             # An item's size is less than that of its text, and takes longer to find.
             if size_at_most >= limits.DYNAMODB_PAGE_BYTES:
                 size_at_most = self.measured()
-            if self.filter is None or self.filter.holds(item, steps):
+            if self.filter is None or self.filter.holds(item, Steps(documents.check)):
                 self.matched += 1
                 if not self.counts:
-                    self.items.append(encode(projected(item, self.paths)))
+                    self.items.append(encode_projected(item, self.paths))
             if self.scanned == self.limit or size_at_most >= limits.DYNAMODB_PAGE_BYTES or members >= MEMBERS_MAX:
                 self.last = Key.of(item)
                 return

@@ -4,6 +4,7 @@ import re
 from functools import cache
 from typing import Any
 
+from ddb_mcp.core import limits
 from ddb_mcp.endpoint.failures import Failure, invalid, unserializable
 
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
@@ -26,6 +27,12 @@ _BOUNDS = {
     "list": ("have length greater than or equal to", "have length less than or equal to"),
 }
 _BOUNDS |= {"long": _BOUNDS["integer"], "map": _BOUNDS["list"]}
+# The most entries of a list, and placeholders of a request, where DynamoDB's model names no maximum.
+_LIST_MAX = 100
+# Three expressions have room for no more placeholders, which have two characters at least.
+_PLACEHOLDERS_MAX = 3 * limits.EXPRESSION_MAX_BYTES // 2
+_MAXIMA = {"ExpressionAttributeNameMap": _PLACEHOLDERS_MAX, "ExpressionAttributeValueMap": _PLACEHOLDERS_MAX}
+_PROBLEMS_MAX = 10
 LEGACY = frozenset(
     {"AttributesToGet", "AttributeUpdates", "Expected", "ConditionalOperator", "KeyConditions", "QueryFilter"}
     | {"ScanFilter"}
@@ -50,16 +57,21 @@ def operations() -> frozenset[str]:
     return frozenset(_model().operation_names)
 
 
-def check(operation: str, request: Any) -> None:
-    """Raise Failure if a request does not fit the shape of its operation in DynamoDB's model.
+def check(operation: str, request: Any) -> dict[str, Any]:
+    """Return the members of a request that its operation has in DynamoDB's model and that are not null.
 
-    Attribute values are not looked into.
+    Attribute values are not looked into, nor the entries of lists and maps that are too long.
+
+    Raises:
+        Failure: the request does not fit the model.
     """
     problems: list[str] = []
-    _check(_input(operation), request, "", problems)
+    shape = _input(operation)
+    _check(shape, request, "", problems)
     if problems:
         plural = "s" if len(problems) > 1 else ""
-        raise invalid(f"{len(problems)} validation error{plural} detected: {'; '.join(problems[:10])}")
+        raise invalid(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
+    return {name: request[name] for name in shape.members if request.get(name) is not None}
 
 
 def _check(shape: Any, value: Any, path: str, problems: list[str]) -> None:
@@ -67,6 +79,10 @@ def _check(shape: Any, value: Any, path: str, problems: list[str]) -> None:
     if not _is_of(kind, value):
         raise _wrong_type(kind, value)
     if shape.name == "AttributeValue":
+        return
+    known = len(problems)
+    _check_bounds(shape, value, path, problems)
+    if len(problems) > known:
         return
     if kind == "structure":
         _check_members(shape, value, path, problems)
@@ -76,10 +92,11 @@ def _check(shape: Any, value: Any, path: str, problems: list[str]) -> None:
     elif kind == "list":
         for at, entry in enumerate(value, 1):
             _check_entry(shape.member, entry, f"{path}.{at}.member", problems)
-    _check_bounds(shape, value, path, problems)
 
 
 def _check_entry(shape: Any, value: Any, path: str, problems: list[str]) -> None:
+    if len(problems) >= _PROBLEMS_MAX:
+        return
     if value is not None:
         _check(shape, value, path, problems)
     elif shape.name != "AttributeValue":
@@ -118,8 +135,9 @@ def _check_bounds(shape: Any, value: Any, path: str, problems: list[str]) -> Non
     shown = f"'{str(value)[:80]}'" if isinstance(value, str | int) else "of this length"
     if measure < rules.get("min", measure):
         problems.append(_problem(shown, path, f"{bounds[0]} {rules['min']}"))
-    if measure > rules.get("max", measure):
-        problems.append(_problem(shown, path, f"{bounds[1]} {rules['max']}"))
+    most = rules.get("max", _LIST_MAX if shape.type_name == "list" else _MAXIMA.get(shape.name, measure))
+    if measure > most:
+        problems.append(_problem(shown, path, f"{bounds[1]} {most}"))
     if "pattern" in rules and isinstance(value, str) and not re.fullmatch(rules["pattern"], value):
         problems.append(_problem(shown, path, f"satisfy regular expression pattern: {rules['pattern']}"))
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from bisect import bisect_right
 from pathlib import Path
 
 from ddb_mcp.config.settings import registry_path
@@ -85,11 +86,14 @@ class Tables:
             )
         return table if await table.make() else None
 
-    async def names(self) -> list[str]:
-        """Return the names of all tables, in order."""
+    async def names(self, after: str, most: int) -> list[str]:
+        """Return the first names of tables that come after a text, in order. No other files are opened."""
         files = {path.name.removesuffix(_SUFFIX) for path in self._path.parent.glob(f"*{_SUFFIX}")}
         names = sorted(filter(is_table_name, files | {self._name}))
-        return [name for name in names if await self._existing(name) is not None]
+        found: list[str] = []
+        for name in names[bisect_right(names, after) :]:
+            found += [name] if len(found) < most and await self._existing(name) is not None else []
+        return found
 
     async def close(self) -> None:
         """Close the files of all tables."""

@@ -1,4 +1,7 @@
-"""TransactGetItems and TransactWriteItems: all as of one moment, all or nothing. One table each: a table is a file."""
+"""TransactGetItems and TransactWriteItems: all as of one moment, all or nothing. One table each: a table is a file.
+
+DynamoDB's model allows 100 items, and `LocalTable` bounds what it loads of them.
+"""
 
 import hashlib
 import json
@@ -11,8 +14,8 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
-from ddb_mcp.endpoint.bodies import Encoded, encode
-from ddb_mcp.endpoint.calls import Call, only_projection, projected, read_units, stored_size, write_units
+from ddb_mcp.endpoint.bodies import Encoded
+from ddb_mcp.endpoint.calls import Call, encode_projected, only_projection, read_units, stored_size, write_units
 from ddb_mcp.endpoint.failures import Failure, invalid
 from ddb_mcp.endpoint.tables import table_name
 from ddb_mcp.endpoint.values import read_key
@@ -41,20 +44,20 @@ async def transact_get_items(call: Call) -> dict[str, Any]:
     name, table = await _table(call, gets)
     for key in keys:
         call.check_key(name, key.pk, "GetItem")
-    items = await table.items(keys)
-    answers, units = await convert(partial(_answers_of, items, paths), items)
+    answers, units = await table.items(keys, partial(_answers_of, call, paths))
     return {"Responses": answers, **call.consumed_by_tables({name: units})}
 
 
 def _answers_of(
-    items: list[Item | None], paths: list[tuple[Path, ...] | None]
+    call: Call, paths: list[tuple[Path, ...] | None], stored: Stored
 ) -> tuple[list[dict[str, Encoded]], float]:
-    """The answer of each get, and the capacity of all. Raises Failure where the items are too long together."""
-    _check_size(items)
+    """Return the answer of each get, and the capacity of all. Raises Failure if the items are too long together."""
+    _check_size(stored.values())
     answers = [
-        {} if item is None else {"Item": encode(projected(item, path))} for item, path in zip(items, paths, strict=True)
+        {} if item is None else {"Item": encode_projected(item, path)}
+        for item, path in zip(stored.values(), paths, strict=True)
     ]
-    return answers, _units_of_reads(items)
+    return answers, call.units(partial(_units_of_reads, stored))
 
 
 def _check_size(items: Iterable[Item | None]) -> None:
@@ -62,9 +65,9 @@ def _check_size(items: Iterable[Item | None]) -> None:
         raise invalid("Aggregated size of the items in the transaction exceeds 4 MB")
 
 
-def _units_of_reads(items: Iterable[Item | None]) -> float:
-    """The capacity units of reads in a transaction, which cost twice as much as alone."""
-    return sum(2 * read_units(stored_size(item), consistent=True) for item in items)
+def _units_of_reads(stored: Stored) -> float:
+    """Return the capacity units of reads in a transaction, which cost twice as much as alone."""
+    return sum(2 * read_units(stored_size(item), consistent=True) for item in stored.values())
 
 
 async def transact_write_items(call: Call) -> dict[str, Any]:
@@ -83,11 +86,11 @@ async def transact_write_items(call: Call) -> dict[str, Any]:
     def decide(stored: Stored) -> tuple[Changes, float]:
         changes = _changes_of(writes, stored)
         _check_size(changes.values())
-        return changes, sum(2 * write_units(stored[key], changes.get(key)) for key in keys)
+        return changes, call.units(lambda: sum(2 * write_units(stored[key], changes.get(key)) for key in keys))
 
     units = await _write_once(call, table, keys, decide)
     if units is None:  # done before: what it costs to see so
-        units = _units_of_reads(await table.items(keys))
+        units = await table.items(keys, _units_of_reads)
     return call.consumed_by_tables({name: units})
 
 
@@ -117,6 +120,7 @@ def _changes_of(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | Non
     changes: dict[Key, Item | None] = {}
     reasons: list[dict[str, Any]] = []
     for write in writes:
+        stored.check()
         try:
             changes |= write.changes(stored)
             reasons.append(_NONE)

@@ -9,6 +9,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import TYPES, AttributeValue, Item, converted, from_dynamodb_json, item_size, number_text
 from ddb_mcp.core.keys import Key
+from ddb_mcp.endpoint.bodies import Encoded, encode
 from ddb_mcp.endpoint.failures import invalid, unserializable
 
 KEYS = ("pk", "sk")
@@ -23,6 +24,7 @@ _EMPTY_SETS = {
     "NS": "An number set  may not be empty",
     "BS": "Binary sets should not be empty",
 }
+_CONTAINERS = ("L", "M", "SS", "NS", "BS")
 _KEY_LIMITS = {
     "pk": (limits.PK_MAX_BYTES, "Size of hashkey has exceeded the maximum size limit of2048 bytes"),
     "sk": (limits.SK_MAX_BYTES, "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"),
@@ -30,7 +32,15 @@ _KEY_LIMITS = {
 
 
 def read_value(value: Any, depth: int = 0) -> AttributeValue:
-    """An attribute value in canonical form. `depth`: how many lists and maps are round it. Raises Failure."""
+    """Return an attribute value in canonical form. The body's limit on members bounds the work.
+
+    Args:
+        value: as JSON has it.
+        depth: how many lists and maps are round it.
+
+    Raises:
+        Failure: DynamoDB would refuse it.
+    """
     if not isinstance(value, dict):
         raise unserializable("Unexpected value type in payload")
     present = [kind for kind, content in value.items() if content is not None and kind in TYPES]
@@ -95,6 +105,8 @@ def _binary(text: str) -> str:
 def _set(kind: str, content: list[str]) -> list[str]:
     if not content:
         raise invalid(_INVALID + _EMPTY_SETS[kind])
+    if len(content) > limits.ITEM_MAX_BYTES:  # a member has one byte at least, but for one that is empty
+        raise invalid("Item size has exceeded the maximum allowed size")
     read = _MEMBERS[kind]
     members = [read(member) for member in content]
     if len(set(members)) < len(members):
@@ -127,7 +139,10 @@ def read_key(attributes: Mapping[str, Any]) -> Key:
         raise invalid(_MISMATCH)
     texts = []
     for name in KEYS:
-        value = read_value(attributes[name])
+        given = attributes[name]
+        if isinstance(given, dict) and any(given.get(kind) for kind in _CONTAINERS):  # not read, however long
+            raise invalid(_MISMATCH)
+        value = read_value(given)
         if "S" not in value:
             raise invalid(_MISMATCH)
         check_key_text(name, value["S"])
@@ -157,9 +172,12 @@ def check_nesting(value: AttributeValue, depth: int = 0) -> None:
         check_nesting(inner, depth + 1)
 
 
-def shown(item: Item) -> Item:
-    """An item as DynamoDB answers it: numbers without exponents."""
-    return {name: value if "S" in value else converted(value, "N", _plain) for name, value in item.items()}
+def encode_item(item: Item) -> Encoded:
+    """Return an item as DynamoDB answers it: numbers without exponents."""
+    whole = encode(item)
+    if "E+" not in whole.text and "E-" not in whole.text:
+        return whole
+    return encode({name: converted(value, "N", _plain) for name, value in item.items()})
 
 
 def _plain(number: str) -> str:

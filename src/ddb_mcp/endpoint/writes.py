@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Steps
 from ddb_mcp.core.expression_reader import Placeholders, read_update
 from ddb_mcp.core.expression_trees import Condition, Update
-from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import pick
-from ddb_mcp.endpoint.bodies import Encoded, encode
+from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.calls import Call, choice, condition, placeholders, write_units
 from ddb_mcp.endpoint.failures import Failure, invalid
-from ddb_mcp.endpoint.values import KEYS, check_nesting, read_item, read_key, shown
+from ddb_mcp.endpoint.values import KEYS, check_nesting, encode_item, read_item, read_key
 from ddb_mcp.stores.local.table import Changes, Stored
 from ddb_mcp.stores.workers import convert
 
@@ -41,7 +40,7 @@ class Write:
         """The new item. Raises Failure, where the condition does not hold too, or InvalidArgument."""
         old = stored[self.key]
         if self.condition is not None and not self.condition.holds(old or {}, Steps(stored.check)):
-            members: dict[str, Any] = {"Item": encode(shown(old))} if old and self.shows_item else {}
+            members: dict[str, Any] = {"Item": encode_item(old)} if old and self.shows_item else {}
             raise Failure("ConditionalCheckFailedException", "The conditional request failed", **members)
         return {} if self.change is None else {self.key: self.change(old)}
 
@@ -74,14 +73,12 @@ def update(request: Mapping[str, Any]) -> Write:
                 f"Cannot update attribute {path[0]}. This attribute is part of the key"
             )
 
+    nested = {str(path[0]) for path in update.paths if len(path) > 1}
+
     def change(old: Item | None) -> Item:
         new = update.applied(key.attributes if old is None else old)
-        size = 0
-        for name, value in new.items():  # up to the first that is too much: lists can have been appended many times
-            size += item_size({name: value})
-            if size > limits.ITEM_MAX_BYTES:
-                raise invalid("Item size to update has exceeded the maximum allowed size")
-            check_nesting(value)
+        for name in nested & new.keys():
+            check_nesting(new[name])
         return new
 
     return Write(key, expected, change, update, _shows_item(request))
@@ -143,4 +140,4 @@ def _returned(values: str, write: Write, old: Item | None, new: Item | None) -> 
         return {}
     if values.startswith("UPDATED"):
         item = pick(item, write.update.paths if write.update else [], keys=False)
-    return {"Attributes": encode(shown(item))} if item else {}
+    return {"Attributes": encode_item(item)} if item else {}

@@ -70,9 +70,14 @@ class Deadline:
         finally:
             self._hold_until = math.inf
 
-    def is_long(self, document: str) -> bool:
-        """Return whether the item with this JSON is too long for this operation."""
-        return len(document) > limits.LOOP_BYTES and not self._long
+    def is_long(self, length: int) -> bool:
+        """Return whether JSON of this length is too long for this operation."""
+        return length > limits.LOOP_BYTES and not self._long
+
+    def check_length(self, length: int) -> None:
+        """Raise LongItem if JSON of this length is too long for this operation."""
+        if self.is_long(length):
+            raise LongItem
 
     def read_item(self, document: str) -> Item:
         """Return a stored item from its JSON.
@@ -81,8 +86,7 @@ class Deadline:
             LongItem: it is too long for this operation.
             sqlite3.DataError: the JSON is damaged.
         """
-        if self.is_long(document):
-            raise LongItem
+        self.check_length(len(document))
         try:
             item: Item = json.loads(document)
             if item["pk"].keys() == item["sk"].keys() == {"S"} and _are_values(item.values(), 0):

@@ -68,8 +68,7 @@ class LocalStore(LocalTable, Store):
         )
 
     async def get(self, key: Key) -> Item | None:
-        (item,) = await self.items([key])
-        return item
+        return await self.items([key], lambda stored: stored[key])
 
     async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
         key = Key.of(item)
@@ -139,7 +138,7 @@ def _fill(read: Read, documents: Documents) -> StorePage:
             or (scanned and time.monotonic() > end)
         )
         # A long item begins a page of its own: reading it again would read the others again too.
-        if is_full or (scanned and documents.is_long(document)):
+        if is_full or (scanned and documents.is_long(len(document))):
             break
         item = documents.item(document)
         scanned += 1

@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 
 # Members of the stored items that one call holds as objects, two for an attribute value: 300,000 values take 100 MB.
 MEMBERS_MAX = 600_000
+# Characters of their JSON: a transaction has items of 4 MB at most.
+_LENGTH_MAX = 8 * 2**20
 
 # Two marks: neither kind of file is ever taken for the other.
 _APPLICATION_ID = 0x64646D63
@@ -157,16 +159,19 @@ class LocalTable:
         """See `SqliteFile.warnings`."""
         return await run_sync(self._file.warnings)
 
-    async def items(self, keys: Sequence[Key]) -> list[Item | None]:
-        """Return the stored item of each key, None if there is none. All are read at the same moment."""
+    async def items(self, keys: Sequence[Key], take: Callable[[Stored], _T]) -> _T:
+        """Call `take` with the stored item of each key, None if there is none. All are read at the same moment.
 
-        def items(connection: Connection | None, deadline: Deadline) -> list[Item | None]:
+        Large items are in memory for one call at a time, if `take` returns none of them.
+        """
+
+        def items(connection: Connection | None, deadline: Deadline) -> _T:
             if connection is None:
-                return [None] * len(keys)
+                return take(Stored(dict.fromkeys(keys), deadline.check))
             if len(keys) == 1:
-                return list(_load_all(connection, keys, deadline).values())
+                return take(_load_all(connection, keys, deadline))
             with _snapshot(connection):
-                return list(_load_all(connection, keys, deadline).values())
+                return take(_load_all(connection, keys, deadline))
 
         return await self._read(items, brief=len(keys) == 1)
 
@@ -330,14 +335,18 @@ def end_of(start: bytes) -> bytes:
 
 
 def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -> Stored:
-    found, members = Stored({}, deadline.check), 0
+    """Return the stored items. Raises InvalidArgument if several are too much for memory together."""
+    found, members, length = Stored({}, deadline.check), 0, 0
     for key in keys:
         deadline.check()
-        document = statements.document(connection, key)
-        found[key] = None if document is None else deadline.read_item(document)
-        members += 0 if document is None else marks(document)
-        if members > MEMBERS_MAX and len(keys) > 1:
-            raise InvalidArgument(f"The stored items have more than {MEMBERS_MAX} members together.")
+        document = statements.document(connection, key) or ""
+        members, length = members + marks(document), length + len(document)
+        deadline.check_length(length)
+        if len(keys) > 1 and (members > MEMBERS_MAX or length > _LENGTH_MAX):
+            raise InvalidArgument(
+                f"The stored items have more than {MEMBERS_MAX} members or {_LENGTH_MAX} characters together."
+            )
+        found[key] = deadline.read_item(document) if document else None
     return found
 
 
