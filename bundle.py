@@ -34,7 +34,7 @@ def make_plugin(folder: Path) -> Path:
     folder.mkdir()
     for name in (*SOURCES, *PLUGIN):
         _copy(PROJECT / name, folder / name)
-    loaded = skill.load()
+    loaded = skill.load_skill()
     place = folder / "skills" / loaded.front_matter["name"]
     place.mkdir(parents=True)
     (place / "SKILL.md").write_text(loaded.text, encoding="utf-8")

@@ -25,7 +25,7 @@ from anyio.from_thread import start_blocking_portal
 from benchmarks.selections import deletes
 
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.server.tools import tools
+from ddb_mcp.server.tools import list_tools
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
 
@@ -39,7 +39,7 @@ KILLS, WRITERS = 20, 4
 
 def main() -> None:
     print("Local mode")
-    seen = [[tool.name, tool.description, tool.input_schema] for tool in tools(read_only=False)]
+    seen = [[tool.name, tool.description, tool.input_schema] for tool in list_tools(read_only=False)]
     print(f"  names, descriptions and input schemas of the tools: {len(json.dumps(seen, separators=(',', ':')))} bytes")
     with tempfile.TemporaryDirectory() as folder:
         _calls(Path(folder))

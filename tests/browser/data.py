@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.service import make_service
-from ddb_mcp.config.resolve import resolve
+from ddb_mcp.config.resolve import resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,7 @@ def call(path: Path, tool: str, **arguments: Any) -> dict[str, Any]:
     """What somebody else does to the file meanwhile: one call of a tool, by a service of its own."""
 
     async def run() -> dict[str, Any]:
-        service = make_service(resolve(environment(path), {}))
+        service = make_service(resolve_settings(environment(path), {}))
         try:
             return await service.call(tool, arguments, max_bytes=4_000_000)
         finally:

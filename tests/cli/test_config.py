@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.config.resolve import resolve, resolve_gateway, resolve_http, resolve_local
+from ddb_mcp.config.resolve import resolve_gateway, resolve_http, resolve_local, resolve_settings
 from ddb_mcp.config.settings import (
     LOCAL_PREFIX,
     LOCAL_TABLE,
@@ -54,26 +54,26 @@ def auth_command(home: Path) -> Path:
 
 
 def platform(environment: dict[str, str], flags: dict[str, str] | None = None) -> PlatformSettings:
-    found = resolve(environment, flags)
+    found = resolve_settings(environment, flags)
     assert isinstance(found, PlatformSettings)
     return found
 
 
 def direct(environment: dict[str, str], flags: dict[str, str] | None = None) -> DirectSettings:
-    found = resolve(environment, flags)
+    found = resolve_settings(environment, flags)
     assert isinstance(found, DirectSettings)
     return found
 
 
 def local(environment: dict[str, str]) -> LocalSettings:
-    found = resolve(environment)
+    found = resolve_settings(environment)
     assert isinstance(found, LocalSettings)
     return found
 
 
 def refused(environment: dict[str, str], flags: dict[str, str] | None = None) -> Misconfigured:
     with pytest.raises(Misconfigured) as caught:
-        resolve(environment, flags)
+        resolve_settings(environment, flags)
     return caught.value
 
 
@@ -107,14 +107,14 @@ def refused(environment: dict[str, str], flags: dict[str, str] | None = None) ->
     ],
 )
 def test_which_mode_holds(environment: dict[str, str], mode: str) -> None:
-    assert resolve(environment).mode == mode
+    assert resolve_settings(environment).mode == mode
 
 
 def test_the_default_auth_file_means_platform_unless_a_table_is_set(home: Path) -> None:
     file = auth_file(home)
     assert platform({}).auth_file == file
-    assert resolve(DIRECT).mode == "direct"
-    assert resolve({"DDB_MCP_MODE": "local"}).mode == "local"
+    assert resolve_settings(DIRECT).mode == "direct"
+    assert resolve_settings({"DDB_MCP_MODE": "local"}).mode == "local"
 
 
 @pytest.mark.parametrize(
@@ -168,15 +168,18 @@ def test_half_of_another_mode_is_never_silently_the_local_file(
     assert "DDB_MCP_MODE=local" in error.next
     assert "-token" not in error.message + error.next
     explicit = {**environment, "DDB_MCP_MODE": "local"}
-    assert resolve(explicit, flags).mode == "local"
+    assert resolve_settings(explicit, flags).mode == "local"
 
 
 def test_platform_settings_mean_platform(home: Path) -> None:
     file = auth_file(home).rename(home / "own.json")
     found = platform({"DDB_MCP_AUTH_FILE": str(file)})
     assert (found.auth_file, found.auth_command) == (file, "")
-    assert resolve({"DDB_MCP_AUTH_COMMAND": "print-token"}).mode == "platform"
-    assert resolve({"DDB_MCP_AUTH_FILE": str(file), "DYNAMODB_TABLE": "abc", "DYNAMODB_PREFIX": "a#b"}).mode == "direct"
+    assert resolve_settings({"DDB_MCP_AUTH_COMMAND": "print-token"}).mode == "platform"
+    assert (
+        resolve_settings({"DDB_MCP_AUTH_FILE": str(file), "DYNAMODB_TABLE": "abc", "DYNAMODB_PREFIX": "a#b"}).mode
+        == "direct"
+    )
 
 
 @pytest.mark.parametrize(("command", "problem"), [("  ", "blank"), ("\t\n", "blank"), ("print 'token", "quote")])
@@ -234,8 +237,8 @@ def test_a_user_without_a_home_is_asked_for_a_path(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert "DDB_MCP_LOCAL_PATH" in refused({}).next
     assert "DDB_MCP_LOCAL_PATH" in refused({"DDB_MCP_LOCAL_PATH": "~/x"}).message
-    assert resolve({"DDB_MCP_LOCAL_PATH": "/x/y"}).mode == "local"
-    assert resolve(DIRECT).mode == "direct"
+    assert resolve_settings({"DDB_MCP_LOCAL_PATH": "/x/y"}).mode == "local"
+    assert resolve_settings(DIRECT).mode == "direct"
 
 
 def test_a_home_that_is_closed_to_us_has_no_auth_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +251,7 @@ def test_a_home_that_is_closed_to_us_has_no_auth_file(home: Path, monkeypatch: p
         return stat(path, **options)
 
     monkeypatch.setattr(os, "stat", closed)  # mocked, because nothing is closed to root
-    assert resolve({}).mode == "local"
+    assert resolve_settings({}).mode == "local"
 
 
 # The gateway, the endpoint, HTTP
@@ -323,7 +326,7 @@ def test_each_setting_is_read(home: Path) -> None:
 
 @pytest.mark.parametrize("name", [setting.variable for setting in SETTINGS])
 def test_an_empty_value_is_an_unset_one(name: str) -> None:
-    assert resolve({name: ""}) == resolve({}, {name: ""}) == resolve({})
+    assert resolve_settings({name: ""}) == resolve_settings({}, {name: ""}) == resolve_settings({})
 
 
 def test_flags_win_over_variables() -> None:
@@ -331,7 +334,7 @@ def test_flags_win_over_variables() -> None:
     assert settings.table == "table"
     assert settings.sources["DYNAMODB_TABLE"] == "flag"
     assert settings.sources["DDB_MCP_LOG_LEVEL"] == "environment"
-    assert resolve({"DDB_MCP_MODE": "direct"}, {"DDB_MCP_MODE": "local"}).mode == "local"
+    assert resolve_settings({"DDB_MCP_MODE": "direct"}, {"DDB_MCP_MODE": "local"}).mode == "local"
 
 
 @pytest.mark.parametrize(
@@ -494,7 +497,7 @@ def test_awss_own_variables_are_checked_where_they_are_read(name: str, value: st
     assert error.message.startswith(f"{name} ")
     assert said in f"{error.message} {error.next}"
     assert "secret-key" not in error.message + error.next
-    assert resolve({name: value}).mode == "local"
+    assert resolve_settings({name: value}).mode == "local"
     with pytest.raises(Misconfigured, match=name):
         resolve_gateway({"DYNAMODB_TABLE": "table", name: value})
 
@@ -513,7 +516,7 @@ def test_awss_own_variables_are_checked_where_they_are_read(name: str, value: st
     ],
 )
 def test_what_only_looks_like_a_loaders_mistake_is_taken(name: str, value: str) -> None:
-    resolve({**PLATFORM, name: value})
+    resolve_settings({**PLATFORM, name: value})
 
 
 @pytest.mark.parametrize(
@@ -551,7 +554,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest(name: str, near: str) -
 )
 def test_a_name_near_to_dynamodbs_is_refused_unless_the_right_one_is_there(name: str, near: str) -> None:
     assert near in refused({name: "x"}).next
-    assert resolve({**DIRECT, name: "x"}).mode == "direct"
+    assert resolve_settings({**DIRECT, name: "x"}).mode == "direct"
 
 
 @pytest.mark.parametrize("name", ["DDB_MCP_", "DDB_MCP_XYZZY", "DDB_MCP_FAVOURITE_COLOUR", "DDB-MCP-Q"])
@@ -563,7 +566,7 @@ def test_nothing_is_suggested_where_nothing_is_near(name: str) -> None:
 
 def test_variables_of_others_are_left_alone() -> None:
     others = {"DYNAMODB_OTHER": "x", "DYNAMODB_TABLE_NAME": "x", "AWS_REGION": "x", "MY_DDB_MCP_MODE": "x"}
-    assert resolve(others).mode == "local"
+    assert resolve_settings(others).mode == "local"
 
 
 # Secrets
@@ -582,7 +585,7 @@ def test_secrets_are_never_in_repr_and_have_no_flag() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        resolve({}).read_only = True  # type: ignore[misc]
+        resolve_settings({}).read_only = True  # type: ignore[misc]
 
 
 # One list of settings

@@ -91,7 +91,7 @@ def test_errors_of_tools_arrive(seen: dict[str, Any]) -> None:
 
 def test_the_skill_arrives(seen: dict[str, Any], generation: dict[str, str]) -> None:
     assert [resource["uri"] for resource in seen["resources"]] == [instructions.URI]
-    assert seen["skill"]["text"] == skill.load().text
+    assert seen["skill"]["text"] == skill.load_skill().text
     assert seen["prompt"]["messages"][0]["content"]["text"] == seen["skill"]["text"]
     if generation["sdk"] == "v2":  # the older has no Skills extension
         assert seen["skills"] == [{"uri": instructions.URI, "verified": True}]

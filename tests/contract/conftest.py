@@ -23,7 +23,7 @@ from mcp import Client
 
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.server.app import build
+from ddb_mcp.server.app import build_server
 from ddb_mcp.server.content import FENCE_BYTES
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store
@@ -172,7 +172,7 @@ def _gateways(behind: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Pat
                 )
             except InvalidArgument:  # see `_gateway`
                 return DataService(shared, prefix, **options)
-            server = build(DataService(PlatformStore(settings), None, **options), settings)
+            server = build_server(DataService(PlatformStore(settings), None, **options), settings)
             return OverMcp(stack.enter_context(portal.wrap_async_context_manager(Client(server))))
 
         return connect

@@ -28,14 +28,14 @@ def portal() -> Iterator[BlockingPortal]:
 @pytest.fixture(scope="session", autouse=True)
 def files_read_once() -> Iterator[None]:
     """The megabytes of JSON that botocore makes a client from, read once for hundreds of clients, as boto3 does."""
-    load = aws_session._QuickFiles().load_file
+    load = aws_session._FastFileLoader().load_file
 
     @functools.cache
     def loaded(path: str) -> Any:
         return load(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aws_session._QuickFiles, "load_file", lambda files, path: loaded(path))
+        patch.setattr(aws_session._FastFileLoader, "load_file", lambda files, path: loaded(path))
         yield
 
 

@@ -107,7 +107,7 @@ def test_regions_and_variables_that_are_set_to_nothing(
     files = {"AWS_CONFIG_FILE": str(tmp_path / "config")}
     table = dynoxide.create_table()  # by boto3's default session, which must not meet these settings
     with aws(dynoxide.endpoint, **{**CREDENTIALS, **files, **variables}):
-        made = aws_session.session(role, {})
+        made = aws_session.make_session(role, {})
         assert made.get_config_variable("region") == region
         if not role:
             assert portal.call(direct(table).info).region == region
@@ -143,14 +143,14 @@ def test_what_a_policy_can_name(
 ) -> None:
     (tmp_path / "config").write_text("[profile work]\naws_account_id = 111122223333\n")
     with aws(None, AWS_CONFIG_FILE=str(tmp_path / "config"), **variables):
-        assert aws_session.place(role) == place
+        assert aws_session.locate_table(role) == place
 
 
 def test_the_quick_loader_only_saves_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that it does not expect is looked for as botocore does."""
     monkeypatch.setattr(aws_session, "_SERVICES_USED", ())
     with aws("http://127.0.0.1:9", **CREDENTIALS):
-        client = aws_session.client(aws_session.session(None, {}), "dynamodb")
+        client = aws_session.make_client(aws_session.make_session(None, {}), "dynamodb")
         assert client.meta.service_model.service_name == "dynamodb"
 
 
@@ -161,7 +161,7 @@ def test_no_mfa_code_is_asked_for_whatever_botocore_keeps_to_itself(tmp_path: Pa
     )
     (tmp_path / "config").write_text(config)
     with aws(None, AWS_PROFILE="work", AWS_CONFIG_FILE=str(tmp_path / "config"), HOME=str(tmp_path)):
-        chain = aws_session.session(None, {}).get_component("credential_provider")
+        chain = aws_session.make_session(None, {}).get_component("credential_provider")
         first, second = (provider for provider in chain.providers if provider.METHOD == "assume-role")
         assert first is not second
         with pytest.raises(Exception, match="MFA"):

@@ -127,7 +127,8 @@ def test_the_keys_are_checked_once(portal: BlockingPortal, proxy: FaultProxy, st
 
 
 @pytest.mark.parametrize(
-    ("code", "looks"), [*((code, 1) for code in sorted(codes.DENIED)), *((code, 2) for code in sorted(codes.THROTTLED))]
+    ("code", "looks"),
+    [*((code, 1) for code in sorted(codes.ACCESS_DENIED)), *((code, 2) for code in sorted(codes.THROTTLED))],
 )
 def test_without_a_look_at_the_keys_the_call_goes_on(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, code: str, looks: int

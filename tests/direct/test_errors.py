@@ -32,8 +32,8 @@ from ddb_mcp.core.errors import (
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION
-from ddb_mcp.stores.direct import failures
-from ddb_mcp.stores.direct.failures import Request
+from ddb_mcp.stores.direct import errors
+from ddb_mcp.stores.direct.errors import FailedRequest
 from ddb_mcp.stores.direct.session import AwsSession
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.support.faults import Answer, FaultProxy, dynamodb_error
@@ -99,7 +99,7 @@ def session() -> AwsSession:
 
 
 def said(failure: Exception) -> DdbMcpError:
-    return failures.mapped(failure, Request("dynamodb", "GetItem", "the-table", session()))
+    return errors.to_error(failure, FailedRequest("dynamodb", "GetItem", "the-table", session()))
 
 
 STATUS = {
@@ -136,7 +136,7 @@ def test_a_code_that_nobody_knows_yet(service: str, status: int, expected: type[
         "Error": {"Code": "AddedTomorrowException", "Message": "SECRET PROSE"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    error = failures.mapped(ClientError(response, "GetItem"), Request(service, "GetItem", "the-table", session()))
+    error = errors.to_error(ClientError(response, "GetItem"), FailedRequest(service, "GetItem", "the-table", session()))
     assert type(error) is expected
     assert error.next
     assert "AddedTomorrow" not in error.message + error.next
@@ -222,7 +222,7 @@ def test_a_quota_of_tables_is_no_change_under_way() -> None:
     ids=str,
 )
 def test_an_error_of_lambda_does_not_speak_of_dynamodb(failure: Exception) -> None:
-    error = failures.mapped(failure, Request("lambda", "GetFunctionConfiguration", "the-table", session()))
+    error = errors.to_error(failure, FailedRequest("lambda", "GetFunctionConfiguration", "the-table", session()))
     text = f"{error.message} {error.next}".replace("DYNAMODB_PREFIX", "")
     assert "dynamodb" not in text.lower()
     assert "the-table" not in text
@@ -288,7 +288,7 @@ def test_the_command_that_renews_is_named() -> None:
     ):
         used = session()
         used.method = method
-        error = failures.mapped(answer("ExpiredTokenException"), Request("dynamodb", "GetItem", "t", used))
+        error = errors.to_error(answer("ExpiredTokenException"), FailedRequest("dynamodb", "GetItem", "t", used))
         assert words in error.next
 
 

@@ -471,7 +471,7 @@ def test_concurrent_first_calls_make_one_client(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    make = aws_session.client
+    make = aws_session.make_client
 
     def counted(*arguments: Any) -> Any:
         made.append(arguments)

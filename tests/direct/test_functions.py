@@ -89,7 +89,7 @@ def meddling(
 ) -> list[dict[str, str]]:
     """Environments that somebody else gives the function, one after each time that we have read it."""
     changes: list[dict[str, str]] = []
-    call = store._aws.call
+    call = store._aws.request
 
     async def meddled(service: str, operation: str, **parameters: Any) -> Any:
         answer = await call(service, operation, **parameters)

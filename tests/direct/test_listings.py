@@ -317,11 +317,11 @@ def test_every_position_of_a_scan_fits_into_two_lengths(
     seal = Seal()
     position: Position = None
     for _ in range(4):
-        at = ScanPosition.of(position)
+        at = ScanPosition.from_position(position)
         if not at.starts:
             return
         segments = list(at.starts)
-        page = ScanPage.of(
+        page = ScanPage.from_responses(
             at,
             Read(pk_prefix=""),
             segments,
@@ -334,13 +334,13 @@ def test_every_position_of_a_scan_fits_into_two_lengths(
                 for items, last in (data.draw(st.sampled_from(answers)) for _ in segments)
             ],
         )
-        for position in [*map(page.after, range(len(page.entries))), page.end()]:
+        for position in [*map(page.get_position_after, range(len(page.entries))), page.get_end()]:
             cursor = seal.seal([position, 10**6], "call", padded=True)
             assert len(base64.urlsafe_b64decode(cursor + "==")) - 28 in (
                 limits.CURSOR_BYTES,
                 limits.LONG_CURSOR_BYTES,
             )
             assert seal.open(cursor, "call") == [position, 10**6]
-        position = page.end()
+        position = page.get_end()
         if position is None:
             return

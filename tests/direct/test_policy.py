@@ -16,7 +16,7 @@ from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.stores.direct.policy import literal, policy
+from ddb_mcp.stores.direct.policy import build_policy, escape_policy_text
 from tests.support.strategies import examples
 
 
@@ -29,7 +29,7 @@ def by_sid(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_items_by_leading_keys_and_the_rest_apart() -> None:
-    document = policy(
+    document = build_policy(
         settings(lambda_functions=("api", "111122223333:function:worker")), region="eu-west-1", account="1"
     )
     table = "arn:aws:dynamodb:eu-west-1:1:table/app-data"
@@ -73,7 +73,7 @@ def test_items_by_leading_keys_and_the_rest_apart() -> None:
 
 
 def test_read_only_allows_no_write() -> None:
-    document = policy(settings(read_only=True, lambda_functions=("api",)))
+    document = build_policy(settings(read_only=True, lambda_functions=("api",)))
     actions = {action for statement in document["Statement"] for action in statement["Action"]}
     assert actions == {
         *("dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"),
@@ -91,7 +91,7 @@ def test_read_only_allows_no_write() -> None:
     ],
 )
 def test_a_prefix_means_itself(prefix: str, pattern: str) -> None:
-    statement = by_sid(policy(settings(prefix)))["OwnItems"]
+    statement = by_sid(build_policy(settings(prefix)))["OwnItems"]
     assert statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] == [pattern]
 
 
@@ -110,13 +110,15 @@ def test_what_iam_allows_is_what_the_prefix_owns(text: str, pk: str) -> None:
         prefix = Prefix(text)
     except Misconfigured:
         return
-    pattern = literal(prefix.joined) + "*"
+    pattern = escape_policy_text(prefix.joined) + "*"
     assert like(pattern, prefix.joined + pk)
     assert like(pattern, pk) == pk.startswith(prefix.joined)
 
 
 def test_it_fits_into_a_session() -> None:
-    document = policy(settings("deploy#" + "x" * 100, lambda_functions=tuple(f"function-{at}" for at in range(10))))
+    document = build_policy(
+        settings("deploy#" + "x" * 100, lambda_functions=tuple(f"function-{at}" for at in range(10)))
+    )
     assert len(json.dumps(document, separators=(",", ":"))) <= limits.SESSION_POLICY_MAX
 
 
@@ -131,6 +133,6 @@ def test_every_action_is_one_that_the_code_calls() -> None:
         )
     )
     called = {"".join(map(str.capitalize, name.split("_"))) for name in named}
-    document = policy(settings(lambda_functions=("api",)))
+    document = build_policy(settings(lambda_functions=("api",)))
     allowed = {action.partition(":")[2] for statement in document["Statement"] for action in statement["Action"]}
     assert allowed - {"TagResource"} == called  # tags go along with CreateTable

@@ -22,7 +22,7 @@ from ddb_mcp.core.errors import Forbidden, Misconfigured, Unauthenticated, Unava
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Read
-from ddb_mcp.stores.direct.policy import policy
+from ddb_mcp.stores.direct.policy import build_policy
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.support.engines import client_options
 from tests.support.faults import Answer, Cut, FaultProxy
@@ -76,7 +76,7 @@ def test_the_policy_goes_along_and_limits_the_role(
     (body,) = assumed(proxy)
     sent = parse_qs(body)
     assert sent["RoleArn"] == [role]
-    expected = policy(DirectSettings(table=table, prefix=Prefix("deploy#me"), read_only=True))
+    expected = build_policy(DirectSettings(table=table, prefix=Prefix("deploy#me"), read_only=True))
     assert json.loads(sent["Policy"][0]) == expected
     keys = {re.findall(r"Credential=(\w+)/", request.headers["Authorization"])[0] for request in proxy.requests}
     assert len(keys) == 2  # ours for STS, the role's for everything else

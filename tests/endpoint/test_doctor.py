@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ddb_mcp.cli.endpoint import state
+from ddb_mcp.cli.endpoint import describe_endpoint
 from ddb_mcp.config.resolve import resolve_local
 from ddb_mcp.core import limits
 from tests.endpoint.support import serving
@@ -48,7 +48,7 @@ async def test_an_address_that_never_answers(tmp_path: Path, monkeypatch: pytest
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", address)
         settings = resolve_local({"DDB_MCP_LOCAL_PATH": str(tmp_path / "items.sqlite3")}, {})
-        assert await state(settings) == f"{address} does not answer within 0.2 s"
+        assert await describe_endpoint(settings) == f"{address} does not answer within 0.2 s"
 
 
 @pytest.mark.parametrize("address", ["http://example.com:8000"])
@@ -72,7 +72,7 @@ def test_an_endpoint_elsewhere_is_not_asked(tmp_path: Path, address: str) -> Non
 async def test_an_address_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", address)
     settings = resolve_local({"DDB_MCP_LOCAL_PATH": str(tmp_path / "items.sqlite3")}, {})
-    assert "AWS_ENDPOINT_URL_DYNAMODB is not a valid address" in await state(settings)
+    assert "AWS_ENDPOINT_URL_DYNAMODB is not a valid address" in await describe_endpoint(settings)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ async def test_an_answer_of_another_program(tmp_path: Path, monkeypatch: pytest.
         threading.Thread(target=server.handle_request).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{server.server_port}")
         settings = resolve_local({"DDB_MCP_LOCAL_PATH": str(tmp_path / "items.sqlite3")}, {})
-        assert (await state(settings)).endswith("serves something else")
+        assert (await describe_endpoint(settings)).endswith("serves something else")

@@ -40,7 +40,7 @@ def add_tenants(operator: Operator) -> list[str]:
     path = operator.folder / "items-gateway.sqlite3"
 
     async def add(registry: Registry) -> list[str]:
-        await registry.prepare(silent)
+        await registry.create_if_missing(silent)
         return [await registry.add(f"t{at}", Prefix(f"deploy#t{at}"), **GENEROUS) for at in range(TENANTS)]
 
     return with_registry(lambda: LocalStore(path, "ddb-mcp-local-gateway", registry=True), add)

@@ -90,7 +90,7 @@ def running_gateway(store: Store, folder: Path) -> Iterator[RunningGateway]:
     def registry() -> Store:
         return LocalStore(folder / "registry.sqlite3", "gateway-table-gateway")
 
-    with_registry(registry, lambda registry: registry.prepare(silent))
+    with_registry(registry, lambda registry: registry.create_if_missing(silent))
     with served(lambda: Gateway(Registry(registry()), store)) as url:
         yield RunningGateway(url, registry)
 
@@ -121,7 +121,7 @@ def running_gateways(store: Store, folder: Path) -> Iterator[RunningGateway]:
     def gateway() -> Gateway:
         return Gateway(Registry(registry()), store)
 
-    with_registry(registry, lambda registry: registry.prepare(silent))
+    with_registry(registry, lambda registry: registry.create_if_missing(silent))
     with served(gateway) as one, served(gateway) as other, _RoundRobin(one, other) as proxy:
         yield RunningGateway(proxy.endpoint, registry)
 

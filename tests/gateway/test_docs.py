@@ -97,7 +97,7 @@ def test_every_command_is_one(tmp_path: Path) -> None:
 
 def test_the_table_of_budgets_is_the_one_in_force() -> None:
     from ddb_mcp.core import limits
-    from ddb_mcp.web.places import OWNER_SHARE
+    from ddb_mcp.web.connection_slots import OWNER_SHARE
 
     def thousands(number: float) -> str:
         return f"{number:,.0f}"

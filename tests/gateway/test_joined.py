@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from ddb_mcp.core.errors import Unavailable
-from ddb_mcp.gateway.joined import JoinedReads
+from ddb_mcp.gateway.coalescing import CoalescedReads
 
 
 class Source:
@@ -36,7 +36,7 @@ async def settle() -> None:
 @pytest.mark.anyio
 async def test_a_read_that_began_before_is_never_shared() -> None:
     source = Source()
-    joined = JoinedReads(source.read)
+    joined = CoalescedReads(source.read)
     got: list[tuple[str, int]] = []
 
     async def ask(who: str) -> None:
@@ -64,7 +64,7 @@ async def test_a_read_that_began_before_is_never_shared() -> None:
 @pytest.mark.anyio
 async def test_a_leader_that_is_cancelled_is_replaced_and_an_error_is_everybodys() -> None:
     source = Source()
-    joined = JoinedReads(source.read)
+    joined = CoalescedReads(source.read)
     got: list[object] = []
 
     async def ask() -> None:

@@ -14,11 +14,11 @@ from anyio.lowlevel import checkpoint
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.gateway.records import item_of
+from ddb_mcp.gateway.records import to_item
 from ddb_mcp.gateway.registry import Registry
-from ddb_mcp.gateway.removal import remove
+from ddb_mcp.gateway.removal import remove_deployment
 from ddb_mcp.gateway.tenant_requests import Admission
-from ddb_mcp.gateway.tokens import TokenParts, new_parts, read_token, token_text
+from ddb_mcp.gateway.tokens import TokenParts, format_token, generate_token, parse_token
 from ddb_mcp.stores.base import NO_CONDITION
 from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.running import silent, with_registry
@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Callable[[Callable[[Registry], Awaitable[_T]]], _T]:
 
     def run(act: Callable[[Registry], Awaitable[_T]]) -> _T:
         async def prepared(registry: Registry) -> _T:
-            await registry.prepare(silent)
+            await registry.create_if_missing(silent)
             return await act(registry)
 
         return with_registry(lambda: LocalStore(tmp_path / "registry.sqlite3", "t"), prepared)
@@ -58,34 +58,34 @@ Run = Callable[[Callable[[Registry], Awaitable[Any]]], Any]
 
 def test_what_a_token_says_is_read_only_where_this_registry_wrote_it() -> None:
     for name in ("alpha", "a_b", "a_0123abcd", "x" * 63, "a.b-c_d"):
-        parts = new_parts(name)
-        text = token_text(parts, b"key")
-        assert read_token(text, b"key") == parts
-        assert read_token(text, b"other key") is None
-        forged = token_text(TokenParts("other", parts.id, parts.secret), b"key").rpartition("_")[0]
+        parts = generate_token(name)
+        text = format_token(parts, b"key")
+        assert parse_token(text, b"key") == parts
+        assert parse_token(text, b"other key") is None
+        forged = format_token(TokenParts("other", parts.id, parts.secret), b"key").rpartition("_")[0]
         for wrong in (text[:-1], text + "0", text.upper(), f"{forged}_{text[-16:]}", text.replace("_", "-"), ""):
-            assert read_token(wrong, b"key") is None, wrong
+            assert parse_token(wrong, b"key") is None, wrong
 
 
 def test_tokens_open_their_own_deployment_until_they_are_rotated(run: Run) -> None:
     async def act(registry: Registry) -> None:
         alpha = await registry.add("alpha", Prefix("deploy#alpha"))
         beta = await registry.add("beta", Prefix("deploy#beta"), requests_per_second=5, functions=("one", "two"))
-        found = await registry.opened_by(beta)
+        found = await registry.authenticate(beta)
         assert found
         assert (found.tenant.name, found.tenant.prefix.text, found.read_only) == ("beta", "deploy#beta", False)
         assert (found.tenant.requests_per_second, found.tenant.functions) == (5, ("one", "two"))
         reading = await registry.add_token("alpha", read_only=True)
-        access = await registry.opened_by(reading)
+        access = await registry.authenticate(reading)
         assert access
         assert access.read_only
         renewed = await registry.rotate("alpha")
-        assert await registry.opened_by(alpha) is await registry.opened_by(reading) is None
-        assert await registry.opened_by(renewed)
+        assert await registry.authenticate(alpha) is await registry.authenticate(reading) is None
+        assert await registry.authenticate(renewed)
         with pytest.raises(InvalidArgument, match="no deployment"):
             await registry.rotate("gamma")
         await registry.revoke_token("alpha", renewed.split("_")[2])
-        assert await registry.opened_by(renewed) is None
+        assert await registry.authenticate(renewed) is None
         with pytest.raises(InvalidArgument, match="no token"):
             await registry.revoke_token("alpha", renewed.split("_")[2])
 
@@ -103,10 +103,14 @@ def test_a_made_up_token_costs_no_read(run: Run, monkeypatch: pytest.MonkeyPatch
             return await get(self, key)
 
         monkeypatch.setattr(LocalStore, "get", counted)
-        assert await registry.opened_by(token)
+        assert await registry.authenticate(token)
         assert len(reads) == 1
-        for wrong in (token[:-1] + ("0" if token[-1] != "0" else "1"), "x", token_text(new_parts("alpha"), b"guess")):
-            assert await registry.opened_by(wrong) is None
+        for wrong in (
+            token[:-1] + ("0" if token[-1] != "0" else "1"),
+            "x",
+            format_token(generate_token("alpha"), b"guess"),
+        ):
+            assert await registry.authenticate(wrong) is None
         assert len(reads) == 1
 
     run(act)
@@ -120,7 +124,7 @@ def test_a_deployment_has_at_most_so_many_tokens(run: Run, monkeypatch: pytest.M
         tokens += [await registry.add_token("alpha", read_only=False) for _ in range(2)]
         with pytest.raises(InvalidArgument, match="most"):
             await registry.add_token("alpha", read_only=False)
-        assert all([await registry.opened_by(token) for token in tokens])
+        assert all([await registry.authenticate(token) for token in tokens])
 
     run(act)
 
@@ -135,8 +139,8 @@ def test_no_change_is_lost_among_many_at_once(run: Run) -> None:
         async with anyio.create_task_group() as group:
             for _ in range(8):
                 group.start_soon(add)
-        assert all([await registry.opened_by(token) for token in tokens])
-        assert (await registry.show("alpha")).revision == 9
+        assert all([await registry.authenticate(token) for token in tokens])
+        assert (await registry.get("alpha")).revision == 9
 
     run(act)
 
@@ -175,7 +179,7 @@ def test_before_init_there_is_nothing_and_it_says_so(tmp_path: Path) -> None:
         with pytest.raises(Misconfigured, match="no registry"):
             await registry.list()
         with pytest.raises(Misconfigured, match="no registry"):
-            await registry.opened_by("x")
+            await registry.authenticate("x")
 
     with_registry(lambda: LocalStore(tmp_path / "registry.sqlite3", "t"), act)
     assert not (tmp_path / "registry.sqlite3").exists()
@@ -271,15 +275,15 @@ def test_of_two_that_want_overlapping_prefixes_at_once_exactly_one_wins(
         winner = int(listed[0].name[1:])
         token = outcomes[winner]
         assert isinstance(token, str)
-        assert await registry.opened_by(token)
+        assert await registry.authenticate(token)
         assert isinstance(outcomes[1 - winner], InvalidArgument)
-        await remove(registry, registry.store, listed[0].name, silent, clock=Clock(), sleep=Clock().sleep)
+        await remove_deployment(registry, registry.store, listed[0].name, silent, clock=Clock(), sleep=Clock().sleep)
         await registry.close()
 
     async def attempts() -> None:
         path = tmp_path / "registry.sqlite3"
         registry = Registry(LocalStore(path, "t"))
-        await registry.prepare(silent)
+        await registry.create_if_missing(silent)
         await registry.close()
         for order in _orders():
             await attempt(path, order)
@@ -314,7 +318,7 @@ def test_an_add_that_dies_at_any_step_leaves_nothing_that_remove_and_a_minute_do
     async def attempt(path: Path, last: int) -> bool:
         clock = Clock()
         registry = Registry(LocalStore(path, "t"), clock)
-        await registry.prepare(silent)
+        await registry.create_if_missing(silent)
         died = False
         dying = Registry(Dies(path, last), clock)
         try:
@@ -326,7 +330,7 @@ def test_an_add_that_dies_at_any_step_leaves_nothing_that_remove_and_a_minute_do
         await items.put({"pk": {"S": "deploy#alpha#x"}, "sk": {"S": "1"}}, NO_CONDITION)
         listed = await registry.list()
         for tenant in listed:
-            removed = await remove(registry, items, tenant.name, silent, clock=clock, sleep=clock.sleep)
+            removed = await remove_deployment(registry, items, tenant.name, silent, clock=clock, sleep=clock.sleep)
             assert removed == (tenant.state == "active")  # where it was never served, the data are not its own
         clock.now += limits.CLAIM_SECONDS + 1
         assert await registry.add("beta", Prefix("deploy#alpha#x"))
@@ -356,13 +360,13 @@ def test_an_add_that_dies_at_any_step_leaves_nothing_that_remove_and_a_minute_do
 def test_a_damaged_record_is_the_operators_to_mend(run: Run, damage: dict[str, Any]) -> None:
     async def act(registry: Registry) -> None:
         token = await registry.add("alpha", Prefix("deploy#alpha"))
-        (record,) = [tenant.record() for tenant in await registry.list()]
-        await registry.store.put(item_of({**record, **damage}), NO_CONDITION)
-        for call in (registry.opened_by(token), registry.list(), registry.show("alpha"), registry.rotate("alpha")):
+        (record,) = [tenant.to_record() for tenant in await registry.list()]
+        await registry.store.put(to_item({**record, **damage}), NO_CONDITION)
+        for call in (registry.authenticate(token), registry.list(), registry.get("alpha"), registry.rotate("alpha")):
             with pytest.raises(Misconfigured, match=r"damaged record: .*alpha"):
                 await call
         with pytest.raises(Unavailable) as caught:  # what the tenant sees
-            await Admission(registry, registry.store).access(token)
+            await Admission(registry, registry.store).authenticate(token)
         assert "alpha" not in f"{caught.value.message} {caught.value.next}"
 
     run(act)
@@ -373,8 +377,8 @@ def test_a_damaged_record_is_the_operators_to_mend(run: Run, damage: dict[str, A
 )
 def test_damaged_facts_are_the_operators_to_mend(run: Run, damage: dict[str, Any]) -> None:
     async def act(registry: Registry) -> None:
-        await registry.store.put(item_of({"pk": "registry", "sk": "facts", **damage}), NO_CONDITION)
+        await registry.store.put(to_item({"pk": "registry", "sk": "facts", **damage}), NO_CONDITION)
         with pytest.raises(Misconfigured):
-            await registry.keys()
+            await registry.get_keys()
 
     run(act)

@@ -12,7 +12,7 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.gateway.budgets import Budget
+from ddb_mcp.gateway.budgets import TenantBudget
 from ddb_mcp.gateway.registry import Tenant
 from ddb_mcp.stores.workers import Turns, current_account
 from tests.gateway.conftest import post, request
@@ -57,7 +57,7 @@ def test_every_conversion_is_its_tenants(
     """Bodies, arguments, items read from the file, and answers."""
     seen = Seen(monkeypatch)
     token = gateway.token("deploy#turns")
-    access = gateway.registry(lambda registry: registry.opened_by(token))
+    access = gateway.registry(lambda registry: registry.authenticate(token))
     assert access is not None
     for tool, arguments, least in CALLS:
         seen.owners.clear()
@@ -77,7 +77,7 @@ def test_every_conversion_is_its_tenants(
 @pytest.mark.anyio
 async def test_of_a_tenants_bodies_one_at_a_time_waits_to_be_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Seen(monkeypatch)
-    budget = Budget(Tenant("a", Prefix("deploy#a"), "active", "", 0), 1)
+    budget = TenantBudget(Tenant("a", Prefix("deploy#a"), "active", "", 0), 1)
     current_account.set(budget.account)
     async with anyio.create_task_group() as group:
         for _ in range(100):

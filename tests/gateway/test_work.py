@@ -9,7 +9,7 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.gateway.budgets import Budget, BudgetSpent
+from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget
 from ddb_mcp.gateway.registry import Tenant
 from ddb_mcp.stores.workers import current_account
 
@@ -25,7 +25,7 @@ async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_n
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "TENANT_WORK_PER_SECOND", 0.001)
-    budget = Budget(Tenant("a", Prefix("deploy#a"), "active", "claim", 0), 1)
+    budget = TenantBudget(Tenant("a", Prefix("deploy#a"), "active", "claim", 0), 1)
     at_once = most = 0
 
     async def call() -> None:
@@ -58,7 +58,7 @@ async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_n
 
 @pytest.mark.anyio
 async def test_who_waited_for_a_turn_is_refused_where_the_work_is_spent_meanwhile() -> None:
-    budget = Budget(Tenant("a", Prefix("deploy#a"), "active", "", 0), 1)
+    budget = TenantBudget(Tenant("a", Prefix("deploy#a"), "active", "", 0), 1)
     budget.admit()
     budget.work.take(limits.TENANT_WORK_BURST + 1)
     with pytest.raises(BudgetSpent):

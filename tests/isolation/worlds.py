@@ -20,7 +20,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.server.app import build
+from ddb_mcp.server.app import build_server
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Condition, Deleted, Read, Store, StorePage
 from ddb_mcp.stores.local.store import LocalStore
@@ -186,7 +186,7 @@ def over_mcp(stack: ExitStack, portal: BlockingPortal, store: Store, table: Tabl
 
     def connect(prefix: str) -> list[Interface]:
         service = DataService(store, Prefix(prefix), cursor_key=_CURSOR_KEY, max_writes=WRITES_A_CALL)
-        server = build(service, LocalSettings(prefix=Prefix(prefix), local_path=_NO_FILE))
+        server = build_server(service, LocalSettings(prefix=Prefix(prefix), local_path=_NO_FILE))
         client = stack.enter_context(portal.wrap_async_context_manager(Client(server)))
         return [_Mcp(portal, OverMcp(client))]
 

@@ -18,7 +18,7 @@ import pytest
 
 from ddb_mcp.config.resolve import resolve_gateway
 from ddb_mcp.config.settings import LocalStorage
-from ddb_mcp.gateway.registry import registry_settings
+from ddb_mcp.gateway.registry import make_registry_settings
 from tests.local.data import Child, Data, pk
 from tests.support.engines import CI
 
@@ -231,6 +231,6 @@ def test_what_lies_beside_the_file_is_not_beside_a_link_to_it(file: Path, names:
     settings = resolve_gateway({"DDB_MCP_LOCAL_PATH": str(link)})
     assert isinstance(settings, LocalStorage)
     assert settings.local_path == file.resolve()
-    registry = registry_settings(settings)
+    registry = make_registry_settings(settings)
     assert isinstance(registry, LocalStorage)
     assert registry.local_path.parent == file.resolve().parent

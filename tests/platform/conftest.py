@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.config.resolve import resolve
+from ddb_mcp.config.resolve import resolve_settings
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
@@ -20,7 +20,7 @@ class Client:
     """A service in platform mode, called from a test."""
 
     def __init__(self, portal: BlockingPortal, environment: dict[str, str], **limits: float) -> None:
-        settings = resolve(environment)
+        settings = resolve_settings(environment)
         assert isinstance(settings, PlatformSettings)
         self._portal = portal
         self.store = PlatformStore(settings, **limits)

@@ -17,7 +17,7 @@ import pytest
 
 from ddb_mcp import __version__
 from ddb_mcp.cli import main as cli
-from ddb_mcp.config.resolve import resolve
+from ddb_mcp.config.resolve import resolve_settings
 from ddb_mcp.config.settings import SETTINGS
 from ddb_mcp.core import errors
 from ddb_mcp.web.listening import listen
@@ -120,7 +120,7 @@ def test_what_a_host_is_told_starts_the_server(name: str, tmp_path: Path) -> Non
     assert command == "ddb-mcp"
     if given := config.get("env"):
         # What these settings lead to is not on this machine: they must be complete, and of their mode.
-        assert resolve(given).mode == ("platform" if "DDB_MCP_API_URL" in given else "direct")
+        assert resolve_settings(given).mode == ("platform" if "DDB_MCP_API_URL" in given else "direct")
         return
     seen = visit(str(BIN / command), args, {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)})
     assert (seen.name, seen.tools, seen.info["mode"]) == ("ddb-mcp", TOOLS, "local")
@@ -145,7 +145,7 @@ def test_the_shell_commands_run(tmp_path: Path) -> None:
             environment = clean_environment(HOME=str(tmp_path), DDB_MCP_LOCAL_PATH=str(tmp_path / "data"))
             answers.append(json.loads(run_command(*words[1:], environment=environment).stdout))
         elif words[0] == "ddb-mcp":
-            cli.parse(words[1:])
+            cli.parse_arguments(words[1:])
         else:
             assert line in CONFIGS or line in FROM_A_GIT_ADDRESS, f"nothing here tries {line!r}"
     ada = [{"pk": "deploy#local#user#7", "sk": "PROFILE", "name": "Ada"}]
@@ -224,9 +224,9 @@ def test_commands_in_the_text_are_understood(text: str) -> None:
     if len(words) == 1:  # a command's name, or --help
         words = [words[0], "--help"]
         with pytest.raises(SystemExit, match=r"^0$"):
-            cli.parse(words)
+            cli.parse_arguments(words)
     else:
-        cli.parse(words)
+        cli.parse_arguments(words)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([\w-]+)`", ALL)) | {"demo", "test"}))

@@ -165,7 +165,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_plugin_s_folder_has_the_skill_with_its_includes(dist: Path) -> None:
     plugin = dist / "plugin"
-    loaded = skill.load()
+    loaded = skill.load_skill()
     [place] = (plugin / "skills").iterdir()
     assert place.name == loaded.front_matter["name"] == "dynamodb-database"
     text = (place / "SKILL.md").read_text(encoding="utf-8")
@@ -204,4 +204,4 @@ def test_what_is_bundled_installs_and_serves(dist: Path, tmp_path: Path, kind: s
         cwd=tmp_path,
     )
     assert (seen.name, seen.version, seen.tools) == (NAME, __version__, TOOLS)
-    assert seen.skill == skill.load().text
+    assert seen.skill == skill.load_skill().text

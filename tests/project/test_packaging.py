@@ -129,7 +129,7 @@ def test_the_installed_server_serves_its_own_skill_to_a_client(installed: Path, 
     seen = visit(str(installed / "ddb-mcp"), env={"DDB_MCP_LOCAL_PATH": str(tmp_path / "data")}, cwd=tmp_path)
     assert (seen.name, seen.version, seen.tools) == ("ddb-mcp", __version__, TOOLS)
     assert seen.info["mode"] == "local"
-    assert seen.skill == skill.load().text
+    assert seen.skill == skill.load_skill().text
     place = _run(installed / "python", "-c", "import ddb_mcp; print(ddb_mcp.__file__)")
     assert Path(place).is_relative_to(installed.parent)
 

@@ -18,7 +18,7 @@ from ddb_mcp.service import arguments, instructions
 if TYPE_CHECKING:
     from pathlib import Path
 
-SKILL = skill.load()
+SKILL = skill.load_skill()
 
 TOOLS: dict[str, type[arguments.Arguments]] = {
     "provision": arguments.ProvisionArguments,
@@ -97,20 +97,20 @@ def test_include_that_is_no_file_of_the_skill_stops_the_start(tmp_path: Path, na
     (tmp_path / "secret.md").write_text("secret")
     (folder / "SKILL.md").write_text(f"---\nname: x\n---\n{{{{include:{name}}}}}\n")
     with pytest.raises(Misconfigured, match=re.escape(repr(name))) as caught:
-        skill.load(folder)
+        skill.load_skill(folder)
     assert caught.value.next
 
 
 def test_missing_skill_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"SKILL\.md"):
-        skill.load(tmp_path)
+        skill.load_skill(tmp_path)
 
 
 def test_the_skill_describes_the_served_text(tmp_path: Path) -> None:
     # Line ends as a checkout on Windows has them: what is served, and so the digest, is the same everywhere.
     (tmp_path / "SKILL.md").write_bytes(b"---\r\nname: x\r\n---\r\n{{include:part.md}}\r\n")
     (tmp_path / "part.md").write_bytes("grüße\r\n".encode())
-    loaded = skill.load(tmp_path)
+    loaded = skill.load_skill(tmp_path)
     served = "---\nname: x\n---\ngrüße\n".encode()
     assert loaded.front_matter == {"name": "x"}
     assert (loaded.text.encode(), loaded.size) == (served, len(served))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from ddb_mcp.config.resolve import resolve
+from ddb_mcp.config.resolve import resolve_settings
 from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
@@ -87,7 +87,7 @@ def app(dynoxide: Engine) -> dict[str, str]:
 
 def test_environment_for_an_engine_on_localhost_means_direct_mode() -> None:
     variables = exported({"PATH": environment()["PATH"]})
-    settings = resolve(variables)
+    settings = resolve_settings(variables)
     assert isinstance(settings, DirectSettings)
     assert (settings.table, settings.prefix) == ("app-data", OWN)
     assert variables["AWS_ENDPOINT_URL_DYNAMODB"] == "http://127.0.0.1:8000"

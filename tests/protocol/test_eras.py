@@ -65,7 +65,7 @@ async def test_the_skill_is_a_resource_and_a_prompt(client: Client) -> None:
     [resource] = (await client.list_resources()).resources
     [content] = (await client.read_resource(resource.uri)).contents
     assert isinstance(content, TextResourceContents)
-    assert content.text == skill.load().text
+    assert content.text == skill.load_skill().text
     assert resource.size == len(content.text.encode())
     [prompt] = (await client.list_prompts()).prompts
     [message] = (await client.get_prompt(prompt.name)).messages

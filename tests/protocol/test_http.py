@@ -16,7 +16,7 @@ from mcp import Client
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.server.http import serve_http
+from ddb_mcp.server.http_app import serve_http
 from ddb_mcp.web.listening import Listening, parse_address
 from tests.protocol.toy import build
 from tests.protocol.wire import DDB_MCP, ENVELOPE, listening

@@ -214,7 +214,7 @@ def test_arguments_that_are_json_text_may_be_long(lasting: Wire) -> None:
 def test_an_id_is_looked_for_in_a_few_bytes(line: bytes) -> None:
     tracemalloc.start()
     try:
-        assert messages._id_in(line) is None
+        assert messages._find_id(line) is None
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -92,7 +92,7 @@ with sdk.quick_import():
     here = TypeAdapter.__dict__.get("_defer_build")
     TypeAdapter._defer_build = kept  # for pydantic's own use
     from mcp.server.lowlevel import Server
-    from ddb_mcp.server import lines
+    from ddb_mcp.server import stdio_streams
 from mcp_types import CallToolResult
 print(type(here).__name__, CallToolResult.model_validate({{"content": []}}).model_dump_json(exclude_unset=True))
 """
@@ -105,8 +105,8 @@ def test_stdio_imports_none_of_what_it_never_needs() -> None:
 import sys
 from ddb_mcp.server import sdk
 with sdk.quick_import():
-    import ddb_mcp.server.app, ddb_mcp.server.lines
-print([name for name in ("jsonschema", "boto3", "botocore", "ddb_mcp.server.http", "ddb_mcp.web.serving")
+    import ddb_mcp.server.app, ddb_mcp.server.stdio_streams
+print([name for name in ("jsonschema", "boto3", "botocore", "ddb_mcp.server.http_app", "ddb_mcp.web.serving")
     if name in sys.modules])
 """
     assert _run(code) == "[]\n"

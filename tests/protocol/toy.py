@@ -88,7 +88,7 @@ if __name__ == "__main__":
             setattr(limits, name, float(value))
         serve_stdio(build)
     else:
-        from ddb_mcp.server.http import serve_http
+        from ddb_mcp.server.http_app import serve_http
         from ddb_mcp.web.listening import Listening
 
         if sys.argv[1] == "plain-http":

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from ddb_mcp.server.tools import tools
+from ddb_mcp.server.tools import list_tools
 from ddb_mcp.service.operations import BY_NAME
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "tools.json"
@@ -22,7 +22,7 @@ ALL = ["provision", "info", "get", "put", "delete", "query", "scan"]
 
 
 def published(*, read_only: bool = False) -> list[dict[str, Any]]:
-    return [tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools(read_only=read_only)]
+    return [tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in list_tools(read_only=read_only)]
 
 
 TOOLS = {tool["name"]: tool for tool in published()}

@@ -9,16 +9,24 @@ import anyio
 import pytest
 
 from ddb_mcp.core.errors import DdbMcpError, Internal, OutcomeUnknown, Throttled, Unauthenticated, Unavailable
-from ddb_mcp.stores.retries import AttemptFailed, Completed, Outcome, Pace, Verdict, Write, complete
+from ddb_mcp.stores.retries import (
+    AttemptFailed,
+    Completed,
+    LostAnswerPolicy,
+    Outcome,
+    ReadBackResult,
+    RetryPolicy,
+    run_with_retries,
+)
 
-PACE = Pace(attempts=4, seconds=60, first_wait=0, longest_wait=0)
+PACE = RetryPolicy(attempts=4, seconds=60, first_wait=0, longest_wait=0)
 NOT_DONE, ENDED, LOST = Outcome
 
 
 class Server:
     """Fails as it is told to, then answers; tells what it was asked."""
 
-    def __init__(self, *failures: AttemptFailed, seen: Sequence[Verdict | DdbMcpError] = ()) -> None:
+    def __init__(self, *failures: AttemptFailed, seen: Sequence[ReadBackResult | DdbMcpError] = ()) -> None:
         self.failures = list(failures)
         self.seen = list(seen)
         self.asked = self.looks = self.renewals = 0
@@ -29,7 +37,7 @@ class Server:
             raise self.failures.pop(0)
         return "answer"
 
-    async def read_back(self) -> Verdict:
+    async def read_back(self) -> ReadBackResult:
         self.looks += 1
         seen = self.seen.pop(0)
         if isinstance(seen, DdbMcpError):
@@ -39,9 +47,9 @@ class Server:
     async def renew(self) -> None:
         self.renewals += 1
 
-    def complete(self, write: Write | None = None, pace: Pace = PACE) -> Completed[str]:
+    def complete(self, write: LostAnswerPolicy | None = None, pace: RetryPolicy = PACE) -> Completed[str]:
         async def run() -> Completed[str]:
-            return await complete(self.attempt, pace, renew=self.renew, write=write)
+            return await run_with_retries(self.attempt, pace, renew=self.renew, write=write)
 
         return anyio.run(run)
 
@@ -70,7 +78,7 @@ def test_what_is_not_to_be_repeated_is_raised() -> None:
 @pytest.mark.parametrize("repeat", [False, True])
 def test_a_write_that_was_surely_not_done_is_repeated_without_a_look(repeat: bool) -> None:
     server = Server(failed(NOT_DONE), failed(NOT_DONE))
-    assert server.complete(Write(server.read_back, repeat)) == Completed("answer", repeated=False)
+    assert server.complete(LostAnswerPolicy(server.read_back, repeat)) == Completed("answer", repeated=False)
     assert (server.asked, server.looks) == (3, 0)
 
 
@@ -88,39 +96,39 @@ def test_a_write_that_was_surely_not_done_is_repeated_without_a_look(repeat: boo
     ids=str,
 )
 def test_one_look_settles_a_lost_write_or_nothing_does(
-    outcome: Outcome, seen: Verdict | DdbMcpError, asked: int, expected: Completed[str] | None
+    outcome: Outcome, seen: ReadBackResult | DdbMcpError, asked: int, expected: Completed[str] | None
 ) -> None:
     server = Server(failed(outcome), seen=[seen])
     if expected is None:
         with pytest.raises(OutcomeUnknown):
-            server.complete(Write(server.read_back))
+            server.complete(LostAnswerPolicy(server.read_back))
     else:
-        assert server.complete(Write(server.read_back)) == expected
+        assert server.complete(LostAnswerPolicy(server.read_back)) == expected
     assert (server.asked, server.looks) == (asked, 1)
 
 
 def test_a_write_that_nothing_can_settle_is_sent_once() -> None:
     server = Server(failed(LOST, Unavailable("broke", quoted="their words")))
     with pytest.raises(OutcomeUnknown) as caught:
-        server.complete(Write())
+        server.complete(LostAnswerPolicy())
     assert (server.asked, caught.value.retryable, caught.value.quoted) == (1, False, "their words")
 
 
 def test_a_write_that_may_be_sent_twice_is_looked_for_at_the_end_only() -> None:
     server = Server(failed(LOST), failed(LOST))
-    assert server.complete(Write(server.read_back, repeat=True)) == Completed("answer", repeated=True)
+    assert server.complete(LostAnswerPolicy(server.read_back, repeat=True)) == Completed("answer", repeated=True)
     assert server.looks == 0
     server = Server(failed(LOST), *[failed(NOT_DONE, Throttled("busy")) for _ in range(3)], seen=["done"])
-    assert server.complete(Write(server.read_back, repeat=True)) == Completed(None, repeated=True)
+    assert server.complete(LostAnswerPolicy(server.read_back, repeat=True)) == Completed(None, repeated=True)
     server = Server(failed(LOST), *[failed(NOT_DONE, Throttled("busy")) for _ in range(3)], seen=["not done"])
     with pytest.raises(OutcomeUnknown, match="busy"):
-        server.complete(Write(server.read_back, repeat=True))
+        server.complete(LostAnswerPolicy(server.read_back, repeat=True))
 
 
 def test_the_other_side_s_own_word_that_it_cannot_tell_is_passed_on() -> None:
     server = Server(failed(LOST, OutcomeUnknown("their look decided nothing"), retry=False))
     with pytest.raises(OutcomeUnknown, match=r"^their look decided nothing$"):
-        server.complete(Write(server.read_back, repeat=True))
+        server.complete(LostAnswerPolicy(server.read_back, repeat=True))
     assert server.looks == 0
 
 
@@ -141,12 +149,12 @@ def test_a_renewal_that_fails_hides_no_lost_write() -> None:
 
     server = Expired(failed(LOST), failed(NOT_DONE, Unauthenticated("expired")), seen=["not done"])
     with pytest.raises(OutcomeUnknown, match="log in again"):
-        server.complete(Write(server.read_back, repeat=True))
+        server.complete(LostAnswerPolicy(server.read_back, repeat=True))
 
 
 def test_no_attempt_begins_after_the_time() -> None:
     server = Server(failed(NOT_DONE, Throttled("busy"), wait=30))
     with pytest.raises(Throttled) as caught:
-        server.complete(pace=Pace(attempts=4, seconds=20, first_wait=0, longest_wait=0))
+        server.complete(pace=RetryPolicy(attempts=4, seconds=20, first_wait=0, longest_wait=0))
     assert server.asked == 1
     assert caught.value.next == "Wait 30 s, then call again."

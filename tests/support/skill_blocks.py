@@ -48,7 +48,7 @@ class Block:
 
 def blocks(language: str | None = None) -> list[Block]:
     """The skill's blocks in order, all or those of one language."""
-    text = skill.load().text
+    text = skill.load_skill().text
     found = []
     for match in _FENCED.finditer(text):
         heading = re.findall(r"^## (.*)$", text[: match.start()], re.MULTILINE)[-1]

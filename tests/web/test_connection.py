@@ -17,11 +17,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ddb_mcp.web import connection as module
+from ddb_mcp.web.client_faults import ClientFaults
 from ddb_mcp.web.connection import TRANSITIONS, Connection, State
-from ddb_mcp.web.exchange import Exchange
-from ddb_mcp.web.faults import ClientFaults
+from ddb_mcp.web.connection_slots import ConnectionSlots
 from ddb_mcp.web.framing import BadFraming, ChunkedBody
-from ddb_mcp.web.places import Places
+from ddb_mcp.web.request_context import RequestContext
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -68,7 +68,7 @@ class Application:
         self.began.append(scope["path"])
         self.headers.append(dict(scope["headers"]))
         if scope["path"].startswith("/read"):
-            self.bodies.append(await Exchange.of(scope).read_body())
+            self.bodies.append(await RequestContext.of(scope).read_body())
         else:
             self.waiting.append(go := asyncio.Event())
             await go.wait()
@@ -88,7 +88,7 @@ class Served:
         self.loop.run_until_complete(self._connect(protocol))
 
     async def _connect(self, protocol: Any) -> None:
-        self.places = Places(ClientFaults(), most=4, keep_seconds=30)
+        self.slots = ConnectionSlots(ClientFaults(), most=4, keep_seconds=30)
         config = Config(
             self._answer,
             interface="asgi3",
@@ -99,7 +99,7 @@ class Served:
             timeout_keep_alive=10**6,
         )
         self.connection = Connection(
-            self.places,
+            self.slots,
             None,
             lambda own: protocol(config=config, server_state=self.uvicorn, app_state={"connection": own}),
         )
@@ -113,7 +113,7 @@ class Served:
         self.connection.connection_made(self.transport)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await Exchange(scope["state"].pop("connection"), scope, receive, send).run(self.app)
+        await RequestContext(scope["state"].pop("connection"), scope, receive, send).run(self.app)
 
     def settle(self) -> None:
         """Let everything happen that can."""
@@ -217,9 +217,9 @@ class Requests(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.served.close()
-        assert self.served.places._all == set()
-        assert not self.served.places._strangers
-        assert not self.served.places._idle
+        assert self.served.slots._all == set()
+        assert not self.served.slots._strangers
+        assert not self.served.slots._idle
         assert not self.served.uvicorn.connections
 
 

@@ -20,11 +20,11 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.web import faults as client_faults
-from ddb_mcp.web.exchange import BodyRefused, ClientGone, Exchange
-from ddb_mcp.web.faults import ClientFaults
+from ddb_mcp.web import client_faults
+from ddb_mcp.web.client_faults import ClientFaults
+from ddb_mcp.web.connection_slots import ConnectionSlots
 from ddb_mcp.web.listening import Listening, listen
-from ddb_mcp.web.places import Places
+from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
 from ddb_mcp.web.serving import HttpServer
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -56,14 +56,14 @@ class App:
             if scope["path"] == "/slow":
                 await self.slow()
             if scope["path"] == "/while-wanted":
-                Exchange.of(scope).end_with_client()
+                RequestContext.of(scope).end_with_client()
             if scope["path"] in ("/endless", "/while-wanted"):
                 await asyncio.sleep(1000)
             if scope["path"] != "/early":
-                body = b"%d" % len(await Exchange.of(scope).read_body(count=self._count))
+                body = b"%d" % len(await RequestContext.of(scope).read_body(count=self._count))
             if scope["path"] == "/large":
                 body = b"x" * 64_000_000
-        except BodyRefused as refused:
+        except BodyRejected as refused:
             status, body = refused.status, refused.error.message.encode()
         except (ClientGone, asyncio.CancelledError):
             self.ended.append("client gone")
@@ -181,9 +181,9 @@ def test_above_the_cap_a_connection_is_closed_and_one_that_waits_long_makes_room
 def test_clients_that_connect_together_are_accepted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the loop is held, 60 clients connect. Each turn of the loop accepts several of them."""
     turns, admitted_in, may_go_on = 0, list[int](), threading.Event()
-    admit = Places.admit
+    admit = ConnectionSlots.admit
 
-    def noted(connections: Places, connection: Any) -> bool:
+    def noted(connections: ConnectionSlots, connection: Any) -> bool:
         admitted_in.append(turns)
         return admit(connections, connection)
 
@@ -194,7 +194,7 @@ def test_clients_that_connect_together_are_accepted_together(monkeypatch: pytest
             turns += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(Places, "admit", noted)
+    monkeypatch.setattr(ConnectionSlots, "admit", noted)
     with running() as it, contextlib.ExitStack() as stack:
         it.app.slow = hold
         first = stack.enter_context(it.connect())

@@ -17,9 +17,9 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import compact
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.workers import convert
-from ddb_mcp.web.exchange import BodyRefused, Exchange
-from ddb_mcp.web.requests import foreign_header, json_object
-from ddb_mcp.web.serving import live
+from ddb_mcp.web.request_context import BodyRejected, RequestContext
+from ddb_mcp.web.requests import find_foreign_header, parse_json_object
+from ddb_mcp.web.serving import run_lifespan
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -61,7 +61,7 @@ class BrowserHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await live(receive, send, self._service.store.close)
+            await run_lifespan(receive, send, self._service.store.close)
             return
         answer = await self._answer(Request(scope, receive))
         answer.headers.update(_HEADERS)
@@ -69,11 +69,11 @@ class BrowserHost:
 
     async def _answer(self, request: Request) -> Response:
         secret, _, place = request.url.path.removeprefix("/").partition("/")
-        if foreign_header(request.scope, is_loopback, self._port):
+        if find_foreign_header(request.scope, is_loopback, self._port):
             return PlainTextResponse("This server is for this machine and its own page alone.", 403)
         if not hmac.compare_digest(secret.encode(errors="replace"), self._secret):
             return PlainTextResponse("Not found", 404)
-        Exchange.of(request.scope).admit()
+        RequestContext.of(request.scope).admit()
         if request.method in ("GET", "HEAD") and place in self._pages:
             return HTMLResponse(self._pages[place])
         if request.method != "POST" or place != "call":
@@ -81,13 +81,13 @@ class BrowserHost:
         if not request.headers.get("origin"):
             return PlainTextResponse("Calls are for this server's own page.", 403)
         try:
-            return await self._call(await Exchange.of(request.scope).read_body())
-        except BodyRefused as refused:
+            return await self._call(await RequestContext.of(request.scope).read_body())
+        except BodyRejected as refused:
             return PlainTextResponse(refused.error.message, refused.status)
 
     async def _call(self, body: bytes) -> Response:
         try:
-            request = await convert(partial(json_object, body), body)
+            request = await convert(partial(parse_json_object, body), body)
             name = request.get("name")
             if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)

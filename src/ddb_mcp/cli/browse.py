@@ -9,7 +9,7 @@ from ddb_mcp.cli.service import make_service, require_writing
 from ddb_mcp.config.settings import ModeSettings
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp browse`."""
     parser.add_argument("--port", type=int, default=0, help="port, default any free one")
     parser.add_argument("--no-open", action="store_true", help="print the address, and open no web browser")

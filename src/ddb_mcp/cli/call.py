@@ -29,7 +29,7 @@ examples:
 _STDIN_MAX_BYTES = 100_000_000
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp call`."""
     parser.usage = "%(prog)s [SETTING ...] [--all] TOOL [JSON | - | NAME=VALUE ...]"
     parser.epilog = _EXAMPLES

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ddb_mcp.config.resolve import resolve, resolve_gateway, resolve_local
+from ddb_mcp.config.resolve import resolve_gateway, resolve_local, resolve_settings
 from ddb_mcp.config.settings import (
     SETTINGS,
     DirectSettings,
@@ -14,7 +14,7 @@ from ddb_mcp.config.settings import (
     PlatformSettings,
     Setting,
     Settings,
-    declared,
+    list_declared,
 )
 
 TOOLS = ("provision", "info", "get", "put", "delete", "query", "scan")
@@ -41,14 +41,14 @@ class Command(NamedTuple):
     help: str
     kinds: tuple[type[Settings] | type[HttpSettings], ...] = _EVERY_MODE
     without: frozenset[str] = _SERVING
-    resolve: Callable[[Mapping[str, str], Mapping[str, str]], Any] = resolve
+    resolve: Callable[[Mapping[str, str], Mapping[str, str]], Any] = resolve_settings
     nested: bool = False
     module: str = ""
 
     @property
     def settings(self) -> tuple[Setting, ...]:
         """The settings that it takes, in the order of `SETTINGS`."""
-        fields = {"mode", *(name for kind in self.kinds for name in declared(kind))} - self.without
+        fields = {"mode", *(name for kind in self.kinds for name in list_declared(kind))} - self.without
         return tuple(setting for setting in SETTINGS if setting.field in fields)
 
 

@@ -9,7 +9,7 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.service.purge import Count
 
 
-async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[], Awaitable[Count]]) -> bool:
+async def confirm(arguments: argparse.Namespace, what: str, count: Callable[[], Awaitable[Count]]) -> bool:
     """Whether the user wants it: says `--yes`, or answers yes at the terminal.
 
     Args:
@@ -44,6 +44,6 @@ async def confirmed(arguments: argparse.Namespace, what: str, count: Callable[[]
         signal.signal(signal.SIGINT, before)
 
 
-async def say(message: str) -> None:
+async def print_progress(message: str) -> None:
     """A line for people, on stderr."""
     print(message, file=sys.stderr)

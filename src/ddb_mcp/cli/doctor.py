@@ -32,10 +32,10 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import anyio
 
     http = resolve_http(os.environ, arguments.flags)
-    return 0 if anyio.run(examine, settings, http, make_service(settings), print) else 1
+    return 0 if anyio.run(run_checks, settings, http, make_service(settings), print) else 1
 
 
-async def examine(settings: Settings, http: HttpSettings, service: DataService, say: Callable[[str], None]) -> bool:
+async def run_checks(settings: Settings, http: HttpSettings, service: DataService, say: Callable[[str], None]) -> bool:
     """Print the configuration, then try the store without writing anything.
 
     Args:
@@ -62,12 +62,12 @@ async def examine(settings: Settings, http: HttpSettings, service: DataService, 
             await steps.run("get a missing item", lambda: service.call("get", key))
     await service.store.close()
     if isinstance(settings, LocalSettings):
-        from ddb_mcp.cli.endpoint import state
+        from ddb_mcp.cli.endpoint import describe_endpoint
         from ddb_mcp.stores.local.place import access_warnings
 
-        say(f"  {'endpoint for the app':<26} {await state(settings)}")
+        say(f"  {'endpoint for the app':<26} {await describe_endpoint(settings)}")
         steps.fixes += access_warnings(settings.local_path)  # in read-only mode too
-    say(f"\nNot seen: {'; '.join(_unseen(settings))}.")
+    say(f"\nNot seen: {'; '.join(_hide(settings))}.")
     say("\nFix this" if steps.fixes else "\nAll is well.")
     for fix in dict.fromkeys(steps.fixes):
         say(f"  {fix}")
@@ -113,7 +113,7 @@ def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], 
                 say(_line(name, MASK if _AWS_SECRET.search(name) else _text(name, os.environ[name]), "environment"))
 
 
-def _unseen(settings: Settings) -> list[str]:
+def _hide(settings: Settings) -> list[str]:
     """The facts that doctor cannot know."""
     unseen = ["the environment that your MCP host gives the server, which may be another than this shell's"]
     if not settings.read_only:
@@ -128,7 +128,7 @@ def _value(setting: Setting, settings: Settings, http: HttpSettings) -> Any:
     return getattr(settings, setting.field, getattr(http, setting.field, None))
 
 
-def list_given(environment: Mapping[str, str], flags: Mapping[str, str], say: Callable[[str], None]) -> None:
+def list_set_variables(environment: Mapping[str, str], flags: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Print the settings that were given and where, for when they make no configuration. Prints no secret."""
     say(f"ddb-mcp {__version__}\n\nSettings that were given")
     for setting in SETTINGS:

@@ -18,7 +18,7 @@ PORT = urlsplit(ENDPOINT).port or 0
 _SIGNED = "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp endpoint`."""
     parser.add_argument("--port", type=int, default=PORT, help=f"port, default {PORT}; 0 for any free one")
     parser.add_argument("--all-keys", action="store_true", help="let the app use keys outside the prefix too")
@@ -56,7 +56,7 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def state(settings: LocalSettings) -> str:
+async def describe_endpoint(settings: LocalSettings) -> str:
     """Whether an endpoint answers where the app looks for it, and whether it serves the settings' file."""
     from anyio import to_thread
 

@@ -19,7 +19,7 @@ from ddb_mcp.core.keys import Prefix
 _WHERE = ("pk", "pk_prefix", "sk_prefix", "sk_from", "sk_to", "filter")
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp export`."""
     parser.usage = "%(prog)s [SETTING ...] [WHERE ...] [FILE]"
     parser.epilog = "example:\n  ddb-mcp export --pk-prefix 'deploy#abc123#user#' users.jsonl.gz"

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.cli.deletion import confirmed, say
+from ddb_mcp.cli.deletion import confirm, print_progress
 from ddb_mcp.cli.files import whole_file
-from ddb_mcp.cli.progress import items, reported
+from ddb_mcp.cli.progress import items, report_progress
 from ddb_mcp.cli.serve import listening, tls_arguments
 from ddb_mcp.cli.service import require_writing
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
@@ -29,7 +29,7 @@ _Action = Callable[["Registry", GatewaySettings, argparse.Namespace], Awaitable[
 """What a command does with the registry. It returns its exit code, None for 0."""
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp gateway`. Each command is a function `run(settings, arguments) -> exit code`.
 
     Args:
@@ -119,10 +119,10 @@ def _positive(text: str) -> int:
 def _with_registry(settings: GatewaySettings, arguments: argparse.Namespace, act: _Action) -> int:
     import anyio
 
-    from ddb_mcp.gateway.registry import Registry, registry_settings
+    from ddb_mcp.gateway.registry import Registry, make_registry_settings
     from ddb_mcp.stores import make_store
 
-    registry = Registry(make_store(registry_settings(settings)))
+    registry = Registry(make_store(make_registry_settings(settings)))
 
     async def run() -> int:
         try:
@@ -150,15 +150,15 @@ def _registry_of_version_0_1() -> Path | None:
 
 
 async def _init(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
-    from ddb_mcp.gateway.registry import registry_settings
+    from ddb_mcp.gateway.registry import make_registry_settings
 
-    made, where = await registry.prepare(say), registry_settings(settings)
+    made, where = await registry.create_if_missing(print_progress), make_registry_settings(settings)
     place = where.table if isinstance(where, DirectStorage) else where.local_path
     print(f"The registry {place} was made." if made else f"The registry {place} was there already.")
 
 
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.gateway.server import log_requests, serve
+    from ddb_mcp.gateway.server import log_requests, serve_gateway
 
     if not re.fullmatch(r"[\w.:%-]*", arguments.host):
         raise Misconfigured(
@@ -166,14 +166,14 @@ def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
         )
     log_requests()
     _with_registry(settings, arguments, _ready)
-    serve(settings, listening(arguments.host, arguments.port, arguments), arguments.processes)
+    serve_gateway(settings, listening(arguments.host, arguments.port, arguments), arguments.processes)
     return 0
 
 
 async def _ready(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     if not settings.read_only:
-        await registry.prepare(say)
-    await registry.keys()
+        await registry.create_if_missing(print_progress)
+    await registry.get_keys()
 
 
 async def _add(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
@@ -189,7 +189,7 @@ async def _add(registry: "Registry", settings: GatewaySettings, arguments: argpa
         prefix = Prefix(arguments.own_prefix or f"deploy#{arguments.name}")
     except Misconfigured as wrong:
         raise Misconfigured(wrong.message, next=f"Give another --prefix. {PREFIX_ADVICE}") from None
-    await registry.prepare(say)
+    await registry.create_if_missing(print_progress)
     about = f"{arguments.name} owns the keys that start with {prefix.joined}"
     await _hand_out(lambda: registry.add(arguments.name, prefix, functions=functions, **rates), about, arguments)
 
@@ -202,7 +202,7 @@ async def _list(registry: "Registry", settings: GatewaySettings, arguments: argp
 
 
 async def _show(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
-    tenant = await registry.show(arguments.name)
+    tenant = await registry.get(arguments.name)
     shown = {
         "name": tenant.name,
         "prefix": tenant.prefix.text,
@@ -222,17 +222,17 @@ async def _rotate(registry: "Registry", settings: GatewaySettings, arguments: ar
 
 
 async def _remove(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int | None:
-    from ddb_mcp.gateway.removal import remove
+    from ddb_mcp.gateway.removal import remove_deployment
     from ddb_mcp.stores import make_store
 
     require_writing(settings, "remove deletes")
-    tenant, store = await registry.show(arguments.name), make_store(settings)
+    tenant, store = await registry.get(arguments.name), make_store(settings)
     what = f"{tenant.name} and everything under {tenant.prefix.text}"
     try:
-        if not await confirmed(arguments, what, partial(_owned, store, tenant)):
+        if not await confirm(arguments, what, partial(_owned, store, tenant)):
             return 1
-        with reported("deleted") as progress:
-            deleted = await remove(registry, store, tenant.name, progress.say, progress.advance)
+        with report_progress("deleted") as progress:
+            deleted = await remove_deployment(registry, store, tenant.name, progress.say, progress.advance)
     finally:
         await store.close()
     print(f"{items(deleted)} deleted")
@@ -251,7 +251,7 @@ async def _add_token(registry: "Registry", settings: GatewaySettings, arguments:
 
 
 async def _list_tokens(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
-    for row in _token_rows(await registry.show(arguments.name)):
+    for row in _token_rows(await registry.get(arguments.name)):
         print("\t".join(row))
 
 

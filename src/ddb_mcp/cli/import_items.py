@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ddb_mcp.cli.files import naming
-from ddb_mcp.cli.progress import items, reported
+from ddb_mcp.cli.progress import items, report_progress
 from ddb_mcp.cli.service import own_store, require_writing
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.keys import Prefix
@@ -27,7 +27,7 @@ example:
   ddb-mcp import --from-prefix 'deploy#old' users.jsonl.gz"""
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp import`."""
     parser.usage = "%(prog)s [SETTING ...] [--from-prefix PREFIX] [--create-only] [--dry-run] [FILE]"
     parser.epilog = _EXAMPLE
@@ -61,7 +61,7 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "
         if arguments.dry_run:
             print(f"{items(count)} would be imported")
             return 0
-        with reported("imported", count) as progress:
+        with report_progress("imported", count) as progress:
             await importer.store(file, progress.advance)
     there = f", {items(importer.existing)} there already" if arguments.create_only else ""
     print(f"{items(importer.written)} imported{there}")

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 2 for a wrong call or configuration, 1 for a failure."""
     _open_missing_streams()
     _choose_encodings()
-    command, arguments = parse(sys.argv[1:] if argv is None else argv)
+    command, arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     flags = {
         setting.variable: getattr(arguments, setting.field)
         for setting in command.settings
@@ -39,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except DdbMcpError as error:
         if command.name == "doctor":
-            from ddb_mcp.cli.doctor import list_given
+            from ddb_mcp.cli.doctor import list_set_variables
 
-            list_given(os.environ, flags, print)
+            list_set_variables(os.environ, flags, print)
             sys.stdout.flush()  # the error comes last, where both streams go to one place
         quoted = f" It said: {error.quoted}" if error.quoted else ""
         print(visible(f"ddb-mcp: {error.message}{quoted} {error.next}"), file=sys.stderr)
@@ -57,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         leave(130)  # now: a worker thread may be waiting for the network
 
 
-def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
+def parse_arguments(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     """The command and its arguments. Settings may stand anywhere on the line. Ends the process for a wrong line."""
     command, rest = _split(list(words))
-    parser = parser_of(command)
+    parser = make_parser(command)
     if command.nested:
         arguments, unknown = parser.parse_known_args(rest)
     else:
@@ -70,7 +70,7 @@ def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     return command, arguments
 
 
-def parser_of(command: Command) -> argparse.ArgumentParser:
+def make_parser(command: Command) -> argparse.ArgumentParser:
     """The parser of a command's settings and arguments."""
     module = importlib.import_module(f"ddb_mcp.cli.{command.module or command.name}")
     flags = _setting_flags(command.settings)
@@ -118,7 +118,7 @@ def _command(name: str) -> Command:
 
 
 def _fail(message: str) -> NoReturn:
-    parser_of(SERVE).error(message)
+    make_parser(SERVE).error(message)
 
 
 def _unknown(flag: str, command: Command) -> str:

@@ -9,13 +9,13 @@ from ddb_mcp.core.errors import Misconfigured
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     """Print the policy as JSON. Raises Misconfigured in another mode than direct."""
-    from ddb_mcp.stores.direct.policy import policy
-    from ddb_mcp.stores.direct.session import place
+    from ddb_mcp.stores.direct.policy import build_policy
+    from ddb_mcp.stores.direct.session import locate_table
 
     if not isinstance(settings, DirectSettings):
         raise Misconfigured(
             f"A policy is for a table in AWS, and the mode is {settings.mode}.",
             next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX for direct mode.",
         )
-    print(json.dumps(policy(settings, **place(settings.role_arn)), indent=2))
+    print(json.dumps(build_policy(settings, **locate_table(settings.role_arn)), indent=2))
     return 0

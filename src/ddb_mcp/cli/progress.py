@@ -75,7 +75,7 @@ class Progress:
 
 
 @contextmanager
-def reported(done_as: str, total: int | None = None) -> Iterator[Progress]:
+def report_progress(done_as: str, total: int | None = None) -> Iterator[Progress]:
     """Shows progress, see `Progress`. Where the work fails or Ctrl-C ends it, says once how much is done."""
 
     def left(why: str) -> str:

@@ -3,13 +3,13 @@
 import argparse
 from functools import partial
 
-from ddb_mcp.cli.deletion import confirmed, say
-from ddb_mcp.cli.progress import MAYBE_MORE, items, reported
+from ddb_mcp.cli.deletion import confirm, print_progress
+from ddb_mcp.cli.progress import MAYBE_MORE, items, report_progress
 from ddb_mcp.cli.service import own_store, require_writing
 from ddb_mcp.config.settings import ModeSettings
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp purge`."""
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -27,11 +27,11 @@ async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
     async with own_store(settings) as (store, prefix):
         what = f"everything under {prefix.text}, mode {settings.mode}"
-        if not await confirmed(arguments, what, partial(count, store, prefix)):
+        if not await confirm(arguments, what, partial(count, store, prefix)):
             return 1
-        with reported("deleted") as progress:
+        with report_progress("deleted") as progress:
             done = await purge(store, prefix, progress.advance)
         if not done.complete:
-            await say(MAYBE_MORE)
+            await print_progress(MAYBE_MORE)
     print(f"{items(done.deleted)} deleted")
     return 0

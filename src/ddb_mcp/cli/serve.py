@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ddb_mcp.web.listening import Listening
 
 
-def configure(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp` itself, the list of the commands, and how settings are given."""
     parser.usage = "%(prog)s [SETTING ...] [--http HOST:PORT | COMMAND ...]"
     parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
@@ -51,12 +51,12 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     logging.getLogger("ddb_mcp").info("Serving in %s mode", settings.mode)
 
     def build() -> "Server[Any]":
-        from ddb_mcp.server.app import build
+        from ddb_mcp.server.app import build_server
 
-        return build(make_service(settings), settings)
+        return build_server(make_service(settings), settings)
 
     if arguments.http:
-        from ddb_mcp.server.http import serve_http
+        from ddb_mcp.server.http_app import serve_http
         from ddb_mcp.web.listening import parse_address
 
         http = resolve_http(os.environ, arguments.flags)

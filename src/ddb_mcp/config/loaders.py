@@ -13,7 +13,7 @@ _QUOTES = "\"'`‘’“”"
 _INVISIBLE = "\ufeff\u200b"  # a byte order mark, a space of no width: `strip` leaves them
 
 
-class _Flaw(NamedTuple):
+class _Damage(NamedTuple):
     """One thing that may be wrong with a value of any setting.
 
     Attributes:
@@ -30,7 +30,7 @@ class _Flaw(NamedTuple):
     mended: Callable[[str], str] = lambda value: ""
 
 
-def _stripped(value: str) -> str:
+def _strip(value: str) -> str:
     return value.strip().strip(_INVISIBLE).strip()
 
 
@@ -38,43 +38,43 @@ _UNREPLACED = (
     "holds {found}, which nothing has replaced by its value",
     "Write the value itself; many programs that start servers replace no variables.",
 )
-_FLAWS = (
-    _Flaw(_EVERY_KIND, rf"\A[\s{_INVISIBLE}]+\Z", "is blank", "Set it to a value, or unset it."),
-    _Flaw(
+_DAMAGES = (
+    _Damage(_EVERY_KIND, rf"\A[\s{_INVISIBLE}]+\Z", "is blank", "Set it to a value, or unset it."),
+    _Damage(
         _EVERY_KIND,
         r"\r\n?\Z",
         "ends with a carriage return: the file that it comes from has Windows line ends",
         "Save the file with LF line ends.",
-        _stripped,
+        _strip,
     ),
-    _Flaw(
+    _Damage(
         _EVERY_KIND,
         rf"\A[\s{_INVISIBLE}]|[\s{_INVISIBLE}]\Z",
         "begins or ends with white space",
         "Remove the white space.",
-        _stripped,
+        _strip,
     ),
-    _Flaw(_EVERY_KIND, r"[\x00-\x1f\x7f-\x9f]", "holds the control character {found}", "Remove the character."),
-    _Flaw(
+    _Damage(_EVERY_KIND, r"[\x00-\x1f\x7f-\x9f]", "holds the control character {found}", "Remove the character."),
+    _Damage(
         frozenset({"plain", "path", "secret"}),
         rf"\A[{_QUOTES}]|[{_QUOTES}]\Z",
         "has quotes around its value, which whoever loaded it took for a part of it",
         "Remove the quotes.",
         lambda value: value.strip(_QUOTES),
     ),
-    _Flaw(
+    _Damage(
         frozenset({"plain", "path", "secret"}),
         r"\$\{[^}]*\}?|\$\([^)]*\)|%[A-Za-z_]\w{2,}%|\{\{.*?\}\}|\A\$[A-Za-z_]\w*\Z",
         *_UNREPLACED,
     ),
-    _Flaw(frozenset({"plain", "path"}), r"\$[A-Za-z_]\w*|%(?![0-9A-Fa-f]{2}%)[A-Za-z_]\w*%", *_UNREPLACED),
-    _Flaw(
+    _Damage(frozenset({"plain", "path"}), r"\$[A-Za-z_]\w*|%(?![0-9A-Fa-f]{2}%)[A-Za-z_]\w*%", *_UNREPLACED),
+    _Damage(
         frozenset({"command"}),
         r"\A\S*(?:\$\{?\w+\}?|%(?![0-9A-Fa-f]{2}%)[A-Za-z_]\w*%)\S*",
         "begins with {found}, and no shell replaces the variable in it",
         "Write the whole path of the program.",
     ),
-    _Flaw(
+    _Damage(
         frozenset({"plain"}),
         r"\s#.*",
         "holds {found}, which whoever loaded it did not take for a comment",
@@ -86,7 +86,7 @@ _FLAWS = (
 
 def check_loaded(name: str, value: str, kind: Kind) -> None:
     """Raise Misconfigured where a loader has damaged a value. Values of commands and secrets are not shown."""
-    for flaw in _FLAWS:
+    for flaw in _DAMAGES:
         match = re.search(flaw.pattern, value) if kind in flaw.kinds else None
         if match is None:
             continue

@@ -18,34 +18,36 @@ def check_names(environment: Iterable[str]) -> None:
     """Raise Misconfigured for a name that is near a setting's name, with the right one where there is one near."""
     names = set(environment)
     for name in sorted(names - BY_VARIABLE.keys()):
-        folded = _folded(name)
+        folded = _normalize(name)
         if folded.startswith("DDBMCP"):
-            advice = _advice(near(name))
+            advice = _format_advice(find_near_names(name))
             raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=advice)
         if folded.startswith("DYNAMODB"):
             meant = [
-                full for full in near(name, _NEAR_TO_DYNAMODB) if full.startswith("DYNAMODB") and full not in names
+                full
+                for full in find_near_names(name, _NEAR_TO_DYNAMODB)
+                if full.startswith("DYNAMODB") and full not in names
             ]
             if meant:
-                raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=_advice(meant))
+                raise Misconfigured(f"{name} is not a setting of ddb-mcp.", next=_format_advice(meant))
 
 
-def near(name: str, cutoff: float = _NEAR) -> list[str]:
+def find_near_names(name: str, cutoff: float = _NEAR) -> list[str]:
     """The settings whose names are near, the nearest first; their beginnings DDB_MCP_ and DYNAMODB_ do not count."""
-    by_rest = {_rest(full): full for full in BY_VARIABLE}
-    rest = _rest(name)
+    by_rest = {_strip_product(full): full for full in BY_VARIABLE}
+    rest = _strip_product(name)
     if rest in by_rest:
         return [by_rest[rest]]
     return [by_rest[found] for found in difflib.get_close_matches(rest, by_rest, 2, cutoff)]
 
 
-def _advice(meant: list[str]) -> str:
+def _format_advice(meant: list[str]) -> str:
     return f"Did you mean {' or '.join(meant)}?" if meant else "Unset it; `ddb-mcp --help` lists the settings."
 
 
-def _folded(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub("[^A-Z0-9]", "", name.upper())
 
 
-def _rest(name: str) -> str:
-    return re.sub("^(DDBMCP)?(DYNAMODB)?", "", _folded(name))
+def _strip_product(name: str) -> str:
+    return re.sub("^(DDBMCP)?(DYNAMODB)?", "", _normalize(name))

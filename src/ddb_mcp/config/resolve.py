@@ -26,7 +26,7 @@ from ddb_mcp.config.settings import (
     ModeSettings,
     PlatformSettings,
     Settings,
-    declared,
+    list_declared,
 )
 from ddb_mcp.core.errors import Misconfigured
 
@@ -43,7 +43,9 @@ _OR_LOCAL = ", or DDB_MCP_MODE=local if the local file is meant."
 _PAIR = {"API_URL": "DDB_MCP_API_URL", "AUTH_TOKEN": "DDB_MCP_AUTH_TOKEN"}
 
 
-def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None) -> ModeSettings:
+def resolve_settings(
+    environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
+) -> ModeSettings:
     """The settings from the environment and from flags, which win.
 
     Args:
@@ -53,55 +55,58 @@ def resolve(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str
     Raises:
         Misconfigured: an unknown variable or value, or a mode that is only half configured.
     """
-    configured = _Configured.read(environment, flags or {})
-    match configured.mode():
+    configured = _RawSettings.read(environment, flags or {})
+    match configured.choose_mode():
         case "platform":
-            return _platform(configured)
+            return _make_platform_settings(configured)
         case "direct":
-            return configured.settings(DirectSettings)
+            return configured.make(DirectSettings)
         case _:
-            return _local(configured, LocalSettings)
+            return _make_local_settings(configured, LocalSettings)
 
 
 def resolve_local(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None) -> LocalSettings:
-    """The settings of what only works on the local file, whatever other mode the variables mean. See `resolve`."""
-    configured = _Configured.read(environment, flags or {})
+    """Return the settings of a command that only works on the local file, whatever mode the variables choose.
+
+    See `resolve_settings`.
+    """
+    configured = _RawSettings.read(environment, flags or {})
     if configured.values.get("mode", "local") != "local":
         raise Misconfigured(
             f"This command works on the local file, and the mode is {configured.values['mode']}.",
             next="Set DDB_MCP_MODE to local, or unset it.",
         )
-    return _local(configured, LocalSettings)
+    return _make_local_settings(configured, LocalSettings)
 
 
 def resolve_gateway(
     environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
 ) -> GatewaySettings:
-    """The settings of a gateway, which has no prefix of its own. See `resolve`.
+    """The settings of a gateway, which has no prefix of its own. See `resolve_settings`.
 
     Raises:
-        Misconfigured: as `resolve` does, and where a setting only makes sense for one prefix.
+        Misconfigured: as `resolve_settings` does, and where a setting only makes sense for one prefix.
     """
-    configured = _Configured.read(environment, flags or {})
+    configured = _RawSettings.read(environment, flags or {})
     for name in ("role_arn", "lambda_functions"):
         if configured.values.get(name):
             variable = next(setting.variable for setting in SETTINGS if setting.field == name)
             raise Misconfigured(f"{variable} is for one prefix, and a gateway serves many.", next=f"Unset {variable}.")
-    match configured.mode():
+    match configured.choose_mode():
         case "platform":
             raise Misconfigured(
                 "The gateway serves direct or local storage.", next="Set DDB_MCP_MODE to direct or local."
             )
         case "direct":
-            return configured.settings(DirectStorage)
+            return configured.make(DirectStorage)
         case _:
-            return _local(configured, LocalStorage)
+            return _make_local_settings(configured, LocalStorage)
 
 
 def resolve_http(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None) -> HttpSettings:
-    """The settings of serving over HTTP. See `resolve`."""
-    values = _Configured.read(environment, flags or {}).values
-    return HttpSettings(**{name: values[name] for name in declared(HttpSettings) if name in values})
+    """The settings of serving over HTTP. See `resolve_settings`."""
+    values = _RawSettings.read(environment, flags or {}).values
+    return HttpSettings(**{name: values[name] for name in list_declared(HttpSettings) if name in values})
 
 
 def _check_aws(environment: Mapping[str, str]) -> None:
@@ -111,7 +116,7 @@ def _check_aws(environment: Mapping[str, str]) -> None:
             check_loaded(name, value, "secret" if found["secret"] else "path" if found["path"] else "plain")
 
 
-class _Configured(NamedTuple):
+class _RawSettings(NamedTuple):
     """What environment and flags give.
 
     Attributes:
@@ -127,7 +132,7 @@ class _Configured(NamedTuple):
     environment: Mapping[str, str]
 
     @classmethod
-    def read(cls, environment: Mapping[str, str], flags: Mapping[str, str]) -> "_Configured":
+    def read(cls, environment: Mapping[str, str], flags: Mapping[str, str]) -> "_RawSettings":
         """The settings in environment and flags. An empty value counts as unset.
 
         Raises:
@@ -150,7 +155,7 @@ class _Configured(NamedTuple):
             values[setting.field] = setting.parse(names[variable], value)
         return cls(values, sources, empty, environment)
 
-    def mode(self) -> Mode:
+    def choose_mode(self) -> Mode:
         """The mode that was chosen, or that the rest means.
 
         Raises:
@@ -170,7 +175,7 @@ class _Configured(NamedTuple):
             raise Misconfigured(
                 "DYNAMODB_TABLE is set to nothing, and DYNAMODB_PREFIX is set.", next=f"Set DYNAMODB_TABLE{_OR_LOCAL}"
             )
-        if {"auth_command", "auth_file"} & values.keys() or _exists(DEFAULT_AUTH_FILE):
+        if {"auth_command", "auth_file"} & values.keys() or _file_exists(DEFAULT_AUTH_FILE):
             return "platform"
         self._refuse_half_a_pair(*_PAIR)
         for setting in SETTINGS:
@@ -190,35 +195,35 @@ class _Configured(NamedTuple):
             how = "is set to nothing" if name in self.empty else "is not set"
             raise Misconfigured(f"{other} is set, and {name} {how}.", next=f"Set {name}{_OR_LOCAL}")
 
-    def settings(self, kind: type[_S]) -> _S:
+    def make(self, kind: type[_S]) -> _S:
         """The settings of one class. Raises Misconfigured where a required one is missing; see `_check_aws` too."""
         if kind.mode == "direct":
             _check_aws(self.environment)
         for member in fields(kind):
             if member.default is member.default_factory is MISSING and member.name not in self.values:
-                missing(declared(kind)[member.name].variable, kind.mode)
-        own = {name: self.values[name] for name in declared(kind) if name in self.values}
+                raise_missing(list_declared(kind)[member.name].variable, kind.mode)
+        own = {name: self.values[name] for name in list_declared(kind) if name in self.values}
         return kind(**own, sources=self.sources)
 
 
-def _platform(configured: _Configured) -> PlatformSettings:
+def _make_platform_settings(configured: _RawSettings) -> PlatformSettings:
     # A token goes only where its own source says: a command or a file may bring the address along, a token may not.
     values, environment = configured.values, configured.environment
     if "auth_token" in values:
         if "api_url" not in values:
-            missing("DDB_MCP_API_URL", "platform")
-        return configured.settings(PlatformSettings)
+            raise_missing("DDB_MCP_API_URL", "platform")
+        return configured.make(PlatformSettings)
     if not {"auth_command", "auth_file"} & values.keys() and (command := default_auth_command()):
         values["auth_command"] = command
-    if "auth_file" in values and not _exists(str(values["auth_file"])):
+    if "auth_file" in values and not _file_exists(str(values["auth_file"])):
         raise Misconfigured(f"There is no file {values['auth_file']}.", next="Correct or unset DDB_MCP_AUTH_FILE.")
     values.setdefault("auth_file", Path(os.path.expanduser(DEFAULT_AUTH_FILE)))
-    if "auth_command" not in values and not _exists(str(values["auth_file"])):
+    if "auth_command" not in values and not _file_exists(str(values["auth_file"])):
         if "api_url" in values:
-            missing("DDB_MCP_AUTH_TOKEN", "platform")
+            raise_missing("DDB_MCP_AUTH_TOKEN", "platform")
         lacking = [name for name in _PAIR if not environment.get(name)]
-        missing(lacking[0] if len(lacking) == 1 else "DDB_MCP_API_URL", "platform")
-    return configured.settings(PlatformSettings)
+        raise_missing(lacking[0] if len(lacking) == 1 else "DDB_MCP_API_URL", "platform")
+    return configured.make(PlatformSettings)
 
 
 def default_auth_command() -> str | None:
@@ -227,13 +232,13 @@ def default_auth_command() -> str | None:
     return shutil.which(DEFAULT_AUTH_COMMAND) or (at_home if os.path.exists(at_home) else None)
 
 
-def _exists(path: str) -> bool:
+def _file_exists(path: str) -> bool:
     """Whether there is a file; not where there is no home, or one that this user may not look into."""
     # Unlike the methods of Path, these two functions do not raise then.
     return os.path.exists(os.path.expanduser(path))
 
 
-def _local(configured: _Configured, kind: type[_S]) -> _S:
+def _make_local_settings(configured: _RawSettings, kind: type[_S]) -> _S:
     if "local_path" not in configured.values:
         from platformdirs import user_data_path
 
@@ -245,9 +250,9 @@ def _local(configured: _Configured, kind: type[_S]) -> _S:
         configured.values["local_path"] = folder / f"{configured.values.get('table', LOCAL_TABLE)}.sqlite3"
     # A registry and further tables lie beside the file itself, not beside a symbolic link to it.
     configured.values["local_path"] = Path(os.path.realpath(configured.values["local_path"]))
-    return configured.settings(kind)
+    return configured.make(kind)
 
 
-def missing(name: str, mode: str) -> NoReturn:
+def raise_missing(name: str, mode: str) -> NoReturn:
     """Raise Misconfigured for a variable that a mode needs and that is not set."""
     raise Misconfigured(f"{mode} mode needs {name}, which is not set.", next=f"Set {name}, or choose another mode.")

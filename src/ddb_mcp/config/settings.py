@@ -59,16 +59,22 @@ class Setting(NamedTuple):
         """The kind of text, for the checks of `loaders`."""
         if self.secret:
             return "secret"
-        return "path" if self.parse is values.path else "command" if self.parse is values.command else "plain"
+        return (
+            "path" if self.parse is values.parse_path else "command" if self.parse is values.parse_command else "plain"
+        )
 
     @property
     def is_switch(self) -> bool:
         """Whether the flag takes no value."""
-        return self.parse is values.switch
+        return self.parse is values.parse_switch
 
 
 MODE = Setting(
-    "DDB_MCP_MODE", values.one_of(*get_args(Mode)), "platform, direct or local", "by what is set", field="mode"
+    "DDB_MCP_MODE",
+    values.make_choice_parser(*get_args(Mode)),
+    "platform, direct or local",
+    "by what is set",
+    field="mode",
 )
 
 
@@ -82,23 +88,26 @@ class Settings:
 
     mode: ClassVar[Mode]
     read_only: Annotated[
-        bool, Setting("DDB_MCP_READ_ONLY", values.switch, "register only info, get, query and scan")
+        bool, Setting("DDB_MCP_READ_ONLY", values.parse_switch, "register only info, get, query and scan")
     ] = False
     log_level: Annotated[
-        str, Setting("DDB_MCP_LOG_LEVEL", values.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what goes to stderr")
+        str,
+        Setting(
+            "DDB_MCP_LOG_LEVEL", values.make_choice_parser("DEBUG", "INFO", "WARNING", "ERROR"), "what goes to stderr"
+        ),
     ] = "WARNING"
     max_result_bytes: Annotated[
-        int, Setting("DDB_MCP_MAX_RESULT_BYTES", values.whole(1024, 10_000_000), "bytes of a result")
+        int, Setting("DDB_MCP_MAX_RESULT_BYTES", values.make_integer_parser(1024, 10_000_000), "bytes of a result")
     ] = 32768
     read_budget: Annotated[
-        int, Setting("DDB_MCP_READ_BUDGET", values.whole(1, 100_000_000), "items that one call may read")
+        int, Setting("DDB_MCP_READ_BUDGET", values.make_integer_parser(1, 100_000_000), "items that one call may read")
     ] = 100_000
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
-Table = Annotated[str, Setting("DYNAMODB_TABLE", values.table, "the table", f"local: {LOCAL_TABLE}")]
+Table = Annotated[str, Setting("DYNAMODB_TABLE", values.parse_table, "the table", f"local: {LOCAL_TABLE}")]
 OwnPrefix = Annotated[
-    Prefix, Setting("DYNAMODB_PREFIX", values.prefix, "this deployment's prefix", f"local: {LOCAL_PREFIX}")
+    Prefix, Setting("DYNAMODB_PREFIX", values.parse_prefix, "this deployment's prefix", f"local: {LOCAL_PREFIX}")
 ]
 
 
@@ -119,11 +128,13 @@ class DirectSettings(DirectStorage):
         tuple[str, ...],
         Setting(
             "DDB_MCP_LAMBDA_FUNCTIONS",
-            values.words,
+            values.parse_words,
             "functions, separated by commas, that provision gives DYNAMODB_TABLE and DYNAMODB_PREFIX",
         ),
     ] = ()
-    role_arn: Annotated[str, Setting("DDB_MCP_ROLE_ARN", values.text, "role to assume, limited to the prefix")] = ""
+    role_arn: Annotated[
+        str, Setting("DDB_MCP_ROLE_ARN", values.parse_text, "role to assume, limited to the prefix")
+    ] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +144,7 @@ class LocalStorage(Settings):
     mode: ClassVar[Mode] = "local"
     table: Table = LOCAL_TABLE
     local_path: Annotated[
-        Path, Setting("DDB_MCP_LOCAL_PATH", values.path, "the SQLite file", "in the user's data directory")
+        Path, Setting("DDB_MCP_LOCAL_PATH", values.parse_path, "the SQLite file", "in the user's data directory")
     ]
     registry: bool = False
 
@@ -160,17 +171,19 @@ class PlatformSettings(Settings):
 
     mode: ClassVar[Mode] = "platform"
     api_url: Annotated[
-        str, Setting("DDB_MCP_API_URL", values.address, "the platform's address (or API_URL, with AUTH_TOKEN)")
+        str, Setting("DDB_MCP_API_URL", values.parse_address, "the platform's address (or API_URL, with AUTH_TOKEN)")
     ] = ""
     auth_token: Annotated[
         str,
-        Setting("DDB_MCP_AUTH_TOKEN", values.text, "bearer token for it (or AUTH_TOKEN, with API_URL)", secret=True),
+        Setting(
+            "DDB_MCP_AUTH_TOKEN", values.parse_text, "bearer token for it (or AUTH_TOKEN, with API_URL)", secret=True
+        ),
     ] = field(default="", repr=False)
     auth_command: Annotated[
         str,
         Setting(
             "DDB_MCP_AUTH_COMMAND",
-            values.command,
+            values.parse_command,
             "command that prints a token, or JSON with token and URL",
             f"{DEFAULT_AUTH_COMMAND} where it exists",
         ),
@@ -178,12 +191,15 @@ class PlatformSettings(Settings):
     auth_file: Annotated[
         Path,
         Setting(
-            "DDB_MCP_AUTH_FILE", values.path, "JSON file with sandbox.token and sandbox.relay_url", DEFAULT_AUTH_FILE
+            "DDB_MCP_AUTH_FILE",
+            values.parse_path,
+            "JSON file with sandbox.token and sandbox.relay_url",
+            DEFAULT_AUTH_FILE,
         ),
     ] = Path(DEFAULT_AUTH_FILE)
-    allow_http: Annotated[bool, Setting("DDB_MCP_ALLOW_HTTP", values.switch, "allow http:// beyond this machine")] = (
-        False
-    )
+    allow_http: Annotated[
+        bool, Setting("DDB_MCP_ALLOW_HTTP", values.parse_switch, "allow http:// beyond this machine")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +207,13 @@ class HttpSettings:
     """The settings of `--http`. An empty token: none is demanded."""
 
     http_token: Annotated[
-        str, Setting("DDB_MCP_HTTP_TOKEN", values.text, "bearer token that --http demands", secret=True)
+        str, Setting("DDB_MCP_HTTP_TOKEN", values.parse_text, "bearer token that --http demands", secret=True)
     ] = field(default="", repr=False)
     http_hosts: Annotated[
         tuple[str, ...],
         Setting(
             "DDB_MCP_HTTP_HOSTS",
-            values.words,
+            values.parse_words,
             "host names, separated by commas, under which clients of --http know it besides this machine's own",
         ),
     ] = ()
@@ -207,31 +223,31 @@ ModeSettings = PlatformSettings | DirectSettings | LocalSettings
 GatewaySettings = DirectStorage | LocalStorage
 
 
-def declared(kind: type[Settings] | type[HttpSettings]) -> dict[str, Setting]:
+def list_declared(kind: type[Settings] | type[HttpSettings]) -> dict[str, Setting]:
     """The settings of a class, by the name of their field, in order."""
     settings = {}
     for member in fields(kind):
         for setting in getattr(member.type, "__metadata__", ()):
-            default = setting.default or _in_words(member.default)
+            default = setting.default or _describe_default(member.default)
             settings[member.name] = setting._replace(field=member.name, default=default)
     return settings
 
 
-def _in_words(default: object) -> str:
+def _describe_default(default: object) -> str:
     if default is False:
         return "off"
     return str(default) if isinstance(default, int | str) else ""
 
 
-def _all() -> tuple[Setting, ...]:
-    by_mode = {kind.mode: declared(kind) for kind in (DirectSettings, LocalSettings, PlatformSettings)}
-    common = declared(Settings)
+def _list_all() -> tuple[Setting, ...]:
+    by_mode = {kind.mode: list_declared(kind) for kind in (DirectSettings, LocalSettings, PlatformSettings)}
+    common = list_declared(Settings)
     settings = {MODE.field: MODE} | common | by_mode["direct"] | by_mode["local"] | by_mode["platform"]
     for name, setting in settings.items():
         modes = [mode for mode, own in by_mode.items() if name in own and name not in common]
         settings[name] = setting._replace(modes=", ".join(modes) or "all")
-    return (*settings.values(), *declared(HttpSettings).values())
+    return (*settings.values(), *list_declared(HttpSettings).values())
 
 
-SETTINGS = _all()
+SETTINGS = _list_all()
 BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}

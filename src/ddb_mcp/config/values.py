@@ -19,12 +19,12 @@ from ddb_mcp.core.text import clip
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-def text(name: str, value: str) -> str:
+def parse_text(name: str, value: str) -> str:
     """Any text."""
     return value
 
 
-def command(name: str, value: str) -> str:
+def parse_command(name: str, value: str) -> str:
     """A command line that can be split into words."""
     try:
         shlex.split(value, posix=os.name == "posix")
@@ -33,14 +33,14 @@ def command(name: str, value: str) -> str:
     return value
 
 
-def switch(name: str, value: str) -> bool:
+def parse_switch(name: str, value: str) -> bool:
     """True or False, in one of four spellings each."""
     if value.lower() not in _SWITCH:
         _refuse(name, value, ["true", "false"])
     return _SWITCH[value.lower()]
 
 
-def one_of(*words: str) -> Callable[[str, str], str]:
+def make_choice_parser(*words: str) -> Callable[[str, str], str]:
     """A parser for one of some words, in upper or lower case."""
 
     def parse(name: str, value: str) -> str:
@@ -52,39 +52,45 @@ def one_of(*words: str) -> Callable[[str, str], str]:
     return parse
 
 
-def whole(least: int, most: int) -> Callable[[str, str], int]:
+def make_integer_parser(least: int, most: int) -> Callable[[str, str], int]:
     """A parser for a whole number from `least` to `most`."""
 
     def parse(name: str, value: str) -> int:
         if not re.fullmatch("[0-9]{1,12}", value) or not least <= int(value) <= most:
-            raise Misconfigured(f"{_is(name, value)}.", next=f"Set it to a whole number from {least} to {most}.")
+            raise Misconfigured(f"{_describe(name, value)}.", next=f"Set it to a whole number from {least} to {most}.")
         return int(value)
 
     return parse
 
 
-def table(name: str, value: str) -> str:
+def parse_table(name: str, value: str) -> str:
     """The name of a table: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html"""
     if value.startswith("arn:"):
-        raise Misconfigured(f"{_is(name, value)}, an ARN.", next=f"Write the name alone: {value.rpartition('/')[2]}")
+        raise Misconfigured(
+            f"{_describe(name, value)}, an ARN.", next=f"Write the name alone: {value.rpartition('/')[2]}"
+        )
     if not re.fullmatch("[a-zA-Z0-9_.-]{3,255}", value):
-        raise Misconfigured(f"{_is(name, value)}.", next="A table name has 3 to 255 letters, digits, `_`, `-` or `.`.")
+        raise Misconfigured(
+            f"{_describe(name, value)}.", next="A table name has 3 to 255 letters, digits, `_`, `-` or `.`."
+        )
     return value
 
 
-def prefix(name: str, value: str) -> Prefix:
+def parse_prefix(name: str, value: str) -> Prefix:
     """See `Prefix`."""
     return Prefix(value)
 
 
-def words(name: str, value: str) -> tuple[str, ...]:
+def parse_words(name: str, value: str) -> tuple[str, ...]:
     """A list separated by commas."""
     if value.startswith("["):
-        raise Misconfigured(f"{_is(name, value)}.", next="Write the names with commas between them, without brackets.")
+        raise Misconfigured(
+            f"{_describe(name, value)}.", next="Write the names with commas between them, without brackets."
+        )
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def path(name: str, value: str) -> Path:
+def parse_path(name: str, value: str) -> Path:
     """A whole path on this system; `~` is the home directory. It need not exist."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", value):
         meant = re.sub(r"^\w+:(//(localhost)?(?=/))?", "", value)
@@ -92,28 +98,31 @@ def path(name: str, value: str) -> Path:
             f"Write: {meant}" if meant.startswith("/") and value.startswith("file:") else "Write the path of a file."
         )
         raise Misconfigured(f"{name} is a URL, {clip(value, 200)!r}, and must be a path.", next=advice)
-    if _is_foreign(value):
+    if _is_foreign_path(value):
         advice = f"Write a path as {platform.system()} has them, such as {Path.home() / 'data.sqlite3'}."
-        raise Misconfigured(f"{_is(name, value)}, which is a path of another system.", next=advice)
+        raise Misconfigured(f"{_describe(name, value)}, which is a path of another system.", next=advice)
     try:
         parsed = Path(value).expanduser()
     except RuntimeError:
-        raise Misconfigured(f"{_is(name, value)}, and that home is not known.", next="Write the whole path.") from None
+        raise Misconfigured(
+            f"{_describe(name, value)}, and that home is not known.", next="Write the whole path."
+        ) from None
     if not parsed.is_absolute():
         raise Misconfigured(
-            f"{_is(name, value)}, a relative path: each folder that the server is started in has another such file.",
+            f"{_describe(name, value)}, a relative path: each folder that the server is started in has another such "
+            "file.",
             next=f"Write the whole path, for example {os.path.abspath(parsed)}.",
         )
     return parsed
 
 
-def _is_foreign(value: str) -> bool:
+def _is_foreign_path(value: str) -> bool:
     if os.name == "nt":
         return value.startswith("/")
     return bool(re.match(r"[A-Za-z]:[\\/]|\\\\|~\\", value)) or ("\\" in value and "/" not in value)
 
 
-def address(name: str, value: str) -> str:
+def parse_address(name: str, value: str) -> str:
     """The address of a platform: the part before the API's own path."""
     if not is_http_url(value):  # which may hold a password
         raise Misconfigured(f"{name} is not an http:// or https:// URL.", next=f"Correct {name}.")
@@ -149,7 +158,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is(name: str, value: str) -> str:
+def _describe(name: str, value: str) -> str:
     return f"{name} is {clip(value, 200)!r}"
 
 
@@ -157,4 +166,4 @@ def _refuse(name: str, value: str, allowed: list[str]) -> NoReturn:
     near = difflib.get_close_matches(value.lower(), [word.lower() for word in allowed], 1)
     meant = next((word for word in allowed if word.lower() in near), None)
     advice = f"It takes {', '.join(allowed)}."
-    raise Misconfigured(f"{_is(name, value)}.", next=f"Did you mean {meant!r}? {advice}" if meant else advice)
+    raise Misconfigured(f"{_describe(name, value)}.", next=f"Did you mean {meant!r}? {advice}" if meant else advice)

@@ -265,7 +265,7 @@ TENANT_BYTES_BURST = 64_000_000
 TENANT_WORK_PER_SECOND = 0.5
 TENANT_WORK_BURST = 2.0
 # One deployment cannot take all worker threads of the process. Beyond TENANT_CALLS_AT_ONCE its calls wait for their
-# turn; beyond a share of all connections (`web/places.py`) they are refused.
+# turn; beyond a share of all connections (`web/connection_slots.py`) they are refused.
 TENANT_CALLS_AT_ONCE = 12
 # Of those, queries and scans: each may hold some thousand long items in a thread.
 TENANT_LISTINGS_AT_ONCE = 3

@@ -22,9 +22,9 @@ from ddb_mcp.endpoint.bodies import encoded, read_body
 from ddb_mcp.endpoint.calls import Access, Call
 from ddb_mcp.endpoint.failures import Failure, translated
 from ddb_mcp.stores.workers import convert, current_account, is_large, release_frames
-from ddb_mcp.web.exchange import BodyRefused, ClientGone, Exchange
-from ddb_mcp.web.requests import foreign_header
-from ddb_mcp.web.serving import live
+from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
+from ddb_mcp.web.requests import find_foreign_header
+from ddb_mcp.web.serving import run_lifespan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -79,13 +79,13 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await live(receive, send, self._tables.close)
+            await run_lifespan(receive, send, self._tables.close)
             return
         # Connections take turns with conversions and writes, as deployments do elsewhere.
         current_account.set(current_account.get()._replace(owner=str(scope["client"])))
         try:
             answer = await self._answer(scope)
-        except (Failure, DdbMcpError, BodyRefused) as error:
+        except (Failure, DdbMcpError, BodyRejected) as error:
             failure = _failure(error)
             release_frames(error)
             await _send(send, failure.status, failure.body())
@@ -103,8 +103,8 @@ class Endpoint:
         if scope["method"] != "POST" or scope["path"] != "/":
             raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
-        Exchange.of(scope).admit()
-        body = await Exchange.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
+        RequestContext.of(scope).admit()
+        body = await RequestContext.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
             request = await convert(partial(_request, operation, body), body)
@@ -116,7 +116,7 @@ class Endpoint:
 
     def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
         """Refuse what a web page could send. Raises Failure."""
-        foreign = foreign_header(scope, self._is_own)
+        foreign = find_foreign_header(scope, self._is_own)
         if foreign is not None and foreign[0] == "Host":
             raise Failure(
                 "AccessDeniedException",
@@ -128,8 +128,8 @@ class Endpoint:
             raise Failure("AccessDeniedException", "This endpoint is not for web pages.", 403)
 
 
-def _failure(error: Failure | DdbMcpError | BodyRefused) -> Failure:
-    if isinstance(error, BodyRefused):
+def _failure(error: Failure | DdbMcpError | BodyRejected) -> Failure:
+    if isinstance(error, BodyRejected):
         kind = "RequestEntityTooLargeException" if error.status == 413 else "InternalServerError"
         return Failure(kind, error.error.message, error.status)
     return error if isinstance(error, Failure) else translated(error)

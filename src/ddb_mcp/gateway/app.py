@@ -19,16 +19,16 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
 from ddb_mcp.gateway import mcp
 from ddb_mcp.gateway.access_log import AccessLog
-from ddb_mcp.gateway.answers import charging, encoded, json_answer, refusal
 from ddb_mcp.gateway.budgets import BudgetSpent
 from ddb_mcp.gateway.registry import Registry
+from ddb_mcp.gateway.responses import charge_sent_bytes, encode_json, error_response, json_response
 from ddb_mcp.gateway.tenant_requests import Admission, TenantRequest
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
 from ddb_mcp.stores.workers import convert
-from ddb_mcp.web.exchange import BodyRefused, ClientGone, Exchange
-from ddb_mcp.web.requests import asks_read_only, json_object
-from ddb_mcp.web.serving import live
+from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
+from ddb_mcp.web.requests import asks_read_only, parse_json_object
+from ddb_mcp.web.serving import run_lifespan
 
 logger = logging.getLogger(__name__)
 
@@ -50,43 +50,43 @@ class Gateway:
         self._registry = registry
         self._store = store
         self._admission = Admission(registry, store, read_only=read_only, processes=processes)
-        self._mcp = mcp.application()
-        self._logged = AccessLog(self._answer)
+        self._mcp = mcp.make_application()
+        self._logged = AccessLog(self._route)
         # Without cookies, a page of any origin can do no more than whoever gave it a token.
-        self._mcp_route = CORSMiddleware(self._mcp_message, ["*"], ["POST"], ["*"])
+        self._mcp_route = CORSMiddleware(self._handle_mcp, ["*"], ["POST"], ["*"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         else:
             await self._logged(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in (mcp.PATH, f"{mcp.PATH}/"):
             await self._mcp_route(scope, receive, send)
         elif scope["path"] == "/health":
-            await (await self._health(scope))(scope, receive, send)
+            await (await self._handle_health(scope))(scope, receive, send)
         else:
-            await self._operation(scope, receive, send)
+            await self._handle_operation(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         try:
-            await self._registry.keys()  # now, so that no made-up token costs a read
+            await self._registry.get_keys()  # now, so that no made-up token costs a read
         except DdbMcpError as error:
             _log_unreadable(error)
-        await live(receive, send, self._registry.close, self._store.close, running=self._mcp.running())
+        await run_lifespan(receive, send, self._registry.close, self._store.close, running=self._mcp.running())
 
-    async def _health(self, scope: Scope) -> Response:
+    async def _handle_health(self, scope: Scope) -> Response:
         """200 while one row of the registry can be read. The storage is not asked: anybody can call this."""
         if scope["method"] not in ("GET", "HEAD"):
-            return _not_allowed("GET, HEAD")
+            return _method_not_allowed("GET, HEAD")
         scope["entry"]["operation"] = "health"
         try:
             await self._registry.check()
         except DdbMcpError as error:
             _log_unreadable(error)
-            return json_answer({"status": "the registry cannot be read"}, 503)
-        return json_answer({"status": "ok"}, 200)
+            return json_response({"status": "the registry cannot be read"}, 503)
+        return json_response({"status": "ok"}, 200)
 
     @asynccontextmanager
     async def _admitted(self, scope: Scope) -> AsyncIterator[TenantRequest]:
@@ -99,61 +99,63 @@ class Gateway:
         scope["entry"]["deployment"] = request.name
         is_chunked = "transfer-encoding" in headers
         announced = limits.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
-        if not Exchange.of(scope).admit(request.name):
+        if not RequestContext.of(scope).admit(request.name):
             raise BudgetSpent("calls at once", 1)
         async with request.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
             yield request
 
-    async def _operation(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle_operation(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One of the seven operations for the deployment whose token came along."""
         entry, operation = scope["entry"], scope["path"].removeprefix(PATH)
         if operation not in BY_NAME:
-            response = json_answer({"error": "not_found", "message": _ROUTE}, 404)
+            response = json_response({"error": "not_found", "message": _ROUTE}, 404)
         elif scope["method"] != "POST":
-            response = _not_allowed("POST")
+            response = _method_not_allowed("POST")
         else:
             entry["operation"] = operation
             if not BY_NAME[operation].writes:
-                Exchange.of(scope).end_with_client()
+                RequestContext.of(scope).end_with_client()
             try:
                 async with self._admitted(scope) as request:
-                    response = await _carry_out(scope, request, operation)
-                send = charging(request.budget, send)
+                    response = await _run_operation(scope, request, operation)
+                send = charge_sent_bytes(request.budget, send)
             except Exception as error:
                 response = await _error_response(error, entry)
         await response(scope, receive, send)
 
-    async def _mcp_message(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle_mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One message of an MCP client. Streams that nobody writes to are not opened."""
         entry = scope["entry"]
         entry["operation"] = "mcp"
         if scope["method"] != "POST":
-            await _not_allowed("POST")(scope, receive, send)
+            await _method_not_allowed("POST")(scope, receive, send)
             return
         try:
             async with self._admitted(scope) as request:
-                scope, budget = mcp.scope_for(request, scope), request.budget
-                charged = charging(budget, send)
+                scope, budget = mcp.make_scope(request, scope), request.budget
+                charged = charge_sent_bytes(budget, send)
                 await self._mcp(scope, receive, charged, count=budget.bytes.take, parse=budget.parse)
         except Exception as error:
             await (await _error_response(error, entry))(scope, receive, send)
 
 
-async def _carry_out(scope: Scope, request: TenantRequest, operation: str) -> Response:
+async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -> Response:
     """The response to an operation with the arguments in the request's body."""
     budget = request.budget
-    content = await Exchange.of(scope).read_body(count=budget.bytes.take)
-    body = await budget.parse(json_object, content)
+    content = await RequestContext.of(scope).read_body(count=budget.bytes.take)
+    body = await budget.parse(parse_json_object, content)
     max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
     if operation in ("query", "scan"):
-        max_bytes = _at_most(limits.GATEWAY_PAGE_BYTES, body, "max_bytes")
-        read_limit = _at_most(limits.GATEWAY_READ_BUDGET, body, "read_limit")
+        max_bytes = _take_limit(limits.GATEWAY_PAGE_BYTES, body, "max_bytes")
+        read_limit = _take_limit(limits.GATEWAY_READ_BUDGET, body, "read_limit")
     most = limits.GATEWAY_ANSWER_MAX_BYTES
     async with request.turn(operation):
-        answer = await request.call(operation, body, max_bytes=max_bytes, max_result_bytes=most, read_limit=read_limit)
+        answer = await request.run_operation(
+            operation, body, max_bytes=max_bytes, max_result_bytes=most, read_limit=read_limit
+        )
         if operation == "provision":
             answer["features"] = sorted(FEATURES)
-        return Response(await convert(partial(encoded, answer), answer), media_type="application/json")
+        return Response(await convert(partial(encode_json, answer), answer), media_type="application/json")
 
 
 async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
@@ -162,21 +164,21 @@ async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response
     match failure:
         case ClientGone():
             return Response(status_code=499)
-        case BodyRefused():
+        case BodyRejected():
             error, status = failure.error, failure.status
         case DdbMcpError():
             error = failure
         case _:
             error = Internal.logged(logger, failure, str(entry["operation"]))
     entry["error"] = error.code
-    return await convert(partial(refusal, error, status), getattr(error, "item", None))
+    return await convert(partial(error_response, error, status), getattr(error, "item", None))
 
 
 def _log_unreadable(error: DdbMcpError) -> None:
     logger.error("The registry cannot be read: %s: %s %s", error.code, error.message, error.next)
 
 
-def _at_most(most: int, body: dict[str, Any], name: str) -> int:
+def _take_limit(most: int, body: dict[str, Any], name: str) -> int:
     """A budget that the body may carry besides the operation's arguments, taken out of it. Raises InvalidArgument."""
     budget = body.pop(name, most)
     if not isinstance(budget, int) or isinstance(budget, bool) or budget < 1:
@@ -184,5 +186,5 @@ def _at_most(most: int, body: dict[str, Any], name: str) -> int:
     return min(budget, most)
 
 
-def _not_allowed(methods: str) -> Response:
-    return json_answer({"error": "method_not_allowed", "message": _ROUTE}, 405, {"Allow": methods})
+def _method_not_allowed(methods: str) -> Response:
+    return json_response({"error": "method_not_allowed", "message": _ROUTE}, 405, {"Allow": methods})

@@ -26,7 +26,7 @@ class BudgetSpent(Throttled):
         super().__init__(f"This deployment has had its {what} for now.", next=f"Wait {self.wait} s, then call again.")
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket. More can be taken than is there; later requests wait until the debt is paid.
 
     Args:
@@ -57,7 +57,7 @@ class Bucket:
         return self._level >= share * self._burst
 
 
-class Room:
+class ByteRoom:
     """A number of bytes that several requests share; a request that finds no room waits.
 
     Args:
@@ -93,7 +93,7 @@ class Room:
             freed.set()
 
 
-class Budget:
+class TenantBudget:
     """The budget of one tenant, see `core/limits.py`.
 
     Attributes:
@@ -105,16 +105,16 @@ class Budget:
     """
 
     def __init__(self, tenant: Tenant, processes: int) -> None:
-        def bucket(what: str, per_second: float, burst: float | None = None) -> Bucket:
+        def bucket(what: str, per_second: float, burst: float | None = None) -> TokenBucket:
             burst = per_second * limits.BURST_SECONDS if burst is None else burst
-            return Bucket(what, per_second / processes, max(1, burst / processes))
+            return TokenBucket(what, per_second / processes, max(1, burst / processes))
 
         self._requests = bucket("requests", tenant.requests_per_second)
         self.items = bucket("items read", tenant.items_per_second)
         self.others = bucket("scans", limits.TENANT_OTHERS_PER_SECOND)
         self.bytes = bucket("bytes", limits.TENANT_BYTES_PER_SECOND, limits.TENANT_BYTES_BURST)
-        self.room = Room("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
-        self.work = Bucket("work", limits.TENANT_WORK_PER_SECOND, limits.TENANT_WORK_BURST)
+        self.room = ByteRoom("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
+        self.work = TokenBucket("work", limits.TENANT_WORK_PER_SECOND, limits.TENANT_WORK_BURST)
         self.account = Account(tenant.name, self.work.take)
         self._parsing = anyio.Semaphore(1, fast_acquire=True)
         self._turns = anyio.Semaphore(limits.TENANT_CALLS_AT_ONCE, fast_acquire=True)
@@ -155,19 +155,19 @@ class Budget:
             return await run_in_worker(partial(parse, body))
 
 
-class Budgets:
+class TenantBudgets:
     """The budgets of the tenants that have sent requests lately, in one process of several."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
-        self._budgets: OrderedDict[str, tuple[tuple[int, int], Budget]] = OrderedDict()
+        self._budgets: OrderedDict[str, tuple[tuple[int, int], TenantBudget]] = OrderedDict()
 
-    def of(self, tenant: Tenant) -> Budget:
+    def of(self, tenant: Tenant) -> TenantBudget:
         """The budget of a tenant. It is a new one where the tenant has new rates, or was forgotten."""
         rates = tenant.requests_per_second, tenant.items_per_second
         entry = self._budgets.pop(tenant.name, None)
         if entry is None or entry[0] != rates:
-            entry = rates, Budget(tenant, self._processes)
+            entry = rates, TenantBudget(tenant, self._processes)
         self._budgets[tenant.name] = entry
         if len(self._budgets) > limits.TENANTS_REMEMBERED:
             self._budgets.popitem(last=False)  # quiet for so long that its budget is full again

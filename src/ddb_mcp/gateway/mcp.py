@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from ddb_mcp.core import limits
 from ddb_mcp.gateway.tenant_requests import TenantRequest
-from ddb_mcp.server.app import build_for
+from ddb_mcp.server.app import build_shared_server
 from ddb_mcp.server.content import FENCE_BYTES
 from ddb_mcp.server.streamable import StreamableHttp
 from ddb_mcp.stores.base import Progress
@@ -21,7 +21,7 @@ _CALLER = "ddb_mcp.caller"
 
 
 @dataclass(frozen=True)
-class _Caller:
+class _TenantCaller:
     """A tenant's request.
 
     Attributes:
@@ -39,7 +39,7 @@ class _Caller:
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
         async with self.request.turn(operation):
-            return await self.request.call(
+            return await self.request.run_operation(
                 operation,
                 arguments,
                 progress,
@@ -49,22 +49,22 @@ class _Caller:
             )
 
 
-def application() -> StreamableHttp:
-    """The MCP server of all deployments. The scope of each request is one of `scope_for`."""
+def make_application() -> StreamableHttp:
+    """The MCP server of all deployments. The scope of each request is one of `make_scope`."""
 
     @asynccontextmanager
     async def nothing(server: Server[Any]) -> AsyncIterator[None]:
         yield
 
-    return StreamableHttp(build_for(_caller_of, nothing, tools_scope="private"))
+    return StreamableHttp(build_shared_server(_get_caller, nothing, tools_scope="private"))
 
 
-def scope_for(request: TenantRequest, scope: Scope) -> Scope:
+def make_scope(request: TenantRequest, scope: Scope) -> Scope:
     """The scope of a tenant's request, with whose it is."""
-    return {**scope, _CALLER: _Caller(request, scope["entry"])}
+    return {**scope, _CALLER: _TenantCaller(request, scope["entry"])}
 
 
-def _caller_of(ctx: ServerRequestContext[Any, Any]) -> _Caller:
+def _get_caller(ctx: ServerRequestContext[Any, Any]) -> _TenantCaller:
     assert ctx.request is not None
-    caller: _Caller = ctx.request.scope[_CALLER]
+    caller: _TenantCaller = ctx.request.scope[_CALLER]
     return caller

@@ -15,7 +15,7 @@ from ddb_mcp.core import limits
 logger = logging.getLogger(__name__)
 
 
-class Processes:
+class ProcessPool:
     """`count` processes that each call `work(*arguments)`.
 
     They are started anew, not forked: a store may have threads. Each gets its own copy of the arguments; a socket is
@@ -47,7 +47,7 @@ class Processes:
             process.join()
 
     def _start(self) -> multiprocessing.process.BaseProcess:
-        process = self._context.Process(target=_work_beside_parent, args=(self._work, self._arguments))
+        process = self._context.Process(target=_run_beside_parent, args=(self._work, self._arguments))
         process.start()
         return process
 
@@ -55,7 +55,7 @@ class Processes:
         self._ending.set()
 
 
-def _work_beside_parent(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _run_beside_parent(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work(*arguments)
 

@@ -12,7 +12,7 @@ from ddb_mcp.stores.base import Condition, Read, StorePage
 Record = dict[str, Any]
 
 
-def item_of(record: Record) -> Item:
+def to_item(record: Record) -> Item:
     """The item that holds a record."""
     return parse_item(record, "record")
 
@@ -29,12 +29,12 @@ def sound(record: Record) -> Iterator[None]:
         ) from None
 
 
-def expecting(**members: Any) -> Condition:
+def expect_members(**members: Any) -> Condition:
     """The condition that the stored record has these members."""
     return Condition(expect=parse_filter(members, "expect"))
 
 
-async def records_of(listing: Callable[[Read], Awaitable[StorePage]], read: Read) -> AsyncIterator[Record]:
+async def iter_records(listing: Callable[[Read], Awaitable[StorePage]], read: Read) -> AsyncIterator[Record]:
     """The records of all pages of a store's `query` or `scan`."""
     while True:
         page = await listing(read)

@@ -19,10 +19,10 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.items import item_to_json
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.gateway.claims import Claim, Claims
-from ddb_mcp.gateway.joined import JoinedReads
-from ddb_mcp.gateway.records import Record, expecting, item_of, records_of, sound
-from ddb_mcp.gateway.tokens import NAME, TokenParts, new_parts, read_token, token_text
+from ddb_mcp.gateway.coalescing import CoalescedReads
+from ddb_mcp.gateway.prefix_claims import PrefixClaim, PrefixClaims
+from ddb_mcp.gateway.records import Record, expect_members, iter_records, sound, to_item
+from ddb_mcp.gateway.tokens import NAME, TokenParts, format_token, generate_token, parse_token
 from ddb_mcp.stores.base import Condition, Progress, Read, Store
 
 _VERSION = 1
@@ -31,7 +31,7 @@ _DEPLOYMENT = "deployment"
 _TABLE_MAX = 255
 
 
-def registry_settings(settings: GatewaySettings) -> GatewaySettings:
+def make_registry_settings(settings: GatewaySettings) -> GatewaySettings:
     """Where the registry of a gateway with these settings is: a table, or in local mode a file, beside the data.
 
     Raises:
@@ -80,14 +80,14 @@ class Tenant:
     closed: float | None = None
     revision: int = 1
 
-    def record(self) -> Record:
+    def to_record(self) -> Record:
         """The deployment as the table holds it."""
         tokens = {token_id: asdict(token) for token_id, token in (self.tokens or {}).items()}
         members = {**asdict(self), "prefix": self.prefix.text, "functions": list(self.functions), "tokens": tokens}
-        return {**_key(self.name)._asdict(), **members}
+        return {**_make_key(self.name)._asdict(), **members}
 
     @classmethod
-    def of(cls, record: Record) -> "Tenant":
+    def from_record(cls, record: Record) -> "Tenant":
         """Return the deployment that `record` gives. Raises Misconfigured if the record is damaged."""
         with sound(record):
             members = {name: value for name, value in record.items() if name not in ("pk", "sk")}
@@ -110,7 +110,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Keys:
+class RegistryKeys:
     """Keys derived from the registry's secret, the same in every process and after every restart."""
 
     secret: bytes
@@ -141,30 +141,30 @@ class Registry:
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self.store = store
         self._clock = clock
-        self._claims = Claims(store, clock, self._was_made_with)
-        self._reads = JoinedReads(self._stored)
-        self._keys: Keys | None = None
+        self._claims = PrefixClaims(store, clock, self._has_claim)
+        self._reads = CoalescedReads(self._read_tenant)
+        self._keys: RegistryKeys | None = None
 
-    async def prepare(self, progress: Progress) -> bool:
+    async def create_if_missing(self, progress: Progress) -> bool:
         """Make the table and the registry's secret where they are missing. True if this call made the secret."""
         if await self.exists():
             return False
         await self.store.provision(progress)
         facts = {**_FACTS._asdict(), "version": _VERSION, "secret": secrets.token_hex(32)}
         try:
-            await self.store.put(item_of(facts), Condition(create_only=True))
+            await self.store.put(to_item(facts), Condition(create_only=True))
         except ConditionFailed:
             return False
         return True
 
     async def exists(self) -> bool:
         """Whether there is a registry: its table, and its secret in it."""
-        return await self._facts() is not None
+        return await self._read_facts() is not None
 
-    async def keys(self) -> Keys:
+    async def get_keys(self) -> RegistryKeys:
         """Read once."""
         if self._keys is None:
-            facts = await self._facts()
+            facts = await self._read_facts()
             if facts is None:
                 raise Misconfigured("There is no registry yet.", next="Make it with: ddb-mcp gateway init")
             if facts.get("version") != _VERSION:
@@ -173,19 +173,19 @@ class Registry:
                     next="Upgrade ddb-mcp.",
                 )
             with sound(facts):
-                self._keys = Keys(bytes.fromhex(facts["secret"]))
+                self._keys = RegistryKeys(bytes.fromhex(facts["secret"]))
         return self._keys
 
     async def check(self) -> None:
         """Read one item, to see that the registry can be read."""
         await self.store.get(_FACTS)
 
-    async def opened_by(self, token: str) -> Access | None:
+    async def authenticate(self, token: str) -> Access | None:
         """The access that a token gives; None where it gives none.
 
         One read that begins after this was called, which several callers may share; none where the token was made up.
         """
-        parts = read_token(token, (await self.keys()).tokens)
+        parts = parse_token(token, (await self.get_keys()).tokens)
         if parts is None or (tenant := await self._reads.get(parts.name)) is None:
             return None
         stored = (tenant.tokens or {}).get(parts.id)
@@ -211,11 +211,11 @@ class Registry:
             raise InvalidArgument(
                 f"{name!r} is no name for a deployment.", next="Use up to 63 letters, digits, `.`, `_` or `-`."
             )
-        if (other := await self._stored(name)) is not None:
-            raise _name_taken(other)
-        key = (await self.keys()).tokens
-        claim = await self._claims.take(prefix, name)
-        parts = new_parts(name)
+        if (other := await self._read_tenant(name)) is not None:
+            raise _name_taken_error(other)
+        key = (await self.get_keys()).tokens
+        claim = await self._claims.acquire(prefix, name)
+        parts = generate_token(name)
         tenant = Tenant(
             name,
             prefix,
@@ -225,22 +225,22 @@ class Registry:
             requests_per_second,
             items_per_second,
             functions,
-            {parts.id: self._token(parts, read_only=False)},
+            {parts.id: self._make_token(parts, read_only=False)},
         )
-        await self._make(tenant, claim)
-        return token_text(parts, key)
+        await self._create(tenant, claim)
+        return format_token(parts, key)
 
     async def list(self) -> list[Tenant]:
         """All deployments by name, whatever their state."""
-        await self.keys()
+        await self.get_keys()
         read = Read(pk_prefix=f"{_DEPLOYMENT}#", limit=1000, max_bytes=4_000_000)
-        tenants = [Tenant.of(record) async for record in records_of(self.store.scan, read)]
+        tenants = [Tenant.from_record(record) async for record in iter_records(self.store.scan, read)]
         return sorted(tenants, key=lambda tenant: tenant.name)
 
-    async def show(self, name: str) -> Tenant:
+    async def get(self, name: str) -> Tenant:
         """One deployment. Raises InvalidArgument if there is none."""
-        await self.keys()
-        if (tenant := await self._stored(name)) is None:
+        await self.get_keys()
+        if (tenant := await self._read_tenant(name)) is None:
             raise InvalidArgument(
                 f"There is no deployment {name!r}.", next="List them with: ddb-mcp gateway deployments list"
             )
@@ -255,7 +255,7 @@ class Registry:
         return await self._new_token(name, read_only=read_only, replaces=False)
 
     async def _new_token(self, name: str, *, read_only: bool, replaces: bool) -> str:
-        parts = new_parts(name)
+        parts = generate_token(name)
 
         def change(tenant: Tenant) -> Tenant:
             older = {} if replaces else tenant.tokens or {}
@@ -264,10 +264,12 @@ class Registry:
                     f"The deployment {name} has {limits.TOKENS_MAX} tokens, which is the most.",
                     next="Revoke those that nobody uses.",
                 )
-            return replace(tenant, tokens={**older, parts.id: self._token(parts, read_only=read_only)}, closed=None)
+            return replace(
+                tenant, tokens={**older, parts.id: self._make_token(parts, read_only=read_only)}, closed=None
+            )
 
         await self._change_active(name, change)
-        return token_text(parts, (await self.keys()).tokens)
+        return format_token(parts, (await self.get_keys()).tokens)
 
     async def revoke_token(self, name: str, token_id: str) -> None:
         """End one token of a deployment. Raises InvalidArgument if there is no such deployment or token."""
@@ -283,7 +285,7 @@ class Registry:
 
         await self._change_active(name, change)
 
-    async def close_off(self, name: str) -> Tenant:
+    async def begin_removal(self, name: str) -> Tenant:
         """End the tokens of a deployment that is to be removed. Raises InvalidArgument if there is no such deployment.
 
         A deployment whose `add` was interrupted stays in the state `adding`: it never had data.
@@ -297,10 +299,10 @@ class Registry:
 
         return await self._change(name, change)
 
-    async def forget(self, tenant: Tenant) -> None:
+    async def delete(self, tenant: Tenant) -> None:
         """Remove a deployment, after its data are deleted."""
         try:
-            await self.store.delete(_key(tenant.name), expecting(claim=tenant.claim, state=tenant.state))
+            await self.store.delete(_make_key(tenant.name), expect_members(claim=tenant.claim, state=tenant.state))
         except ConditionFailed:
             raise Unavailable(f"The deployment {tenant.name} was changed meanwhile.", next="Run it again.") from None
         # Last, so that no other deployment takes the prefix before the data are deleted.
@@ -310,29 +312,31 @@ class Registry:
         """Close the store."""
         await self.store.close()
 
-    async def _make(self, tenant: Tenant, claim: Claim) -> None:
+    async def _create(self, tenant: Tenant, claim: PrefixClaim) -> None:
         """Write a new deployment, confirm its claim, and only then let its token open it."""
         try:
-            await self.store.put(item_of(tenant.record()), Condition(create_only=True))
+            await self.store.put(to_item(tenant.to_record()), Condition(create_only=True))
         except ConditionFailed:
             await self._claims.release(tenant.prefix, tenant.claim)
-            raise _name_taken(await self._stored(tenant.name)) from None
-        same = expecting(claim=claim.id, state="adding")
+            raise _name_taken_error(await self._read_tenant(tenant.name)) from None
+        same = expect_members(claim=claim.id, state="adding")
         try:
             await self._claims.confirm(claim)
         except InvalidArgument:
             with suppress(ConditionFailed):
-                await self.store.delete(_key(tenant.name), same)
+                await self.store.delete(_make_key(tenant.name), same)
             raise
         try:
-            await self.store.put(item_of(replace(tenant, state="active").record()), same)
+            await self.store.put(to_item(replace(tenant, state="active").to_record()), same)
         except ConditionFailed:
             raise Unavailable(f"The deployment {tenant.name} was removed while it was added.") from None
 
     async def _change_active(self, name: str, change: Callable[[Tenant], Tenant]) -> None:
         def checked(tenant: Tenant) -> Tenant:
             if tenant.state != "active":
-                raise InvalidArgument(f"The deployment {name} is {_STATES[tenant.state]}.", next=_remove(name))
+                raise InvalidArgument(
+                    f"The deployment {name} is {_STATES[tenant.state]}.", next=_describe_removal(name)
+                )
             return change(tenant)
 
         await self._change(name, checked)
@@ -340,48 +344,50 @@ class Registry:
     async def _change(self, name: str, change: Callable[[Tenant], Tenant]) -> Tenant:
         """Write what `change` makes of a deployment, where nobody else has changed it meanwhile; else once more."""
         for _ in range(limits.REGISTRY_ATTEMPTS):
-            tenant = await self.show(name)
+            tenant = await self.get(name)
             changed = replace(change(tenant), revision=tenant.revision + 1)
             try:
-                same = expecting(revision=tenant.revision, claim=tenant.claim)
-                await self.store.put(item_of(changed.record()), same)
+                same = expect_members(revision=tenant.revision, claim=tenant.claim)
+                await self.store.put(to_item(changed.to_record()), same)
             except ConditionFailed:
                 continue
             return changed
         raise Unavailable(f"The deployment {name} was changed by others all the time.", next="Run it again.")
 
-    async def _was_made_with(self, name: str, claim: str) -> bool:
-        tenant = await self._stored(name)
+    async def _has_claim(self, name: str, claim: str) -> bool:
+        tenant = await self._read_tenant(name)
         return tenant is not None and tenant.claim == claim
 
-    async def _stored(self, name: str) -> Tenant | None:
-        item = await self.store.get(_key(name))
-        return None if item is None else Tenant.of(item_to_json(item))
+    async def _read_tenant(self, name: str) -> Tenant | None:
+        item = await self.store.get(_make_key(name))
+        return None if item is None else Tenant.from_record(item_to_json(item))
 
-    async def _facts(self) -> Record | None:
+    async def _read_facts(self) -> Record | None:
         try:
             item = await self.store.get(_FACTS)
         except NotProvisioned:
             return None
         return None if item is None else item_to_json(item)
 
-    def _token(self, parts: TokenParts, *, read_only: bool) -> Token:
+    def _make_token(self, parts: TokenParts, *, read_only: bool) -> Token:
         return Token(parts.hash, read_only, int(self._clock()))
 
 
 _STATES = {"adding": "still being added, or was left over when that was interrupted", "removing": "being removed"}
 
 
-def _key(name: str) -> Key:
+def _make_key(name: str) -> Key:
     return Key(f"{_DEPLOYMENT}#{name}", _DEPLOYMENT)
 
 
-def _remove(name: str) -> str:
+def _describe_removal(name: str) -> str:
     return f"Finish its removal with: ddb-mcp gateway deployments remove {name}"
 
 
-def _name_taken(other: Tenant | None) -> InvalidArgument:
+def _name_taken_error(other: Tenant | None) -> InvalidArgument:
     if other is None or other.state == "active":
         name = "of this name" if other is None else other.name
         return InvalidArgument(f"The deployment {name} exists already.", next="Rotate its tokens, or remove it.")
-    return InvalidArgument(f"The deployment {other.name} is {_STATES[other.state]}.", next=_remove(other.name))
+    return InvalidArgument(
+        f"The deployment {other.name} is {_STATES[other.state]}.", next=_describe_removal(other.name)
+    )

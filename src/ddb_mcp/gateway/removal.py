@@ -13,7 +13,7 @@ from ddb_mcp.stores.base import Progress, Store
 Sleep = Callable[[float], Awaitable[None]]
 
 
-async def remove(
+async def remove_deployment(
     registry: Registry,
     store: Store,
     name: str,
@@ -39,17 +39,17 @@ async def remove(
         InvalidArgument: there is no such deployment.
         DdbMcpError: what the store raises; the deployment is then still being removed.
     """
-    tenant = await registry.close_off(name)
+    tenant = await registry.begin_removal(name)
     deleted = 0
     if tenant.state == "removing":  # not `adding`: then it has no data, and the prefix may be another's by now
-        await _wait(tenant, progress, clock, sleep)
+        await _wait_for_requests(tenant, progress, clock, sleep)
         for _ in range(2):  # once more: a scan that is not strongly consistent may have missed some
             deleted += (await purge(store, tenant.prefix, advance)).deleted
-    await registry.forget(tenant)
+    await registry.delete(tenant)
     return deleted
 
 
-async def _wait(tenant: Tenant, progress: Progress, clock: Callable[[], float], sleep: Sleep) -> None:
+async def _wait_for_requests(tenant: Tenant, progress: Progress, clock: Callable[[], float], sleep: Sleep) -> None:
     assert tenant.closed is not None
     passed = max(0.0, clock() - tenant.closed)  # another machine's clock may have been ahead of this one
     if (left := limits.REMOVAL_SECONDS - passed) > 0:

@@ -9,8 +9,8 @@ from ddb_mcp.config.settings import GatewaySettings
 from ddb_mcp.core import limits
 from ddb_mcp.core.process import log_to_stderr
 from ddb_mcp.gateway.app import Gateway
-from ddb_mcp.gateway.processes import Processes
-from ddb_mcp.gateway.registry import Registry, registry_settings
+from ddb_mcp.gateway.processes import ProcessPool
+from ddb_mcp.gateway.registry import Registry, make_registry_settings
 from ddb_mcp.stores import make_store
 from ddb_mcp.web.listening import Listening
 from ddb_mcp.web.serving import HttpServer
@@ -18,7 +18,7 @@ from ddb_mcp.web.serving import HttpServer
 logger = logging.getLogger(__name__)
 
 
-def serve(settings: GatewaySettings, listening: Listening, processes: int) -> None:
+def serve_gateway(settings: GatewaySettings, listening: Listening, processes: int) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way.
 
     Args:
@@ -35,7 +35,7 @@ def serve(settings: GatewaySettings, listening: Listening, processes: int) -> No
         if processes == 1:
             _serve_one(*arguments)
         else:
-            Processes(processes, _serve_one_of_many, arguments).run()
+            ProcessPool(processes, _serve_one_of_many, arguments).run()
 
 
 def log_requests() -> None:
@@ -57,7 +57,7 @@ def _serve_one_of_many(
 
 
 def _serve_one(settings: GatewaySettings, listening: Listening, processes: int, listener: socket.socket) -> None:
-    registry = Registry(make_store(registry_settings(settings)))
+    registry = Registry(make_store(make_registry_settings(settings)))
     gateway = Gateway(registry, make_store(settings), read_only=settings.read_only, processes=processes)
     HttpServer(
         gateway,

@@ -9,13 +9,13 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
-from ddb_mcp.gateway.budgets import Budget, Budgets
+from ddb_mcp.gateway.budgets import TenantBudget, TenantBudgets
 from ddb_mcp.gateway.registry import Access, Registry
-from ddb_mcp.gateway.tenant_store import TenantStore, without_operator_details
+from ddb_mcp.gateway.tenant_store import TenantStore, hide_operator_details
 from ddb_mcp.service.service import DataService, no_progress
 from ddb_mcp.stores.base import Progress, Store
 from ddb_mcp.stores.workers import current_account
-from ddb_mcp.web.requests import bearer_token
+from ddb_mcp.web.requests import parse_bearer_token
 
 
 class Admission:
@@ -32,7 +32,7 @@ class Admission:
         self.registry = registry
         self.store = store
         self.read_only = read_only
-        self._budgets = Budgets(processes)
+        self._budgets = TenantBudgets(processes)
 
     async def admit(self, authorization: Sequence[str], *, read_only: bool) -> "TenantRequest":
         """A request with these `Authorization` headers. Conversions of this task are charged to its tenant.
@@ -45,22 +45,22 @@ class Admission:
             BudgetSpent: the tenant has to wait.
             Unavailable: the registry cannot be read.
         """
-        token = bearer_token(authorization)
+        token = parse_bearer_token(authorization)
         if token is None:
             raise Unauthenticated("The token must come once, as Authorization: Bearer …", next=_CURRENT)
         deadline = time.monotonic() + limits.REQUEST_SECONDS  # before its deployment's record is read
-        access = await self.access(token)
+        access = await self.authenticate(token)
         budget = self._budgets.of(access.tenant)
         budget.admit()
         current_account.set(budget.account)
         return TenantRequest(self, token, access, budget, deadline, read_only=read_only)
 
-    async def access(self, token: str) -> Access:
+    async def authenticate(self, token: str) -> Access:
         """The access that a token gives now. Raises Unauthenticated, Unavailable."""
         try:
-            access = await self.registry.opened_by(token)
+            access = await self.registry.authenticate(token)
         except DdbMcpError as error:
-            raise without_operator_details(error, "the registry") from error
+            raise hide_operator_details(error, "the registry") from error
         if access is None:
             raise Unauthenticated("The token is not one that opens a deployment.", next=_CURRENT)
         return access
@@ -78,7 +78,14 @@ class TenantRequest:
     """
 
     def __init__(
-        self, admission: Admission, token: str, access: Access, budget: Budget, deadline: float, *, read_only: bool
+        self,
+        admission: Admission,
+        token: str,
+        access: Access,
+        budget: TenantBudget,
+        deadline: float,
+        *,
+        read_only: bool,
     ) -> None:
         self._narrowed = read_only
         self._admission = admission
@@ -110,9 +117,9 @@ class TenantRequest:
             async with self.budget.turn(listing=operation in ("query", "scan")):
                 yield
                 return
-        raise _deadline_error(operation)
+        raise _make_deadline_error(operation)
 
-    async def call(
+    async def run_operation(
         self,
         operation: str,
         arguments: Mapping[str, Any],
@@ -131,12 +138,14 @@ class TenantRequest:
         Raises:
             DdbMcpError: as `DataService.call`, and Unauthenticated too.
         """
-        service = await self._service(max_result_bytes, read_limit)
+        service = await self._make_service(max_result_bytes, read_limit)
         return await service.call(operation, arguments, progress, max_bytes=max_bytes)
 
-    async def _service(self, max_result_bytes: int, read_limit: int) -> DataService:
+    async def _make_service(self, max_result_bytes: int, read_limit: int) -> DataService:
         if time.monotonic() - self._read_at > limits.RECORD_SECONDS:
-            self._access = await self._admission.access(self._token)  # it may have ended while a body or a turn came
+            self._access = await self._admission.authenticate(
+                self._token
+            )  # it may have ended while a body or a turn came
         tenant = self._access.tenant
         return DataService(
             TenantStore(self._admission.store, tenant, self.budget),
@@ -146,11 +155,11 @@ class TenantRequest:
             max_result_bytes=max_result_bytes,
             max_writes=limits.GATEWAY_WHERE_MAX,
             write_seconds=limits.GATEWAY_WHERE_SECONDS,
-            cursor_key=(await self._admission.registry.keys()).cursors,
+            cursor_key=(await self._admission.registry.get_keys()).cursors,
         )
 
 
-def _deadline_error(operation: str) -> DdbMcpError:
+def _make_deadline_error(operation: str) -> DdbMcpError:
     late = f"{operation} took longer than {limits.REQUEST_SECONDS} s"
     if operation in ("put", "delete"):
         return OutcomeUnknown(f"The outcome is unknown: {late}, and what it was to write may have been written.")

@@ -16,7 +16,7 @@ from ddb_mcp.core.errors import (
     Unauthenticated,
     Unavailable,
 )
-from ddb_mcp.gateway.budgets import Budget
+from ddb_mcp.gateway.budgets import TenantBudget
 from ddb_mcp.gateway.registry import Tenant
 from ddb_mcp.service.instructions import instructions
 from ddb_mcp.stores.base import FEATURES, Deleted, Deployment, Progress, Read, Store, StorePage, Written
@@ -41,7 +41,7 @@ class TenantStore(Store):
 
     mode = "platform"
 
-    def __init__(self, store: Store, tenant: Tenant, budget: Budget) -> None:
+    def __init__(self, store: Store, tenant: Tenant, budget: TenantBudget) -> None:
         self._store = store
         self.positions_may_be_foreign = store.positions_may_be_foreign
         self._tenant = tenant
@@ -50,42 +50,42 @@ class TenantStore(Store):
 
     async def provision(self, progress: Progress) -> Deployment:
         own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
-        return self._for_tenant(await self._answer_of(own.provision(progress)))
+        return self._describe_for_tenant(await self._hide_details(own.provision(progress)))
 
     async def info(self) -> Deployment:
         own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
-        return self._for_tenant(await self._answer_of(own.info()))
+        return self._describe_for_tenant(await self._hide_details(own.info()))
 
     async def get(self, *arguments: Any, **options: Any) -> Any:
         self._budget.items.take(1)
-        return await self._answer_of(self._store.get(*arguments, **options))
+        return await self._hide_details(self._store.get(*arguments, **options))
 
     async def put(self, *arguments: Any, **options: Any) -> Written:
-        return await self._answer_of(self._store.put(*arguments, **options))
+        return await self._hide_details(self._store.put(*arguments, **options))
 
     async def merge(self, *arguments: Any, **options: Any) -> Written:
-        return await self._answer_of(self._store.merge(*arguments, **options))
+        return await self._hide_details(self._store.merge(*arguments, **options))
 
     async def delete(self, *arguments: Any, **options: Any) -> Deleted:
-        return await self._answer_of(self._store.delete(*arguments, **options))
+        return await self._hide_details(self._store.delete(*arguments, **options))
 
     async def check_batch(self, *arguments: Any, **options: Any) -> None:
-        await self._answer_of(self._store.check_batch(*arguments, **options))
+        await self._hide_details(self._store.check_batch(*arguments, **options))
 
     async def query(self, read: Read) -> StorePage:
-        page = await self._answer_of(self._store.query(read))
+        page = await self._hide_details(self._store.query(read))
         self._budget.items.take(page.scanned)
         return page._replace(capacity=None)
 
     async def scan(self, read: Read) -> StorePage:
         if self._store.mode == "local":  # it finds a deployment's items without reading others
-            page = await self._answer_of(self._store.scan(read))
+            page = await self._hide_details(self._store.scan(read))
             self._budget.items.take(page.scanned)
             return page
         if not self._others_read:  # a call that has begun goes on to its end
             self._budget.others.check()
         left = max(1, limits.GATEWAY_READ_BUDGET - self._others_read)
-        page = await self._answer_of(self._store.scan(read._replace(read_limit=left)))
+        page = await self._hide_details(self._store.scan(read._replace(read_limit=left)))
         own = sum(self._tenant.prefix.owns(item["pk"]["S"]) for item in page.items)
         self._budget.items.take(own)
         self._budget.others.take(page.scanned - own)
@@ -95,13 +95,13 @@ class TenantStore(Store):
     async def close(self) -> None:
         """The store is not this tenant's to close."""
 
-    async def _answer_of(self, answer: Awaitable[_T]) -> _T:
+    async def _hide_details(self, answer: Awaitable[_T]) -> _T:
         try:
             return await answer
         except DdbMcpError as error:
-            raise without_operator_details(error, self._tenant.name) from error
+            raise hide_operator_details(error, self._tenant.name) from error
 
-    def _for_tenant(self, deployment: Deployment) -> Deployment:
+    def _describe_for_tenant(self, deployment: Deployment) -> Deployment:
         """The deployment as a tenant may see it: no warnings about the operator's permissions."""
         functions = [dict(function) for function in deployment.details.get("lambdaFunctions", ())]
         for function in functions:
@@ -119,7 +119,7 @@ class TenantStore(Store):
         )
 
 
-def without_operator_details(error: DdbMcpError, whose: str) -> DdbMcpError:
+def hide_operator_details(error: DdbMcpError, whose: str) -> DdbMcpError:
     """The error as a tenant may see it. The operator's log has the whole error.
 
     An error that the tenant's own arguments have caused is returned unchanged.
@@ -129,15 +129,15 @@ def without_operator_details(error: DdbMcpError, whose: str) -> DdbMcpError:
         whose: names the tenant or the registry in the log.
     """
     if type(error) in _OPERATOR_ERRORS:
-        logger.error("%s: the storage refuses the gateway: %s", whose, _log_text(error))
+        logger.error("%s: the storage refuses the gateway: %s", whose, _format_error(error))
         return Unavailable("The platform cannot use its storage.", next=_OPERATORS)
     if type(error) not in _PASSING_ERRORS:
         return error
-    logger.warning("%s: %s", whose, _log_text(error))
+    logger.warning("%s: %s", whose, _format_error(error))
     return type(error)(_PASSING_ERRORS[type(error)])
 
 
-def _log_text(error: DdbMcpError) -> str:
+def _format_error(error: DdbMcpError) -> str:
     return " ".join(filter(None, (f"{error.code}:", error.message, error.quoted, error.next)))
 
 

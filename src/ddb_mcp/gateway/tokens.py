@@ -29,25 +29,25 @@ class TokenParts:
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
-def new_parts(name: str) -> TokenParts:
+def generate_token(name: str) -> TokenParts:
     """A new token for the deployment."""
     return TokenParts(name, secrets.token_hex(4), secrets.token_urlsafe(32))
 
 
-def token_text(parts: TokenParts, key: bytes) -> str:
+def format_token(parts: TokenParts, key: bytes) -> str:
     """The token as its holder sends it; `key` is the registry's."""
-    return f"ddbmcp_{parts.name}_{parts.id}_{parts.secret}_{_mac(parts, key)}"
+    return f"ddbmcp_{parts.name}_{parts.id}_{parts.secret}_{_compute_mac(parts, key)}"
 
 
-def read_token(text: str, key: bytes) -> TokenParts | None:
+def parse_token(text: str, key: bytes) -> TokenParts | None:
     """The parts of a token; None where this registry cannot have made it."""
     match = _TOKEN.fullmatch(text)
     if match is None:
         return None
     parts = TokenParts(match[1], match[2], match[3])
-    return parts if hmac.compare_digest(match[4], _mac(parts, key)) else None
+    return parts if hmac.compare_digest(match[4], _compute_mac(parts, key)) else None
 
 
-def _mac(parts: TokenParts, key: bytes) -> str:
+def _compute_mac(parts: TokenParts, key: bytes) -> str:
     signed = f"{parts.name}_{parts.id}_{parts.secret}".encode()
     return hmac.new(key, signed, "sha256").hexdigest()[:16]

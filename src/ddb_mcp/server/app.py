@@ -18,10 +18,10 @@ from ddb_mcp.config.settings import Settings
 from ddb_mcp.core.errors import DdbMcpError, ReadOnly
 from ddb_mcp.core.text import brief
 from ddb_mcp.server import apps, skill
-from ddb_mcp.server.content import FENCE_BYTES, failure, success, text_bytes
+from ddb_mcp.server.content import FENCE_BYTES, count_text_bytes, make_error, make_result
 from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import add_skill
-from ddb_mcp.server.tools import tools
+from ddb_mcp.server.tools import list_tools
 from ddb_mcp.service import instructions
 from ddb_mcp.service.operations import BY_NAME, OPERATIONS
 from ddb_mcp.service.service import DataService
@@ -50,7 +50,7 @@ _UNCHANGING: tuple[CacheableMethod, ...] = (
 )
 
 
-class Caller(Protocol):
+class ToolCaller(Protocol):
     """Answers the tool calls of a request.
 
     `read_only`: the tools that write are left out. `max_bytes`: of the text of a result.
@@ -67,7 +67,7 @@ class Caller(Protocol):
         ...
 
 
-class _Configured(NamedTuple):
+class _SingleDeployment(NamedTuple):
     """The one deployment that the settings name."""
 
     service: DataService
@@ -79,20 +79,20 @@ class _Configured(NamedTuple):
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")
         return await self.service.call(operation, arguments, progress, max_bytes=self.max_bytes - FENCE_BYTES)
 
-    def of(self, ctx: _Context) -> "_Configured":
+    def of(self, ctx: _Context) -> "_SingleDeployment":
         """The same, for reading alone if the address of a request asks for that."""
         if ctx.request is None or not asks_read_only(ctx.request.scope):
             return self
         return self._replace(read_only=True)
 
 
-def build(service: DataService, settings: Settings) -> Server[Any]:
+def build_server(service: DataService, settings: Settings) -> Server[Any]:
     """The server over one deployment's service. It closes the store when it ends.
 
     Raises:
         Misconfigured: the skill is incomplete.
     """
-    caller = _Configured(service, settings.read_only, settings.max_result_bytes)
+    caller = _SingleDeployment(service, settings.read_only, settings.max_result_bytes)
 
     @asynccontextmanager
     async def lifespan(server: Server[Any]) -> AsyncIterator[None]:
@@ -101,22 +101,22 @@ def build(service: DataService, settings: Settings) -> Server[Any]:
         finally:
             await service.store.close()
 
-    return build_for(caller.of, lifespan, tools_scope="public")
+    return build_shared_server(caller.of, lifespan, tools_scope="public")
 
 
-def build_for(
-    caller_of: Callable[[_Context], Caller], lifespan: _Lifespan, tools_scope: Literal["public", "private"]
+def build_shared_server(
+    caller_of: Callable[[_Context], ToolCaller], lifespan: _Lifespan, tools_scope: Literal["public", "private"]
 ) -> Server[Any]:
     """A server each of whose requests may be another deployment's.
 
     Args:
-        caller_of: returns the `Caller` of a request.
+        caller_of: returns the `ToolCaller` of a request.
         tools_scope: `private` where callers may see different tools.
 
     Raises:
         Misconfigured: the skill is incomplete.
     """
-    loaded = skill.load()
+    loaded = skill.load_skill()
     pages = SkillPages(loaded)
     calls = _ToolCalls(caller_of)
     server = Server[Any](
@@ -145,15 +145,15 @@ def build_for(
 class _ToolCalls:
     """The handlers of `tools/list` and `tools/call`."""
 
-    def __init__(self, caller_of: Callable[[_Context], Caller]) -> None:
+    def __init__(self, caller_of: Callable[[_Context], ToolCaller]) -> None:
         self._caller_of = caller_of
         self._names = {definition.name for definition in OPERATIONS}
 
     async def list_tools(self, ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         read_only = self._caller_of(ctx).read_only
-        if not apps.supported_by(ctx):
-            return types.ListToolsResult(tools=tools(read_only=read_only))
-        return types.ListToolsResult(tools=tools(read_only=read_only, with_app=True), cache_scope="private")
+        if not apps.is_supported_by(ctx):
+            return types.ListToolsResult(tools=list_tools(read_only=read_only))
+        return types.ListToolsResult(tools=list_tools(read_only=read_only, with_app=True), cache_scope="private")
 
     async def call_tool(self, ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         if params.name not in self._names:
@@ -168,17 +168,17 @@ class _ToolCalls:
         caller = self._caller_of(ctx)
         try:
             result = await caller.call(params.name, params.arguments or {}, progress)
-            shown = await convert(partial(success, result, caller.max_bytes), result)
-            outcome = f"{_item_count(result)} items"
+            shown = await convert(partial(make_result, result, caller.max_bytes), result)
+            outcome = f"{_count_items(result)} items"
         except DdbMcpError as error:
-            shown = await convert(partial(failure, error, caller.max_bytes), getattr(error, "item", None))
+            shown = await convert(partial(make_error, error, caller.max_bytes), getattr(error, "item", None))
             outcome = error.code
         milliseconds = (time.monotonic() - started) * 1000
-        logger.info("%s: %.0f ms, %s, %d bytes", params.name, milliseconds, outcome, text_bytes(shown))
+        logger.info("%s: %.0f ms, %s, %d bytes", params.name, milliseconds, outcome, count_text_bytes(shown))
         return shown
 
 
-def _item_count(result: dict[str, Any]) -> int:
+def _count_items(result: dict[str, Any]) -> int:
     """The number of items of a result, for the log."""
     for name in ("count", "matched", "written", "deletedCount"):
         if name in result:

@@ -19,7 +19,7 @@ TOOLS = frozenset({"query", "scan", "get"})
 TOOL_META = {"ui": {"resourceUri": URI}}
 
 
-def supported_by(ctx: ServerRequestContext[Any, Any]) -> bool:
+def is_supported_by(ctx: ServerRequestContext[Any, Any]) -> bool:
     """Whether the client has said that it shows pages of this type. No other client is told of the page."""
     capabilities = ctx.session.client_capabilities
     settings = ((capabilities and capabilities.extensions) or {}).get(EXTENSION_ID) or {}
@@ -27,7 +27,7 @@ def supported_by(ctx: ServerRequestContext[Any, Any]) -> bool:
     return isinstance(mime_types, list) and MIME_TYPE in mime_types
 
 
-def resource() -> types.Resource:
+def describe_page() -> types.Resource:
     """The page as `resources/list` names it."""
     return types.Resource(
         uri=URI,
@@ -38,7 +38,7 @@ def resource() -> types.Resource:
     )
 
 
-def contents() -> types.TextResourceContents:
+def read_page() -> types.TextResourceContents:
     """The page as `resources/read` gives it. It asks its host for no permission and no address."""
     meta = {"ui": {"prefersBorder": True}}
     return types.TextResourceContents(uri=URI, mime_type=MIME_TYPE, text=browser_page(), _meta=meta)

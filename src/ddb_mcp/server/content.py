@@ -24,7 +24,7 @@ _LONGEST = {"message": 1200, "next": 5000, "quoted": 2000}
 _ERROR_BYTES = 250
 
 
-def success(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
+def make_result(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
     """A tool's result. The text is one line of JSON, fenced where it carries what somebody stored.
 
     Args:
@@ -33,23 +33,25 @@ def success(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES) ->
     room = max_bytes - FENCE_BYTES
     text = compact(result)
     if len(text.encode(errors="backslashreplace")) > room:
-        result = _fitting(result, room)
+        result = _shorten_failures(result, room)
         text = compact(result)
     stored = any(result.get(name) for name in _STORED)
-    return CallToolResult(content=[_text(_fenced(text) if stored else text)], structured_content=result)
+    return CallToolResult(content=[_make_text(_fence(text) if stored else text)], structured_content=result)
 
 
-def failure(error: DdbMcpError, max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
+def make_error(error: DdbMcpError, max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
     """A tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
     shown = error.to_json()
     for name, longest in _LONGEST.items():
         if name in shown:
             shown[name] = clip(shown[name], min(longest, (max_bytes - _ERROR_BYTES) // len(_LONGEST)))
     text = compact({"error": shown})
-    return CallToolResult(content=[_text(_fenced(text) if shown.keys() & {"item", "quoted"} else text)], is_error=True)
+    return CallToolResult(
+        content=[_make_text(_fence(text) if shown.keys() & {"item", "quoted"} else text)], is_error=True
+    )
 
 
-def _fitting(result: dict[str, Any], room: int) -> dict[str, Any]:
+def _shorten_failures(result: dict[str, Any], room: int) -> dict[str, Any]:
     """The result with only the code of each failure, then with fewer failures. `failedCount` always counts all."""
     failed: list[dict[str, Any]] = result.get("failed", [])
     if failed:
@@ -64,16 +66,16 @@ def _fitting(result: dict[str, Any], room: int) -> dict[str, Any]:
     return result
 
 
-def text_bytes(result: CallToolResult) -> int:
+def count_text_bytes(result: CallToolResult) -> int:
     """Bytes of the result's text, for the log."""
     return sum(len(block.text.encode()) for block in result.content if isinstance(block, TextContent))
 
 
-def _fenced(text: str) -> str:
+def _fence(text: str) -> str:
     boundary = f"stored-data-{secrets.token_hex(8)}"
     return f"<{boundary}>\n{text}\n</{boundary}>"
 
 
-def _text(text: str) -> TextContent:
+def _make_text(text: str) -> TextContent:
     # An error may quote a lone surrogate that the caller sent; only its escape can be sent back.
     return TextContent(text=text.encode(errors="backslashreplace").decode())

@@ -66,7 +66,7 @@ class NotAMessage(Exception):
         self.answers = answers
 
 
-def parse(text: bytes) -> JSONRPCMessage:
+def parse_message(text: bytes) -> JSONRPCMessage:
     """The message in one line, or in one HTTP body. Fractions in it are Decimals, integers are ints.
 
     All but the arguments of a call is small, so that the event loop may handle it, and send parts of it back.
@@ -78,91 +78,93 @@ def parse(text: bytes) -> JSONRPCMessage:
     try:
         content = text.decode(errors="surrogateescape")  # half characters, which a tool refuses by name
         if has_more_members(content, limits.BODY_MEMBERS_MAX):
-            raise NotAMessage(_refusal(_id_in(text), INVALID_REQUEST, _TOO_MANY))
-        document, twice = _loads(content)
+            raise NotAMessage(_make_error(_find_id(text), INVALID_REQUEST, _TOO_MANY))
+        document, twice = _load_json(content)
     except (ValueError, RecursionError):
         raise NotAMessage(
-            _refusal(_id_in(text), PARSE_ERROR, "Parse error: not JSON, or nested far too deep")
+            _make_error(_find_id(text), PARSE_ERROR, "Parse error: not JSON, or nested far too deep")
         ) from None
     if isinstance(document, list):
-        raise NotAMessage(*_batch_refusals(document))
+        raise NotAMessage(*_refuse_batch(document))
     if twice:
         problem = f"Invalid request: an object has the member {twice[0]} twice; only one could be stored"
-        raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, problem))
-    return _bounded(_corrected(_validated(document)), document)
+        raise NotAMessage(_make_error(_get_id(document), INVALID_REQUEST, problem))
+    return _bounded(_correct_deviations(_validate(document)), document)
 
 
-def writes(message: JSONRPCMessage) -> bool:
+def is_write(message: JSONRPCMessage) -> bool:
     """Whether it calls a tool that writes."""
-    return _call_of(message).get("name") in _WRITES
+    return _get_call(message).get("name") in _WRITES
 
 
-def is_call(message: JSONRPCMessage) -> bool:
+def has_arguments(message: JSONRPCMessage) -> bool:
     """Whether it calls a tool with arguments."""
-    return isinstance(_call_of(message).get("arguments"), dict)
+    return isinstance(_get_call(message).get("arguments"), dict)
 
 
-def _call_of(message: JSONRPCMessage) -> dict[str, Any]:
+def _get_call(message: JSONRPCMessage) -> dict[str, Any]:
     """The parameters of a `tools/call`, `{}` of any other message."""
     if isinstance(message, JSONRPCRequest) and message.method == "tools/call":
         return message.params or {}
     return {}
 
 
-def with_arguments(scope: MutableMapping[str, Any], message: JSONRPCMessage) -> MutableMapping[str, Any]:
+def attach_arguments(scope: MutableMapping[str, Any], message: JSONRPCMessage) -> MutableMapping[str, Any]:
     """The scope of an HTTP request that carries the arguments of its call past the SDK, which would round them."""
-    return {**scope, _ARGUMENTS: _call_of(message)["arguments"]} if is_call(message) else scope
+    return {**scope, _ARGUMENTS: _get_call(message)["arguments"]} if has_arguments(message) else scope
 
 
-def carried_arguments(request: Any) -> dict[str, Any] | None:
-    """The arguments that `with_arguments` put into the scope of this HTTP request, None over stdio."""
+def get_attached_arguments(request: Any) -> dict[str, Any] | None:
+    """The arguments that `attach_arguments` put into the scope of this HTTP request, None over stdio."""
     arguments: dict[str, Any] | None = getattr(request, "scope", {}).get(_ARGUMENTS)
     return arguments
 
 
-def _loads(text: str) -> tuple[Any, list[str]]:
+def _load_json(text: str) -> tuple[Any, list[str]]:
     """The document, and the names of members that come twice in one object. Raises ValueError and RecursionError."""
     twice: list[str] = []
     document = json.loads(
         text,
         strict=False,
         object_pairs_hook=partial(object_of, on_duplicate=twice.append),
-        parse_int=_integer,
-        parse_float=_fraction,
-        parse_constant=_constant,
+        parse_int=_parse_integer,
+        parse_float=_parse_fraction,
+        parse_constant=_parse_constant,
     )
     return document, twice
 
 
-def _integer(digits: str) -> int | float:
+def _parse_integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 4000 else float(digits)  # `int` refuses more than 4,300; infinity is refused
 
 
-def _fraction(digits: str) -> Decimal | float:
+def _parse_fraction(digits: str) -> Decimal | float:
     try:
         return Decimal(digits)
     except InvalidOperation:  # an exponent beyond all bounds
         return math.inf
 
 
-def _constant(name: str) -> float:
+def _parse_constant(name: str) -> float:
     return float(name)  # NaN and Infinity, which a tool refuses
 
 
-def _validated(document: Any) -> JSONRPCMessage:
-    request = _own_id(document)
+def _validate(document: Any) -> JSONRPCMessage:
+    request = _get_id(document)
     try:
         message = jsonrpc_message_adapter.validate_python(document, by_name=False)
         f"{document.get('id')}{document.get('method')}".encode()  # the SDK would fail over half a character in these
     except ValueError:  # pydantic's ValidationError is one
-        raise NotAMessage(_refusal(request, INVALID_REQUEST, "Invalid request: not a JSON-RPC 2.0 message")) from None
+        raise NotAMessage(
+            _make_error(request, INVALID_REQUEST, "Invalid request: not a JSON-RPC 2.0 message")
+        ) from None
     if isinstance(message, JSONRPCNotification) and "id" in document:
         # The SDK takes a request whose id is a fraction, true or null for a notification.
-        raise NotAMessage(_refusal(None, INVALID_REQUEST, "Invalid request: an id is a whole number or a string"))
+        raise NotAMessage(_make_error(None, INVALID_REQUEST, "Invalid request: an id is a whole number or a string"))
     return message
 
 
-def _own_id(document: Any) -> int | str | None:
+def _get_id(document: Any) -> int | str | None:
     """The id that an answer to this request needs, None if it has none or one that cannot be sent back."""
     if not isinstance(document, dict) or "method" not in document:
         return None
@@ -172,13 +174,15 @@ def _own_id(document: Any) -> int | str | None:
     return request if str(request).isprintable() else None
 
 
-def _batch_refusals(documents: list[Any]) -> list[JSONRPCError]:
+def _refuse_batch(documents: list[Any]) -> list[JSONRPCError]:
     problem = "Invalid request: batches are not served, send each message by itself"
-    ids: list[int | str | None] = [request for request in map(_own_id, documents) if request is not None]
-    return [_refusal(request, INVALID_REQUEST, problem) for request in (ids if 0 < len(ids) <= _BATCH_MAX else [None])]
+    ids: list[int | str | None] = [request for request in map(_get_id, documents) if request is not None]
+    return [
+        _make_error(request, INVALID_REQUEST, problem) for request in (ids if 0 < len(ids) <= _BATCH_MAX else [None])
+    ]
 
 
-def _id_in(text: bytes) -> int | str | None:
+def _find_id(text: bytes) -> int | str | None:
     """The id of a request that is not JSON, from the places where SDKs write ids. None where there is no id."""
     beginning = text[:_ID_WITHIN]
     found = _ID_AT_BEGINNING.match(beginning)
@@ -187,16 +191,16 @@ def _id_in(text: bytes) -> int | str | None:
     return json.loads(found[1].decode(errors="replace"), strict=False) if found else None
 
 
-def _refusal(request: int | str | None, code: int, problem: str) -> JSONRPCError:
+def _make_error(request: int | str | None, code: int, problem: str) -> JSONRPCError:
     return JSONRPCError(jsonrpc="2.0", id=request, error=ErrorData(code=code, message=problem))
 
 
-def _corrected(message: JSONRPCMessage) -> JSONRPCMessage:
+def _correct_deviations(message: JSONRPCMessage) -> JSONRPCMessage:
     """The message, with known deviations of hosts corrected that the SDK would refuse or not answer."""
     if not isinstance(message, JSONRPCRequest) or message.params is None:
         return message
     if message.method == "tools/call" and "arguments" in message.params:
-        message.params["arguments"] = _arguments_of(message.params["arguments"])
+        message.params["arguments"] = _normalize_arguments(message.params["arguments"])
     elif message.method == "initialize" and message.params.get("protocolVersion") == _VERSION_WITH_BATCHES:
         message.params["protocolVersion"] = _VERSION_INSTEAD
     return message
@@ -205,16 +209,16 @@ def _corrected(message: JSONRPCMessage) -> JSONRPCMessage:
 def _bounded(message: JSONRPCMessage, document: dict[str, Any]) -> JSONRPCMessage:
     """The message. Raises NotAMessage if too much stands outside of the arguments of a call."""
     params = document.get("params") or {}
-    if is_call(message):
-        if len(_call_of(message)["arguments"]) > _ARGUMENTS_MAX:
+    if has_arguments(message):
+        if len(_get_call(message)["arguments"]) > _ARGUMENTS_MAX:
             problem = f"Invalid parameters: more than {_ARGUMENTS_MAX} arguments"
-            raise NotAMessage(_refusal(_own_id(document), INVALID_PARAMS, problem))
+            raise NotAMessage(_make_error(_get_id(document), INVALID_PARAMS, problem))
         params = {**params, "arguments": {}}
         document = {**document, "params": params}
     if is_large(document):
-        raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, _TOO_LARGE))
+        raise NotAMessage(_make_error(_get_id(document), INVALID_REQUEST, _TOO_LARGE))
     if isinstance(message, JSONRPCRequest) and any(len(str(name)) > _NAME_MAX for name in _repeated(document, params)):
-        raise NotAMessage(_refusal(_own_id(document), INVALID_REQUEST, _LONG_NAME))
+        raise NotAMessage(_make_error(_get_id(document), INVALID_REQUEST, _LONG_NAME))
     return message
 
 
@@ -227,13 +231,13 @@ def _repeated(document: dict[str, Any], params: dict[str, Any]) -> Iterator[str 
             yield value
 
 
-def _arguments_of(arguments: Any) -> Any:
+def _normalize_arguments(arguments: Any) -> Any:
     """An empty list or text stands for no arguments, and a text may be the JSON of an object."""
     if arguments in ([], ""):
         return {}
     if isinstance(arguments, str) and not has_more_members(arguments, limits.BODY_MEMBERS_MAX):
         try:
-            parsed, twice = _loads(arguments)
+            parsed, twice = _load_json(arguments)
         except (ValueError, RecursionError):
             return arguments
         return parsed if isinstance(parsed, dict) and not twice else arguments

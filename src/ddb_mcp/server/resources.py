@@ -27,16 +27,16 @@ class SkillPages:
         resource = types.Resource(
             uri=URI, name=self._name, description=self._description, mime_type="text/markdown", size=self._skill.size
         )
-        if not apps.supported_by(ctx):
+        if not apps.is_supported_by(ctx):
             return types.ListResourcesResult(resources=[resource])
-        return types.ListResourcesResult(resources=[resource, apps.resource()], cache_scope="private")
+        return types.ListResourcesResult(resources=[resource, apps.describe_page()], cache_scope="private")
 
     async def list_templates(self, ctx: _Context, params: _ListParams) -> types.ListResourceTemplatesResult:
         return types.ListResourceTemplatesResult(resource_templates=[])  # hosts ask every server that has resources
 
     async def read_resource(self, ctx: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         if str(params.uri) == apps.URI:
-            return types.ReadResourceResult(contents=[apps.contents()])
+            return types.ReadResourceResult(contents=[apps.read_page()])
         if str(params.uri) != URI:
             raise MCPError(
                 types.INVALID_PARAMS, f"Unknown resource: {brief(str(params.uri))}", {"uri": brief(str(params.uri))}

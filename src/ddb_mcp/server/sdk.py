@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def quick_import() -> Iterator[None]:
+def fast_import() -> Iterator[None]:
     """While this is open, what imports the SDK takes less time: work is put off to its first use, and nothing replaced.
 
     - pydantic builds the validators of the SDK's 600 models and of the unions over them. Here it builds each on first
@@ -38,7 +38,7 @@ def quick_import() -> Iterator[None]:
 
     BaseModel.model_config["defer_build"] = True
     try:
-        with _deferred_unions():
+        with _defer_unions():
             yield
     finally:
         del BaseModel.model_config["defer_build"]
@@ -48,7 +48,7 @@ def quick_import() -> Iterator[None]:
 
 
 @contextmanager
-def _deferred_unions() -> Iterator[None]:
+def _defer_unions() -> Iterator[None]:
     """pydantic has no public way to defer a `TypeAdapter` of models. A private way saves time, where it exists."""
     from pydantic import TypeAdapter
 
@@ -66,7 +66,7 @@ def _deferred_unions() -> Iterator[None]:
 # Answers
 
 
-def repair(server: Server[Any]) -> None:
+def install_workarounds(server: Server[Any]) -> None:
     """Adds to `server` what the SDK leaves out of, or gets wrong in, its requests and answers on every transport."""
 
     async def restore_extensions(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -85,9 +85,9 @@ def repair(server: Server[Any]) -> None:
 
 async def _restore_arguments(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Gives a call the arguments that came with its HTTP request, past the SDK's parser, which rounds numbers."""
-    from ddb_mcp.server.messages import carried_arguments
+    from ddb_mcp.server.messages import get_attached_arguments
 
-    arguments = carried_arguments(ctx.request)
+    arguments = get_attached_arguments(ctx.request)
     if arguments is not None:
         ctx = dataclasses.replace(ctx, params={**(ctx.params or {}), "arguments": arguments})
     return await call_next(ctx)

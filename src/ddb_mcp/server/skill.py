@@ -31,7 +31,7 @@ class Skill(NamedTuple):
         return len(self.text.encode())
 
 
-def load(folder: Path | None = None) -> Skill:
+def load_skill(folder: Path | None = None) -> Skill:
     """Reads the skill from `folder`, by default from the installed package or, in a checkout, from beside `src`.
 
     Raises:

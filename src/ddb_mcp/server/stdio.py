@@ -1,4 +1,4 @@
-"""MCP over stdin and stdout: the process around the server. The streams are in `lines.py`."""
+"""MCP over stdin and stdout: the process around the server. The streams are in `stdio_streams.py`."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
     if os.isatty(0):
         sys.stderr.write(_BY_HAND)
     stdin, stdout = _claim_standard_streams()
-    with sdk.quick_import():
+    with sdk.fast_import():
         server = build()
-        sdk.repair(server)
+        sdk.install_workarounds(server)
         import anyio
 
-        from ddb_mcp.server import lines
+        from ddb_mcp.server import stdio_streams
     try:
-        anyio.run(lines.serve, server, stdin, stdout)
+        anyio.run(stdio_streams.serve_lines, server, stdin, stdout)
     except BaseException:
         logger.exception("The server failed")
         leave(1)

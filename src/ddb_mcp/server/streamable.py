@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from ddb_mcp.server import messages, sdk
 from ddb_mcp.stores.workers import convert
-from ddb_mcp.web.exchange import BodyRefused, Exchange
+from ddb_mcp.web.request_context import BodyRejected, RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,7 +44,7 @@ class StreamableHttp:
     """
 
     def __init__(self, server: Server[Any]) -> None:
-        sdk.repair(server)
+        sdk.install_workarounds(server)
         self._events = StreamableHTTPSessionManager(server, stateless=True)
         self._documents = StreamableHTTPSessionManager(server, stateless=True, json_response=True)
 
@@ -70,27 +70,27 @@ class StreamableHttp:
             count: called with the bytes of each piece of its body, see `read_body`.
             parse: calls a parser with the body, in the worker if the body is long.
         """
-        takes_json, takes_events = _accepted(scope)
+        takes_json, takes_events = _parse_accept(scope)
         if takes_json or takes_events:
-            scope = _with_header(scope, b"accept", f"{_JSON}, {_EVENTS}".encode())
+            scope = _set_header(scope, b"accept", f"{_JSON}, {_EVENTS}".encode())
         if takes_events and not takes_json:
-            send = _as_events(send)
+            send = _convert_to_events(send)
         manager = self._events if takes_events else self._documents
         if scope["method"] != "POST":
             await manager.handle_request(scope, receive, send)
             return
         try:
-            content = await Exchange.of(scope).read_body(count=count)
-            message = await parse(messages.parse, content)
-        except BodyRefused as refused:
+            content = await RequestContext.of(scope).read_body(count=count)
+            message = await parse(messages.parse_message, content)
+        except BodyRejected as refused:
             error = ErrorData(code=INVALID_REQUEST, message=refused.error.message)
-            await _refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)
+            await _make_refusal(refused.status, JSONRPCError(jsonrpc="2.0", id=None, error=error))(scope, receive, send)
         except messages.NotAMessage as refused:
-            await _refusal(400, *refused.answers)(scope, receive, send)
+            await _make_refusal(400, *refused.answers)(scope, receive, send)
         else:
-            if not messages.writes(message):
-                Exchange.of(scope).end_with_client()
-            await manager.handle_request(messages.with_arguments(scope, message), _body_of(message, receive), send)
+            if not messages.is_write(message):
+                RequestContext.of(scope).end_with_client()
+            await manager.handle_request(messages.attach_arguments(scope, message), _make_body(message, receive), send)
 
 
 def _let_calls_finish() -> None:
@@ -101,23 +101,23 @@ def _let_calls_finish() -> None:
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
 
-def _accepted(scope: Scope) -> tuple[bool, bool]:
+def _parse_accept(scope: Scope) -> tuple[bool, bool]:
     """Whether the client takes JSON, and events. One that takes anything, or does not say, gets plain JSON."""
     fields = Headers(scope=scope).getlist("accept") or ["*/*"]
     types = {part.partition(";")[0].strip().lower() for part in ",".join(fields).split(",")}
     return bool(types & {_JSON, "application/*", "*/*"}), bool(types & {_EVENTS, "text/*"})
 
 
-def _with_header(scope: Scope, name: bytes, value: bytes) -> Scope:
+def _set_header(scope: Scope, name: bytes, value: bytes) -> Scope:
     return {**scope, "headers": [*(pair for pair in scope["headers"] if pair[0] != name), (name, value)]}
 
 
-def _body_of(message: JSONRPCMessage, receive: Receive) -> Receive:
-    """A `receive` that gives the SDK the message without a tool's arguments; `with_arguments` carries those.
+def _make_body(message: JSONRPCMessage, receive: Receive) -> Receive:
+    """A `receive` that gives the SDK the message without a tool's arguments; `attach_arguments` carries those.
 
     `messages.parse` has refused a message with more than a little else, so that encoding it again takes no time.
     """
-    if isinstance(message, JSONRPCRequest) and messages.is_call(message):
+    if isinstance(message, JSONRPCRequest) and messages.has_arguments(message):
         params = {**(message.params or {}), "arguments": {}}
         document = {"jsonrpc": "2.0", "id": message.id, "method": message.method, "params": params}
     else:
@@ -131,7 +131,7 @@ def _body_of(message: JSONRPCMessage, receive: Receive) -> Receive:
     return replay
 
 
-def _as_events(send: Send) -> Send:
+def _convert_to_events(send: Send) -> Send:
     """A `send` that turns a JSON answer into a stream of one event, for a client that takes nothing else."""
     turns = False
 
@@ -151,6 +151,6 @@ def _as_events(send: Send) -> Send:
     return turned
 
 
-def _refusal(status: int, *errors: JSONRPCError) -> Response:
+def _make_refusal(status: int, *errors: JSONRPCError) -> Response:
     shown = [error.model_dump(by_alias=True, exclude_unset=True, mode="json") for error in errors]
     return Response(json.dumps(shown[0] if len(shown) == 1 else shown), status, media_type=_JSON)

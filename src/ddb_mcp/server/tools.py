@@ -12,7 +12,7 @@ from ddb_mcp.service.operations import OPERATIONS, Operation
 
 
 @cache
-def tools(*, read_only: bool, with_app: bool = False) -> list[Tool]:
+def list_tools(*, read_only: bool, with_app: bool = False) -> list[Tool]:
     """The tools as `tools/list` publishes them.
 
     Args:
@@ -20,10 +20,10 @@ def tools(*, read_only: bool, with_app: bool = False) -> list[Tool]:
         with_app: name the page that shows their results, for a client that shows pages.
     """
     chosen = [operation for operation in OPERATIONS if not (read_only and operation.writes)]
-    return [_tool(operation, with_app and operation.name in apps.TOOLS) for operation in chosen]
+    return [_make_tool(operation, with_app and operation.name in apps.TOOLS) for operation in chosen]
 
 
-def _tool(operation: Operation, with_app: bool) -> Tool:
+def _make_tool(operation: Operation, with_app: bool) -> Tool:
     writes = operation.writes
     return Tool(
         name=operation.name,

@@ -51,7 +51,7 @@ class AttemptFailed(Exception):
         self.wait = wait
 
 
-class Pace(NamedTuple):
+class RetryPolicy(NamedTuple):
     """The number of attempts of an operation, and the time between them.
 
     Attributes:
@@ -66,11 +66,11 @@ class Pace(NamedTuple):
     longest_wait: float
 
 
-Verdict = Literal["done", "not done", "undecided"]
+ReadBackResult = Literal["done", "not done", "undecided"]
 """What the stored item tells of a write whose answer was lost."""
 
 
-class Write(NamedTuple):
+class LostAnswerPolicy(NamedTuple):
     """The way to resolve a lost answer of a write.
 
     Attributes:
@@ -79,7 +79,7 @@ class Write(NamedTuple):
         repeat: whether the write may be sent again before `read_back`: only where twice is as good as once.
     """
 
-    read_back: Callable[[], Awaitable[Verdict]] | None = None
+    read_back: Callable[[], Awaitable[ReadBackResult]] | None = None
     repeat: bool = False
 
 
@@ -95,12 +95,12 @@ class Completed(NamedTuple, Generic[_T]):
     repeated: bool
 
 
-async def complete(
+async def run_with_retries(
     attempt: Callable[[], Awaitable[_T]],
-    pace: Pace,
+    pace: RetryPolicy,
     *,
     renew: Callable[[], Awaitable[None]],
-    write: Write | None = None,
+    write: LostAnswerPolicy | None = None,
 ) -> Completed[_T]:
     """Repeat `attempt` until it succeeds or cannot be repeated. What it raises besides AttemptFailed passes.
 
@@ -129,11 +129,11 @@ async def complete(
                 continue
             except DdbMcpError as error:
                 failed = AttemptFailed(error, failed.outcome, retry=False)
-        wait = _wait(failed, pace, number)
+        wait = _compute_wait(failed, pace, number)
         late = anyio.current_time() + wait - started > pace.seconds
         last = late or not failed.retry or number >= pace.attempts
         if write is not None and worst is not Outcome.NOT_DONE and (last or not write.repeat):
-            if await _was_done(write, worst, failed.error):
+            if await _resolve_lost_write(write, worst, failed.error):
                 return Completed(None, repeated=True)
             worst = Outcome.NOT_DONE
         if last:
@@ -143,7 +143,7 @@ async def complete(
     raise AssertionError("the loop ends by a return or an error")
 
 
-def unknown(error: DdbMcpError) -> OutcomeUnknown:
+def make_outcome_unknown(error: DdbMcpError) -> OutcomeUnknown:
     """The error for a write that failed with `error` and may have been done."""
     if isinstance(error, OutcomeUnknown):
         return error
@@ -153,20 +153,20 @@ def unknown(error: DdbMcpError) -> OutcomeUnknown:
     )
 
 
-async def _was_done(write: Write, worst: Outcome, error: DdbMcpError) -> bool:
+async def _resolve_lost_write(write: LostAnswerPolicy, worst: Outcome, error: DdbMcpError) -> bool:
     """Whether one read shows that a write was done. Raises OutcomeUnknown where the read does not decide it."""
     if write.read_back is None or isinstance(error, OutcomeUnknown):
-        raise unknown(error)
+        raise make_outcome_unknown(error)
     try:
         verdict = await write.read_back()
     except DdbMcpError as unread:
-        raise unknown(error) from unread
+        raise make_outcome_unknown(error) from unread
     if verdict == "undecided" or (verdict == "not done" and worst is Outcome.LOST):
-        raise unknown(error)
+        raise make_outcome_unknown(error)
     return verdict == "done"
 
 
-def _wait(failed: AttemptFailed, pace: Pace, number: int) -> float:
+def _compute_wait(failed: AttemptFailed, pace: RetryPolicy, number: int) -> float:
     """Seconds before the next attempt: those that the other side asks for, else a back-off with full jitter.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from ddb_mcp.core import limits
-from ddb_mcp.web.framing import BadFraming, Body, head_length, without_upgrade
+from ddb_mcp.web.framing import BadFraming, Body, find_head_end, hide_upgrade
 
 if TYPE_CHECKING:
     import ssl
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from anyio import CancelScope
 
-    from ddb_mcp.web.places import Places
+    from ddb_mcp.web.connection_slots import ConnectionSlots
 
 _REFUSAL = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     """One connection: the protocol of the socket's transport, and the transport of uvicorn's protocol.
 
     Args:
-        places: all connections of the server.
+        slots: all connections of the server.
         tls: speaks TLS, None for none.
         make_parser: makes uvicorn's protocol for this connection.
 
@@ -65,9 +65,9 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(
-        self, places: Places, tls: ssl.SSLContext | None, make_parser: Callable[[Connection], asyncio.Protocol]
+        self, slots: ConnectionSlots, tls: ssl.SSLContext | None, make_parser: Callable[[Connection], asyncio.Protocol]
     ) -> None:
-        self.places = places
+        self.slots = slots
         self.state = State.HANDSHAKE
         self.drained = asyncio.Event()
         self.drained.set()
@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
-        if not self.places.admit(self):
+        if not self.slots.admit(self):
             self.abort()
         elif self._tls is None:
             self._open(self._transport)
@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
         if self.is_lost:
             return
         if secured is None:
-            self.places.faults.note("no TLS handshake")
+            self.slots.faults.note("no TLS handshake")
             self.abort()
         else:
             self._open(secured)
@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
     def _time_out(self) -> None:
         # The end of a connection that is idle between two requests is no fault of its client.
         if self.state is State.HEAD and self._held:
-            self.places.faults.note("head not sent in time")
+            self.slots.faults.note("head not sent in time")
         self.abort()
 
     def _advance(self) -> None:
@@ -181,22 +181,22 @@ class Connection(asyncio.Protocol):
         """Take the next head, if all of it is there, and wait for its turn."""
         if self._held.startswith((b"\r", b"\n")):  # empty lines before a request are allowed
             self._held = self._held.lstrip(b"\r\n")
-        length = head_length(self._held, self._seen)
+        length = find_head_end(self._held, self._seen)
         self._seen = len(self._held)
         if length is None:
             return
         self._seen = 0
-        self._head = without_upgrade(bytes(self._held[:length]))
+        self._head = hide_upgrade(bytes(self._held[:length]))
         del self._held[:length]
         self._enter(State.STARTING)
-        self.places.queue(self)
+        self.slots.queue(self)
 
     def start(self) -> None:
         """Give the parser the head that is there: it starts the application, or answers itself and closes."""
         if self._is(State.STARTING):
             self._parser.data_received(self._head)
             if self._is(State.CLOSING):
-                self.places.faults.note("request that is not HTTP")
+                self.slots.faults.note("request that is not HTTP")
 
     def _take_body(self) -> None:
         """Give the parser what is there of the body."""
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
         if self._body.is_over and self._is(State.BODY):
             self._enter(State.RESPONDING)
         elif self._body.is_over and self._is(State.DRAINING):
-            self._enter(State.HEAD, self.places.keep_seconds)
+            self._enter(State.HEAD, self.slots.keep_seconds)
 
     def _is(self, state: State) -> bool:
         """Whether the state is this now; a call of the parser may have changed it."""
@@ -216,7 +216,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self) -> None:
         """Refuse a head that is too long, or chunks that are none."""
         is_head = self.state is State.HEAD
-        self.places.faults.note("head too long" if is_head else "request that is not HTTP")
+        self.slots.faults.note("head too long" if is_head else "request that is not HTTP")
         if self.state is not State.DRAINING:
             self.write(_REFUSAL % (b"431 Request Header Fields Too Large" if is_head else b"400 Bad Request"))
         self.close()
@@ -236,14 +236,14 @@ class Connection(asyncio.Protocol):
             self._reads = reads
             (self._transport.resume_reading if reads else self._transport.pause_reading)()
 
-    # What an exchange calls
+    # What a request context calls
 
     def begin(self, body: Body) -> bool:
         """The application starts with a request that has this body. Returns False if the client has left."""
         if self.state is not State.STARTING:
             self.abort()
             return False
-        self.places.begin(self)
+        self.slots.begin(self)
         self._body = body
         self._enter(State.RESPONDING if body.is_over else State.BODY)
         self._advance()
@@ -263,7 +263,7 @@ class Connection(asyncio.Protocol):
         if self.state is State.BODY:
             self._enter(State.DRAINING, limits.LEFTOVER_SECONDS)
         elif self.state is State.RESPONDING:
-            self._enter(State.HEAD, self.places.keep_seconds)
+            self._enter(State.HEAD, self.slots.keep_seconds)
         self._advance()
 
     # The end
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
         if not self.is_lost:
             self._enter(State.CLOSED)
             self._held.clear()
-            self.places.release(self)
+            self.slots.release(self)
             self.drained.set()
 
     # The transport of uvicorn's protocol

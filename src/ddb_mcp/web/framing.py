@@ -24,7 +24,7 @@ class BadFraming(Exception):
     """Nobody can tell where the request ends."""
 
 
-def head_length(held: bytearray, seen: int) -> int | None:
+def find_head_end(held: bytearray, seen: int) -> int | None:
     """The length of the head that `held` begins with, of which `seen` bytes have been searched. None: not all is there.
 
     Raises:
@@ -36,7 +36,7 @@ def head_length(held: bytearray, seen: int) -> int | None:
     return end and end.end()
 
 
-def without_upgrade(head: bytes) -> bytes:
+def hide_upgrade(head: bytes) -> bytes:
     """The head of a request that asks for no other protocol. llhttp would give the body to that protocol."""
     return _UPGRADE.sub(b"\nx-upgrade", head)
 
@@ -109,7 +109,7 @@ class ChunkedBody(Body):
         return line if length else b""
 
 
-def body_of(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Body:
+def get_body(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Body:
     """The body that a request announces. Raises BadFraming."""
     framing = [(name, value.lower()) for name, value in headers if name in (b"content-length", b"transfer-encoding")]
     match framing:

@@ -20,7 +20,7 @@ _READ_ONLY = re.compile("read_only=(true|false|1|0)")
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.I)
 
 
-def foreign_header(scope: Scope, is_own: Callable[[str], bool], port: int | None = None) -> tuple[str, str] | None:
+def find_foreign_header(scope: Scope, is_own: Callable[[str], bool], port: int | None = None) -> tuple[str, str] | None:
     """`Host` or `Origin` with its value, where it names another server; None where the request is for this server.
 
     The check keeps web pages out. A page that rebinds its own name to this address sends that name as `Host`, and a
@@ -46,7 +46,7 @@ def _names_server(authority: str, is_own: Callable[[str], bool], port: int | Non
     return match is not None and is_own(match[1].lower()) and (port is None or match[2] == str(port))
 
 
-def bearer_token(authorization: Sequence[str]) -> str | None:
+def parse_bearer_token(authorization: Sequence[str]) -> str | None:
     """The token in a request's `Authorization` headers. None where they are not exactly one bearer token.
 
     https://www.rfc-editor.org/rfc/rfc6750#section-2.1
@@ -70,7 +70,7 @@ def asks_read_only(scope: Scope) -> bool:
     return query.endswith(("=true", "=1"))
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+def parse_json_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a request's body, `{}` where the body is empty. Numbers are ints and Decimals.
 
     Raises:

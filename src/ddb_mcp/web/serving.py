@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.process import leave_after
+from ddb_mcp.web.client_faults import ClientFaults
 from ddb_mcp.web.connection import Connection
-from ddb_mcp.web.exchange import Exchange
-from ddb_mcp.web.faults import ClientFaults
-from ddb_mcp.web.places import Places
+from ddb_mcp.web.connection_slots import ConnectionSlots
+from ddb_mcp.web.request_context import RequestContext
 
 if TYPE_CHECKING:
     import socket
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _CONNECTION = "ddb_mcp.connection"
 
 
-async def live(
+async def run_lifespan(
     receive: Receive,
     send: Send,
     *closes: Callable[[], Awaitable[None]],
@@ -85,10 +85,10 @@ class HttpServer:
         self._tls = tls
         self._grace = grace = limits.GRACE_SECONDS if grace_seconds is None else grace_seconds
         keep = limits.HEAD_SECONDS if keep_seconds is None else keep_seconds
-        self._places = Places(ClientFaults(), _most_connections(), keep)
-        self._open: set[Exchange] = set()
+        self._slots = ConnectionSlots(ClientFaults(), _compute_max_connections(), keep)
+        self._open: set[RequestContext] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        end = self._end_soon
+        end = self._schedule_end
 
         class Process(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -103,13 +103,11 @@ class HttpServer:
         from uvicorn.protocols.http.auto import AutoHTTPProtocol  # httptools', else h11's
 
         parser: Any = AutoHTTPProtocol
-        places, tls = self._places, self._tls
+        slots, tls = self._slots, self._tls
 
         class Served(Connection):
             def __init__(self, app_state: dict[str, Any], **arguments: Any) -> None:
-                super().__init__(
-                    places, tls, lambda own: parser(app_state={**app_state, _CONNECTION: own}, **arguments)
-                )
+                super().__init__(slots, tls, lambda own: parser(app_state={**app_state, _CONNECTION: own}, **arguments))
 
         return uvicorn.Config(
             self._answer,
@@ -124,7 +122,7 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,  # a request's client stays the other end of its connection
             backlog=limits.BACKLOG,
-            timeout_keep_alive=_NEVER,
+            timeout_keep_alive=_NO_TIMEOUT,
             timeout_graceful_shutdown=int(self._grace) + 5,  # our own comes first, and without an error in the log
         )
 
@@ -134,9 +132,9 @@ class HttpServer:
         In the main thread, a signal ends the process after that, without waiting for worker threads.
         """
         if threading.current_thread() is threading.main_thread():
-            _own_process()
+            _prepare_process()
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are faults of clients
-        self._server.run(sockets=_several(self._listener))
+        self._server.run(sockets=_duplicate_listener(self._listener))
 
     @property
     def started(self) -> bool:
@@ -145,39 +143,39 @@ class HttpServer:
 
     def stop(self) -> None:
         """End as after a signal. Any thread may call it."""
-        self._end_soon()
+        self._schedule_end()
         self._server.should_exit = True
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             self._loop = asyncio.get_running_loop()
-            self._loop.set_exception_handler(self._places.faults.of_loop)
+            self._loop.set_exception_handler(self._slots.faults.handle_loop_exception)
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope["state"].pop(_CONNECTION), scope, receive, send)
-        self._open.add(exchange)
+        context = RequestContext(scope["state"].pop(_CONNECTION), scope, receive, send)
+        self._open.add(context)
         try:
-            await exchange.run(self._app)
+            await context.run(self._app)
         finally:
-            self._open.discard(exchange)
+            self._open.discard(context)
 
-    def _end_soon(self) -> None:
+    def _schedule_end(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
         """Let the requests under way end."""
         assert self._loop is not None
-        for exchange in self._open:
-            exchange.end(self._loop.time() + self._grace)
-        self._loop.call_later(self._grace + 1, self._places.abort_all)
+        for context in self._open:
+            context.end(self._loop.time() + self._grace)
+        self._loop.call_later(self._grace + 1, self._slots.abort_all)
 
 
 # `Connection` has a timer of its own.
-_NEVER = 10**6
+_NO_TIMEOUT = 10**6
 
 
-def _several(listener: socket.socket) -> list[socket.socket]:
+def _duplicate_listener(listener: socket.socket) -> list[socket.socket]:
     """The listening socket under several descriptors.
 
     uvloop accepts one connection of each in a turn of the loop. Where turns are long, a client would wait for as many
@@ -187,7 +185,7 @@ def _several(listener: socket.socket) -> list[socket.socket]:
     return [listener, *(listener.dup() for _ in range(more))]
 
 
-def _own_process() -> None:
+def _prepare_process() -> None:
     """Settings of a process that only serves."""
     # uvicorn raises the signal again when it is done; Python's own handler would wait for worker threads.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -199,7 +197,7 @@ def _own_process() -> None:
     gc.freeze()
 
 
-def _most_connections() -> int:
+def _compute_max_connections() -> int:
     try:
         import resource
     except ImportError:  # Windows has no such limit

@@ -15,7 +15,14 @@ import anyio.to_thread
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Timeout
-from ddb_mcp.stores.retries import AttemptFailed, Outcome, Pace, Write, complete, unknown
+from ddb_mcp.stores.retries import (
+    AttemptFailed,
+    LostAnswerPolicy,
+    Outcome,
+    RetryPolicy,
+    make_outcome_unknown,
+    run_with_retries,
+)
 
 if TYPE_CHECKING:
     from ddb_mcp.stores.direct.session import AwsSession
@@ -25,7 +32,7 @@ _T = TypeVar("_T")
 Response = dict[str, Any]
 
 
-class Refused(Exception):
+class ExpectedError(Exception):
     """An error code that the caller of `Aws.call` asked to see, with AWS's message and the whole response."""
 
     def __init__(self, code: str, response: Response) -> None:
@@ -35,7 +42,7 @@ class Refused(Exception):
         self.response = response
 
 
-class _Stuck(Exception):
+class _ThreadTimeout(Exception):
     """A thread has not come back within `limits.AWS_STUCK_SECONDS`. It may still send its request."""
 
     @property
@@ -54,7 +61,7 @@ class _NotSent(Exception):
         self.cause = cause
 
 
-class Aws:
+class AwsClients:
     """The clients of one server, made on first use from AWS's own chain of credentials and regions.
 
     Args:
@@ -76,12 +83,12 @@ class Aws:
         self.region = ""
         self._threads = anyio.CapacityLimiter(limits.AWS_CONNECTIONS)
 
-    async def call(
+    async def request(
         self,
         service: str,
         operation: str,
         *,
-        write: Write | None = None,
+        write: LostAnswerPolicy | None = None,
         expected: Collection[str] = (),
         **parameters: Any,
     ) -> Response | None:
@@ -91,7 +98,7 @@ class Aws:
             service: `dynamodb` or `lambda`.
             operation: the client's method, for example `get_item`.
             write: for a write of an item, how a lost answer is resolved.
-            expected: error codes to raise as `Refused`.
+            expected: error codes to raise as `ExpectedError`.
             parameters: the operation's own.
 
         Returns:
@@ -108,35 +115,35 @@ class Aws:
             nonlocal used
             used = self._clients.get(service)
             try:
-                return await self._in_thread(partial(self._send, service, operation, parameters))
-            except _Stuck as stuck:
-                raise (stuck.error if write is None else unknown(stuck.error)) from None
+                return await self._run_in_thread(partial(self._send, service, operation, parameters))
+            except _ThreadTimeout as stuck:
+                raise (stuck.error if write is None else make_outcome_unknown(stuck.error)) from None
             except Exception as raised:
                 failure = raised.cause if isinstance(raised, _NotSent) else raised
-                refused = self._refused(failure, service, operation, expected, sent=failure is raised)
+                refused = self._classify(failure, service, operation, expected, sent=failure is raised)
                 raise refused from failure
 
         async def renew() -> None:
             # Other programs renew credentials in files while a server runs.
-            self._forget(service, used)
+            self._discard_clients(service, used)
 
-        pace = Pace(
+        pace = RetryPolicy(
             limits.AWS_ATTEMPTS, limits.AWS_LAST_ATTEMPT_SECONDS, limits.BACKOFF_SECONDS, limits.BACKOFF_MAX_SECONDS
         )
-        return (await complete(attempt, pace, renew=renew, write=write)).answer
+        return (await run_with_retries(attempt, pace, renew=renew, write=write)).answer
 
-    def _refused(
+    def _classify(
         self, failure: Exception, service: str, operation: str, expected: Collection[str], *, sent: bool
-    ) -> Refused | AttemptFailed:
+    ) -> ExpectedError | AttemptFailed:
         """The exception that a failed attempt becomes. Raises `failure` itself where it is a bug."""
-        from ddb_mcp.stores.direct import failures
+        from ddb_mcp.stores.direct import errors
 
-        request = failures.Request(service, _api_name(operation), self._table, self._session)
-        code = failures.code_of(failure, request.operation)
+        request = errors.FailedRequest(service, _to_api_name(operation), self._table, self._session)
+        code = errors.get_code(failure, request.operation)
         if code in expected:
-            return Refused(code, failure.response)  # type: ignore[attr-defined]
-        error = failures.mapped(failure, request)
-        outcome = failures.outcome(failure, request.operation) if sent else Outcome.NOT_DONE
+            return ExpectedError(code, failure.response)  # type: ignore[attr-defined]
+        error = errors.to_error(failure, request)
+        outcome = errors.classify_outcome(failure, request.operation) if sent else Outcome.NOT_DONE
         return AttemptFailed(error, outcome, retry=error.retryable)
 
     def close(self) -> None:
@@ -146,23 +153,23 @@ class Aws:
                 client.close()
             self._clients.clear()
 
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+    async def _run_in_thread(self, work: Callable[[], _T]) -> _T:
         with anyio.move_on_after(limits.AWS_STUCK_SECONDS):
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
-        raise _Stuck
+        raise _ThreadTimeout
 
     def _send(self, service: str, operation: str, parameters: dict[str, Any]) -> Response:
         from ddb_mcp.stores.direct import session as aws_session
 
         try:
-            client = self._client(service)
-            aws_session.ready(self._session)
+            client = self._get_client(service)
+            aws_session.load_credentials(self._session)
         except Exception as failure:
             raise _NotSent(failure) from failure
         response: Response = getattr(client, operation)(**parameters)
         return response
 
-    def _client(self, service: str) -> Any:
+    def _get_client(self, service: str) -> Any:
         if client := self._clients.get(service):
             return client
         with self._lock:  # making sessions and clients is not thread-safe
@@ -170,19 +177,19 @@ class Aws:
                 from ddb_mcp.stores.direct import session as aws_session
 
                 if self._session is None or not self._clients:
-                    self._session = aws_session.session(self._role_arn, self._session_policy)
-                aws_session.ready(self._session)
-                self._clients[service] = aws_session.client(self._session, service)
+                    self._session = aws_session.make_session(self._role_arn, self._session_policy)
+                aws_session.load_credentials(self._session)
+                self._clients[service] = aws_session.make_client(self._session, service)
                 self.region = str(self._clients[service].meta.region_name)
             return self._clients[service]
 
-    def _forget(self, service: str, used: Any) -> None:
+    def _discard_clients(self, service: str, used: Any) -> None:
         """Make the next call start from fresh credentials, unless another call has done so already."""
         with self._lock:
             if self._clients.get(service) is used:
                 self._clients.clear()
 
 
-def _api_name(operation: str) -> str:
+def _to_api_name(operation: str) -> str:
     """`GetItem` for `get_item`."""
     return "".join(map(str.capitalize, operation.split("_")))

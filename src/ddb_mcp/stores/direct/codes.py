@@ -10,4 +10,4 @@ THROTTLED = frozenset(
         "TooManyRequestsException",
     }
 )
-DENIED = frozenset({"AccessDenied", "AccessDeniedException", "ForbiddenException", "NotAuthorized"})
+ACCESS_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "ForbiddenException", "NotAuthorized"})

@@ -10,7 +10,7 @@ _WRITE = ["PutItem", "UpdateItem", "DeleteItem"]
 _SET_UP = ["CreateTable", "TagResource", "UpdateTimeToLive"]
 
 
-def policy(
+def build_policy(
     settings: DirectSettings, *, partition: str = "aws", region: str = "*", account: str = "*"
 ) -> dict[str, Any]:
     """The policy for a table and prefix, one statement for each thing that a deployment may be denied.
@@ -23,28 +23,28 @@ def policy(
     """
     table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
     items = {
-        **_allow("OwnItems", "dynamodb", _READ if settings.read_only else _READ + _WRITE, table),
+        **_make_statement("OwnItems", "dynamodb", _READ if settings.read_only else _READ + _WRITE, table),
         # ForAllValues holds for a request without keys too; Null demands that it has some.
         "Condition": {
-            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [literal(settings.prefix.joined) + "*"]},
+            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [escape_policy_text(settings.prefix.joined) + "*"]},
             "Null": {"dynamodb:LeadingKeys": "false"},
         },
     }
     statements = [
         items,
-        _allow("ScanWholeTable", "dynamodb", ["Scan"], table),
-        _allow("TableState", "dynamodb", ["DescribeTable", "DescribeTimeToLive"], table),
+        _make_statement("ScanWholeTable", "dynamodb", ["Scan"], table),
+        _make_statement("TableState", "dynamodb", ["DescribeTable", "DescribeTimeToLive"], table),
     ]
     if not settings.read_only:
-        statements.append(_allow("Provision", "dynamodb", _SET_UP, table))
+        statements.append(_make_statement("Provision", "dynamodb", _SET_UP, table))
     if settings.lambda_functions:
-        functions = [_function_arn(name, partition, region, account) for name in settings.lambda_functions]
+        functions = [_make_function_arn(name, partition, region, account) for name in settings.lambda_functions]
         actions = ["GetFunctionConfiguration"] + ([] if settings.read_only else ["UpdateFunctionConfiguration"])
-        statements.append(_allow("Functions", "lambda", actions, functions))
+        statements.append(_make_statement("Functions", "lambda", actions, functions))
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def literal(text: str) -> str:
+def escape_policy_text(text: str) -> str:
     """Text that means itself in a policy's values.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
@@ -52,7 +52,7 @@ def literal(text: str) -> str:
     return re.sub(r"[*?$]", lambda found: "${" + found[0] + "}", text)
 
 
-def _allow(sid: str, service: str, actions: list[str], resource: str | list[str]) -> dict[str, Any]:
+def _make_statement(sid: str, service: str, actions: list[str], resource: str | list[str]) -> dict[str, Any]:
     return {
         "Sid": sid,
         "Effect": "Allow",
@@ -61,7 +61,7 @@ def _allow(sid: str, service: str, actions: list[str], resource: str | list[str]
     }
 
 
-def _function_arn(name: str, partition: str, region: str, account: str) -> str:
+def _make_function_arn(name: str, partition: str, region: str, account: str) -> str:
     """The ARN of a function by its name, by `account:function:name`, or by its ARN: the forms that Lambda takes."""
     if name.startswith("arn:"):
         return name

@@ -15,7 +15,7 @@ from ddb_mcp.core.errors import DdbMcpError, Forbidden, Misconfigured, NotProvis
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import Progress
 from ddb_mcp.stores.direct import codes
-from ddb_mcp.stores.direct.aws import Aws, Refused, Response
+from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
 
 TTL_ATTRIBUTE = "ttl"
 _KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
@@ -26,7 +26,7 @@ _UNUSABLE = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED")
 
 
 @dataclass
-class Table:
+class TableSetup:
     """One table in an account.
 
     Attributes:
@@ -34,7 +34,7 @@ class Table:
         warnings: what could not be done or read, and what still works.
     """
 
-    aws: Aws
+    aws: AwsClients
     name: str
     own: Prefix | None
     warnings: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Table:
         """
         return await self._status() in _USABLE
 
-    async def make(self, progress: Progress) -> bool:
+    async def create_if_missing(self, progress: Progress) -> bool:
         """Create the table where it is missing, and wait until it can be used. True if this call created it.
 
         Raises as `exists`, and:
@@ -67,10 +67,10 @@ class Table:
             await anyio.sleep(limits.POLL_SECONDS)
         return created
 
-    async def ttl(self) -> str:
+    async def get_ttl(self) -> str:
         """The state of TTL: `enabled`, `enabling`, `disabled`, `disabling`, `unknown`, or `on <other attribute>`."""
         try:
-            answer = await self.aws.call("dynamodb", "describe_time_to_live", TableName=self.name)
+            answer = await self.aws.request("dynamodb", "describe_time_to_live", TableName=self.name)
         except Unsupported:
             self.warnings.append("This engine has no TTL: items are never expired.")
             return "unknown"
@@ -87,22 +87,22 @@ class Table:
 
     async def enable_ttl(self) -> str:
         """Enable TTL on `ttl` where it is off, and return its state. Enabling it twice is an error on AWS."""
-        state = await self.ttl()
+        state = await self.get_ttl()
         if state == "disabled":
             try:
-                await self.aws.call(
+                await self.aws.request(
                     "dynamodb",
                     "update_time_to_live",
                     expected=("ValidationException",),
                     TableName=self.name,
                     TimeToLiveSpecification={"Enabled": True, "AttributeName": TTL_ATTRIBUTE},
                 )
-            except Refused:
+            except ExpectedError:
                 pass  # another provision was first, or TTL was changed within the hour
             except (Forbidden, Unsupported) as error:
                 self.warnings.append(f"{error.message} So TTL stays off and items never expire; everything else works.")
                 return state
-            state = await self.ttl()
+            state = await self.get_ttl()
         if state.startswith("on "):
             self.warnings.append(
                 f"The table's TTL is {state!r}, which is left alone: items do not expire by {TTL_ATTRIBUTE}."
@@ -113,7 +113,7 @@ class Table:
 
     async def _status(self) -> str | None:
         try:
-            answer = await self.aws.call("dynamodb", "describe_table", TableName=self.name)
+            answer = await self.aws.request("dynamodb", "describe_table", TableName=self.name)
         except NotProvisioned:
             return None
         except Forbidden:
@@ -141,7 +141,7 @@ class Table:
 
     async def _status_by_reading(self) -> str | None:
         try:
-            await self.aws.call("dynamodb", "get_item", TableName=self.name, Key=probe(self.own).attributes)
+            await self.aws.request("dynamodb", "get_item", TableName=self.name, Key=make_probe_key(self.own).attributes)
         except NotProvisioned:
             return None
         warning = (
@@ -159,17 +159,17 @@ class Table:
             "AttributeDefinitions": _KEY_TYPES,
             "BillingMode": "PAY_PER_REQUEST",
         }
-        expected = codes.DENIED | {"ResourceInUseException"}
+        expected = codes.ACCESS_DENIED | {"ResourceInUseException"}
         try:
             try:
-                await self.aws.call("dynamodb", "create_table", expected=expected, **table, Tags=_TAGS)
-            except Refused as refused:
-                if refused.code not in codes.DENIED or "TagResource" not in refused.message:
+                await self.aws.request("dynamodb", "create_table", expected=expected, **table, Tags=_TAGS)
+            except ExpectedError as refused:
+                if refused.code not in codes.ACCESS_DENIED or "TagResource" not in refused.message:
                     raise
                 self.warnings.append("The permission dynamodb:TagResource is missing, so the table has no tags.")
-                await self.aws.call("dynamodb", "create_table", expected=expected, **table)
-        except Refused as refused:
-            if refused.code in codes.DENIED:
+                await self.aws.request("dynamodb", "create_table", expected=expected, **table)
+        except ExpectedError as refused:
+            if refused.code in codes.ACCESS_DENIED:
                 raise Forbidden(
                     f"The table {self.name!r} does not exist, and the permission dynamodb:CreateTable is missing.",
                     next="Ask the account's administrator for the permission, or for a table with partition key pk and "
@@ -179,14 +179,14 @@ class Table:
         return True
 
 
-class Functions(NamedTuple):
+class LambdaFunctions(NamedTuple):
     """The Lambda functions whose code uses the table."""
 
-    aws: Aws
+    aws: AwsClients
     names: tuple[str, ...]
     variables: dict[str, str]
 
-    async def states(self) -> list[dict[str, Any]]:
+    async def get_states(self) -> list[dict[str, Any]]:
         """Of each function: `name`, `state`, and why where it helps.
 
         A state is `current`, `stale`, `updating`, `failed`, `unreadable`, `missing` or `forbidden`.
@@ -233,7 +233,7 @@ class Functions(NamedTuple):
                 return "current", None
             variables = {**function.get("Environment", {}).get("Variables", {}), **self.variables}
             try:
-                await self.aws.call(
+                await self.aws.request(
                     "lambda",
                     "update_function_configuration",
                     expected=(
@@ -245,7 +245,7 @@ class Functions(NamedTuple):
                     Environment={"Variables": variables},
                     RevisionId=function["RevisionId"],
                 )
-            except Refused as refused:
+            except ExpectedError as refused:
                 if refused.code != "InvalidParameterValueException":
                     continue
                 if re.search("4 ?KB|too large", refused.message):
@@ -258,7 +258,7 @@ class Functions(NamedTuple):
         return "failed", "Others changed the function each time; nothing was changed. Call provision again."
 
     async def _read(self, name: str) -> Response:
-        function = _response(await self.aws.call("lambda", "get_function_configuration", FunctionName=name))
+        function = _response(await self.aws.request("lambda", "get_function_configuration", FunctionName=name))
         if "RevisionId" not in function:
             raise Unavailable("GetFunctionConfiguration got an answer that is not Lambda's.")
         return function
@@ -289,7 +289,7 @@ def _failed(function: Response) -> str:
     return f"Lambda could not apply the last change ({function.get('LastUpdateStatusReasonCode', 'no reason given')})."
 
 
-def probe(own: Prefix | None) -> Key:
+def make_probe_key(own: Prefix | None) -> Key:
     """A key of the deployment, whether an item has it or not, to read where only the table's answer matters."""
     return Key(f"{own.joined if own else 'ddb-mcp#gateway#'}provision", "provision")
 

@@ -12,7 +12,7 @@ from ddb_mcp.core.items import Item, project
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import Position, Read
 from ddb_mcp.stores.direct.aws import Response
-from ddb_mcp.stores.direct.wire import key_of
+from ddb_mcp.stores.direct.wire import get_key
 
 
 class ScanPosition(NamedTuple):
@@ -24,7 +24,7 @@ class ScanPosition(NamedTuple):
     matched: int = 0
 
     @classmethod
-    def of(cls, position: Position | None) -> "ScanPosition":
+    def from_position(cls, position: Position | None) -> "ScanPosition":
         """The position in a cursor; None for the beginning."""
         if position is None:
             return cls(dict.fromkeys(range(limits.SCAN_SEGMENTS)), limits.SCAN_SEGMENTS)
@@ -41,11 +41,11 @@ class ScanPage(NamedTuple):
     entries: list[tuple[int, Key]]
     scanned: int
 
-    def end(self) -> Position | None:
+    def get_end(self) -> Position | None:
         """The position after all items, None at the end of the table."""
         return self._position(dict(self.ends)) if self.ends else None
 
-    def after(self, n: int) -> Position:
+    def get_position_after(self, n: int) -> Position:
         """The position after item `n`: its segment goes on there, later segments with items are read again."""
         segment, key = self.entries[n]
         ends = dict(self.ends)
@@ -60,7 +60,9 @@ class ScanPage(NamedTuple):
         return [self.at.total, *counts, {str(segment): key and _text(key) for segment, key in starts.items()}]
 
     @classmethod
-    def of(cls, at: ScanPosition, read: Read, segments: Sequence[int], answers: Sequence[Response]) -> "ScanPage":
+    def from_responses(
+        cls, at: ScanPosition, read: Read, segments: Sequence[int], answers: Sequence[Response]
+    ) -> "ScanPage":
         """Return the page that the answers of some segments make.
 
         The keys of all segments must fit into a cursor. So a segment behind the first whose keys have no room in it is
@@ -72,16 +74,16 @@ class ScanPage(NamedTuple):
         first = next(iter(ends))
         bytes_of = {segment: _bytes(key) for segment, key in ends.items() if segment != first}
         for segment, answer in zip(segments, answers, strict=True):
-            keys = [*map(key_of, answer["Items"]), *filter(None, [_last(answer)])]
+            keys = [*map(get_key, answer["Items"]), *filter(None, [_last(answer)])]
             longest = max(map(_bytes, keys), default=0)
             if segment != first:
                 grown = max(longest, bytes_of[segment])
                 if sum(bytes_of.values()) - bytes_of[segment] + grown > limits.CURSOR_OTHER_KEYS_BYTES:
                     continue
                 bytes_of[segment] = grown
-            own_items = [item for item in answer["Items"] if key_of(item).pk.startswith(str(read.pk_prefix))]
+            own_items = [item for item in answer["Items"] if get_key(item).pk.startswith(str(read.pk_prefix))]
             items += [project(item, read.attributes) for item in own_items]
-            entries += [(segment, key_of(item)) for item in own_items]
+            entries += [(segment, get_key(item)) for item in own_items]
             if (last := _last(answer)) is None:
                 del ends[segment]
             else:
@@ -91,7 +93,7 @@ class ScanPage(NamedTuple):
 
 def _last(answer: Response) -> Key | None:
     last = answer.get("LastEvaluatedKey")
-    return None if last is None else key_of(last)
+    return None if last is None else get_key(last)
 
 
 def _text(key: Key) -> str:
@@ -109,12 +111,12 @@ def _bytes(key: Key | None) -> int:
     return 0 if key is None else len(_text(key).encode()) + 1
 
 
-def items_needed(read: Read) -> int:
+def count_items_needed(read: Read) -> int:
     """The number of items that are worth fetching."""
     return min(read.limit, max(limits.PAGE_ITEMS_MIN, read.max_bytes // limits.SMALL_ITEM_BYTES))
 
 
-def wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
+def plan_wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
     """Which segments to ask next, and for how many items each.
 
     One segment where it probably holds the items wanted, else every segment that is left. The estimate comes from the
@@ -123,16 +125,16 @@ def wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
     """
     most = need = max(1, read.read_limit)
     if at.matched == at.scanned:  # at the beginning, and where everything is own
-        need = min(most, items_needed(read))
+        need = min(most, count_items_needed(read))
     elif at.matched:
-        need = min(most, math.ceil(items_needed(read) * limits.OVER_READ * at.scanned / at.matched))
+        need = min(most, math.ceil(count_items_needed(read) * limits.OVER_READ * at.scanned / at.matched))
     longest = max(map(_bytes, at.starts.values())) or 1
     at_once = 1 if need <= limits.PAGE_ITEMS else 1 + limits.CURSOR_OTHER_KEYS_BYTES // longest
     segments = list(at.starts)[:at_once]
     return segments, max(1, need // len(segments))
 
 
-async def together(calls: list[Callable[[], Awaitable[Response]]]) -> list[Response]:
+async def gather(calls: list[Callable[[], Awaitable[Response]]]) -> list[Response]:
     """The answers of concurrent calls, in order; the first failure ends the others and is raised as it is."""
     answers: dict[int, Response] = {}
     failure: DdbMcpError | None = None

@@ -68,17 +68,17 @@ class AwsSession(botocore.session.Session):
         self.method = ""
 
 
-def session(role_arn: str | None, session_policy: dict[str, Any]) -> AwsSession:
+def make_session(role_arn: str | None, session_policy: dict[str, Any]) -> AwsSession:
     """A session on AWS's own chain of credentials and regions, or on a role assumed with them.
 
     Raises Misconfigured where the policy is too long for a session, and botocore's errors.
     """
     unset_empty_variables()
-    made = prepared(AwsSession())
+    made = prepare(AwsSession())
     _never_prompt(made)
     if role_arn:
-        made = prepared(RoleSession(made, role_arn, session_policy))
-    made.register_component("response_parser_factory", _Parsers())
+        made = prepare(RoleSession(made, role_arn, session_policy))
+    made.register_component("response_parser_factory", _StrictParserFactory())
     return made
 
 
@@ -92,16 +92,16 @@ def unset_empty_variables() -> None:
             del os.environ[name]
 
 
-def prepared(made: _S) -> _S:
+def prepare(made: _S) -> _S:
     """The session with AWS_REGION where botocore finds no region, and without a search that takes long."""
     if made.get_config_variable("region") is None and (region := os.environ.get("AWS_REGION")):
         made.set_config_variable("region", region)
     if made.get_config_variable("data_path") is None:
-        made.register_component("data_loader", _QuickLoader(file_loader=_QuickFiles()))
+        made.register_component("data_loader", _FastLoader(file_loader=_FastFileLoader()))
     return made
 
 
-def place(role_arn: str | None) -> dict[str, str]:
+def locate_table(role_arn: str | None) -> dict[str, str]:
     """Where the table is, as far as it is known without asking AWS: `partition`, `region` and `account`.
 
     The account is that of the role, else of AWS_ACCOUNT_ID or `aws_account_id` in the AWS profile. What is not known
@@ -111,7 +111,7 @@ def place(role_arn: str | None) -> dict[str, str]:
     known: dict[str, str] = {}
     account = role[1] if (role := re.fullmatch(r"arn:[^:]*:iam::([0-9]{12}):.*", role_arn or "")) else ""
     with suppress(BotoCoreError):  # no such profile, no such region, a file that cannot be read
-        made = prepared(botocore.session.Session())
+        made = prepare(botocore.session.Session())
         profile = made.full_config.get("profiles", {}).get(made.profile or "default", {})
         account = account or os.environ.get("AWS_ACCOUNT_ID") or profile.get("aws_account_id", "")
         if region := made.get_config_variable("region"):
@@ -120,7 +120,7 @@ def place(role_arn: str | None) -> dict[str, str]:
     return {**known, "account": account} if account else known
 
 
-def ready(session: AwsSession | None) -> None:
+def load_credentials(session: AwsSession | None) -> None:
     """Find the credentials of a session, and renew them where it is time: before anything is sent.
 
     Raises botocore's errors; CredentialRetrievalError also for what botocore lets through from a source, such as the
@@ -137,18 +137,18 @@ def ready(session: AwsSession | None) -> None:
     except (BotoCoreError, ClientError, DdbMcpError):
         raise
     except Exception as failure:
-        if is_no_url(failure):
+        if is_invalid_url(failure):
             raise
         logger.warning("AWS credentials could not be obtained: %s", type(failure).__name__)
         raise CredentialRetrievalError(provider="", error_msg="") from failure
 
 
-def client(session: botocore.session.Session, service: str) -> Any:
+def make_client(session: botocore.session.Session, service: str) -> Any:
     """A low-level client as boto3 would make it, that tries once and checks what it receives.
 
-    Raises botocore's errors, and a ValueError that `is_no_url`.
+    Raises botocore's errors, and a ValueError that `is_invalid_url`.
     """
-    made = session.create_client(service, config=_config())
+    made = session.create_client(service, config=_make_config())
     if not is_http_url(made.meta.endpoint_url):  # botocore looks at it when it signs, which is too late
         raise ValueError(_NO_URL)
     return made
@@ -158,12 +158,12 @@ _NO_URL = "Invalid endpoint"
 _IS_NO_URL = re.compile("^[Ii]nvalid endpoint|^Port |^Invalid IPv6 URL|an IPv4 or IPv6 address$")
 
 
-def is_no_url(failure: Exception) -> bool:
+def is_invalid_url(failure: Exception) -> bool:
     """Whether botocore or Python refuses an endpoint because it is not a URL."""
     return isinstance(failure, ValueError) and _IS_NO_URL.search(str(failure)) is not None
 
 
-def _config() -> Config:
+def _make_config() -> Config:
     return Config(
         connect_timeout=limits.AWS_CONNECT_SECONDS,
         read_timeout=limits.AWS_READ_SECONDS,
@@ -199,7 +199,7 @@ def _never_prompt(session: botocore.session.Session) -> None:
     chain.insert_before("assume-role", ours)
 
 
-class _QuickLoader(Loader):
+class _FastLoader(Loader):
     """Spares the look through the folders of all 400 services, twice a client, to see that one of them is there.
 
     The look takes a third of the time that making a client takes.
@@ -218,7 +218,7 @@ class _QuickLoader(Loader):
             return super().load_service_model(service_name, type_name, api_version)
 
 
-class _QuickFiles(JSONFileLoader):
+class _FastFileLoader(JSONFileLoader):
     """Reads the megabytes of JSON that a client is made from in a third of the time."""
 
     def load_file(self, file_path: str) -> Any:
@@ -252,7 +252,7 @@ class RoleSession(AwsSession):
             raise NoCredentialsError
         self.method = str(credentials.method)
         fetcher = AssumeRoleCredentialFetcher(
-            partial(self.source.create_client, config=_config()),
+            partial(self.source.create_client, config=_make_config()),
             credentials,
             self._role_arn,
             extra_args={"RoleSessionName": "ddb-mcp", "Policy": self._policy},
@@ -260,16 +260,16 @@ class RoleSession(AwsSession):
         return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
 
 
-class _Parsers(ResponseParserFactory):
+class _StrictParserFactory(ResponseParserFactory):
     """Parsers that raise ResponseParserError for whatever is not an answer of AWS."""
 
     def create_parser(self, protocol_name: str) -> ResponseParser:
-        parser = _WholeAnswers(blob_parser=str) if protocol_name == "json" else super().create_parser(protocol_name)
-        parser.parse = partial(_parsed, parser.parse)  # type: ignore[method-assign]
+        parser = _StrictJsonParser(blob_parser=str) if protocol_name == "json" else super().create_parser(protocol_name)
+        parser.parse = partial(_parse_strictly, parser.parse)  # type: ignore[method-assign]
         return parser
 
 
-def _parsed(parse: Callable[[Any, Any], Any], response: Any, shape: Any) -> Any:
+def _parse_strictly(parse: Callable[[Any, Any], Any], response: Any, shape: Any) -> Any:
     try:
         return parse(response, shape)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # what botocore meets unprepared
@@ -285,7 +285,7 @@ _REQUIRED = {
 """Members that DynamoDB never leaves out, which its model does not say."""
 
 
-class _WholeAnswers(JSONParser):
+class _StrictJsonParser(JSONParser):
     """Refuses half an answer, and gives a whole one of DynamoDB as the JSON it is.
 
     botocore takes a body cut short, or a proxy's page of HTML, for an answer without members: an item "not found". And

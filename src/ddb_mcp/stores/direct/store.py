@@ -37,20 +37,20 @@ from ddb_mcp.stores.base import (
     is_seen,
 )
 from ddb_mcp.stores.direct import codes
-from ddb_mcp.stores.direct.aws import Aws, Refused, Response
-from ddb_mcp.stores.direct.policy import policy
-from ddb_mcp.stores.direct.provisioning import Functions, Table, probe
-from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition, items_needed, together, wave
+from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
+from ddb_mcp.stores.direct.policy import build_policy
+from ddb_mcp.stores.direct.provisioning import LambdaFunctions, TableSetup, make_probe_key
+from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition, count_items_needed, gather, plan_wave
 from ddb_mcp.stores.direct.wire import (
-    capacity,
-    is_at,
-    key_of,
-    outgoing,
-    placeholders,
-    reading,
-    sort_key_condition,
+    encode_binary,
+    format_sort_key_condition,
+    get_capacity,
+    get_key,
+    has_key,
+    make_placeholder_parameters,
+    make_read_parameters,
 )
-from ddb_mcp.stores.retries import Verdict, Write
+from ddb_mcp.stores.retries import LostAnswerPolicy, ReadBackResult
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ class DirectStore(Store):
         role, role_policy = None, dict[str, Any]()
         if isinstance(settings, DirectSettings):
             self._prefix, self._function_names = settings.prefix, settings.lambda_functions
-            role, role_policy = settings.role_arn or None, _session_policy(settings)
-        self._aws = Aws(self._table, role, role_policy)
+            role, role_policy = settings.role_arn or None, _make_session_policy(settings)
+        self._aws = AwsClients(self._table, role, role_policy)
         self._schema_is_known = False
 
     def for_deployment(self, prefix: Prefix, functions: tuple[str, ...]) -> "DirectStore":
@@ -83,28 +83,28 @@ class DirectStore(Store):
         return other
 
     @property
-    def _functions(self) -> Functions:
+    def _functions(self) -> LambdaFunctions:
         own = self._prefix.text if self._prefix else ""
-        return Functions(self._aws, self._function_names, {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": own})
+        return LambdaFunctions(self._aws, self._function_names, {"DYNAMODB_TABLE": self._table, "DYNAMODB_PREFIX": own})
 
     async def provision(self, progress: Progress) -> Deployment:
         self._schema_is_known = False
-        table = Table(self._aws, self._table, self._prefix)
-        created = await table.make(progress)
+        table = TableSetup(self._aws, self._table, self._prefix)
+        created = await table.create_if_missing(progress)
         ttl = await table.enable_ttl()
         functions = await self._functions.update(progress)
         return self._deployment(table, provisioned=True, created=created, ttl=ttl, functions=functions)
 
     async def info(self) -> Deployment:
         self._schema_is_known = False
-        table = Table(self._aws, self._table, self._prefix)
+        table = TableSetup(self._aws, self._table, self._prefix)
         provisioned = await table.exists()
-        ttl = await table.ttl() if provisioned else None
-        functions = await self._functions.states()
+        ttl = await table.get_ttl() if provisioned else None
+        functions = await self._functions.get_states()
         return self._deployment(table, provisioned=provisioned, created=False, ttl=ttl, functions=functions)
 
     def _deployment(
-        self, table: Table, *, provisioned: bool, created: bool, ttl: str | None, functions: list[dict[str, Any]]
+        self, table: TableSetup, *, provisioned: bool, created: bool, ttl: str | None, functions: list[dict[str, Any]]
     ) -> Deployment:
         details = {"ttl": ttl, "lambdaFunctions": functions, "warnings": table.warnings}
         return Deployment(
@@ -118,16 +118,16 @@ class DirectStore(Store):
         )
 
     async def get(self, key: Key) -> Item | None:
-        answer = await self._call("get_item", Key=key.attributes, ConsistentRead=True)
+        answer = await self._request("get_item", Key=key.attributes, ConsistentRead=True)
         self._schema_is_known = True
         item = answer.get("Item")
-        if item is not None and not is_at(key, item):
+        if item is not None and not has_key(key, item):
             raise Unavailable("The store answered with another item than the one that was asked for.")
         return item
 
     async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
         await self._check_schema()
-        parameters = {"Item": outgoing(item)}
+        parameters = {"Item": encode_binary(item)}
         with bounded(room):
             key, old_wanted = Key.of(item), room != 0
             written, old = await self._write("put_item", key, item, condition, Expression(), parameters, old_wanted)
@@ -206,30 +206,30 @@ class DirectStore(Store):
             old_wanted: whether the item that was there before is asked for.
         """
 
-        async def read_back() -> Verdict:
+        async def read_back() -> ReadBackResult:
             stored = await self.get(key)
             if condition == NO_CONDITION:
                 return "done" if is_seen(write, stored) else "not done"
             return "not done" if condition.holds(stored) and not is_seen(write, stored) else "undecided"
 
         try:
-            answer = await self._ask(
+            answer = await self._send(
                 operation,
-                write=Write(None if isinstance(write, Update) and not write.repeatable else read_back),
+                write=LostAnswerPolicy(None if isinstance(write, Update) and not write.repeatable else read_back),
                 expected=("ConditionalCheckFailedException",),
                 ReturnValues="ALL_OLD" if old_wanted else "NONE",
-                **_guard(condition, expression),
+                **_make_condition_parameters(condition, expression),
                 **parameters,
-                **placeholders(expression),
+                **make_placeholder_parameters(expression),
             )
-        except Refused as refused:
+        except ExpectedError as refused:
             stored = refused.response.get("Item")
-            shown = stored if stored is not None and is_at(key, stored) else None
+            shown = stored if stored is not None and has_key(key, stored) else None
             raise await self._condition_failed(key, condition, shown) from None
         if answer is None or not old_wanted:
             return False, None
         old = answer.get("Attributes") or None
-        if old is None or is_at(key, old):
+        if old is None or has_key(key, old):
             return True, old
         self._schema_is_known = False
         return False, None
@@ -254,36 +254,37 @@ class DirectStore(Store):
         if self._schema_is_known:
             return
         try:
-            await self._ask("get_item", expected=codes.DENIED | codes.THROTTLED, Key=probe(self._prefix).attributes)
-        except Refused as refused:  # the call itself may still be allowed, and have capacity
-            self._schema_is_known = refused.code in codes.DENIED  # every later get would be denied too
+            await self._send(
+                "get_item", expected=codes.ACCESS_DENIED | codes.THROTTLED, Key=make_probe_key(self._prefix).attributes
+            )
+        except ExpectedError as refused:  # the call itself may still be allowed, and have capacity
+            self._schema_is_known = refused.code in codes.ACCESS_DENIED  # every later get would be denied too
         else:
             self._schema_is_known = True
 
     async def query(self, read: Read) -> StorePage:
         await self._check_schema()
         expression = Expression()
-        condition = (
-            f"{expression.path('pk')}={expression.value({'S': read.pk})}{sort_key_condition(read.range, expression)}"
-        )
+        condition = f"{expression.path('pk')}={expression.value({'S': read.pk})}"
+        condition += format_sort_key_condition(read.range, expression)
         start = {} if read.position is None else {"ExclusiveStartKey": Key(str(read.pk), read.position).attributes}
         # One more than wanted: a page that holds the rest then shows that nothing follows.
-        limit = limits.PAGE_ITEMS if read.filter else items_needed(read) + 1
-        answer = await self._call(
+        limit = limits.PAGE_ITEMS if read.filter else count_items_needed(read) + 1
+        answer = await self._request(
             "query",
             KeyConditionExpression=condition,
             ScanIndexForward=not read.descending,
             Limit=min(limit, max(1, read.read_limit)),
             **start,
-            **reading(read, expression, expression.condition(read.filter)),
+            **make_read_parameters(read, expression, expression.condition(read.filter)),
         )
         items = [
             project(item, read.attributes)
             for item in answer["Items"]
-            if (key := key_of(item)).pk == read.pk and read.range.contains(key.sk)
+            if (key := get_key(item)).pk == read.pk and read.range.contains(key.sk)
         ]
         last = answer.get("LastEvaluatedKey")
-        following = None if last is None else key_of(last).sk
+        following = None if last is None else get_key(last).sk
         sort_keys = [item["sk"]["S"] for item in items]
 
         async def after(at: int) -> Position:
@@ -291,50 +292,52 @@ class DirectStore(Store):
 
         if len(items) > read.limit:
             following = sort_keys[read.limit - 1]
-        return StorePage(items[: read.limit], following, answer["ScannedCount"], after, capacity(answer))
+        return StorePage(items[: read.limit], following, answer["ScannedCount"], after, get_capacity(answer))
 
     async def scan(self, read: Read) -> StorePage:
         await self._check_schema()
-        at = ScanPosition.of(read.position)
-        segments, limit = wave(at, read)
+        at = ScanPosition.from_position(read.position)
+        segments, limit = plan_wave(at, read)
         expression = Expression()
         own = f"begins_with({expression.path('pk')},{expression.value({'S': read.pk_prefix})})"
         text = " AND ".join(filter(None, [own, expression.condition(read.filter)]))
-        parameters = reading(read, expression, text)
+        parameters = make_read_parameters(read, expression, text)
 
         async def fetch(segment: int) -> Response:
             start = at.starts[segment]
             begin = {} if start is None else {"ExclusiveStartKey": start.attributes}
-            return await self._call("scan", Segment=segment, TotalSegments=at.total, Limit=limit, **begin, **parameters)
+            return await self._request(
+                "scan", Segment=segment, TotalSegments=at.total, Limit=limit, **begin, **parameters
+            )
 
-        answers = await together([partial(fetch, segment) for segment in segments])
-        page = ScanPage.of(at, read, segments, answers)
-        following = page.after(read.limit - 1) if len(page.entries) > read.limit else page.end()
-        costs = [cost for answer in answers if (cost := capacity(answer)) is not None]
+        answers = await gather([partial(fetch, segment) for segment in segments])
+        page = ScanPage.from_responses(at, read, segments, answers)
+        following = page.get_position_after(read.limit - 1) if len(page.entries) > read.limit else page.get_end()
+        costs = [cost for answer in answers if (cost := get_capacity(answer)) is not None]
         items, without = page.items[: read.limit], page._replace(items=[])
 
         async def after(at: int) -> Position:
-            return without.after(at)
+            return without.get_position_after(at)
 
         return StorePage(items, following, page.scanned, after, sum(costs) if costs else None)
 
     async def close(self) -> None:
         self._aws.close()
 
-    async def _call(self, operation: str, **parameters: Any) -> Response:
-        answer = await self._ask(operation, **parameters)
+    async def _request(self, operation: str, **parameters: Any) -> Response:
+        answer = await self._send(operation, **parameters)
         assert answer is not None, "only a write of an item can end without an answer"
         return answer
 
-    async def _ask(self, operation: str, **options: Any) -> Response | None:
+    async def _send(self, operation: str, **options: Any) -> Response | None:
         try:
-            return await self._aws.call("dynamodb", operation, TableName=self._table, **options)
+            return await self._aws.request("dynamodb", operation, TableName=self._table, **options)
         except (NotProvisioned, Misconfigured):  # there may be another table of that name when it is asked for again
             self._schema_is_known = False
             raise
 
 
-def _session_policy(settings: DirectSettings) -> dict[str, Any]:
+def _make_session_policy(settings: DirectSettings) -> dict[str, Any]:
     """The policy that limits the role. Raises Misconfigured where `role_arn` is not the ARN of a role."""
     if not settings.role_arn:
         return {}
@@ -344,10 +347,10 @@ def _session_policy(settings: DirectSettings) -> dict[str, Any]:
             f"DDB_MCP_ROLE_ARN is {settings.role_arn!r}, which is not the ARN of a role.",
             next="An example is arn:aws:iam::123456789012:role/app.",
         )
-    return policy(settings, partition=role[1])
+    return build_policy(settings, partition=role[1])
 
 
-def _guard(condition: Condition, expression: Expression) -> dict[str, str]:
+def _make_condition_parameters(condition: Condition, expression: Expression) -> dict[str, str]:
     """The parameters that make a write conditional."""
     text = expression.condition(condition.expect)
     if condition.create_only:

@@ -17,7 +17,7 @@ from ddb_mcp.stores.direct.aws import Response
 logger = logging.getLogger(__name__)
 
 
-def sort_key_condition(keys: KeyRange, expression: Expression) -> str:
+def format_sort_key_condition(keys: KeyRange, expression: Expression) -> str:
     """The sort key's part of a key condition, with its AND; empty for all sort keys."""
     if keys == ALL_SORT_KEYS:
         return ""
@@ -31,7 +31,7 @@ def sort_key_condition(keys: KeyRange, expression: Expression) -> str:
     return f" AND {sk}>={low}" if low else f" AND {sk}<={high}"
 
 
-def projection(attributes: tuple[str, ...] | None, expression: Expression) -> dict[str, str]:
+def make_projection_parameter(attributes: tuple[str, ...] | None, expression: Expression) -> dict[str, str]:
     """The parameter that asks for some attributes and the key; none for all."""
     if attributes is None:
         return {}
@@ -44,33 +44,33 @@ def projection(attributes: tuple[str, ...] | None, expression: Expression) -> di
     return {}
 
 
-def placeholders(expression: Expression) -> dict[str, Any]:
+def make_placeholder_parameters(expression: Expression) -> dict[str, Any]:
     """The parameters with an expression's names and values."""
     names, values = expression.names, expression.values
     return {
         **({"ExpressionAttributeNames": names} if names else {}),
-        **({"ExpressionAttributeValues": outgoing(values)} if values else {}),
+        **({"ExpressionAttributeValues": encode_binary(values)} if values else {}),
     }
 
 
-def capacity(answer: Response) -> float | None:
+def get_capacity(answer: Response) -> float | None:
     """The capacity units that an answer cost, where it says so."""
     units = answer.get("ConsumedCapacity", {}).get("CapacityUnits")
     return None if units is None else float(units)
 
 
-def reading(read: Read, expression: Expression, text: str) -> dict[str, Any]:
+def make_read_parameters(read: Read, expression: Expression, text: str) -> dict[str, Any]:
     """The parameters that a query and a scan share. `text`: the filter expression."""
     return {
         **({"FilterExpression": text} if text else {}),
-        **projection(read.attributes, expression),
-        **placeholders(expression),
+        **make_projection_parameter(read.attributes, expression),
+        **make_placeholder_parameters(expression),
         "ConsistentRead": True,
         "ReturnConsumedCapacity": "TOTAL",
     }
 
 
-def is_at(key: Key, item: Item) -> bool:
+def has_key(key: Key, item: Item) -> bool:
     """Whether an answer's item has this key. Another item may be another deployment's, and is not shown."""
     if key.attributes.items() <= item.items():
         return True
@@ -78,7 +78,7 @@ def is_at(key: Key, item: Item) -> bool:
     return False
 
 
-def key_of(item: Item) -> Key:
+def get_key(item: Item) -> Key:
     """The key of an item in a listing, or where a page ended. Raises Unavailable where it is none."""
     match item:
         case {"pk": {"S": str(pk)}, "sk": {"S": str(sk)}}:
@@ -86,6 +86,6 @@ def key_of(item: Item) -> Key:
     raise Unavailable("The store answered with an item that has no key.")
 
 
-def outgoing(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
+def encode_binary(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
     """Attribute values as boto3 sends them: binary as bytes. What it receives is left in base64, see `session`."""
     return {name: converted(value, "B", base64.b64decode) for name, value in attributes.items()}

@@ -35,7 +35,7 @@ class Answer(NamedTuple):
     empty: bool = False
 
 
-def fields(document: Any) -> Mapping[str, Any]:
+def get_members(document: Any) -> Mapping[str, Any]:
     """The members of an answer, those of `data` among them."""
     if not isinstance(document, Mapping):
         return {}
@@ -43,17 +43,17 @@ def fields(document: Any) -> Mapping[str, Any]:
     return {**(data if isinstance(data, Mapping) else {}), **document}
 
 
-def deployment(document: Any) -> Deployment:
+def parse_deployment(document: Any) -> Deployment:
     """The deployment that `provision` and `info` report.
 
     Raises:
         NotProvisioned: the platform says that there is none yet.
         Unavailable: the answer does not say the prefix.
     """
-    members = fields(document)
+    members = get_members(document)
 
     def text(name: str) -> str | None:
-        return value if is_text(value := members.get(name)) else None
+        return value if is_valid_text(value := members.get(name)) else None
 
     def name(member: str) -> str:
         return said if _NAME.fullmatch(said := text(member) or "") else "unknown"
@@ -70,28 +70,28 @@ def deployment(document: Any) -> Deployment:
         provisioned=provisioned,
         prefix=prefix,
         created=members.get("created") is True,
-        features=FEATURES.intersection(filter(is_text, features if isinstance(features, list) else ())),
+        features=FEATURES.intersection(filter(is_valid_text, features if isinstance(features, list) else ())),
         instructions=text("instructions"),
     )
 
 
-def item_in(answer: Answer, key: Key, *, typed: bool) -> Item | None:
+def parse_item_answer(answer: Answer, key: Key, *, typed: bool) -> Item | None:
     """The item in an answer, None where the answer says that there is none.
 
     Raises:
         Unavailable: the answer has none of the forms above, or has another item than the one asked for.
     """
-    found = _json_item(answer)
+    found = _find_item(answer)
     if found is None:
         return None
-    item = _item(found, typed=typed)
+    item = _parse_item(found, typed=typed)
     if Key.of(item) != key:
         logger.error("Platform fault: another item was returned than the one asked for; it was left out.")
         raise Unavailable("The platform answered with another item than the one asked for.")
     return item
 
 
-def _json_item(answer: Answer) -> Any:
+def _find_item(answer: Answer) -> Any:
     document = answer.document
     if document is None and not answer.empty:
         return None
@@ -106,37 +106,37 @@ def _json_item(answer: Answer) -> Any:
     raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
 
 
-def items_in(document: Any, *, typed: bool) -> list[Item]:
+def parse_items(document: Any, *, typed: bool) -> list[Item]:
     """The items of a listing; a null for the list is an empty one. Raises Unavailable where there is no list."""
-    members = fields(document)
+    members = get_members(document)
     candidates = [document, *(members[name] for name in ("items", "Items", "data") if name in members)]
     lists = [value for value in candidates if isinstance(value, list)]
     if not lists and None not in candidates[1:]:
         raise Unavailable("The platform's answer has no list of items.")
-    return [_item(entry, typed=typed) for entry in (lists[0] if lists else ())]
+    return [_parse_item(entry, typed=typed) for entry in (lists[0] if lists else ())]
 
 
-def ended(document: Any) -> bool | None:
+def is_at_end(document: Any) -> bool | None:
     """Whether the platform marked the end of a listing; None where it says nothing."""
-    members = fields(document)
+    members = get_members(document)
     marks = [not members[name] for name in _CONTINUATIONS if name in members]
     return all(marks) if marks else None
 
 
-def positions(outlined: Any, items: list[Item]) -> list[int]:
+def parse_outlined(outlined: Any, items: list[Item]) -> list[int]:
     """Which of a page's items are outlines. Raises Unavailable where this cannot be read."""
-    numbers = list(map(number, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
+    numbers = list(map(parse_count, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
     if not all(at is not None and at < len(items) and at == int(at) for at in numbers):
         raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
     return [int(at) for at in numbers if at is not None]
 
 
-def number(value: Any) -> Decimal | None:
+def parse_count(value: Any) -> Decimal | None:
     """The number, if it is from 0 to 2^53: a larger one could fill the memory with its digits."""
     return value if isinstance(value, Decimal) and 0 <= value < limits.EXACT_INTEGER else None
 
 
-def is_text(value: Any) -> bool:
+def is_valid_text(value: Any) -> bool:
     """Whether this is a non-empty string without lone surrogates, which could not be sent on."""
     return isinstance(value, str) and value.encode(errors="ignore").decode() == value != ""
 
@@ -152,7 +152,7 @@ def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
     return from_json(value, where)
 
 
-def attributes(members: Mapping[str, Any], *, typed: bool) -> Item:
+def parse_attributes(members: Mapping[str, Any], *, typed: bool) -> Item:
     """Attribute values from JSON. `typed`: typed values count. Raises Unavailable for what DynamoDB cannot hold."""
     try:
         return attributes_from(members, from_json if typed else _from_untyped, "item")
@@ -165,7 +165,7 @@ def is_item(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(value.get(name), str) for name in ("pk", "sk"))
 
 
-def _item(value: Any, *, typed: bool) -> Item:
+def _parse_item(value: Any, *, typed: bool) -> Item:
     if not is_item(value):
         raise Unavailable("The platform's answer has an item without string pk and sk.")
-    return attributes(value, typed=typed)
+    return parse_attributes(value, typed=typed)

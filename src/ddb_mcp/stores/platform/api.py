@@ -13,8 +13,8 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Timeout
 from ddb_mcp.stores.platform.answers import Answer
 from ddb_mcp.stores.platform.credentials import PATH, Credentials, CredentialSource
-from ddb_mcp.stores.platform.refusals import answer_of, unanswered
-from ddb_mcp.stores.retries import AttemptFailed, Completed, Outcome, Pace, Write, complete
+from ddb_mcp.stores.platform.errors import make_connection_failure, parse_answer
+from ddb_mcp.stores.retries import AttemptFailed, Completed, LostAnswerPolicy, Outcome, RetryPolicy, run_with_retries
 
 if TYPE_CHECKING:
     import httpx
@@ -38,8 +38,8 @@ class PlatformApi:
         self._clients: dict[bool, httpx.AsyncClient] = {}
         self._slots = anyio.CapacityLimiter(limits.PLATFORM_CONNECTIONS)
 
-    async def call(
-        self, operation: str, body: Mapping[str, Any], *, ours: bool = False, write: Write | None = None
+    async def request(
+        self, operation: str, body: Mapping[str, Any], *, ours: bool = False, write: LostAnswerPolicy | None = None
     ) -> Completed[Answer]:
         """POST `body` to the operation.
 
@@ -53,7 +53,7 @@ class PlatformApi:
         """
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         called = anyio.current_time()
-        credentials = await self._credentials.current()
+        credentials = await self._credentials.get()
 
         async def attempt() -> Answer:
             async with self._slots:
@@ -63,10 +63,10 @@ class PlatformApi:
             nonlocal credentials
             credentials = await self._credentials.renew(credentials)
 
-        pace = Pace(
+        pace = RetryPolicy(
             limits.PLATFORM_ATTEMPTS, self._call_seconds, limits.PLATFORM_BACKOFF_SECONDS, limits.BACKOFF_MAX_SECONDS
         )
-        return await complete(attempt, pace, renew=renew, write=write)
+        return await run_with_retries(attempt, pace, renew=renew, write=write)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -88,14 +88,14 @@ class PlatformApi:
             error = Timeout(f"The platform gave no answer within {seconds:.3g} s.")
             raise AttemptFailed(error, Outcome.LOST, retry=True) from None
         except (httpx.HTTPError, httpx.InvalidURL) as failure:
-            raise unanswered(failure, credentials) from None
+            raise make_connection_failure(failure, credentials) from None
         logger.debug("%s: status %s in %.0f ms", operation, response.status_code, (time.monotonic() - started) * 1000)
-        return answer_of(operation, response, body, credentials, ours=ours)
+        return parse_answer(operation, response, body, credentials, ours=ours)
 
     async def _post(self, url: str, content: bytes, credentials: Credentials) -> "tuple[httpx.Response, bytes]":
         """The answer, whatever it is; its body cut off above the maximum. No redirect is followed."""
         headers = {"Authorization": f"Bearer {credentials.token}", "Content-Type": "application/json"}
-        client = self._opened(tls=url.startswith("https:"))
+        client = self._get_client(tls=url.startswith("https:"))
         async with client.stream("POST", url, content=content, headers=headers) as response:
             body = bytearray()
             async for chunk in response.aiter_bytes():
@@ -104,7 +104,7 @@ class PlatformApi:
                     break
         return response, bytes(body)
 
-    def _opened(self, *, tls: bool) -> "httpx.AsyncClient":
+    def _get_client(self, *, tls: bool) -> "httpx.AsyncClient":
         """The client for https, or the one for http, which is spared the 30 ms that loading the certificates takes."""
         if tls not in self._clients:
             import httpx

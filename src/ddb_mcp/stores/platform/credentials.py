@@ -50,7 +50,7 @@ class Credentials:
     @property
     def origin(self) -> str:
         """Scheme, host and port: what a redirect must not leave."""
-        return origin(self.url)
+        return get_origin(self.url)
 
 
 class CredentialSource:
@@ -69,7 +69,7 @@ class CredentialSource:
         self._current: Credentials | None = None
         self._lock = anyio.Lock()
 
-    async def current(self) -> Credentials:
+    async def get(self) -> Credentials:
         """The credentials.
 
         Raises:
@@ -116,9 +116,9 @@ class CredentialSource:
 
     def _address(self, own: str | None, source: str) -> str | None:
         configured = self._settings.api_url
-        if own and configured and origin(own) != origin(configured):
+        if own and configured and get_origin(own) != get_origin(configured):
             raise Misconfigured(
-                f"The token of {source} is for {origin(own)}, and DDB_MCP_API_URL is {origin(configured)}.",
+                f"The token of {source} is for {get_origin(own)}, and DDB_MCP_API_URL is {get_origin(configured)}.",
                 next="Unset DDB_MCP_API_URL, or set DDB_MCP_AUTH_TOKEN together with it: a token only goes to its own "
                 "address.",
             )
@@ -136,7 +136,7 @@ class CredentialSource:
         return Credentials(check_url(url, allow_http=self._settings.allow_http), token, source)
 
 
-def origin(url: str) -> str:
+def get_origin(url: str) -> str:
     """Scheme, host and port of a URL. Raises Misconfigured if it is none."""
     if not is_http_url(url):
         raise _bad_url("is not an http:// or https:// URL")
@@ -147,7 +147,7 @@ def origin(url: str) -> str:
 
 def check_url(url: str, *, allow_http: bool) -> str:
     """The URL without a slash at its end, if a token may go there. Raises Misconfigured."""
-    origin(url)
+    get_origin(url)
     parts = urlsplit(url)
     if not parts.hostname or re.search(r"[^\x21-\x7e]", url):
         raise _bad_url("is not an http:// or https:// URL")

@@ -43,20 +43,20 @@ from ddb_mcp.stores.base import (
 )
 from ddb_mcp.stores.platform.answers import (
     Answer,
-    attributes,
-    deployment,
-    ended,
-    fields,
+    get_members,
+    is_at_end,
     is_item,
-    is_text,
-    item_in,
-    items_in,
-    number,
-    positions,
+    is_valid_text,
+    parse_attributes,
+    parse_count,
+    parse_deployment,
+    parse_item_answer,
+    parse_items,
+    parse_outlined,
 )
 from ddb_mcp.stores.platform.api import PlatformApi
 from ddb_mcp.stores.platform.credentials import CredentialSource
-from ddb_mcp.stores.platform.refusals import own_error
+from ddb_mcp.stores.platform.errors import parse_gateway_error
 from ddb_mcp.stores.platform.requests import (
     condition_members,
     filter_json,
@@ -66,7 +66,7 @@ from ddb_mcp.stores.platform.requests import (
     selection_request,
     update_members,
 )
-from ddb_mcp.stores.retries import Completed, Verdict, Write
+from ddb_mcp.stores.retries import Completed, LostAnswerPolicy, ReadBackResult
 
 logger = logging.getLogger(__name__)
 
@@ -95,20 +95,20 @@ class PlatformStore(Store):
 
     async def provision(self, progress: Progress) -> Deployment:
         done = await self._call("provision", {})
-        reported = deployment(_answer(done).document)
+        reported = parse_deployment(_answer(done).document)
         self._deployment = reported
         return reported._replace(created=reported.created and not done.repeated)
 
     async def info(self) -> Deployment:
         document = _answer(await self._call("info", {})).document
-        read_only = {"readOnly": True} if fields(document).get("readOnly") is True else {}
-        self._deployment = deployment(document)._replace(details=read_only)
+        read_only = {"readOnly": True} if get_members(document).get("readOnly") is True else {}
+        self._deployment = parse_deployment(document)._replace(details=read_only)
         return self._deployment
 
     async def get(self, key: Key) -> Item | None:
         features = (await self._known()).features
         body: dict[str, Any] = {"pk": key.pk, "sk": key.sk}
-        return item_in(_answer(await self._call("get", body)), key, typed="types" in features)
+        return parse_item_answer(_answer(await self._call("get", body)), key, typed="types" in features)
 
     async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
         features = (await self._known()).features
@@ -144,10 +144,10 @@ class PlatformStore(Store):
         if done.answer is None:
             return Deleted(None)
         try:
-            item = item_in(done.answer, key, typed="types" in features)
+            item = parse_item_answer(done.answer, key, typed="types" in features)
         except Unavailable:  # the write is done, whatever else the answer says
             item = None
-        deleted = fields(done.answer.document).get("deleted")
+        deleted = get_members(done.answer.document).get("deleted")
         if item is not None or deleted is True:
             return Deleted(True, item).within(room)
         return Deleted(False if deleted is False and not done.repeated else None)
@@ -162,7 +162,7 @@ class PlatformStore(Store):
             if done.next is not None:
                 body["cursor"] = done.next
             try:
-                answer = _answer(await self._call(operation, body, None if selection.dry_run else Write()))
+                answer = _answer(await self._call(operation, body, None if selection.dry_run else LostAnswerPolicy()))
             except OutcomeUnknown as lost:
                 lost.message += f" {done.written} items were written before this step."
                 raise
@@ -171,7 +171,7 @@ class PlatformStore(Store):
                     raise
                 done.stopped = error
                 return done
-            _add_step(done, fields(answer.document))
+            _add_step(done, get_members(answer.document))
             await progress(f"{done.matched} items selected, {done.written} written")
             is_full = not selection.dry_run and done.matched >= selection.read.limit
             if done.next is None or done.stopped or is_full or anyio.current_time() >= deadline:
@@ -196,12 +196,12 @@ class PlatformStore(Store):
         self,
         operation: str,
         body: Mapping[str, Any],
-        write: Write | None = None,
+        write: LostAnswerPolicy | None = None,
         condition: Condition = NO_CONDITION,
     ) -> Completed[Answer]:
         ours = self._deployment is not None and bool(self._deployment.features)
         try:
-            return await self._api.call(operation, body, ours=ours, write=write)
+            return await self._api.request(operation, body, ours=ours, write=write)
         except NotProvisioned:
             self._deployment = None
             raise
@@ -213,23 +213,23 @@ class PlatformStore(Store):
     async def _known(self) -> Deployment:
         return self._deployment or await self.info()
 
-    def _write(self, key: Key, condition: Condition, write: Item | Update | None) -> Write:
+    def _write(self, key: Key, condition: Condition, write: Item | Update | None) -> LostAnswerPolicy:
         """The way to resolve a lost answer of a put, an update, or a delete (None).
 
         Nothing decides a conditional write: what it would have stored, or deleted, may be the work of another client
         that met the condition at the same time. Nor does the item show whether an addition was made.
         """
         if condition != NO_CONDITION or (isinstance(write, Update) and not write.repeatable):
-            return Write()
+            return LostAnswerPolicy()
 
-        async def read_back() -> Verdict:
+        async def read_back() -> ReadBackResult:
             try:
                 with anyio.fail_after(limits.SETTLE_SECONDS):
                     return "done" if is_seen(write, await self.get(key)) else "not done"
             except TimeoutError:
                 return "undecided"
 
-        return Write(read_back, repeat=True)
+        return LostAnswerPolicy(read_back, repeat=True)
 
     async def _page(self, operation: str, read: Read, known: Deployment) -> StorePage:
         """A page of a platform that narrows and continues itself."""
@@ -249,12 +249,16 @@ class PlatformStore(Store):
         if read.position is not None:
             body["cursor"] = read.position
         document = _answer(await self._call(operation, body)).document
-        facts = fields(document)
-        items = items_in(document, typed="types" in known.features)
-        cursor, capacity, scanned = facts.get("cursor"), number(facts.get("capacity")), number(facts.get("scanned"))
+        facts = get_members(document)
+        items = parse_items(document, typed="types" in known.features)
+        cursor, capacity, scanned = (
+            facts.get("cursor"),
+            parse_count(facts.get("capacity")),
+            parse_count(facts.get("scanned")),
+        )
         position_of = {Key.of(item): at for at, item in enumerate(items)}
         # An item that is too long for the platform's page is not too long for its answer to `get`.
-        for at in positions(facts.get("outlined"), items):
+        for at in parse_outlined(facts.get("outlined"), items):
             items[at] = project(await self.get(Key.of(items[at])) or {}, read.attributes)
         shown = [item for item in items if item]
         keys = [Key.of(item) for item in shown]
@@ -264,7 +268,7 @@ class PlatformStore(Store):
 
         return StorePage(
             items=shown,
-            next=cursor if is_text(cursor) else None,
+            next=cursor if is_valid_text(cursor) else None,
             scanned=len(items) if scanned is None else int(scanned),
             after=after,
             capacity=None if capacity is None else float(capacity),
@@ -280,11 +284,11 @@ class PlatformStore(Store):
         """
         shorter = {**body, "limit": at + 1, "max_bytes": limits.PLATFORM_ANSWER_MAX_BYTES}
         document = _answer(await self._call(operation, shorter)).document
-        items = items_in(document, typed=True)
+        items = parse_items(document, typed=True)
         if not items or Key.of(items[-1]) != last:
             raise Unavailable("Items were added or deleted while they were read.", next="Call again.")
-        cursor = fields(document).get("cursor")
-        return cursor if is_text(cursor) else None
+        cursor = get_members(document).get("cursor")
+        return cursor if is_valid_text(cursor) else None
 
     async def _narrowed(self, operation: str, read: Read, known: Deployment) -> StorePage:
         """A page of a platform that takes a limit only: ranges and filters are applied here, to what it returned."""
@@ -300,7 +304,7 @@ class PlatformStore(Store):
         limit = limits.LIMIT_MAX if is_narrower else min(read.limit, limits.LIMIT_MAX)
         body = {"limit": limit} if read.pk is None else {"pk": read.pk, "limit": limit}
         document = _answer(await self._call(operation, body)).document
-        items = items_in(document, typed="types" in known.features)
+        items = parse_items(document, typed="types" in known.features)
         if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
             logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
         matching = [
@@ -310,7 +314,7 @@ class PlatformStore(Store):
         ]
         if operation == "query":
             matching.sort(key=lambda item: Key.of(item).sk, reverse=read.descending)
-        end = ended(document)
+        end = is_at_end(document)
         if end is None:
             end = operation == "query" and _is_short(items, limit)
 
@@ -348,14 +352,14 @@ def _answer(done: Completed[Answer]) -> Answer:
 
 def _written(done: Completed[Answer], features: frozenset[str]) -> Written:
     """The outcome of a put. A platform without our extensions may echo the item with attributes of any name."""
-    facts = fields(done.answer.document) if done.answer and "conditions" in features else {}
+    facts = get_members(done.answer.document) if done.answer and "conditions" in features else {}
     created, dropped, updated = (facts.get(name) for name in ("created", "dropped", "updated"))
     if not isinstance(created, bool) or (done.repeated and not created):
         created = None
     try:
-        dropped_values = attributes(dropped, typed=True) if isinstance(dropped, dict) else {}
+        dropped_values = parse_attributes(dropped, typed=True) if isinstance(dropped, dict) else {}
         paths = {_path(name, features): value for name, value in dropped_values.items()}
-        return Written(created, paths, attributes(updated, typed=True) if isinstance(updated, dict) else {})
+        return Written(created, paths, parse_attributes(updated, typed=True) if isinstance(updated, dict) else {})
     except (Unavailable, InvalidArgument):  # the write is done, whatever else the answer says
         return Written(created)
 
@@ -367,19 +371,19 @@ def _path(name: str, features: frozenset[str]) -> Path:
 
 def _add_step(done: Selected, facts: Mapping[str, Any]) -> None:
     """Add the platform's answer to one step. Raises Unavailable where it is not in the known form."""
-    matched, cursor = number(facts.get("matched")), facts.get("cursor")
-    written = number(facts.get("written", facts.get("deletedCount", Decimal(0))))
+    matched, cursor = parse_count(facts.get("matched")), facts.get("cursor")
+    written = parse_count(facts.get("written", facts.get("deletedCount", Decimal(0))))
     if matched is None or written is None or not isinstance(facts.get("complete"), bool):
         raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
     done.matched += int(matched)
     done.written += int(written)
-    done.failures += int(number(facts.get("failedCount")) or 0)
+    done.failures += int(parse_count(facts.get("failedCount")) or 0)
     for entry in facts.get("failed") or ():
         if is_item(entry) and len(done.failed) < limits.WHERE_FAILURES:
-            done.failed.append((Key(entry["pk"], entry["sk"]), own_error(entry.get("error"))))
+            done.failed.append((Key(entry["pk"], entry["sk"]), parse_gateway_error(entry.get("error"))))
     for entry in facts.get("keys") or ():
         if is_item(entry) and len(done.keys) < limits.WHERE_KEYS:
             done.keys.append(Key(entry["pk"], entry["sk"]))
     done.complete = facts["complete"]
     # If an error ended this step early, the next step meets it again, or goes on.
-    done.next = cursor if is_text(cursor) and not done.complete else None
+    done.next = cursor if is_valid_text(cursor) and not done.complete else None

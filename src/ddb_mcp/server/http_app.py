@@ -17,9 +17,9 @@ from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured
 from ddb_mcp.server.streamable import StreamableHttp
-from ddb_mcp.web.exchange import Exchange
-from ddb_mcp.web.requests import asks_read_only, bearer_token, foreign_header
-from ddb_mcp.web.serving import HttpServer, live
+from ddb_mcp.web.request_context import RequestContext
+from ddb_mcp.web.requests import asks_read_only, find_foreign_header, parse_bearer_token
+from ddb_mcp.web.serving import HttpServer, run_lifespan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,7 +52,7 @@ def serve_http(
     _check_token(listening.host, token)
     tls = listening.tls()
     listener, address = listening.listen()
-    app = _Application(build(), token, _own_names(listening.host, names))
+    app = _McpApplication(build(), token, _list_own_names(listening.host, names))
     sys.stderr.write(f"ddb-mcp: listening on {address}{PATH}\n")
     HttpServer(app, listener, tls=tls).run()
 
@@ -72,7 +72,7 @@ def _check_token(host: str, token: str | None) -> None:
         )
 
 
-def _own_names(host: str, names: Iterable[str]) -> frozenset[str]:
+def _list_own_names(host: str, names: Iterable[str]) -> frozenset[str]:
     """The names and addresses of this machine, as `Host` headers have them, without a port."""
     own = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *names}
     if not is_loopback(host):
@@ -82,13 +82,13 @@ def _own_names(host: str, names: Iterable[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in own)  # browsers send names in lower case
 
 
-class _Application:
+class _McpApplication:
     """The ASGI application: MCP at `PATH`, and a health check that any name and any caller reaches.
 
     Args:
         server: the MCP server.
         token: the bearer token that requests need; None for none.
-        names: the names of this machine, see `_own_names`.
+        names: the names of this machine, see `_list_own_names`.
     """
 
     def __init__(self, server: Server[Any], token: str | None, names: frozenset[str]) -> None:
@@ -106,18 +106,18 @@ class _Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await live(receive, send, running=self._mcp.running())
-        elif scope["path"] != HEALTH_PATH and (foreign := foreign_header(scope, self._names.__contains__)):
-            await _foreign(scope, *foreign)(scope, receive, send)
+            await run_lifespan(receive, send, running=self._mcp.running())
+        elif scope["path"] != HEALTH_PATH and (foreign := find_foreign_header(scope, self._names.__contains__)):
+            await _refuse_foreign(scope, *foreign)(scope, receive, send)
         else:
             await self._cors(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == HEALTH_PATH:
             is_read = scope["method"] in ("GET", "HEAD")
-            response = JSONResponse({"status": "ok"}) if is_read else _elsewhere(405, {"Allow": "GET, HEAD"})
+            response = JSONResponse({"status": "ok"}) if is_read else _make_not_found(405, {"Allow": "GET, HEAD"})
         elif scope["path"] not in (PATH, f"{PATH}/"):
-            response = _elsewhere(404)
+            response = _make_not_found(404)
         elif not self._is_authorized(scope):
             body = {"error": "unauthenticated", "message": "The bearer token is missing or wrong."}
             response = JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})
@@ -128,7 +128,7 @@ class _Application:
                 members = error.to_json()
                 response = JSONResponse({"error": members.pop("code"), **members}, 400)
             else:
-                Exchange.of(scope).admit()
+                RequestContext.of(scope).admit()
                 await self._mcp(scope, receive, send)
                 return
         await response(scope, receive, send)
@@ -136,19 +136,19 @@ class _Application:
     def _is_authorized(self, scope: Scope) -> bool:
         if not self._token:
             return True
-        token = bearer_token(Headers(scope=scope).getlist("authorization"))
+        token = parse_bearer_token(Headers(scope=scope).getlist("authorization"))
         return token is not None and hmac.compare_digest(token, self._token)
 
 
-def _elsewhere(status: int, headers: dict[str, str] | None = None) -> Response:
+def _make_not_found(status: int, headers: dict[str, str] | None = None) -> Response:
     """The answer beside `/mcp`. Hosts probe the well-known addresses of OAuth, and fail at an answer without JSON."""
     body = {"error": "not_found", "message": f"MCP is served at {PATH}. There is no OAuth here."}
     return JSONResponse(body, status, headers)
 
 
-def _foreign(scope: Scope, header: str, value: str) -> Response:
+def _refuse_foreign(scope: Scope, header: str, value: str) -> Response:
     """The answer to a request for another server. Its fault is counted."""
-    Exchange.of(scope).connection.places.faults.note(f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
+    RequestContext.of(scope).connection.slots.faults.note(f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
     body = {
         "error": "forbidden",
         "message": f"The {header} {value[:100]!a} is none of this server's names.",

@@ -38,7 +38,7 @@ class ClientFaults:
             self._counts.clear()
             self._pause = asyncio.get_running_loop().call_later(limits.FAULTS_SECONDS, self._log)
 
-    def of_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def handle_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The event loop's handler of exceptions: an operating system's error is a fault, others are bugs."""
         if isinstance(context.get("exception"), OSError):
             self.note(f"{context.get('message', 'connection failed')}: {type(context['exception']).__name__}")

@@ -8,7 +8,7 @@ from starlette.types import Message, Send
 
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import compact
-from ddb_mcp.gateway.budgets import Budget, BudgetSpent
+from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget
 
 _STATUS = {
     "invalid_argument": 400,
@@ -27,7 +27,7 @@ _STATUS = {
 }
 
 
-def encoded(document: Mapping[str, Any]) -> bytes:
+def encode_json(document: Mapping[str, Any]) -> bytes:
     """Compact JSON in UTF-8, of a document within a byte budget; callers encode large ones in the worker.
 
     A lone surrogate that some store let in is sent as its escape.
@@ -35,12 +35,12 @@ def encoded(document: Mapping[str, Any]) -> bytes:
     return compact(document).encode(errors="backslashreplace")
 
 
-def json_answer(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
     """A document as JSON, with this HTTP status."""
-    return Response(encoded(document), status, headers, media_type="application/json")
+    return Response(encode_json(document), status, headers, media_type="application/json")
 
 
-def refusal(error: DdbMcpError, status: int | None = None) -> Response:
+def error_response(error: DdbMcpError, status: int | None = None) -> Response:
     """An error as the HTTP API words it, with the status of its code where none is given."""
     members, headers = error.to_json(), {}
     status = status or _STATUS.get(error.code, 500)
@@ -48,10 +48,10 @@ def refusal(error: DdbMcpError, status: int | None = None) -> Response:
         headers["Retry-After"] = str(error.wait)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return json_answer({"error": members.pop("code"), **members}, status, headers)
+    return json_response({"error": members.pop("code"), **members}, status, headers)
 
 
-def charging(budget: Budget, send: Send) -> Send:
+def charge_sent_bytes(budget: TenantBudget, send: Send) -> Send:
     """A `send` that charges the tenant for each piece of an answer, whose room it takes until the client has it."""
 
     async def charged(message: Message) -> None:

@@ -32,7 +32,7 @@ from ddb_mcp.core.errors import (
 )
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.direct import codes
-from ddb_mcp.stores.direct.session import AwsSession, is_no_url
+from ddb_mcp.stores.direct.session import AwsSession, is_invalid_url
 from ddb_mcp.stores.retries import Outcome
 
 _SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
@@ -58,7 +58,7 @@ _RENEW_PROFILE = (
 _QUOTED_MAX = 300
 
 
-class Request(NamedTuple):
+class FailedRequest(NamedTuple):
     """A request to AWS, and the session with its credentials.
 
     Attributes:
@@ -96,15 +96,15 @@ class Request(NamedTuple):
     @property
     def renewal(self) -> str:
         """Advice for a person how to renew the credentials, by their source."""
-        source = self.session and (self.session.method or _configured(self.session.source, self.profile))
-        return _renewal(source or "none", self)
+        source = self.session and (self.session.method or _find_credential_source(self.session.source, self.profile))
+        return _describe_renewal(source or "none", self)
 
 
-def _renewal(source: str, request: Request) -> str:
+def _describe_renewal(source: str, request: FailedRequest) -> str:
     return _RENEW.get(source, _RENEW_PROFILE).format(request=request)
 
 
-def _configured(session: Session, profile: str) -> str | None:
+def _find_credential_source(session: Session, profile: str) -> str | None:
     """Where the credentials should have come from, of the sources that fail before botocore says which they are."""
     if "credential_process" in session.full_config.get("profiles", {}).get(profile, {}):
         return "custom-process"
@@ -112,21 +112,21 @@ def _configured(session: Session, profile: str) -> str | None:
     return "container-role" if container & os.environ.keys() else None
 
 
-def code_of(failure: Exception, operation: str) -> str:
+def get_code(failure: Exception, operation: str) -> str:
     """AWS's error code for the operation, which it names so; the HTTP status where the answer has none.
 
     `""` where there is no answer, or one to what the credentials needed (AssumeRole).
     """
     if not isinstance(failure, ClientError) or failure.operation_name != operation:
         return ""
-    return _code(failure)
+    return _get_error_code(failure)
 
 
-def _code(failure: ClientError) -> str:
+def _get_error_code(failure: ClientError) -> str:
     return str(failure.response.get("Error", {}).get("Code", ""))
 
 
-def outcome(failure: Exception, operation: str) -> Outcome:
+def classify_outcome(failure: Exception, operation: str) -> Outcome:
     """The outcome of the request that failed. `operation` is named as AWS names it.
 
     DynamoDB says of its 5xx answers that the write may have been done; the request is over then:
@@ -135,9 +135,9 @@ def outcome(failure: Exception, operation: str) -> Outcome:
     """
     match failure:
         case ClientError():
-            if failure.operation_name != operation or not _Refusal.of(failure).is_server_fault:
+            if failure.operation_name != operation or not _ErrorResponse.of(failure).is_server_fault:
                 return Outcome.NOT_DONE
-            return Outcome.LOST if _code(failure).isdigit() else Outcome.ENDED
+            return Outcome.LOST if _get_error_code(failure).isdigit() else Outcome.ENDED
         case aws.SSLError() | aws.HTTPClientError():
             return Outcome.LOST if _unsendable(failure) is None else Outcome.NOT_DONE
         case aws.IncompleteReadError() | ResponseParserError():
@@ -153,23 +153,23 @@ class _Rule:
     message: str
     next: str | None = None
 
-    def __call__(self, failure: Any, request: Request) -> DdbMcpError:
+    def __call__(self, failure: Any, request: FailedRequest) -> DdbMcpError:
         message, advice = (text and text.format(failure=failure, request=request) for text in (self.message, self.next))
         return self.error(str(message), next=advice)
 
 
-def mapped(failure: Exception, request: Request) -> DdbMcpError:
+def to_error(failure: Exception, request: FailedRequest) -> DdbMcpError:
     """The error of ours for `failure`. Raises `failure` itself where it is neither botocore's nor ours: a bug."""
     match failure:
         case DdbMcpError():
             return failure
         case ClientError():
-            return _answered(_Refusal.of(failure), request)
+            return _map_response(_ErrorResponse.of(failure), request)
         case BotoCoreError():
-            return _unanswered(failure, request)
+            return _map_connection_error(failure, request)
         case ResponseParserError():
             return _NOT_AN_ANSWER(failure, request)
-        case ValueError() if is_no_url(failure):
+        case ValueError() if is_invalid_url(failure):
             return _NO_URL(failure, request)
     raise failure
 
@@ -187,7 +187,7 @@ _NO_URL = _Rule(
 # Answers
 
 
-class _Refusal(NamedTuple):
+class _ErrorResponse(NamedTuple):
     """An error answer. `operation` is another than the one asked for where the credentials needed it (AssumeRole)."""
 
     code: str
@@ -196,10 +196,12 @@ class _Refusal(NamedTuple):
     operation: str
 
     @classmethod
-    def of(cls, failure: ClientError) -> "_Refusal":
+    def of(cls, failure: ClientError) -> "_ErrorResponse":
         response = failure.response
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return cls(_code(failure), status, response.get("Error", {}).get("Message", ""), failure.operation_name)
+        return cls(
+            _get_error_code(failure), status, response.get("Error", {}).get("Message", ""), failure.operation_name
+        )
 
     @property
     def is_throttled(self) -> bool:
@@ -216,18 +218,18 @@ class _Refusal(NamedTuple):
         return " ".join(self.message.split()).partition(". ")[0][:_QUOTED_MAX] or None
 
 
-def _answered(refusal: _Refusal, request: Request) -> DdbMcpError:
+def _map_response(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     if refusal.is_throttled:
         return Throttled(f"{refusal.operation} was throttled.")
     if refusal.is_server_fault:
         return Unavailable(f"{refusal.operation} failed on the service's side (HTTP {refusal.status}).")
     rule = _BY_CODE.get(refusal.code)
     if rule is None:
-        rule = _NOT_AWS if refusal.code.isdigit() else _BY_STATUS.get(refusal.status, _not_known_here)
+        rule = _NOT_AWS if refusal.code.isdigit() else _BY_STATUS.get(refusal.status, _map_unknown_code)
     return rule(refusal, request)
 
 
-def _not_known_here(refusal: _Refusal, request: Request) -> DdbMcpError:
+def _map_unknown_code(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     """The default for a code that is in no table, for example one that AWS has added since."""
     return Internal(
         f"{request.name} refused {refusal.operation} with an error that this version of ddb-mcp does not know.",
@@ -236,7 +238,7 @@ def _not_known_here(refusal: _Refusal, request: Request) -> DdbMcpError:
     )
 
 
-def _denied(refusal: _Refusal, request: Request) -> DdbMcpError:
+def _map_access_denied(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     named = re.search(r"perform: ([a-z0-9-]+:[A-Za-z]+)", refusal.message)
     service = "sts" if refusal.operation == "AssumeRole" else request.service
     return Forbidden(
@@ -246,7 +248,7 @@ def _denied(refusal: _Refusal, request: Request) -> DdbMcpError:
     )
 
 
-def _busy(refusal: _Refusal, request: Request) -> DdbMcpError:
+def _map_conflict(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     if refusal.code == "LimitExceededException" and re.search(r"limit of \d+ tables|number of tables", refusal.message):
         return Forbidden(
             "The AWS account has as many tables as it may have in this region.",
@@ -255,7 +257,7 @@ def _busy(refusal: _Refusal, request: Request) -> DdbMcpError:
     return Unavailable(f"{refusal.operation} met another change that is in progress.")
 
 
-def _not_found(refusal: _Refusal, request: Request) -> DdbMcpError:
+def _map_not_found(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     if request.service == "lambda":
         return NotProvisioned(
             "There is no such function in this account and region.", next="Correct DDB_MCP_LAMBDA_FUNCTIONS."
@@ -263,18 +265,18 @@ def _not_found(refusal: _Refusal, request: Request) -> DdbMcpError:
     return NotProvisioned(f"The table {request.table!r} does not exist in this account and region.")
 
 
-def _invalid(refusal: _Refusal, request: Request) -> DdbMcpError:
+def _map_invalid_request(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     if refusal.operation.startswith("AssumeRole"):
         return Misconfigured(
             "AWS refuses the request for the role as invalid.",
             next="Check the role's ARN in DDB_MCP_ROLE_ARN, or in the AWS profile.",
         )
     if request.service == "dynamodb" and refusal.code == "ValidationException":
-        return _invalid_item(refusal, request)
+        return _map_validation_error(refusal, request)
     return InvalidArgument(f"{request.name} finds the {refusal.operation} request invalid.", quoted=refusal.quoted)
 
 
-def _invalid_item(refusal: _Refusal, request: Request) -> DdbMcpError:
+def _map_validation_error(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     """DynamoDB has one code for every request it finds invalid; what is wrong is in the message alone."""
     if index := re.search(r"Index Key:? (\S+) Expected: (\w+) Actual: (\w+) IndexName: (\S+)", refusal.message):
         name, wanted, got, which = index.groups()
@@ -312,7 +314,7 @@ _OTHER_KEYS = (
     "condition parameter type does not match",
 )
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html and the pages of the operations
-_ANSWERS: dict[str, Callable[[_Refusal, Request], DdbMcpError]] = {
+_ANSWERS: dict[str, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = {
     "ExpiredToken ExpiredTokenException RequestExpired": _Rule(
         Unauthenticated, "The AWS session has expired.", "{request.renewal}"
     ),
@@ -323,7 +325,7 @@ _ANSWERS: dict[str, Callable[[_Refusal, Request], DdbMcpError]] = {
         "AWS refused the signature: the secret key does not fit the access key, or this machine's clock is wrong.",
         "Check the clock. {request.renewal}",
     ),
-    " ".join(codes.DENIED): _denied,
+    " ".join(codes.ACCESS_DENIED): _map_access_denied,
     "OptInRequired RegionDisabledException SubscriptionRequiredException": _Rule(
         Forbidden, "The AWS account may not use this service or region.", "Check the region and the account."
     ),
@@ -334,18 +336,21 @@ _ANSWERS: dict[str, Callable[[_Refusal, Request], DdbMcpError]] = {
         "Check DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
     ),
     "LimitExceededException ReplicatedWriteConflictException ResourceConflictException ResourceInUseException "
-    "TransactionConflictException": _busy,
+    "TransactionConflictException": _map_conflict,
     "InvalidAction NotImplemented UnknownOperation UnknownOperationException UnsupportedOperationException": _Rule(
         Unsupported, "The server at the endpoint does not have {failure.operation}.", "Use an engine that has it."
     ),
-    "ValidationError ValidationException InvalidParameterValueException": _invalid,
-    "ResourceNotFoundException": _not_found,
+    "ValidationError ValidationException InvalidParameterValueException": _map_invalid_request,
+    "ResourceNotFoundException": _map_not_found,
     "ItemCollectionSizeLimitExceededException": _Rule(
         InvalidArgument, "The partition is full: where the table has a local index, one pk holds 10 GB at most."
     ),
 }
 _BY_CODE = {code: rule for row, rule in _ANSWERS.items() for code in row.split()}
-_BY_STATUS: dict[int, Callable[[_Refusal, Request], DdbMcpError]] = {401: _UNKNOWN_KEY, 403: _denied}
+_BY_STATUS: dict[int, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = {
+    401: _UNKNOWN_KEY,
+    403: _map_access_denied,
+}
 
 
 # No answer
@@ -355,12 +360,12 @@ def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
     """The error where the settings kept the request from being sent; None where it may have been sent."""
     error = failure.kwargs.get("error")
     text = f"{failure} {error}"
-    if tls.is_untrusted(text):
+    if tls.is_untrusted_certificate(text):
         return Misconfigured(
             "The TLS certificate of the endpoint is not trusted here.",
             next="Set AWS_CA_BUNDLE to the certificates that your network's proxy uses, or correct the endpoint.",
         )
-    if isinstance(failure, aws.SSLError) and tls.is_plain(text):
+    if isinstance(failure, aws.SSLError) and tls.is_plain_http(text):
         return Misconfigured(
             "The server at the endpoint does not speak TLS.", next="Is it http:// instead of https://?"
         )
@@ -378,24 +383,24 @@ def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
     return None
 
 
-def _unanswered(failure: BotoCoreError, request: Request) -> DdbMcpError:
+def _map_connection_error(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
     if unsendable := _unsendable(failure):
         return unsendable
     return next(rule for kinds, rule in _BY_KIND if isinstance(failure, kinds))(failure, request)
 
 
-def _connect_timeout(failure: BotoCoreError, request: Request) -> DdbMcpError:
+def _map_connect_timeout(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
     seconds = limits.AWS_CONNECT_SECONDS
     return Timeout(f"{request.operation} got no connection within {seconds:g} s.", next=request.check_endpoint)
 
 
-def _read_timeout(failure: BotoCoreError, request: Request) -> DdbMcpError:
+def _map_read_timeout(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
     return Timeout(f"{request.operation} got no answer within {limits.AWS_READ_SECONDS:g} s.")
 
 
-def _unreachable(failure: BotoCoreError, request: Request) -> DdbMcpError:
+def _map_unreachable(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
     url = str(failure.kwargs.get("endpoint_url"))
-    if region := _unknown_region(url, request.session):
+    if region := _is_unknown_region(url, request.session):
         return Misconfigured(f"There is no AWS region {region!r}.", next=_REGION)
     parts = urlsplit(url)
     if is_loopback(parts.hostname or ""):
@@ -407,7 +412,7 @@ def _unreachable(failure: BotoCoreError, request: Request) -> DdbMcpError:
     return Unavailable(f"{request.operation} cannot reach the endpoint.", next=request.check_endpoint)
 
 
-def _unknown_region(url: str, session: Session | None) -> str | None:
+def _is_unknown_region(url: str, session: Session | None) -> str | None:
     """The region that the name of a service's own endpoint holds, if AWS has no such region."""
     region = re.match(r"https://(?:[a-z-]+|[0-9]+\.ddb)\.([a-z0-9-]+)\.amazonaws\.", url)
     if session is None or region is None:
@@ -417,13 +422,13 @@ def _unknown_region(url: str, session: Session | None) -> str | None:
     return None if known else region[1]
 
 
-def _not_obtained(failure: BotoCoreError, request: Request) -> DdbMcpError:
+def _map_credential_failure(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
     provider = str(failure.kwargs.get("provider", ""))
-    advice = _renewal(provider, request) if provider else request.renewal
+    advice = _describe_renewal(provider, request) if provider else request.renewal
     return Unauthenticated("The AWS credentials could not be obtained.", next=advice)
 
 
-def _no_profile(failure: BotoCoreError, request: Request) -> DdbMcpError:
+def _map_missing_profile(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
     return Misconfigured(
         f"The AWS profile {failure.kwargs.get('profile')!r} does not exist.",
         next="Set AWS_PROFILE to a profile that `aws configure list-profiles` shows.",
@@ -433,11 +438,11 @@ def _no_profile(failure: BotoCoreError, request: Request) -> DdbMcpError:
 _REGION = "Set AWS_REGION or AWS_DEFAULT_REGION, or `region` in the AWS profile."
 # The first kind that fits counts: a class stands before its base classes. By name, because older versions of botocore
 # lack some of them.
-_KINDS: dict[str, Callable[[BotoCoreError, Request], DdbMcpError]] = {
-    "ReadTimeoutError": _read_timeout,
-    "ConnectTimeoutError": _connect_timeout,
+_KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
+    "ReadTimeoutError": _map_read_timeout,
+    "ConnectTimeoutError": _map_connect_timeout,
     "ProxyConnectionError": _Rule(Unavailable, "The HTTP proxy cannot be reached.", "Check HTTPS_PROXY and NO_PROXY."),
-    "EndpointConnectionError": _unreachable,
+    "EndpointConnectionError": _map_unreachable,
     "ConnectionError HTTPClientError IncompleteReadError ChecksumError FlexibleChecksumError": _Rule(
         Unavailable, "{request.operation}: the connection broke before the answer was complete.", tls.BROKEN_NEXT
     ),
@@ -455,8 +460,8 @@ _KINDS: dict[str, Callable[[BotoCoreError, Request], DdbMcpError]] = {
     "RefreshWithMFAUnsupportedError": _Rule(
         Unauthenticated, "The AWS profile wants an MFA code, which this server cannot ask for.", _RENEW["mfa"]
     ),
-    "CredentialRetrievalError MetadataRetrievalError": _not_obtained,
-    "ProfileNotFound": _no_profile,
+    "CredentialRetrievalError MetadataRetrievalError": _map_credential_failure,
+    "ProfileNotFound": _map_missing_profile,
     "NoRegionError": _Rule(Misconfigured, "No AWS region is configured.", _REGION),
     "BaseEndpointResolverError EndpointProviderError InvalidRegionError UnknownRegionError": _Rule(
         Misconfigured, "There is no such AWS region.", _REGION

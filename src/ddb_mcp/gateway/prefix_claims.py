@@ -19,18 +19,18 @@ from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument
 from ddb_mcp.core.items import item_to_json
 from ddb_mcp.core.keys import SEPARATORS, Key, Prefix
-from ddb_mcp.gateway.records import Record, expecting, item_of, records_of, sound
+from ddb_mcp.gateway.records import Record, expect_members, iter_records, sound, to_item
 from ddb_mcp.stores.base import Condition, Read, Store
 
 PARTITION = "prefixes"
 """The partition of all entries."""
 
-IsTaken = Callable[[str, str], Awaitable[bool]]
+IsDeploymentOf = Callable[[str, str], Awaitable[bool]]
 """Whether the deployment of this name was made with this claim."""
 
 
 @dataclass(frozen=True)
-class Claim:
+class PrefixClaim:
     """An entry. `id` is this claim's own; `at` is when it was made, in seconds since 1970."""
 
     prefix: str
@@ -39,7 +39,7 @@ class Claim:
     at: float
     confirmed: bool = False
 
-    def record(self) -> Record:
+    def to_record(self) -> Record:
         """The entry as the table holds it."""
         return {
             "pk": PARTITION,
@@ -51,26 +51,26 @@ class Claim:
         }
 
     @classmethod
-    def of(cls, record: Record) -> "Claim":
+    def from_record(cls, record: Record) -> "PrefixClaim":
         """Return the claim that `record` gives. Raises Misconfigured if the record is damaged."""
         with sound(record):
             return cls(record["sk"], record["name"], record["claim"], float(record["at"]), bool(record["confirmed"]))
 
 
-class Claims:
+class PrefixClaims:
     """The entries in the registry's table.
 
     Args:
         clock: seconds since 1970.
-        is_taken: see `IsTaken`.
+        is_taken: see `IsDeploymentOf`.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float], is_taken: IsTaken) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float], is_taken: IsDeploymentOf) -> None:
         self._store = store
         self._clock = clock
         self._is_taken = is_taken
 
-    async def take(self, prefix: Prefix, name: str) -> Claim:
+    async def acquire(self, prefix: Prefix, name: str) -> PrefixClaim:
         """Write a claim and make sure that nothing overlaps. `confirm` is to follow.
 
         Raises:
@@ -78,7 +78,7 @@ class Claims:
         """
         if (size := len(prefix.joined.encode())) > limits.SK_MAX_BYTES:
             raise InvalidArgument(f"The prefix has {size} bytes with its joiner; the limit is {limits.SK_MAX_BYTES}.")
-        claim = Claim(prefix.joined, name, secrets.token_hex(8), self._clock())
+        claim = PrefixClaim(prefix.joined, name, secrets.token_hex(8), self._clock())
         await self._write(claim)
         try:
             async for other in self._overlapping(prefix.joined):
@@ -88,33 +88,33 @@ class Claims:
             raise
         return claim
 
-    async def confirm(self, claim: Claim) -> None:
-        """Make the claim last. Raises InvalidArgument where another `take` has removed it meanwhile."""
+    async def confirm(self, claim: PrefixClaim) -> None:
+        """Make the claim last. Raises InvalidArgument where another `acquire` has removed it meanwhile."""
         confirmed = replace(claim, confirmed=True)
         try:
-            await self._store.put(item_of(confirmed.record()), expecting(claim=claim.id, confirmed=False))
+            await self._store.put(to_item(confirmed.to_record()), expect_members(claim=claim.id, confirmed=False))
         except ConditionFailed:
-            raise _overlap(claim, "another that is being added at this moment") from None
+            raise _overlap_error(claim, "another that is being added at this moment") from None
 
     async def release(self, prefix: Prefix, claim_id: str) -> None:
         """Give a prefix back, unless its entry is another claim's by now."""
         await self._remove(prefix.joined, claim=claim_id)
 
-    async def _write(self, claim: Claim) -> None:
+    async def _write(self, claim: PrefixClaim) -> None:
         for _ in range(limits.REGISTRY_ATTEMPTS):
             try:
-                await self._store.put(item_of(claim.record()), Condition(create_only=True))
+                await self._store.put(to_item(claim.to_record()), Condition(create_only=True))
             except ConditionFailed:
                 if (other := await self._entry(claim.prefix)) is None:
                     continue
                 if not await self._is_void(other):
-                    raise _overlap(claim, other.name) from None
+                    raise _overlap_error(claim, other.name) from None
                 await self._remove(other.prefix, claim=other.id)
             else:
                 return
-        raise _overlap(claim, "another that is being added at this moment")
+        raise _overlap_error(claim, "another that is being added at this moment")
 
-    async def _yield_or_remove(self, claim: Claim, other: Claim) -> None:
+    async def _yield_or_remove(self, claim: PrefixClaim, other: PrefixClaim) -> None:
         """Remove an entry that overlaps. Raises InvalidArgument where the other entry takes precedence."""
         for _ in range(limits.REGISTRY_ATTEMPTS):
             void = await self._is_void(other)
@@ -126,37 +126,37 @@ class Claims:
             if stored is None:
                 return
             other = stored
-        raise _overlap(claim, other.name)
+        raise _overlap_error(claim, other.name)
 
-    async def _is_void(self, other: Claim) -> bool:
+    async def _is_void(self, other: PrefixClaim) -> bool:
         """Whether an entry no longer counts: its `add` or its deployment has ended."""
         if other.confirmed:  # a deployment is made before its claim is confirmed
             return not await self._is_taken(other.name, other.id)
         return self._clock() - other.at > limits.CLAIM_SECONDS
 
-    async def _overlapping(self, joined: str) -> AsyncIterator[Claim]:
+    async def _overlapping(self, joined: str) -> AsyncIterator[PrefixClaim]:
         """The entries of prefixes that contain this one or are contained in it."""
         for end, character in enumerate(joined[:-1], 1):
             if character in SEPARATORS and (entry := await self._entry(joined[:end])):
                 yield entry
-        async for record in records_of(self._store.query, Read(pk=PARTITION, range=KeyRange(prefix=joined))):
+        async for record in iter_records(self._store.query, Read(pk=PARTITION, range=KeyRange(prefix=joined))):
             if record["sk"] != joined:
-                yield Claim.of(record)
+                yield PrefixClaim.from_record(record)
 
-    async def _entry(self, joined: str) -> Claim | None:
+    async def _entry(self, joined: str) -> PrefixClaim | None:
         item = await self._store.get(Key(PARTITION, joined))
-        return None if item is None else Claim.of(item_to_json(item))
+        return None if item is None else PrefixClaim.from_record(item_to_json(item))
 
     async def _remove(self, joined: str, **members: Any) -> bool:
         """Remove the entry of a prefix where it has these members. False where it does not."""
         try:
-            await self._store.delete(Key(PARTITION, joined), expecting(**members))
+            await self._store.delete(Key(PARTITION, joined), expect_members(**members))
         except ConditionFailed:
             return False
         return True
 
 
-def _overlap(claim: Claim, other: str) -> InvalidArgument:
+def _overlap_error(claim: PrefixClaim, other: str) -> InvalidArgument:
     return InvalidArgument(
         f"The prefix {claim.prefix!r} overlaps the one of {other}.",
         next="Choose a prefix that neither contains another nor is contained in one.",

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ddb_mcp.core import limits
-from ddb_mcp.web.faults import ClientFaults
-from ddb_mcp.web.places import STARTS, Places
+from ddb_mcp.web.client_faults import ClientFaults
+from ddb_mcp.web.connection_slots import STARTS, ConnectionSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class Held:
-    """What a connection is to its places. A real one would need a socket each."""
+    """What a connection is to its slots. A real one would need a socket each."""
 
-    def __init__(self, places: Places, started: list[Held] | None = None) -> None:
-        self.places = places
-        self.is_open = places.admit(self)
+    def __init__(self, slots: ConnectionSlots, started: list[Held] | None = None) -> None:
+        self.slots = slots
+        self.is_open = slots.admit(self)
         self.started = [] if started is None else started
 
     def start(self) -> None:
@@ -28,17 +28,17 @@ class Held:
 
     def abort(self) -> None:
         self.is_open = False
-        self.places.release(self)
+        self.slots.release(self)
 
     def ask(self, owner: str) -> bool:
         """Whether a request of this owner is admitted."""
-        self.places.begin(self)
-        return self.places.own(self, owner)
+        self.slots.begin(self)
+        return self.slots.assign(self, owner)
 
 
-def on_loop(test: Callable[[Places], None], most: int = 16) -> None:
+def on_loop(test: Callable[[ConnectionSlots], None], most: int = 16) -> None:
     async def run() -> None:
-        test(Places(ClientFaults(), most, 30))
+        test(ConnectionSlots(ClientFaults(), most, 30))
 
     asyncio.run(run())
 
@@ -49,35 +49,35 @@ def _nobody_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_three_owners_cannot_take_every_place() -> None:
-    def test(places: Places) -> None:
-        taken = [Held(places).ask(owner) for owner in "abc" for _ in range(16 // 4)]
+    def test(slots: ConnectionSlots) -> None:
+        taken = [Held(slots).ask(owner) for owner in "abc" for _ in range(16 // 4)]
         assert all(taken)
-        assert [Held(places).ask(owner) for owner in "abc"] == [False, False, False]
-        assert Held(places).ask("d")
+        assert [Held(slots).ask(owner) for owner in "abc"] == [False, False, False]
+        assert Held(slots).ask("d")
 
     on_loop(test)
 
 
 def test_what_a_request_took_comes_back_when_it_ends() -> None:
-    def test(places: Places) -> None:
-        held = [Held(places) for _ in range(4)]
+    def test(slots: ConnectionSlots) -> None:
+        held = [Held(slots) for _ in range(4)]
         assert all(connection.ask("a") for connection in held)
         held[0].abort()
-        assert not Held(places).ask("a")  # its work goes on
-        places.finish(held[0], "a")
-        assert Held(places).ask("a")
+        assert not Held(slots).ask("a")  # its work goes on
+        slots.finish(held[0], "a")
+        assert Held(slots).ask("a")
 
     on_loop(test)
 
 
 def test_strangers_make_room_in_the_middle_of_a_request_and_admitted_requests_do_not() -> None:
-    def test(places: Places) -> None:
-        admitted, strangers = [Held(places) for _ in range(4)], [Held(places) for _ in range(12)]
+    def test(slots: ConnectionSlots) -> None:
+        admitted, strangers = [Held(slots) for _ in range(4)], [Held(slots) for _ in range(12)]
         assert all(connection.ask("a") for connection in admitted)
         for connection in strangers:
-            places.begin(connection)
+            slots.begin(connection)
         for _ in range(100):
-            assert Held(places).is_open
+            assert Held(slots).is_open
         assert not any(connection.is_open for connection in strangers)
         assert all(connection.is_open for connection in admitted)
 
@@ -85,13 +85,13 @@ def test_strangers_make_room_in_the_middle_of_a_request_and_admitted_requests_do
 
 
 def test_idle_connections_make_room_for_few_strangers_only() -> None:
-    def test(places: Places) -> None:
-        idle = [Held(places) for _ in range(16)]
+    def test(slots: ConnectionSlots) -> None:
+        idle = [Held(slots) for _ in range(16)]
         for connection in idle:
             assert connection.ask("a")
-            places.finish(connection, "a")
+            slots.finish(connection, "a")
         for _ in range(100):
-            assert Held(places).is_open
+            assert Held(slots).is_open
         assert sum(connection.is_open for connection in idle) == 15  # each stranger makes room for the next
 
     on_loop(test)
@@ -99,14 +99,14 @@ def test_idle_connections_make_room_for_few_strangers_only() -> None:
 
 def test_few_requests_start_in_a_turn_and_known_clients_first() -> None:
     async def run() -> None:
-        places, started = Places(ClientFaults(), 200, 30), list[Held]()
-        known = [Held(places, started=started) for _ in range(4)]
+        slots, started = ConnectionSlots(ClientFaults(), 200, 30), list[Held]()
+        known = [Held(slots, started=started) for _ in range(4)]
         for connection in known:
             assert connection.ask("a")
-            places.finish(connection, "a")
-        strangers = [Held(places, started=started) for _ in range(100)]
+            slots.finish(connection, "a")
+        strangers = [Held(slots, started=started) for _ in range(100)]
         for connection in [*strangers, *known]:
-            places.queue(connection)
+            slots.queue(connection)
         counts = []
         for _ in range(20):
             await asyncio.sleep(0)

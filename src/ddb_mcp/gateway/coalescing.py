@@ -11,7 +11,7 @@ from ddb_mcp.core.errors import DdbMcpError
 _T = TypeVar("_T")
 
 
-class _Round(Generic[_T]):
+class _SharedRead(Generic[_T]):
     """One read. When it is over, `error` or `value` is set; neither, where the task that read was cancelled."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class _Round(Generic[_T]):
         self.value: tuple[_T] | None = None
 
 
-class JoinedReads(Generic[_T]):
+class CoalescedReads(Generic[_T]):
     """A request that comes while a read is under way waits for the next read, which begins after the request came.
 
     Args:
@@ -29,23 +29,23 @@ class JoinedReads(Generic[_T]):
 
     def __init__(self, read: Callable[[str], Awaitable[_T]]) -> None:
         self._read = read
-        self._under_way: dict[str, _Round[_T]] = {}
-        self._next: dict[str, _Round[_T]] = {}
+        self._under_way: dict[str, _SharedRead[_T]] = {}
+        self._next: dict[str, _SharedRead[_T]] = {}
 
     async def get(self, name: str) -> _T:
         """The value of `name`, by a read that begins after this call."""
         while True:
             following = self._next.get(name)
             if following is None:
-                return await self._lead(name)
+                return await self._read_for_all(name)
             await following.over.wait()
             if following.error:
                 raise following.error
             if following.value:
                 return following.value[0]
 
-    async def _lead(self, name: str) -> _T:
-        own = self._next[name] = _Round[_T]()
+    async def _read_for_all(self, name: str) -> _T:
+        own = self._next[name] = _SharedRead[_T]()
         try:
             if before := self._under_way.get(name):
                 await before.over.wait()

@@ -41,13 +41,13 @@ _SERVER_ENDED = ErrorData(
 )
 
 
-async def serve(server: Server[Any], stdin: BinaryIO, stdout: int) -> None:
+async def serve_lines(server: Server[Any], stdin: BinaryIO, stdout: int) -> None:
     """Serves one client until stdin ends, and what is then in flight is answered."""
-    answers = _Answers(stdout)
-    await server.run(_Requests(stdin, answers), answers, server.create_initialization_options())
+    answers = _ResponseWriter(stdout)
+    await server.run(_RequestReader(stdin, answers), answers, server.create_initialization_options())
 
 
-class _Stream:
+class _StreamBase:
     """The members that `Server.run` needs of a stream besides `receive` or `send`."""
 
     async def aclose(self) -> None:
@@ -60,7 +60,7 @@ class _Stream:
         pass
 
 
-class _Answers(_Stream):
+class _ResponseWriter(_StreamBase):
     """Writes messages, and knows which requests are still to be answered, and how long they may take at the end."""
 
     def __init__(self, stdout: int) -> None:
@@ -70,14 +70,14 @@ class _Answers(_Stream):
         self._given_up: set[int | str] = set()
         self._answered = Event()
 
-    def expect(self, request: int | str, seconds: float) -> None:
+    def note_request(self, request: int | str, seconds: float) -> None:
         self._unanswered[request] = seconds
 
-    async def finish(self) -> None:
+    async def wait_until_answered(self) -> None:
         """Return when all requests are answered. A request that takes too long gets an error."""
         end = current_time()
         while self._unanswered:
-            if self._nobody_reads():
+            if self._is_reader_gone():
                 leave(0)
             with move_on_after(limits.STDIO_LOOK_SECONDS):
                 await self._answered.wait()
@@ -86,7 +86,7 @@ class _Answers(_Stream):
                     await self.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=_SERVER_ENDED)))
                     self._given_up.add(request)
 
-    def _nobody_reads(self) -> bool:
+    def _is_reader_gone(self) -> bool:
         if not hasattr(select, "poll"):  # Windows tells only who writes
             return False
         poll = select.poll()
@@ -123,10 +123,10 @@ class _Answers(_Stream):
             leave(1)
 
 
-class _Requests(_Stream):
+class _RequestReader(_StreamBase):
     """Reads messages, and answers a line that is not a message."""
 
-    def __init__(self, stdin: BinaryIO, answers: _Answers) -> None:
+    def __init__(self, stdin: BinaryIO, answers: _ResponseWriter) -> None:
         self._stdin = stdin
         self._answers = answers
         self._limiter = CapacityLimiter(1)
@@ -154,7 +154,7 @@ class _Requests(_Stream):
             return SessionMessage(message)
         # Nothing stops a worker thread: the process ends without it.
         leave_after(limits.STDIO_GRACE_SECONDS + limits.STDIO_CLEANUP_SECONDS, 0)
-        await self._answers.finish()
+        await self._answers.wait_until_answered()
         leave_after(limits.STDIO_CLEANUP_SECONDS, 0)
         raise EndOfStream
 
@@ -166,14 +166,14 @@ class _Requests(_Stream):
         while line := self._stdin.readline():
             line = line.removeprefix(codecs.BOM_UTF8)  # Windows' shells begin a pipe with it
             if line.strip():
-                return messages.parse(line)
+                return messages.parse_message(line)
         return None
 
     def _note(self, message: JSONRPCMessage) -> None:
         if isinstance(message, JSONRPCRequest):
-            writes = messages.writes(message)
+            writes = messages.is_write(message)
             seconds = limits.STDIO_WRITE_GRACE_SECONDS if writes else limits.STDIO_GRACE_SECONDS
-            self._answers.expect(message.id, seconds)
+            self._answers.note_request(message.id, seconds)
         elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
             request = (message.params or {}).get("requestId")
             if isinstance(request, int | str):

@@ -30,7 +30,7 @@ from ddb_mcp.core.items import parse_item, parse_json
 from ddb_mcp.core.text import brief
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.platform.answers import Answer
-from ddb_mcp.stores.platform.credentials import Credentials, origin
+from ddb_mcp.stores.platform.credentials import Credentials, get_origin
 from ddb_mcp.stores.retries import AttemptFailed, Outcome
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ _ADDRESS = "Is the platform's address right? It is the one before /api/data/dyna
 # No answer
 
 
-def unanswered(failure: Exception, credentials: Credentials) -> AttemptFailed:
+def make_connection_failure(failure: Exception, credentials: Credentials) -> AttemptFailed:
     """The failed attempt for a request without an answer, without the failure's text: it may quote the request."""
     import httpx
 
@@ -93,22 +93,22 @@ def unanswered(failure: Exception, credentials: Credentials) -> AttemptFailed:
     error: DdbMcpError
     if isinstance(failure, httpx.ProxyError):
         error = Unavailable("The HTTP proxy cannot be used.", next="Check HTTPS_PROXY, ALL_PROXY and NO_PROXY.")
-    elif tls.is_untrusted(failure):
+    elif tls.is_untrusted_certificate(failure):
         error = Misconfigured(
             f"The TLS certificate of {where} is not trusted here.",
             next="Correct the address, or let SSL_CERT_FILE name the certificates to trust.",
         )
-    elif tls.is_plain(failure):
+    elif tls.is_plain_http(failure):
         error = Misconfigured(f"The server at {where} does not speak TLS.", next="Is it http:// instead of https://?")
     elif isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout):
-        error = _no_connection(credentials)
+        error = _make_connect_error(credentials)
     else:
         error = Unavailable(f"The connection to {where} broke ({type(failure).__name__}).", next=tls.BROKEN_NEXT)
         return AttemptFailed(error, Outcome.LOST, retry=True)
     return AttemptFailed(error, Outcome.NOT_DONE, retry=error.retryable)
 
 
-def _no_connection(credentials: Credentials) -> DdbMcpError:
+def _make_connect_error(credentials: Credentials) -> DdbMcpError:
     if is_loopback(urlsplit(credentials.url).hostname or ""):
         return Unavailable(
             f"Nothing listens at {credentials.origin}: the gateway is not running.",
@@ -120,7 +120,7 @@ def _no_connection(credentials: Credentials) -> DdbMcpError:
 # Answers
 
 
-class Refusal(NamedTuple):
+class ErrorAnswer(NamedTuple):
     """An answer other than the operation's result.
 
     Attributes:
@@ -182,29 +182,29 @@ class Refusal(NamedTuple):
         return not named and (self.status == 404 or (self.is_good and self.kind is NotProvisioned))
 
 
-def answer_of(
+def parse_answer(
     operation: str, response: "httpx.Response", body: bytes, credentials: Credentials, *, ours: bool
 ) -> Answer:
     """The answer, if the operation succeeded. Raises AttemptFailed."""
-    document, problem = _document(response, body)
-    refusal = Refusal(operation, response.status_code, document, problem, credentials.token)
-    refused = not problem and _refuses(operation, document)
+    document, problem = _parse_document(response, body)
+    refusal = ErrorAnswer(operation, response.status_code, document, problem, credentials.token)
+    refused = not problem and _reports_failure(operation, document)
     if refusal.is_good and not problem and not refused:
         if operation in ("info", "provision"):
-            document = _without(document, credentials.token)
+            document = _redact(document, credentials.token)
         return Answer(document, empty=not body.strip())
     if refusal.is_absent:
         return Answer({"item": None, "deleted": False})
-    error = _error(refusal, response, credentials, ours=ours)
+    error = _make_error(refusal, response, credentials, ours=ours)
     raise AttemptFailed(
         error,
-        _outcome(refusal, error, refused=refused, ours=ours),
+        _classify_outcome(refusal, error, refused=refused, ours=ours),
         retry=error.retryable and (refusal.status >= 500 or isinstance(error, Throttled | Timeout)),
-        wait=_retry_after(response.headers.get("retry-after")),
+        wait=_parse_retry_after(response.headers.get("retry-after")),
     )
 
 
-def _outcome(refusal: Refusal, error: DdbMcpError, *, refused: bool, ours: bool) -> Outcome:
+def _classify_outcome(refusal: ErrorAnswer, error: DdbMcpError, *, refused: bool, ours: bool) -> Outcome:
     """The outcome of the refused request. Our own gateway reports an unknown outcome with a code of its own."""
     if 300 <= refusal.status < 500 or (ours and refusal.code in _OWN_CODES and not isinstance(error, OutcomeUnknown)):
         return Outcome.NOT_DONE
@@ -215,7 +215,7 @@ def _outcome(refusal: Refusal, error: DdbMcpError, *, refused: bool, ours: bool)
     return Outcome.LOST if isinstance(error, unsure) else Outcome.NOT_DONE
 
 
-def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
+def _parse_document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
     """The JSON of an answer, and what is wrong with the answer's form; empty where nothing is."""
     if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
         return None, f"more than {limits.PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
@@ -232,7 +232,7 @@ def _document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
         return None, "JSON that is broken off or not valid"
 
 
-def _refuses(operation: str, document: Any) -> bool:
+def _reports_failure(operation: str, document: Any) -> bool:
     """Whether an answer says that the operation failed, whatever its status: by `success`, or by `error` alone."""
     if not isinstance(document, Mapping):
         return False
@@ -242,21 +242,25 @@ def _refuses(operation: str, document: Any) -> bool:
     return document.get("success") is False or failed
 
 
-def _without(value: Any, token: str, depth: int = 2) -> Any:
+def _redact(value: Any, token: str, depth: int = 2) -> Any:
     """An answer to `info` or `provision` without the token, which a platform may repeat there."""
     if isinstance(value, str) and len(token) >= _SECRET_LENGTH:
         value = value.replace(token, "(token)")
     if isinstance(value, str):
         return _CONTROL.sub("\ufffd", value)  # these are printed on terminals
     if isinstance(value, dict) and depth:
-        return {name: _without(entry, token, depth - 1) for name, entry in value.items()}
+        return {name: _redact(entry, token, depth - 1) for name, entry in value.items()}
     return value
 
 
-def _error(refusal: Refusal, response: "httpx.Response", credentials: Credentials, *, ours: bool) -> DdbMcpError:
+def _make_error(
+    refusal: ErrorAnswer, response: "httpx.Response", credentials: Credentials, *, ours: bool
+) -> DdbMcpError:
     kind, status, quoted = refusal.kind, refusal.status, refusal.text or None
     if 300 <= status < 400:
-        return Misconfigured(f"The platform redirects{_target(response)}; a token is not sent on.", next=_ADDRESS)
+        return Misconfigured(
+            f"The platform redirects{_describe_redirect(response)}; a token is not sent on.", next=_ADDRESS
+        )
     if kind is Unauthenticated:
         return Unauthenticated(
             f"The platform refused the token of {credentials.source} (status {status}).",
@@ -282,7 +286,7 @@ def _error(refusal: Refusal, response: "httpx.Response", credentials: Credential
     return kind(f"The platform answered with status {status}.", next=advice, quoted=quoted)
 
 
-def _coded(kind: type[DdbMcpError], refusal: Refusal) -> DdbMcpError:
+def _coded(kind: type[DdbMcpError], refusal: ErrorAnswer) -> DdbMcpError:
     """Return the error for an answer with one of our codes, as our gateway gives it."""
     quoted = " ".join(filter(None, map(refusal.said, ("message", "next", "quoted"))))
     message = f"The platform answered {refusal.code}."
@@ -297,7 +301,7 @@ def _coded(kind: type[DdbMcpError], refusal: Refusal) -> DdbMcpError:
     return ConditionFailed(message, item=item, quoted=quoted)
 
 
-def own_error(error: Any) -> DdbMcpError:
+def parse_gateway_error(error: Any) -> DdbMcpError:
     """Return the error for one of several writes. Its words stand in `failed`, which is stored data to the reader."""
     members = error if isinstance(error, Mapping) else {}
     kind = _OWN_CODES.get(str(members.get("code")), Unavailable)
@@ -306,15 +310,15 @@ def own_error(error: Any) -> DdbMcpError:
     return kind(message or "It was not done.", next=advice)
 
 
-def _target(response: "httpx.Response") -> str:
+def _describe_redirect(response: "httpx.Response") -> str:
     """Where a redirect goes, by its origin alone: the rest may repeat a secret."""
     try:
-        return f" to {origin(urljoin(str(response.url), response.headers['location']))}"
+        return f" to {get_origin(urljoin(str(response.url), response.headers['location']))}"
     except (KeyError, ValueError, Misconfigured):
         return ""
 
 
-def _retry_after(header: str | None) -> float | None:
+def _parse_retry_after(header: str | None) -> float | None:
     """Seconds to wait, from either form of the header: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
     if header is None:
         return None

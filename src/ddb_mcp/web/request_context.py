@@ -11,7 +11,7 @@ import anyio
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
 from ddb_mcp.core.text import compact
-from ddb_mcp.web.framing import BadFraming, Body, body_of
+from ddb_mcp.web.framing import BadFraming, Body, get_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_EXCHANGE = "ddb_mcp.exchange"
+_CONTEXT = "ddb_mcp.request_context"
 
 
-class BodyRefused(Exception):
+class BodyRejected(Exception):
     """A body that is too long or too slow, or a request when there are too many: with HTTP status and error."""
 
     def __init__(self, status: int, error: DdbMcpError) -> None:
@@ -38,8 +38,8 @@ class ClientGone(Exception):
     """The client left before its request was whole. Applications let this pass: nobody waits for an answer."""
 
 
-class Exchange:
-    """One request and its answer. Applications find it by `Exchange.of` with the scope of their request.
+class RequestContext:
+    """One request and its answer. Applications find it by `RequestContext.of` with the scope of their request.
 
     Args:
         scope, receive, send: uvicorn's. The application gets others.
@@ -49,7 +49,7 @@ class Exchange:
         self.connection = connection
         # httptools leaves the white space at a value's end.
         self._headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
-        self._scope = {**scope, "headers": self._headers, _EXCHANGE: self}
+        self._scope = {**scope, "headers": self._headers, _CONTEXT: self}
         self._receive = receive
         self._send = send
         self._owner: str | None = None
@@ -59,18 +59,18 @@ class Exchange:
         self._work = anyio.CancelScope()
 
     @staticmethod
-    def of(scope: Scope) -> Exchange:
-        """The exchange of a request, by the scope that the application was given."""
-        exchange: Exchange = scope[_EXCHANGE]
-        return exchange
+    def of(scope: Scope) -> RequestContext:
+        """Return the context of a request, by the scope that the application was given."""
+        context: RequestContext = scope[_CONTEXT]
+        return context
 
     def admit(self, owner: str | None = None) -> bool:
-        """Admit the caller, so that its connection keeps its place. Returns False if its owner has too many requests.
+        """Admit the caller, so that its connection keeps its slot. Return False if its owner has too many requests.
 
         Args:
             owner: whose share of the server the request takes. None if nobody shares the server.
         """
-        if not self.connection.places.own(self.connection, owner):
+        if not self.connection.slots.assign(self.connection, owner):
             return False
         self._owner = owner
         return True
@@ -89,19 +89,19 @@ class Exchange:
             with self._work:
                 await self._answer(app)
             if not self._complete and not self.connection.is_lost:
-                await self._break_off()
+                await self._abandon()
         except Exception:
             if not self.connection.is_lost:
                 raise
             logger.debug("A request failed whose client had left", exc_info=True)
         finally:
-            self.connection.places.bytes_in_flight -= self._body_bytes
-            self.connection.places.finish(self.connection, self._owner)
+            self.connection.slots.bytes_in_flight -= self._body_bytes
+            self.connection.slots.finish(self.connection, self._owner)
             self.connection.finish(answered=self._complete)
 
     async def _answer(self, app: ASGIApp) -> None:
         try:
-            body = body_of(self._scope["method"], self._headers)
+            body = get_body(self._scope["method"], self._headers)
         except BadFraming:
             self.connection.begin(Body(0))
             error = InvalidArgument("A request has one Content-Length, or one Transfer-Encoding, which is chunked.")
@@ -109,7 +109,7 @@ class Exchange:
             return
         if not self.connection.begin(body):
             return
-        if self._are_too_many:
+        if self._is_overloaded:
             await self._refuse(503, Unavailable("The server has too much to do."), {"Retry-After": "1"})
             return
         try:
@@ -118,8 +118,8 @@ class Exchange:
             logger.debug("A client left before its request was whole")
 
     @property
-    def _are_too_many(self) -> bool:
-        return self.connection.places.bytes_in_flight > limits.IN_FLIGHT_MAX_BYTES
+    def _is_overloaded(self) -> bool:
+        return self.connection.slots.bytes_in_flight > limits.IN_FLIGHT_MAX_BYTES
 
     async def _refuse(self, status: int, error: DdbMcpError, headers: dict[str, str]) -> None:
         from starlette.responses import Response  # rarely needed, and a good part of the endpoint's start
@@ -128,7 +128,7 @@ class Exchange:
         body = compact({"error": members.pop("code"), **members})
         await Response(body, status, headers, media_type="application/json")(self._scope, self._receive, self.send)
 
-    async def _break_off(self) -> None:
+    async def _abandon(self) -> None:
         try:
             if self._started:
                 await self.send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -151,7 +151,7 @@ class Exchange:
         max_bytes = limits.BODY_MAX_BYTES if max_bytes is None else max_bytes
         announced = dict(self._headers).get(b"content-length", b"0")
         if len(announced) > 15 or int(announced) > max_bytes:
-            raise self._too_long(max_bytes)
+            raise self._make_too_long_error(max_bytes)
         body = bytearray()
         with anyio.move_on_after(limits.BODY_SECONDS):
             while True:
@@ -160,22 +160,22 @@ class Exchange:
                     raise ClientGone
                 piece = message.get("body", b"")
                 if len(body) + len(piece) > max_bytes:
-                    raise self._too_long(max_bytes)
+                    raise self._make_too_long_error(max_bytes)
                 if count:
                     count(len(piece))
                 self._body_bytes += len(piece)
-                self.connection.places.bytes_in_flight += len(piece)
-                if self._are_too_many:
-                    raise BodyRefused(503, Unavailable("The server has too much to do."))
+                self.connection.slots.bytes_in_flight += len(piece)
+                if self._is_overloaded:
+                    raise BodyRejected(503, Unavailable("The server has too much to do."))
                 body += piece
                 if not message.get("more_body", False):
                     return bytes(body)
-        self.connection.places.faults.note("body not sent in time")
-        raise BodyRefused(408, InvalidArgument(f"The body was not sent within {limits.BODY_SECONDS} s."))
+        self.connection.slots.faults.note("body not sent in time")
+        raise BodyRejected(408, InvalidArgument(f"The body was not sent within {limits.BODY_SECONDS} s."))
 
     @staticmethod
-    def _too_long(max_bytes: int) -> BodyRefused:
-        return BodyRefused(413, InvalidArgument(f"The body has more than {max_bytes} bytes."))
+    def _make_too_long_error(max_bytes: int) -> BodyRejected:
+        return BodyRejected(413, InvalidArgument(f"The body has more than {max_bytes} bytes."))
 
     async def send(self, message: Message) -> None:
         """The application's `send`. It returns when the client has taken nearly all of what was sent."""
@@ -184,18 +184,18 @@ class Exchange:
         elif not message.get("more_body", False):
             self._complete = True
         length = len(message.get("body", b""))
-        self.connection.places.bytes_in_flight += length
+        self.connection.slots.bytes_in_flight += length
         try:
             await self._send(message)
             if not self.connection.drained.is_set():
                 await self._wait_for_client()
         finally:
-            self.connection.places.bytes_in_flight -= length
+            self.connection.slots.bytes_in_flight -= length
 
     async def _wait_for_client(self) -> None:
         """Return when the client has taken nearly all of what was sent. A client that does not is cut off."""
         with anyio.move_on_after(limits.ANSWER_READ_SECONDS):
             await self.connection.drained.wait()
             return
-        self.connection.places.faults.note("answer not read in time")
+        self.connection.slots.faults.note("answer not read in time")
         self.connection.abort()
