@@ -477,7 +477,7 @@ def test_concurrent_first_calls_make_one_client(
         made.append(arguments)
         return make(*arguments)
 
-    monkeypatch.setattr(aws_session, "client", counted)
+    monkeypatch.setattr(aws_session, "make_client", counted)
     for _ in range(2):
         wait([portal.start_task_soon(store.get, KEY) for _ in range(100)])
     assert len(made) == 1

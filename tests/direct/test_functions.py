@@ -102,7 +102,7 @@ def meddling(
             functions.update_function_configuration(FunctionName=name, Environment={"Variables": changes.pop(0)})
         return answer
 
-    monkeypatch.setattr(store._aws, "call", meddled)
+    monkeypatch.setattr(store._aws, "request", meddled)
     return changes
 
 

@@ -313,7 +313,7 @@ def test_no_proxy_sees_a_token_in_the_clear(
 
 LEAKS = """
 import asyncio, json, logging, sys
-from ddb_mcp.config.resolve import resolve
+from ddb_mcp.config.resolve import resolve_settings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
@@ -325,7 +325,7 @@ url, token, prefix = sys.argv[1:4]
 
 
 async def run(environment):
-    settings = resolve(environment)
+    settings = resolve_settings(environment)
     print(settings)
     store = PlatformStore(settings)
     service = DataService(store, None)

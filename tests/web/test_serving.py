@@ -147,12 +147,12 @@ def test_a_process_that_serves_spares_its_collector_what_was_there_before() -> N
     program = """if True:
         import gc, signal
         from ddb_mcp.web.listening import listen
-        from ddb_mcp.web.serving import HttpServer, live
+        from ddb_mcp.web.serving import HttpServer, run_lifespan
 
         async def app(scope, receive, send):
             print(gc.get_freeze_count(), flush=True)
             signal.raise_signal(signal.SIGTERM)
-            await live(receive, send)
+            await run_lifespan(receive, send)
 
         HttpServer(app, listen("127.0.0.1", 0)).run()
     """

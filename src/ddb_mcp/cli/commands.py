@@ -26,7 +26,7 @@ class Command(NamedTuple):
     """One command. Its module is imported when the command is used, so that each pays for its own imports.
 
     The module has `run(settings, arguments)`, which returns the exit code, and where the command has arguments of its
-    own `configure(parser, flags)`, which adds them (`flags` is the parser of its settings, for commands that have
+    own `add_arguments(parser, flags)`, which adds them (`flags` is the parser of its settings, for commands that have
     commands of their own) and may name another function by `parser.set_defaults(run=…)`.
 
     Attributes:

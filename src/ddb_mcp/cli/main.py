@@ -84,8 +84,8 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
     parser.set_defaults(run=getattr(module, "run", None))
     if command is SERVE:
         parser.add_argument("--version", action="version", version=f"ddb-mcp {__version__}")
-    if hasattr(module, "configure"):
-        module.configure(parser, flags)
+    if hasattr(module, "add_arguments"):
+        module.add_arguments(parser, flags)
     return parser
 
 
