@@ -91,7 +91,7 @@ def _scan(portal: BlockingPortal, store: DirectStore, client: Any, table: str, c
         assert found == OWN
 
     def ours() -> None:
-        page = portal.call(service.call, "scan", {})
+        page = portal.call(service.run_operation, "scan", {})
         assert (page["count"], page["complete"]) == (OWN, True)
 
     plain, filtered, own = _medians(7, partial(sequential, {}), partial(sequential, own_filter), ours)

@@ -86,7 +86,7 @@ async def _measure(calls: Sequence[Call], seconds: float) -> Outcome:
 
 async def _directly(path: Path, seconds: float) -> Outcome:
     store = LocalStore(path, "bench")
-    outcome = await _measure([DataService(store, Prefix(PREFIX)).call] * CLIENTS, seconds)
+    outcome = await _measure([DataService(store, Prefix(PREFIX)).run_operation] * CLIENTS, seconds)
     await store.close()
     return outcome
 

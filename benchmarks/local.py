@@ -130,11 +130,11 @@ def _scan(folder: Path) -> None:
             store = LocalStore(folder / name, "benchmark")
             stack.callback(portal.call, store.close)
             service = DataService(store, Prefix(PREFIX), max_result_bytes=10_000_000)
-            portal.call(service.call, "provision", {})
+            portal.call(service.run_operation, "provision", {})
             _fill(store, foreign)
 
             def scan(service: DataService = service) -> None:
-                page = portal.call(service.call, "scan", {"limit": 1000})
+                page = portal.call(service.run_operation, "scan", {"limit": 1000})
                 assert (page["count"], page["complete"]) == (OWN, True)
 
             scans.append(scan)
@@ -203,7 +203,7 @@ def _kills(folder: Path) -> None:
         cursor: dict[str, str] = {}
         while True:
             arguments = {"pk": f"{PREFIX}#kill", "limit": 1000, "attributes": ["n"], **cursor}
-            page = portal.call(partial(service.call, "query", arguments))
+            page = portal.call(partial(service.run_operation, "query", arguments))
             stored |= {item["sk"] for item in page["items"]}
             if page["complete"]:
                 break

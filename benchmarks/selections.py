@@ -13,10 +13,10 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.service.service import DataService
-from ddb_mcp.stores.base import NO_CONDITION, Condition, Store
+from ddb_mcp.stores.base import NO_CONDITION, Store, WriteCondition
 
 ITEMS, ROUNDS = 1_000, 3
-GUARD = Condition(expect=(Comparison(("pk",), "exists"),))
+GUARD = WriteCondition(expect=(Comparison(("pk",), "exists"),))
 
 
 def deletes(portal: BlockingPortal, store: Store, prefix: str, reach: float) -> None:
@@ -48,7 +48,7 @@ async def _by_key(store: Store, keys: list[Key]) -> None:
 
 
 async def _by_where(service: DataService, pk: str) -> None:
-    done = await service.call("delete", {"where": {"pk": pk}})
+    done = await service.run_operation("delete", {"where": {"pk": pk}})
     assert (done["deletedCount"], done["complete"]) == (ITEMS, True), done
 
 

@@ -122,7 +122,7 @@ def call(path: Path, tool: str, **arguments: Any) -> dict[str, Any]:
     async def run() -> dict[str, Any]:
         service = make_service(resolve_settings(environment(path), {}))
         try:
-            return await service.call(tool, arguments, max_bytes=4_000_000)
+            return await service.run_operation(tool, arguments, max_bytes=4_000_000)
         finally:
             await service.store.close()
 

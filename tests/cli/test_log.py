@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from ddb_mcp.core.process import VisibleFormatter
+from ddb_mcp.core.process import EscapingFormatter
 from tests.protocol.wire import clean_environment
 from tests.support.commands import run_command
 
@@ -14,7 +14,7 @@ from tests.support.commands import run_command
 @pytest.mark.parametrize("steering", ["\x1b[2J", "\x9b2J", "\u202e", "\n2026 ERROR forged", "\U000e0041"])
 def test_the_log_escapes_what_steers_a_terminal(steering: str) -> None:
     record = logging.LogRecord("name", logging.WARNING, __file__, 1, "said %s", (f"a{steering}b",), None)
-    line = VisibleFormatter("%(levelname)s: %(message)s").format(record)
+    line = EscapingFormatter("%(levelname)s: %(message)s").format(record)
     assert line.startswith("WARNING: said a\\")
     assert steering[0] not in line
 

@@ -18,7 +18,7 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.service.purge import Purged, purge
+from ddb_mcp.service.transfer.purge import PurgeResult, delete_all
 from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.process import Operator
 from tests.local.data import Data
@@ -149,14 +149,14 @@ def test_purge_holds_no_more_keys_than_two_pages(operator: Operator) -> None:
         if done % 500 == 0:
             held = max(held, sum(type(each) is Key for each in gc.get_objects()))
 
-    async def purge_all() -> Purged:
+    async def purge_all() -> PurgeResult:
         store = LocalStore(operator.folder / "items.sqlite3", "ddb-mcp-local")
         try:
-            return await purge(store, Prefix(OWN["DYNAMODB_PREFIX"]), count_keys)
+            return await delete_all(store, Prefix(OWN["DYNAMODB_PREFIX"]), count_keys)
         finally:
             await store.close()
 
-    assert anyio.run(purge_all) == Purged(3500, complete=True)
+    assert anyio.run(purge_all) == PurgeResult(3500, complete=True)
     assert 0 < held <= 3 * limits.LIMIT_MAX
 
 

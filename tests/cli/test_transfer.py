@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.cli.files import whole_file
+from ddb_mcp.cli.files import write_whole_file
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.service.transfer import Source
+from ddb_mcp.service.transfer.export_import import LineSource
 from tests.gateway.process import Operator
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform, Raw
 from tests.support.commands import DDB_MCP, run_command
@@ -375,7 +375,7 @@ def lines_of(folder: Path, content: bytes) -> list[tuple[int, str]]:
     file = folder / "items.jsonl"
     file.write_bytes(content)
     with file.open("rb") as stream:
-        return list(Source("items.jsonl", stream).lines())
+        return list(LineSource("items.jsonl", stream).lines())
 
 
 def steps_of(work: Callable[[], object]) -> int:
@@ -487,7 +487,7 @@ def shell(operator: Operator, words: str, before: str = "") -> tuple[int, str, s
 @pytest.mark.parametrize("replaces", [False, True])
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, replaces: bool) -> None:
     path = tmp_path / ("x" * 250)
-    with suppress(InvalidArgument), whole_file(path, replaces=replaces) as file:
+    with suppress(InvalidArgument), write_whole_file(path, replaces=replaces) as file:
         file.write(b"ours")
         path.write_bytes(b"theirs")
     assert path.read_bytes() == (b"ours" if replaces else b"theirs")

@@ -45,10 +45,10 @@ class Api:
     prefix: str
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
-        return self.portal.call(partial(self.service.call, operation, arguments))
+        return self.portal.call(partial(self.service.run_operation, operation, arguments))
 
     def start(self, operation: str, /, **arguments: Any) -> Future[dict[str, Any]]:
-        return self.portal.start_task_soon(partial(self.service.call, operation, arguments))
+        return self.portal.start_task_soon(partial(self.service.run_operation, operation, arguments))
 
     def fails(self, code: str, operation: str, /, **arguments: Any) -> DdbMcpError:
         with pytest.raises(DdbMcpError) as caught:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.core.text import size
+from ddb_mcp.core.text import count_bytes
 from tests.contract.conftest import Api, Backend
 
 SORT_KEYS = ["0", "A", "Z", "a", "a#1", "a#10", "a#2", "a$", "ab", "b", "é", "ー", "\uffee", "𝄞", "😀"]
@@ -222,7 +222,7 @@ def test_whole_items_within_the_byte_budget(backend: Backend, operation: str, bu
     found: dict[str, Any] = {}
     arguments: dict[str, Any] = {"pk": api.pk("b")} if operation == "query" else {}
     for page in api.walk(operation, **arguments, limit=1000):
-        assert size(page) <= budget
+        assert count_bytes(page) <= budget
         assert page["items"]
         for at, item in enumerate(page["items"]):
             assert item["sk"] not in found

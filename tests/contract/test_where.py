@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.service import selections
+from ddb_mcp.service.writing import where as selected
 from tests.contract.conftest import Api, Backend
 
 DONE = {"failed": [], "failedCount": 0, "complete": True}
@@ -143,7 +143,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("put", {"where": {"pk": "OWN"}, "item": {"n": {"$inc": 1}}}, "$inc"),
     ("put", {"where": {"pk": "OWN"}, "item": {"a": 1}, "remove": ["a.b"]}, "touch"),
     ("put", {"where": {"pk": "OWN"}, "item": {"a": 1}, "copy_to": "OWN2"}, "item does not go together with copy_to"),
-    ("put", {"where": {"pk_prefix": "OWN"}, "copy_to": "OWN2"}, "copy_to wants where.pk"),
+    ("put", {"where": {"pk_prefix": "OWN"}, "copy_to": "OWN2"}, "copy_to wants selected.pk"),
     ("put", {"where": {"pk": "OWN"}, "copy_to": "OWN"}, "where.pk itself"),
     ("put", {"item": {"pk": "OWN", "sk": "s"}, "copy_to": "OWN2"}, "copy_to goes with where only"),
     ("put", {"item": {"pk": "OWN", "sk": "s"}, "cursor": "x"}, "cursor goes with where only"),
@@ -182,7 +182,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], No
 
     def plan(happens: Callable[[], None]) -> None:
         once = threading.Lock()
-        write = selections._Run._write_to
+        write = selected._SelectionWriter._write_to
 
         async def written(run: Any, page: Any) -> int:
             import anyio.to_thread
@@ -191,7 +191,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], No
                 await anyio.to_thread.run_sync(happens)
             return await write(run, page)
 
-        monkeypatch.setattr(selections._Run, "_write_to", written)
+        monkeypatch.setattr(selected._SelectionWriter, "_write_to", written)
 
     return plan
 

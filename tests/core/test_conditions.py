@@ -13,14 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, Or, Steps, comparisons, equal, matches, parse_range
+from ddb_mcp.core.conditions import (
+    Comparison,
+    Filter,
+    KeyRange,
+    Or,
+    StepCounter,
+    are_equal,
+    iter_comparisons,
+    matches,
+    parse_range,
+)
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.expressions import Expression
+from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.filters import OPERATORS, parse_filter
 from ddb_mcp.core.items import AttributeValue, Item, parse_item, to_json
-from ddb_mcp.core.paths import parse_path, value_at
-from ddb_mcp.service.hints import what_is_missing, why_no_sort_key, why_nothing_matched
-from ddb_mcp.service.projections import parse_projection
+from ddb_mcp.core.paths import get_value, parse_path
+from ddb_mcp.service.reading.hints import explain_missing, explain_no_match, explain_no_sort_key
+from ddb_mcp.service.reading.projections import parse_projection
 from tests.support.strategies import TYPE_NAMES, as_boto3_has_it, attribute_values, examples, texts, value
 
 if TYPE_CHECKING:
@@ -69,7 +79,7 @@ def _oracle(engine: Engine) -> Oracle:
         client.put_item(TableName=table, Item={name: as_boto3_has_it(typed) for name, typed in item.items()})
 
     def found(clauses: Filter) -> set[str]:
-        expression = Expression()
+        expression = ExpressionBuilder()
         text = expression.condition(clauses)
         values = {name: as_boto3_has_it(typed) for name, typed in expression.values.items()}
         parameters: Any = {"ExpressionAttributeValues": values} if values else {}
@@ -180,9 +190,9 @@ def test_a_filter_matches_what_an_engine_matches(on_dynoxide: Oracle, wanted: di
 @given(attribute_values, attribute_values)
 @examples(200)
 def test_equality_is_of_type_and_value(one: AttributeValue, other: AttributeValue) -> None:
-    assert equal(one, one)
-    assert equal(one, other) is equal(other, one) is (value(one) == value(other))
-    assert matches((Comparison(("a",), "ne", (other,)),), {"a": one}) is not equal(one, other)
+    assert are_equal(one, one)
+    assert are_equal(one, other) is are_equal(other, one) is (value(one) == value(other))
+    assert matches((Comparison(("a",), "ne", (other,)),), {"a": one}) is not are_equal(one, other)
 
 
 @given(texts, texts)
@@ -209,7 +219,7 @@ def test_numbers_of_38_digits_compare_exactly() -> None:
 @given(filters)
 @examples(100)
 def test_an_expression_has_placeholders_only(wanted: dict[str, Any]) -> None:
-    expression = Expression()
+    expression = ExpressionBuilder()
     text = expression.condition(parse_filter(wanted, "filter"))
     words = text.replace("(", " ").replace(")", " ").replace(",", " ").split()
     functions = {"attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains"}
@@ -221,16 +231,18 @@ def test_an_expression_has_placeholders_only(wanted: dict[str, Any]) -> None:
 
 
 def test_an_expression_goes_on_where_another_part_of_the_request_began() -> None:
-    expression = Expression()
+    expression = ExpressionBuilder()
     path = expression.path("a", 0, "b", "a")
     assert path == "#0[0].#1.#0"
     assert expression.condition(parse_filter({"b": 1, "c": {"exists": False}}, "filter")) == (
         "#1 = :0 AND attribute_not_exists(#2)"
     )
     assert expression.names == {"#0": "a", "#1": "b", "#2": "c"}
-    assert Expression().condition(()) == ""
+    assert ExpressionBuilder().condition(()) == ""
     alternatives = parse_filter({"a": {"type": "S"}, "$or": [{"b": 1, "c": 2}, {"d.e": 3}]}, "filter")
-    assert Expression().condition(alternatives) == ("attribute_type(#0,:0) AND ((#1 = :1 AND #2 = :2) OR (#3.#4 = :3))")
+    assert ExpressionBuilder().condition(alternatives) == (
+        "attribute_type(#0,:0) AND ((#1 = :1 AND #2 = :2) OR (#3.#4 = :3))"
+    )
 
 
 # What is refused
@@ -344,9 +356,9 @@ def test_a_comparison_looks_often_whether_it_is_to_end() -> None:
     clauses = tuple(Comparison(("a",), "contains", ({"L": [{"N": "2"}]},)) for _ in range(2000))
     with pytest.raises(TimeoutError):
         matches((Or((clauses, clauses)),), item, look)
-    steps = Steps(look)
+    steps = StepCounter(look)
     with pytest.raises(TimeoutError):
-        equal(item["a"], item["a"], steps)
+        are_equal(item["a"], item["a"], steps)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +413,7 @@ def test_an_expression_has_4_kb_at_most() -> None:
         except InvalidArgument as refused:
             too_long = refused.message
             break
-        sizes.add(len(Expression().condition(parse_filter(given, "filter"))))
+        sizes.add(len(ExpressionBuilder().condition(parse_filter(given, "filter"))))
     assert str(limits.EXPRESSION_MAX_BYTES) in too_long
     assert max(sizes) <= limits.EXPRESSION_MAX_BYTES < max(sizes) + 200
     assert parse_filter({"a": "x" * 30_000}, "filter")  # values do not count, nor do names
@@ -444,7 +456,7 @@ def test_100_values_in_a_set_of_choices_are_allowed() -> None:
 )
 def test_how_a_condition_is_read(condition: Any, expected: list[tuple[str, list[AttributeValue]]]) -> None:
     clauses = parse_filter({"a": condition}, "filter")
-    assert [(clause.operator, list(clause.values)) for clause in comparisons(clauses)] == expected
+    assert [(clause.operator, list(clause.values)) for clause in iter_comparisons(clauses)] == expected
     assert parse_filter(json.loads(json.dumps({"a": condition})), "filter") == clauses
 
 
@@ -468,7 +480,7 @@ def test_a_path_leads_through_maps_and_lists() -> None:
             for path in ("a[2]", "a[0][1]", "a.b", "a[0].b", "m[0]", "m.a.b", "m.a.b.c", "x[0].y", "a[1].N")
         ),
     ]:
-        assert value_at(item, parse_path(path, "filter")) == found
+        assert get_value(item, parse_path(path, "filter")) == found
 
 
 # Ranges of sort keys
@@ -558,7 +570,7 @@ SEEN = [
     ],
 )  # fmt: skip
 def test_why_nothing_matched(given: dict[str, Any], hint: str | None) -> None:
-    assert why_nothing_matched(parse_filter(given, "filter"), SEEN) == hint
+    assert explain_no_match(parse_filter(given, "filter"), SEEN) == hint
 
 
 def test_what_the_sort_keys_are_where_none_is_in_the_range() -> None:
@@ -570,9 +582,9 @@ def test_what_the_sort_keys_are_where_none_is_in_the_range() -> None:
         ("X", "the sort keys here start with `POST#`, `ORDER#`, `META`."),
         ("", "the sort keys here start with `POST#`, `ORDER#`, `META`."),
     ]:
-        assert why_no_sort_key(asked, keys) == hint
-    assert why_no_sort_key("X", []) == "nothing is stored under this pk."
-    many = why_no_sort_key("X", [f"{letter * 2000}#" for letter in "abcdefghij"])
+        assert explain_no_sort_key(asked, keys) == hint
+    assert explain_no_sort_key("X", []) == "nothing is stored under this pk."
+    many = explain_no_sort_key("X", [f"{letter * 2000}#" for letter in "abcdefghij"])
     assert "and 5 others" in many
     assert len(many) < 400
 
@@ -591,15 +603,15 @@ def test_paths_that_nothing_is_at() -> None:
     ]:  # fmt: skip
         projection = parse_projection(attributes, parts=True)
         assert projection
-        assert what_is_missing(projection, SEEN) == hint
+        assert explain_missing(projection, SEEN) == hint
 
 
 def test_a_reason_is_short_and_soon_found_whatever_the_names_are() -> None:
     """20 items of 8,000 names each, compared one by one, once kept a gateway from answering for seven seconds."""
     wide: list[Item] = [{f"name{at}x{n}": {"NULL": True} for n in range(8000)} for at in range(20)]
-    assert "name0x1" in (why_nothing_matched(parse_filter({"name0y1": 1}, "filter"), wide) or "")
+    assert "name0x1" in (explain_no_match(parse_filter({"name0y1": 1}, "filter"), wide) or "")
     assert len(_names_compared(wide)) <= 300
-    long = why_nothing_matched(parse_filter({"x" * 60_000: 1}, "filter"), SEEN)
+    long = explain_no_match(parse_filter({"x" * 60_000: 1}, "filter"), SEEN)
     assert "none of 37 items" in (long or "")
     assert len(long or "") < 200
 
@@ -613,11 +625,11 @@ def _names_compared(items: list[Item]) -> list[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("difflib.get_close_matches", compare)
-        why_nothing_matched(parse_filter({"nowhere": 1}, "filter"), items)
+        explain_no_match(parse_filter({"nowhere": 1}, "filter"), items)
     return compared
 
 
 def test_no_reason_is_made_up() -> None:
-    assert why_nothing_matched(parse_filter({"total": 10}, "filter"), []) is None
+    assert explain_no_match(parse_filter({"total": 10}, "filter"), []) is None
     mixed = [*SEEN, parse_item({"pk": "p", "sk": "x", "total": 5})]
-    assert why_nothing_matched(parse_filter({"total": 10}, "filter"), mixed) is None
+    assert explain_no_match(parse_filter({"total": 10}, "filter"), mixed) is None

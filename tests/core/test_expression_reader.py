@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_mcp.core.conditions import Steps, matches
+from ddb_mcp.core.conditions import StepCounter, matches
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.expression_reader import (
-    Placeholders,
-    read_condition,
-    read_projection,
-    read_update,
-    reserved_words,
-)
-from ddb_mcp.core.expression_trees import Update
-from ddb_mcp.core.expressions import Expression
+from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.filters import parse_filter
+from ddb_mcp.endpoint.expressions.nodes import UpdateExpression
+from ddb_mcp.endpoint.expressions.parser import (
+    Placeholders,
+    load_reserved_words,
+    parse_condition,
+    parse_projection,
+    parse_update,
+)
 from tests.support.strategies import examples
 
 NAMES = {"#a": "a", "#s": "status", "#odd": "a.b c"}
@@ -49,12 +49,12 @@ def placeholders() -> Placeholders:
 
 
 def holds(text: str) -> bool:
-    return read_condition("ConditionExpression", text, placeholders()).holds(ITEM, Steps())
+    return parse_condition("ConditionExpression", text, placeholders()).holds(ITEM, StepCounter())
 
 
 def update(text: str) -> dict[str, Any]:
     """What the update changes: attributes that differ, None where they are gone."""
-    new = read_update("UpdateExpression", text, placeholders()).applied(ITEM)
+    new = parse_update("UpdateExpression", text, placeholders()).apply(ITEM)
     return {name: new.get(name) for name in {*new, *ITEM} if new.get(name) != ITEM.get(name)}
 
 
@@ -122,7 +122,7 @@ def test_updates(text: str, changed: dict[str, Any] | None) -> None:
 
 
 def test_a_set_of_which_nothing_is_left_is_gone() -> None:
-    new = read_update("UpdateExpression", "DELETE tags :t", Placeholders({}, {":t": ITEM["tags"]})).applied(ITEM)
+    new = parse_update("UpdateExpression", "DELETE tags :t", Placeholders({}, {":t": ITEM["tags"]})).apply(ITEM)
     assert "tags" not in new
 
 
@@ -183,7 +183,7 @@ WRONG_CONDITIONS = {
 @pytest.mark.parametrize(("text", "message"), WRONG_CONDITIONS.items(), ids=range(len(WRONG_CONDITIONS)))
 def test_conditions_that_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        read_condition("FilterExpression", text, placeholders())
+        parse_condition("FilterExpression", text, placeholders())
     assert caught.value.message.startswith("Invalid FilterExpression: ")
     assert message in caught.value.message
 
@@ -209,24 +209,24 @@ def test_conditions_that_are_refused(text: str, message: str) -> None:
 )
 def test_updates_that_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        read_update("UpdateExpression", text, placeholders())
+        parse_update("UpdateExpression", text, placeholders())
     assert message in caught.value.message
 
 
 def test_projections() -> None:
-    assert read_projection("P", "a, m.#odd,notes[1].b", placeholders()) == (
+    assert parse_projection("P", "a, m.#odd,notes[1].b", placeholders()) == (
         ("a",),
         ("m", "a.b c"),
         ("notes", 1, "b"),
     )
     for text, message in (("a, a.b", "overlap"), ("a,", "Syntax error"), (":n", "Syntax error"), ("a, a", "overlap")):
         with pytest.raises(InvalidArgument, match=message):
-            read_projection("P", text, placeholders())
+            parse_projection("P", text, placeholders())
 
 
 def test_placeholders_that_are_not_used() -> None:
     used = Placeholders({"#a": "a"}, {":n": {"N": "1"}})
-    read_condition("C", "#a = :n", used)
+    parse_condition("C", "#a = :n", used)
     used.check_all_used()
     with pytest.raises(InvalidArgument, match=r"ExpressionAttributeNames unused in expressions: keys: \{#b\}"):
         Placeholders({"#b": "b"}, {}).check_all_used()
@@ -248,7 +248,7 @@ def test_an_update_copies_what_it_changes_and_shares_the_rest() -> None:
         "n": {"L": []},
     }
     text = "SET m.deep[1].x = :n, m.deep[1].y = :n, m.deep[7] = :n, a = m.deep"
-    new = read_update("U", text, placeholders()).applied(stored)
+    new = parse_update("U", text, placeholders()).apply(stored)
     one = {"N": "1"}
     assert new["m"] == {"M": {"deep": {"L": [{"S": "a"}, {"M": {"x": one, "y": one}}, one]}, "by": {"L": []}}}
     assert new["a"] == stored["m"]["M"]["deep"] == {"L": [{"S": "a"}, {"M": {"x": {"S": "b"}}}]}
@@ -272,11 +272,11 @@ LONG: Any = {"L": [{"NULL": True}] * 190_000}
     ids=range(5),
 )
 def test_an_update_ends_at_the_size_of_an_item(text: str) -> None:
-    found = read_update("U", text, Placeholders({}, {":l": LONG}))
+    found = parse_update("U", text, Placeholders({}, {":l": LONG}))
     tracemalloc.start()
     try:
         with pytest.raises(InvalidArgument, match="Item size to update"):
-            found.applied({"l": LONG})
+            found.apply({"l": LONG})
         assert tracemalloc.get_traced_memory()[1] < 10_000_000  # two or three lists of 400,000 references
     finally:
         tracemalloc.stop()
@@ -284,26 +284,26 @@ def test_an_update_ends_at_the_size_of_an_item(text: str) -> None:
 
 def test_a_set_is_added_to_another_if_an_item_could_hold_it() -> None:
     numbers = {"NS": [str(number) for number in range(200_000)]}
-    found = read_update("U", "ADD s :s", Placeholders({}, {":s": numbers}))
+    found = parse_update("U", "ADD s :s", Placeholders({}, {":s": numbers}))
     with pytest.raises(InvalidArgument, match="Item size to update"):
-        found.applied({"s": {"N": "the stored value is not looked at"}})
+        found.apply({"s": {"N": "the stored value is not looked at"}})
 
 
 def test_there_are_573_reserved_words() -> None:
-    assert len(reserved_words()) == 573
-    assert {"TTL", "STATUS", "NAME", "ABORT", "ZONE"} <= reserved_words()
+    assert len(load_reserved_words()) == 573
+    assert {"TTL", "STATUS", "NAME", "ABORT", "ZONE"} <= load_reserved_words()
 
 
 @pytest.mark.parametrize("opening", ["NOT ", "(", "NOT (", "size(", "a = :n AND (a = :n OR ", "if_not_exists(a, "])
 def test_depth_ends_no_process(opening: str) -> None:
-    for start, read in (("", read_condition), ("SET a = ", read_update)):
+    for start, read in (("", parse_condition), ("SET a = ", parse_update)):
         for times in (50, 3000 // len(opening)):
             closing = ")" * (opening.count("(") * times)
             try:
                 found = read("C", start + opening * times + "a = :n" + closing, placeholders())
             except InvalidArgument:
                 continue
-            assert isinstance(found, Update) or found.holds(ITEM, Steps()) in (True, False)
+            assert isinstance(found, UpdateExpression) or found.holds(ITEM, StepCounter()) in (True, False)
 
 
 WORDS = ["a", "#a", ":n", ":s", "=", "<", "<>", "(", ")", ",", ".", "[", "0", "]", "AND", "OR", "NOT", "BETWEEN", "IN"]
@@ -313,12 +313,12 @@ WORDS += ["SET", "REMOVE", "ADD", "DELETE", "+", "-", "size", "contains", "if_no
 @examples(400)
 @given(st.one_of(st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join), st.text(max_size=40)))
 def test_no_text_meets_anything_but_an_answer_or_a_refusal(text: str) -> None:
-    for read in (read_condition, read_update, read_projection):
+    for read in (parse_condition, parse_update, parse_projection):
         try:
             found: Any = read("E", text, placeholders())
-            if read is read_condition:
-                found.holds(ITEM, Steps())
-            elif read is read_update:
+            if read is parse_condition:
+                found.holds(ITEM, StepCounter())
+            elif read is parse_update:
                 found.applied(ITEM)
         except InvalidArgument:
             continue
@@ -335,7 +335,7 @@ FILTERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("given", FILTERS)
 def test_what_the_writer_writes_the_reader_reads(given: dict[str, Any]) -> None:
     clauses = parse_filter(given, "filter")
-    expression = Expression()
+    expression = ExpressionBuilder()
     text = expression.condition(clauses)
-    read = read_condition("F", text, Placeholders(expression.names, expression.values))
-    assert read.holds(ITEM, Steps()) is matches(clauses, ITEM)
+    read = parse_condition("F", text, Placeholders(expression.names, expression.values))
+    assert read.holds(ITEM, StepCounter()) is matches(clauses, ITEM)

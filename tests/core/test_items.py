@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import (
     AttributeValue,
+    canonicalize_number,
     from_json,
-    item_size,
     item_to_json,
-    number_text,
+    measure_item,
     parse_item,
     parse_json,
-    project,
+    select_attributes,
     to_json,
 )
 from tests.support.strategies import (
@@ -265,12 +265,14 @@ def test_an_item_may_be_an_object_a_json_string_or_dynamodb_json() -> None:
 @given(number_texts())
 @examples(300)
 def test_canonical_numbers_keep_their_value_and_are_stable(text: str) -> None:
-    canonical = number_text(text)
+    canonical = canonicalize_number(text)
     assert Decimal(canonical) == Decimal(text)
-    assert number_text(canonical) == canonical
+    assert canonicalize_number(canonical) == canonical
     assert len(canonical) <= 45
     assert canonical not in ("-0", "+0")
-    assert number_text(format(Decimal(text), "f")) == number_text(format(Decimal(text), "E")) == canonical
+    assert (
+        canonicalize_number(format(Decimal(text), "f")) == canonicalize_number(format(Decimal(text), "E")) == canonical
+    )
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_a_float_is_stored_as_its_shortest_decimal(number: float, stored: str) -
 
 def test_zero_has_one_form_and_true_is_no_number() -> None:
     for zero in ("0", "-0", "0.000", "0E125", "0E-999", "+0", "00"):
-        assert number_text(zero) == "0"
+        assert canonicalize_number(zero) == "0"
     assert from_json(True, "x") == {"BOOL": True}
     assert from_json([0, False], "x") == {"L": [{"N": "0"}, {"BOOL": False}]}
 
@@ -406,7 +408,7 @@ def test_binary_is_kept_and_measured(raw: bytes) -> None:
     text = base64.b64encode(raw).decode()
     item = parse_item({**KEY, "b": {"B": text}})
     assert item["b"] == {"B": text}
-    assert item_size(item) == len("pkp#1sks") + 1 + len(raw)
+    assert measure_item(item) == len("pkp#1sks") + 1 + len(raw)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +492,7 @@ def test_any_depth_is_refused_and_in_few_words(opening: str, closing: str, depth
 def test_an_item_has_400_kb_at_most_and_names_count(name: str, letter: str) -> None:
     room = 409_600 - len("pkp#1sks") - len(name.encode())
     text = letter * (room // len(letter.encode())) + "x" * (room % len(letter.encode()))
-    assert item_size(parse_item({**KEY, name: text})) == 409_600
+    assert measure_item(parse_item({**KEY, name: text})) == 409_600
     for sent in ({**KEY, name: text + "x"}, json.dumps({**KEY, name: text + "x"})):
         assert "409601 bytes" in refusal(sent)
 
@@ -527,7 +529,7 @@ def test_an_item_has_400_kb_at_most_and_names_count(name: str, letter: str) -> N
     ],
 )
 def test_the_size_of_each_type(typed: AttributeValue, size: int) -> None:
-    assert item_size({"name": typed}) == 4 + size
+    assert measure_item({"name": typed}) == 4 + size
 
 
 @pytest.fixture(scope="module")
@@ -544,11 +546,11 @@ def capacity(ministack: Engine) -> Callable[[AttributeValue], float]:
     return put
 
 
-@given(attribute_values.filter(lambda typed: item_size({"": typed}) < 60))
+@given(attribute_values.filter(lambda typed: measure_item({"": typed}) < 60))
 @examples(40)
 def test_an_engine_measures_alike(capacity: Callable[[AttributeValue], float], typed: AttributeValue) -> None:
     # 1024 entries in a list: each byte of the value, and the one that an entry takes, is one more unit.
-    assert capacity({"L": [typed] * 1024}) == item_size({"": typed}) + 2
+    assert capacity({"L": [typed] * 1024}) == measure_item({"": typed}) + 2
 
 
 def test_a_duplicate_among_very_many_members_is_found_at_once() -> None:
@@ -563,6 +565,6 @@ def test_a_duplicate_among_very_many_members_is_found_at_once() -> None:
 @given(items, st.lists(names | texts, max_size=5) | st.none())
 @examples(100)
 def test_a_projection_has_the_key_and_what_was_named(item: Item, attributes: list[str] | None) -> None:
-    left = project(item, attributes)
+    left = select_attributes(item, attributes)
     wanted = item.keys() if attributes is None else {"pk", "sk", *attributes} & item.keys()
     assert left == {name: item[name] for name in wanted}

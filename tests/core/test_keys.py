@@ -36,14 +36,14 @@ def test_a_key_is_owned_by_the_rule_and_never_otherwise(data: st.DataObject, own
     if not pk:
         return
     if own.owns(pk):
-        assert own.check(pk) == pk
-        assert own.check_scan(pk) == pk
+        assert own.check_pk(pk) == pk
+        assert own.check_pk_prefix(pk) == pk
     else:
         with pytest.raises(PrefixViolation, match="must start with"):
-            own.check(pk)
+            own.check_pk(pk)
         if pk != own.joined:
             with pytest.raises(PrefixViolation, match="pk_prefix"):
-                own.check_scan(pk)
+                own.check_pk_prefix(pk)
 
 
 @pytest.mark.parametrize("pk", foreign_keys(HASH.text).values(), ids=foreign_keys(HASH.text))
@@ -64,7 +64,7 @@ def test_own_keys(pk: str) -> None:
 def test_keys_of_others_without_a_joiner(pk: str) -> None:
     assert UNDERSCORE.owns("dep_abc123_x")
     with pytest.raises(PrefixViolation):
-        UNDERSCORE.check(pk)
+        UNDERSCORE.check_pk(pk)
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
@@ -122,7 +122,7 @@ def test_two_segments_that_end_in_a_separator_have_no_joiner(separator: str) -> 
 def test_a_prefix_is_unicode_and_leaves_room_for_a_key() -> None:
     with pytest.raises(Misconfigured, match="surrogate"):
         Prefix("deploy#\ud800")
-    assert Prefix("x#" + "é" * 1022).check("x#" + "é" * 1022 + "#x")
+    assert Prefix("x#" + "é" * 1022).check_pk("x#" + "é" * 1022 + "#x")
     for text in ("x#" + "é" * 1022 + "x", "x#" + "é" * 1022 + "x#", "x" * 100_000):
         with pytest.raises(Misconfigured, match="no room"):
             Prefix(text)
@@ -138,11 +138,11 @@ def test_limits_count_bytes(letter: str) -> None:
     sk = letter * (1024 // len(letter.encode())) + "x" * (1024 % len(letter.encode()))
     assert HASH.check_key(pk, sk) == (pk, sk)
     with pytest.raises(InvalidArgument, match=r"pk .*2049 .*2048"):
-        HASH.check(pk + "x")
+        HASH.check_pk(pk + "x")
     with pytest.raises(InvalidArgument, match=r"sk .*1025 .*1024"):
         check_sk(sk + "x")
     with pytest.raises(InvalidArgument, match="pk_prefix"):
-        HASH.check_scan(pk + "x")
+        HASH.check_pk_prefix(pk + "x")
 
 
 def test_keys_are_text_and_not_empty() -> None:
@@ -169,9 +169,9 @@ def test_a_suggestion_is_the_key_that_was_sent_made_own(data: st.DataObject, own
     pk = data.draw(hostile_keys(own))
     assume(pk and not own.owns(pk))
     with pytest.raises(PrefixViolation) as refused:
-        own.check(pk)
+        own.check_pk(pk)
     if (key := suggested(refused.value)) is not None:
-        assert own.check(key) == key
+        assert own.check_pk(key) == key
     if refused.value.next.startswith("Did you mean"):
         assert key == own.joined + pk
 
@@ -187,7 +187,7 @@ def test_next_never_completes_a_key_of_another_deployment(
     foreign = quoted.format(f"{kind}{data.draw(st.sampled_from(SEPARATORS))}other#{suffix}")
     assume(not own.owns(foreign))
     with pytest.raises(PrefixViolation) as refused:
-        own.check(foreign)
+        own.check_pk(foreign)
     assert not refused.value.next.startswith("Did you mean")
 
 
@@ -218,7 +218,7 @@ def test_next_never_completes_a_key_of_another_deployment(
 )
 def test_only_what_looks_relative_is_completed(own: Prefix, pk: str, corrected: str | None) -> None:
     with pytest.raises(PrefixViolation) as refused:
-        own.check(pk)
+        own.check_pk(pk)
     assert suggested(refused.value) == corrected
     assert own.joined in refused.value.next
 
@@ -226,23 +226,23 @@ def test_only_what_looks_relative_is_completed(own: Prefix, pk: str, corrected: 
 @pytest.mark.parametrize("pk", ["deploy#abc123", "deploy#abc123#", "deploy#", "d"])
 def test_a_key_that_stops_short_gets_an_example(pk: str) -> None:
     with pytest.raises(PrefixViolation) as refused:
-        HASH.check(pk)
+        HASH.check_pk(pk)
     assert suggested(refused.value) == "deploy#abc123#user#7"
 
 
 def test_the_parameter_is_named() -> None:
     with pytest.raises(PrefixViolation, match=r"^items\[3\]\.pk "):
-        HASH.check("user#1", "items[3].pk")
+        HASH.check_pk("user#1", "items[3].pk")
 
 
 # Scans and entity types
 
 
 def test_a_scan_covers_what_is_owned_and_no_more() -> None:
-    assert HASH.check_scan(None) == HASH.check_scan("deploy#abc123#") == "deploy#abc123#"
-    assert HASH.check_scan("deploy#abc123#us") == "deploy#abc123#us"
+    assert HASH.check_pk_prefix(None) == HASH.check_pk_prefix("deploy#abc123#") == "deploy#abc123#"
+    assert HASH.check_pk_prefix("deploy#abc123#us") == "deploy#abc123#us"
     for pk_prefix in ("deploy#abc123", "deploy#", "d", "deploy#abc1234#"):
         with pytest.raises(PrefixViolation, match="pk_prefix"):
-            HASH.check_scan(pk_prefix)
+            HASH.check_pk_prefix(pk_prefix)
     with pytest.raises(InvalidArgument, match="pk_prefix is empty"):
-        HASH.check_scan("")
+        HASH.check_pk_prefix("")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.text import has_more_members
+from ddb_mcp.core.text import exceeds_members
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,10 @@ def test_strings_are_no_members(inert: str) -> None:
     """Also where a string or an escape stands at the end of a piece."""
     text = json.dumps({inert: [inert * 3, {"a": 1, "b": inert}]})
     marks = 5  # { [ , { ,
-    assert has_more_members(text, marks - 1)
-    assert not has_more_members(text, marks)
+    assert exceeds_members(text, marks - 1)
+    assert not exceeds_members(text, marks)
 
 
 def test_a_string_without_an_end_is_looked_at_once() -> None:
     """A pattern that tries each quote anew would take hours for this."""
-    assert not has_more_members('"' + '\\",' * 1_000_000, 1000)
+    assert not exceeds_members('"' + '\\",' * 1_000_000, 1000)

@@ -13,14 +13,14 @@ from ddb_mcp.core.items import Item, parse_item, to_json
 from ddb_mcp.core.paths import (
     Part,
     Path,
-    members,
+    find_overlap,
+    format_path,
+    get_value,
+    list_members,
     parse_part,
     parse_path,
-    path_text,
-    pick,
-    touching,
-    value_at,
-    without,
+    project,
+    remove_paths,
 )
 from tests.support.strategies import HOSTILE_TEXT, examples, items
 
@@ -33,12 +33,12 @@ paths: st.SearchStrategy[Path] = st.builds(
 @given(paths)
 @examples(300)
 def test_a_path_is_read_as_it_was_written(path: Path) -> None:
-    assert parse_path(path_text(path), "filter") == path
+    assert parse_path(format_path(path), "filter") == path
 
 
 def test_plain_names_are_written_plainly() -> None:
-    assert path_text(("a", 0, "b c", "größe:x")) == "a[0].b c.größe:x"
-    assert path_text(("a.b", "$c", "d`", "e[0]")) == "`a.b`.`$c`.`d```.`e[0]`"
+    assert format_path(("a", 0, "b c", "größe:x")) == "a[0].b c.größe:x"
+    assert format_path(("a.b", "$c", "d`", "e[0]")) == "`a.b`.`$c`.`d```.`e[0]`"
 
 
 def test_a_path_has_an_end() -> None:
@@ -84,7 +84,7 @@ ITEM = parse_item(
 
 
 def picked(*texts: str) -> Any:
-    found = pick(ITEM, [parse_path(text, "attributes") for text in texts])
+    found = project(ITEM, [parse_path(text, "attributes") for text in texts])
     assert (found.pop("pk"), found.pop("sk")) == ({"S": "p"}, {"S": "s"})
     return to_json({"M": found})
 
@@ -116,7 +116,7 @@ def items_with_paths(draw: st.DrawFn) -> tuple[Item, list[Path]]:
     for _ in range(draw(st.integers(1, 5))):
         path: Path = (draw(st.sampled_from(sorted(item))),)
         value: Any = item[path[0]]
-        while draw(st.booleans()) and (inner := dict(members(value))):
+        while draw(st.booleans()) and (inner := dict(list_members(value))):
             step = draw(st.sampled_from(list(inner)))
             path, value = (*path, step), inner[step]
         found.append(draw(st.sampled_from([path, path, path, (*path, "a"), (*path, 0)])))
@@ -128,17 +128,17 @@ def items_with_paths(draw: st.DrawFn) -> tuple[Item, list[Path]]:
 def test_what_is_left_out_is_gone_and_all_else_stands(drawn: tuple[Item, list[Path]]) -> None:
     item, taken = drawn
     before = repr(item)
-    left = without(item, taken)
+    left = remove_paths(item, taken)
     assert repr(item) == before
     for path in taken:
         if all(isinstance(step, str) for step in path):
-            assert value_at(left, path) is None
-    missing = [path for path in taken if value_at(item, path) is None]
-    assert without(item, missing) == item
+            assert get_value(left, path) is None
+    missing = [path for path in taken if get_value(item, path) is None]
+    assert remove_paths(item, missing) == item
 
 
 def test_positions_that_are_left_out_mean_the_item_before() -> None:
-    left = without(ITEM, [("l", 0), ("l", 2), ("m", "b", "c", 1, 1), ("m", "b", "c", 0), ("none", 5), ("n", "x")])
+    left = remove_paths(ITEM, [("l", 0), ("l", 2), ("m", "b", "c", 1, 1), ("m", "b", "c", 0), ("none", 5), ("n", "x")])
     assert to_json(left["l"]) == [1, 3]
     assert to_json(left["m"]) == {"a": 1, "b": {"c": [[2], {"d": 4}], "e": 5}}
 
@@ -150,6 +150,6 @@ def test_positions_that_are_left_out_mean_the_item_before() -> None:
 def test_paths_that_touch(one: str, other: str) -> None:
     pair = (parse_path(one, "remove"), parse_path(other, "remove"))
     others = [parse_path(text, "remove") for text in ("b", "c.d", "c.e", "c.f[0]", "c.f[1]")]
-    assert touching([*others, *pair]) == pair
-    assert touching([pair[1], *others, pair[0]]) == (pair[1], pair[0])
-    assert touching(others) is None
+    assert find_overlap([*others, *pair]) == pair
+    assert find_overlap([pair[1], *others, pair[0]]) == (pair[1], pair[0])
+    assert find_overlap(others) is None

@@ -13,7 +13,7 @@ from ddb_mcp.core.errors import ConditionFailed, Misconfigured, NotProvisioned, 
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
-from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, Written
+from ddb_mcp.stores.base import NO_CONDITION, Deleted, Read, WriteCondition, Written
 from ddb_mcp.stores.direct import codes
 from tests.direct.support import ANY_SCHEMA, CREDENTIALS, aws, direct
 from tests.support.faults import Answer, FaultProxy, dynamodb_error
@@ -172,7 +172,7 @@ def test_another_item_is_not_what_a_condition_failed_for(
 ) -> None:
     call(portal, store, "PutItem")
     failed = {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "Item": another}
-    for condition in (Condition(create_only=True), Condition(expect=parse_filter({"n": 2}, "expect"))):
+    for condition in (WriteCondition(create_only=True), WriteCondition(expect=parse_filter({"n": 2}, "expect"))):
         proxy.plan(Answer(400, failed), on="PutItem")
         with pytest.raises(ConditionFailed) as caught:
             portal.call(store.put, ITEM, condition)

@@ -39,7 +39,7 @@ def test_the_handler_and_the_tools_share_items(
     with aws(ministack.endpoint, **CREDENTIALS):
         store = direct(f"app-{name}", prefix, lambda_functions=(name,))
         service = DataService(store, Prefix(prefix))
-        made = portal.call(service.call, "provision", {})
+        made = portal.call(service.run_operation, "provision", {})
     assert made["created"] is True
     assert made["lambdaFunctions"] == [{"name": name, "state": "updated"}]
 
@@ -51,12 +51,12 @@ def test_the_handler_and_the_tools_share_items(
     assert created["statusCode"] == 201
     user = f"{Prefix(prefix).joined}user#{json.loads(created['body'])['id']}"
 
-    profile = portal.call(service.call, "get", {"pk": user, "sk": "PROFILE"})["item"]
+    profile = portal.call(service.run_operation, "get", {"pk": user, "sk": "PROFILE"})["item"]
     assert (profile["name"], profile["version"]) == ("Ada", 1)
-    assert portal.call(service.call, "scan", {"view": "count"})["count"] == 2
+    assert portal.call(service.run_operation, "scan", {"view": "count"})["count"] == 2
 
     post = {"pk": user, "sk": "POST#001", "title": "From the tools", "likes": 3}
-    portal.call(service.call, "put", {"item": post})
+    portal.call(service.run_operation, "put", {"item": post})
     path = f"/users/{json.loads(created['body'])['id']}/posts"
     (listed,) = run_handler(HANDLER.code, [event("GET", path)], env, tmp_path)
     (found,) = json.loads(listed["body"])["posts"]

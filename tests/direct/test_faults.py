@@ -28,7 +28,7 @@ from ddb_mcp.core.errors import (
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
-from ddb_mcp.stores.base import NO_CONDITION, Condition, Deleted, Read, StorePage, Written
+from ddb_mcp.stores.base import NO_CONDITION, Deleted, Read, StorePage, WriteCondition, Written
 from ddb_mcp.stores.direct import session as aws_session
 from ddb_mcp.stores.direct.store import DirectStore
 from tests.direct.support import aws, direct
@@ -48,8 +48,8 @@ KEY = Key("deploy#me#p", "s")
 ITEM = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}, "n": {"N": "1"}}
 BARE = {"pk": ITEM["pk"], "sk": ITEM["sk"]}
 OTHER = {**ITEM, "n": {"N": "2"}}
-IS_ONE = Condition(expect=parse_filter({"n": 1}, "expect"))
-CREATE = Condition(create_only=True)
+IS_ONE = WriteCondition(expect=parse_filter({"n": 1}, "expect"))
+CREATE = WriteCondition(create_only=True)
 QUERY = Read(pk=KEY.pk)
 SCAN = Read(pk_prefix="deploy#me#")
 
@@ -364,7 +364,7 @@ def test_a_third_s_work_does_not_show_that_a_conditional_write_was_not_done(
     "fault", [Silence(), Answer(504, b"<html>Gateway timeout</html>", {"Content-Type": "text/html"})], ids=str
 )
 def test_a_write_that_cannot_be_seen_has_an_unknown_outcome(
-    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, condition: Condition, fault: Any
+    portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, condition: WriteCondition, fault: Any
 ) -> None:
     if condition is IS_ONE:
         run(portal, store.put(ITEM, NO_CONDITION))

@@ -16,7 +16,7 @@ from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import InvalidArgument, InvalidCursor, PrefixViolation
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.service.cursors import Seal
+from ddb_mcp.service.cursors import CursorSealer
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Position, Read
 from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition
@@ -226,7 +226,7 @@ def test_the_border_holds_in_both_directions(
     portal: BlockingPortal, border: dict[str, DataService], mine: str, theirs: str
 ) -> None:
     service, key = border[mine], {"pk": f"{theirs}#user#1", "sk": "profile"}
-    before = portal.call(border[theirs].call, "get", key)
+    before = portal.call(border[theirs].run_operation, "get", key)
     for operation, arguments in (
         ("get", key),
         ("put", {"item": {**key, "stolen": True}}),
@@ -240,18 +240,18 @@ def test_the_border_holds_in_both_directions(
         ("scan", {"pk_prefix": f"{theirs}#user"}),
     ):
         with pytest.raises(PrefixViolation):
-            portal.call(service.call, operation, arguments)
-    assert portal.call(border[theirs].call, "get", key) == before
+            portal.call(service.run_operation, operation, arguments)
+    assert portal.call(border[theirs].run_operation, "get", key) == before
 
-    page = portal.call(service.call, "scan", {})
+    page = portal.call(service.run_operation, "scan", {})
     assert (page["count"], page["complete"]) == (20, True)
     assert page["scanned"] == 5_040
     assert {item["pk"].rpartition("#user#")[0] for item in page["items"]} == {mine}
 
-    cursor = portal.call(border[theirs].call, "scan", {"limit": 3})["cursor"]
+    cursor = portal.call(border[theirs].run_operation, "scan", {"limit": 3})["cursor"]
     for made in (cursor, cursor[:-4] + "AAAA", "e30", json.dumps({"pk": {"S": key["pk"]}, "sk": {"S": "a"}})):
         with pytest.raises(InvalidCursor):
-            portal.call(service.call, "scan", {"limit": 3, "cursor": made})
+            portal.call(service.run_operation, "scan", {"limit": 3, "cursor": made})
 
 
 def test_the_length_of_a_cursor_does_not_tell_others_keys(portal: BlockingPortal, dynoxide: Engine) -> None:
@@ -271,7 +271,7 @@ def test_the_length_of_a_cursor_does_not_tell_others_keys(portal: BlockingPortal
             connected(portal, dynoxide.endpoint, fill(dynoxide, keys), "deploy#me"), Prefix("deploy#me")
         )
         arguments: dict[str, Any] = {"limit": 3}
-        while not (page := portal.call(service.call, "scan", arguments))["complete"]:
+        while not (page := portal.call(service.run_operation, "scan", arguments))["complete"]:
             lengths.add(len(page["cursor"]))
             arguments["cursor"] = page["cursor"]
     assert lengths == {limits.PADDED_CURSOR_BYTES}
@@ -296,7 +296,7 @@ def test_cursors_have_one_of_two_lengths(portal: BlockingPortal, dynoxide: Engin
         ("delete", {"where": {"pk_prefix": "deploy#me#k"}, "dry_run": True}),
     ):
         cursor: dict[str, Any] = {}
-        while not (page := portal.call(service.call, operation, {**arguments, **cursor}))["complete"]:
+        while not (page := portal.call(service.run_operation, operation, {**arguments, **cursor}))["complete"]:
             lengths.add(len(page["cursor"]))
             cursor = {"cursor": page["cursor"]}
             found += [item["pk"] for item in page.get("items", ())]
@@ -314,7 +314,7 @@ def test_every_position_of_a_scan_fits_into_two_lengths(
     answers: list[tuple[list[Key], Key | None]], data: st.DataObject
 ) -> None:
     """Over pages in any order: what a page leaves behind is the beginning of the next."""
-    seal = Seal()
+    seal = CursorSealer()
     position: Position = None
     for _ in range(4):
         at = ScanPosition.from_position(position)

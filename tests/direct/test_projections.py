@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_mcp.core.expressions import Expression
+from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.items import Item, parse_item
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.core.paths import Path, members, path_text, shortest, touching
+from ddb_mcp.core.paths import Path, drop_nested, find_overlap, format_path, list_members
 from ddb_mcp.service.service import DataService
 from tests.direct.support import connected
 from tests.support.strategies import as_boto3_has_it, examples, scalars, value
@@ -46,7 +46,7 @@ def items_with_paths(draw: st.DrawFn) -> tuple[Item, list[Path]]:
     for _ in range(draw(st.integers(1, 5))):
         path: Path = ()
         within: Any = {"M": item}
-        while (inner := dict(members(within))) and (not path or draw(st.integers(0, 3))):
+        while (inner := dict(list_members(within))) and (not path or draw(st.integers(0, 3))):
             step = draw(st.sampled_from(list(inner)))
             path, within = (*path, step), inner[step]
         ends: list[Path] = [(), (), (), ("a",), (0,), (7,)]
@@ -58,8 +58,8 @@ def items_with_paths(draw: st.DrawFn) -> tuple[Item, list[Path]]:
 def compatible(paths: Iterable[Path]) -> list[Path]:
     """As many of the paths, from the first on, as may stand in one expression."""
     kept: list[Path] = []
-    for path in shortest([*paths, ("pk",), ("sk",)]):
-        if not touching([*kept, path]) and not any(_alike(path, other) or _alike(other, path) for other in kept):
+    for path in drop_nested([*paths, ("pk",), ("sk",)]):
+        if not find_overlap([*kept, path]) and not any(_alike(path, other) or _alike(other, path) for other in kept):
             kept.append(path)
     return kept
 
@@ -83,9 +83,9 @@ def shown(request: pytest.FixtureRequest, portal: BlockingPortal) -> Any:
 
     def ask(item: Item, paths: list[Path]) -> tuple[Item, Any]:
         client.put_item(TableName=table, Item={name: as_boto3_has_it(typed) for name, typed in item.items()})
-        arguments = {"pk": "deploy#me#p", "sk": "s", "attributes": list(map(path_text, paths))}
-        result = portal.call(partial(service.call, "get", arguments))
-        expression = Expression()
+        arguments = {"pk": "deploy#me#p", "sk": "s", "attributes": list(map(format_path, paths))}
+        result = portal.call(partial(service.run_operation, "get", arguments))
+        expression = ExpressionBuilder()
         text = ",".join(expression.path(*path) for path in compatible(paths))
         given = client.get_item(
             TableName=table,

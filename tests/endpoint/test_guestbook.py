@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.instructions import local_environment
+from ddb_mcp.service.instructions import make_local_environment
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
 from tests.endpoint.support import serving
@@ -33,12 +33,12 @@ def blocks(language: str) -> list[str]:
 def test_the_readme_names_the_environment_that_provision_names() -> None:
     (exports,) = [block for block in blocks("sh") if "export" in block]
     exports = "\n".join(line for line in exports.splitlines() if "export" in line)
-    names = [*local_environment("", "")]
+    names = [*make_local_environment("", "")]
     shown = subprocess.run(
         ["bash", "-c", f"{exports}\nenv"], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
     ).stdout
     found = dict(line.split("=", 1) for line in shown.splitlines() if line.split("=")[0] in names)
-    assert found == local_environment("ddb-mcp-local", "deploy#local")
+    assert found == make_local_environment("ddb-mcp-local", "deploy#local")
 
 
 def test_the_guestbook(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_the_guestbook(tmp_path: Path) -> None:
     tools["PATH"] = f"{Path(sys.executable).parent}:{tools['PATH']}"
     assert json.loads(run_bash(provision, tools))["created"] is True
     with serving(file, DYNAMODB_PREFIX="deploy#local") as engine:
-        given = local_environment("ddb-mcp-local", "deploy#local", engine.endpoint)
+        given = make_local_environment("ddb-mcp-local", "deploy#local", engine.endpoint)
         app = subprocess.Popen(
             [NODE, FOLDER / "app.js"],
             env=environment(NODE_PATH=str(NODE_MODULES), PORT="0", **given),
@@ -103,7 +103,7 @@ const TableName = process.env.DYNAMODB_TABLE, pk = process.env.DYNAMODB_PREFIX +
         keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
         attributes = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
         client.create_table(TableName="app", KeySchema=keys, AttributeDefinitions=attributes)
-        given = local_environment("app", "deploy#app1", engine.endpoint)
+        given = make_local_environment("app", "deploy#app1", engine.endpoint)
         command = [str(NODE), "-e", script]
         env = environment(NODE_PATH=str(NODE_MODULES), **given)
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
@@ -135,7 +135,7 @@ def test_the_skills_handler_and_the_tools_see_the_same_items(tmp_path: Path) -> 
     service = DataService(LocalStore(file, "app-data"), Prefix("deploy#abc123"))
 
     def tool(name: str, **arguments: Any) -> Any:
-        return anyio.run(service.call, name, arguments)
+        return anyio.run(service.run_operation, name, arguments)
 
     def app(method: str, path: str, body: Any = None) -> Any:
         event = {"rawPath": path, "requestContext": {"http": {"method": method}}, "body": json.dumps(body)}
@@ -144,7 +144,7 @@ def test_the_skills_handler_and_the_tools_see_the_same_items(tmp_path: Path) -> 
 
     tool("provision")
     with serving(file, DYNAMODB_PREFIX="deploy#abc123", DYNAMODB_TABLE="app-data") as engine:
-        variables = environment(**local_environment("app-data", "deploy#abc123", engine.endpoint))
+        variables = environment(**make_local_environment("app-data", "deploy#abc123", engine.endpoint))
         status, created = app("POST", "/users", {"email": "ada@example.com", "name": "Ada"})
         user = f"deploy#abc123#user#{created['id']}"
         assert status == 201

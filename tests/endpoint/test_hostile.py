@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint import shapes
 from ddb_mcp.endpoint.app import Endpoint
-from ddb_mcp.endpoint.calls import Access
-from ddb_mcp.endpoint.failures import Failure
+from ddb_mcp.endpoint.errors import EndpointError
+from ddb_mcp.endpoint.requests import Access
 from ddb_mcp.endpoint.tables import Tables
 from ddb_mcp.endpoint.values import read_key, read_value
 from ddb_mcp.stores.local.table import LocalTable
@@ -165,7 +165,7 @@ def test_a_long_number_is_refused_by_its_length(digit: str) -> None:
     for value in ({"N": text}, {"NS": ["1", text]}, {"L": [{"M": {"a": {"N": text}}}]}):
         tracemalloc.start()
         try:
-            with pytest.raises(Failure):
+            with pytest.raises(EndpointError):
                 read_value(value)
             assert tracemalloc.get_traced_memory()[1] < 100_000
         finally:
@@ -260,30 +260,30 @@ LISTS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("operation", "body"), LISTS, ids=range(len(LISTS)))
 def test_a_list_that_is_too_long_is_not_looked_into(operation: str, body: dict[str, Any]) -> None:
-    with pytest.raises(Failure, match="have length less than or equal to"):
-        shapes.check(operation, body)
+    with pytest.raises(EndpointError, match="have length less than or equal to"):
+        shapes.check_request(operation, body)
 
 
 @pytest.mark.parametrize("kind", ["Names", "Values"])
 def test_placeholders_that_no_expression_has_room_for(kind: str) -> None:
     body = {"TableName": "table", f"ExpressionAttribute{kind}": {f"#{number}": 5 for number in range(6145)}}
-    with pytest.raises(Failure, match="have length less than or equal to 6144"):
-        shapes.check("Scan", body)
+    with pytest.raises(EndpointError, match="have length less than or equal to 6144"):
+        shapes.check_request("Scan", body)
 
 
 def test_ten_problems_are_enough() -> None:
-    with pytest.raises(Failure) as caught:
-        shapes.check("TagResource", {"ResourceArn": "arn", "Tags": [None] * 100})
+    with pytest.raises(EndpointError) as caught:
+        shapes.check_request("TagResource", {"ResourceArn": "arn", "Tags": [None] * 100})
     assert caught.value.message.count("failed to satisfy") == 10
 
 
 def test_unknown_members_are_forgotten() -> None:
-    assert shapes.check("ListTables", {"Limit": 5, "ExclusiveStartTableName": None, "x": 1}) == {"Limit": 5}
+    assert shapes.check_request("ListTables", {"Limit": 5, "ExclusiveStartTableName": None, "x": 1}) == {"Limit": 5}
 
 
 @pytest.mark.parametrize("value", [{"L": Unread([{}])}, {"SS": Unread(["a"])}, {"M": {"a": Unread([{}])}}])
 def test_a_key_that_is_no_text_is_not_read(value: dict[str, Any]) -> None:
-    with pytest.raises(Failure, match="does not match the schema"):
+    with pytest.raises(EndpointError, match="does not match the schema"):
         read_key({"pk": value, "sk": {"S": "a"}})
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from ddb_mcp.core import limits
 from ddb_mcp.endpoint.app import Endpoint
-from ddb_mcp.endpoint.calls import Access
+from ddb_mcp.endpoint.requests import Access
 from ddb_mcp.endpoint.tables import Tables
 from ddb_mcp.web.listening import listen
 from ddb_mcp.web.serving import HttpServer

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Key
-from ddb_mcp.endpoint.failures import Failure
+from ddb_mcp.endpoint.errors import EndpointError
 from ddb_mcp.endpoint.tables import Tables
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.local.table import LocalTable
@@ -124,7 +124,7 @@ def test_tables_that_do_not_exist_are_not_remembered(tmp_path: Path) -> None:
         tables = Tables("configured", tmp_path / "items.sqlite3")
         before = known()
         for at in range(300):
-            with pytest.raises(Failure):
+            with pytest.raises(EndpointError):
                 await tables.find(f"made-up-{at}")
         assert known() == before
         for at in range(60):
@@ -161,7 +161,7 @@ def test_time_to_live(table: Table) -> None:
 def test_items_expire_where_time_to_live_is_enabled(tmp_path: Path) -> None:
     async def stored(ttl: str) -> bool:
         table = LocalTable(tmp_path / f"{ttl}.sqlite3")
-        await table.make()
+        await table.create()
         await table.note(lambda noted: {**noted, "ttl": ttl})
         item = {**key(), "ttl": {"N": "1700000000"}}
         await table.change([], lambda stored: ({Key.of(item): item}, None))
@@ -205,7 +205,7 @@ def test_damaged_facts_about_a_table_name_its_file(tmp_path: Path, damage: str) 
 
     async def act() -> None:
         table = LocalTable(path)
-        await table.make()
+        await table.create()
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute(f"INSERT OR REPLACE INTO about VALUES ({damage})")
         for call in (table.about(), table.note(lambda noted: noted)):

@@ -67,7 +67,7 @@ class Client:
         self.service = DataService(store, None)
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
-        return self.portal.call(self.service.call, operation, arguments)
+        return self.portal.call(self.service.run_operation, operation, arguments)
 
 
 @pytest.fixture

@@ -240,12 +240,12 @@ class Writers:
             at += 1
             sk = f"{number}-{at % 20}"
             try:
-                await service.call("put", {"item": {"pk": _PK, "sk": sk, "n": at, "text": "x" * 200}})
+                await service.run_operation("put", {"item": {"pk": _PK, "sk": sk, "n": at, "text": "x" * 200}})
                 self.acknowledged[sk] = at
                 self.calls["put"] += 1
-                found = await service.call("get", {"pk": _PK, "sk": sk})
+                found = await service.run_operation("get", {"pk": _PK, "sk": sk})
                 assert found["item"]["n"] == at
-                await service.call("query", {"pk": _PK, "sk_prefix": f"{number}-", "limit": 10})
+                await service.run_operation("query", {"pk": _PK, "sk_prefix": f"{number}-", "limit": 10})
                 self.calls["read"] += 2
             except DdbMcpError as error:
                 self.calls[error.code] += 1
@@ -257,7 +257,7 @@ class Writers:
         found: dict[str, int] = {}
         arguments: dict[str, Any] = {"pk": _PK, "limit": 1000}
         while True:
-            page = await service.call("query", arguments)
+            page = await service.run_operation("query", arguments)
             found |= {item["sk"]: item["n"] for item in page["items"]}
             if page["complete"]:
                 await store.close()

@@ -15,7 +15,7 @@ import pytest
 
 from ddb_mcp.core.items import Item
 from ddb_mcp.gateway import access_log
-from ddb_mcp.stores.base import Condition, Read, StorePage, Written
+from ddb_mcp.stores.base import Read, StorePage, WriteCondition, Written
 from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.conftest import PATH, post
 from tests.gateway.running import RunningGateway, running_gateway
@@ -45,7 +45,7 @@ class Slow(LocalStore):
         finally:
             self.under_way.remove("scan")
 
-    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
+    async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
         self.under_way.append("put")
         try:
             await anyio.to_thread.run_sync(self.may_go_on.wait, PATIENCE)

@@ -22,7 +22,7 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.server.app import build_server
 from ddb_mcp.service.service import DataService
-from ddb_mcp.stores.base import Condition, Deleted, Read, Store, StorePage
+from ddb_mcp.stores.base import Deleted, Read, Store, StorePage, WriteCondition
 from ddb_mcp.stores.local.store import LocalStore
 from tests.direct.support import connected
 from tests.gateway.running import running_gateway
@@ -143,7 +143,7 @@ class CarelessStore(LocalStore):
     async def get(self, key: Key) -> StoredItem | None:
         return await super().get(key) or await self._foreign()
 
-    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
+    async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         deleted = await super().delete(key, condition, room=room)
         return deleted if deleted.item else Deleted(False, await self._foreign())
 
@@ -160,7 +160,7 @@ class _Mcp:
 
     def __call__(self, operation: str, arguments: dict[str, Any]) -> Answer:
         try:
-            return Answer(self._portal.call(self._client.call, operation, arguments), None)
+            return Answer(self._portal.call(self._client.run_operation, operation, arguments), None)
         except DdbMcpError as error:
             return Answer(error.to_json(), error.code)
 
@@ -211,7 +211,7 @@ def local_table(stack: ExitStack, portal: BlockingPortal, folder: Path, kind: ty
     """A file, made, and a store over it."""
     store = kind(folder / "items.sqlite3", "isolation")
     stack.callback(portal.call, store.close)
-    portal.call(store.make)
+    portal.call(store.create)
     table = SqliteTable(store.path)
     stack.callback(table.close)
     return store, table

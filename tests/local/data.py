@@ -38,7 +38,7 @@ class Data:
         self.service = DataService(self.store, Prefix(prefix), max_result_bytes=10_000_000)
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
-        return anyio.run(partial(self.service.call, operation, arguments))
+        return anyio.run(partial(self.service.run_operation, operation, arguments))
 
     def answer(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """`{"result": …}` or `{"error": …}`."""

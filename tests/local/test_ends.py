@@ -13,8 +13,8 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison
 from ddb_mcp.core.errors import Timeout
-from ddb_mcp.stores.base import NO_CONDITION, Condition, Read
-from ddb_mcp.stores.local.table import Changes, Documents, Rows, Stored, segment_of
+from ddb_mcp.stores.base import NO_CONDITION, Read, WriteCondition
+from ddb_mcp.stores.local.table import Changes, Documents, Rows, Stored, get_segment
 from tests.local.data import Data, pk
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_a_cancelled_read_compares_no_more(long: Data, endless: Comparison, oper
 
 
 def test_a_cancelled_write_compares_no_more_and_writes_nothing(long: Data, endless: Comparison) -> None:
-    cancelled(lambda: long.store.put(KEY, Condition(expect=(endless,))))
+    cancelled(lambda: long.store.put(KEY, WriteCondition(expect=(endless,))))
     assert is_idle(long)
     assert "list" in long.call("get", pk=pk("a"), sk="1")["item"]
 
@@ -89,7 +89,7 @@ def test_a_condition_does_not_hold_the_file_for_long(
     with monkeypatch.context() as hasty:
         hasty.setattr(limits, "LOCK_HELD_SECONDS", 0.1)
         with pytest.raises(Timeout, match="nothing was written"):
-            anyio.run(long.store.put, KEY, Condition(expect=(endless,)))
+            anyio.run(long.store.put, KEY, WriteCondition(expect=(endless,)))
     assert is_idle(long)
     long.put("2")
     assert long.sort_keys() == ["1", "2"]
@@ -130,7 +130,7 @@ def test_sql_is_ended(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment without an item is looked for in all of the file."""
     monkeypatch.setattr(limits, "SQLITE_STEPS", 10)
     data.put_all([{"pk": pk("a"), "sk": f"{at:05}"} for at in range(2000)])
-    empty = 1 - segment_of(pk("a").encode(), 2)
+    empty = 1 - get_segment(pk("a").encode(), 2)
     assert anyio.run(data.store.read, Rows(segment=(empty, 2)), list) == []
     monkeypatch.setattr(limits, "READ_SECONDS", 0)
     with pytest.raises(Timeout):

@@ -18,7 +18,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Read
 from ddb_mcp.stores.local import write_queue
 from ddb_mcp.stores.local.file import Connection, SqliteFile, transaction
-from ddb_mcp.stores.local.table import Rows, segment_of
+from ddb_mcp.stores.local.table import Rows, get_segment
 from ddb_mcp.stores.workers import Account, current_account
 from tests.local.data import Data, pk
 
@@ -158,7 +158,7 @@ def test_a_read_that_is_interrupted_keeps_its_connection(
     with monkeypatch.context() as hasty:
         hasty.setattr(limits, "READ_SECONDS", -1)
         with pytest.raises(Timeout):
-            anyio.run(data.store.read, Rows(segment=(1 - segment_of(pk("a").encode(), 2), 2)), list)
+            anyio.run(data.store.read, Rows(segment=(1 - get_segment(pk("a").encode(), 2), 2)), list)
     assert anyio.run(data.store.extent)[0] == 1000
     assert len(opened) == before
 

@@ -19,7 +19,7 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.base import NO_CONDITION, Condition
+from ddb_mcp.stores.base import NO_CONDITION, WriteCondition
 from ddb_mcp.stores.local import deadline
 from ddb_mcp.stores.local import place as place_of_file
 from tests.local.data import Child, Data, pk
@@ -259,7 +259,7 @@ def test_writes_that_are_refused_had_their_turn(data: Data, file: Path, monkeypa
     async def refused(number: int) -> None:
         while locks:
             with pytest.raises(ConditionFailed):
-                await data.store.put(item, Condition(create_only=True))
+                await data.store.put(item, WriteCondition(create_only=True))
             turns[number] += 1
             turned.set()
 
@@ -308,10 +308,10 @@ def test_a_write_called_off_while_it_waits_writes_nothing(data: Data, file: Path
 
     async def put_both() -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(data.service.call, "put", {"item": {"pk": pk("a"), "sk": "2"}})
+            group.start_soon(data.service.run_operation, "put", {"item": {"pk": pk("a"), "sk": "2"}})
             await anyio.wait_all_tasks_blocked()
             with anyio.move_on_after(0.1):
-                await data.service.call("put", {"item": {"pk": pk("a"), "sk": "called off"}})
+                await data.service.run_operation("put", {"item": {"pk": pk("a"), "sk": "called off"}})
             other.execute("ROLLBACK")
 
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
@@ -389,6 +389,6 @@ def test_a_windows_share(monkeypatch: pytest.MonkeyPatch) -> None:
     share = Path(r"\\server\share\items.db")
     with monkeypatch.context() as windows:
         windows.setattr(os, "name", "nt")
-        problem = place_of_file.mount_problem(share)
+        problem = place_of_file.find_mount_problem(share)
     assert problem is not None
     assert "network file system (smb)" in problem[0]

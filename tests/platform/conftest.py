@@ -27,7 +27,7 @@ class Client:
         self.service = DataService(self.store, None)
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
-        return self._portal.call(self.service.call, operation, arguments)
+        return self._portal.call(self.service.run_operation, operation, arguments)
 
     def fails(self, code: str, operation: str, /, **arguments: Any) -> DdbMcpError:
         with pytest.raises(DdbMcpError) as caught:

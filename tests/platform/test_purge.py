@@ -7,7 +7,7 @@ from anyio.from_thread import BlockingPortal
 
 from ddb_mcp.core.errors import Unavailable
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.purge import Count, Purged, count, purge
+from ddb_mcp.service.transfer.purge import ItemCount, PurgeResult, count_items, delete_all
 from tests.platform.conftest import Client
 from tests.platform.documented import PREFIX, DocumentedPlatform
 
@@ -29,8 +29,8 @@ def test_purge_goes_on_as_long_as_a_platform_shows_others(
     platform: DocumentedPlatform, client: Client, portal: BlockingPortal
 ) -> None:
     platform.answer = lambda operation, result: {"items": result["items"][:10]} if "items" in result else result
-    assert portal.call(count, client.store, Prefix(PREFIX)) == Count(10, exact=False)
-    assert portal.call(purge, client.store, Prefix(PREFIX), silent) == Purged(150, complete=False)
+    assert portal.call(count_items, client.store, Prefix(PREFIX)) == ItemCount(10, exact=False)
+    assert portal.call(delete_all, client.store, Prefix(PREFIX), silent) == PurgeResult(150, complete=False)
     assert platform.items.keys() == {NEIGHBOUR}
     asked = [body for operation, body in platform.requests if operation == "scan"]
     assert asked == [{"limit": 1000}] * 17
@@ -42,4 +42,4 @@ def test_purge_gives_up_on_items_that_stay(
     item = {"pk": PREFIX + "#undead", "sk": "1"}
     platform.answer = lambda operation, result: {"items": [item]} if "items" in result else result
     with pytest.raises(Unavailable, match="still shows"):
-        portal.call(purge, client.store, Prefix(PREFIX), silent)
+        portal.call(delete_all, client.store, Prefix(PREFIX), silent)

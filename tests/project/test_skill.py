@@ -157,7 +157,7 @@ def test_operators_are_those_of_the_filter() -> None:
     [("deploy#abc123", '"deploy#abc123#user#7"'), ("dep_abc123_", '"dep_abc123_user#7"')],
 )
 def test_instructions_carry_the_real_names(mode: str, prefix: str, key: str) -> None:
-    text = instructions.instructions("my-table", prefix, "eu-west-1", mode)
+    text = instructions.write_instructions("my-table", prefix, "eu-west-1", mode)
     assert len(text.encode()) < 1200
     for fact in ("my-table", "eu-west-1", f"mode {mode}", key, "DYNAMODB_TABLE=my-table", instructions.URI):
         assert fact in text
@@ -166,7 +166,7 @@ def test_instructions_carry_the_real_names(mode: str, prefix: str, key: str) -> 
 
 
 def test_instructions_recipe_survives_a_shell() -> None:
-    text = instructions.instructions("my-table", "de'p $x", "us-east-1", "local")
+    text = instructions.write_instructions("my-table", "de'p $x", "us-east-1", "local")
     (recipe,) = re.findall("(AWS_ENDPOINT.*)", text)
     echo = 'echo "$DYNAMODB_PREFIX $AWS_DEFAULT_REGION"'
     done = subprocess.run(["bash", "-c", f"export {recipe}; {echo}"], capture_output=True, text=True, check=True)

@@ -44,8 +44,8 @@ def test_calls_do_what_the_skill_says_one_after_the_other(tmp_path: Path) -> Non
     service = DataService(LocalStore(tmp_path / "items.sqlite3", "app-data"), OWN)
 
     async def run() -> list[dict[str, Any]]:
-        results = [await service.call(tool, arguments) for tool, arguments in CALLS]
-        results.append(await service.call("get", {"pk": "deploy#abc123#product#10", "sk": "STOCK"}))
+        results = [await service.run_operation(tool, arguments) for tool, arguments in CALLS]
+        results.append(await service.run_operation("get", {"pk": "deploy#abc123#product#10", "sk": "STOCK"}))
         await service.store.close()
         return results
 
@@ -130,7 +130,7 @@ def test_handler_writes_items_of_its_deployment(
         key=lambda item: (item["pk"]["S"], item["sk"]["S"]),
     )
     for item in stored:
-        Prefix(prefix).check(item["pk"]["S"])
+        Prefix(prefix).check_pk(item["pk"]["S"])
 
 
 WRONG_REQUESTS: list[tuple[str, str, str, Any, int]] = [

@@ -14,7 +14,7 @@ import pytest
 from mcp_types import CallToolResult, TextContent
 
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Forbidden, InvalidArgument, Unavailable
-from ddb_mcp.core.text import compact, visible
+from ddb_mcp.core.text import encode_json, escape_controls
 from ddb_mcp.server.content import count_text_bytes, make_error, make_result
 from tests.protocol.wire import DDB_MCP, ENVELOPE, Wire, clean_environment
 from tests.support.commands import run_command
@@ -55,8 +55,8 @@ def test_what_steers_a_reader_unseen_is_escaped_and_stays_exact(steering: str) -
         assert not set(steering) & set(_text(result)) - set("[31m")
         shown = member(result)
         assert (shown.get("item") or shown["error"]["item"]) == item
-    assert json.loads(compact(item)) == item
-    assert not set(steering) & set(visible(f"a{steering}b")) - set("[31m")
+    assert json.loads(encode_json(item)) == item
+    assert not set(steering) & set(escape_controls(f"a{steering}b")) - set("[31m")
 
 
 def _failed(item: dict[str, Any]) -> DdbMcpError:
@@ -65,8 +65,8 @@ def _failed(item: dict[str, Any]) -> DdbMcpError:
 
 def test_text_that_people_write_is_shown_as_it_is() -> None:
     text = "Zoë 👩‍👩‍👧 日本 שלום €"
-    assert visible(text) == text
-    assert compact(text) == f'"{text}"'
+    assert escape_controls(text) == text
+    assert encode_json(text) == f'"{text}"'
 
 
 def test_what_a_platform_or_aws_words_is_fenced() -> None:

@@ -19,12 +19,16 @@ from ddb_mcp.core.conditions import Comparison, matches
 from ddb_mcp.core.errors import ConditionFailed, Unavailable
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.core.text import size
-from ddb_mcp.service import dropped, entries, hints, outlines, projections, warnings, writing
-from ddb_mcp.service.projections import parse_projection
+from ddb_mcp.core.text import count_bytes
+from ddb_mcp.service import outlines
+from ddb_mcp.service.reading import hints, projections
+from ddb_mcp.service.reading import page_items as entries
+from ddb_mcp.service.reading.projections import parse_projection
+from ddb_mcp.service.reading.summary import Summary
 from ddb_mcp.service.service import DataService
-from ddb_mcp.service.summary import Summary
-from ddb_mcp.stores.base import Condition, Read, StorePage
+from ddb_mcp.service.writing import dropped, warnings
+from ddb_mcp.service.writing import handlers as writing
+from ddb_mcp.stores.base import Read, StorePage, WriteCondition
 from ddb_mcp.stores.local.store import LocalStore
 
 pytestmark = pytest.mark.anyio
@@ -66,11 +70,11 @@ async def test_a_batch_holds_one_old_item_at_a_time(
     store: LocalStore, operation: str, arguments: dict[str, Any]
 ) -> None:
     members = 2000  # nearly half a megabyte of Python's objects
-    await service(store).call("put", {"items": [wide(str(at), members) for at in range(32)]})
+    await service(store).run_operation("put", {"items": [wide(str(at), members) for at in range(32)]})
     tracemalloc.start()
     gc.disable()  # no error holds an item until the next collection
     try:
-        await service(store).call(operation, arguments)
+        await service(store).run_operation(operation, arguments)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         gc.enable()
@@ -80,9 +84,9 @@ async def test_a_batch_holds_one_old_item_at_a_time(
 
 async def test_failures_beyond_the_bytes_of_a_result_keep_their_code(store: LocalStore) -> None:
     items = [{"pk": f"{OWN}#a", "sk": str(at), "text": "x" * 2000} for at in range(100)]
-    await service(store).call("put", {"items": items})
-    result = await service(store).call("put", {"items": items, "create_only": True})
-    assert size(result) <= 32768
+    await service(store).run_operation("put", {"items": items})
+    result = await service(store).run_operation("put", {"items": items, "create_only": True})
+    assert count_bytes(result) <= 32768
     errors = [failure["error"] for failure in result["failed"]]
     assert [failure["index"] for failure in result["failed"]] == list(range(100))
     assert {error["code"] for error in errors} == {"condition_failed"}
@@ -92,15 +96,15 @@ async def test_failures_beyond_the_bytes_of_a_result_keep_their_code(store: Loca
 
 async def test_an_outcome_with_no_room_names_what_is_gone(store: LocalStore) -> None:
     item: Item = {"pk": {"S": f"{OWN}#a"}, "sk": {"S": "1"}, "m": {"M": {str(at): {"N": "1"} for at in range(1000)}}}
-    await store.put(item, Condition())
+    await store.put(item, WriteCondition())
     with pytest.raises(ConditionFailed) as caught:
-        await store.put(item, Condition(create_only=True), room=100)
+        await store.put(item, WriteCondition(create_only=True), room=100)
     assert caught.value.item is None
     assert caught.value.exists
-    written = await store.put({**item, "m": {"M": {}}}, Condition(), room=100)
+    written = await store.put({**item, "m": {"M": {}}}, WriteCondition(), room=100)
     assert (written.created, written.dropped, written.updated) == (False, {}, {})
     assert len(written.gone) == 100
-    deleted = await store.delete(Key(f"{OWN}#a", "1"), Condition(), room=100)
+    deleted = await store.delete(Key(f"{OWN}#a", "1"), WriteCondition(), room=100)
     assert deleted == (True, None)
 
 
@@ -127,10 +131,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], list[Any]]:
 
 async def test_a_hint_explains_three_of_a_thousand_paths(counted: Callable[[Any, str], list[Any]]) -> None:
     items: list[Item] = [{f"{'name' * 20}{at}": {"NULL": True} for at in range(300)}] * 100
-    explained, looked_up = counted(difflib, "get_close_matches"), counted(hints, "value_at")
+    explained, looked_up = counted(difflib, "get_close_matches"), counted(hints, "get_value")
     projection = parse_projection([f"{'mane' * 20}{at}" for at in range(1000)], parts=False)
     assert projection
-    assert "and 97 more" in (hints.what_is_missing(projection, items) or "")
+    assert "and 97 more" in (hints.explain_missing(projection, items) or "")
     assert len(explained) == 3
     assert len(looked_up) < 12_000
 
@@ -142,12 +146,12 @@ async def test_names_are_compared_within_a_budget_of_characters() -> None:
 
 async def test_a_thousand_parts_are_cut_from_what_there_is_room_for(counted: Callable[[Any, str], list[Any]]) -> None:
     item: Item = {"s": {"S": "x" * 100_000}, "b": {"B": "AAAA" * 50_000}}
-    texts, decoded = counted(projections, "fitting"), counted(base64, "b64decode")
+    texts, decoded = counted(projections, "truncate"), counted(base64, "b64decode")
     asked = [f"{name}[{at}:{100_000 - at}]" for at in range(500) for name in "bs"]
     projection = parse_projection(asked, parts=True)
     assert projection
-    parts, left_out = projection.parts_of(item, 32_000)
-    assert size(parts) <= 32_000
+    parts, left_out = projection.cut_parts(item, 32_000)
+    assert count_bytes(parts) <= 32_000
     assert len(parts) + left_out == 1000
     assert sum(map(len, [*texts, *decoded])) <= 32_000
 
@@ -157,25 +161,25 @@ async def test_a_part_of_binary_is_exact(start: int, end: int) -> None:
     content = bytes(range(100))
     projection = parse_projection([f"b[{start}:{end}]"], parts=True)
     assert projection
-    parts, _ = projection.parts_of({"b": {"B": base64.b64encode(content).decode()}}, 32_000)
+    parts, _ = projection.cut_parts({"b": {"B": base64.b64encode(content).decode()}}, 32_000)
     assert parts == {f"b[{start}:{end}]": {"base64": base64.b64encode(content[start:end]).decode(), "of": 100}}
 
 
 async def test_get_says_how_many_parts_had_no_room(store: LocalStore) -> None:
-    await service(store).call("put", {"item": {"pk": f"{OWN}#a", "sk": "1", "s": "x" * 100_000}})
+    await service(store).run_operation("put", {"item": {"pk": f"{OWN}#a", "sk": "1", "s": "x" * 100_000}})
     asked = [f"s[{at}:{at + 10_000}]" for at in range(100)]
-    result = await service(store).call("get", {"pk": f"{OWN}#a", "sk": "1", "attributes": asked})
+    result = await service(store).run_operation("get", {"pk": f"{OWN}#a", "sk": "1", "attributes": asked})
     assert len(result["parts"]) == 4
     assert "96 parts have no room" in result["hint"]
-    assert size(result) <= 32768
+    assert count_bytes(result) <= 32768
 
 
 async def test_a_nested_value_is_measured_a_few_times(counted: Callable[[Any, str], list[Any]]) -> None:
     value: Any = {"L": [{"NULL": True}] * 1000}
     for _ in range(28):
         value = {"L": [value]}
-    measured = counted(outlines, "value_size")
-    shown = outlines.outline({"pk": {"S": "p"}, "sk": {"S": "s"}, "l": value}, 1000)
+    measured = counted(outlines, "measure_value")
+    shown = outlines.make_outline({"pk": {"S": "p"}, "sk": {"S": "s"}, "l": value}, 1000)
     assert len(shown["outline"]["attributes"]) >= 3
     assert sum(measured) <= 6 * shown["outline"]["bytes"]
 
@@ -183,10 +187,10 @@ async def test_a_nested_value_is_measured_a_few_times(counted: Callable[[Any, st
 async def test_a_thousand_paths_of_many_items_are_not_all_looked_up(
     store: LocalStore, counted: Callable[[Any, str], list[Any]]
 ) -> None:
-    await service(store).call("put", {"items": [{"pk": f"{OWN}#a", "sk": str(at)} for at in range(100)]})
-    looked_up = counted(entries, "value_at")
+    await service(store).run_operation("put", {"items": [{"pk": f"{OWN}#a", "sk": str(at)} for at in range(100)]})
+    looked_up = counted(entries, "get_value")
     arguments = {"pk": f"{OWN}#a", "limit": 1000, "attributes": [f"x{at}" for at in range(1000)]}
-    assert (await service(store).call("query", arguments))["count"] == 100
+    assert (await service(store).run_operation("query", arguments))["count"] == 100
     assert len(looked_up) <= entries._LOOKUPS
 
 
@@ -228,7 +232,9 @@ async def test_a_batch_that_is_large_together_is_converted_in_the_worker(
 
     for name in threads:
         monkeypatch.setattr(writing, name, recorded(name))
-    result = await service(store).call("put", {"items": [wide(str(at), members) for at in range(100)], "merge": True})
+    result = await service(store).run_operation(
+        "put", {"items": [wide(str(at), members) for at in range(100)], "merge": True}
+    )
     assert result["written"] == 100
     assert threads == {name: {members == 3} for name in threads}
 
@@ -241,17 +247,17 @@ def deep(value: Any) -> Any:
 
 async def test_what_was_dropped_is_written_out_as_far_as_it_fits(counted: Callable[[Any, str], list[Any]]) -> None:
     path = ("n" * 100,) * 29
-    texts = counted(dropped, "path_text")
-    shown, warned = dropped.shown({(*path, str(at)): {"NULL": True} for at in range(10_000)}, 32_000)
-    assert size(shown) <= 32_000
+    texts = counted(dropped, "format_path")
+    shown, warned = dropped.show_dropped({(*path, str(at)): {"NULL": True} for at in range(10_000)}, 32_000)
+    assert count_bytes(shown) <= 32_000
     assert "are too long to show" in warned[0]
     assert sum(map(len, texts)) < 100_000
 
 
 async def test_warnings_write_out_a_few_paths(counted: Callable[[Any, str], list[Any]]) -> None:
-    texts = counted(warnings, "path_text")
+    texts = counted(warnings, "format_path")
     maps = {"M": {str(at): {"M": {"S": {"S": "x"}}} for at in range(10_000)}}
-    assert len(warnings.item_warnings({"m": deep(maps)})) == 1
+    assert len(warnings.list_item_warnings({"m": deep(maps)})) == 1
     assert len(texts) == 10
 
 
@@ -260,7 +266,7 @@ class _Stopping(LocalStore):
 
     reads = 0
 
-    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Any:
+    async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Any:
         raise Unavailable("no")
 
     async def query(self, read: Read) -> StorePage:
@@ -271,8 +277,8 @@ class _Stopping(LocalStore):
 
 async def test_a_where_reads_no_further_after_it_was_stopped(tmp_path: Path) -> None:
     store = _Stopping(tmp_path / "items.sqlite3", "t")
-    await service(store).call("put", {"item": {"pk": f"{OWN}#a", "sk": "1"}})
+    await service(store).run_operation("put", {"item": {"pk": f"{OWN}#a", "sk": "1"}})
     with pytest.raises(Unavailable):
-        await service(store).call("delete", {"where": {"pk": f"{OWN}#a"}})
+        await service(store).run_operation("delete", {"where": {"pk": f"{OWN}#a"}})
     assert store.reads == 1
     await store.close()

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core.errors import InvalidCursor
-from ddb_mcp.core.items import is_longer, item_size, item_to_json, value_size
-from ddb_mcp.core.paths import parse_path, value_at
-from ddb_mcp.core.text import clip, compact, fitting, size
-from ddb_mcp.service.cursors import Seal
-from ddb_mcp.service.outlines import outline
+from ddb_mcp.core.items import exceeds_bytes, item_to_json, measure_item, measure_value
+from ddb_mcp.core.paths import get_value, parse_path
+from ddb_mcp.core.text import count_bytes, encode_json, shorten, truncate
+from ddb_mcp.service.cursors import CursorSealer
+from ddb_mcp.service.outlines import make_outline
 from tests.support.strategies import HOSTILE_TEXT, examples, items, json_values, texts
 
 if TYPE_CHECKING:
@@ -30,43 +30,43 @@ finite_json = json_values.filter(lambda value: "NaN" not in json.dumps(value) an
 @given(finite_json)
 @examples(200)
 def test_compact_json_is_one_line_and_the_same_value(value: Any) -> None:
-    text = compact(value)
+    text = encode_json(value)
     assert len(text.splitlines()) == 1
     assert json.loads(text) == value
-    assert size(value) == len(text.encode(errors="backslashreplace"))
+    assert count_bytes(value) == len(text.encode(errors="backslashreplace"))
 
 
 @pytest.mark.parametrize("character", [*map(chr, range(0x20)), "\x7f", "\x85", "\u2028", "\u2029", "\x1c", "\x0b"])
 def test_nothing_in_it_breaks_the_line(character: str) -> None:
     for value in (f"a{character}b", {character: 1}, [f"\\{character}"]):
-        text = compact(value)
+        text = encode_json(value)
         assert text.splitlines() == [text]
         assert json.loads(text) == value
 
 
 def test_compact_json_has_no_needless_bytes() -> None:
-    assert compact({"a": [1, "é", None]}) == '{"a":[1,"é",null]}'
-    assert size("é") == 4
-    assert size("\u2028") == 8
-    assert size("\ud800") == 8
+    assert encode_json({"a": [1, "é", None]}) == '{"a":[1,"é",null]}'
+    assert count_bytes("é") == 4
+    assert count_bytes("\u2028") == 8
+    assert count_bytes("\ud800") == 8
 
 
 @given(texts.map(lambda text: text * 30), st.integers(2, 200))
 @examples(200)
 def test_text_that_is_cut_takes_what_it_may_and_no_less(text: str, room: int) -> None:
-    cut = fitting(text, room)
+    cut = truncate(text, room)
     assert text.startswith(cut)
-    assert size(cut) <= room
-    assert cut == text or size(text[: len(cut) + 1]) > room
-    assert size(clip(text, room + 3)) <= room + 3
+    assert count_bytes(cut) <= room
+    assert cut == text or count_bytes(text[: len(cut) + 1]) > room
+    assert count_bytes(shorten(text, room + 3)) <= room + 3
 
 
 @given(items)
 @examples(200)
 def test_what_is_surely_longer_is_longer(item: Item) -> None:
-    length = size(item_to_json(item))
-    assert not is_longer({"M": item}, length)
-    assert is_longer({"M": {**item, "a": {"S": "x" * length}}}, length)
+    length = count_bytes(item_to_json(item))
+    assert not exceeds_bytes({"M": item}, length)
+    assert exceeds_bytes({"M": {**item, "a": {"S": "x" * length}}}, length)
 
 
 # Outlines
@@ -81,21 +81,21 @@ long_items = st.builds(
 @given(long_items, st.integers(300, 3000))
 @examples(100)
 def test_an_outline_says_what_there_is_within_its_budget(item: Item, budget: int) -> None:
-    shown = outline(item, budget)
-    assert size(shown) <= budget
+    shown = make_outline(item, budget)
+    assert count_bytes(shown) <= budget
     assert (shown["pk"], shown["sk"]) == (item["pk"]["S"], item["sk"]["S"])
     about = shown["outline"]
-    assert about["bytes"] == item_size(item)
+    assert about["bytes"] == measure_item(item)
     first = [entry for entry in about["attributes"] if len(parse_path(entry["path"], "p")) == 1]
     names = [parse_path(entry["path"], "p")[0] for entry in first]
     assert names == sorted(item.keys() - {"pk", "sk"})[: len(names)]
     assert about["attributes"][: len(first)] == first  # members of long ones come after all
     assert about.get("more", 0) == len(item) - 2 - len(names)
     for entry in about["attributes"]:
-        found = value_at(item, parse_path(entry["path"], "p"))
+        found = get_value(item, parse_path(entry["path"], "p"))
         assert found is not None
         ((kind, content),) = found.items()
-        assert (entry["type"], entry["bytes"]) == (kind, value_size(found))
+        assert (entry["type"], entry["bytes"]) == (kind, measure_value(found))
         assert entry.get("members") == (len(content) if kind in ("L", "M") else None)
     if budget == 3000 and len(item) < 10:
         assert "more" not in about
@@ -104,7 +104,7 @@ def test_an_outline_says_what_there_is_within_its_budget(item: Item, budget: int
 def test_what_is_itself_too_long_is_outlined_by_its_members() -> None:
     inner: Item = {"short": {"S": "x"}, "long.name": {"L": [{"S": "y" * 5000}, {"N": "1"}]}}
     item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, "z": {"N": "1"}, "doc": {"M": inner}}
-    entries = outline(item, 2000)["outline"]["attributes"]
+    entries = make_outline(item, 2000)["outline"]["attributes"]
     assert [(entry["path"], entry["type"], entry.get("members")) for entry in entries] == [
         ("doc", "M", 2),
         ("z", "N", None),
@@ -113,7 +113,7 @@ def test_what_is_itself_too_long_is_outlined_by_its_members() -> None:
         ("doc.`long.name`[0]", "S", None),
         ("doc.`long.name`[1]", "N", None),
     ]
-    asked = outline(item, 2000, paths=[("doc", "long.name"), ("none",)])["outline"]
+    asked = make_outline(item, 2000, paths=[("doc", "long.name"), ("none",)])["outline"]
     assert [entry["path"] for entry in asked["attributes"]] == [
         "doc.`long.name`",
         "doc.`long.name`[0]",
@@ -125,7 +125,7 @@ def test_what_is_itself_too_long_is_outlined_by_its_members() -> None:
 @pytest.mark.parametrize("budget", [0, 1, 100, -5])
 def test_the_key_and_the_count_stand_whatever_the_budget(budget: int) -> None:
     item = {"pk": {"S": "p" * 2048}, "sk": {"S": "s" * 1024}, **{f"a{at}": {"S": "x"} for at in range(1000)}}
-    shown = outline(item, budget)
+    shown = make_outline(item, budget)
     assert (shown["pk"], shown["sk"]) == ("p" * 2048, "s" * 1024)
     assert shown["outline"]["attributes"] == []
     assert shown["outline"]["more"] == 1000
@@ -133,16 +133,16 @@ def test_the_key_and_the_count_stand_whatever_the_budget(budget: int) -> None:
 
 def test_an_item_of_400_kb_in_50000_attributes_has_a_short_outline() -> None:
     item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, **{f"a{at:05}": {"BOOL": True} for at in range(50_000)}}
-    shown = outline(item, 1000)
-    assert size(shown) <= 1000
+    shown = make_outline(item, 1000)
+    assert count_bytes(shown) <= 1000
     assert shown["outline"]["more"] + len(shown["outline"]["attributes"]) == 50_000
 
 
 def test_a_lone_surrogate_that_a_store_let_in_is_shown() -> None:
     item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, "a\ud800": {"S": "\udfff" * 100}}
-    shown = outline(item, 1000)
+    shown = make_outline(item, 1000)
     assert shown["outline"]["attributes"] == [{"path": "a\ud800", "type": "S", "bytes": 300}]
-    assert size(shown) <= 1000
+    assert count_bytes(shown) <= 1000
 
 
 # Cursors
@@ -150,7 +150,7 @@ def test_a_lone_surrogate_that_a_store_let_in_is_shown() -> None:
 
 def test_the_length_of_a_padded_cursor_does_not_tell_what_is_in_it() -> None:
     """One that guesses a foreign key right, and whose guess is then in the position twice, sees no difference."""
-    seal, secret = Seal(), "deploy#other#user#5f3a9c1e"
+    seal, secret = CursorSealer(), "deploy#other#user#5f3a9c1e"
     lengths = {
         len(seal.seal([8, 3, 1, {"0": secret, "1": guess}], CALL, padded=True))
         for guess in (secret, "deploy#other#user#ffffffff", "deploy#abc123#x", "\u2028" * 20, '"' * 300)
@@ -164,7 +164,7 @@ def test_the_length_of_a_padded_cursor_does_not_tell_what_is_in_it() -> None:
 
 
 def test_nothing_in_a_cursor_is_compressed() -> None:
-    seal = Seal()
+    seal = CursorSealer()
     assert len(seal.seal(["x" * 300], CALL)) == len(seal.seal(["".join(map(chr, range(35, 91))) * 5 + "x" * 20], CALL))
 
 
@@ -177,7 +177,7 @@ POSITION = [{"pk": "deploy#abc123#user", "sk": "\u2028 é \N{GRINNING FACE}"}, 7
 )
 @examples(50)
 def test_a_cursor_opens_for_its_call(position: Any) -> None:
-    seal = Seal()
+    seal = CursorSealer()
     cursor = seal.seal(position, CALL)
     assert cursor.isascii()
     assert cursor.replace("-", "").replace("_", "").isalnum()
@@ -186,14 +186,14 @@ def test_a_cursor_opens_for_its_call(position: Any) -> None:
 
 
 def test_a_cursor_reveals_nothing_and_is_never_the_same() -> None:
-    seal = Seal()
+    seal = CursorSealer()
     cursors = {seal.seal(["deploy#other#x"], CALL) for _ in range(10)}
     assert len(cursors) == 10
     for cursor in cursors:
         assert b"other" not in base64.urlsafe_b64decode(cursor + "==")
 
 
-def refused(seal: Seal, cursor: str, call: Any = CALL) -> None:
+def refused(seal: CursorSealer, cursor: str, call: Any = CALL) -> None:
     with pytest.raises(InvalidCursor) as caught:
         seal.open(cursor, call)
     assert "Start the listing again" in caught.value.next
@@ -202,7 +202,7 @@ def refused(seal: Seal, cursor: str, call: Any = CALL) -> None:
 
 
 def test_a_cursor_altered_in_any_place_is_refused() -> None:
-    seal = Seal()
+    seal = CursorSealer()
     cursor = seal.seal(POSITION, CALL)
     for at, old in enumerate(cursor):
         for new in {"A", "B", "_", "9", "+", "/", "=", " ", "\n", "é", "\ud800", old.swapcase()} - {old}:
@@ -213,7 +213,7 @@ def test_a_cursor_altered_in_any_place_is_refused() -> None:
 
 
 def test_a_cursor_cut_or_padded_in_any_place_is_refused() -> None:
-    seal = Seal()
+    seal = CursorSealer()
     cursor = seal.seal(POSITION, CALL)
     for at in range(len(cursor)):
         refused(seal, cursor[:at])
@@ -230,7 +230,7 @@ def test_a_cursor_cut_or_padded_in_any_place_is_refused() -> None:
     "cursor", ["", "x", "null", "eyJwayI6ICJwIn0", "A" * 15, "A" * 16, "A" * 38, "=" * 40, "ü" * 40, "A" * 100_000]
 )
 def test_what_never_was_a_cursor_is_refused(cursor: str) -> None:
-    refused(Seal(), cursor)
+    refused(CursorSealer(), cursor)
 
 
 @pytest.mark.parametrize(
@@ -248,12 +248,12 @@ def test_what_never_was_a_cursor_is_refused(cursor: str) -> None:
     ],
 )
 def test_a_cursor_of_another_call_is_refused(call: Any) -> None:
-    seal = Seal()
+    seal = CursorSealer()
     refused(seal, seal.seal(POSITION, CALL), call)
 
 
 def test_a_cursor_lives_as_long_as_its_key() -> None:
-    refused(Seal(), Seal().seal(POSITION, CALL))
+    refused(CursorSealer(), CursorSealer().seal(POSITION, CALL))
     key = bytes(range(32))
-    assert Seal(key).open(Seal(key).seal(POSITION, CALL), CALL) == POSITION
-    refused(Seal(key[::-1]), Seal(key).seal(POSITION, CALL))
+    assert CursorSealer(key).open(CursorSealer(key).seal(POSITION, CALL), CALL) == POSITION
+    refused(CursorSealer(key[::-1]), CursorSealer(key).seal(POSITION, CALL))

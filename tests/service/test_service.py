@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ddb_mcp.core.items import Item
     from ddb_mcp.core.keys import Key
-    from ddb_mcp.stores.base import Condition, Read, Written
+    from ddb_mcp.stores.base import Read, WriteCondition, Written
 
 OWN: dict[str, Any] = {"pk": "deploy#a#x", "sk": "1"}
 FOREIGN: Item = {"pk": {"S": "deploy#b#x"}, "sk": {"S": "1"}, "secret": {"S": "hers"}}
@@ -32,7 +32,7 @@ class Careless(LocalStore):
     async def get(self, key: Key) -> Item | None:
         return FOREIGN
 
-    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
+    async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         if condition.expect:
             raise ConditionFailed("expect does not hold.", item=FOREIGN)
         return Deleted(True, FOREIGN)
@@ -50,7 +50,9 @@ class Careless(LocalStore):
 def called(store: LocalStore, operation: str, /, *, budget: int = 32768, **arguments: Any) -> dict[str, Any]:
     async def call() -> dict[str, Any]:
         try:
-            return await DataService(store, Prefix("deploy#a"), max_result_bytes=budget).call(operation, arguments)
+            return await DataService(store, Prefix("deploy#a"), max_result_bytes=budget).run_operation(
+                operation, arguments
+            )
         finally:
             await store.close()
 
@@ -104,7 +106,7 @@ def test_a_batch_ends_before_its_host_gives_up(tmp_path: Path, monkeypatch: pyte
 
 def test_a_store_may_refuse_a_batch_as_a_whole(tmp_path: Path) -> None:
     class Particular(LocalStore):
-        async def check_batch(self, writes: Any, condition: Condition, *, room: int | None = None) -> None:
+        async def check_batch(self, writes: Any, condition: WriteCondition, *, room: int | None = None) -> None:
             raise DdbMcpError(f"{len(writes)} {all(isinstance(write, Update) for write in writes)}")
 
     store = Particular(tmp_path / "items.db", "t")
@@ -122,7 +124,7 @@ def test_a_bug_is_an_internal_error_whose_details_are_in_the_log(
         async def get(self, key: Key) -> Item | None:
             raise RuntimeError("secret detail")
 
-        async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
+        async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
             raise RuntimeError("secret detail")
 
     store = Broken(tmp_path / "items.db", "t")

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.items import from_json, item_size
+from ddb_mcp.core.items import from_json, measure_item
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.core.text import size
-from ddb_mcp.service.summary import OTHER, Summary, entity
+from ddb_mcp.core.text import count_bytes
+from ddb_mcp.service.reading.summary import OTHER, Summary, classify_key
 from tests.support.strategies import HOSTILE_TEXT, attribute_values, examples, names, value
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def test_groups_by_entity_types_with_attributes_types_numbers_and_the_largest_it
             "count": 3,
             "attributes": {"name": {"S": 2, "NULL": 1}, "age": {"N": 2, "S": 1}, "ttl": {"N": 2}},
             "numbers": {"age": [1, 93], "ttl": [1700000000, 1700000000000]},
-            "largestBytes": item_size(oldest),
+            "largestBytes": measure_item(oldest),
             "example": {"pk": "deploy#abc123#user#2", "sk": "profile"},
         },
         {
@@ -105,7 +105,7 @@ def test_nothing_makes_no_group() -> None:
     ],
 )
 def test_numbers_times_and_ids_are_recognised_before_a_key_is_split(key: str, kind: str) -> None:
-    assert entity(key) == kind
+    assert classify_key(key) == kind
     assert summed(item(key, "s"))[0]["pk"] == (kind or "")
 
 
@@ -129,7 +129,7 @@ hostile_items = st.builds(
 def test_every_item_is_counted_once_within_any_budget(items: list[Item], budget: int) -> None:
     groups = summed(*items, budget=budget)
     assert sum(group["count"] for group in groups) == len(items)
-    assert size(groups) <= max(min(budget, 4096), 80)
+    assert count_bytes(groups) <= max(min(budget, 4096), 80)
     keys = [(group["pk"], group["sk"]) for group in groups]
     assert len(set(keys)) == len(keys)
     for group in groups:
@@ -143,7 +143,7 @@ def test_with_room_for_all_the_counts_are_exact(items: list[Item]) -> None:
     counts: dict[tuple[str, str], Counter[Any]] = {}
     numbers: dict[Any, list[Any]] = {}
     for one in items:
-        name = (entity(one["pk"]["S"].split("#", 2)[2]), entity(one["sk"]["S"]))
+        name = (classify_key(one["pk"]["S"].split("#", 2)[2]), classify_key(one["sk"]["S"]))
         counted = counts.setdefault(name, Counter())
         for attribute in one.keys() - {"pk", "sk"}:
             (kind,) = one[attribute]
@@ -169,7 +169,7 @@ def test_with_room_for_all_the_counts_are_exact(items: list[Item]) -> None:
 def test_10000_entity_types_make_50_groups_at_most(budget: int, plenty: int) -> None:
     groups = summed(*(item(f"type{at}x#1", f"kind{at % 7}", a={"N": "1"}) for at in range(10_000)), budget=budget)
     assert len(groups) <= 50
-    assert size(groups) <= budget
+    assert count_bytes(groups) <= budget
     assert sum(group["count"] for group in groups) == 10_000
     assert (groups[-1]["pk"], groups[-1]["sk"]) == (OTHER, OTHER)
     if budget == plenty:
@@ -191,7 +191,7 @@ def test_30000_attributes_with_long_names_stay_in_the_budget(budget: int, plenty
     many: dict[str, Any] = {f"\x01{'é' * 5}{at}": {"BOOL": True} for at in range(15_000)}
     others: dict[str, Any] = {f"\x01{'ü' * 5}{at}": {"BOOL": True} for at in range(15_000)}
     groups = summed(item("user#1", **many), item("user#2", **others), budget=budget)
-    assert size(groups) <= budget
+    assert count_bytes(groups) <= budget
     if groups[0]["pk"] != OTHER:
         shown = groups[0]["attributes"]
         assert len(shown) + groups[0]["moreAttributes"] == 30_000
@@ -208,7 +208,7 @@ def test_a_key_that_is_all_one_segment_stays_in_the_budget(letter: str) -> None:
     ):
         for budget in (100, 1_000, 3_000, 10_000, 50_000):
             groups = summed(*items, budget=budget)
-            assert size(groups) <= min(budget, 4096)
+            assert count_bytes(groups) <= min(budget, 4096)
             assert sum(group["count"] for group in groups) == len(items)
 
 

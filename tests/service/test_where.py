@@ -11,8 +11,8 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Throttled, Timeout, Unauthenticated
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service import selections
 from ddb_mcp.service.service import DataService
+from ddb_mcp.service.writing import where as selected
 from ddb_mcp.stores.base import NO_CONDITION, Deleted, StorePage
 from ddb_mcp.stores.local.store import LocalStore
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ddb_mcp.core.items import Item
     from ddb_mcp.core.keys import Key
-    from ddb_mcp.stores.base import Condition, Read
+    from ddb_mcp.stores.base import Read, WriteCondition
 
 PK = "deploy#a#x"
 WHERE = {"pk": PK}
@@ -37,7 +37,7 @@ class Faulty(LocalStore):
         self.begun: list[str] = []
         self.before: Callable[[], Awaitable[None]] | None = None
 
-    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
+    async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         self.begun.append(key.sk)
         if self.before is not None:
             await self.before()
@@ -55,7 +55,7 @@ def store_of(tmp_path: Path) -> Iterator[Callable[[int], Faulty]]:
         service = DataService(store, Prefix("deploy#a"))
         for start in range(0, number, 100):
             items = [{"pk": PK, "sk": f"{at:04}"} for at in range(start, min(number, start + 100))]
-            await service.call("put", {"items": items})
+            await service.run_operation("put", {"items": items})
 
     def filled(number: int) -> Faulty:
         anyio.run(seed, number)
@@ -69,7 +69,9 @@ def called(store: LocalStore, operation: str = "delete", /, **arguments: Any) ->
     options = {name: arguments.pop(name) for name in ("max_result_bytes",) if name in arguments}
 
     async def call() -> dict[str, Any]:
-        return await DataService(store, Prefix("deploy#a"), cursor_key=bytes(32), **options).call(operation, arguments)
+        return await DataService(store, Prefix("deploy#a"), cursor_key=bytes(32), **options).run_operation(
+            operation, arguments
+        )
 
     return anyio.run(call)
 
@@ -138,8 +140,8 @@ def test_no_write_begins_after_the_time_of_a_call_and_those_begun_are_awaited(
     store_of: Callable[[int], Faulty], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_of(60)
-    now, late = selections._now, 0.0
-    monkeypatch.setattr(selections, "_now", lambda: now() + late)
+    now, late = selected._get_time, 0.0
+    monkeypatch.setattr(selected, "_get_time", lambda: now() + late)
 
     async def time_is_over_at_the_20th() -> None:
         nonlocal late
@@ -159,14 +161,14 @@ def test_a_call_in_which_nothing_could_begin_is_a_timeout(
     store_of: Callable[[int], Faulty], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_of(5)
-    now, asked = selections._now, 0
+    now, asked = selected._get_time, 0
 
     def over_after_the_read() -> float:
         nonlocal asked
         asked += 1
         return now() if asked == 1 else now() + limits.WHERE_SECONDS
 
-    monkeypatch.setattr(selections, "_now", over_after_the_read)
+    monkeypatch.setattr(selected, "_get_time", over_after_the_read)
     with pytest.raises(Timeout):
         called(store, where=WHERE)
     assert (len(store.begun), len(left(store))) == (0, 5)
@@ -185,7 +187,7 @@ def test_no_write_begins_after_a_call_was_cancelled(store_of: Callable[[int], Fa
 
         store.before = wait
         async with anyio.create_task_group() as group:
-            group.start_soon(DataService(store, Prefix("deploy#a")).call, "delete", {"where": WHERE})
+            group.start_soon(DataService(store, Prefix("deploy#a")).run_operation, "delete", {"where": WHERE})
             await sixteen.wait()
             group.cancel_scope.cancel()
 
@@ -202,7 +204,7 @@ def test_progress_is_told(store_of: Callable[[int], Faulty]) -> None:
         told.append(message)
 
     async def call() -> None:
-        await DataService(store, Prefix("deploy#a")).call("delete", {"where": WHERE}, progress)
+        await DataService(store, Prefix("deploy#a")).run_operation("delete", {"where": WHERE}, progress)
 
     anyio.run(call)
     assert len(told) == 2

@@ -13,11 +13,11 @@ from anyio.lowlevel import checkpoint
 from ddb_mcp.core import limits
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.core.text import size
-from ddb_mcp.service.listing import Listing
-from ddb_mcp.service.projections import Projection, parse_projection
+from ddb_mcp.core.text import count_bytes
+from ddb_mcp.service.reading.pages import PageReader
+from ddb_mcp.service.reading.projections import Projection, parse_projection
 from ddb_mcp.service.results import PageResult
-from ddb_mcp.service.service import no_progress
+from ddb_mcp.service.service import ignore_progress
 from ddb_mcp.stores.base import Position, Read, StorePage
 
 WIDE: Item = {f"{at:x}": {"NULL": True} for at in range(20_000)}
@@ -32,8 +32,8 @@ def listing_of(
     view: Any,
     position: Position | None = None,
     projection: Projection | None = None,
-) -> Listing:
-    return Listing(
+) -> PageReader:
+    return PageReader(
         fetch,
         Prefix("deploy#me"),
         Read(pk="deploy#me#p", limit=1000, position=position),
@@ -66,7 +66,7 @@ async def listed(items: list[Item], view: Any, position: Position | None = None)
     async with anyio.create_task_group() as group:
         group.start_soon(count_turns)
         await checkpoint()
-        page = await listing.run(no_progress)
+        page = await listing.read_page(ignore_progress)
         group.cancel_scope.cancel()
     return page, turns
 
@@ -78,7 +78,7 @@ def test_others_have_their_turn_with_every_item(view: str) -> None:
     shown = len(page["items"]) if view == "items" else page["count"]
     assert shown >= 3
     assert turns >= shown
-    assert size(page) <= 32768
+    assert count_bytes(page) <= 32768
 
 
 class Remembered(dict[str, Any]):
@@ -105,7 +105,9 @@ def test_a_listing_does_not_hold_the_items_of_its_pages(attributes: list[str] | 
         return StorePage([item], at if at < 20 else None, 1, after)
 
     async def listed_all() -> PageResult:
-        return await listing_of(fetch, "items", projection=parse_projection(attributes, parts=False)).run(no_progress)
+        return await listing_of(fetch, "items", projection=parse_projection(attributes, parts=False)).read_page(
+            ignore_progress
+        )
 
     page = anyio.run(listed_all)
     assert (page["count"], page["complete"]) == (20, True)
@@ -128,6 +130,6 @@ def test_what_is_out_of_time_in_the_middle_of_a_page_goes_on_before_it(monkeypat
         end = start + (10 if start == 0 else 40)
         return StorePage(stored[start:end], end if end < 50 else None, end - start, after)
 
-    page = anyio.run(listing_of(fetch, "items").run, no_progress)
+    page = anyio.run(listing_of(fetch, "items").read_page, ignore_progress)
     assert [item["sk"] for item in page["items"]] == [f"{at:02}" for at in range(10)]
     assert (page["complete"], page["stopped"], page["cursor"]) == (False, "timeout", "10")

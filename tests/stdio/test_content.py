@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.core.paths import path_text
+from ddb_mcp.core.paths import format_path
 from tests.stdio.server import Answer, Server, pk
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_hostile_text_stays_inside_its_fence(server: Server, name: str) -> None:
         server.call("delete", keys=[key], expect={"value": "other"}),
         server.call("delete", **key),
     ]
-    assert answers[1].result["dropped"] == {path_text(("old " + text,)): text}
+    assert answers[1].result["dropped"] == {format_path(("old " + text,)): text}
     assert [answers[at].result["item"] for at in (2, 11)] == [item, item]
     assert answers[3].result["items"] == [item]
     assert "value" in answers[6].result["hint"]

@@ -37,7 +37,7 @@ class OverMcp:
         self._client = client
         self._by_hand = by_hand
 
-    async def call(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def run_operation(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._by_hand and not _is_text(arguments):
             params = {"name": operation, "arguments": arguments}
             answer = await self._by_hand({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})

@@ -14,7 +14,7 @@ from ddb_mcp.browser.page import browser_page
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.core.text import compact
+from ddb_mcp.core.text import encode_json
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.workers import convert
 from ddb_mcp.web.request_context import BodyRejected, RequestContext
@@ -91,15 +91,17 @@ class BrowserHost:
             name = request.get("name")
             if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)
-            answer = await self._service.call(name, request.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES)
+            answer = await self._service.run_operation(
+                name, request.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES
+            )
             result: dict[str, Any] = {"content": [], "structuredContent": answer}
             content = await convert(partial(_encode, result), answer)
         except DdbMcpError as error:
-            text = compact({"error": error.to_json()})
+            text = encode_json({"error": error.to_json()})
             content = _encode({"content": [{"type": "text", "text": text}], "isError": True})
         return Response(content, media_type="application/json")
 
 
 def _encode(result: dict[str, Any]) -> bytes:
     """Encode a tool's result. A lone surrogate that some store let in can be sent as its escape only."""
-    return compact(result).encode(errors="backslashreplace")
+    return encode_json(result).encode(errors="backslashreplace")

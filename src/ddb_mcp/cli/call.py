@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.commands import TOOLS
-from ddb_mcp.cli.files import naming
+from ddb_mcp.cli.files import name_errors
 from ddb_mcp.cli.service import make_service
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
@@ -58,18 +58,18 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 
 async def _call(settings: ModeSettings, tool: str, words: list[str], every_page: bool) -> int:
-    from ddb_mcp.core.text import compact
+    from ddb_mcp.core.text import encode_json
 
     service = make_service(settings)
     try:
         tool_arguments = _arguments(words)
         if every_page:
             async for result in _pages(service, tool, tool_arguments):
-                print(compact(result))
+                print(encode_json(result))
         else:
-            print(compact(await service.call(tool, tool_arguments)))
+            print(encode_json(await service.run_operation(tool, tool_arguments)))
     except DdbMcpError as error:
-        print(compact({"error": error.to_json()}), file=sys.stderr)
+        print(encode_json({"error": error.to_json()}), file=sys.stderr)
         return 1
     finally:
         await service.store.close()
@@ -79,7 +79,7 @@ async def _call(settings: ModeSettings, tool: str, words: list[str], every_page:
 def _arguments(words: list[str]) -> dict[str, Any]:
     """Return the tool's arguments, from JSON and from words of the form NAME=VALUE. Raises InvalidArgument."""
     from ddb_mcp.core.items import parse_json
-    from ddb_mcp.service.parameters import arguments_object
+    from ddb_mcp.service.parameters import parse_arguments_object
 
     tool_arguments: dict[str, Any] = {}
     for at, word in enumerate(words):
@@ -91,14 +91,14 @@ def _arguments(words: list[str]) -> dict[str, Any]:
         elif at == 0:
             if word == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
                 word = _read_stdin().decode("utf-8-sig", errors="surrogateescape")
-            tool_arguments = arguments_object(parse_json(word, "arguments"))
+            tool_arguments = parse_arguments_object(parse_json(word, "arguments"))
         else:
             raise InvalidArgument(f"{word!r} is not an argument.", next="Write NAME=VALUE, or one JSON object first.")
     return tool_arguments
 
 
 def _read_stdin() -> bytes:
-    with naming("stdin"):
+    with name_errors("stdin"):
         text = sys.stdin.buffer.read(_STDIN_MAX_BYTES + 1)
     if len(text) > _STDIN_MAX_BYTES:
         raise InvalidArgument(f"stdin has more than {_STDIN_MAX_BYTES} bytes.", next="Use ddb-mcp import.")
@@ -107,12 +107,12 @@ def _read_stdin() -> bytes:
 
 async def _pages(service: "DataService", tool: str, tool_arguments: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     """One result of all pages. A summary's pages cannot be joined: each covers a stretch and is a result of its own."""
-    page = await service.call(tool, tool_arguments)
+    page = await service.run_operation(tool, tool_arguments)
     whole = page
     while page.get("cursor"):
         if "groups" in page:
             yield page
-        page = await service.call(tool, {**tool_arguments, "cursor": page["cursor"]})
+        page = await service.run_operation(tool, {**tool_arguments, "cursor": page["cursor"]})
         whole = page if "items" not in page else _join(whole, page)
     yield whole
 

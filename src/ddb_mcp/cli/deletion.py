@@ -6,10 +6,10 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.service.purge import Count
+from ddb_mcp.service.transfer.purge import ItemCount
 
 
-async def confirm(arguments: argparse.Namespace, what: str, count: Callable[[], Awaitable[Count]]) -> bool:
+async def confirm(arguments: argparse.Namespace, what: str, count: Callable[[], Awaitable[ItemCount]]) -> bool:
     """Whether the user wants it: says `--yes`, or answers yes at the terminal.
 
     Args:

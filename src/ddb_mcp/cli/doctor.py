@@ -50,23 +50,26 @@ async def run_checks(settings: Settings, http: HttpSettings, service: DataServic
     _list_settings(settings, http, say)
     say("\nSteps")
     steps = _Steps(say)
-    info = await steps.run("info", lambda: service.call("info", {}))
+    info = await steps.run_step("info", lambda: service.run_operation("info", {}))
     if info is not None:
         say(f"  {'':<26} table {info['tableName']}, region {info['region']}, prefix {info['prefix']}")
         if not settings.read_only:
             steps.fixes += info.get("warnings", [])
         if not info["provisioned"] and settings.mode != "local":
             steps.fixes.append("Nothing is provisioned yet. Call the tool provision, or: ddb-mcp call provision")
-        elif await steps.run("scan one item", lambda: service.call("scan", {"limit": 1, "view": "keys"})) is not None:
+        elif (
+            await steps.run_step("scan one item", lambda: service.run_operation("scan", {"limit": 1, "view": "keys"}))
+            is not None
+        ):
             key = {"pk": Prefix(info["prefix"], one_segment=True).joined + "ddb-mcp-doctor", "sk": "none"}
-            await steps.run("get a missing item", lambda: service.call("get", key))
+            await steps.run_step("get a missing item", lambda: service.run_operation("get", key))
     await service.store.close()
     if isinstance(settings, LocalSettings):
         from ddb_mcp.cli.endpoint import describe_endpoint
-        from ddb_mcp.stores.local.place import access_warnings
+        from ddb_mcp.stores.local.place import list_access_warnings
 
         say(f"  {'endpoint for the app':<26} {await describe_endpoint(settings)}")
-        steps.fixes += access_warnings(settings.local_path)  # in read-only mode too
+        steps.fixes += list_access_warnings(settings.local_path)  # in read-only mode too
     say(f"\nNot seen: {'; '.join(_hide(settings))}.")
     say("\nFix this" if steps.fixes else "\nAll is well.")
     for fix in dict.fromkeys(steps.fixes):
@@ -81,7 +84,7 @@ class _Steps:
     say: Callable[[str], None]
     fixes: list[str] = field(default_factory=list)
 
-    async def run(self, name: str, step: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any] | None:
+    async def run_step(self, name: str, step: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any] | None:
         started = time.perf_counter()
         result, outcome = None, "ok"
         try:

@@ -11,7 +11,7 @@ from ddb_mcp.config.settings import LocalSettings
 from ddb_mcp.config.values import is_http_url, is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.service.instructions import ENDPOINT, local_environment
+from ddb_mcp.service.instructions import ENDPOINT, make_local_environment
 
 PORT = urlsplit(ENDPOINT).port or 0
 # Any key does; a request without a signature is refused.
@@ -38,7 +38,7 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
         Misconfigured: the port cannot be listened on.
     """
     from ddb_mcp.endpoint.app import Endpoint
-    from ddb_mcp.endpoint.calls import Access
+    from ddb_mcp.endpoint.requests import Access
     from ddb_mcp.endpoint.tables import Tables
     from ddb_mcp.web.listening import Listening
     from ddb_mcp.web.serving import HttpServer
@@ -50,7 +50,7 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     if not settings.local_path.exists():
         print(f"The table {settings.table} is not there yet; make it: ddb-mcp call provision", file=sys.stderr)
     print("The app's environment:", file=sys.stderr)
-    for name, value in local_environment(settings.table, settings.prefix.text, address).items():
+    for name, value in make_local_environment(settings.table, settings.prefix.text, address).items():
         print(f"  {name}={value!r}", file=sys.stderr)
     HttpServer(endpoint, listener, keep_seconds=limits.ENDPOINT_KEEP_SECONDS).run()
     return 0

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ddb_mcp.cli.files import whole_file
-from ddb_mcp.cli.progress import MAYBE_MORE, Progress, items
+from ddb_mcp.cli.files import write_whole_file
+from ddb_mcp.cli.progress import MAYBE_MORE, Progress, format_count
 from ddb_mcp.cli.service import own_store
 from ddb_mcp.config.settings import LocalSettings, ModeSettings
 from ddb_mcp.core.errors import InvalidArgument
@@ -47,18 +47,18 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 async def _export(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.service.arguments import Where
-    from ddb_mcp.service.transfer import export
-    from ddb_mcp.service.where import selected_by
+    from ddb_mcp.service.selection import parse_selection
+    from ddb_mcp.service.transfer.export_import import export_items
 
     other = _other_prefix(settings, arguments.other_prefix)
     async with own_store(settings) as (store, configured):
         own = other or configured
         words = {name: getattr(arguments, name) for name in _WHERE}
-        selected = selected_by(Where.model_construct(**{**words, "filter": _filter(arguments.filter)}), own)
+        selected = parse_selection(Where.model_construct(**{**words, "filter": _filter(arguments.filter)}), own)
         with _output(arguments.file) as write, Progress("exported") as progress:
-            complete = await export(store, own, selected, write, progress.advance)
+            complete = await export_items(store, own, selected, write, progress.advance)
     where = f" to {arguments.file}" if arguments.file else ""
-    print(f"{items(progress.done)} exported{where}", file=sys.stderr)
+    print(f"{format_count(progress.done)} exported{where}", file=sys.stderr)
     if not complete:
         print(MAYBE_MORE, file=sys.stderr)
     return 0 if complete else 1
@@ -83,12 +83,12 @@ def _other_prefix(settings: ModeSettings, text: str | None) -> Prefix | None:
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[Callable[[bytes], object]]:
-    """Yield a function that writes bytes to stdout, or to a new file, see `whole_file`."""
+    """Yield a function that writes bytes to stdout, or to a new file, see `write_whole_file`."""
     if path is None or str(path) == "-":
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
-    with whole_file(path) as file:
+    with write_whole_file(path) as file:
         if path.suffix != ".gz":
             yield file.write
             return

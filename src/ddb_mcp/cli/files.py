@@ -15,7 +15,7 @@ _PART = ".ddb-mcp-"
 
 
 @contextmanager
-def naming(name: str | Path) -> Iterator[None]:
+def name_errors(name: str | Path) -> Iterator[None]:
     """Name a file in each OSError that names none: those of reads and writes do not say which file failed."""
     try:
         yield
@@ -26,7 +26,7 @@ def naming(name: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path, *, replaces: bool = False) -> Iterator[IO[bytes]]:
+def write_whole_file(path: Path, *, replaces: bool = False) -> Iterator[IO[bytes]]:
     """Yield a file to write to. It gets its name only when it is complete and on the disk; only its owner can read it.
 
     Args:
@@ -41,7 +41,7 @@ def whole_file(path: Path, *, replaces: bool = False) -> Iterator[IO[bytes]]:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InvalidArgument(f"There is no folder {folder}.", next="Make it, or give another name.")
-    with naming(path):
+    with name_errors(path):
         descriptor, part = tempfile.mkstemp(dir=folder, prefix=_PART)  # of mode 0600
         try:
             with open(descriptor, "wb") as file:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.deletion import confirm, print_progress
-from ddb_mcp.cli.files import whole_file
-from ddb_mcp.cli.progress import items, report_progress
+from ddb_mcp.cli.files import write_whole_file
+from ddb_mcp.cli.progress import format_count, report_progress
 from ddb_mcp.cli.serve import listening, tls_arguments
 from ddb_mcp.cli.service import require_writing
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
-from ddb_mcp.service.purge import Count, count
+from ddb_mcp.service.transfer.purge import ItemCount, count_items
 
 if TYPE_CHECKING:
     from ddb_mcp.gateway.registry import Registry, Tenant
@@ -235,13 +235,13 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
             deleted = await remove_deployment(registry, store, tenant.name, progress.say, progress.advance)
     finally:
         await store.close()
-    print(f"{items(deleted)} deleted")
+    print(f"{format_count(deleted)} deleted")
     return None
 
 
-async def _owned(store: "Store", tenant: "Tenant") -> Count:
+async def _owned(store: "Store", tenant: "Tenant") -> ItemCount:
     """How many items a removal would delete: none where the deployment was never added."""
-    return Count(0, exact=True) if tenant.state == "adding" else await count(store, tenant.prefix)
+    return ItemCount(0, exact=True) if tenant.state == "adding" else await count_items(store, tenant.prefix)
 
 
 async def _add_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
@@ -288,6 +288,8 @@ async def _hand_out(
         print(f"{about}. The token, shown only now:", file=sys.stderr)
         print(token)
         return
-    with whole_file(arguments.out, replaces=replaces) as file:  # opened first: a token that cannot be kept is not made
+    with write_whole_file(
+        arguments.out, replaces=replaces
+    ) as file:  # opened first: a token that cannot be kept is not made
         file.write(f"{await make()}\n".encode())
     print(f"{about}. The token is in {arguments.out}.", file=sys.stderr)

@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ddb_mcp.cli.files import naming
-from ddb_mcp.cli.progress import items, report_progress
+from ddb_mcp.cli.files import name_errors
+from ddb_mcp.cli.progress import format_count, report_progress
 from ddb_mcp.cli.service import own_store, require_writing
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.keys import Prefix
 
 if TYPE_CHECKING:
-    from ddb_mcp.service.transfer import Source
+    from ddb_mcp.service.transfer.export_import import LineSource
 
 _BLOCK_BYTES = 2**16
 _EXAMPLE = """\
@@ -51,52 +51,52 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         return anyio.run(_import, settings, arguments, file)
 
 
-async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "Source") -> int:
-    from ddb_mcp.service.transfer import Importer
+async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "LineSource") -> int:
+    from ddb_mcp.service.transfer.export_import import Importer
 
     source = Prefix(arguments.from_prefix, one_segment=True) if arguments.from_prefix else None
     async with own_store(settings) as (store, own):
         importer = Importer(store, own, source=source, create_only=arguments.create_only)
-        count = await importer.check(file)
+        count = await importer.validate(file)
         if arguments.dry_run:
-            print(f"{items(count)} would be imported")
+            print(f"{format_count(count)} would be imported")
             return 0
         with report_progress("imported", count) as progress:
-            await importer.store(file, progress.advance)
-    there = f", {items(importer.existing)} there already" if arguments.create_only else ""
-    print(f"{items(importer.written)} imported{there}")
+            await importer.write_items(file, progress.advance)
+    there = f", {format_count(importer.existing)} there already" if arguments.create_only else ""
+    print(f"{format_count(importer.written)} imported{there}")
     return 0
 
 
 @contextmanager
-def _input(path: Path | None) -> Iterator["Source"]:
+def _input(path: Path | None) -> Iterator["LineSource"]:
     """Yield the file. Copies what can be read only once: every line is read before one is stored.
 
     Raises:
         InvalidArgument: the file or stdin cannot be read.
         OSError: there is no room for the copy.
     """
-    from ddb_mcp.service.transfer import Source, unreadable
+    from ddb_mcp.service.transfer.export_import import LineSource, make_unreadable_error
 
     is_stdin = path is None or str(path) == "-"
     name = "stdin" if is_stdin else str(path)
     try:
         stream = sys.stdin.buffer if path is None or is_stdin else path.open("rb")
     except OSError as error:
-        raise unreadable(name, error) from None
+        raise make_unreadable_error(name, error) from None
     with stream:
         if is_stdin or not stream.seekable():
             with _copy(name, stream) as copy:
-                yield Source(name, copy)
+                yield LineSource(name, copy)
         else:
-            yield Source(name, stream)
+            yield LineSource(name, stream)
 
 
 def _copy(name: str, stream: IO[bytes]) -> IO[bytes]:
     """Copy a stream to a file without a name that only its owner can read."""
-    with naming("TMPDIR"):
+    with name_errors("TMPDIR"):
         folder = tempfile.gettempdir()
-    with naming(folder), ExitStack() as stack:
+    with name_errors(folder), ExitStack() as stack:
         copy = stack.enter_context(tempfile.TemporaryFile())
         for block in _blocks(name, stream):
             copy.write(block)
@@ -106,10 +106,10 @@ def _copy(name: str, stream: IO[bytes]) -> IO[bytes]:
 
 
 def _blocks(name: str, stream: IO[bytes]) -> Iterator[bytes]:
-    from ddb_mcp.service.transfer import unreadable
+    from ddb_mcp.service.transfer.export_import import make_unreadable_error
 
     try:
         while block := stream.read(_BLOCK_BYTES):
             yield block
     except OSError as error:
-        raise unreadable(name, error) from None
+        raise make_unreadable_error(name, error) from None

@@ -14,7 +14,7 @@ from ddb_mcp.cli.commands import COMMANDS, SERVE, TOOLS, Command
 from ddb_mcp.config.settings import SETTINGS, Setting
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.process import log_to_stderr
-from ddb_mcp.core.text import visible
+from ddb_mcp.core.text import escape_controls
 
 # Those of serving itself; all but the last take a value.
 SERVING_FLAGS = ("--http", "--tls-cert", "--tls-key", "--behind-tls-proxy")
@@ -44,12 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             list_set_variables(os.environ, flags, print)
             sys.stdout.flush()  # the error comes last, where both streams go to one place
         quoted = f" It said: {error.quoted}" if error.quoted else ""
-        print(visible(f"ddb-mcp: {error.message}{quoted} {error.next}"), file=sys.stderr)
+        print(escape_controls(f"ddb-mcp: {error.message}{quoted} {error.next}"), file=sys.stderr)
         return 2
     except OSError as error:  # most likely of the output: `ddb-mcp … | head`, a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
         if not isinstance(error, BrokenPipeError):
-            print(visible(f"ddb-mcp: {error.filename or 'stdout'}: {error.strerror or error}"), file=sys.stderr)
+            print(escape_controls(f"ddb-mcp: {error.filename or 'stdout'}: {error.strerror or error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         from ddb_mcp.core.process import leave

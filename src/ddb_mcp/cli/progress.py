@@ -19,7 +19,7 @@ MAYBE_MORE = "This platform does not say whether there is more than it showed."
 """Follows the end of work on all items of a platform without pages."""
 
 
-def items(number: int) -> str:
+def format_count(number: int) -> str:
     """So many items, in words."""
     return f"{number} item{'' if number == 1 else 's'}"
 
@@ -79,7 +79,11 @@ def report_progress(done_as: str, total: int | None = None) -> Iterator[Progress
     """Shows progress, see `Progress`. Where the work fails or Ctrl-C ends it, says once how much is done."""
 
     def left(why: str) -> str:
-        done = f"{items(progress.done)} {done_as}" if total is None else f"{progress.done} of {items(total)} {done_as}"
+        done = (
+            f"{format_count(progress.done)} {done_as}"
+            if total is None
+            else f"{progress.done} of {format_count(total)} {done_as}"
+        )
         return f"{why}: {done}, the others are left. Run it again to go on.\n"
 
     def interrupted(*_: object) -> NoReturn:

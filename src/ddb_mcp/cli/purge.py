@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 
 from ddb_mcp.cli.deletion import confirm, print_progress
-from ddb_mcp.cli.progress import MAYBE_MORE, items, report_progress
+from ddb_mcp.cli.progress import MAYBE_MORE, format_count, report_progress
 from ddb_mcp.cli.service import own_store, require_writing
 from ddb_mcp.config.settings import ModeSettings
 
@@ -23,15 +23,15 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 
 async def _purge(settings: ModeSettings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.service.purge import count, purge
+    from ddb_mcp.service.transfer.purge import count_items, delete_all
 
     async with own_store(settings) as (store, prefix):
         what = f"everything under {prefix.text}, mode {settings.mode}"
-        if not await confirm(arguments, what, partial(count, store, prefix)):
+        if not await confirm(arguments, what, partial(count_items, store, prefix)):
             return 1
         with report_progress("deleted") as progress:
-            done = await purge(store, prefix, progress.advance)
+            done = await delete_all(store, prefix, progress.advance)
         if not done.complete:
             await print_progress(MAYBE_MORE)
-    print(f"{items(done.deleted)} deleted")
+    print(f"{format_count(done.deleted)} deleted")
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.core.text import clip
+from ddb_mcp.core.text import shorten
 
 Kind = Literal["plain", "path", "command", "secret"]
 _EVERY_KIND: frozenset[Kind] = frozenset({"plain", "path", "command", "secret"})
@@ -90,10 +90,10 @@ def check_loaded(name: str, value: str, kind: Kind) -> None:
         match = re.search(flaw.pattern, value) if kind in flaw.kinds else None
         if match is None:
             continue
-        shown = repr(clip(match[0], 60))
+        shown = repr(shorten(match[0], 60))
         if kind == "secret" and not re.fullmatch(r"\$\{[\w.:]+\}|\$\w+|%\w+%", match[0]):
             shown = "a name"
         advice = flaw.advice
         if kind in ("plain", "path") and (mended := flaw.mended(value)):
-            advice = f"{advice} Write: {clip(mended, 200)}"
+            advice = f"{advice} Write: {shorten(mended, 200)}"
         raise Misconfigured(f"{name} {flaw.happened.format(found=shown)}.", next=advice)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.core.text import clip
+from ddb_mcp.core.text import shorten
 
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -97,7 +97,7 @@ def parse_path(name: str, value: str) -> Path:
         advice = (
             f"Write: {meant}" if meant.startswith("/") and value.startswith("file:") else "Write the path of a file."
         )
-        raise Misconfigured(f"{name} is a URL, {clip(value, 200)!r}, and must be a path.", next=advice)
+        raise Misconfigured(f"{name} is a URL, {shorten(value, 200)!r}, and must be a path.", next=advice)
     if _is_foreign_path(value):
         advice = f"Write a path as {platform.system()} has them, such as {Path.home() / 'data.sqlite3'}."
         raise Misconfigured(f"{_describe(name, value)}, which is a path of another system.", next=advice)
@@ -159,7 +159,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _describe(name: str, value: str) -> str:
-    return f"{name} is {clip(value, 200)!r}"
+    return f"{name} is {shorten(value, 200)!r}"
 
 
 def _refuse(name: str, value: str, allowed: list[str]) -> NoReturn:

@@ -16,7 +16,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.keys import check_text
-from ddb_mcp.core.paths import Path, value_at
+from ddb_mcp.core.paths import Path, get_value
 
 
 class KeyRange(NamedTuple):
@@ -51,22 +51,22 @@ def parse_range(sk_prefix: str | None, sk_from: str | None, sk_to: str | None) -
     return KeyRange(sk_prefix, sk_from, sk_to)
 
 
-Check = Callable[[], None]
+CheckDeadline = Callable[[], None]
 """Called while values are compared. Raises where the comparison must end, for example because its time is over."""
 
 
-class Steps:
+class StepCounter:
     """Counts the steps of comparisons with one item, and calls `check` every few thousand of them.
 
     It indexes the members of a long list or set once, however many clauses look for one.
     """
 
-    def __init__(self, check: Check | None = None) -> None:
+    def __init__(self, check: CheckDeadline | None = None) -> None:
         self._check = check
         self._left = limits.STEPS_BETWEEN_CHECKS
         self._indexes: dict[int, tuple[AttributeValue, frozenset[Any]]] = {}
 
-    def take(self, steps: int) -> None:
+    def count(self, steps: int) -> None:
         """Count steps that are about to be made. Raises what `check` raises."""
         self._left -= steps
         if self._left < 0 and self._check is not None:
@@ -74,11 +74,11 @@ class Steps:
             self._check()
 
     def index(self, value: AttributeValue) -> frozenset[Any]:
-        """Return the members of a list or set as `hashable` makes them. The index holds `value`, so its id stays."""
+        """Return the members of a list or set as `to_hashable` makes them. The index holds `value`, so its id stays."""
         if id(value) not in self._indexes:
             ((kind, content),) = value.items()
             entries = content if kind == "L" else ({kind[0]: member} for member in content)
-            self._indexes[id(value)] = value, frozenset(hashable(entry, self) for entry in entries)
+            self._indexes[id(value)] = value, frozenset(to_hashable(entry, self) for entry in entries)
         return self._indexes[id(value)][1]
 
 
@@ -90,9 +90,9 @@ class Comparison(NamedTuple):
     values: tuple[AttributeValue, ...] = ()
     exists: bool = True
 
-    def holds(self, item: Item, steps: Steps) -> bool:
+    def holds(self, item: Item, steps: StepCounter) -> bool:
         """Whether the stored item satisfies the clause."""
-        value = value_at(item, self.path)
+        value = get_value(item, self.path)
         if self.operator == "exists":
             return (value is not None) is self.exists
         if value is None:
@@ -105,7 +105,7 @@ class Or(NamedTuple):
 
     filters: tuple[tuple[Comparison, ...], ...]
 
-    def holds(self, item: Item, steps: Steps) -> bool:
+    def holds(self, item: Item, steps: StepCounter) -> bool:
         """Whether the stored item satisfies one of the filters."""
         return any(all(clause.holds(item, steps) for clause in clauses) for clauses in self.filters)
 
@@ -113,7 +113,7 @@ class Or(NamedTuple):
 Filter = tuple[Comparison | Or, ...]
 
 
-def comparisons(clauses: Filter) -> Iterator[Comparison]:
+def iter_comparisons(clauses: Filter) -> Iterator[Comparison]:
     """Every comparison in a filter, those of its alternatives among them."""
     for clause in clauses:
         if isinstance(clause, Or):
@@ -122,30 +122,30 @@ def comparisons(clauses: Filter) -> Iterator[Comparison]:
             yield clause
 
 
-def matches(clauses: Filter, item: Item, check: Check | None = None) -> bool:
+def matches(clauses: Filter, item: Item, check: CheckDeadline | None = None) -> bool:
     """Whether the item satisfies every clause. `check` is called every few thousand steps, and may raise."""
-    steps = Steps(check)
+    steps = StepCounter(check)
     return all(clause.holds(item, steps) for clause in clauses)
 
 
-def compare(operator: str, stored: AttributeValue, operands: Sequence[AttributeValue], steps: Steps) -> bool:
+def compare(operator: str, stored: AttributeValue, operands: Sequence[AttributeValue], steps: StepCounter) -> bool:
     """Whether a stored value satisfies an operator other than `exists` with these operands."""
-    steps.take(1)
+    steps.count(1)
     if operator == "between":
-        return _ordered(ge, stored, operands[0]) and _ordered(le, stored, operands[1])
+        return _compare_order(ge, stored, operands[0]) and _compare_order(le, stored, operands[1])
     if operator == "in":
-        return any(equal(stored, operand, steps) for operand in operands)
+        return any(are_equal(stored, operand, steps) for operand in operands)
     if operator in _ORDERS:
-        return _ordered(_ORDERS[operator], stored, operands[0])
+        return _compare_order(_ORDERS[operator], stored, operands[0])
     return _OPERATORS[operator](stored, operands[0], steps)
 
 
-def type_of(value: AttributeValue) -> str:
+def get_type(value: AttributeValue) -> str:
     """One of DynamoDB's ten types, for example `S`."""
     return next(iter(value))
 
 
-def order_of(value: AttributeValue) -> Any:
+def to_sortable(value: AttributeValue) -> Any:
     """A Python value with DynamoDB's order within one type: code points, numbers, bytes."""
     ((kind, content),) = value.items()
     if kind == "S":
@@ -153,7 +153,7 @@ def order_of(value: AttributeValue) -> Any:
     return Decimal(content) if kind == "N" else base64.b64decode(content)
 
 
-def equal(one: AttributeValue, other: AttributeValue, steps: Steps | None = None) -> bool:
+def are_equal(one: AttributeValue, other: AttributeValue, steps: StepCounter | None = None) -> bool:
     """Equality as DynamoDB has it: by type, numbers by value, sets without order."""
     ((kind, a),), ((other_kind, b),) = one.items(), other.items()
     if kind != other_kind:
@@ -164,65 +164,67 @@ def equal(one: AttributeValue, other: AttributeValue, steps: Steps | None = None
         return bool(a == b)
     if len(a) != len(b):
         return False
-    steps = steps or Steps()
-    steps.take(len(a))
+    steps = steps or StepCounter()
+    steps.count(len(a))
     if kind == "L":
-        return all(equal(entry, other_entry, steps) for entry, other_entry in zip(a, b, strict=True))
+        return all(are_equal(entry, other_entry, steps) for entry, other_entry in zip(a, b, strict=True))
     if kind == "M":
-        return a.keys() == b.keys() and all(equal(a[name], b[name], steps) for name in a)
+        return a.keys() == b.keys() and all(are_equal(a[name], b[name], steps) for name in a)
     return steps.index(one) == steps.index(other)
 
 
-def hashable(value: AttributeValue, steps: Steps) -> tuple[str, Any]:
+def to_hashable(value: AttributeValue, steps: StepCounter) -> tuple[str, Any]:
     """Return a hashable form of a value: two values are `equal` if their forms are."""
     ((kind, content),) = value.items()
-    steps.take(len(content) if kind in ("L", "M") else 1)
+    steps.count(len(content) if kind in ("L", "M") else 1)
     match kind:
         case "N":
             return kind, Decimal(content)
         case "L":
-            return kind, tuple(hashable(entry, steps) for entry in content)
+            return kind, tuple(to_hashable(entry, steps) for entry in content)
         case "M":
-            return kind, frozenset((name, hashable(entry, steps)) for name, entry in content.items())
+            return kind, frozenset((name, to_hashable(entry, steps)) for name, entry in content.items())
         case "SS" | "NS" | "BS":
-            return kind, members_of(value)
+            return kind, to_member_set(value)
     return kind, content
 
 
-def members_of(value: AttributeValue) -> frozenset[Any]:
+def to_member_set(value: AttributeValue) -> frozenset[Any]:
     """The members of a set, by value."""
     ((kind, content),) = value.items()
     return frozenset(map(Decimal, content) if kind == "NS" else content)
 
 
-def _ordered(holds: Callable[[Any, Any], bool], stored: AttributeValue, operand: AttributeValue) -> bool:
-    return type_of(stored) == type_of(operand) and holds(order_of(stored), order_of(operand))
+def _compare_order(holds: Callable[[Any, Any], bool], stored: AttributeValue, operand: AttributeValue) -> bool:
+    return get_type(stored) == get_type(operand) and holds(to_sortable(stored), to_sortable(operand))
 
 
-def _begins_with(stored: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:
-    return type_of(stored) == type_of(operand) and order_of(stored)[: len(order_of(operand))] == order_of(operand)
+def _begins_with(stored: AttributeValue, operand: AttributeValue, steps: StepCounter) -> bool:
+    return get_type(stored) == get_type(operand) and to_sortable(stored)[: len(to_sortable(operand))] == to_sortable(
+        operand
+    )
 
 
-def _contains(stored: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:
-    kind, operand_kind = type_of(stored), type_of(operand)
+def _contains(stored: AttributeValue, operand: AttributeValue, steps: StepCounter) -> bool:
+    kind, operand_kind = get_type(stored), get_type(operand)
     if kind in ("S", "B"):
-        return kind == operand_kind and order_of(operand) in order_of(stored)
-    return kind in ("L", operand_kind + "S") and hashable(operand, steps) in steps.index(stored)
+        return kind == operand_kind and to_sortable(operand) in to_sortable(stored)
+    return kind in ("L", operand_kind + "S") and to_hashable(operand, steps) in steps.index(stored)
 
 
-def _has_type(stored: AttributeValue, operand: AttributeValue, steps: Steps) -> bool:
-    return {"S": type_of(stored)} == operand
+def _has_type(stored: AttributeValue, operand: AttributeValue, steps: StepCounter) -> bool:
+    return {"S": get_type(stored)} == operand
 
 
-TAKES = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
+OPERAND_TYPES = dict.fromkeys(("lt", "le", "gt", "ge", "between"), frozenset({"S", "N", "B"})) | {
     "begins_with": frozenset({"S", "B"})
 }
 """The types that these operators compare. Others compare every type."""
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {"lt": lt, "le": le, "gt": gt, "ge": ge}
-_OPERATORS: dict[str, Callable[[AttributeValue, AttributeValue, Steps], bool]] = {
-    "eq": equal,
-    "ne": lambda found, value, steps: not equal(found, value, steps),
+_OPERATORS: dict[str, Callable[[AttributeValue, AttributeValue, StepCounter], bool]] = {
+    "eq": are_equal,
+    "ne": lambda found, value, steps: not are_equal(found, value, steps),
     "begins_with": _begins_with,
     "contains": _contains,
     "type": _has_type,

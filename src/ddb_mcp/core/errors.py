@@ -163,13 +163,13 @@ class Misconfigured(DdbMcpError):
 
 
 class Internal(DdbMcpError):
-    """A bug of ours. See `logged`."""
+    """A bug of ours. See `log`."""
 
     code = "internal"
     default_next = "Report this id to the maintainers; the details are in the server's stderr."
 
     @classmethod
-    def logged(cls, logger: logging.Logger, failure: Exception, operation: str) -> "Internal":
+    def log(cls, logger: logging.Logger, failure: Exception, operation: str) -> "Internal":
         """The error for a bug of ours. The log has the whole failure, under the id that the error's message names."""
         number = os.urandom(4).hex()
         logger.error("Internal error %s in %s", number, operation, exc_info=failure)

@@ -8,11 +8,11 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.paths import Path
 
-SIGNS = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+COMPARATOR_SIGNS = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _FUNCTIONS = {"type": "attribute_type"}
 
 
-class Expression:
+class ExpressionBuilder:
     """The placeholders of one request's expressions: every name is a `#n`, every value a `:n`; no word is reserved."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Expression:
 
     def condition(self, clauses: Filter) -> str:
         """The clauses as a condition or filter expression, `""` where there are none."""
-        return " AND ".join(map(self._clause, clauses))
+        return " AND ".join(map(self._format_clause, clauses))
 
     def update(self, item: Item, remove: Iterable[Path] = (), add: Mapping[str, AttributeValue] | None = None) -> str:
         """The update expression of a merge, `""` where it changes nothing.
@@ -57,7 +57,7 @@ class Expression:
         }
         return " ".join(f"{action} {','.join(texts)}" for action, texts in actions.items() if texts)
 
-    def _clause(self, clause: Comparison | Or) -> str:
+    def _format_clause(self, clause: Comparison | Or) -> str:
         if isinstance(clause, Or):
             alternatives = map(self.condition, clause.filters)
             return "(" + " OR ".join(f"({text})" for text in alternatives) + ")"
@@ -69,14 +69,14 @@ class Expression:
             return f"{path} BETWEEN {values[0]} AND {values[1]}"
         if clause.operator == "in":
             return f"{path} IN ({','.join(values)})"
-        if comparator := SIGNS.get(clause.operator):
+        if comparator := COMPARATOR_SIGNS.get(clause.operator):
             return f"{path} {comparator} {values[0]}"
         return f"{_FUNCTIONS.get(clause.operator, clause.operator)}({path},{values[0]})"
 
 
 def check_update(item: Item, remove: Sequence[Path] = (), add: Mapping[str, AttributeValue] | None = None) -> None:
     """Raise InvalidArgument if a merge would not fit into one update expression."""
-    if len(Expression().update(item, remove, add)) > limits.EXPRESSION_MAX_BYTES:
+    if len(ExpressionBuilder().update(item, remove, add)) > limits.EXPRESSION_MAX_BYTES:
         number = len(item.keys() - {"pk", "sk"}) + len(remove) + len(add or ())
         raise InvalidArgument(
             f"merge sets, adds and removes {number} attributes, too many for one update expression.",

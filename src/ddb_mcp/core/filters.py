@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import TAKES, Comparison, Filter, Or, comparisons, order_of, type_of
+from ddb_mcp.core.conditions import OPERAND_TYPES, Comparison, Filter, Or, get_type, iter_comparisons, to_sortable
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.expressions import Expression
-from ddb_mcp.core.items import TYPE_NAMES, TYPES, AttributeValue, from_dynamodb_json, from_json, to_json, value_size
-from ddb_mcp.core.paths import Path, parse_path, path_text
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.expressions import ExpressionBuilder
+from ddb_mcp.core.items import TYPE_NAMES, TYPES, AttributeValue, from_dynamodb_json, from_json, measure_value, to_json
+from ddb_mcp.core.paths import Path, format_path, parse_path
+from ddb_mcp.core.text import quote_start
 
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists", "type")
 
@@ -48,11 +48,11 @@ def parse_filter(conditions: Mapping[str, Any], parameter: str, *, keys_allowed:
             there is, is looked at first, so that a refusal costs nothing.
     """
     _check_amount(conditions, parameter)
-    parsed = tuple(_clauses(conditions, parameter, keys_allowed))
-    operands = sum(value_size(value) for clause in comparisons(parsed) for value in clause.values)
+    parsed = tuple(_parse_clauses(conditions, parameter, keys_allowed))
+    operands = sum(measure_value(value) for clause in iter_comparisons(parsed) for value in clause.values)
     if operands > limits.OPERANDS_MAX_BYTES:
-        raise _too_long(parameter)
-    expression = Expression()
+        raise _make_length_error(parameter)
+    expression = ExpressionBuilder()
     # A scan of a shared table has a clause of its own before the filter's, and must still fit.
     own_clause = f"begins_with({expression.path('pk')},{expression.value({'S': ''})}) AND "
     size = len(own_clause + expression.condition(parsed))
@@ -77,7 +77,7 @@ def filter_to_json(clauses: Filter) -> dict[str, Any]:
             operand = list(map(to_json, clause.values))
         else:
             operand = to_json(clause.values[0])
-        conditions.setdefault(path_text(clause.path), {})[clause.operator] = operand
+        conditions.setdefault(format_path(clause.path), {})[clause.operator] = operand
     return conditions
 
 
@@ -89,18 +89,18 @@ def _check_amount(conditions: Mapping[str, Any], parameter: str) -> None:
     if sum(map(len, filters)) > limits.OPERATORS_MAX:
         raise InvalidArgument(f"{parameter} has more than {limits.OPERATORS_MAX} conditions.")
     operands = [operand for entry in filters for name, operand in entry.items() if name != "$or"]
-    if _least_size(operands) > limits.OPERANDS_MAX_BYTES:
-        raise _too_long(parameter)
+    if _estimate_size(operands) > limits.OPERANDS_MAX_BYTES:
+        raise _make_length_error(parameter)
 
 
-def _too_long(parameter: str) -> InvalidArgument:
+def _make_length_error(parameter: str) -> InvalidArgument:
     return InvalidArgument(
         f"{parameter} compares with more than {limits.OPERANDS_MAX_BYTES} bytes in all.",
         next="Compare with fewer or shorter values.",
     )
 
 
-def _least_size(value: Any) -> int:
+def _estimate_size(value: Any) -> int:
     """A number of bytes that plain JSON takes as attribute values at least; counted until it is too many."""
     size, left = 0, [value]
     while left and size <= limits.OPERANDS_MAX_BYTES:
@@ -122,11 +122,11 @@ def _least_size(value: Any) -> int:
     return size
 
 
-def _clauses(conditions: Mapping[str, Any], parameter: str, keys_allowed: bool) -> Iterator[Comparison | Or]:
+def _parse_clauses(conditions: Mapping[str, Any], parameter: str, keys_allowed: bool) -> Iterator[Comparison | Or]:
     for name, condition in conditions.items():
-        where = f"{parameter}.{brief(name)}"
+        where = f"{parameter}.{quote_start(name)}"
         if name == "$or":
-            yield _or(condition, where, keys_allowed)
+            yield _parse_or(condition, where, keys_allowed)
         elif name.startswith("$"):
             advice = _MONGODB_WORDS.get(name[1:], "A name that begins with $ is put in backticks: `$ref`.")
             raise InvalidArgument(f"{where} is not known here.", next=advice)
@@ -136,10 +136,10 @@ def _clauses(conditions: Mapping[str, Any], parameter: str, keys_allowed: bool) 
                 next=f'{_MONGODB_WORDS[name]} An attribute {name} is compared by {{"{name}": {{"eq": …}}}}.',
             )
         else:
-            yield from _comparisons(name, condition, parameter, where, keys_allowed)
+            yield from _parse_comparisons(name, condition, parameter, where, keys_allowed)
 
 
-def _or(branches: Any, where: str, keys_allowed: bool) -> Or:
+def _parse_or(branches: Any, where: str, keys_allowed: bool) -> Or:
     if not isinstance(branches, list) or not limits.OR_MIN <= len(branches) <= limits.OR_MAX:
         raise InvalidArgument(f"{where} must be a list of {limits.OR_MIN} to {limits.OR_MAX} filters.")
     filters = []
@@ -148,7 +148,7 @@ def _or(branches: Any, where: str, keys_allowed: bool) -> Or:
             raise InvalidArgument(f'{where}[{at}] must be a filter such as {{"status": "open"}}.')
         if "$or" in entry:
             raise InvalidArgument(f"{where}[{at}] has an $or in it; $or does not nest.")
-        clauses = _clauses(entry, f"{where}[{at}]", keys_allowed)
+        clauses = _parse_clauses(entry, f"{where}[{at}]", keys_allowed)
         filters.append(tuple(clause for clause in clauses if isinstance(clause, Comparison)))
     return Or(tuple(filters))
 
@@ -159,7 +159,7 @@ def _holds_filters(condition: Any) -> bool:
     return isinstance(condition, Mapping) and not condition.keys() <= {*OPERATORS, *TYPES}
 
 
-def _comparisons(name: str, condition: Any, parameter: str, where: str, keys_allowed: bool) -> list[Comparison]:
+def _parse_comparisons(name: str, condition: Any, parameter: str, where: str, keys_allowed: bool) -> list[Comparison]:
     """The clauses for one document path."""
     path = parse_path(name, parameter)
     if not keys_allowed and path[0] in ("pk", "sk"):
@@ -173,12 +173,12 @@ def _comparisons(name: str, condition: Any, parameter: str, where: str, keys_all
         return [Comparison(path, "eq", (from_dynamodb_json(condition, where),))]
     if not condition:
         raise InvalidArgument(f'{where} is an empty object; equality with a map is {{"eq": {{…}}}}.')
-    return [_comparison(path, operator, operand, where) for operator, operand in condition.items()]
+    return [_parse_comparison(path, operator, operand, where) for operator, operand in condition.items()]
 
 
-def _comparison(path: Path, operator: str, operand: Any, where: str) -> Comparison:
+def _parse_comparison(path: Path, operator: str, operand: Any, where: str) -> Comparison:
     if operator not in OPERATORS:
-        raise _unknown_operator(operator, where)
+        raise _make_operator_error(operator, where)
     where = f"{where}.{operator}"
     if operator == "exists":
         if not isinstance(operand, bool):
@@ -202,7 +202,7 @@ def _comparison(path: Path, operator: str, operand: Any, where: str) -> Comparis
     return Comparison(path, operator, values)
 
 
-def _unknown_operator(operator: str, where: str) -> InvalidArgument:
+def _make_operator_error(operator: str, where: str) -> InvalidArgument:
     plain = operator.removeprefix("$")
     near = difflib.get_close_matches(operator[:20], OPERATORS, 2)
     if operator != plain and plain in OPERATORS:
@@ -211,19 +211,19 @@ def _unknown_operator(operator: str, where: str) -> InvalidArgument:
         return InvalidArgument(f"{where} has the unknown operator {operator!r}.", next=_MONGODB_WORDS[plain])
     meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; there are {', '.join(OPERATORS)}."
     return InvalidArgument(
-        f"{where} has the unknown operator {brief(operator)!r}{meant}",
+        f"{where} has the unknown operator {quote_start(operator)!r}{meant}",
         next='An object holds operators only; equality with a map is {"eq": {…}}.',
     )
 
 
 def _check_types(operator: str, values: tuple[AttributeValue, ...], where: str) -> None:
-    kinds = [type_of(value) for value in values]
-    if not TAKES.get(operator, TYPES).issuperset(kinds):
+    kinds = [get_type(value) for value in values]
+    if not OPERAND_TYPES.get(operator, TYPES).issuperset(kinds):
         what = "takes a string or binary" if operator == "begins_with" else "orders strings, numbers and binary only"
         raise InvalidArgument(f"{where} {what}.")
     if operator != "between":
         return
     if kinds[0] != kinds[1]:
         raise InvalidArgument(f"{where} has bounds of different types; no value lies between them.")
-    if order_of(values[0]) > order_of(values[1]):
+    if to_sortable(values[0]) > to_sortable(values[1]):
         raise InvalidArgument(f"{where} has its low bound above its high one; exchange them.")

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, cast
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.text import brief, object_of
+from ddb_mcp.core.text import build_object, quote_start
 
 AttributeValue = dict[str, Any]
 Item = dict[str, AttributeValue]
@@ -55,17 +55,17 @@ def parse_item(value: Any, where: str = "item") -> Item:
     if isinstance(value, str):
         value = parse_json(value, where)
     if not isinstance(value, dict):
-        raise InvalidArgument(f"{where} must be a JSON object, not {_kind(value)}.")
+        raise InvalidArgument(f"{where} must be a JSON object, not {_describe_kind(value)}.")
     for name in ("pk", "sk"):
         if name not in value:
             raise InvalidArgument(f"{where} has no {name!r}; every item needs string attributes pk and sk.")
     pk = value["pk"]
     convert = from_dynamodb_json if isinstance(pk, dict) and pk.keys() == {"S"} else from_json
-    item = attributes_from(value, convert, where)
+    item = convert_attributes(value, convert, where)
     for name in ("pk", "sk"):
         if "S" not in item[name]:
-            raise InvalidArgument(f"{where}.{name} must be a string, not {_kind(value[name])}.")
-    if (size := item_size(item)) > limits.ITEM_MAX_BYTES:
+            raise InvalidArgument(f"{where}.{name} must be a string, not {_describe_kind(value[name])}.")
+    if (size := measure_item(item)) > limits.ITEM_MAX_BYTES:
         raise InvalidArgument(
             f"{where} has {size} bytes by DynamoDB's size rules; the limit is {limits.ITEM_MAX_BYTES}.",
             next="Split it over several sort keys, or keep large content elsewhere and store a reference.",
@@ -100,7 +100,7 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
     integer, decimal = (partial(number, kind=kind) for kind in ((Decimal, Decimal) if exact else (int, Decimal)))
     hooks: dict[str, Any] = {"parse_int": integer, "parse_float": decimal, "parse_constant": constant}
     try:
-        return json.loads(text, **hooks, object_pairs_hook=partial(object_of, on_duplicate=duplicate))
+        return json.loads(text, **hooks, object_pairs_hook=partial(build_object, on_duplicate=duplicate))
     except RecursionError:
         raise InvalidArgument(f"{where} is nested far deeper than {limits.MAX_DEPTH} levels.") from None
     except InvalidOperation:
@@ -110,7 +110,7 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
         raise InvalidArgument(f"{where} is not valid JSON{at}.", next="Send a JSON object.") from None
 
 
-def attributes_from(
+def convert_attributes(
     members: Mapping[str, Any], convert: Callable[[Any, str, int], AttributeValue], where: str, depth: int = 0
 ) -> Item:
     """Each member of `members` as an attribute value. Raises InvalidArgument."""
@@ -119,7 +119,7 @@ def attributes_from(
         if not name and depth == 0:
             raise InvalidArgument(f"{where} has an attribute with an empty name.")
         check_unicode(name, f"a name in {where}")
-        attributes[name] = convert(value, f"{where}.{brief(name)}", depth)
+        attributes[name] = convert(value, f"{where}.{quote_start(name)}", depth)
     return attributes
 
 
@@ -143,15 +143,15 @@ def from_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
         case None:
             return {"NULL": True}
         case int() | float():
-            return {"N": _plain_number(value, where)}
+            return {"N": _check_plain_number(value, where)}
         case Decimal():
-            return {"N": number_text(value, where)}
+            return {"N": canonicalize_number(value, where)}
         case list():
             return {"L": [from_json(entry, f"{where}[{at}]", depth + 1) for at, entry in enumerate(value)]}
         case dict() if is_typed(value):
             return from_dynamodb_json(value, where, depth)
         case dict():
-            return {"M": attributes_from(value, from_json, where, depth + 1)}
+            return {"M": convert_attributes(value, from_json, where, depth + 1)}
     raise InvalidArgument(f"{where} has a type that JSON does not have.")
 
 
@@ -164,7 +164,8 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
     """A typed value, checked and in canonical form. Arguments and errors as for `from_json`."""
     if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in TYPES:
         raise InvalidArgument(
-            f'{where} must be one DynamoDB JSON value such as {{"S": "text"}} or {{"N": "1"}}, not {_kind(value)}.',
+            f'{where} must be one DynamoDB JSON value such as {{"S": "text"}} or {{"N": "1"}}, '
+            f"not {_describe_kind(value)}.",
             next="Inside DynamoDB JSON every value is typed; or send the whole item as plain JSON.",
         )
     _check_depth(depth, where)
@@ -173,22 +174,22 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
         case "S", str():
             return {"S": check_unicode(content, where)}
         case "N", str():
-            return {"N": number_text(content, where)}
+            return {"N": canonicalize_number(content, where)}
         case "B", str():
-            return {"B": _binary(content, where)}
+            return {"B": _canonicalize_binary(content, where)}
         case "BOOL", bool():
             return {"BOOL": content}
         case "NULL", True:
             return {"NULL": True}
         case (("SS" | "NS" | "BS"), list()):
-            return {kind: _set(kind, content, where)}
+            return {kind: _parse_set(kind, content, where)}
         case "L", list():
             entries = enumerate(content)
             return {"L": [from_dynamodb_json(entry, f"{where}[{at}]", depth + 1) for at, entry in entries]}
         case "M", dict():
-            return {"M": attributes_from(content, from_dynamodb_json, where, depth + 1)}
+            return {"M": convert_attributes(content, from_dynamodb_json, where, depth + 1)}
     raise InvalidArgument(
-        f'{where} is {{"{kind}": …}} with {_kind(content)} in it; DynamoDB JSON wants {_CONTENT[kind]} there.',
+        f'{where} is {{"{kind}": …}} with {_describe_kind(content)} in it; DynamoDB JSON wants {_CONTENT[kind]} there.',
         next=f'If a map with the one member "{kind}" is meant, write {{"M": {{"{kind}": <typed value>}}}}.',
     )
 
@@ -221,9 +222,9 @@ def to_json(value: AttributeValue) -> Any:
             return [to_json(entry) for entry in content]
         case "M":
             if is_typed(content):
-                return converted(value, "N", number_text)
+                return map_values(value, "N", canonicalize_number)
             return {name: to_json(entry) for name, entry in content.items()}
-    return converted(value, "N", number_text)
+    return map_values(value, "N", canonicalize_number)
 
 
 def item_to_json(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
@@ -232,7 +233,7 @@ def item_to_json(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
     return {name: to_json(item[name]) for name in names}
 
 
-def converted(value: AttributeValue, kind: str, convert: Callable[[str], Any]) -> AttributeValue:
+def map_values(value: AttributeValue, kind: str, convert: Callable[[str], Any]) -> AttributeValue:
     """The value with `convert` applied to what it holds of one type, at every depth and in sets too.
 
     Args:
@@ -245,13 +246,13 @@ def converted(value: AttributeValue, kind: str, convert: Callable[[str], Any]) -
     if own_kind == kind + "S":
         return {own_kind: [convert(member) for member in content]}
     if own_kind == "L":
-        return {"L": [converted(entry, kind, convert) for entry in content]}
+        return {"L": [map_values(entry, kind, convert) for entry in content]}
     if own_kind == "M":
-        return {"M": {name: converted(entry, kind, convert) for name, entry in content.items()}}
+        return {"M": {name: map_values(entry, kind, convert) for name, entry in content.items()}}
     return value
 
 
-def number_text(number: str | int | Decimal, where: str = "number") -> str:
+def canonicalize_number(number: str | int | Decimal, where: str = "number") -> str:
     """A number as canonical text: no superfluous zeros, plain digits where they are short, else `1.5E+40`.
 
     Raises:
@@ -292,11 +293,11 @@ def number_text(number: str | int | Decimal, where: str = "number") -> str:
     return "-" + plain if sign else plain
 
 
-def _plain_number(number: float, where: str) -> str:
+def _check_plain_number(number: float, where: str) -> str:
     if isinstance(number, float) and not math.isfinite(number):
         raise InvalidArgument(f"{where} is not a finite number, and DynamoDB stores only finite ones.")
     exact = Decimal(repr(number) if isinstance(number, float) else number)
-    text = number_text(exact, where)
+    text = canonicalize_number(exact, where)
     if abs(number) > limits.EXACT_INTEGER:
         raise InvalidArgument(
             f"{where} is beyond 2^53 as plain JSON, where hosts may already have rounded it.",
@@ -310,12 +311,12 @@ def _number_to_json(text: str) -> Any:
         return int(text)
     exact = Decimal(text)
     if exact == exact.to_integral_value():
-        return int(exact) if abs(exact) <= limits.EXACT_INTEGER else {"N": number_text(exact)}
+        return int(exact) if abs(exact) <= limits.EXACT_INTEGER else {"N": canonicalize_number(exact)}
     nearest = float(exact)
-    return nearest if Decimal(repr(nearest)) == exact else {"N": number_text(exact)}
+    return nearest if Decimal(repr(nearest)) == exact else {"N": canonicalize_number(exact)}
 
 
-def _binary(text: str, where: str) -> str:
+def _canonicalize_binary(text: str, where: str) -> str:
     try:
         canonical = base64.b64encode(base64.b64decode(text, validate=True)).decode()
     except ValueError:
@@ -325,7 +326,7 @@ def _binary(text: str, where: str) -> str:
     return canonical
 
 
-def _set(kind: str, content: list[Any], where: str) -> list[str]:
+def _parse_set(kind: str, content: list[Any], where: str) -> list[str]:
     if not content:
         raise InvalidArgument(f"{where} is an empty set, which DynamoDB does not have; leave the attribute out.")
     if not all(isinstance(entry, str) for entry in content):
@@ -347,7 +348,11 @@ def check_unicode(text: str, where: str) -> str:
     return text
 
 
-_SET_MEMBER: dict[str, Callable[[str, str], str]] = {"SS": check_unicode, "NS": number_text, "BS": _binary}
+_SET_MEMBER: dict[str, Callable[[str, str], str]] = {
+    "SS": check_unicode,
+    "NS": canonicalize_number,
+    "BS": _canonicalize_binary,
+}
 
 
 def _check_depth(depth: int, where: str) -> None:
@@ -357,7 +362,7 @@ def _check_depth(depth: int, where: str) -> None:
         raise InvalidArgument(f"{shown} is nested deeper than {limits.MAX_DEPTH} levels.")
 
 
-def _kind(value: Any) -> str:
+def _describe_kind(value: Any) -> str:
     match value:
         case None:
             return "null"
@@ -372,12 +377,12 @@ def _kind(value: Any) -> str:
     return "an object"
 
 
-def item_size(item: Mapping[str, AttributeValue]) -> int:
+def measure_item(item: Mapping[str, AttributeValue]) -> int:
     """The size of an item in bytes by DynamoDB's rules: names count, and so do 3 bytes a list or map."""
-    return sum(_utf8(name) + value_size(value) for name, value in item.items())
+    return sum(_measure_text(name) + measure_value(value) for name, value in item.items())
 
 
-def is_longer(value: AttributeValue, most: int) -> bool:
+def exceeds_bytes(value: AttributeValue, most: int) -> bool:
     """Whether the plain JSON of a value certainly has more than `most` bytes. About `most` members are looked at."""
     length, waiting = 0, [value]
     while waiting and length <= most:
@@ -393,32 +398,32 @@ def is_longer(value: AttributeValue, most: int) -> bool:
     return length > most
 
 
-def value_size(value: AttributeValue) -> int:
+def measure_value(value: AttributeValue) -> int:
     """The size of one attribute value in bytes by DynamoDB's rules, without its name."""
     ((kind, content),) = value.items()
     match kind:
         case "S":
-            return _utf8(content)
+            return _measure_text(content)
         case "N":
-            return _number_size(content)
+            return _measure_number(content)
         case "B":
-            return _binary_size(content)
+            return _measure_binary(content)
         case "BOOL" | "NULL":
             return 1
         case "L":
-            return 3 + sum(1 + value_size(entry) for entry in content)
+            return 3 + sum(1 + measure_value(entry) for entry in content)
         case "M":
-            return 3 + len(content) + item_size(content)
-    member_size: Callable[[str], int] = {"SS": _utf8, "NS": _number_size, "BS": _binary_size}[kind]
+            return 3 + len(content) + measure_item(content)
+    member_size: Callable[[str], int] = {"SS": _measure_text, "NS": _measure_number, "BS": _measure_binary}[kind]
     return sum(map(member_size, content))
 
 
-def _utf8(text: str) -> int:
+def _measure_text(text: str) -> int:
     # A store may have let in a lone surrogate, and its item must still be shown.
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
-def _number_size(text: str) -> int:
+def _measure_number(text: str) -> int:
     # Two digits a byte, paired from the decimal point on, without zeros at the ends; a byte more, and one for a minus.
     if text[0] != "0" and text.isascii() and text.isdigit():
         return (len(text) - 1) // 2 - (len(text) - len(text.rstrip("0"))) // 2 + 2
@@ -430,11 +435,11 @@ def _number_size(text: str) -> int:
     return number.adjusted() // 2 - last // 2 + 2 + sign
 
 
-def _binary_size(text: str) -> int:
+def _measure_binary(text: str) -> int:
     return len(text) // 4 * 3 - text[-2:].count("=")
 
 
-def project(item: Item, attributes: Iterable[str] | None) -> Item:
+def select_attributes(item: Item, attributes: Iterable[str] | None) -> Item:
     """The item with only the named top-level attributes; `pk` and `sk` always come along. None keeps all."""
     if attributes is None:
         return item

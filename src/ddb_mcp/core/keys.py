@@ -88,7 +88,7 @@ class Prefix:
                 problem = "is empty"
             elif size >= limits.PK_MAX_BYTES:
                 problem = f"has {size} bytes with its joiner and leaves no room for a key of {limits.PK_MAX_BYTES}"
-            elif not _segments(self.text):
+            elif not _split_segments(self.text):
                 problem = f"{self.text!r} has nothing but separators"
             elif self.is_one_segment and not one_segment:
                 problem = f"{self.text!r} has one segment, so it would own every deployment's items"
@@ -100,7 +100,7 @@ class Prefix:
     @property
     def is_one_segment(self) -> bool:
         """Whether nothing in it tells this deployment from others."""
-        return len(_segments(self.text)) < 2
+        return len(_split_segments(self.text)) < 2
 
     @cached_property
     def joined(self) -> str:
@@ -111,7 +111,7 @@ class Prefix:
         """Whether a partition key belongs to this deployment."""
         return len(pk) > len(self.joined) and pk.startswith(self.joined)
 
-    def check(self, pk: str, parameter: str = "pk") -> str:
+    def check_pk(self, pk: str, parameter: str = "pk") -> str:
         """`pk` itself, if it is a valid partition key of this deployment.
 
         Raises:
@@ -120,7 +120,7 @@ class Prefix:
         """
         check_text(parameter, pk, limits.PK_MAX_BYTES)
         if not self.owns(pk):
-            raise self._violation(pk, parameter)
+            raise self._make_violation(pk, parameter)
         return pk
 
     def check_key(self, pk: str, sk: str, where: str = "") -> Key:
@@ -129,18 +129,18 @@ class Prefix:
         Args:
             where: what comes before `pk` and `sk` in messages, for example `items[3].`.
         """
-        return Key(self.check(pk, f"{where}pk"), check_sk(sk, f"{where}sk"))
+        return Key(self.check_pk(pk, f"{where}pk"), check_sk(sk, f"{where}sk"))
 
-    def check_scan(self, pk_prefix: str | None) -> str:
+    def check_pk_prefix(self, pk_prefix: str | None) -> str:
         """The beginning of a scan's partition keys: `pk_prefix`, or the joined prefix without it.
 
         Raises InvalidArgument or PrefixViolation as `check` does; the joined prefix alone is allowed here.
         """
         if pk_prefix is None or pk_prefix == self.joined:
             return self.joined
-        return self.check(pk_prefix, "pk_prefix")
+        return self.check_pk(pk_prefix, "pk_prefix")
 
-    def _violation(self, pk: str, parameter: str) -> PrefixViolation:
+    def _make_violation(self, pk: str, parameter: str) -> PrefixViolation:
         if self.text.startswith(pk) or pk in (self.text, self.joined):
             example = f"{self.joined}user{self.joined[-1]}7"
             fix = f"Add something after {self.joined!r}, for example {example!r}."
@@ -152,20 +152,20 @@ class Prefix:
 
     def _looks_relative(self, pk: str) -> bool:
         """A key that could be somebody's full key is never completed: `deploy#other#x` is no relative key."""
-        own, key = _fold(_segments(self.text)[0]), _fold(pk)
+        own, key = _fold_lookalikes(_split_segments(self.text)[0]), _fold_lookalikes(pk)
         printable = pk.isprintable() and pk.strip() == pk
-        return printable and not own.startswith(first_segment(key)) and own not in key
+        return printable and not own.startswith(get_first_segment(key)) and own not in key
 
 
-def first_segment(text: str) -> str:
+def get_first_segment(text: str) -> str:
     """The part before the first separator, the whole text where there is none."""
     return re.split(f"[{re.escape(SEPARATORS)}]", text, maxsplit=1)[0]
 
 
-def _segments(text: str) -> list[str]:
+def _split_segments(text: str) -> list[str]:
     return [part for part in re.split(f"[{re.escape(SEPARATORS)}]", text) if part]
 
 
-def _fold(text: str) -> str:
+def _fold_lookalikes(text: str) -> str:
     """Look-alikes made equal, only ever to withhold a suggestion."""
     return unicodedata.normalize("NFKC", text).casefold()

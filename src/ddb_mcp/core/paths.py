@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item, check_unicode
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.text import quote_start
 
 Path = tuple[str | int, ...]
 
@@ -55,7 +55,7 @@ def parse_path(text: str, parameter: str) -> Path:
         if text[step.end()] != ".":
             break
         at = step.end() + 1
-    raise InvalidArgument(f"{parameter}: {brief(text)!r} is not a document path.", next=_GRAMMAR)
+    raise InvalidArgument(f"{parameter}: {quote_start(text)!r} is not a document path.", next=_GRAMMAR)
 
 
 def parse_part(text: str, parameter: str) -> Part | None:
@@ -65,48 +65,48 @@ def parse_part(text: str, parameter: str) -> Part | None:
         return None
     start, end = int(match[1] or 0), int(match[2]) if match[2] else None
     if end is not None and end <= start:
-        raise InvalidArgument(f"{parameter}: {brief(text)!r} ends before it begins; a part is [from:to].")
+        raise InvalidArgument(f"{parameter}: {quote_start(text)!r} ends before it begins; a part is [from:to].")
     return Part(parse_path(text[: match.start()], parameter), start, end)
 
 
-def path_text(path: Path) -> str:
+def format_path(path: Path) -> str:
     """The text that `parse_path` reads as this path."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{_name(step)}" for step in path)[1:]
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{_format_name(step)}" for step in path)[1:]
 
 
-def _name(name: str) -> str:
+def _format_name(name: str) -> str:
     # A `$` at the beginning is for operators, see `filters`.
     if name and not name.startswith("$") and not re.search(r"[`.\[\]]", name):
         return name
     return "`" + name.replace("`", "``") + "`"
 
 
-def value_at(item: Item, path: Path) -> AttributeValue | None:
+def get_value(item: Item, path: Path) -> AttributeValue | None:
     """The value at a document path, None where there is none."""
     value: AttributeValue | None = {"M": item}
     for step in path:
-        value = _member(value, step) if value else None
+        value = _get_member(value, step) if value else None
     return value
 
 
-def _member(value: AttributeValue, step: str | int) -> AttributeValue | None:
+def _get_member(value: AttributeValue, step: str | int) -> AttributeValue | None:
     if isinstance(step, str):
         return value["M"].get(step) if "M" in value else None
     return value["L"][step] if "L" in value and step < len(value["L"]) else None
 
 
-def members(value: AttributeValue) -> list[tuple[str | int, AttributeValue]]:
+def list_members(value: AttributeValue) -> list[tuple[str | int, AttributeValue]]:
     """The members of a map or list, each with its name or position; none for other values."""
     return list(value["M"].items()) if "M" in value else list(enumerate(value.get("L", ())))
 
 
-def shortest(paths: Iterable[Path]) -> tuple[Path, ...]:
+def drop_nested(paths: Iterable[Path]) -> tuple[Path, ...]:
     """The paths in their order, each once, without those that begin with another of them."""
     distinct = dict.fromkeys(paths)
     return tuple(path for path in distinct if not any(path[:length] in distinct for length in range(1, len(path))))
 
 
-def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:
+def find_overlap(paths: Iterable[Path]) -> tuple[Path, Path] | None:
     """Two of the paths that one update cannot name together, None where there are none.
 
     These are two equal paths, a path and another path that begins with it, and two paths that take one value both for a
@@ -129,59 +129,59 @@ def touching(paths: Iterable[Path]) -> tuple[Path, Path] | None:
     return None
 
 
-def pick(item: Item, paths: Iterable[Path], *, keys: bool = True) -> Item:
+def project(item: Item, paths: Iterable[Path], *, keys: bool = True) -> Item:
     """The item's projection by these paths, as DynamoDB makes it; with `pk` and `sk`, if `keys`.
 
     Each value stands at its place in the item. Lists are closed up; of paths that overlap, the shorter wins; a map or
     list of which nothing is left is left out.
     """
-    return projector(paths, keys=keys)(item)
+    return make_projector(paths, keys=keys)(item)
 
 
-def projector(paths: Iterable[Path], *, keys: bool = True) -> Callable[[Item], Item]:
+def make_projector(paths: Iterable[Path], *, keys: bool = True) -> Callable[[Item], Item]:
     """`pick` for many items by the same paths."""
-    tree = _tree([("pk",), ("sk",), *paths] if keys else paths)
+    tree = _build_tree([("pk",), ("sk",), *paths] if keys else paths)
 
     def project(item: Item) -> Item:
-        picked = _pick({"M": item}, tree)
+        picked = _project_value({"M": item}, tree)
         return picked["M"] if picked else {}
 
     return project
 
 
-def _pick(value: AttributeValue, tree: _Tree | None) -> AttributeValue | None:
+def _project_value(value: AttributeValue, tree: _Tree | None) -> AttributeValue | None:
     if tree is None:
         return value
     picked_members = {}
     # No more steps than the value has members: a call may ask for many paths of many short items.
-    few = members(value) if len(tree) > len(value.get("M") or value.get("L") or ()) else None
+    few = list_members(value) if len(tree) > len(value.get("M") or value.get("L") or ()) else None
     for step in tree if few is None else [step for step, _ in few if step in tree]:
-        inner = _member(value, step)
-        if inner is not None and (picked := _pick(inner, tree[step])) is not None:
+        inner = _get_member(value, step)
+        if inner is not None and (picked := _project_value(inner, tree[step])) is not None:
             picked_members[step] = picked
     if not picked_members:
         return None
     return {"M": picked_members} if "M" in value else {"L": [picked_members[at] for at in sorted(picked_members)]}
 
 
-def without(item: Item, paths: Iterable[Path]) -> Item:
+def remove_paths(item: Item, paths: Iterable[Path]) -> Item:
     """The item without what is at these paths; all positions mean the item as it is given, which is not changed."""
-    rest: Item = _without({"M": item}, _tree(paths))["M"]
+    rest: Item = _remove_from({"M": item}, _build_tree(paths))["M"]
     return rest
 
 
-def _without(value: AttributeValue, tree: _Tree) -> AttributeValue:
+def _remove_from(value: AttributeValue, tree: _Tree) -> AttributeValue:
     if "M" not in value and "L" not in value:
         return value
     rest = {}
-    for step, inner in members(value):
+    for step, inner in list_members(value):
         following = tree.get(step, {})
         if following is not None:
-            rest[step] = _without(inner, following) if following else inner
+            rest[step] = _remove_from(inner, following) if following else inner
     return {"M": rest} if "M" in value else {"L": list(rest.values())}
 
 
-def _tree(paths: Iterable[Path]) -> _Tree:
+def _build_tree(paths: Iterable[Path]) -> _Tree:
     """The paths as a tree, in which the shorter of two that overlap wins."""
     tree: _Tree = {}
     for path in paths:

@@ -7,20 +7,20 @@ import threading
 from contextlib import suppress
 from typing import NoReturn
 
-from ddb_mcp.core.text import visible
+from ddb_mcp.core.text import escape_controls
 
 
-class VisibleFormatter(logging.Formatter):
+class EscapingFormatter(logging.Formatter):
     """Lines of the log, in which nothing can steer a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return visible(super().formatMessage(record))
+        return escape_controls(super().formatMessage(record))
 
 
 def log_to_stderr(level: str) -> None:
     """Show what this process logs from this level on. Call it once in a process."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(EscapingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
 
 

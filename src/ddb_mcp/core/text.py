@@ -22,55 +22,55 @@ _STEERING_RANGES = (
     (0xE0000, 0xE0FFF),
 )
 _STEERING = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _STEERING_RANGES) + "]")
-# `fitting` measures text in pieces of this many characters.
+# `truncate` measures text in pieces of this many characters.
 _PIECE = 1024
 
 
-def compact(value: Any) -> str:
+def encode_json(value: Any) -> str:
     """JSON on one line without spaces. What steers a reader unseen is escaped in it, which leaves values exact."""
-    return visible(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return escape_controls(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """The text, for people and logs, with `\\uXXXX` for each character that steers a terminal or a reader unseen."""
-    return text.translate(_escapes()) if _STEERING.search(text) else text
+    return text.translate(_make_escapes()) if _STEERING.search(text) else text
 
 
 @cache
-def _escapes() -> dict[int, str]:
+def _make_escapes() -> dict[int, str]:
     return {code: json.dumps(chr(code))[1:-1] for first, last in _STEERING_RANGES for code in range(first, last + 1)}
 
 
-def size(value: Any) -> int:
+def count_bytes(value: Any) -> int:
     """Bytes of UTF-8 of the compact JSON. A lone surrogate that some store let in counts as its escape."""
-    return len(compact(value).encode(errors="backslashreplace"))
+    return len(encode_json(value).encode(errors="backslashreplace"))
 
 
-def fitting(text: str, max_bytes: int) -> str:
+def truncate(text: str, max_bytes: int) -> str:
     """As much of the text's beginning as takes `max_bytes` bytes of JSON, its quotes among them."""
     left = max_bytes - len('""')
     for at in range(0, len(text), _PIECE):
         piece = text[at : at + _PIECE]
-        if (length := _content_size(piece)) > left:
+        if (length := _count_content_bytes(piece)) > left:
             ends = range(1, len(piece) + 1)
-            return text[: at + bisect_right(ends, left, key=lambda end: _content_size(piece[:end]))]
+            return text[: at + bisect_right(ends, left, key=lambda end: _count_content_bytes(piece[:end]))]
         left -= length
     return text
 
 
-def _content_size(text: str) -> int:
+def _count_content_bytes(text: str) -> int:
     """Return the bytes of the text in JSON, without quotes."""
-    return size(text) - len('""')
+    return count_bytes(text) - len('""')
 
 
-def clip(text: str, max_bytes: int) -> str:
+def shorten(text: str, max_bytes: int) -> str:
     """The text, or as much of its beginning as takes `max_bytes` bytes of JSON with a mark that it goes on."""
-    if len(fitting(text, max_bytes)) == len(text):
+    if len(truncate(text, max_bytes)) == len(text):
         return text
-    return fitting(text, max_bytes - len("…".encode())) + "…"
+    return truncate(text, max_bytes - len("…".encode())) + "…"
 
 
-def has_more_members(text: str, most: int) -> bool:
+def exceeds_members(text: str, most: int) -> bool:
     """Whether JSON has more than so many members, counted in its text, before anything is built from it.
 
     Args:
@@ -78,31 +78,31 @@ def has_more_members(text: str, most: int) -> bool:
         most: members of all its lists and objects together.
     """
     # Commas in strings are no members; few texts have so many that their strings must be looked at.
-    return marks(text) > most and _marks_outside_strings(text) > most
+    return count_marks(text) > most and _count_marks_outside_strings(text) > most
 
 
-def _marks_outside_strings(text: str) -> int:
+def _count_marks_outside_strings(text: str) -> int:
     """In pieces, between which other threads get the interpreter."""
     text = text.replace("\\\\", "").replace('\\"', "")
     count = inside = 0
     for at in range(0, len(text), limits.LOOP_BYTES):
         parts = text[at : at + limits.LOOP_BYTES].split('"')
-        count += marks("".join(parts[inside::2]))
+        count += count_marks("".join(parts[inside::2]))
         inside = (inside + len(parts) - 1) % 2
     return count
 
 
-def marks(text: str) -> int:
+def count_marks(text: str) -> int:
     """Return the most members that JSON can have, two for an attribute value; fewer if its strings have such marks."""
     return text.count(",") + text.count("[") + text.count("{")
 
 
-def brief(text: str, characters: int = limits.QUOTED_CHARACTERS) -> str:
+def quote_start(text: str, characters: int = limits.QUOTED_CHARACTERS) -> str:
     """The text, or its beginning with a mark that it goes on: errors quote nothing long."""
     return text if len(text) <= characters else text[:characters] + "…"
 
 
-def object_of(pairs: list[tuple[str, Any]], on_duplicate: Callable[[str], object]) -> dict[str, Any]:
+def build_object(pairs: list[tuple[str, Any]], on_duplicate: Callable[[str], object]) -> dict[str, Any]:
     """The JSON object with these members, for `json.loads(object_pairs_hook=…)`.
 
     Args:
@@ -111,5 +111,5 @@ def object_of(pairs: list[tuple[str, Any]], on_duplicate: Callable[[str], object
     members = dict(pairs)
     if len(members) < len(pairs):
         ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
-        on_duplicate(repr(brief(name)))
+        on_duplicate(repr(quote_start(name)))
     return members

@@ -8,13 +8,13 @@ from decimal import Context, Decimal
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ddb_mcp.core.conditions import equal, members_of
+from ddb_mcp.core.conditions import are_equal, to_member_set
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import AttributeValue, Item, number_text
-from ddb_mcp.core.paths import Path, value_at, without
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.items import AttributeValue, Item, canonicalize_number
+from ddb_mcp.core.paths import Path, get_value, remove_paths
+from ddb_mcp.core.text import quote_start
 
-# Enough for the sum of the greatest and the smallest number; `number_text` refuses what DynamoDB cannot keep.
+# Enough for the sum of the greatest and the smallest number; `canonicalize_number` refuses what DynamoDB cannot keep.
 _EXACT = Context(prec=300)
 _CONTAINERS = frozenset({"M", "L", "SS", "NS", "BS"})
 
@@ -33,31 +33,31 @@ class Update(NamedTuple):
     add: Mapping[str, AttributeValue] = MappingProxyType({})
 
     @property
-    def repeatable(self) -> bool:
+    def is_idempotent(self) -> bool:
         """Whether twice has the same effect as once. Then the stored item shows whether it was done."""
         return not self.add and not any(isinstance(path[-1], int) for path in self.remove)
 
-    def applied(self, old: Item | None) -> Item:
+    def apply(self, old: Item | None) -> Item:
         """The item after the update. `old` is the stored item, None where there is none.
 
         Raises:
             InvalidArgument: the types of what is added and what is stored differ, or their sum has too many digits.
         """
         stored = old or {}
-        sums = {name: _sum(stored.get(name), value, name) for name, value in self.add.items()}
-        return {**without(stored, self.remove), **self.item, **sums}
+        sums = {name: _add_value(stored.get(name), value, name) for name, value in self.add.items()}
+        return {**remove_paths(stored, self.remove), **self.item, **sums}
 
-    def absent(self, old: Item | None) -> tuple[Path, ...]:
+    def find_absent(self, old: Item | None) -> tuple[Path, ...]:
         """The paths in `remove` at which there is nothing."""
-        return tuple(path for path in self.remove if value_at(old or {}, path) is None)
+        return tuple(path for path in self.remove if get_value(old or {}, path) is None)
 
     def is_seen_in(self, stored: Item) -> bool:
         """Whether the stored item has what is set, and has not what is removed."""
-        sets = all(name in stored and equal(stored[name], value) for name, value in self.item.items())
-        return sets and self.absent(stored) == self.remove
+        sets = all(name in stored and are_equal(stored[name], value) for name, value in self.item.items())
+        return sets and self.find_absent(stored) == self.remove
 
 
-def lost(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
+def find_lost_values(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
     """The values that were stored and are nowhere in the new item, by path.
 
     These are attributes and members of maps that are gone, and maps, lists and sets that another type replaces; no
@@ -77,20 +77,20 @@ def lost(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
     return lost_values
 
 
-def _sum(stored: AttributeValue | None, added: AttributeValue, name: str) -> AttributeValue:
+def _add_value(stored: AttributeValue | None, added: AttributeValue, name: str) -> AttributeValue:
     """The value that an attribute has after `add`."""
     if stored is None:
         return added
     ((kind, _),) = added.items()
     if kind not in stored:
         raise InvalidArgument(
-            f"add: the stored {brief(name)!r} is not a {'number' if kind == 'N' else f'set of the type {kind}'}.",
+            f"add: the stored {quote_start(name)!r} is not a {'number' if kind == 'N' else f'set of the type {kind}'}.",
             next="Read the item; add takes a number for a number, and a set for a set of its type.",
         )
-    return united(stored, added, f"add: the sum in {brief(name)!r}")
+    return unite(stored, added, f"add: the sum in {quote_start(name)!r}")
 
 
-def united(stored: AttributeValue, added: AttributeValue, where: str = "The sum") -> AttributeValue:
+def unite(stored: AttributeValue, added: AttributeValue, where: str = "The sum") -> AttributeValue:
     """A stored number and another, or the union of two sets of one type.
 
     Raises:
@@ -98,12 +98,12 @@ def united(stored: AttributeValue, added: AttributeValue, where: str = "The sum"
     """
     ((kind, content),) = added.items()
     if kind == "N":
-        return {"N": number_text(_EXACT.add(Decimal(stored["N"]), Decimal(content)), where)}
-    return {kind: stored[kind] + members_beside(added, stored)}
+        return {"N": canonicalize_number(_EXACT.add(Decimal(stored["N"]), Decimal(content)), where)}
+    return {kind: stored[kind] + subtract_members(added, stored)}
 
 
-def members_beside(value: AttributeValue, other: AttributeValue) -> list[str]:
+def subtract_members(value: AttributeValue, other: AttributeValue) -> list[str]:
     """The members of a set, in their order, that another set of its type does not have."""
     ((kind, content),) = value.items()
-    known = members_of(other)
+    known = to_member_set(other)
     return [member for member in content if (Decimal(member) if kind == "NS" else member) not in known]

@@ -18,9 +18,9 @@ from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
-from ddb_mcp.endpoint.bodies import encoded, read_body
-from ddb_mcp.endpoint.calls import Access, Call
-from ddb_mcp.endpoint.failures import Failure, translated
+from ddb_mcp.endpoint.bodies import encode_answer, read_body
+from ddb_mcp.endpoint.errors import EndpointError, translate_error
+from ddb_mcp.endpoint.requests import Access, EndpointRequest
 from ddb_mcp.stores.workers import convert, current_account, is_large, release_frames
 from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
 from ddb_mcp.web.requests import find_foreign_header
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TARGET = "DynamoDB_20120810."
-# Each returns the answer's body. It raises Failure, or a DdbMcpError, which `translated` turns into a Failure.
+# Each returns the answer's body. It raises Failure, or a DdbMcpError, which `translate_error` turns into a Failure.
 # Shapes and errors are those of https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html
-_OPERATIONS: dict[str, Callable[[Call], Awaitable[dict[str, Any]]]] = {
+_OPERATIONS: dict[str, Callable[[EndpointRequest], Awaitable[dict[str, Any]]]] = {
     "GetItem": reads.get_item,
     "Query": reads.query,
     "Scan": reads.scan,
@@ -85,14 +85,14 @@ class Endpoint:
         current_account.set(current_account.get()._replace(owner=str(scope["client"])))
         try:
             answer = await self._answer(scope)
-        except (Failure, DdbMcpError, BodyRejected) as error:
+        except (EndpointError, DdbMcpError, BodyRejected) as error:
             failure = _failure(error)
             release_frames(error)
             await _send(send, failure.status, failure.body())
         except ClientGone:
             raise
         except Exception as error:
-            failure = translated(Internal.logged(logger, error, "the endpoint"))
+            failure = translate_error(Internal.log(logger, error, "the endpoint"))
             await _send(send, failure.status, failure.body())
         else:
             await _send(send, 200, answer)
@@ -101,14 +101,14 @@ class Endpoint:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self._check_origin(scope, headers)
         if scope["method"] != "POST" or scope["path"] != "/":
-            raise Failure("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
+            raise EndpointError("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _operation(headers)
         RequestContext.of(scope).admit()
         body = await RequestContext.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
             request = await convert(partial(_request, operation, body), body)
-            call = Call(self._tables, self._access, operation, request, headers["host"])
+            call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
             return await _OPERATIONS[operation](call)
 
     def _is_own(self, name: str) -> bool:
@@ -118,36 +118,36 @@ class Endpoint:
         """Refuse what a web page could send. Raises Failure."""
         foreign = find_foreign_header(scope, self._is_own)
         if foreign is not None and foreign[0] == "Host":
-            raise Failure(
+            raise EndpointError(
                 "AccessDeniedException",
                 f"This endpoint is for programs of this machine, and Host is {foreign[1][:80]!r}; "
                 "--allow-host lets it in.",
                 403,
             )
         if "origin" in headers:
-            raise Failure("AccessDeniedException", "This endpoint is not for web pages.", 403)
+            raise EndpointError("AccessDeniedException", "This endpoint is not for web pages.", 403)
 
 
-def _failure(error: Failure | DdbMcpError | BodyRejected) -> Failure:
+def _failure(error: EndpointError | DdbMcpError | BodyRejected) -> EndpointError:
     if isinstance(error, BodyRejected):
         kind = "RequestEntityTooLargeException" if error.status == 413 else "InternalServerError"
-        return Failure(kind, error.error.message, error.status)
-    return error if isinstance(error, Failure) else translated(error)
+        return EndpointError(kind, error.error.message, error.status)
+    return error if isinstance(error, EndpointError) else translate_error(error)
 
 
 def _operation(headers: dict[str, str]) -> str:
     """The operation that a request's headers name. Raises Failure."""
     target = headers.get("x-amz-target", "")
     operation = target.removeprefix(_TARGET)
-    if operation == target or operation not in shapes.operations():
-        raise Failure("UnknownOperationException", f"{target[:80]!r} in X-Amz-Target is no operation of DynamoDB")
+    if operation == target or operation not in shapes.list_operations():
+        raise EndpointError("UnknownOperationException", f"{target[:80]!r} in X-Amz-Target is no operation of DynamoDB")
     authorization = headers.get("authorization", "")
     if not authorization:
-        raise Failure("MissingAuthenticationTokenException", "Request is missing Authentication Token")
+        raise EndpointError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
     if not authorization.startswith("AWS4-HMAC-SHA256 ") or "Credential=" not in authorization:
-        raise Failure("IncompleteSignatureException", "The Authorization header is no signature of version 4.")
+        raise EndpointError("IncompleteSignatureException", "The Authorization header is no signature of version 4.")
     if operation not in _OPERATIONS:
-        raise Failure(
+        raise EndpointError(
             "UnknownOperationException",
             f"The endpoint of ddb-mcp does not have {operation}; it has {', '.join(sorted(_OPERATIONS))}.",
         )
@@ -157,11 +157,11 @@ def _operation(headers: dict[str, str]) -> str:
 def _request(operation: str, body: bytes) -> dict[str, Any]:
     """The request in a body, of the shape that its operation has. Raises Failure."""
     request = read_body(body)
-    return shapes.check(operation, request)
+    return shapes.check_request(operation, request)
 
 
 async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:
-    body = await convert(partial(encoded, answer), answer)
+    body = await convert(partial(encode_answer, answer), answer)
     identifier = f"{random.getrandbits(208):052X}"  # names the request, and is no secret
     headers = [
         (b"content-type", b"application/x-amz-json-1.0"),

@@ -12,20 +12,20 @@ from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.calls import Call, only_projection, read_units, write_units
-from ddb_mcp.endpoint.failures import invalid
-from ddb_mcp.endpoint.reads import read_one
-from ddb_mcp.endpoint.tables import table_name
+from ddb_mcp.endpoint.errors import make_validation_error
+from ddb_mcp.endpoint.reads import read_and_encode
+from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, count_write_units, read_only_projection
+from ddb_mcp.endpoint.tables import parse_table_name
 from ddb_mcp.endpoint.values import read_item, read_key
 from ddb_mcp.stores.local.file import Locked
 from ddb_mcp.stores.local.table import LocalTable
 from ddb_mcp.stores.workers import convert
 
 
-async def batch_get_item(call: Call) -> dict[str, Any]:
+async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     if sum(len(request["Keys"]) for request in requests.values()) > limits.BATCH_GET_MAX:
-        raise invalid("Too many items requested for the BatchGetItem call")
+        raise make_validation_error("Too many items requested for the BatchGetItem call")
     keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
     responses: dict[str, list[Encoded]] = {}
     unprocessed: dict[str, Any] = {}
@@ -34,18 +34,18 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
     for alias, keys in keys_of.items():
         request = requests[alias]
         _refuse_duplicates(keys)
-        paths = await convert(partial(only_projection, request), request)
+        paths = await convert(partial(read_only_projection, request), request)
         name, table = await call.tables.find(alias)
         for key in keys:
             call.check_key(name, key.pk)
         consistent = bool(request.get("ConsistentRead"))
         responses[name], units[name], late = [], 0.0, []
         for key in keys:
-            size, item = await read_one(table, key, paths) if left > 0 else (0, None)
+            size, item = await read_and_encode(table, key, paths) if left > 0 else (0, None)
             if (left := left - max(size, len(item.text) if item else 0)) < 0:
                 late.append(key.attributes)
                 continue
-            units[name] += read_units(size, consistent=consistent)
+            units[name] += count_read_units(size, consistent=consistent)
             responses[name] += [] if item is None else [item]
             await checkpoint()
         if late:
@@ -54,10 +54,10 @@ async def batch_get_item(call: Call) -> dict[str, Any]:
     return {**answer, **call.consumed_by_tables(units)}
 
 
-async def batch_write_item(call: Call) -> dict[str, Any]:
+async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     if sum(map(len, requests.values())) > limits.BATCH_WRITE_MAX:
-        raise invalid("Too many items requested for the BatchWriteItem call")
+        raise make_validation_error("Too many items requested for the BatchWriteItem call")
     writes = await convert(lambda: {alias: list(_writes(entries)) for alias, entries in requests.items()}, requests)
     tables = {}
     for alias, pairs in writes.items():
@@ -71,7 +71,7 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
     units: dict[str, float] = {}
     failures: dict[Key, DdbMcpError] = {}
     for alias, pairs in writes.items():
-        failures, units[table_name(alias)] = await _write_each(call, tables[alias], pairs)
+        failures, units[parse_table_name(alias)] = await _write_each(call, tables[alias], pairs)
         late = [request for request, (key, _) in zip(requests[alias], pairs, strict=True) if key in failures]
         if late:
             unprocessed[alias] = late
@@ -81,7 +81,7 @@ async def batch_write_item(call: Call) -> dict[str, Any]:
 
 
 async def _write_each(
-    call: Call, table: LocalTable, pairs: list[tuple[Key, Item | None]]
+    call: EndpointRequest, table: LocalTable, pairs: list[tuple[Key, Item | None]]
 ) -> tuple[dict[Key, DdbMcpError], float]:
     """Do the writes, each for itself, so that one stored item at a time is in memory. They share transactions.
 
@@ -94,7 +94,7 @@ async def _write_each(
         nonlocal units
         try:
             done = await table.change(
-                [key], lambda stored: ({key: item}, call.units(lambda: write_units(stored[key], item)))
+                [key], lambda stored: ({key: item}, call.units(lambda: count_write_units(stored[key], item)))
             )
             units += done
         except DdbMcpError as error:
@@ -114,7 +114,9 @@ def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]
     for request in requests:
         put, delete = request.get("PutRequest"), request.get("DeleteRequest")
         if (put is None) == (delete is None):
-            raise invalid("Each write of the BatchWriteItem call must have one PutRequest or one DeleteRequest")
+            raise make_validation_error(
+                "Each write of the BatchWriteItem call must have one PutRequest or one DeleteRequest"
+            )
         if put is not None:
             item = read_item(put["Item"])
             yield Key.of(item), item
@@ -125,4 +127,4 @@ def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]
 
 def _refuse_duplicates(keys: list[Key]) -> None:
     if len(set(keys)) < len(keys):
-        raise invalid("Provided list of item keys contains duplicates")
+        raise make_validation_error("Provided list of item keys contains duplicates")

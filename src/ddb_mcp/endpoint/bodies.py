@@ -3,8 +3,8 @@
 import json
 from typing import Any, NamedTuple
 
-from ddb_mcp.core.text import has_more_members
-from ddb_mcp.endpoint.failures import invalid, unserializable
+from ddb_mcp.core.text import exceeds_members
+from ddb_mcp.endpoint.errors import make_serialization_error, make_validation_error
 from ddb_mcp.stores.local.table import MEMBERS_MAX
 
 # Objects and lists of an answer whose members can be `Encoded`.
@@ -22,7 +22,7 @@ def encode(value: Any) -> Encoded:
     return Encoded(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-def encoded(answer: dict[str, Any]) -> bytes:
+def encode_answer(answer: dict[str, Any]) -> bytes:
     """Return an answer's body. Reads bound its items, to 16 MB and the one that went beyond it."""
     return _text(answer, _ENVELOPE_DEPTH).encode()
 
@@ -42,17 +42,19 @@ def read_body(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode()
         # As for stored items: an item of 400 KB has 410,000 members at most.
-        if has_more_members(text, MEMBERS_MAX):
-            raise invalid(f"The endpoint of ddb-mcp takes at most {MEMBERS_MAX} members in one request; send several.")
+        if exceeds_members(text, MEMBERS_MAX):
+            raise make_validation_error(
+                f"The endpoint of ddb-mcp takes at most {MEMBERS_MAX} members in one request; send several."
+            )
         request = json.loads(text or "{}", parse_constant=_no_constant)
         if "\\u" in text:
             json.dumps(request, ensure_ascii=False).encode()  # half a character has no UTF-8
     except UnicodeEncodeError:
-        raise unserializable("The body has half a surrogate pair, which is no character") from None
+        raise make_serialization_error("The body has half a surrogate pair, which is no character") from None
     except (ValueError, RecursionError):
-        raise unserializable("The body is no JSON in UTF-8") from None
+        raise make_serialization_error("The body is no JSON in UTF-8") from None
     if not isinstance(request, dict):
-        raise unserializable("Unexpected value type in payload")
+        raise make_serialization_error("Unexpected value type in payload")
     return request
 
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 from uuid import UUID
 
-from ddb_mcp.endpoint.calls import Call
-from ddb_mcp.endpoint.failures import Failure, invalid
-from ddb_mcp.endpoint.tables import arn_of, denied, table_name
+from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
+from ddb_mcp.endpoint.requests import EndpointRequest
+from ddb_mcp.endpoint.tables import make_access_denied, make_arn, parse_table_name
 from ddb_mcp.stores.local.table import LocalTable
 
 _KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
@@ -17,53 +17,55 @@ _LISTED_MAX = 100
 _TAGS_MAX = 50
 
 
-async def create_table(call: Call) -> dict[str, Any]:
+async def create_table(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
-    name = table_name(request["TableName"])
+    name = parse_table_name(request["TableName"])
     call.check_write(name)
     _check_schema(request)
     tags = _tags(request.get("Tags") or [])
     table = await call.tables.make(name)
     if table is None:
-        raise Failure("ResourceInUseException", f"Table already exists: {name}")
+        raise EndpointError("ResourceInUseException", f"Table already exists: {name}")
     await table.note(lambda noted: {**noted, "ttl": "off", "tags": json.dumps(tags)})
     return {"TableDescription": await _description(name, table)}
 
 
 def _check_schema(request: dict[str, Any]) -> None:
     keys, attributes = request.get("KeySchema") or [], request.get("AttributeDefinitions") or []
-    if sorted(map(_pair, keys)) != sorted(map(_pair, _KEYS)):
-        raise invalid(f"{_WHAT}, and KeySchema says otherwise.")
-    if sorted(map(_pair, attributes)) != sorted(map(_pair, _ATTRIBUTES)):
-        raise invalid(f"{_WHAT}, and AttributeDefinitions says otherwise.")
+    if sorted(map(_read_schema_pair, keys)) != sorted(map(_read_schema_pair, _KEYS)):
+        raise make_validation_error(f"{_WHAT}, and KeySchema says otherwise.")
+    if sorted(map(_read_schema_pair, attributes)) != sorted(map(_read_schema_pair, _ATTRIBUTES)):
+        raise make_validation_error(f"{_WHAT}, and AttributeDefinitions says otherwise.")
     for unknown in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes", "VectorIndexes", "GlobalTableSourceArn"):
         if request.get(unknown):
-            raise invalid(f"{_WHAT}, and nothing else; take {unknown} out.")
+            raise make_validation_error(f"{_WHAT}, and nothing else; take {unknown} out.")
     if (request.get("StreamSpecification") or {}).get("StreamEnabled"):
-        raise invalid("The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
+        raise make_validation_error("The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
     if request.get("DeletionProtectionEnabled"):
-        raise invalid("The endpoint of ddb-mcp protects no table from deletion; take DeletionProtectionEnabled out.")
+        raise make_validation_error(
+            "The endpoint of ddb-mcp protects no table from deletion; take DeletionProtectionEnabled out."
+        )
 
 
-def _pair(entry: dict[str, str]) -> tuple[str, ...]:
+def _read_schema_pair(entry: dict[str, str]) -> tuple[str, ...]:
     return tuple(entry[name] for name in sorted(entry))
 
 
-async def describe_table(call: Call) -> dict[str, Any]:
+async def describe_table(call: EndpointRequest) -> dict[str, Any]:
     return {"Table": await _description(*await call.tables.find(call.request["TableName"]))}
 
 
-async def delete_table(call: Call) -> dict[str, Any]:
+async def delete_table(call: EndpointRequest) -> dict[str, Any]:
     name, table = await call.tables.find(call.request["TableName"])
     call.check_write(name)
     if call.access.prefix is not None:
-        raise denied(call.operation, name, "Others' items may be in it; --all-keys lifts this.")
+        raise make_access_denied(call.operation, name, "Others' items may be in it; --all-keys lifts this.")
     description = {**await _description(name, table), "TableStatus": "DELETING"}
     await table.remove()
     return {"TableDescription": description}
 
 
-async def list_tables(call: Call) -> dict[str, Any]:
+async def list_tables(call: EndpointRequest) -> dict[str, Any]:
     after = call.request.get("ExclusiveStartTableName") or ""
     limit = call.request.get("Limit") or _LISTED_MAX
     names = await call.tables.names(after, limit + 1)
@@ -71,37 +73,37 @@ async def list_tables(call: Call) -> dict[str, Any]:
     return {"TableNames": names[:limit], **more}
 
 
-async def describe_time_to_live(call: Call) -> dict[str, Any]:
+async def describe_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     _, table = await call.tables.find(call.request["TableName"])
     if (await table.about()).get("ttl") == "off":
         return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
     return {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": _TTL}}
 
 
-async def update_time_to_live(call: Call) -> dict[str, Any]:
+async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     attribute, enabled = (call.request["TimeToLiveSpecification"][member] for member in ("AttributeName", "Enabled"))
     name, table = await call.tables.find(call.request["TableName"])
     call.check_write(name)
     if attribute != _TTL:
-        raise invalid(f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
+        raise make_validation_error(f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
 
     def turn(noted: dict[str, str]) -> dict[str, str]:
         if enabled == (noted.get("ttl") != "off"):
-            raise invalid(f"TimeToLive is already {'enabled' if enabled else 'disabled'}")
+            raise make_validation_error(f"TimeToLive is already {'enabled' if enabled else 'disabled'}")
         return {**noted, "ttl": "on" if enabled else "off"}
 
     await table.note(turn)
     return {"TimeToLiveSpecification": {"Enabled": enabled, "AttributeName": _TTL}}
 
 
-async def tag_resource(call: Call) -> dict[str, Any]:
+async def tag_resource(call: EndpointRequest) -> dict[str, Any]:
     name, table = await call.tables.find(call.request["ResourceArn"])
     call.check_write(name)
     await table.note(lambda noted: {**noted, "tags": json.dumps(_tags(call.request["Tags"], noted))})
     return {}
 
 
-async def untag_resource(call: Call) -> dict[str, Any]:
+async def untag_resource(call: EndpointRequest) -> dict[str, Any]:
     removed = set(call.request["TagKeys"])
     name, table = await call.tables.find(call.request["ResourceArn"])
     call.check_write(name)
@@ -114,13 +116,13 @@ async def untag_resource(call: Call) -> dict[str, Any]:
     return {}
 
 
-async def list_tags_of_resource(call: Call) -> dict[str, Any]:
+async def list_tags_of_resource(call: EndpointRequest) -> dict[str, Any]:
     _, table = await call.tables.find(call.request["ResourceArn"])
     tags = _noted_tags(await table.about())
     return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
-async def describe_endpoints(call: Call) -> dict[str, Any]:
+async def describe_endpoints(call: EndpointRequest) -> dict[str, Any]:
     return {"Endpoints": [{"Address": call.host, "CachePeriodInMinutes": 1440}]}
 
 
@@ -128,7 +130,7 @@ def _tags(tags: list[dict[str, str]], noted: dict[str, str] | None = None) -> di
     """Return a table's tags with these added. Raises Failure if they are more than a table can have."""
     all_tags = _noted_tags(noted or {}) | {tag["Key"]: tag["Value"] for tag in tags}
     if len(all_tags) > _TAGS_MAX:
-        raise invalid(f"A table has at most {_TAGS_MAX} tags.")
+        raise make_validation_error(f"A table has at most {_TAGS_MAX} tags.")
     return all_tags
 
 
@@ -149,7 +151,7 @@ async def _description(name: str, table: LocalTable) -> dict[str, Any]:
         "ProvisionedThroughput": {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
         "TableSizeBytes": size,
         "ItemCount": items,
-        "TableArn": arn_of(name),
+        "TableArn": make_arn(name),
         "TableId": _uuid(noted.get("id", "")),
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
         "TableClassSummary": {"TableClass": "STANDARD"},

@@ -6,61 +6,61 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Steps
-from ddb_mcp.core.expression_reader import Placeholders
-from ddb_mcp.core.expression_trees import Condition
-from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.conditions import StepCounter
+from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
-from ddb_mcp.core.text import marks
+from ddb_mcp.core.text import count_marks
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.calls import (
-    Call,
-    condition,
-    encode_projected,
-    only_projection,
-    placeholders,
-    projection,
-    read_units,
-)
-from ddb_mcp.endpoint.failures import invalid
+from ddb_mcp.endpoint.errors import make_validation_error
+from ddb_mcp.endpoint.expressions.nodes import ConditionNode
+from ddb_mcp.endpoint.expressions.parser import Placeholders
 from ddb_mcp.endpoint.key_conditions import KeyCondition, read_key_condition, uses_keys
+from ddb_mcp.endpoint.requests import (
+    EndpointRequest,
+    count_read_units,
+    encode_projected,
+    make_placeholders,
+    read_condition,
+    read_only_projection,
+    read_projection,
+)
 from ddb_mcp.endpoint.values import read_key
-from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows, segment_of
+from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows, get_segment
 from ddb_mcp.stores.workers import convert
 
 
-async def get_item(call: Call) -> dict[str, Any]:
-    paths = await convert(partial(only_projection, call.request), call.request)
+async def get_item(call: EndpointRequest) -> dict[str, Any]:
+    paths = await convert(partial(read_only_projection, call.request), call.request)
     key = read_key(call.request["Key"])
     name, table = await call.tables.find(call.request["TableName"])
     call.check_key(name, key.pk)
-    size, item = await read_one(table, key, paths)
+    size, item = await read_and_encode(table, key, paths)
     answer = {} if item is None else {"Item": item}
     return {**answer, **_consumed(call, name, lambda: size)}
 
 
-async def read_one(table: LocalTable, key: Key, paths: Iterable[Path] | None) -> tuple[int, Encoded | None]:
+async def read_and_encode(table: LocalTable, key: Key, paths: Iterable[Path] | None) -> tuple[int, Encoded | None]:
     """Read one item: return its size, and what the client gets of it, encoded."""
 
     def take(documents: Documents) -> tuple[int, Encoded | None]:
         for document in documents:
             item = documents.item(document)
-            return item_size(item), encode_projected(item, paths)
+            return measure_item(item), encode_projected(item, paths)
         return 0, None
 
     return await table.read(Rows(key.pk, bounds=(("=", key.sk.encode()),)), take)
 
 
-def _consumed(call: Call, table: str, size: Callable[[], int]) -> dict[str, Any]:
-    return call.consumed(table, lambda: read_units(size(), consistent=bool(call.request.get("ConsistentRead"))))
+def _consumed(call: EndpointRequest, table: str, size: Callable[[], int]) -> dict[str, Any]:
+    return call.consumed(table, lambda: count_read_units(size(), consistent=bool(call.request.get("ConsistentRead"))))
 
 
 @dataclass
-class _Page:
+class _PageBuilder:
     """The rows that one request reads: at most `limit` items, 1 MB and `MEMBERS_MAX` members, before the filter."""
 
-    filter: Condition | None
+    filter: ConditionNode | None
     paths: tuple[Path, ...] | None
     limit: int | None
     counts: bool
@@ -78,13 +78,13 @@ class _Page:
         for document in documents:
             item = documents.item(document)
             self.scanned += 1
-            members += marks(document)
+            members += count_marks(document)
             self.unmeasured.append(item)
             size_at_most += len(document) if document.isascii() else 4 * len(document)
             # An item's size is less than that of its text, and takes longer to find.
             if size_at_most >= limits.DYNAMODB_PAGE_BYTES:
                 size_at_most = self.measured()
-            if self.filter is None or self.filter.holds(item, Steps(documents.check)):
+            if self.filter is None or self.filter.holds(item, StepCounter(documents.check)):
                 self.matched += 1
                 if not self.counts:
                     self.items.append(encode_projected(item, self.paths))
@@ -94,7 +94,7 @@ class _Page:
 
     def measured(self) -> int:
         """The size of all items that were read."""
-        self.size += sum(map(item_size, self.unmeasured))
+        self.size += sum(map(measure_item, self.unmeasured))
         self.unmeasured = []
         return self.size
 
@@ -107,16 +107,20 @@ class _Page:
         return answer
 
 
-async def query(call: Call) -> dict[str, Any]:
+async def query(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
     if "KeyConditionExpression" not in request:
-        raise invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
-    known = await convert(partial(placeholders, request), request)
+        raise make_validation_error(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
+        )
+    known = await convert(partial(make_placeholders, request), request)
     keys = read_key_condition(request["KeyConditionExpression"], known)
     page = _page(call, known)
     name, table = await _table(call)
     if (named := uses_keys(page.filter)) is not None:
-        raise invalid(f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {named}")
+        raise make_validation_error(
+            f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {named}"
+        )
     call.check_key(name, keys.pk)
     after = _start_key(request)
     if after is not None:
@@ -125,45 +129,49 @@ async def query(call: Call) -> dict[str, Any]:
     return await _listing(call, name, table, rows, page)
 
 
-async def scan(call: Call) -> dict[str, Any]:
-    known = await convert(partial(placeholders, call.request), call.request)
+async def scan(call: EndpointRequest) -> dict[str, Any]:
+    known = await convert(partial(make_placeholders, call.request), call.request)
     page = _page(call, known)
     segment = _segment(call.request)
     name, table = await _table(call)
     after = _start_key(call.request)
-    if after is not None and segment_of(after.pk.encode(), segment[1]) != segment[0]:
-        raise invalid("The provided starting key is invalid: it is not in the provided Segment of TotalSegments")
+    if after is not None and get_segment(after.pk.encode(), segment[1]) != segment[0]:
+        raise make_validation_error(
+            "The provided starting key is invalid: it is not in the provided Segment of TotalSegments"
+        )
     return await _listing(call, name, table, Rows(after=after, segment=segment), page)
 
 
-async def _listing(call: Call, name: str, table: LocalTable, rows: Rows, page: _Page) -> dict[str, Any]:
+async def _listing(
+    call: EndpointRequest, name: str, table: LocalTable, rows: Rows, page: _PageBuilder
+) -> dict[str, Any]:
     await table.read(rows, page.fill)
     return await convert(lambda: {**page.answer(), **_consumed(call, name, page.measured)}, page.unmeasured)
 
 
-def _page(call: Call, known: Placeholders) -> _Page:
+def _page(call: EndpointRequest, known: Placeholders) -> _PageBuilder:
     request = call.request
-    filter_ = condition(request, "FilterExpression", known)
-    paths = projection(request, known)
+    filter_ = read_condition(request, "FilterExpression", known)
+    paths = read_projection(request, known)
     known.check_all_used()
     select = request.get("Select") or ("SPECIFIC_ATTRIBUTES" if paths is not None else "ALL_ATTRIBUTES")
     if select == "ALL_PROJECTED_ATTRIBUTES":
-        raise invalid(
+        raise make_validation_error(
             "One or more parameter values were invalid: "
             "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName"
         )
     if paths is not None and select != "SPECIFIC_ATTRIBUTES":
         what = "only the Count" if select == "COUNT" else select
-        raise invalid(f"Cannot specify the ProjectionExpression when choosing to get {what}")
+        raise make_validation_error(f"Cannot specify the ProjectionExpression when choosing to get {what}")
     if paths is None and select == "SPECIFIC_ATTRIBUTES":
-        raise invalid("Must specify the ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
-    return _Page(filter_, paths, request.get("Limit"), select == "COUNT")
+        raise make_validation_error("Must specify the ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+    return _PageBuilder(filter_, paths, request.get("Limit"), select == "COUNT")
 
 
-async def _table(call: Call) -> tuple[str, LocalTable]:
+async def _table(call: EndpointRequest) -> tuple[str, LocalTable]:
     name, table = await call.tables.find(call.request["TableName"])
     if (index := call.request.get("IndexName")) is not None:
-        raise invalid(f"The table does not have the specified index: {index}")
+        raise make_validation_error(f"The table does not have the specified index: {index}")
     return name, table
 
 
@@ -172,15 +180,19 @@ def _start_key(request: dict[str, Any]) -> Key | None:
     if key is None:
         return None
     if key.keys() != {"pk", "sk"}:
-        raise invalid("The provided starting key is invalid: The provided key element does not match the schema")
+        raise make_validation_error(
+            "The provided starting key is invalid: The provided key element does not match the schema"
+        )
     return read_key(key)
 
 
 def _check_start(keys: KeyCondition, after: Key) -> None:
     if after.pk != keys.pk:
-        raise invalid("The provided starting key is outside query boundaries based on provided conditions")
+        raise make_validation_error(
+            "The provided starting key is outside query boundaries based on provided conditions"
+        )
     if not keys.contains(after.sk):
-        raise invalid("The provided starting key does not match the range key predicate")
+        raise make_validation_error("The provided starting key does not match the range key predicate")
 
 
 def _segment(request: dict[str, Any]) -> tuple[int, int]:
@@ -189,13 +201,13 @@ def _segment(request: dict[str, Any]) -> tuple[int, int]:
         return 0, 1
     for one, other, absent in (("TotalSegments", "Segment", total), ("Segment", "TotalSegments", segment)):
         if absent is None:
-            raise invalid(
+            raise make_validation_error(
                 f"The {one} parameter is required but was not present in the request when {other} parameter is present"
             )
     assert segment is not None
     assert total is not None
     if segment >= total:
-        raise invalid(
+        raise make_validation_error(
             "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
             f"Segment: {segment} is not less than TotalSegments: {total}"
         )

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.endpoint.failures import Failure, invalid, unserializable
+from ddb_mcp.endpoint.errors import EndpointError, make_serialization_error, make_validation_error
 
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
@@ -52,12 +52,12 @@ def _input(operation: str) -> Any:
 
 
 @cache
-def operations() -> frozenset[str]:
+def list_operations() -> frozenset[str]:
     """All that DynamoDB has."""
     return frozenset(_model().operation_names)
 
 
-def check(operation: str, request: Any) -> dict[str, Any]:
+def check_request(operation: str, request: Any) -> dict[str, Any]:
     """Return the members of a request that its operation has in DynamoDB's model and that are not null.
 
     Attribute values are not looked into, nor the entries of lists and maps that are too long.
@@ -67,14 +67,14 @@ def check(operation: str, request: Any) -> dict[str, Any]:
     """
     problems: list[str] = []
     shape = _input(operation)
-    _check(shape, request, "", problems)
+    _check_value(shape, request, "", problems)
     if problems:
         plural = "s" if len(problems) > 1 else ""
-        raise invalid(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
+        raise make_validation_error(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
     return {name: request[name] for name in shape.members if request.get(name) is not None}
 
 
-def _check(shape: Any, value: Any, path: str, problems: list[str]) -> None:
+def _check_value(shape: Any, value: Any, path: str, problems: list[str]) -> None:
     kind = shape.type_name
     if not _is_of(kind, value):
         raise _wrong_type(kind, value)
@@ -98,7 +98,7 @@ def _check_entry(shape: Any, value: Any, path: str, problems: list[str]) -> None
     if len(problems) >= _PROBLEMS_MAX:
         return
     if value is not None:
-        _check(shape, value, path, problems)
+        _check_value(shape, value, path, problems)
     elif shape.name != "AttributeValue":
         problems.append(_problem("null", path, "not be null"))
 
@@ -116,10 +116,10 @@ def _check_members(shape: Any, value: dict[str, Any], path: str, problems: list[
         if entry is None:
             continue
         if name in LEGACY:
-            raise invalid(
+            raise make_validation_error(
                 f"The endpoint of ddb-mcp does not take the legacy parameter {name}; write it as an expression."
             )
-        _check(member, entry, _below(path, name), problems)
+        _check_value(member, entry, _below(path, name), problems)
 
 
 def _check_bounds(shape: Any, value: Any, path: str, problems: list[str]) -> None:
@@ -150,7 +150,9 @@ def _below(path: str, name: str) -> str:
     return f"{path}.{name[0].lower()}{name[1:]}".lstrip(".")
 
 
-def _wrong_type(kind: str, value: Any) -> Failure:
+def _wrong_type(kind: str, value: Any) -> EndpointError:
     if kind in ("structure", "map", "list"):
-        return unserializable(f"Unexpected value type in payload: {_TOKENS.get(type(value), 'NUMBER_VALUE')}")
-    return unserializable(f"{_TOKENS.get(type(value), 'NUMBER_VALUE')} can not be converted to {kind.title()}")
+        return make_serialization_error(f"Unexpected value type in payload: {_TOKENS.get(type(value), 'NUMBER_VALUE')}")
+    return make_serialization_error(
+        f"{_TOKENS.get(type(value), 'NUMBER_VALUE')} can not be converted to {kind.title()}"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ddb_mcp.config.settings import registry_path
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.endpoint.failures import Failure, invalid
+from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
 from ddb_mcp.stores.local.table import LocalTable
 
 REGION = "local"
@@ -42,10 +42,10 @@ class Tables:
         Raises:
             Failure: it does not exist.
         """
-        name = table_name(name_or_arn)
+        name = parse_table_name(name_or_arn)
         table = await self._existing(name)
         if table is None:
-            raise Failure(
+            raise EndpointError(
                 "ResourceNotFoundException",
                 f"Requested resource not found: Table: {name} not found. The endpoint's own table is {self._name}; "
                 "`ddb-mcp call provision` makes it, and CreateTable makes others.",
@@ -78,13 +78,13 @@ class Tables:
             Failure: this endpoint cannot have a table with this name.
         """
         if problem := self._problem(name):
-            raise invalid(f"The endpoint of ddb-mcp cannot create the table {name[:80]}: {problem}.")
+            raise make_validation_error(f"The endpoint of ddb-mcp cannot create the table {name[:80]}: {problem}.")
         table = LocalTable(self._path_of(name))
         if await _is_ours(table) is None:
-            raise invalid(
+            raise make_validation_error(
                 f"The endpoint of ddb-mcp cannot create the table {name[:80]}: another program's file has its name."
             )
-        return table if await table.make() else None
+        return table if await table.create() else None
 
     async def names(self, after: str, most: int) -> list[str]:
         """Return the first names of tables that come after a text, in order. No other files are opened."""
@@ -140,27 +140,27 @@ def is_table_name(text: str) -> bool:
     return re.fullmatch("[a-zA-Z0-9_.-]{3,255}", text) is not None
 
 
-def table_name(name_or_arn: str) -> str:
+def parse_table_name(name_or_arn: str) -> str:
     """The name of a table. Raises Failure."""
     arn = _ARN.fullmatch(name_or_arn)
     name = arn[1] if arn else name_or_arn
     if not is_table_name(name):
-        raise invalid(
+        raise make_validation_error(
             "Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain "
             "only the characters a-z, A-Z, 0-9, '_', '-', and '.'"
         )
     return name
 
 
-def arn_of(name: str) -> str:
+def make_arn(name: str) -> str:
     """A table's ARN, of an account and a region that nobody has."""
     return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
 
 
-def denied(operation: str, name: str, why: str) -> Failure:
+def make_access_denied(operation: str, name: str, why: str) -> EndpointError:
     """The error of an operation that IAM would deny, with the reason, which IAM would not give."""
-    return Failure(
+    return EndpointError(
         "AccessDeniedException",
         f"User: arn:aws:iam::{ACCOUNT}:user/local is not authorized to perform: dynamodb:{operation} on resource: "
-        f"{arn_of(name)}. {why}",
+        f"{make_arn(name)}. {why}",
     )

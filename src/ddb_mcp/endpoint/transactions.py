@@ -15,19 +15,26 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.calls import Call, encode_projected, only_projection, read_units, stored_size, write_units
-from ddb_mcp.endpoint.failures import Failure, invalid
-from ddb_mcp.endpoint.tables import table_name
+from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
+from ddb_mcp.endpoint.requests import (
+    EndpointRequest,
+    count_read_units,
+    count_write_units,
+    encode_projected,
+    measure_stored,
+    read_only_projection,
+)
+from ddb_mcp.endpoint.tables import parse_table_name
 from ddb_mcp.endpoint.values import read_key
-from ddb_mcp.endpoint.writes import Write, condition_check, delete, put, update
+from ddb_mcp.endpoint.writes import WriteRequest, read_condition_check, read_delete, read_put, read_update
 from ddb_mcp.stores.local.table import Changes, LocalTable, Stored, TokenReused
 from ddb_mcp.stores.workers import convert
 
-_READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], Write]]] = {
-    "ConditionCheck": ("ConditionCheckItem", condition_check),
-    "Put": ("PutItem", put),
-    "Delete": ("DeleteItem", delete),
-    "Update": ("UpdateItem", update),
+_READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], WriteRequest]]] = {
+    "ConditionCheck": ("ConditionCheckItem", read_condition_check),
+    "Put": ("PutItem", read_put),
+    "Delete": ("DeleteItem", read_delete),
+    "Update": ("UpdateItem", read_update),
 }
 # How the reasons of a cancellation name what single writes are refused with.
 _REASONS = {
@@ -37,19 +44,19 @@ _REASONS = {
 _NONE = {"Code": "None"}
 
 
-async def transact_get_items(call: Call) -> dict[str, Any]:
+async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
     keys = [read_key(get["Key"]) for get in gets]
-    paths = await convert(lambda: [only_projection(get) for get in gets], gets)
+    paths = await convert(lambda: [read_only_projection(get) for get in gets], gets)
     name, table = await _table(call, gets)
     for key in keys:
         call.check_key(name, key.pk, "GetItem")
-    answers, units = await table.items(keys, partial(_answers_of, call, paths))
+    answers, units = await table.items(keys, partial(_make_answers, call, paths))
     return {"Responses": answers, **call.consumed_by_tables({name: units})}
 
 
-def _answers_of(
-    call: Call, paths: list[tuple[Path, ...] | None], stored: Stored
+def _make_answers(
+    call: EndpointRequest, paths: list[tuple[Path, ...] | None], stored: Stored
 ) -> tuple[list[dict[str, Encoded]], float]:
     """Return the answer of each get, and the capacity of all. Raises Failure if the items are too long together."""
     _check_size(stored.values())
@@ -61,22 +68,24 @@ def _answers_of(
 
 
 def _check_size(items: Iterable[Item | None]) -> None:
-    if sum(map(stored_size, items)) > limits.TRANSACT_MAX_BYTES:
-        raise invalid("Aggregated size of the items in the transaction exceeds 4 MB")
+    if sum(map(measure_stored, items)) > limits.TRANSACT_MAX_BYTES:
+        raise make_validation_error("Aggregated size of the items in the transaction exceeds 4 MB")
 
 
 def _units_of_reads(stored: Stored) -> float:
     """Return the capacity units of reads in a transaction, which cost twice as much as alone."""
-    return sum(2 * read_units(stored_size(item), consistent=True) for item in stored.values())
+    return sum(2 * count_read_units(measure_stored(item), consistent=True) for item in stored.values())
 
 
-async def transact_write_items(call: Call) -> dict[str, Any]:
-    actions = [_action(entry) for entry in call.request["TransactItems"]]
-    writes = await convert(partial(_writes_of, actions), call.request)
+async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
+    actions = [_get_action(entry) for entry in call.request["TransactItems"]]
+    writes = await convert(partial(_parse_writes, actions), call.request)
     keys = [write.key for write in writes]
     requests = [request for _, request in actions]
-    if len({(table_name(request["TableName"]), key) for request, key in zip(requests, keys, strict=True)}) < len(keys):
-        raise invalid("Transaction request cannot include multiple operations on one item")
+    if len({(parse_table_name(request["TableName"]), key) for request, key in zip(requests, keys, strict=True)}) < len(
+        keys
+    ):
+        raise make_validation_error("Transaction request cannot include multiple operations on one item")
     name, table = await _table(call, requests)
     for (kind, _), write in zip(actions, writes, strict=True):
         operation = _READERS[kind][0]
@@ -84,9 +93,9 @@ async def transact_write_items(call: Call) -> dict[str, Any]:
         call.check_key(name, write.key.pk, operation)
 
     def decide(stored: Stored) -> tuple[Changes, float]:
-        changes = _changes_of(writes, stored)
+        changes = _make_changes(writes, stored)
         _check_size(changes.values())
-        return changes, call.units(lambda: sum(2 * write_units(stored[key], changes.get(key)) for key in keys))
+        return changes, call.units(lambda: sum(2 * count_write_units(stored[key], changes.get(key)) for key in keys))
 
     units = await _write_once(call, table, keys, decide)
     if units is None:  # done before: what it costs to see so
@@ -94,10 +103,10 @@ async def transact_write_items(call: Call) -> dict[str, Any]:
     return call.consumed_by_tables({name: units})
 
 
-def _action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _get_action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     actions = [(kind, request) for kind, request in entry.items() if kind in _READERS and request is not None]
     if len(actions) != 1:
-        raise invalid(
+        raise make_validation_error(
             "TransactItems can only contain one of Check, Put, Update or Delete"
             if actions
             else "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request"
@@ -105,17 +114,17 @@ def _action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return actions[0]
 
 
-def _writes_of(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Write]:
-    writes: list[Write] = []
+def _parse_writes(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[WriteRequest]:
+    writes: list[WriteRequest] = []
     for kind, request in actions:
         try:
             writes.append(_READERS[kind][1](request))
         except InvalidArgument as error:
-            raise invalid(error.message) from None
+            raise make_validation_error(error.message) from None
     return writes
 
 
-def _changes_of(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | None]:
+def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
     """The changes of all writes. Raises Failure, with a reason for each write, where one of them cannot be done."""
     changes: dict[Key, Item | None] = {}
     reasons: list[dict[str, Any]] = []
@@ -126,19 +135,19 @@ def _changes_of(writes: Sequence[Write], stored: Stored) -> dict[Key, Item | Non
             reasons.append(_NONE)
         except InvalidArgument as error:
             reasons.append({"Code": "ValidationError", "Message": error.message})
-        except Failure as failure:
+        except EndpointError as failure:
             reasons.append({"Code": _REASONS[failure.kind], "Message": failure.message, **failure.members})
     if all(reason is _NONE for reason in reasons):
         return changes
     codes = ", ".join(reason["Code"] for reason in reasons)
-    raise Failure(
+    raise EndpointError(
         "TransactionCanceledException",
         f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
         CancellationReasons=reasons,
     )
 
 
-async def _write_once(call: Call, table: LocalTable, keys: Sequence[Key], decide: Any) -> float | None:
+async def _write_once(call: EndpointRequest, table: LocalTable, keys: Sequence[Key], decide: Any) -> float | None:
     """Do the writes and return their capacity units; None if the request's token says that they were done before."""
     token = call.request.get("ClientRequestToken")
     if token is None:
@@ -150,7 +159,7 @@ async def _write_once(call: Call, table: LocalTable, keys: Sequence[Key], decide
     try:
         done: float | None = await table.change_once(token, digest, keys, decide)
     except TokenReused:
-        raise Failure(
+        raise EndpointError(
             "IdempotentParameterMismatchException",
             "The request uses the same client token as a previous, but non-identical request. Do not reuse a client "
             "token with different requests, unless the requests are identical",
@@ -158,10 +167,10 @@ async def _write_once(call: Call, table: LocalTable, keys: Sequence[Key], decide
     return done
 
 
-async def _table(call: Call, requests: Sequence[Mapping[str, Any]]) -> tuple[str, LocalTable]:
-    names = {table_name(request["TableName"]) for request in requests}
+async def _table(call: EndpointRequest, requests: Sequence[Mapping[str, Any]]) -> tuple[str, LocalTable]:
+    names = {parse_table_name(request["TableName"]) for request in requests}
     if len(names) > 1:
-        raise invalid(
+        raise make_validation_error(
             "The endpoint of ddb-mcp has a file for each table, and a transaction is on one of them: "
             f"{', '.join(sorted(names)[:5])} are several."
         )

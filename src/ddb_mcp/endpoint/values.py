@@ -7,10 +7,18 @@ from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import TYPES, AttributeValue, Item, converted, from_dynamodb_json, item_size, number_text
+from ddb_mcp.core.items import (
+    TYPES,
+    AttributeValue,
+    Item,
+    canonicalize_number,
+    from_dynamodb_json,
+    map_values,
+    measure_item,
+)
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded, encode
-from ddb_mcp.endpoint.failures import invalid, unserializable
+from ddb_mcp.endpoint.errors import make_serialization_error, make_validation_error
 
 KEYS = ("pk", "sk")
 _INVALID = "One or more parameter values were invalid: "
@@ -42,42 +50,42 @@ def read_value(value: Any, depth: int = 0) -> AttributeValue:
         Failure: DynamoDB would refuse it.
     """
     if not isinstance(value, dict):
-        raise unserializable("Unexpected value type in payload")
+        raise make_serialization_error("Unexpected value type in payload")
     present = [kind for kind, content in value.items() if content is not None and kind in TYPES]
     if len(present) != 1:
-        raise invalid(_SEVERAL if present else _EMPTY)
+        raise make_validation_error(_SEVERAL if present else _EMPTY)
     if depth >= limits.MAX_DEPTH:
-        raise invalid("Nesting Levels have exceeded supported limits")
+        raise make_validation_error("Nesting Levels have exceeded supported limits")
     kind = present[0]
     content = value[kind]
     match kind, content:
         case ("S", str()) | ("BOOL", bool()):
             return {kind: content}
         case "N", str():
-            return {"N": _number(content)}
+            return {"N": _read_number(content)}
         case "NULL", bool():
             if not content:
-                raise invalid(_INVALID + "Null attribute value types must have the value of true")
+                raise make_validation_error(_INVALID + "Null attribute value types must have the value of true")
             return {"NULL": True}
         case "M", dict():
             return {"M": {name: read_value(value, depth + 1) for name, value in content.items()}}
         case "L", list():
             return {"L": [read_value(value, depth + 1) for value in content]}
         case "B", str():
-            return {"B": _binary(content)}
+            return {"B": _read_binary(content)}
         case (("SS" | "NS" | "BS"), list()) if all(isinstance(member, str) for member in content):
-            return {kind: _set(kind, content)}
-    raise unserializable(f"Unexpected value type in payload for {kind}")
+            return {kind: _read_set(kind, content)}
+    raise make_serialization_error(f"Unexpected value type in payload for {kind}")
 
 
-def _number(text: str) -> str:
+def _read_number(text: str) -> str:
     try:
-        return number_text(text)
+        return canonicalize_number(text)
     except InvalidArgument:
-        raise invalid(_number_problem(text)) from None
+        raise make_validation_error(_find_number_problem(text)) from None
 
 
-def _number_problem(text: str) -> str:
+def _find_number_problem(text: str) -> str:
     if len(text) > limits.NUMBER_MAX_CHARACTERS and re.fullmatch(r"[0-9]+", text[: limits.NUMBER_MAX_CHARACTERS]):
         return "Attempting to store more than 38 significant digits in a Number"
     text = text[: limits.NUMBER_MAX_CHARACTERS]  # a longer one is wrong in any case
@@ -94,28 +102,28 @@ def _number_problem(text: str) -> str:
     return "Number underflow. Attempting to store a number with magnitude smaller than supported range"
 
 
-def _binary(text: str) -> str:
+def _read_binary(text: str) -> str:
     try:
         found: str = from_dynamodb_json({"B": text}, "B")["B"]
     except InvalidArgument:
-        raise unserializable("Base64 encoded data is malformed") from None
+        raise make_serialization_error("Base64 encoded data is malformed") from None
     return found
 
 
-def _set(kind: str, content: list[str]) -> list[str]:
+def _read_set(kind: str, content: list[str]) -> list[str]:
     if not content:
-        raise invalid(_INVALID + _EMPTY_SETS[kind])
+        raise make_validation_error(_INVALID + _EMPTY_SETS[kind])
     if len(content) > limits.ITEM_MAX_BYTES:  # a member has one byte at least, but for one that is empty
-        raise invalid("Item size has exceeded the maximum allowed size")
+        raise make_validation_error("Item size has exceeded the maximum allowed size")
     read = _MEMBERS[kind]
     members = [read(member) for member in content]
     if len(set(members)) < len(members):
         shown = ", ".join(member[:40] for member in content[:20])
-        raise invalid(f"{_INVALID}Input collection [{shown}] contains duplicates.")
+        raise make_validation_error(f"{_INVALID}Input collection [{shown}] contains duplicates.")
     return members
 
 
-_MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _number, "BS": _binary}
+_MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS": _read_binary}
 
 
 def read_item(attributes: Mapping[str, Any]) -> Item:
@@ -123,28 +131,28 @@ def read_item(attributes: Mapping[str, Any]) -> Item:
     item = {name: read_value(value) for name, value in attributes.items()}
     for name in KEYS:
         if name not in item:
-            raise invalid(f"{_INVALID}Missing the key {name} in the item")
+            raise make_validation_error(f"{_INVALID}Missing the key {name} in the item")
         if "S" not in item[name]:
             kind = next(iter(item[name]))
-            raise invalid(f"{_INVALID}Type mismatch for key {name} expected: S actual: {kind}")
+            raise make_validation_error(f"{_INVALID}Type mismatch for key {name} expected: S actual: {kind}")
         check_key_text(name, item[name]["S"])
-    if item_size(item) > limits.ITEM_MAX_BYTES:
-        raise invalid("Item size has exceeded the maximum allowed size")
+    if measure_item(item) > limits.ITEM_MAX_BYTES:
+        raise make_validation_error("Item size has exceeded the maximum allowed size")
     return item
 
 
 def read_key(attributes: Mapping[str, Any]) -> Key:
     """The key of one item. Raises Failure."""
     if attributes.keys() != set(KEYS):
-        raise invalid(_MISMATCH)
+        raise make_validation_error(_MISMATCH)
     texts = []
     for name in KEYS:
         given = attributes[name]
         if isinstance(given, dict) and any(given.get(kind) for kind in _CONTAINERS):  # not read, however long
-            raise invalid(_MISMATCH)
+            raise make_validation_error(_MISMATCH)
         value = read_value(given)
         if "S" not in value:
-            raise invalid(_MISMATCH)
+            raise make_validation_error(_MISMATCH)
         check_key_text(name, value["S"])
         texts.append(value["S"])
     return Key(*texts)
@@ -153,19 +161,19 @@ def read_key(attributes: Mapping[str, Any]) -> Key:
 def check_key_text(name: str, text: str) -> None:
     """Raise Failure if DynamoDB could not hold this text as a key."""
     if not text:
-        raise invalid(
+        raise make_validation_error(
             "One or more parameter values are not valid. "
             f"The AttributeValue for a key attribute cannot contain an empty string value. Key: {name}"
         )
     max_bytes, message = _KEY_LIMITS[name]
     if len(text.encode()) > max_bytes:
-        raise invalid(_INVALID + message)
+        raise make_validation_error(_INVALID + message)
 
 
 def check_nesting(value: AttributeValue, depth: int = 0) -> None:
     """Raise Failure if a value that an update has made lies deeper than DynamoDB stores."""
     if depth >= limits.MAX_DEPTH:
-        raise invalid("Nesting Levels have exceeded supported limits")
+        raise make_validation_error("Nesting Levels have exceeded supported limits")
     for inner in value.get("M", {}).values():
         check_nesting(inner, depth + 1)
     for inner in value.get("L", ()):
@@ -177,8 +185,8 @@ def encode_item(item: Item) -> Encoded:
     whole = encode(item)
     if "E+" not in whole.text and "E-" not in whole.text:
         return whole
-    return encode({name: converted(value, "N", _plain) for name, value in item.items()})
+    return encode({name: map_values(value, "N", _format_number) for name, value in item.items()})
 
 
-def _plain(number: str) -> str:
+def _format_number(number: str) -> str:
     return format(Decimal(number), "f") if "E" in number else number

@@ -21,7 +21,7 @@ from ddb_mcp.gateway import mcp
 from ddb_mcp.gateway.access_log import AccessLog
 from ddb_mcp.gateway.budgets import BudgetSpent
 from ddb_mcp.gateway.registry import Registry
-from ddb_mcp.gateway.responses import charge_sent_bytes, encode_json, error_response, json_response
+from ddb_mcp.gateway.responses import charge_sent_bytes, encode_body, error_response, json_response
 from ddb_mcp.gateway.tenant_requests import Admission, TenantRequest
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
@@ -155,7 +155,7 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
         )
         if operation == "provision":
             answer["features"] = sorted(FEATURES)
-        return Response(await convert(partial(encode_json, answer), answer), media_type="application/json")
+        return Response(await convert(partial(encode_body, answer), answer), media_type="application/json")
 
 
 async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
@@ -169,7 +169,7 @@ async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response
         case DdbMcpError():
             error = failure
         case _:
-            error = Internal.logged(logger, failure, str(entry["operation"]))
+            error = Internal.log(logger, failure, str(entry["operation"]))
     entry["error"] = error.code
     return await convert(partial(error_response, error, status), getattr(error, "item", None))
 

@@ -20,7 +20,7 @@ from ddb_mcp.core.errors import ConditionFailed, InvalidArgument
 from ddb_mcp.core.items import item_to_json
 from ddb_mcp.core.keys import SEPARATORS, Key, Prefix
 from ddb_mcp.gateway.records import Record, expect_members, iter_records, sound, to_item
-from ddb_mcp.stores.base import Condition, Read, Store
+from ddb_mcp.stores.base import Read, Store, WriteCondition
 
 PARTITION = "prefixes"
 """The partition of all entries."""
@@ -103,7 +103,7 @@ class PrefixClaims:
     async def _write(self, claim: PrefixClaim) -> None:
         for _ in range(limits.REGISTRY_ATTEMPTS):
             try:
-                await self._store.put(to_item(claim.to_record()), Condition(create_only=True))
+                await self._store.put(to_item(claim.to_record()), WriteCondition(create_only=True))
             except ConditionFailed:
                 if (other := await self._entry(claim.prefix)) is None:
                     continue

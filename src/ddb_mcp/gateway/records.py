@@ -7,7 +7,7 @@ from typing import Any
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import Item, item_to_json, parse_item
-from ddb_mcp.stores.base import Condition, Read, StorePage
+from ddb_mcp.stores.base import Read, StorePage, WriteCondition
 
 Record = dict[str, Any]
 
@@ -29,9 +29,9 @@ def sound(record: Record) -> Iterator[None]:
         ) from None
 
 
-def expect_members(**members: Any) -> Condition:
+def expect_members(**members: Any) -> WriteCondition:
     """The condition that the stored record has these members."""
-    return Condition(expect=parse_filter(members, "expect"))
+    return WriteCondition(expect=parse_filter(members, "expect"))
 
 
 async def iter_records(listing: Callable[[Read], Awaitable[StorePage]], read: Read) -> AsyncIterator[Record]:

@@ -23,7 +23,7 @@ from ddb_mcp.gateway.coalescing import CoalescedReads
 from ddb_mcp.gateway.prefix_claims import PrefixClaim, PrefixClaims
 from ddb_mcp.gateway.records import Record, expect_members, iter_records, sound, to_item
 from ddb_mcp.gateway.tokens import NAME, TokenParts, format_token, generate_token, parse_token
-from ddb_mcp.stores.base import Condition, Progress, Read, Store
+from ddb_mcp.stores.base import Progress, Read, Store, WriteCondition
 
 _VERSION = 1
 _FACTS = Key("registry", "facts")
@@ -152,7 +152,7 @@ class Registry:
         await self.store.provision(progress)
         facts = {**_FACTS._asdict(), "version": _VERSION, "secret": secrets.token_hex(32)}
         try:
-            await self.store.put(to_item(facts), Condition(create_only=True))
+            await self.store.put(to_item(facts), WriteCondition(create_only=True))
         except ConditionFailed:
             return False
         return True
@@ -315,7 +315,7 @@ class Registry:
     async def _create(self, tenant: Tenant, claim: PrefixClaim) -> None:
         """Write a new deployment, confirm its claim, and only then let its token open it."""
         try:
-            await self.store.put(to_item(tenant.to_record()), Condition(create_only=True))
+            await self.store.put(to_item(tenant.to_record()), WriteCondition(create_only=True))
         except ConditionFailed:
             await self._claims.release(tenant.prefix, tenant.claim)
             raise _name_taken_error(await self._read_tenant(tenant.name)) from None

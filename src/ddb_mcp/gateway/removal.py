@@ -7,7 +7,7 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.gateway.registry import Registry, Tenant
-from ddb_mcp.service.purge import Advance, purge
+from ddb_mcp.service.transfer.purge import Advance, delete_all
 from ddb_mcp.stores.base import Progress, Store
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -44,7 +44,7 @@ async def remove_deployment(
     if tenant.state == "removing":  # not `adding`: then it has no data, and the prefix may be another's by now
         await _wait_for_requests(tenant, progress, clock, sleep)
         for _ in range(2):  # once more: a scan that is not strongly consistent may have missed some
-            deleted += (await purge(store, tenant.prefix, advance)).deleted
+            deleted += (await delete_all(store, tenant.prefix, advance)).deleted
     await registry.delete(tenant)
     return deleted
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.types import Message, Send
 
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.core.text import compact
+from ddb_mcp.core.text import encode_json
 from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget
 
 _STATUS = {
@@ -27,17 +27,17 @@ _STATUS = {
 }
 
 
-def encode_json(document: Mapping[str, Any]) -> bytes:
+def encode_body(document: Mapping[str, Any]) -> bytes:
     """Compact JSON in UTF-8, of a document within a byte budget; callers encode large ones in the worker.
 
     A lone surrogate that some store let in is sent as its escape.
     """
-    return compact(document).encode(errors="backslashreplace")
+    return encode_json(document).encode(errors="backslashreplace")
 
 
 def json_response(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
     """A document as JSON, with this HTTP status."""
-    return Response(encode_json(document), status, headers, media_type="application/json")
+    return Response(encode_body(document), status, headers, media_type="application/json")
 
 
 def error_response(error: DdbMcpError, status: int | None = None) -> Response:

@@ -12,7 +12,7 @@ from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenti
 from ddb_mcp.gateway.budgets import TenantBudget, TenantBudgets
 from ddb_mcp.gateway.registry import Access, Registry
 from ddb_mcp.gateway.tenant_store import TenantStore, hide_operator_details
-from ddb_mcp.service.service import DataService, no_progress
+from ddb_mcp.service.service import DataService, ignore_progress
 from ddb_mcp.stores.base import Progress, Store
 from ddb_mcp.stores.workers import current_account
 from ddb_mcp.web.requests import parse_bearer_token
@@ -123,7 +123,7 @@ class TenantRequest:
         self,
         operation: str,
         arguments: Mapping[str, Any],
-        progress: Progress = no_progress,
+        progress: Progress = ignore_progress,
         *,
         max_bytes: int,
         max_result_bytes: int,
@@ -139,7 +139,7 @@ class TenantRequest:
             DdbMcpError: as `DataService.call`, and Unauthenticated too.
         """
         service = await self._make_service(max_result_bytes, read_limit)
-        return await service.call(operation, arguments, progress, max_bytes=max_bytes)
+        return await service.run_operation(operation, arguments, progress, max_bytes=max_bytes)
 
     async def _make_service(self, max_result_bytes: int, read_limit: int) -> DataService:
         if time.monotonic() - self._read_at > limits.RECORD_SECONDS:

@@ -18,7 +18,7 @@ from ddb_mcp.core.errors import (
 )
 from ddb_mcp.gateway.budgets import TenantBudget
 from ddb_mcp.gateway.registry import Tenant
-from ddb_mcp.service.instructions import instructions
+from ddb_mcp.service.instructions import write_instructions
 from ddb_mcp.stores.base import FEATURES, Deleted, Deployment, Progress, Read, Store, StorePage, Written
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class TenantStore(Store):
         return deployment._replace(
             prefix=prefix,
             features=FEATURES,
-            instructions=instructions(deployment.table_name, prefix, deployment.region, "platform", app=app),
+            instructions=write_instructions(deployment.table_name, prefix, deployment.region, "platform", app=app),
             details={"lambdaFunctions": functions} if functions else {},
         )
 

@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from ddb_mcp import __version__
 from ddb_mcp.config.settings import Settings
 from ddb_mcp.core.errors import DdbMcpError, ReadOnly
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.text import quote_start
 from ddb_mcp.server import apps, skill
 from ddb_mcp.server.content import FENCE_BYTES, count_text_bytes, make_error, make_result
 from ddb_mcp.server.resources import SkillPages
@@ -77,7 +77,7 @@ class _SingleDeployment(NamedTuple):
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         if self.read_only and BY_NAME[operation].writes:
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")
-        return await self.service.call(operation, arguments, progress, max_bytes=self.max_bytes - FENCE_BYTES)
+        return await self.service.run_operation(operation, arguments, progress, max_bytes=self.max_bytes - FENCE_BYTES)
 
     def of(self, ctx: _Context) -> "_SingleDeployment":
         """The same, for reading alone if the address of a request asks for that."""
@@ -157,7 +157,7 @@ class _ToolCalls:
 
     async def call_tool(self, ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         if params.name not in self._names:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {brief(params.name)}")
+            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {quote_start(params.name)}")
         started, reports = time.monotonic(), 0
 
         async def progress(message: str) -> None:

@@ -10,7 +10,7 @@ from mcp_types import CallToolResult, TextContent
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.core.text import clip, compact, size
+from ddb_mcp.core.text import count_bytes, encode_json, shorten
 
 # Bytes that the fence adds to the JSON inside. Its text is new in each result.
 FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
@@ -31,10 +31,10 @@ def make_result(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES
         max_bytes: bytes of the text. Operations keep items within it; other members are shortened here to fit.
     """
     room = max_bytes - FENCE_BYTES
-    text = compact(result)
+    text = encode_json(result)
     if len(text.encode(errors="backslashreplace")) > room:
         result = _shorten_failures(result, room)
-        text = compact(result)
+        text = encode_json(result)
     stored = any(result.get(name) for name in _STORED)
     return CallToolResult(content=[_make_text(_fence(text) if stored else text)], structured_content=result)
 
@@ -44,8 +44,8 @@ def make_error(error: DdbMcpError, max_bytes: int = limits.MCP_RESULT_BYTES) -> 
     shown = error.to_json()
     for name, longest in _LONGEST.items():
         if name in shown:
-            shown[name] = clip(shown[name], min(longest, (max_bytes - _ERROR_BYTES) // len(_LONGEST)))
-    text = compact({"error": shown})
+            shown[name] = shorten(shown[name], min(longest, (max_bytes - _ERROR_BYTES) // len(_LONGEST)))
+    text = encode_json({"error": shown})
     return CallToolResult(
         content=[_make_text(_fence(text) if shown.keys() & {"item", "quoted"} else text)], is_error=True
     )
@@ -57,12 +57,12 @@ def _shorten_failures(result: dict[str, Any], room: int) -> dict[str, Any]:
     if failed:
         codes = [{**entry, "error": {"code": entry["error"]["code"]}} for entry in failed]
         result = {"failedCount": len(failed), **result, "failed": codes}
-        left = max(0, room - size({**result, "failed": []}))
-        while size(codes) > left and codes:
-            codes = codes[: min(len(codes) - 1, len(codes) * left // size(codes))]
+        left = max(0, room - count_bytes({**result, "failed": []}))
+        while count_bytes(codes) > left and codes:
+            codes = codes[: min(len(codes) - 1, len(codes) * left // count_bytes(codes))]
         result["failed"] = codes
-    if "instructions" in result and (over := size(result) - room) > 0:
-        result = {**result, "instructions": clip(result["instructions"], size(result["instructions"]) - over)}
+    if "instructions" in result and (over := count_bytes(result) - room) > 0:
+        result = {**result, "instructions": shorten(result["instructions"], count_bytes(result["instructions"]) - over)}
     return result
 
 

@@ -27,7 +27,7 @@ from mcp_types import (
 )
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.text import has_more_members, object_of
+from ddb_mcp.core.text import build_object, exceeds_members
 from ddb_mcp.service.operations import OPERATIONS
 from ddb_mcp.stores.workers import is_large
 
@@ -77,7 +77,7 @@ def parse_message(text: bytes) -> JSONRPCMessage:
     """
     try:
         content = text.decode(errors="surrogateescape")  # half characters, which a tool refuses by name
-        if has_more_members(content, limits.BODY_MEMBERS_MAX):
+        if exceeds_members(content, limits.BODY_MEMBERS_MAX):
             raise NotAMessage(_make_error(_find_id(text), INVALID_REQUEST, _TOO_MANY))
         document, twice = _load_json(content)
     except (ValueError, RecursionError):
@@ -126,7 +126,7 @@ def _load_json(text: str) -> tuple[Any, list[str]]:
     document = json.loads(
         text,
         strict=False,
-        object_pairs_hook=partial(object_of, on_duplicate=twice.append),
+        object_pairs_hook=partial(build_object, on_duplicate=twice.append),
         parse_int=_parse_integer,
         parse_float=_parse_fraction,
         parse_constant=_parse_constant,
@@ -235,7 +235,7 @@ def _normalize_arguments(arguments: Any) -> Any:
     """An empty list or text stands for no arguments, and a text may be the JSON of an object."""
     if arguments in ([], ""):
         return {}
-    if isinstance(arguments, str) and not has_more_members(arguments, limits.BODY_MEMBERS_MAX):
+    if isinstance(arguments, str) and not exceeds_members(arguments, limits.BODY_MEMBERS_MAX):
         try:
             parsed, twice = _load_json(arguments)
         except (ValueError, RecursionError):

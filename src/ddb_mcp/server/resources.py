@@ -6,7 +6,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.text import quote_start
 from ddb_mcp.server import apps
 from ddb_mcp.server.skill import Skill
 from ddb_mcp.service.instructions import URI
@@ -39,7 +39,9 @@ class SkillPages:
             return types.ReadResourceResult(contents=[apps.read_page()])
         if str(params.uri) != URI:
             raise MCPError(
-                types.INVALID_PARAMS, f"Unknown resource: {brief(str(params.uri))}", {"uri": brief(str(params.uri))}
+                types.INVALID_PARAMS,
+                f"Unknown resource: {quote_start(str(params.uri))}",
+                {"uri": quote_start(str(params.uri))},
             )
         content = types.TextResourceContents(uri=URI, mime_type="text/markdown", text=self._skill.text)
         return types.ReadResourceResult(contents=[content])
@@ -50,6 +52,6 @@ class SkillPages:
 
     async def get_prompt(self, ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         if params.name != self._name:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {brief(params.name)}")
+            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {quote_start(params.name)}")
         message = types.PromptMessage(role="user", content=types.TextContent(text=self._skill.text))
         return types.GetPromptResult(description=self._description, messages=[message])

@@ -11,8 +11,8 @@ from pydantic_core import CoreSchema
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.text import brief
-from ddb_mcp.service.parameters import arguments_object, prepared
+from ddb_mcp.core.text import quote_start
+from ddb_mcp.service.parameters import parse_arguments_object, prepare
 
 View = Literal["items", "keys", "count", "summary"]
 
@@ -43,13 +43,13 @@ class Arguments(BaseModel):
     @classmethod
     def parse(cls, value: Any) -> Self:
         """The checked arguments. Raises InvalidArgument, which names the parameter and what is wrong with it."""
-        arguments = arguments_object(value)
+        arguments = parse_arguments_object(value)
         if not cls.model_fields:  # hosts that send something with every call send it to these too
             return cls()
         try:
-            return cls.model_validate(prepared(cls, arguments, cls.never_empty))
+            return cls.model_validate(prepare(cls, arguments, cls.never_empty))
         except ValidationError as invalid:
-            raise _in_own_words(invalid) from None
+            raise _to_invalid_argument(invalid) from None
 
 
 class ProvisionArguments(Arguments):
@@ -175,7 +175,7 @@ _EXPECTED = {
 }
 
 
-def _in_own_words(invalid: ValidationError) -> InvalidArgument:
+def _to_invalid_argument(invalid: ValidationError) -> InvalidArgument:
     """The first problem that pydantic found, an unknown name before all others, in our own words."""
     errors = invalid.errors(include_url=False, include_input=False)
     error = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
@@ -184,7 +184,7 @@ def _in_own_words(invalid: ValidationError) -> InvalidArgument:
         case "missing":
             return InvalidArgument(f"{where} is missing.")
         case "extra_forbidden":
-            return InvalidArgument(f"{brief(where)} is not a member of a key.", next="A key has pk and sk.")
+            return InvalidArgument(f"{quote_start(where)} is not a member of a key.", next="A key has pk and sk.")
         case "literal_error":
             expected = f"one of {error['ctx']['expected'].replace(chr(39), '')}"
         case kind:
@@ -200,7 +200,7 @@ class InputSchema(GenerateJsonSchema):
     ) -> JsonSchemaValue:
         schemas = super().generate(schema, mode)
         definitions = schemas.pop("$defs", {})
-        return {name: _plain(value, definitions) for name, value in schemas.items() if name != "title"}
+        return {name: _simplify_schema(value, definitions) for name, value in schemas.items() if name != "title"}
 
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -213,19 +213,19 @@ class InputSchema(GenerateJsonSchema):
 _UNPUBLISHED = frozenset({"title", "properties", "minLength"})
 
 
-def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
+def _simplify_schema(schema: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(schema, list):
-        return [_plain(entry, definitions) for entry in schema]
+        return [_simplify_schema(entry, definitions) for entry in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        return _plain(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
+        return _simplify_schema(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
     properties = schema.get("properties", {})
     plain = {
-        name: _plain(value, definitions)
+        name: _simplify_schema(value, definitions)
         for name, value in schema.items()
         if name not in _UNPUBLISHED and (name, value) != ("additionalProperties", True)
     }
     if properties:
-        plain["properties"] = {name: _plain(value, definitions) for name, value in properties.items()}
+        plain["properties"] = {name: _simplify_schema(value, definitions) for name, value in properties.items()}
     return plain

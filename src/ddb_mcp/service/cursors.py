@@ -12,7 +12,7 @@ from ddb_mcp.core.errors import InvalidCursor
 from ddb_mcp.stores.base import Position
 
 
-class Seal:
+class CursorSealer:
     """Makes and opens cursors: AES-256-GCM, with the call as associated data.
 
     A cursor carries a store position. The position in a shared table can be another deployment's key.
@@ -34,13 +34,13 @@ class Seal:
         """
         nonce = os.urandom(12)
         texts: list[bytes] = []
-        structure = json.dumps(_apart(position, texts), separators=(",", ":")).encode()
+        structure = json.dumps(_split_keys(position, texts), separators=(",", ":")).encode()
         plain = _END.join([structure, *texts])
         if padded:
             is_short = max(map(len, texts), default=0) * len(texts) <= limits.CURSOR_KEYS_BYTES
             plain = plain.ljust(limits.CURSOR_BYTES if is_short else limits.LONG_CURSOR_BYTES, _END)
-        sealed = nonce + self._cipher().encrypt(nonce, plain, _digest(call))
-        return _encode(sealed)
+        sealed = nonce + self._cipher().encrypt(nonce, plain, _hash_binding(call))
+        return _encode_base64(sealed)
 
     def open(self, cursor: str, call: Any) -> Position:
         """The position in the cursor. Raises InvalidCursor if it is forged, altered, stale, or from another call."""
@@ -48,16 +48,16 @@ class Seal:
 
         try:
             sealed = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
-            if _encode(sealed) != cursor:  # base64 leaves bits unused in its last character
+            if _encode_base64(sealed) != cursor:  # base64 leaves bits unused in its last character
                 raise ValueError
-            plain = self._cipher().decrypt(sealed[:12], sealed[12:], _digest(call))
+            plain = self._cipher().decrypt(sealed[:12], sealed[12:], _hash_binding(call))
         except (InvalidTag, ValueError):
             raise InvalidCursor(
                 "cursor does not belong to this call: it was altered, is from another listing or other arguments, "
                 "or the server has been restarted since."
             ) from None
         structure, *texts = plain.split(_END)
-        return _together(json.loads(structure), iter(texts))
+        return _join_keys(json.loads(structure), iter(texts))
 
     def _cipher(self) -> Any:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -69,28 +69,28 @@ class Seal:
 _END = b"\xff"
 
 
-def _apart(position: Position, texts: list[bytes]) -> Any:
+def _split_keys(position: Position, texts: list[bytes]) -> Any:
     """Return the position with empty strings, and add its strings to `texts`, where no character is escaped."""
     if isinstance(position, str):
         texts.append(position.encode(errors="surrogatepass"))
         return ""
     if isinstance(position, dict):
-        return {name: _apart(value, texts) for name, value in position.items()}
-    return [_apart(value, texts) for value in position] if isinstance(position, list | tuple) else position
+        return {name: _split_keys(value, texts) for name, value in position.items()}
+    return [_split_keys(value, texts) for value in position] if isinstance(position, list | tuple) else position
 
 
-def _together(structure: Any, texts: Iterator[bytes]) -> Position:
-    """Return the position that `_apart` took apart."""
+def _join_keys(structure: Any, texts: Iterator[bytes]) -> Position:
+    """Return the position that `_split_keys` took apart."""
     if isinstance(structure, str):
         return next(texts).decode(errors="surrogatepass")
     if isinstance(structure, dict):
-        return {name: _together(value, texts) for name, value in structure.items()}
-    return [_together(value, texts) for value in structure] if isinstance(structure, list) else structure
+        return {name: _join_keys(value, texts) for name, value in structure.items()}
+    return [_join_keys(value, texts) for value in structure] if isinstance(structure, list) else structure
 
 
-def _encode(sealed: bytes) -> str:
+def _encode_base64(sealed: bytes) -> str:
     return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
-def _digest(call: Any) -> bytes:
+def _hash_binding(call: Any) -> bytes:
     return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).digest()

@@ -5,13 +5,13 @@ from typing import Any, cast
 from ddb_mcp import __version__
 from ddb_mcp.core import limits
 from ddb_mcp.service.arguments import InfoArguments, ProvisionArguments
-from ddb_mcp.service.calls import Call
-from ddb_mcp.service.instructions import instructions
+from ddb_mcp.service.call_context import CallContext
+from ddb_mcp.service.instructions import write_instructions
 from ddb_mcp.service.results import InfoResult, ProvisionResult
 from ddb_mcp.stores.base import Deployment
 
 
-async def provision(call: Call, arguments: ProvisionArguments) -> ProvisionResult:
+async def provision(call: CallContext, arguments: ProvisionArguments) -> ProvisionResult:
     """Make the table where it is missing, and describe the deployment.
 
     Raises:
@@ -19,11 +19,12 @@ async def provision(call: Call, arguments: ProvisionArguments) -> ProvisionResul
     """
     deployment = call.learn(await call.store.provision(call.progress))
     return cast(
-        "ProvisionResult", {**_names(call, deployment), "created": deployment.created, **_texts(call, deployment)}
+        "ProvisionResult",
+        {**_describe_table(call, deployment), "created": deployment.created, **_describe_access(call, deployment)},
     )
 
 
-async def info(call: Call, arguments: InfoArguments) -> InfoResult:
+async def info(call: CallContext, arguments: InfoArguments) -> InfoResult:
     """Describe the deployment; change nothing.
 
     Raises:
@@ -45,27 +46,27 @@ async def info(call: Call, arguments: InfoArguments) -> InfoResult:
         },
         "features": sorted(deployment.features),
     }
-    return cast("InfoResult", {**_names(call, deployment), **facts, **_texts(call, deployment)})
+    return cast("InfoResult", {**_describe_table(call, deployment), **facts, **_describe_access(call, deployment)})
 
 
-def _names(call: Call, deployment: Deployment) -> dict[str, Any]:
+def _describe_table(call: CallContext, deployment: Deployment) -> dict[str, Any]:
     return {
         "tableName": deployment.table_name,
-        "prefix": call.own.text,
+        "prefix": call.prefix.text,
         "region": deployment.region,
         "mode": call.store.mode,
     }
 
 
-def _texts(call: Call, deployment: Deployment) -> dict[str, Any]:
+def _describe_access(call: CallContext, deployment: Deployment) -> dict[str, Any]:
     """The instructions and the store's own details, with a warning where the prefix has one segment only."""
-    text = deployment.instructions or instructions(
-        table=deployment.table_name, prefix=call.own.text, region=deployment.region, mode=call.store.mode
+    text = deployment.instructions or write_instructions(
+        table=deployment.table_name, prefix=call.prefix.text, region=deployment.region, mode=call.store.mode
     )
     result = {"instructions": text, **deployment.details}
-    if call.own.is_one_segment:
+    if call.prefix.is_one_segment:
         warning = (
-            f"The platform's prefix {call.own.text!r} has one segment: nothing in a key tells one deployment from "
+            f"The platform's prefix {call.prefix.text!r} has one segment: nothing in a key tells one deployment from "
             "another, so that only the platform keeps them apart."
         )
         result["warnings"] = [*deployment.details.get("warnings", ()), warning]

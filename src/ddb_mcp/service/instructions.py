@@ -9,7 +9,7 @@ URI = "skill://dynamodb-database/SKILL.md"
 ENDPOINT = "http://127.0.0.1:8000"
 
 
-def local_environment(table: str, prefix: str, address: str = ENDPOINT) -> dict[str, str]:
+def make_local_environment(table: str, prefix: str, address: str = ENDPOINT) -> dict[str, str]:
     """The app's environment for an endpoint on this machine.
 
     Any credentials do there, and the SDKs insist on some. boto3 reads AWS_DEFAULT_REGION, the JavaScript SDK
@@ -26,7 +26,7 @@ def local_environment(table: str, prefix: str, address: str = ENDPOINT) -> dict[
     }
 
 
-def instructions(table: str, prefix: str, region: str, mode: str, *, app: str | None = None) -> str:
+def write_instructions(table: str, prefix: str, region: str, mode: str, *, app: str | None = None) -> str:
     """The facts about this deployment that an agent needs before its first call, with the real names.
 
     Args:
@@ -38,7 +38,9 @@ def instructions(table: str, prefix: str, region: str, mode: str, *, app: str | 
     own = Prefix(prefix, one_segment=True).joined
     environment = f"DYNAMODB_TABLE={shlex.quote(table)} DYNAMODB_PREFIX={shlex.quote(prefix)}"
     if app is None and mode == "local":
-        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in local_environment(table, prefix).items())
+        variables = " ".join(
+            f"{name}={shlex.quote(value)}" for name, value in make_local_environment(table, prefix).items()
+        )
         app = (
             "The data are in an SQLite file on this machine. The app reaches the same items with the AWS SDK while "
             f"`ddb-mcp endpoint`, started with this server's settings, serves them at {ENDPOINT}. "

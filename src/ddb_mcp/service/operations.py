@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from ddb_mcp.service import deployment, reading, writing
+from ddb_mcp.service import deployment
 from ddb_mcp.service.arguments import (
     Arguments,
     DeleteArguments,
@@ -14,7 +14,9 @@ from ddb_mcp.service.arguments import (
     QueryArguments,
     ScanArguments,
 )
+from ddb_mcp.service.reading import handlers as reading
 from ddb_mcp.service.results import DeleteResult, GetResult, InfoResult, PageResult, ProvisionResult, PutResult
+from ddb_mcp.service.writing import handlers as writing
 
 
 class Operation(NamedTuple):
@@ -25,7 +27,7 @@ class Operation(NamedTuple):
         title, description: the texts that models read.
         arguments: the model that checks what comes in.
         result: the type of the structured result.
-        run: carries it out, given a `Call` and the checked arguments.
+        run: carries it out, given a `CallContext` and the checked arguments.
         writes: whether a read-only server leaves it out.
         destructive: whether it can replace or delete items.
         idempotent: whether twice with the same arguments is as good as once.

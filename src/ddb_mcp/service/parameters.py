@@ -17,15 +17,15 @@ from pydantic import BaseModel
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
-from ddb_mcp.core.text import brief, has_more_members
+from ddb_mcp.core.text import exceeds_members, quote_start
 
 
-def arguments_object(value: Any) -> dict[str, Any]:
+def parse_arguments_object(value: Any) -> dict[str, Any]:
     """The arguments as an object, also where they came as a JSON string, as null or as an empty list.
 
     Raises InvalidArgument.
     """
-    value = _unquoted(value, dict, "items", "the arguments")
+    value = _parse_if_text(value, dict, "items", "the arguments")
     if value in (None, [], "[]"):
         return {}
     if not isinstance(value, dict):
@@ -33,7 +33,7 @@ def arguments_object(value: Any) -> dict[str, Any]:
     return value
 
 
-def prepared(
+def prepare(
     model: type[BaseModel],
     arguments: Mapping[str, Any],
     never_empty: Collection[str],
@@ -53,14 +53,14 @@ def prepared(
     """
     for name in arguments:
         if name not in model.model_fields:
-            raise _unknown(name, list(model.model_fields), where)
+            raise _make_unknown_error(name, list(model.model_fields), where)
     result = {}
     for name, raw in arguments.items():
         kind, nested, is_required = _parameters_of(model)[name]
-        value = _unquoted(raw, kind, name, where + name)
+        value = _parse_if_text(raw, kind, name, where + name)
         check_bounds(value, name, where + name)
         if nested is not None and isinstance(value, dict) and value:
-            value = prepared(nested, value, nested.model_fields, f"{where}{name}.")
+            value = prepare(nested, value, nested.model_fields, f"{where}{name}.")
         if value is None and not is_required:
             continue
         if isinstance(value, str | list | dict) and not value and not is_required:
@@ -71,20 +71,20 @@ def prepared(
     return result
 
 
-def parsed(text: str, name: str, where: str) -> Any:
+def parse_text(text: str, name: str, where: str) -> Any:
     """The value of a parameter that is a JSON string. Its members are counted before and after it is read.
 
     Raises InvalidArgument, as `check_bounds` and `parse_json` do.
     """
     most = limits.MEMBERS_MAX.get(name, limits.OPERANDS_MAX)
-    if has_more_members(text, most):
-        raise _too_many(where, most)
+    if exceeds_members(text, most):
+        raise _make_count_error(where, most)
     value = parse_json(text, where)
     check_bounds(value, name, where)
     return value
 
 
-def _too_many(where: str, most: int) -> InvalidArgument:
+def _make_count_error(where: str, most: int) -> InvalidArgument:
     return InvalidArgument(
         f"{where} has more than {most} members, with those in its lists and maps.", next="Send less in one call."
     )
@@ -109,7 +109,7 @@ def check_bounds(value: Any, name: str, where: str) -> None:
             continue
         left -= len(inner)
         if left < 0:
-            raise _too_many(where, most)
+            raise _make_count_error(where, most)
         if isinstance(inner, dict):
             if any(len(member) > limits.NAME_MAX_BYTES for member in inner):
                 raise InvalidArgument(f"{where} has a name of more than {limits.NAME_MAX_BYTES} bytes.")
@@ -135,25 +135,25 @@ def _plain_type(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def _unquoted(value: Any, kind: Any, name: str, where: str) -> Any:
+def _parse_if_text(value: Any, kind: Any, name: str, where: str) -> Any:
     """The value; parsed, where it is a JSON string of the wanted kind; an integer, where a whole float stands for one.
 
     Members of an object or a list stay as they are. Raises InvalidArgument for broken JSON, or too much of it.
     """
     if not isinstance(value, str) or kind not in (dict, list, int, bool):
-        return _whole(value) if kind is int else value
+        return _to_integer(value) if kind is int else value
     if kind in (dict, list) and value.lstrip()[:1] in ("{", "["):
-        parsed_value = parsed(value, name, where)
+        parsed_value = parse_text(value, name, where)
     else:
         try:
             parsed_value = parse_json(value[: limits.NUMBER_MAX_CHARACTERS], where)  # null, a number, true or false
         except InvalidArgument:
             return value
-    parsed_value = _whole(parsed_value) if kind is int else parsed_value
+    parsed_value = _to_integer(parsed_value) if kind is int else parsed_value
     return parsed_value if parsed_value is None or type(parsed_value) is kind else value
 
 
-def _whole(value: Any) -> Any:
+def _to_integer(value: Any) -> Any:
     """A whole float or Decimal as an integer; everything else as it is."""
     # A comparison with NaN is false, and one of Decimal's NaN an error.
     if (
@@ -165,9 +165,9 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _unknown(name: str, known: list[str], where: str) -> InvalidArgument:
+def _make_unknown_error(name: str, known: list[str], where: str) -> InvalidArgument:
     """The error for an argument that a tool does not have, or a member that a parameter does not have."""
-    name = brief(name)
+    name = quote_start(name)
     near = difflib.get_close_matches(name, known, 1)
     advice = f"Did you mean {near[0]}?" if near else f"The arguments are {', '.join(known)}."
     return InvalidArgument(f"{where}{name} is not an argument of this tool.", next=advice)

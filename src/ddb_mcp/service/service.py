@@ -7,8 +7,8 @@ from typing import Any, cast
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Misconfigured, NotProvisioned, ReadOnly
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.calls import Call, shown_failure
-from ddb_mcp.service.cursors import Seal
+from ddb_mcp.service.call_context import CallContext, show_failed_condition
+from ddb_mcp.service.cursors import CursorSealer
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import Deployment, Progress, Store
 from ddb_mcp.stores.workers import convert
@@ -16,7 +16,7 @@ from ddb_mcp.stores.workers import convert
 logger = logging.getLogger(__name__)
 
 
-async def no_progress(message: str) -> None:
+async def ignore_progress(message: str) -> None:
     pass
 
 
@@ -30,7 +30,7 @@ class DataService:
         read_budget: stored items that one query or scan may read.
         max_result_bytes: bytes of compact JSON that one result may have.
         max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds; None for the limits.
-        cursor_key: see `Seal`.
+        cursor_key: see `CursorSealer`.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class DataService:
         self.store = store
         self._prefix = prefix
         self._learns = prefix is None
-        self._call = Call(
+        self._call = CallContext(
             store=store,
-            prefix=self._own,
+            get_prefix=self._get_prefix,
             learn=self._learn,
-            seal=Seal(cursor_key),
-            progress=no_progress,
+            seal=CursorSealer(cursor_key),
+            progress=ignore_progress,
             max_bytes=max_result_bytes,
             max_result_bytes=max_result_bytes,
             read_budget=read_budget,
@@ -62,8 +62,8 @@ class DataService:
             read_only=read_only,
         )
 
-    async def call(
-        self, operation: str, arguments: Any, progress: Progress = no_progress, *, max_bytes: int | None = None
+    async def run_operation(
+        self, operation: str, arguments: Any, progress: Progress = ignore_progress, *, max_bytes: int | None = None
     ) -> dict[str, Any]:
         """Run one operation.
 
@@ -93,11 +93,11 @@ class DataService:
                 self._prefix = None
             raise
         except ConditionFailed as failed:
-            raise await shown_failure(call, failed, call.max_bytes) from None
+            raise await show_failed_condition(call, failed, call.max_bytes) from None
         except DdbMcpError:
             raise
         except Exception as failure:
-            raise Internal.logged(logger, failure, operation) from None
+            raise Internal.log(logger, failure, operation) from None
 
     def _learn(self, deployment: Deployment) -> Deployment:
         if self._learns and deployment.prefix is not None:
@@ -107,6 +107,6 @@ class DataService:
                 raise Misconfigured(f"{wrong.message} The platform gave it.", next="Ask whoever runs it.") from None
         return deployment
 
-    def _own(self) -> Prefix:
+    def _get_prefix(self) -> Prefix:
         assert self._prefix is not None
         return self._prefix

@@ -11,12 +11,12 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ddb_mcp.core.conditions import ALL_SORT_KEYS, Check, Filter, KeyRange, equal, matches
+from ddb_mcp.core.conditions import ALL_SORT_KEYS, CheckDeadline, Filter, KeyRange, are_equal, matches
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
-from ddb_mcp.core.items import AttributeValue, Item, is_longer
+from ddb_mcp.core.items import AttributeValue, Item, exceeds_bytes
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.core.paths import Path, value_at
-from ddb_mcp.core.updates import Update, lost
+from ddb_mcp.core.paths import Path, get_value
+from ddb_mcp.core.updates import Update, find_lost_values
 
 Position = Any
 """Where a listing goes on: JSON-able, made and understood by one store, sealed before it leaves the server."""
@@ -50,22 +50,22 @@ types: values in typed form. or: `$or` and `type` in filters. paths: document pa
 backticks. add: `add`. where: `where` and what goes with it."""
 
 
-class Condition(NamedTuple):
+class WriteCondition(NamedTuple):
     """A condition on the stored item, checked as the item is written. `create_only`: no item is stored."""
 
     create_only: bool = False
     expect: Filter = ()
 
-    def holds(self, stored: Item | None, check: Check | None = None) -> bool:
+    def is_satisfied_by(self, stored: Item | None, check: CheckDeadline | None = None) -> bool:
         """Whether the stored item satisfies this. `check`: see `matches`."""
         return not (self.create_only and stored is not None) and matches(self.expect, stored or {}, check)
 
-    def check(self, stored: Item | None, check: Check | None = None) -> None:
+    def check(self, stored: Item | None, check: CheckDeadline | None = None) -> None:
         """Raise ConditionFailed, with the stored item, if this does not hold for it. `check`: see `matches`."""
-        if not self.holds(stored, check):
-            raise self.failed(stored)
+        if not self.is_satisfied_by(stored, check):
+            raise self.make_error(stored)
 
-    def failed(self, stored: Item | None) -> ConditionFailed:
+    def make_error(self, stored: Item | None) -> ConditionFailed:
         """The error for a write that a store refused because this did not hold."""
         advice = None
         if self.create_only:
@@ -78,16 +78,16 @@ class Condition(NamedTuple):
         return ConditionFailed(message, item=stored, next=advice)
 
 
-NO_CONDITION = Condition()
+NO_CONDITION = WriteCondition()
 
 
 @contextmanager
-def bounded(room: int | None) -> Iterator[None]:
+def cut_values(room: int | None) -> Iterator[None]:
     """Take the stored item out of a ConditionFailed raised here if it has more than `room` bytes of JSON."""
     try:
         yield
     except ConditionFailed as failed:
-        if room is not None and failed.item is not None and is_longer({"M": failed.item}, room):
+        if room is not None and failed.item is not None and exceeds_bytes({"M": failed.item}, room):
             failed.item = None
         raise
 
@@ -114,18 +114,20 @@ class Written(NamedTuple):
     gone: tuple[Path, ...] = ()
 
     @classmethod
-    def over(cls, old: Item | None, new: Item) -> "Written":
+    def from_replacement(cls, old: Item | None, new: Item) -> "Written":
         """The outcome of storing `new` where `old` was."""
-        return cls(old is None, lost(old, new))
+        return cls(old is None, find_lost_values(old, new))
 
     @classmethod
-    def by(cls, update: Update, old: Item | None, new: Item | None = None) -> "Written":
-        """Return the outcome of an update of `old`, which made it `new`. Raises InvalidArgument as `Update.applied`."""
-        new, absent = update.applied(old) if new is None else new, update.absent(old)
-        removed = {path: found for path in update.remove if (found := value_at(old or {}, path)) is not None}
-        return cls(old is None, {**removed, **lost(old, new)}, {name: new[name] for name in update.add}, absent)
+    def from_update(cls, update: Update, old: Item | None, new: Item | None = None) -> "Written":
+        """Return the outcome of an update of `old`, which made it `new`. Raises InvalidArgument as `Update.apply`."""
+        new, absent = update.apply(old) if new is None else new, update.find_absent(old)
+        removed = {path: found for path in update.remove if (found := get_value(old or {}, path)) is not None}
+        return cls(
+            old is None, {**removed, **find_lost_values(old, new)}, {name: new[name] for name in update.add}, absent
+        )
 
-    def within(self, room: int | None, removed: Collection[Path] = ()) -> "Written":
+    def limit(self, room: int | None, removed: Collection[Path] = ()) -> "Written":
         """Return the outcome without its values, unless `room` is None; `gone` leaves out what was to be removed."""
         if room is None:
             return self
@@ -134,11 +136,11 @@ class Written(NamedTuple):
         return Written(self.created, absent=self.absent[:PATHS_NAMED], gone=tuple(gone))
 
 
-def is_seen(write: Item | Update | None, stored: Item | None) -> bool:
+def is_visible_in(write: Item | Update | None, stored: Item | None) -> bool:
     """Whether the stored item is as a write makes it: a put of an item, an update, or a delete (None)."""
     if write is None or stored is None:
         return write is stored
-    return write.is_seen_in(stored) if isinstance(write, Update) else equal({"M": write}, {"M": stored})
+    return write.is_seen_in(stored) if isinstance(write, Update) else are_equal({"M": write}, {"M": stored})
 
 
 class Deleted(NamedTuple):
@@ -147,7 +149,7 @@ class Deleted(NamedTuple):
     deleted: bool | None
     item: Item | None = None
 
-    def within(self, room: int | None) -> "Deleted":
+    def limit(self, room: int | None) -> "Deleted":
         """Return the outcome without the item, unless `room` is None."""
         return self if room is None else Deleted(self.deleted)
 
@@ -211,7 +213,7 @@ class StorePage(NamedTuple):
     spent: bool = False
 
 
-class Selection(NamedTuple):
+class SelectionWrite(NamedTuple):
     """Items that one call writes to, and what it does to each of them.
 
     Attributes:
@@ -228,7 +230,7 @@ class Selection(NamedTuple):
 
 
 @dataclass
-class Selected:
+class SelectionResult:
     """The outcome of a write to a selection.
 
     Attributes:
@@ -282,25 +284,25 @@ class Store(ABC):
         """The whole stored item, strongly consistent; None where there is none."""
 
     @abstractmethod
-    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
+    async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
         """Replace the whole item."""
 
     @abstractmethod
-    async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
+    async def merge(self, update: Update, condition: WriteCondition, *, room: int | None = None) -> Written:
         """Carry out the update atomically; creates the item if it is absent.
 
-        Raises InvalidArgument also for what only the stored item makes wrong, see `Update.applied`.
+        Raises InvalidArgument also for what only the stored item makes wrong, see `Update.apply`.
         """
 
     @abstractmethod
-    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
+    async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         """Delete an item."""
 
-    async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
+    async def check_batch(self, writes: Sequence[Item | Update], condition: WriteCondition) -> None:
         """Raise Unsupported if the store cannot do one of these writes. `writes` is empty for deletes."""
         return
 
-    async def write_selected(self, selection: Selection, progress: Progress) -> Selected | None:
+    async def write_selected(self, selection: SelectionWrite, progress: Progress) -> SelectionResult | None:
         """Write to every item of a selection. None where the store leaves this to the service, which writes one by one.
 
         Raises OutcomeUnknown where an answer was lost; its message says how many items were written before.

@@ -10,7 +10,7 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
-from ddb_mcp.core.text import compact
+from ddb_mcp.core.text import encode_json
 from ddb_mcp.web.framing import BadFraming, Body, get_body
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class RequestContext:
         from starlette.responses import Response  # rarely needed, and a good part of the endpoint's start
 
         members = error.to_json()
-        body = compact({"error": members.pop("code"), **members})
+        body = encode_json({"error": members.pop("code"), **members})
         await Response(body, status, headers, media_type="application/json")(self._scope, self._receive, self.send)
 
     async def _abandon(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
-from ddb_mcp.core.text import clip, has_more_members
+from ddb_mcp.core.text import exceeds_members, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ def asks_read_only(scope: Scope) -> bool:
     query: str = scope["query_string"].decode("latin-1")
     if query and not _READ_ONLY.fullmatch(query):
         raise InvalidArgument(
-            f"The address ends with ?{clip(query, 100)}, which is not a parameter of this server.",
+            f"The address ends with ?{shorten(query, 100)}, which is not a parameter of this server.",
             next="Write ?read_only=true to allow reading only, or no parameter.",
         )
     return query.endswith(("=true", "=1"))
@@ -80,7 +80,7 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
         text = (body or b"{}").decode()
     except UnicodeDecodeError:
         raise InvalidArgument("The body is not JSON in UTF-8.") from None
-    if has_more_members(text, limits.BODY_MEMBERS_MAX):
+    if exceeds_members(text, limits.BODY_MEMBERS_MAX):
         raise InvalidArgument(
             f"The body has more than {limits.BODY_MEMBERS_MAX} members.", next="Send less in one call."
         )

@@ -8,7 +8,7 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
-from ddb_mcp.core.items import Item, project
+from ddb_mcp.core.items import Item, select_attributes
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import Position, Read
 from ddb_mcp.stores.direct.aws import Response
@@ -82,7 +82,7 @@ class ScanPage(NamedTuple):
                     continue
                 bytes_of[segment] = grown
             own_items = [item for item in answer["Items"] if get_key(item).pk.startswith(str(read.pk_prefix))]
-            items += [project(item, read.attributes) for item in own_items]
+            items += [select_attributes(item, read.attributes) for item in own_items]
             entries += [(segment, get_key(item)) for item in own_items]
             if (last := _last(answer)) is None:
                 del ends[segment]

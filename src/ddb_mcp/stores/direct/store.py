@@ -17,14 +17,13 @@ from ddb_mcp.core.errors import (
     NotProvisioned,
     Unavailable,
 )
-from ddb_mcp.core.expressions import Expression
-from ddb_mcp.core.items import Item, project
+from ddb_mcp.core.expressions import ExpressionBuilder
+from ddb_mcp.core.items import Item, select_attributes
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
     FEATURES,
     NO_CONDITION,
-    Condition,
     Deleted,
     Deployment,
     Position,
@@ -32,9 +31,10 @@ from ddb_mcp.stores.base import (
     Read,
     Store,
     StorePage,
+    WriteCondition,
     Written,
-    bounded,
-    is_seen,
+    cut_values,
+    is_visible_in,
 )
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
@@ -125,19 +125,21 @@ class DirectStore(Store):
             raise Unavailable("The store answered with another item than the one that was asked for.")
         return item
 
-    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
+    async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
         await self._check_schema()
         parameters = {"Item": encode_binary(item)}
-        with bounded(room):
+        with cut_values(room):
             key, old_wanted = Key.of(item), room != 0
-            written, old = await self._write("put_item", key, item, condition, Expression(), parameters, old_wanted)
-        return Written.over(old, item).within(room) if written else Written(None)
+            written, old = await self._write(
+                "put_item", key, item, condition, ExpressionBuilder(), parameters, old_wanted
+            )
+        return Written.from_replacement(old, item).limit(room) if written else Written(None)
 
-    async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
-        with bounded(room):
-            return (await self._merge_existing(update, condition, room != 0)).within(room, update.remove)
+    async def merge(self, update: Update, condition: WriteCondition, *, room: int | None = None) -> Written:
+        with cut_values(room):
+            return (await self._merge_existing(update, condition, room != 0)).limit(room, update.remove)
 
-    async def _merge_existing(self, update: Update, condition: Condition, old_wanted: bool) -> Written:
+    async def _merge_existing(self, update: Update, condition: WriteCondition, old_wanted: bool) -> Written:
         """Merge, without the paths of `remove` whose parents are missing."""
         sent, guard = update, condition
         for _ in range(limits.MERGE_ATTEMPTS):
@@ -146,51 +148,53 @@ class DirectStore(Store):
             except ConditionFailed as failed:
                 if guard == condition:
                     raise
-                if not condition.holds(failed.item):
-                    raise condition.failed(failed.item) from None
+                if not condition.is_satisfied_by(failed.item):
+                    raise condition.make_error(failed.item) from None
                 sent, guard = update, condition  # something is there now
             except InvalidArgument:
                 if guard != condition or all(len(path) == 1 for path in update.remove):
                     raise
                 # DynamoDB refuses a path whose parent is missing, and then changes nothing.
                 stored = await self.get(Key.of(update.item))
-                absent = [path for path in update.absent(stored) if len(path) > 1]
+                absent = [path for path in update.find_absent(stored) if len(path) > 1]
                 if not absent:
                     raise
                 sent = update._replace(remove=tuple(path for path in update.remove if path not in absent))
                 still_absent = (Comparison(path, "exists", exists=False) for path in absent)
-                guard = Condition(expect=(*condition.expect, *still_absent))
+                guard = WriteCondition(expect=(*condition.expect, *still_absent))
         raise Unavailable("Other writes kept changing what is to be removed; nothing was written.")
 
-    async def _merge(self, sent: Update, update: Update, condition: Condition, old_wanted: bool) -> Written:
+    async def _merge(self, sent: Update, update: Update, condition: WriteCondition, old_wanted: bool) -> Written:
         """Send the update `sent`. `update` is the caller's: `sent`, and paths at which there is nothing."""
-        key, expression = Key.of(sent.item), Expression()
+        key, expression = Key.of(sent.item), ExpressionBuilder()
         text = expression.update(sent.item, sent.remove, sent.add)
         parameters = {"Key": key.attributes, **({"UpdateExpression": text} if text else {})}
         written, old = await self._write("update_item", key, update, condition, expression, parameters, old_wanted)
         if not written:
             return Written(None)
         try:
-            outcome = Written.by(update, old)
+            outcome = Written.from_update(update, old)
         except InvalidArgument:  # an engine that keeps other digits than DynamoDB
             logger.warning("The engine added what DynamoDB would have refused; the new values are not known.")
-            outcome = Written.by(update._replace(add={}), old)
+            outcome = Written.from_update(update._replace(add={}), old)
         # Where nothing was there, DynamoDB returns nothing. Where an engine returns the key, `created` is unknown.
         return outcome._replace(created=None) if old is not None and old.keys() == {"pk", "sk"} else outcome
 
-    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
+    async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         parameters = {"Key": key.attributes}
-        with bounded(room):
-            written, old = await self._write("delete_item", key, None, condition, Expression(), parameters, room != 0)
-        return Deleted(old is not None, old).within(room) if written else Deleted(None)
+        with cut_values(room):
+            written, old = await self._write(
+                "delete_item", key, None, condition, ExpressionBuilder(), parameters, room != 0
+            )
+        return Deleted(old is not None, old).limit(room) if written else Deleted(None)
 
     async def _write(
         self,
         operation: str,
         key: Key,
         write: Item | Update | None,
-        condition: Condition,
-        expression: Expression,
+        condition: WriteCondition,
+        expression: ExpressionBuilder,
         parameters: dict[str, Any],
         old_wanted: bool,
     ) -> tuple[bool, Item | None]:
@@ -209,13 +213,13 @@ class DirectStore(Store):
         async def read_back() -> ReadBackResult:
             stored = await self.get(key)
             if condition == NO_CONDITION:
-                return "done" if is_seen(write, stored) else "not done"
-            return "not done" if condition.holds(stored) and not is_seen(write, stored) else "undecided"
+                return "done" if is_visible_in(write, stored) else "not done"
+            return "not done" if condition.is_satisfied_by(stored) and not is_visible_in(write, stored) else "undecided"
 
         try:
             answer = await self._send(
                 operation,
-                write=LostAnswerPolicy(None if isinstance(write, Update) and not write.repeatable else read_back),
+                write=LostAnswerPolicy(None if isinstance(write, Update) and not write.is_idempotent else read_back),
                 expected=("ConditionalCheckFailedException",),
                 ReturnValues="ALL_OLD" if old_wanted else "NONE",
                 **_make_condition_parameters(condition, expression),
@@ -234,7 +238,7 @@ class DirectStore(Store):
         self._schema_is_known = False
         return False, None
 
-    async def _condition_failed(self, key: Key, condition: Condition, item: Item | None) -> ConditionFailed:
+    async def _condition_failed(self, key: Key, condition: WriteCondition, item: Item | None) -> ConditionFailed:
         if item is None:  # there is none, or the engine does not return it
             try:
                 item = await self.get(key)
@@ -243,7 +247,7 @@ class DirectStore(Store):
                     "The condition does not hold; the stored item could not be read.",
                     next="Get the item and decide again; nothing was written.",
                 )
-        return condition.failed(item)
+        return condition.make_error(item)
 
     async def _check_schema(self) -> None:
         """Raise Misconfigured where the table has another key schema. Asks the table until the schema is known.
@@ -264,7 +268,7 @@ class DirectStore(Store):
 
     async def query(self, read: Read) -> StorePage:
         await self._check_schema()
-        expression = Expression()
+        expression = ExpressionBuilder()
         condition = f"{expression.path('pk')}={expression.value({'S': read.pk})}"
         condition += format_sort_key_condition(read.range, expression)
         start = {} if read.position is None else {"ExclusiveStartKey": Key(str(read.pk), read.position).attributes}
@@ -279,7 +283,7 @@ class DirectStore(Store):
             **make_read_parameters(read, expression, expression.condition(read.filter)),
         )
         items = [
-            project(item, read.attributes)
+            select_attributes(item, read.attributes)
             for item in answer["Items"]
             if (key := get_key(item)).pk == read.pk and read.range.contains(key.sk)
         ]
@@ -298,7 +302,7 @@ class DirectStore(Store):
         await self._check_schema()
         at = ScanPosition.from_position(read.position)
         segments, limit = plan_wave(at, read)
-        expression = Expression()
+        expression = ExpressionBuilder()
         own = f"begins_with({expression.path('pk')},{expression.value({'S': read.pk_prefix})})"
         text = " AND ".join(filter(None, [own, expression.condition(read.filter)]))
         parameters = make_read_parameters(read, expression, text)
@@ -350,7 +354,7 @@ def _make_session_policy(settings: DirectSettings) -> dict[str, Any]:
     return build_policy(settings, partition=role[1])
 
 
-def _make_condition_parameters(condition: Condition, expression: Expression) -> dict[str, str]:
+def _make_condition_parameters(condition: WriteCondition, expression: ExpressionBuilder) -> dict[str, str]:
     """The parameters that make a write conditional."""
     text = expression.condition(condition.expect)
     if condition.create_only:

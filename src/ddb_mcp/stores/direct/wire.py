@@ -8,8 +8,8 @@ from typing import Any
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, KeyRange
 from ddb_mcp.core.errors import Unavailable
-from ddb_mcp.core.expressions import Expression
-from ddb_mcp.core.items import AttributeValue, Item, converted
+from ddb_mcp.core.expressions import ExpressionBuilder
+from ddb_mcp.core.items import AttributeValue, Item, map_values
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import Read
 from ddb_mcp.stores.direct.aws import Response
@@ -17,7 +17,7 @@ from ddb_mcp.stores.direct.aws import Response
 logger = logging.getLogger(__name__)
 
 
-def format_sort_key_condition(keys: KeyRange, expression: Expression) -> str:
+def format_sort_key_condition(keys: KeyRange, expression: ExpressionBuilder) -> str:
     """The sort key's part of a key condition, with its AND; empty for all sort keys."""
     if keys == ALL_SORT_KEYS:
         return ""
@@ -31,7 +31,7 @@ def format_sort_key_condition(keys: KeyRange, expression: Expression) -> str:
     return f" AND {sk}>={low}" if low else f" AND {sk}<={high}"
 
 
-def make_projection_parameter(attributes: tuple[str, ...] | None, expression: Expression) -> dict[str, str]:
+def make_projection_parameter(attributes: tuple[str, ...] | None, expression: ExpressionBuilder) -> dict[str, str]:
     """The parameter that asks for some attributes and the key; none for all."""
     if attributes is None:
         return {}
@@ -44,7 +44,7 @@ def make_projection_parameter(attributes: tuple[str, ...] | None, expression: Ex
     return {}
 
 
-def make_placeholder_parameters(expression: Expression) -> dict[str, Any]:
+def make_placeholder_parameters(expression: ExpressionBuilder) -> dict[str, Any]:
     """The parameters with an expression's names and values."""
     names, values = expression.names, expression.values
     return {
@@ -59,7 +59,7 @@ def get_capacity(answer: Response) -> float | None:
     return None if units is None else float(units)
 
 
-def make_read_parameters(read: Read, expression: Expression, text: str) -> dict[str, Any]:
+def make_read_parameters(read: Read, expression: ExpressionBuilder, text: str) -> dict[str, Any]:
     """The parameters that a query and a scan share. `text`: the filter expression."""
     return {
         **({"FilterExpression": text} if text else {}),
@@ -88,4 +88,4 @@ def get_key(item: Item) -> Key:
 
 def encode_binary(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
     """Attribute values as boto3 sends them: binary as bytes. What it receives is left in base64, see `session`."""
-    return {name: converted(value, "B", base64.b64decode) for name, value in attributes.items()}
+    return {name: map_values(value, "B", base64.b64decode) for name, value in attributes.items()}

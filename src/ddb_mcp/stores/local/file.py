@@ -19,7 +19,7 @@ from pathlib import Path
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
 from ddb_mcp.stores.local.deadline import Deadline, timed_out
-from ddb_mcp.stores.local.place import access_warnings, mount_problem
+from ddb_mcp.stores.local.place import find_mount_problem, list_access_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class SqliteFile:
         else:
             writable = self.is_writable()
         warnings = [] if writable else [f"{self.path} or its directory is not writable: nothing can be stored."]
-        return warnings + access_warnings(self.path)
+        return warnings + list_access_warnings(self.path)
 
     def connect(self) -> Connection:
         """Open a connection. Creates the schema, or brings a file of an older version up to date.
@@ -253,7 +253,7 @@ class SqliteFile:
         return version == 0
 
     def _refuse_mount(self) -> None:
-        if problem := mount_problem(self.path):
+        if problem := find_mount_problem(self.path):
             raise self.unusable(problem[0], next=problem[1])
 
 

@@ -17,13 +17,13 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
-def mount_problem(path: Path) -> tuple[str, str] | None:
+def find_mount_problem(path: Path) -> tuple[str, str] | None:
     """Return why the mount that holds `path` cannot be used, as the end of a sentence, and what to do. None if it can.
 
     Args:
         path: without symbolic links.
     """
-    mount, kind = _mount_of(str(path))
+    mount, kind = _find_mount(str(path))
     if mount == str(path):
         return "is itself a mount point: SQLite would keep its log apart from the log of the mounted file", (
             "Mount the directory that holds the file instead, for example: docker -v DIRECTORY:DIRECTORY"
@@ -35,18 +35,18 @@ def mount_problem(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def _mount_of(path: str) -> tuple[str, str]:
+def _find_mount(path: str) -> tuple[str, str]:
     """The mount point that holds a path and the kind of its file system; empty if unknown."""
     if os.name == "nt":
         return "", "smb" if path.startswith("\\\\") else ""
     best, kind = "", ""
-    for mount, its_kind in _mounts():
+    for mount, its_kind in _read_mounts():
         if len(mount) >= len(best) and (path == mount or path.startswith(mount.rstrip("/") + "/")):
             best, kind = mount, its_kind
     return best, kind
 
 
-def _mounts() -> Iterator[tuple[str, str]]:
+def _read_mounts() -> Iterator[tuple[str, str]]:
     """Each mount point with the kind of its file system: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
     try:
         lines = os.fsdecode(_MOUNTS.read_bytes()).split("\n")
@@ -59,7 +59,7 @@ def _mounts() -> Iterator[tuple[str, str]]:
             yield os.fsdecode(name), file_system.split(" ")[0]
 
 
-def access_warnings(path: Path) -> list[str]:
+def list_access_warnings(path: Path) -> list[str]:
     """Warn if other users of this machine can open `path`, or put another file in its place."""
     path = Path(os.path.realpath(path))
     try:

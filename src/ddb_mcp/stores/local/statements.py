@@ -31,37 +31,37 @@ INSERT INTO about VALUES ('created', strftime('%s', 'now')), ('id', lower(hex(ra
 )
 
 
-def row_key(key: Key) -> tuple[bytes, bytes]:
+def encode_key(key: Key) -> tuple[bytes, bytes]:
     """UTF-8, so that SQLite's order is DynamoDB's."""
     return key.pk.encode(), key.sk.encode()
 
 
-def document(connection: sqlite3.Connection, key: Key) -> str | None:
+def load_document(connection: sqlite3.Connection, key: Key) -> str | None:
     """Return the JSON of the item with a key, None if there is none."""
-    row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", row_key(key)).fetchone()
+    row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", encode_key(key)).fetchone()
     return row[0] if row else None
 
 
-def store(connection: sqlite3.Connection, key: Key, item: Item | None) -> None:
+def store_item(connection: sqlite3.Connection, key: Key, item: Item | None) -> None:
     """Make `item` the item of the key; None deletes it."""
     if item is None:
-        connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", row_key(key))
+        connection.execute("DELETE FROM items WHERE pk = ? AND sk = ?", encode_key(key))
         return
     document = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
     connection.execute(
         "INSERT OR REPLACE INTO items (pk, sk, document, expires) VALUES (?, ?, ?, ?)",
-        (*row_key(key), document, _expires(item)),
+        (*encode_key(key), document, _get_expiry(item)),
     )
 
 
-def _expires(item: Item) -> int | None:
+def _get_expiry(item: Item) -> int | None:
     number = item.get("ttl", {}).get("N")
     if number is None or not 0 < (exact := Decimal(number)) < 2**62:
         return None
     return int(exact)
 
 
-def about(connection: sqlite3.Connection) -> dict[str, str]:
+def load_about(connection: sqlite3.Connection) -> dict[str, str]:
     """Return the facts that are noted about the table, by name. Raises sqlite3.DataError if they are damaged."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone():
         return {}  # a file of the first version that may not be written
@@ -80,7 +80,7 @@ def sweep(connection: sqlite3.Connection) -> bool:
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
     """
-    if about(connection).get("ttl") == "off":
+    if load_about(connection).get("ttl") == "off":
         return True
     now = int(time.time())
     expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"

@@ -9,12 +9,11 @@ from pathlib import Path
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange, matches
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import Item, item_size, project
+from ddb_mcp.core.items import Item, measure_item, select_attributes
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
     FEATURES,
-    Condition,
     Deleted,
     Deployment,
     Position,
@@ -22,10 +21,11 @@ from ddb_mcp.stores.base import (
     Read,
     Store,
     StorePage,
+    WriteCondition,
     Written,
-    bounded,
+    cut_values,
 )
-from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, end_of
+from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, get_range_end
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class LocalStore(LocalTable, Store):
             logger.warning("%s", warning)
 
     async def provision(self, progress: Progress) -> Deployment:
-        created = await self.make()
+        created = await self.create()
         if (await self.about()).get("ttl") == "off":  # the app's CreateTable leaves it off, as DynamoDB does
             await self.note(lambda noted: {**noted, "ttl": "on"})
         return self._deployment(provisioned=True, created=created)
@@ -70,62 +70,62 @@ class LocalStore(LocalTable, Store):
     async def get(self, key: Key) -> Item | None:
         return await self.items([key], lambda stored: stored[key])
 
-    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
+    async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
         key = Key.of(item)
 
         def put(stored: Stored) -> tuple[Changes, Written]:
-            with bounded(room):
+            with cut_values(room):
                 condition.check(stored[key], stored.check)
-            return {key: item}, Written.over(stored[key], item).within(room)
+            return {key: item}, Written.from_replacement(stored[key], item).limit(room)
 
         return await self.change([key], put)
 
-    async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
+    async def merge(self, update: Update, condition: WriteCondition, *, room: int | None = None) -> Written:
         key = Key.of(update.item)
 
         def merge(stored: Stored) -> tuple[Changes, Written]:
             old = stored[key]
-            with bounded(room):
+            with cut_values(room):
                 condition.check(old, stored.check)
-            new = update.applied(old)
-            if (size := item_size(new)) > limits.ITEM_MAX_BYTES:
+            new = update.apply(old)
+            if (size := measure_item(new)) > limits.ITEM_MAX_BYTES:
                 raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {limits.ITEM_MAX_BYTES}.")
-            return {key: new}, Written.by(update, old, new).within(room, update.remove)
+            return {key: new}, Written.from_update(update, old, new).limit(room, update.remove)
 
         return await self.change([key], merge)
 
-    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
+    async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         def delete(stored: Stored) -> tuple[Changes, Deleted]:
-            with bounded(room):
+            with cut_values(room):
                 condition.check(stored[key], stored.check)
-            return {key: None}, Deleted(stored[key] is not None, stored[key]).within(room)
+            return {key: None}, Deleted(stored[key] is not None, stored[key]).limit(room)
 
         return await self.change([key], delete)
 
     async def query(self, read: Read) -> StorePage:
         assert read.pk is not None
-        rows = Rows(read.pk, bounds=_bounds(read.range), after=_key(read.position), descending=read.descending)
-        return await self.read(rows, partial(_fill, read))
+        rows = Rows(read.pk, bounds=_make_bounds(read.range), after=_to_key(read.position), descending=read.descending)
+        return await self.read(rows, partial(_fill_page, read))
 
     async def scan(self, read: Read) -> StorePage:
         assert read.pk_prefix is not None
-        rows = Rows(pk_prefix=read.pk_prefix, pk_is_longer=read.pk_is_longer, after=_key(read.position))
-        return await self.read(rows, partial(_fill, read))
+        rows = Rows(pk_prefix=read.pk_prefix, pk_is_longer=read.pk_is_longer, after=_to_key(read.position))
+        return await self.read(rows, partial(_fill_page, read))
 
 
-def _bounds(keys: KeyRange) -> tuple[tuple[str, bytes], ...]:
+def _make_bounds(keys: KeyRange) -> tuple[tuple[str, bytes], ...]:
     pairs = ((">=", keys.low), ("<=", keys.high), (">=", keys.prefix))
     bounds = [(comparison, bound.encode()) for comparison, bound in pairs if bound is not None]
     if keys.prefix is not None:
-        bounds.append(("<", end_of(keys.prefix.encode())))
+        bounds.append(("<", get_range_end(keys.prefix.encode())))
     return tuple(bounds)
 
 
-def _key(position: Position | None) -> Key | None:
+def _to_key(position: Position | None) -> Key | None:
     return None if position is None else Key(*position)
 
 
-def _fill(read: Read, documents: Documents) -> StorePage:
+def _fill_page(read: Read, documents: Documents) -> StorePage:
     items: list[Item] = []
     scanned = size = 0
     last: list[str] | None = None
@@ -142,17 +142,17 @@ def _fill(read: Read, documents: Documents) -> StorePage:
             break
         item = documents.item(document)
         scanned += 1
-        last = _position(item)
+        last = _get_position(item)
         if matches(read.filter, item, documents.check):
             size += len(document)
-            items.append(project(item, read.attributes))
+            items.append(select_attributes(item, read.attributes))
     else:
         last = None
-    return StorePage(items, last, scanned, _after(items))
+    return StorePage(items, last, scanned, _make_after(items))
 
 
-def _after(items: list[Item]) -> Callable[[int], Awaitable[Position]]:
-    positions = [_position(item) for item in items]  # not the items, which a page may outlive
+def _make_after(items: list[Item]) -> Callable[[int], Awaitable[Position]]:
+    positions = [_get_position(item) for item in items]  # not the items, which a page may outlive
 
     async def after(at: int) -> Position:
         return positions[at]
@@ -160,5 +160,5 @@ def _after(items: list[Item]) -> Callable[[int], Awaitable[Position]]:
     return after
 
 
-def _position(item: Item) -> list[str]:
+def _get_position(item: Item) -> list[str]:
     return [item["pk"]["S"], item["sk"]["S"]]

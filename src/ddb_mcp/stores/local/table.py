@@ -15,11 +15,11 @@ from typing import NamedTuple, TypeVar
 from anyio.to_thread import run_sync
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Check
+from ddb_mcp.core.conditions import CheckDeadline
 from ddb_mcp.core.errors import InvalidArgument, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.core.text import marks
+from ddb_mcp.core.text import count_marks
 from ddb_mcp.stores.local import statements
 from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline, LongItem
@@ -42,7 +42,7 @@ _REGISTRY_ID = 0x64646D67
 class Stored(dict[Key, Item | None]):
     """The stored items of some keys. Long work on them calls `check`, which raises where the call is over."""
 
-    def __init__(self, items: Mapping[Key, Item | None], check: Check) -> None:
+    def __init__(self, items: Mapping[Key, Item | None], check: CheckDeadline) -> None:
         super().__init__(items)
         self.check = check
 
@@ -98,7 +98,7 @@ class Rows(NamedTuple):
             where, parameters = ["pk = ?"], [self.pk.encode()]
         elif self.pk_prefix:
             start = self.pk_prefix.encode()
-            where, parameters = [f"pk {'>' if self.pk_is_longer else '>='} ?", "pk < ?"], [start, end_of(start)]
+            where, parameters = [f"pk {'>' if self.pk_is_longer else '>='} ?", "pk < ?"], [start, get_range_end(start)]
         for comparison, bound in self.bounds:
             where.append(f"sk {comparison} ?")
             parameters.append(bound)
@@ -107,7 +107,7 @@ class Rows(NamedTuple):
             parameters.append(self.after.sk.encode())
         elif self.after is not None:
             where.append("(pk, sk) > (?, ?)")
-            parameters += statements.row_key(self.after)
+            parameters += statements.encode_key(self.after)
         if self.segment[1] > 1:  # SQLite reads no document of another segment
             where.append("segment_of(pk, ?) = ?")
             parameters += [self.segment[1], self.segment[0]]
@@ -115,7 +115,7 @@ class Rows(NamedTuple):
         return f"SELECT document FROM items WHERE {' AND '.join(where)} ORDER BY {order}", parameters
 
 
-def segment_of(pk: bytes, segments: int) -> int:
+def get_segment(pk: bytes, segments: int) -> int:
     """Which of so many segments of a parallel scan a partition is in: the same in every process, for ever."""
     return crc32(pk) * segments >> 32
 
@@ -147,7 +147,7 @@ class LocalTable:
         """The file, without symbolic links."""
         return self._file.path
 
-    async def make(self) -> bool:
+    async def create(self) -> bool:
         """Create the file if it does not exist. Return whether this call did."""
         return await self._read(lambda connection, _: bool(connection and connection.has_made_table), create=True)
 
@@ -187,7 +187,7 @@ class LocalTable:
             if connection is None:
                 return take(Documents(iter(()), deadline))
             if rows.segment[1] > 1:
-                connection.create_function("segment_of", 2, segment_of, deterministic=True)
+                connection.create_function("segment_of", 2, get_segment, deterministic=True)
             with closing(connection.execute(statement, parameters)) as found:
                 return take(Documents((document for (document,) in found), deadline))
 
@@ -235,13 +235,13 @@ class LocalTable:
     async def about(self) -> dict[str, str]:
         """The facts that are noted about the table, by name."""
 
-        return await self._read(lambda connection, _: statements.about(connection) if connection else {})
+        return await self._read(lambda connection, _: statements.load_about(connection) if connection else {})
 
     async def note(self, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """Change the facts about the table in one transaction. `change` takes the facts and returns the new ones."""
 
         def note(connection: Connection, deadline: Deadline) -> None:
-            noted = change(statements.about(connection))
+            noted = change(statements.load_about(connection))
             connection.execute("DELETE FROM about")
             connection.executemany("INSERT INTO about VALUES (?, ?)", noted.items())
 
@@ -329,7 +329,7 @@ def _snapshot(connection: Connection) -> Iterator[None]:
         connection.rollback()
 
 
-def end_of(start: bytes) -> bytes:
+def get_range_end(start: bytes) -> bytes:
     """The first byte string after all that start with `start`; UTF-8 has no byte 0xFF."""
     return start[:-1] + bytes([start[-1] + 1])
 
@@ -339,8 +339,8 @@ def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -
     found, members, length = Stored({}, deadline.check), 0, 0
     for key in keys:
         deadline.check()
-        document = statements.document(connection, key) or ""
-        members, length = members + marks(document), length + len(document)
+        document = statements.load_document(connection, key) or ""
+        members, length = members + count_marks(document), length + len(document)
         deadline.check_length(length)
         if len(keys) > 1 and (members > MEMBERS_MAX or length > _LENGTH_MAX):
             raise InvalidArgument(
@@ -354,5 +354,5 @@ def _change(keys: Sequence[Key], decide: Decide[_T], connection: Connection, dea
     changes, result = decide(_load_all(connection, keys, deadline))
     for key, item in changes.items():
         deadline.check()
-        statements.store(connection, key, item)
+        statements.store_item(connection, key, item)
     return result

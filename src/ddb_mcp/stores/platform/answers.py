@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument, NotProvisioned, Unavailable
-from ddb_mcp.core.items import AttributeValue, Item, attributes_from, from_json
+from ddb_mcp.core.items import AttributeValue, Item, convert_attributes, from_json
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, Deployment
 
@@ -148,14 +148,14 @@ def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
     if isinstance(value, list):
         return {"L": [_from_untyped(entry, where, depth + 1) for entry in value]}
     if isinstance(value, dict):
-        return {"M": attributes_from(value, _from_untyped, where, depth + 1)}
+        return {"M": convert_attributes(value, _from_untyped, where, depth + 1)}
     return from_json(value, where)
 
 
 def parse_attributes(members: Mapping[str, Any], *, typed: bool) -> Item:
     """Attribute values from JSON. `typed`: typed values count. Raises Unavailable for what DynamoDB cannot hold."""
     try:
-        return attributes_from(members, from_json if typed else _from_untyped, "item")
+        return convert_attributes(members, from_json if typed else _from_untyped, "item")
     except InvalidArgument:  # its message names attributes, and here they are not the caller's own
         raise Unavailable("The platform's answer has a value that DynamoDB cannot hold.") from None
 

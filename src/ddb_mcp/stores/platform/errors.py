@@ -27,7 +27,7 @@ from ddb_mcp.core.errors import (
     Unavailable,
 )
 from ddb_mcp.core.items import parse_item, parse_json
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.text import quote_start
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.platform.answers import Answer
 from ddb_mcp.stores.platform.credentials import Credentials, get_origin
@@ -146,7 +146,7 @@ class ErrorAnswer(NamedTuple):
     def said(self, name: str) -> str:
         """A member's text, safe to be shown."""
         words = _CONTROL.sub(" ", self._given(name).replace(self.token, "(token)"))
-        return brief(" ".join(words.encode(errors="replace").decode().split()), _SHOWN)
+        return quote_start(" ".join(words.encode(errors="replace").decode().split()), _SHOWN)
 
     def _given(self, name: str) -> str:
         value = self.document.get(name) if isinstance(self.document, Mapping) else None
@@ -306,7 +306,7 @@ def parse_gateway_error(error: Any) -> DdbMcpError:
     members = error if isinstance(error, Mapping) else {}
     kind = _OWN_CODES.get(str(members.get("code")), Unavailable)
     texts = (members.get(name) for name in ("message", "next"))
-    message, advice = (brief(text, _SHOWN) if isinstance(text, str) else None for text in texts)
+    message, advice = (quote_start(text, _SHOWN) if isinstance(text, str) else None for text in texts)
     return kind(message or "It was not done.", next=advice)
 
 

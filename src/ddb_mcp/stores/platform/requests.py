@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-from ddb_mcp.core.conditions import Filter, Or, comparisons
+from ddb_mcp.core.conditions import Filter, Or, iter_comparisons
 from ddb_mcp.core.errors import Unsupported
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import AttributeValue, Item, item_to_json, to_json
-from ddb_mcp.core.paths import path_text
-from ddb_mcp.core.text import compact
+from ddb_mcp.core.paths import format_path
+from ddb_mcp.core.text import encode_json
 from ddb_mcp.core.updates import Update
-from ddb_mcp.stores.base import NO_CONDITION, Condition, Read, Selection
+from ddb_mcp.stores.base import NO_CONDITION, Read, SelectionWrite, WriteCondition
 
 
 def _need(feature: str, features: frozenset[str], what: str, instead: str) -> None:
@@ -18,7 +18,7 @@ def _need(feature: str, features: frozenset[str], what: str, instead: str) -> No
         raise Unsupported(f"This platform does not have {what}; nothing was sent.", next=instead)
 
 
-def condition_members(condition: Condition, features: frozenset[str]) -> dict[str, Any]:
+def condition_members(condition: WriteCondition, features: frozenset[str]) -> dict[str, Any]:
     """The members of a write's body for a condition. Raises Unsupported."""
     if condition == NO_CONDITION:
         return {}
@@ -32,8 +32,8 @@ def filter_json(clauses: Filter, parameter: str, features: frozenset[str]) -> di
     """The clauses as JSON for a platform that evaluates them itself. Raises Unsupported where it cannot."""
     if any(isinstance(clause, Or) or clause.operator == "type" for clause in clauses):
         _need("or", features, "$or and type in a filter", "Ask for each alternative in a call of its own.")
-    steps = (step for clause in comparisons(clauses) for step in clause.path if isinstance(step, str))
-    if any(path_text((step,)) != step for step in steps):
+    steps = (step for clause in iter_comparisons(clauses) for step in clause.path if isinstance(step, str))
+    if any(format_path((step,)) != step for step in steps):
         _need("paths", features, "names with dots, brackets or backticks in a filter", "Leave that name out.")
     return plain_filter(clauses, parameter, features)
 
@@ -41,7 +41,7 @@ def filter_json(clauses: Filter, parameter: str, features: frozenset[str]) -> di
 def plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
     """The clauses as JSON. Raises Unsupported where they have values that the platform cannot have."""
     if "types" not in features:
-        for clause in comparisons(clauses):
+        for clause in iter_comparisons(clauses):
             where = f"{parameter}.{clause.path[0]}"
             try:
                 # A map that looks like a typed value would be taken for one here, and for a map there.
@@ -63,14 +63,14 @@ def update_members(update: Update, features: frozenset[str], where: str) -> dict
     if update.remove and "paths" not in features and any(len(path) > 1 for path in update.remove):
         _need("paths", features, "document paths in remove", "Get the map or list, and merge all of it.")
     if update.remove:
-        body["remove"] = [path_text(path) if "paths" in features else path[0] for path in update.remove]
+        body["remove"] = [format_path(path) if "paths" in features else path[0] for path in update.remove]
     if update.add:
         _need("add", features, "add", "Get the item, and merge the sum with expect on the value that it was made of.")
         body["add"] = {name: to_json(value) for name, value in update.add.items()}
     return body
 
 
-def selection_request(selection: Selection, features: frozenset[str]) -> tuple[str, dict[str, Any]]:
+def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tuple[str, dict[str, Any]]:
     """The operation and the body for a selection. Raises Unsupported."""
     for feature in ("where", "conditions"):
         _need(
@@ -107,7 +107,7 @@ def key_members(read: Read) -> dict[str, Any]:
 def item_text(item: Item, features: frozenset[str], where: str) -> str:
     """The item as a JSON string. Raises Unsupported where the platform could not have it exactly."""
     if "types" in features:
-        return compact(item_to_json(item))
+        return encode_json(item_to_json(item))
     return json.dumps({name: _untyped(value, f"{where}.{name}") for name, value in item.items()}, ensure_ascii=False)
 
 

@@ -21,25 +21,25 @@ from ddb_mcp.core.errors import (
     OutcomeUnknown,
     Unavailable,
 )
-from ddb_mcp.core.items import Item, item_size, project
+from ddb_mcp.core.items import Item, measure_item, select_attributes
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.core.paths import Path, parse_path, path_text
+from ddb_mcp.core.paths import Path, format_path, parse_path
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
     NO_CONDITION,
-    Condition,
     Deleted,
     Deployment,
     Position,
     Progress,
     Read,
-    Selected,
-    Selection,
+    SelectionResult,
+    SelectionWrite,
     Store,
     StorePage,
+    WriteCondition,
     Written,
-    bounded,
-    is_seen,
+    cut_values,
+    is_visible_in,
 )
 from ddb_mcp.stores.platform.answers import (
     Answer,
@@ -110,24 +110,24 @@ class PlatformStore(Store):
         body: dict[str, Any] = {"pk": key.pk, "sk": key.sk}
         return parse_item_answer(_answer(await self._call("get", body)), key, typed="types" in features)
 
-    async def put(self, item: Item, condition: Condition, *, room: int | None = None) -> Written:
+    async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
         features = (await self._known()).features
         body = {"item": item_text(item, features, "item"), **condition_members(condition, features)}
         write = self._write(Key.of(item), condition, item)
-        with bounded(room):
-            return _written(await self._call("put", body, write, condition), features).within(room)
+        with cut_values(room):
+            return _written(await self._call("put", body, write, condition), features).limit(room)
 
-    async def merge(self, update: Update, condition: Condition, *, room: int | None = None) -> Written:
+    async def merge(self, update: Update, condition: WriteCondition, *, room: int | None = None) -> Written:
         features = (await self._known()).features
         body = {**update_members(update, features, "item"), **condition_members(condition, features)}
         write = self._write(Key.of(update.item), condition, update)
-        with bounded(room):
+        with cut_values(room):
             written = _written(await self._call("put", body, write, condition), features)
         if written.created is not None:
             written = written._replace(absent=tuple(path for path in update.remove if path not in written.dropped))
-        return written.within(room, update.remove)
+        return written.limit(room, update.remove)
 
-    async def check_batch(self, writes: Sequence[Item | Update], condition: Condition) -> None:
+    async def check_batch(self, writes: Sequence[Item | Update], condition: WriteCondition) -> None:
         features = (await self._known()).features
         condition_members(condition, features)
         for at, write in enumerate(writes):
@@ -136,10 +136,10 @@ class PlatformStore(Store):
             elif "types" not in features:
                 item_text(write, features, f"items[{at}]")
 
-    async def delete(self, key: Key, condition: Condition, *, room: int | None = None) -> Deleted:
+    async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         features = (await self._known()).features
         body = {"pk": key.pk, "sk": key.sk, **condition_members(condition, features)}
-        with bounded(room):
+        with cut_values(room):
             done = await self._call("delete", body, self._write(key, condition, None), condition)
         if done.answer is None:
             return Deleted(None)
@@ -149,14 +149,14 @@ class PlatformStore(Store):
             item = None
         deleted = get_members(done.answer.document).get("deleted")
         if item is not None or deleted is True:
-            return Deleted(True, item).within(room)
+            return Deleted(True, item).limit(room)
         return Deleted(False if deleted is False and not done.repeated else None)
 
-    async def write_selected(self, selection: Selection, progress: Progress) -> Selected:
+    async def write_selected(self, selection: SelectionWrite, progress: Progress) -> SelectionResult:
         """See `Store.write_selected`. The platform chooses the steps; its cursor leads from one to the next."""
         features = (await self._known()).features
         operation, body = selection_request(selection, features)
-        done = Selected(next=selection.read.position)
+        done = SelectionResult(next=selection.read.position)
         deadline = anyio.current_time() + limits.WHERE_SECONDS
         while True:
             if done.next is not None:
@@ -197,7 +197,7 @@ class PlatformStore(Store):
         operation: str,
         body: Mapping[str, Any],
         write: LostAnswerPolicy | None = None,
-        condition: Condition = NO_CONDITION,
+        condition: WriteCondition = NO_CONDITION,
     ) -> Completed[Answer]:
         ours = self._deployment is not None and bool(self._deployment.features)
         try:
@@ -208,24 +208,24 @@ class PlatformStore(Store):
         except ConditionFailed as failed:
             if condition == NO_CONDITION:
                 raise
-            raise condition.failed(failed.item) from None
+            raise condition.make_error(failed.item) from None
 
     async def _known(self) -> Deployment:
         return self._deployment or await self.info()
 
-    def _write(self, key: Key, condition: Condition, write: Item | Update | None) -> LostAnswerPolicy:
+    def _write(self, key: Key, condition: WriteCondition, write: Item | Update | None) -> LostAnswerPolicy:
         """The way to resolve a lost answer of a put, an update, or a delete (None).
 
         Nothing decides a conditional write: what it would have stored, or deleted, may be the work of another client
         that met the condition at the same time. Nor does the item show whether an addition was made.
         """
-        if condition != NO_CONDITION or (isinstance(write, Update) and not write.repeatable):
+        if condition != NO_CONDITION or (isinstance(write, Update) and not write.is_idempotent):
             return LostAnswerPolicy()
 
         async def read_back() -> ReadBackResult:
             try:
                 with anyio.fail_after(limits.SETTLE_SECONDS):
-                    return "done" if is_seen(write, await self.get(key)) else "not done"
+                    return "done" if is_visible_in(write, await self.get(key)) else "not done"
             except TimeoutError:
                 return "undecided"
 
@@ -241,7 +241,7 @@ class PlatformStore(Store):
             body["descending"] = True
         if read.filter:
             body["filter"] = filter_json(read.filter, "filter", known.features)
-        names = [path_text((name,)) for name in read.attributes or ()]
+        names = [format_path((name,)) for name in read.attributes or ()]
         if names and ("paths" in known.features or names == list(read.attributes or ())):
             body["attributes"] = names
         elif read.attributes == ():
@@ -259,7 +259,7 @@ class PlatformStore(Store):
         position_of = {Key.of(item): at for at, item in enumerate(items)}
         # An item that is too long for the platform's page is not too long for its answer to `get`.
         for at in parse_outlined(facts.get("outlined"), items):
-            items[at] = project(await self.get(Key.of(items[at])) or {}, read.attributes)
+            items[at] = select_attributes(await self.get(Key.of(items[at])) or {}, read.attributes)
         shown = [item for item in items if item]
         keys = [Key.of(item) for item in shown]
 
@@ -322,7 +322,7 @@ class PlatformStore(Store):
             return None
 
         return StorePage(
-            items=[project(item, read.attributes) for item in matching[: read.limit]],
+            items=[select_attributes(item, read.attributes) for item in matching[: read.limit]],
             next=None,
             scanned=len(items),
             after=after,
@@ -335,7 +335,7 @@ def _is_short(items: list[Item], limit: int) -> bool:
     return (
         len(items) < limit
         and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
-        and sum(map(item_size, items)) < limits.WELL_UNDER_A_PAGE_BYTES
+        and sum(map(measure_item, items)) < limits.WELL_UNDER_A_PAGE_BYTES
     )
 
 
@@ -369,7 +369,7 @@ def _path(name: str, features: frozenset[str]) -> Path:
     return parse_path(name, "dropped") if "paths" in features else (name,)
 
 
-def _add_step(done: Selected, facts: Mapping[str, Any]) -> None:
+def _add_step(done: SelectionResult, facts: Mapping[str, Any]) -> None:
     """Add the platform's answer to one step. Raises Unavailable where it is not in the known form."""
     matched, cursor = parse_count(facts.get("matched")), facts.get("cursor")
     written = parse_count(facts.get("written", facts.get("deletedCount", Decimal(0))))

@@ -4,9 +4,9 @@ import time
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.items import AttributeValue, Item
-from ddb_mcp.core.paths import Path, members, path_text
-from ddb_mcp.core.text import clip
-from ddb_mcp.service.incoming import MONGODB_WORDS, mongodb_words
+from ddb_mcp.core.paths import Path, format_path, list_members
+from ddb_mcp.core.text import shorten
+from ddb_mcp.service.writing.inputs import MONGODB_WORDS, iter_mongodb_words
 from ddb_mcp.stores.base import Written
 
 _MAPS_NAMED = 10
@@ -15,18 +15,18 @@ _MS_THRESHOLD = 10**11
 _UNTAKEN = {"S": "S", "BOOL": "BOOL", "NULL": "BOOL", "L": "L"}
 
 
-def item_warnings(item: Item) -> list[str]:
+def list_item_warnings(item: Item) -> list[str]:
     """Warnings about attributes that probably do not do what was meant."""
-    return [*_ttl_warnings(item), *_map_warnings(item), *_word_warnings(item)]
+    return [*_warn_of_ttl(item), *_warn_of_maps(item), *_warn_of_words(item)]
 
 
-def _word_warnings(item: Item) -> list[str]:
+def _warn_of_words(item: Item) -> list[str]:
     """Which words of MongoDB's updates are stored as names; a put that replaces the item may have any names."""
-    words = dict.fromkeys(mongodb_words(item))
+    words = dict.fromkeys(iter_mongodb_words(item))
     return [f"{word} is stored as a name and changes nothing. {MONGODB_WORDS[word]}" for word in words]
 
 
-def _map_warnings(item: Item) -> list[str]:
+def _warn_of_maps(item: Item) -> list[str]:
     """A warning about maps such as `{"S": "Ada"}` in a plain item: they look like DynamoDB JSON."""
     found: list[str] = []
     waiting: list[tuple[Path, AttributeValue]] = [((), {"M": item})]
@@ -34,15 +34,17 @@ def _map_warnings(item: Item) -> list[str]:
         path, value = waiting.pop()
         name, inner = next(iter(value["M"].items())) if len(value.get("M", ())) == 1 else ("", {})
         if inner and _UNTAKEN.get(name) in inner:
-            found.append(path_text(path))
-        waiting += (((*path, step), inner) for step, inner in members(value) if "M" in inner or "L" in inner)
+            found.append(format_path(path))
+        waiting += (((*path, step), inner) for step, inner in list_members(value) if "M" in inner or "L" in inner)
     if not found:
         return []
-    names = ", ".join(clip(name, 50) for name in sorted(found))
-    return [clip(f"stored as maps that look like DynamoDB JSON, which is taken for the whole item only: {names}", 400)]
+    names = ", ".join(shorten(name, 50) for name in sorted(found))
+    return [
+        shorten(f"stored as maps that look like DynamoDB JSON, which is taken for the whole item only: {names}", 400)
+    ]
 
 
-def _ttl_warnings(item: Item) -> list[str]:
+def _warn_of_ttl(item: Item) -> list[str]:
     """Why a `ttl` expires nothing, or expires the item at once."""
     if "ttl" not in item:
         return []
@@ -59,9 +61,9 @@ def _ttl_warnings(item: Item) -> list[str]:
     return []
 
 
-def absent_warnings(written: Written) -> list[str]:
+def list_absent_warnings(written: Written) -> list[str]:
     """A warning about paths of `remove` at which there was nothing."""
     if not written.absent:
         return []
-    names = ", ".join(clip(path_text(path), 50) for path in written.absent[:10])
-    return [clip(f"remove: there was nothing at {names}", 300)]
+    names = ", ".join(shorten(format_path(path), 50) for path in written.absent[:10])
+    return [shorten(f"remove: there was nothing at {names}", 300)]

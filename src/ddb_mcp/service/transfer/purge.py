@@ -8,7 +8,7 @@ import anyio
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.service.concurrent import until_failure
+from ddb_mcp.service.concurrency import run_until_failure
 from ddb_mcp.stores.base import NO_CONDITION, Position, Read, Store, StorePage
 
 Advance = Callable[[int], None]
@@ -18,7 +18,7 @@ _COUNTED = 1000
 
 
 @dataclass(frozen=True)
-class Count:
+class ItemCount:
     """`exact` is False where there may be more."""
 
     items: int
@@ -30,14 +30,14 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Purged:
+class PurgeResult:
     """`complete` is False where the store cannot tell whether it showed everything (a platform without pages)."""
 
     deleted: int
     complete: bool
 
 
-async def count(store: Store, prefix: Prefix) -> Count:
+async def count_items(store: Store, prefix: Prefix) -> ItemCount:
     """The number of items under `prefix`, up to 1,000, within the time of a listing.
 
     Raises:
@@ -45,15 +45,15 @@ async def count(store: Store, prefix: Prefix) -> Count:
     """
     number, complete = 0, False
     with anyio.move_on_after(limits.READ_SECONDS):
-        async for page in _pages(store, prefix):
-            number += len(_own(page, prefix))
+        async for page in _iter_pages(store, prefix):
+            number += len(_list_own_keys(page, prefix))
             complete = page.next is None and page.complete
             if number > _COUNTED:
-                return Count(_COUNTED, exact=False)
-    return Count(number, complete)
+                return ItemCount(_COUNTED, exact=False)
+    return ItemCount(number, complete)
 
 
-async def purge(store: Store, prefix: Prefix, advance: Advance) -> Purged:
+async def delete_all(store: Store, prefix: Prefix, advance: Advance) -> PurgeResult:
     """Delete every item under `prefix` that is there when this begins.
 
     It can be interrupted at any point and run again: deleted items stay deleted, and the rest is found again.
@@ -73,31 +73,31 @@ async def purge(store: Store, prefix: Prefix, advance: Advance) -> Purged:
     deleted, before = 0, (0, 0)
     while True:
         number, digest, complete = 0, 0, True
-        async for page in _pages(store, prefix):
-            own = _own(page, prefix)
-            await until_failure(own, delete)
+        async for page in _iter_pages(store, prefix):
+            own = _list_own_keys(page, prefix)
+            await run_until_failure(own, delete)
             number, digest, complete = number + len(own), digest + sum(map(hash, own)), page.complete
         deleted += number
         # A store that cannot tell whether there is more is asked again, as long as it shows others than before. Their
         # number and the sum of their hashes tell; the keys themselves could fill the memory.
         if complete or not number:
-            return Purged(deleted, complete)
+            return PurgeResult(deleted, complete)
         if (number, digest) == before:
             raise Unavailable("The platform still shows items that were deleted.", next="Look at them with scan.")
         before = number, digest
 
 
-async def _pages(store: Store, prefix: Prefix) -> AsyncIterator[StorePage]:
+async def _iter_pages(store: Store, prefix: Prefix) -> AsyncIterator[StorePage]:
     """The pages of everything under `prefix`, keys only; none where there is no table yet."""
-    page: StorePage | None = await _page(store, prefix, None)
+    page: StorePage | None = await _read_page(store, prefix, None)
     while page is not None:
         # Read before the keys that it starts from are deleted: dynoxide finds nothing after such a key.
-        following = None if page.next is None else await _page(store, prefix, page.next)
+        following = None if page.next is None else await _read_page(store, prefix, page.next)
         yield page
         page = following
 
 
-async def _page(store: Store, prefix: Prefix, position: Position | None) -> StorePage:
+async def _read_page(store: Store, prefix: Prefix, position: Position | None) -> StorePage:
     read = Read(
         pk_prefix=prefix.joined,
         attributes=(),
@@ -115,5 +115,5 @@ async def _nowhere(at: int) -> Position:
     return None
 
 
-def _own(page: StorePage, prefix: Prefix) -> list[Key]:
+def _list_own_keys(page: StorePage, prefix: Prefix) -> list[Key]:
     return [key for key in map(Key.of, page.items) if prefix.owns(key.pk)]

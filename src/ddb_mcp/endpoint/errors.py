@@ -21,7 +21,7 @@ _NAMESPACES = {
 }
 
 
-class Failure(Exception):
+class EndpointError(Exception):
     """A request that is answered with an error.
 
     Args:
@@ -44,21 +44,21 @@ class Failure(Exception):
         return {"__type": f"{namespace}#{self.kind}", "message": self.message, **self.members}
 
 
-def invalid(message: str) -> Failure:
+def make_validation_error(message: str) -> EndpointError:
     """The error of a request whose values are wrong."""
-    return Failure("ValidationException", message)
+    return EndpointError("ValidationException", message)
 
 
-def unserializable(message: str) -> Failure:
+def make_serialization_error(message: str) -> EndpointError:
     """The error of a body that is not JSON of the right types."""
-    return Failure("SerializationException", message)
+    return EndpointError("SerializationException", message)
 
 
-def translated(error: DdbMcpError) -> Failure:
+def translate_error(error: DdbMcpError) -> EndpointError:
     """The SDKs' error for an error of the store or of an expression."""
     if isinstance(error, InvalidArgument):
-        return invalid(error.message)
+        return make_validation_error(error.message)
     if isinstance(error, Locked | Timeout):  # nothing was done; SDKs call again by themselves
-        return Failure("ThrottlingException", error.message)
+        return EndpointError("ThrottlingException", error.message)
     status = 503 if isinstance(error, Unavailable) else 500
-    return Failure("InternalServerError", f"{error.message} {error.next}", status)
+    return EndpointError("InternalServerError", f"{error.message} {error.next}", status)

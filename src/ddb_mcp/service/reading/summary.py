@@ -9,10 +9,10 @@ from functools import lru_cache
 from itertools import takewhile
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import type_of
-from ddb_mcp.core.items import AttributeValue, Item, item_size, to_json
-from ddb_mcp.core.keys import SEPARATORS, Prefix, first_segment
-from ddb_mcp.core.text import clip, size
+from ddb_mcp.core.conditions import get_type
+from ddb_mcp.core.items import AttributeValue, Item, measure_item, to_json
+from ddb_mcp.core.keys import SEPARATORS, Prefix, get_first_segment
+from ddb_mcp.core.text import count_bytes, shorten
 from ddb_mcp.service.results import Group
 
 OTHER = "(other)"
@@ -33,12 +33,12 @@ _FOLDED = [
 ]  # fmt: skip
 
 
-def entity(text: str) -> str:
+def classify_key(text: str) -> str:
     """The kind of a key: its first segment, or `<number>`, `<time>` or `<id>` where it begins with one."""
     for pattern, stands_for in _FOLDED:
         if pattern.match(text):
             return stands_for
-    return clip(first_segment(text), limits.SUMMARY_NAME_BYTES)
+    return shorten(get_first_segment(text), limits.SUMMARY_NAME_BYTES)
 
 
 _MORE_BYTES = len(',"moreAttributes":9999999')
@@ -46,18 +46,18 @@ _OTHERS_BYTES = len('[{"pk":"(other)","sk":"(other)","count":999999999,"attribut
 
 
 @dataclass
-class _Attribute:
+class _AttributeCount:
     types: Counter[str] = field(default_factory=Counter)
     numbers: tuple[Decimal, Decimal] | None = None  # the least and the greatest
 
     def add(self, value: AttributeValue) -> None:
-        self.types[type_of(value)] += 1
+        self.types[get_type(value)] += 1
         if "N" in value:
             number = Decimal(value["N"])
             least, greatest = self.numbers or (number, number)
             self.numbers = min(least, number), max(greatest, number)
 
-    def join(self, other: "_Attribute") -> None:
+    def join(self, other: "_AttributeCount") -> None:
         self.types += other.types
         if other.numbers:
             (least, greatest), (low, high) = self.numbers or other.numbers, other.numbers
@@ -65,20 +65,20 @@ class _Attribute:
 
 
 @dataclass
-class _Counted:
+class _GroupCount:
     count: int = 0
-    attributes: dict[str, _Attribute] = field(default_factory=dict)
+    attributes: dict[str, _AttributeCount] = field(default_factory=dict)
     uncounted: int = 0  # the most attributes of one item that are not in `attributes`
     largest: int = -1
     example: dict[str, str] = field(default_factory=dict)
 
-    def join(self, other: "_Counted") -> None:
+    def join(self, other: "_GroupCount") -> None:
         self.count += other.count
         self.uncounted = max(self.uncounted, other.uncounted)
         if other.largest > self.largest:
             self.largest, self.example = other.largest, other.example
         for name, attribute in other.attributes.items():
-            self.attributes.setdefault(name, _Attribute()).join(attribute)
+            self.attributes.setdefault(name, _AttributeCount()).join(attribute)
 
 
 class Summary:
@@ -94,18 +94,18 @@ class Summary:
     def __init__(self, prefix: Prefix, names: Collection[str] | None = None) -> None:
         self._prefix = prefix
         self._names = None if names is None else frozenset(names)
-        self._groups: dict[tuple[str, str], _Counted] = {}
+        self._groups: dict[tuple[str, str], _GroupCount] = {}
         self._attributes = 0
 
     def add(self, item: Item) -> None:
         """Count an item."""
         pk, sk = item["pk"]["S"], item["sk"]["S"]
-        name = (entity(pk[len(self._prefix.joined) :]), entity(sk))
+        name = (classify_key(pk[len(self._prefix.joined) :]), classify_key(sk))
         if name not in self._groups and len(self._groups) >= limits.SUMMARY_COUNTED:
             name = _OTHERS
-        group = self._groups.setdefault(name, _Counted())
+        group = self._groups.setdefault(name, _GroupCount())
         group.count += 1
-        length = item_size(item)
+        length = measure_item(item)
         if length > group.largest:
             group.largest, group.example = length, {"pk": pk, "sk": sk}
         uncounted = 0
@@ -114,7 +114,7 @@ class Summary:
                 uncounted += not self._count(group, attribute, value)
         group.uncounted = max(group.uncounted, uncounted)
 
-    def _count(self, group: _Counted, attribute: str, value: AttributeValue) -> bool:
+    def _count(self, group: _GroupCount, attribute: str, value: AttributeValue) -> bool:
         """Count a value; False where there are too many attributes already."""
         name = _shown_name(attribute[: limits.SUMMARY_NAME_BYTES])
         counted = group.attributes.get(name)
@@ -122,7 +122,7 @@ class Summary:
             if self._attributes >= limits.SUMMARY_ATTRIBUTES:
                 return False
             self._attributes += 1
-            counted = group.attributes.setdefault(name, _Attribute())
+            counted = group.attributes.setdefault(name, _AttributeCount())
         counted.add(value)
         return True
 
@@ -135,12 +135,12 @@ class Summary:
         """
         budget = min(budget, limits.SUMMARY_BYTES)
         groups_by_name = self._named(min(budget // 2, budget - _OTHERS_BYTES))
-        shown_groups = [(_name_and_count(name, group), group) for name, group in groups_by_name]
+        shown_groups = [(_make_group(name, group), group) for name, group in groups_by_name]
         groups = [shown for shown, _ in shown_groups]
-        room = _Room(budget - size(groups) - len(groups) * _MORE_BYTES)
+        room = _Room(budget - count_bytes(groups) - len(groups) * _MORE_BYTES)
         for shown, group in shown_groups:
             _add_largest(shown, group, room)
-        waiting = [(shown, _most_telling(group)) for shown, group in shown_groups]
+        waiting = [(shown, _order_attributes(group)) for shown, group in shown_groups]
         while not room.is_spent and any(attributes for _, attributes in waiting):
             for shown, attributes in waiting:
                 if attributes:
@@ -151,16 +151,16 @@ class Summary:
                 shown["moreAttributes"] = more
         return groups
 
-    def _named(self, budget: int) -> list[tuple[tuple[str, str], _Counted]]:
+    def _named(self, budget: int) -> list[tuple[tuple[str, str], _GroupCount]]:
         """The groups that are shown by name, and the others as one."""
         ordered = sorted(self._groups.items(), key=lambda entry: (entry[0] == _OTHERS, -entry[1].count))
         room = _Room(budget)
-        fitting = takewhile(lambda entry: room.take(_name_and_count(*entry), _MORE_BYTES), ordered)
+        fitting = takewhile(lambda entry: room.take(_make_group(*entry), _MORE_BYTES), ordered)
         named = sum(1 for _ in fitting)
         if named == len(ordered) <= limits.SUMMARY_GROUPS:
             return ordered
         named = min(named, limits.SUMMARY_GROUPS - 1)
-        others = _Counted()
+        others = _GroupCount()
         for _, group in ordered[named:]:
             others.join(group)
         return [*ordered[:named], (_OTHERS, others)]
@@ -179,7 +179,7 @@ class _Room:
 
     def take(self, members: object, more: int = 0) -> bool:
         """Take what an object's members and `more` bytes need, where there is room for them."""
-        needed = size(members) + more  # of its braces one is for the comma
+        needed = count_bytes(members) + more  # of its braces one is for the comma
         if needed > self._left:
             return False
         self._left -= needed
@@ -189,27 +189,27 @@ class _Room:
 @lru_cache(limits.SUMMARY_ATTRIBUTES)
 def _shown_name(beginning: str) -> str:
     """Return the name by which an attribute with this beginning is counted and shown."""
-    return clip(beginning, limits.SUMMARY_NAME_BYTES)
+    return shorten(beginning, limits.SUMMARY_NAME_BYTES)
 
 
-def _name_and_count(name: tuple[str, str], group: _Counted) -> Group:
+def _make_group(name: tuple[str, str], group: _GroupCount) -> Group:
     return {"pk": name[0], "sk": name[1], "count": group.count, "attributes": {}}
 
 
-def _most_telling(group: _Counted) -> list[tuple[str, _Attribute]]:
+def _order_attributes(group: _GroupCount) -> list[tuple[str, _AttributeCount]]:
     """The attributes, the one that is shown first at the end."""
     ordered = sorted(group.attributes.items(), key=lambda entry: (len(entry[1].types) == 1, -entry[1].types.total()))
     return ordered[::-1]
 
 
-def _add_largest(shown: Group, group: _Counted, room: _Room) -> None:
+def _add_largest(shown: Group, group: _GroupCount, room: _Room) -> None:
     if room.take({"largestBytes": group.largest}):
         shown["largestBytes"] = group.largest
     if room.take({"example": group.example}):
         shown["example"] = group.example
 
 
-def _add_attribute(shown: Group, name: str, attribute: _Attribute, room: _Room) -> None:
+def _add_attribute(shown: Group, name: str, attribute: _AttributeCount, room: _Room) -> None:
     types = dict(attribute.types.most_common())
     if not room.take({name: types}):
         return

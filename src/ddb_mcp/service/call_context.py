@@ -8,16 +8,16 @@ from typing import NamedTuple
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.core.text import size
-from ddb_mcp.service.cursors import Seal
-from ddb_mcp.service.outlines import shown
+from ddb_mcp.core.text import count_bytes
+from ddb_mcp.service.cursors import CursorSealer
+from ddb_mcp.service.outlines import show_item
 from ddb_mcp.stores.base import Deployment, Progress, Store
 from ddb_mcp.stores.workers import convert
 
 logger = logging.getLogger(__name__)
 
 
-class Call(NamedTuple):
+class CallContext(NamedTuple):
     """The deployment, store and budgets of one call.
 
     Attributes:
@@ -33,9 +33,9 @@ class Call(NamedTuple):
     """
 
     store: Store
-    prefix: Callable[[], Prefix]
+    get_prefix: Callable[[], Prefix]
     learn: Callable[[Deployment], Deployment]
-    seal: Seal
+    seal: CursorSealer
     progress: Progress
     max_bytes: int
     max_result_bytes: int
@@ -45,24 +45,24 @@ class Call(NamedTuple):
     read_only: bool
 
     @property
-    def own(self) -> Prefix:
+    def prefix(self) -> Prefix:
         """The deployment's prefix."""
-        return self.prefix()
+        return self.get_prefix()
 
-    def guarded(self, item: Item | None) -> Item | None:
+    def drop_foreign(self, item: Item | None) -> Item | None:
         """The item; None, and a line in the log, where a store returned another deployment's item."""
-        if item is None or self.own.owns(item["pk"]["S"]):
+        if item is None or self.prefix.owns(item["pk"]["S"]):
             return item
         logger.error("The store returned an item of another deployment; it was left out.")
         return None
 
 
-async def shown_failure(call: Call, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
+async def show_failed_condition(call: CallContext, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
     """The failure with its stored item as plain JSON, in at most `max_bytes` bytes."""
-    item = call.guarded(failed.item)
+    item = call.drop_foreign(failed.item)
     failed.item = None
     if item is None:
         return failed
-    room = max_bytes - size({"error": failed.to_json()}) - len(',"item":')
-    plain, _ = await convert(partial(shown, item, room), item)
+    room = max_bytes - count_bytes({"error": failed.to_json()}) - len(',"item":')
+    plain, _ = await convert(partial(show_item, item, room), item)
     return ConditionFailed(failed.message, item=plain, next=failed.next)

@@ -6,15 +6,15 @@ from typing import Any
 from ddb_mcp.core import limits
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import Item
-from ddb_mcp.core.text import clip, size
+from ddb_mcp.core.text import count_bytes, shorten
 from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments, Where
-from ddb_mcp.service.calls import Call
-from ddb_mcp.service.hints import what_is_missing
-from ddb_mcp.service.listing import Listing
-from ddb_mcp.service.outlines import shown
-from ddb_mcp.service.projections import Projection, parse_projection
+from ddb_mcp.service.call_context import CallContext
+from ddb_mcp.service.outlines import show_item
+from ddb_mcp.service.reading.hints import explain_missing
+from ddb_mcp.service.reading.pages import PageReader
+from ddb_mcp.service.reading.projections import Projection, parse_projection
 from ddb_mcp.service.results import GetResult, PageResult
-from ddb_mcp.service.where import selected_by
+from ddb_mcp.service.selection import parse_selection
 from ddb_mcp.stores.base import Read
 from ddb_mcp.stores.workers import convert
 
@@ -22,32 +22,32 @@ from ddb_mcp.stores.workers import convert
 _LEFT_OUT_BYTES = 80
 
 
-async def get(call: Call, arguments: GetArguments) -> GetResult:
+async def get(call: CallContext, arguments: GetArguments) -> GetResult:
     """One item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read.
 
     Raises:
         InvalidArgument, PrefixViolation: an argument is wrong.
         DdbMcpError: what the store raises.
     """
-    key = call.own.check_key(arguments.pk, arguments.sk)
+    key = call.prefix.check_key(arguments.pk, arguments.sk)
     projection = await convert(partial(parse_projection, arguments.attributes, parts=True), arguments.attributes)
-    item = call.guarded(await call.store.get(key))
+    item = call.drop_foreign(await call.store.get(key))
     if item is None:
         return {"found": False}
-    return await convert(partial(_got, item, projection, call.max_bytes), item)
+    return await convert(partial(_show_found, item, projection, call.max_bytes), item)
 
 
-def _got(item: Item, projection: Projection | None, max_bytes: int) -> GetResult:
+def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> GetResult:
     """The item as it is shown, in at most `max_bytes` bytes."""
     result: GetResult = {"found": True}
     room = max_bytes - limits.ITEM_ENVELOPE_BYTES
-    if projection and (hint := what_is_missing(projection, [item])):
-        result["hint"] = clip(hint, limits.HINT_BYTES)
-        room -= size({"hint": result["hint"]})
-    plain, outlined = shown(item, room, paths=None if projection is None else projection.paths)
+    if projection and (hint := explain_missing(projection, [item])):
+        result["hint"] = shorten(hint, limits.HINT_BYTES)
+        room -= count_bytes({"hint": result["hint"]})
+    plain, outlined = show_item(item, room, paths=None if projection is None else projection.paths)
     if projection and projection.parts:
-        room -= size(plain) + len('"parts":,') + (_LEFT_OUT_BYTES if len(projection.parts) > 1 else 0)
-        result["parts"], left_out = projection.parts_of(item, room)
+        room -= count_bytes(plain) + len('"parts":,') + (_LEFT_OUT_BYTES if len(projection.parts) > 1 else 0)
+        result["parts"], left_out = projection.cut_parts(item, room)
         if left_out:
             hint = f"{left_out} parts have no room here: ask for them in another call."
             result["hint"] = " ".join(filter(None, (result.get("hint"), hint)))
@@ -56,7 +56,7 @@ def _got(item: Item, projection: Projection | None, max_bytes: int) -> GetResult
     return {**result, "item": plain}
 
 
-async def query(call: Call, arguments: QueryArguments) -> PageResult:
+async def query(call: CallContext, arguments: QueryArguments) -> PageResult:
     """Items of one partition key, in sort-key order.
 
     Raises:
@@ -70,35 +70,37 @@ async def query(call: Call, arguments: QueryArguments) -> PageResult:
         sk_to=arguments.sk_to,
         filter=arguments.filter,
     )
-    read = selected_by(where, call.own)
-    return await _list(call, "query", arguments, read._replace(descending=bool(arguments.descending)))
+    read = parse_selection(where, call.prefix)
+    return await _list_items(call, "query", arguments, read._replace(descending=bool(arguments.descending)))
 
 
-async def scan(call: Call, arguments: ScanArguments) -> PageResult:
+async def scan(call: CallContext, arguments: ScanArguments) -> PageResult:
     """Items of all partition keys of the deployment. Raises as `query` does."""
     where = Where.model_construct(pk_prefix=arguments.pk_prefix, filter=arguments.filter)
-    return await _list(call, "scan", arguments, selected_by(where, call.own))
+    return await _list_items(call, "scan", arguments, parse_selection(where, call.prefix))
 
 
-async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArguments, read: Read) -> PageResult:
+async def _list_items(
+    call: CallContext, operation: str, arguments: QueryArguments | ScanArguments, read: Read
+) -> PageResult:
     projection = await convert(partial(parse_projection, arguments.attributes, parts=False), arguments.attributes)
     if arguments.view in ("keys", "count"):
         projection = Projection()
     read = read._replace(
-        attributes=None if projection is None or arguments.view == "summary" else projection.names(),
+        attributes=None if projection is None or arguments.view == "summary" else projection.list_names(),
         limit=arguments.limit or limits.LIMIT_DEFAULT,
         read_limit=call.read_budget,
     )
     attributes = sorted(arguments.attributes or ())  # views without attributes have none in `read`
-    bound = [operation, call.own.joined, arguments.view or "items", attributes, *_bound(read)]
+    bound = [operation, call.prefix.joined, arguments.view or "items", attributes, *_make_binding(read)]
     padded = operation == "scan" and call.store.positions_may_be_foreign
     carried = 0
     if arguments.cursor is not None:
         position, carried = call.seal.open(arguments.cursor, bound)
         read = read._replace(position=position)
-    listing = Listing(
+    listing = PageReader(
         call.store.query if read.pk is not None else call.store.scan,
-        call.own,
+        call.prefix,
         read,
         view=arguments.view or "items",
         projection=projection,
@@ -107,10 +109,10 @@ async def _list(call: Call, operation: str, arguments: QueryArguments | ScanArgu
         carried=carried,
         seal=lambda position, total: call.seal.seal([position, total], bound, padded=padded),
     )
-    return await listing.run(call.progress)
+    return await listing.read_page(call.progress)
 
 
-def _bound(read: Read) -> list[Any]:
+def _make_binding(read: Read) -> list[Any]:
     """The parts of a read that a cursor is bound to: not its limits, nor the order of members in its filter."""
     unlimited = read._replace(filter=(), attributes=None, limit=0, read_limit=0, max_bytes=0)
     return [unlimited, filter_to_json(read.filter)]

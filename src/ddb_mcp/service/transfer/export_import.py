@@ -13,9 +13,9 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, PrefixViolation
 from ddb_mcp.core.items import Item, parse_item, parse_json
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.core.text import clip, compact, has_more_members
-from ddb_mcp.service.concurrent import until_failure
-from ddb_mcp.stores.base import Condition, Read, Store
+from ddb_mcp.core.text import encode_json, exceeds_members, shorten
+from ddb_mcp.service.concurrency import run_until_failure
+from ddb_mcp.stores.base import Read, Store, WriteCondition
 
 _GZIP = b"\x1f\x8b"
 _TEXT = re.compile(rb"\S")
@@ -30,13 +30,13 @@ _SHOWN_ERRORS = 5
 # Export
 
 
-async def export(
+async def export_items(
     store: Store, own: Prefix, selected: Read, write: Callable[[bytes], object], advance: Callable[[int], None]
 ) -> bool:
     """Write the selected items, a line each.
 
     Args:
-        selected: which items, see `selected_by`.
+        selected: which items, see `parse_selection`.
         write: takes each line, with its line end.
         advance: called with the number of items just written.
 
@@ -51,7 +51,7 @@ async def export(
         page = await (store.scan(read) if read.pk is None else store.query(read))
         items = [item for item in page.items if own.owns(Key.of(item).pk)]
         for item in items:
-            write(compact({"Item": item}).encode(errors="backslashreplace") + b"\n")
+            write(encode_json({"Item": item}).encode(errors="backslashreplace") + b"\n")
         advance(len(items))
         if page.next is None:
             return page.complete
@@ -61,7 +61,7 @@ async def export(
 # Import
 
 
-class Source:
+class LineSource:
     """The lines of an export, packed by gzip or not.
 
     No more than a line and a block are in memory, whatever the file unpacks to.
@@ -126,10 +126,10 @@ class Source:
             problem = f"{self.name} is damaged: its gzip data end early or are wrong."
             raise InvalidArgument(problem, next="Copy it again.") from None
         except OSError as error:
-            raise unreadable(self.name, error) from None
+            raise make_unreadable_error(self.name, error) from None
 
 
-def unreadable(name: str, error: OSError) -> InvalidArgument:
+def make_unreadable_error(name: str, error: OSError) -> InvalidArgument:
     """Return the error for a file or stream that cannot be read."""
     problem = (error.strerror or str(error) or "system error").lower()
     return InvalidArgument(f"{name} cannot be read: {problem}.", next="Correct the name, or give another file.")
@@ -148,11 +148,11 @@ class Importer:
         self._store = store
         self._own = own
         self._source = source
-        self._condition = Condition(create_only=create_only)
+        self._condition = WriteCondition(create_only=create_only)
         self.written = 0
         self.existing = 0
 
-    async def check(self, file: Source) -> int:
+    async def validate(self, file: LineSource) -> int:
         """Return the number of items in the file.
 
         Raises:
@@ -164,7 +164,7 @@ class Importer:
         for number, line in file.lines():
             count, size = count + 1, size + len(line)
             try:
-                batch.append(self._item(line))
+                batch.append(self._parse_item(line))
             except (InvalidArgument, PrefixViolation) as error:
                 refused += 1
                 foreign = foreign or isinstance(error, PrefixViolation)
@@ -185,7 +185,7 @@ class Importer:
         await self._store.check_batch(batch, self._condition)
         return count
 
-    async def store(self, file: Source, advance: Callable[[int], None]) -> None:
+    async def write_items(self, file: LineSource, advance: Callable[[int], None]) -> None:
         """Store the items of lines that were checked; of two with one key, the later wins.
 
         Args:
@@ -196,7 +196,7 @@ class Importer:
         """
         batch, size = dict[Key, Item](), 0
         for _, line in file.lines():
-            item = self._item(line)
+            item = self._parse_item(line)
             if len(batch) == limits.BATCH_MAX or size > _BATCH_CHARACTERS or Key.of(item) in batch:
                 await self._put(batch.values(), advance)
                 batch, size = {}, 0
@@ -204,8 +204,8 @@ class Importer:
             size += len(line)
         await self._put(batch.values(), advance)
 
-    def _item(self, line: str) -> Item:
-        if has_more_members(line, limits.MEMBERS_MAX["item"]):  # their objects take far more memory than the line
+    def _parse_item(self, line: str) -> Item:
+        if exceeds_members(line, limits.MEMBERS_MAX["item"]):  # their objects take far more memory than the line
             raise InvalidArgument(f"the line has more than {limits.MEMBERS_MAX['item']} members.")
         document = parse_json(line, "the line")
         is_wrapped = isinstance(document, dict) and document.keys() == {"Item"}
@@ -213,7 +213,7 @@ class Importer:
         key = Key.of(item)
         if self._source is not None:
             if not self._source.owns(key.pk):
-                raise PrefixViolation(f"pk does not start with {self._source.joined!r}: {clip(key.pk, 80)!r}.")
+                raise PrefixViolation(f"pk does not start with {self._source.joined!r}: {shorten(key.pk, 80)!r}.")
             key = Key(self._own.joined + key.pk.removeprefix(self._source.joined), key.sk)
             item = {**item, "pk": {"S": key.pk}}
         self._own.check_key(*key)
@@ -228,4 +228,4 @@ class Importer:
                 self.existing += 1
             advance(1)
 
-        await until_failure(items, put)
+        await run_until_failure(items, put)

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from ddb_mcp.core.conditions import Comparison, Filter, comparisons, type_of
+from ddb_mcp.core.conditions import Comparison, Filter, get_type, iter_comparisons
 from ddb_mcp.core.items import TYPE_NAMES, AttributeValue, Item
-from ddb_mcp.core.keys import SEPARATORS, first_segment
-from ddb_mcp.core.paths import Path, path_text, value_at
-from ddb_mcp.core.text import clip
-from ddb_mcp.service.projections import Projection
+from ddb_mcp.core.keys import SEPARATORS, get_first_segment
+from ddb_mcp.core.paths import Path, format_path, get_value
+from ddb_mcp.core.text import shorten
+from ddb_mcp.service.reading.projections import Projection
 
 # A name may have 64 KB, an item thousands of names, and a call a thousand paths and hundreds of clauses. So a hint
 # explains _PATHS_NAMED paths, and for each compares _NAMES_COMPARED names and _PAIRS_COMPARED pairs of characters. It
@@ -25,83 +25,84 @@ _CLAUSES_EXPLAINED = 10
 _BEGINNINGS_NAMED = 5
 
 
-def why_nothing_matched(clauses: Filter, items: Sequence[Item]) -> str | None:
+def explain_no_match(clauses: Filter, items: Sequence[Item]) -> str | None:
     """A reason that can be seen in some unfiltered items why no item matched, or None."""
-    explained = (clause for clause in comparisons(clauses) if clause.operator not in ("ne", "exists", "type"))
-    reasons = (_why(clause, items) for clause in islice(explained, _CLAUSES_EXPLAINED)) if items else ()
+    explained = (clause for clause in iter_comparisons(clauses) if clause.operator not in ("ne", "exists", "type"))
+    reasons = (_explain_comparison(clause, items) for clause in islice(explained, _CLAUSES_EXPLAINED)) if items else ()
     return next(filter(None, reasons), None)
 
 
-def _why(clause: Comparison, items: Sequence[Item]) -> str | None:
-    name = path_text(clause.path)[:_NAME_SHOWN]
-    values = [value for item in items if (value := value_at(item, clause.path)) is not None]
+def _explain_comparison(clause: Comparison, items: Sequence[Item]) -> str | None:
+    name = format_path(clause.path)[:_NAME_SHOWN]
+    values = [value for item in items if (value := get_value(item, clause.path)) is not None]
     if not values:
-        return f"none of {len(items)} items looked at has `{name}`{_instead(clause.path, items)}"
-    operand_types = {type_of(value) for value in clause.values}
-    operands = " or ".join(sorted(_named(kind) for kind in operand_types))
+        return f"none of {len(items)} items looked at has `{name}`{_suggest_path(clause.path, items)}"
+    operand_types = {get_type(value) for value in clause.values}
+    operands = " or ".join(sorted(_name_type(kind) for kind in operand_types))
     if clause.operator == "contains":
-        return _why_not_contained(name, values, operand_types, operands)
-    kinds = Counter(map(type_of, values))
+        return _explain_contains(name, values, operand_types, operands)
+    kinds = Counter(map(get_type, values))
     if operand_types & kinds.keys():
         return None
     kind, count = kinds.most_common(1)[0]
-    return f"`{name}` is {_named(kind)} in {count} items, and the filter compares it with {operands}."
+    return f"`{name}` is {_name_type(kind)} in {count} items, and the filter compares it with {operands}."
 
 
-def _named(kind: str) -> str:
+def _name_type(kind: str) -> str:
     """A type with its article."""
     return TYPE_NAMES[kind] if kind in ("B", "NULL") else f"a {TYPE_NAMES[kind]}"
 
 
-def _why_not_contained(
+def _explain_contains(
     name: str, values: Sequence[AttributeValue], operand_types: set[str], operands: str
 ) -> str | None:
     if operand_types & {"L", "SS", "NS", "BS"}:
         return f"`{name}`: contains looks for one member, which is the whole list or set given."
-    inside = {kind for value in values for kind in _types_inside(value)}
+    inside = {kind for value in values for kind in _list_inner_types(value)}
     if operand_types & inside:
         return None
-    holds = " and ".join(sorted(_named(kind) for kind in inside)) or "nothing"
-    kind = _named(type_of(values[0]))
+    holds = " and ".join(sorted(_name_type(kind) for kind in inside)) or "nothing"
+    kind = _name_type(get_type(values[0]))
     return f"`{name}` is {kind} in which {holds} can be contained, and the filter looks for {operands}."
 
 
-def _types_inside(value: AttributeValue) -> set[str]:
+def _list_inner_types(value: AttributeValue) -> set[str]:
     ((kind, content),) = value.items()
     if kind == "L":
-        return set(map(type_of, content))
+        return set(map(get_type, content))
     return {kind[0]} if kind in ("S", "B", "SS", "NS", "BS") else set()
 
 
-def what_is_missing(projection: Projection, items: Sequence[Item]) -> str | None:
+def explain_missing(projection: Projection, items: Sequence[Item]) -> str | None:
     """Paths that none of the items has, with the nearest names there are, and values that have no parts; or None."""
     if not items:
         return None
     in_parts = [part.path for part in projection.parts.values()]
     paths = [*projection.paths, *in_parts][: max(_PATHS_NAMED, _LOOKUPS // len(items))]
-    missing = [path for path in paths if all(value_at(item, path) is None for item in items)]
+    missing = [path for path in paths if all(get_value(item, path) is None for item in items)]
     texts = [
-        f"nothing is at `{path_text(path)[:_NAME_SHOWN]}`{_instead(path, items)}" for path in missing[:_PATHS_NAMED]
+        f"nothing is at `{format_path(path)[:_NAME_SHOWN]}`{_suggest_path(path, items)}"
+        for path in missing[:_PATHS_NAMED]
     ]
-    whole = {path: kind for path in in_parts if (kind := _without_parts(path, items))}
+    whole = {path: kind for path in in_parts if (kind := _explain_partless(path, items))}
     for path, kind in islice(whole.items(), _PATHS_NAMED - len(texts)):
-        texts.append(f"`{path_text(path)[:_NAME_SHOWN]}` is {_named(kind)}; only strings and binary have parts.")
+        texts.append(f"`{format_path(path)[:_NAME_SHOWN]}` is {_name_type(kind)}; only strings and binary have parts.")
     count = len(missing) + len(whole)
     more = [f"and {count - _PATHS_NAMED} more"] if count > _PATHS_NAMED else []
     return " ".join([*texts, *more]) or None
 
 
-def _without_parts(path: Path, items: Sequence[Item]) -> str | None:
+def _explain_partless(path: Path, items: Sequence[Item]) -> str | None:
     """Return the type of what is at a path if it has no parts."""
-    kinds = {type_of(value) for item in items if (value := value_at(item, path)) is not None}
+    kinds = {get_type(value) for item in items if (value := get_value(item, path)) is not None}
     return None if not kinds or kinds & {"S", "B"} else min(kinds)
 
 
-def _instead(path: Path, items: Sequence[Item]) -> str:
+def _suggest_path(path: Path, items: Sequence[Item]) -> str:
     """The end of a hint about a path that nothing is at: the path that was probably meant."""
-    depth = next(n for n in range(len(path)) if not any(value_at(item, path[: n + 1]) for item in items))
-    parents = [parent for item in items if (parent := value_at(item, path[:depth])) is not None]
-    before = path_text(path[:depth])[:_NAME_SHOWN]
+    depth = next(n for n in range(len(path)) if not any(get_value(item, path[: n + 1]) for item in items))
+    parents = [parent for item in items if (parent := get_value(item, path[:depth])) is not None]
+    before = format_path(path[:depth])[:_NAME_SHOWN]
     for parent in parents:
         if "S" in parent and parent["S"].lstrip()[:1] in ("{", "["):
             return f"; `{before}` is a string of JSON, not a map or list: read it whole."
@@ -109,24 +110,24 @@ def _instead(path: Path, items: Sequence[Item]) -> str:
     if isinstance(step, int):
         longest = max((len(parent["L"]) for parent in parents if "L" in parent), default=None)
         return "." if longest is None else f"; `{before}` has {longest} entries at most."
-    near = _near(path, depth, parents)
+    near = _find_near_path(path, depth, parents)
     return f"; did you mean `{near}`?" if near else "."
 
 
-def _near(path: Path, depth: int, parents: Iterable[AttributeValue]) -> str | None:
+def _find_near_path(path: Path, depth: int, parents: Iterable[AttributeValue]) -> str | None:
     """The path with the name at `depth` put right, or that name alone where the rest leads nowhere."""
-    names = list(dict.fromkeys(_names(parents)))
+    names = list(dict.fromkeys(_iter_names(parents)))
     rest = ".".join(str(step) for step in path[depth:])
     if rest in names:
-        return path_text((*path[:depth], rest))
+        return format_path((*path[:depth], rest))
     name = str(path[depth])[:_NAME_SHOWN]
     alike = [other for other in names if other.casefold() == name.casefold()]
     close = alike or difflib.get_close_matches(name, list(_comparable(name, names)), 1)
     if not close:
         return None
     whole = (close[0], *path[depth + 1 :])
-    leads = any(value_at(parent["M"], whole) is not None for parent in parents if "M" in parent)
-    return path_text((*path[:depth], *(whole if leads else close[:1])))
+    leads = any(get_value(parent["M"], whole) is not None for parent in parents if "M" in parent)
+    return format_path((*path[:depth], *(whole if leads else close[:1])))
 
 
 def _comparable(name: str, names: Iterable[str]) -> Iterator[str]:
@@ -139,12 +140,12 @@ def _comparable(name: str, names: Iterable[str]) -> Iterator[str]:
         yield other
 
 
-def _names(parents: Iterable[AttributeValue]) -> Iterator[str]:
+def _iter_names(parents: Iterable[AttributeValue]) -> Iterator[str]:
     for parent in parents:
         yield from (name for name in parent.get("M", ()) if len(name) <= _NAME_SHOWN)
 
 
-def why_no_sort_key(prefix: str, keys: Sequence[str]) -> str:
+def explain_no_sort_key(prefix: str, keys: Sequence[str]) -> str:
     """The beginnings of the sort keys of a partition, where none was in the range that was asked for.
 
     Args:
@@ -155,18 +156,18 @@ def why_no_sort_key(prefix: str, keys: Sequence[str]) -> str:
         return "nothing is stored under this pk."
     for key in keys if prefix else ():
         if key[: len(prefix)].casefold() == prefix.casefold():
-            return f"sort keys differ in case: `{clip(key, _NAME_SHOWN)}`."
-        if _separated(key).startswith(_separated(prefix)):
-            return f"sort keys differ by a separator or in case: `{clip(key, _NAME_SHOWN)}`."
-    beginnings = [f"`{clip(text, 40)}`" for text, _ in Counter(map(_beginning, keys)).most_common()]
+            return f"sort keys differ in case: `{shorten(key, _NAME_SHOWN)}`."
+        if _unify_separators(key).startswith(_unify_separators(prefix)):
+            return f"sort keys differ by a separator or in case: `{shorten(key, _NAME_SHOWN)}`."
+    beginnings = [f"`{shorten(text, 40)}`" for text, _ in Counter(map(_get_beginning, keys)).most_common()]
     more = f" and {len(beginnings) - _BEGINNINGS_NAMED} others" if len(beginnings) > _BEGINNINGS_NAMED else ""
     return f"the sort keys here start with {', '.join(beginnings[:_BEGINNINGS_NAMED])}{more}."
 
 
-def _beginning(key: str) -> str:
+def _get_beginning(key: str) -> str:
     """A sort key's first segment with its separator."""
-    return key[: len(first_segment(key)) + 1]
+    return key[: len(get_first_segment(key)) + 1]
 
 
-def _separated(text: str) -> str:
+def _unify_separators(text: str) -> str:
     return re.sub(f"[{re.escape(SEPARATORS)} ]", "#", text.casefold())

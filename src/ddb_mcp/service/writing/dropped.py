@@ -5,48 +5,50 @@ from collections.abc import Mapping
 from typing import Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.items import AttributeValue, to_json, value_size
-from ddb_mcp.core.paths import Path, path_text
-from ddb_mcp.core.text import clip, size
+from ddb_mcp.core.items import AttributeValue, measure_value, to_json
+from ddb_mcp.core.paths import Path, format_path
+from ddb_mcp.core.text import count_bytes, shorten
 
 _LOST = "Too long to show, and lost: it is stored nowhere any more."
 
 
-def shown(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dict[str, Any], list[str]]:
+def show_dropped(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dict[str, Any], list[str]]:
     """Return the values by the text of their paths, in at most `room` bytes, and warnings about those left out.
 
     The shortest are shown whole. Of the others as many as fit have an outline, and the rest is only counted. Only what
     may fit is written out: thousands of values may lie at the end of one long path.
     """
-    sizes = {path: sum(len(str(step)) for step in path) + value_size(value) for path, value in dropped.items()}
+    sizes = {path: sum(len(str(step)) for step in path) + measure_value(value) for path, value in dropped.items()}
     by_size = sorted(sizes, key=lambda path: sizes[path])
     few = sum(total <= room for total in itertools.accumulate(sizes[path] for path in by_size))
-    plain = {path: {path_text(path): to_json(dropped[path])} for path in by_size[:few]}
-    if few == len(dropped) and size(whole := _joined(plain)) <= room:
+    plain = {path: {format_path(path): to_json(dropped[path])} for path in by_size[:few]}
+    if few == len(dropped) and count_bytes(whole := _join_names(plain)) <= room:
         return whole, []
-    outlines = {path: {path_text(path): _outline(dropped[path])} for path in by_size[-limits.OUTLINES_MAX :]}
-    outlines = {path: outline for path, outline in outlines.items() if size(outline) < sizes[path]}
+    outlines = {path: {format_path(path): _make_outline(dropped[path])} for path in by_size[-limits.OUTLINES_MAX :]}
+    outlines = {path: outline for path, outline in outlines.items() if count_bytes(outline) < sizes[path]}
     room -= limits.HIDDEN_BYTES
-    if size(_joined(outlines)) > room // 2:
+    if count_bytes(_join_names(outlines)) > room // 2:
         outlines = {}
-    costs = {path: size(entry) for path, entry in plain.items()}
+    costs = {path: count_bytes(entry) for path, entry in plain.items()}
     by_cost = sorted(costs, key=lambda path: costs[path])
-    room -= size(_joined(outlines))
+    room -= count_bytes(_join_names(outlines))
     fit = sum(total <= room for total in itertools.accumulate(costs[path] for path in by_cost))
     shown_whole = set(by_cost[:fit])
     hidden = [path for path in by_size if path not in shown_whole]
-    named = ", ".join(f"{clip(path_text(path), 50)} ({value_size(dropped[path])} bytes)" for path in hidden[:-6:-1])
+    named = ", ".join(
+        f"{shorten(format_path(path), 50)} ({measure_value(dropped[path])} bytes)" for path in hidden[:-6:-1]
+    )
     text = f"{len(hidden)} of the values that were dropped are too long to show, and are lost: {named}"
     entries = {path: plain[path] for path in shown_whole} | {
         path: outlines[path] for path in hidden if path in outlines
     }
-    return _joined(entries), [clip(text, limits.HIDDEN_BYTES)]
+    return _join_names(entries), [shorten(text, limits.HIDDEN_BYTES)]
 
 
-def _joined(entries: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+def _join_names(entries: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
     """Return the members of the entries as one object, in the order of their paths."""
     return {name: value for path in sorted(entries, key=str) for name, value in entries[path].items()}
 
 
-def _outline(value: AttributeValue) -> dict[str, Any]:
-    return {"outline": {"type": next(iter(value)), "bytes": value_size(value), "next": _LOST}}
+def _make_outline(value: AttributeValue) -> dict[str, Any]:
+    return {"outline": {"type": next(iter(value)), "bytes": measure_value(value), "next": _LOST}}

@@ -9,12 +9,12 @@ from ddb_mcp.core.expressions import check_update
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.items import AttributeValue, Item, from_json, parse_item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.core.paths import Path, parse_path, path_text, touching
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.paths import Path, find_overlap, format_path, parse_path
+from ddb_mcp.core.text import quote_start
 from ddb_mcp.core.updates import Update
-from ddb_mcp.service.calls import Call
+from ddb_mcp.service.call_context import CallContext
 from ddb_mcp.service.outlines import refuse_outline
-from ddb_mcp.service.parameters import check_bounds, parsed
+from ddb_mcp.service.parameters import check_bounds, parse_text
 
 _KEY = ("pk", "sk")
 _ADDABLE = frozenset({"N", "SS", "NS", "BS"})
@@ -31,46 +31,46 @@ MONGODB_WORDS = {
 }
 
 
-def expectation(expect: dict[str, Any] | None) -> Filter:
+def parse_expect(expect: dict[str, Any] | None) -> Filter:
     """The clauses of `expect`, none where it is omitted. Raises InvalidArgument."""
     return () if expect is None else parse_filter(expect, "expect")
 
 
-def mongodb_words(item: Item) -> Iterator[str]:
+def iter_mongodb_words(item: Item) -> Iterator[str]:
     """The words of MongoDB's updates that stand where an item's attributes or their values do."""
     for name, value in item.items():
         yield from (word for word in (name, *list(value.get("M", {}))[:1]) if word in MONGODB_WORDS)
 
 
-def changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
+def parse_changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
     """The part of an update that is the same for all items: one without an item.
 
     Raises:
         InvalidArgument: a path or a number is not valid, or two paths touch one another.
     """
-    update = Update({}, tuple(parse_path(name, "remove") for name in remove or ()), _additions(add or {}))
+    update = Update({}, tuple(parse_path(name, "remove") for name in remove or ()), _parse_additions(add or {}))
     check_update({}, update.remove, update.add)  # first: no more paths than fit are compared, for each item again
     _check_paths(update)
     return update
 
 
-def item_of(call: Call, value: Any, where: str) -> Item:
+def parse_own_item(call: CallContext, value: Any, where: str) -> Item:
     """An item as it came, checked. Raises InvalidArgument or PrefixViolation."""
     if isinstance(value, str):
-        value = parsed(value, "item", where)
+        value = parse_text(value, "item", where)
         if isinstance(value, str):
             raise InvalidArgument(f"{where} is a JSON string within a JSON string.", next="Send the object itself.")
     else:
         check_bounds(value, "item", where)
     item = parse_item(value, where)
-    call.own.check_key(*Key.of(item), f"{where}.")
+    call.prefix.check_key(*Key.of(item), f"{where}.")
     refuse_outline(item, where)
     return item
 
 
-def update_of(item: Item, change: Update, where: str) -> Update:
+def make_update(item: Item, change: Update, where: str) -> Update:
     """The update of one item. Raises InvalidArgument."""
-    if word := next(mongodb_words(item), None):
+    if word := next(iter_mongodb_words(item), None):
         raise InvalidArgument(f"{where} has {word}, which is not known here.", next=MONGODB_WORDS[word])
     update = change._replace(item=item)
     _check_paths(update)
@@ -78,15 +78,15 @@ def update_of(item: Item, change: Update, where: str) -> Update:
     return update
 
 
-def _additions(add: Mapping[str, Any]) -> dict[str, AttributeValue]:
+def _parse_additions(add: Mapping[str, Any]) -> dict[str, AttributeValue]:
     additions = {}
     for name, value in add.items():
         if not name:
             raise InvalidArgument("add has an attribute with an empty name.")
-        additions[name] = from_json(value, f"add.{brief(name)}")
+        additions[name] = from_json(value, f"add.{quote_start(name)}")
         if not _ADDABLE & additions[name].keys():
             raise InvalidArgument(
-                f"add.{brief(name)} must be a number or a set.",
+                f"add.{quote_start(name)} must be a number or a set.",
                 next='Write add: {"visits": 1, "tags": {"SS": ["new"]}}; set everything else in item.',
             )
     return additions
@@ -98,11 +98,11 @@ def _check_paths(update: Update) -> None:
     if key is not None:
         raise InvalidArgument(f"{key[0]} is in the key, which never changes.", next="Put the item under another key.")
     paths: list[Path] = [(name,) for name in (*update.item, *update.add) if name not in _KEY]
-    if pair := touching([*paths, *update.remove]):
+    if pair := find_overlap([*paths, *update.remove]):
         if pair[0] == pair[1]:
-            raise InvalidArgument(f"{_shown(pair[0])} is named twice; one call changes each value once.")
+            raise InvalidArgument(f"{_format_path(pair[0])} is named twice; one call changes each value once.")
         raise InvalidArgument(
-            f"{_shown(pair[0])} and {_shown(pair[1])} touch one another; one call changes each value once."
+            f"{_format_path(pair[0])} and {_format_path(pair[1])} touch one another; one call changes each value once."
         )
     taken: dict[Path, Path] = {}
     for path in sorted(update.remove, key=lambda path: not isinstance(path[-1], int)):
@@ -110,12 +110,12 @@ def _check_paths(update: Update) -> None:
             by = taken.get(path[:length])
             if by is not None and isinstance(path[length], int):
                 raise InvalidArgument(
-                    f"remove: {_shown(by)} and {_shown(path)} are positions of one list.",
+                    f"remove: {_format_path(by)} and {_format_path(path)} are positions of one list.",
                     next="Remove one position of a list in a call: the ones behind it move up.",
                 )
         if isinstance(path[-1], int):
             taken[path[:-1]] = path
 
 
-def _shown(path: Path) -> str:
-    return brief(path_text(path))
+def _format_path(path: Path) -> str:
+    return quote_start(format_path(path))

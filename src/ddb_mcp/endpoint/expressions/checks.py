@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from ddb_mcp.core.conditions import TAKES, order_of, type_of
+from ddb_mcp.core.conditions import OPERAND_TYPES, get_type, to_sortable
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.expression_trees import At, Condition, Literal, Size, Test
-from ddb_mcp.core.expressions import SIGNS
+from ddb_mcp.core.expressions import COMPARATOR_SIGNS
 from ddb_mcp.core.items import TYPES, AttributeValue
-from ddb_mcp.core.paths import Path, touching
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.paths import Path, find_overlap
+from ddb_mcp.core.text import quote_start
+from ddb_mcp.endpoint.expressions.nodes import ConditionNode, FunctionTest, Literal, PathOperand, SizeOperand
 
-# The operators of `Test` by DynamoDB's signs.
-COMPARATORS = {sign: operator for operator, sign in SIGNS.items()}
-# How DynamoDB's messages name an operator of `Test`, where not by the operator itself.
-WORDS = SIGNS | {"between": "BETWEEN", "in": "IN", "type": "attribute_type"}
-_OPERANDS = (At, Literal, Size)
+# The operators of `FunctionTest` by DynamoDB's signs.
+COMPARATORS = {sign: operator for operator, sign in COMPARATOR_SIGNS.items()}
+# How DynamoDB's messages name an operator of `FunctionTest`, where not by the operator itself.
+OPERATOR_NAMES = COMPARATOR_SIGNS | {"between": "BETWEEN", "in": "IN", "type": "attribute_type"}
+_OPERANDS = (PathOperand, Literal, SizeOperand)
 # How many operands each function takes.
 FUNCTIONS = {
     "attribute_exists": 1,
@@ -25,7 +25,7 @@ FUNCTIONS = {
     "size": 1,
 }
 # What a literal may be, by what it is given to.
-_TAKES = TAKES | {
+_LITERAL_TYPES = OPERAND_TYPES | {
     "attribute_type": frozenset({"S"}),
     "size": TYPES - {"N", "BOOL", "NULL"},
     "+": frozenset({"N"}),
@@ -34,36 +34,36 @@ _TAKES = TAKES | {
 }
 
 
-def describe(path: Path) -> str:
+def format_path(path: Path) -> str:
     """A path as DynamoDB's messages write it: `[a, b, [0]]`."""
-    return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else brief(step) for step in path) + "]"
+    return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else quote_start(step) for step in path) + "]"
 
 
-def checked_condition(part: Any) -> Condition:
+def require_condition(part: Any) -> ConditionNode:
     """A part of an expression that is a condition. Raises InvalidArgument where it is an operand."""
-    if isinstance(part, Size):
-        raise _misused("size")
+    if isinstance(part, SizeOperand):
+        raise _make_misuse_error("size")
     if isinstance(part, _OPERANDS):
-        text = describe(part.path) if isinstance(part, At) else "a value"
+        text = format_path(part.path) if isinstance(part, PathOperand) else "a value"
         raise InvalidArgument(f"Syntax error; {text} is no condition")
-    condition: Condition = part
+    condition: ConditionNode = part
     return condition
 
 
-def check_operand(part: Any) -> None:
+def require_operand(part: Any) -> None:
     """Raise InvalidArgument where a part of an expression is a condition and not an operand."""
     if isinstance(part, _OPERANDS):
         return
-    if isinstance(part, Test) and (name := WORDS.get(part.operator, part.operator)) in FUNCTIONS:
-        raise _misused(name)
+    if isinstance(part, FunctionTest) and (name := OPERATOR_NAMES.get(part.operator, part.operator)) in FUNCTIONS:
+        raise _make_misuse_error(name)
     raise InvalidArgument("Syntax error; a condition stands where a path or a value is expected")
 
 
-def _misused(function: str) -> InvalidArgument:
+def _make_misuse_error(function: str) -> InvalidArgument:
     return InvalidArgument(f"The function is not allowed to be used this way in an expression; function: {function}")
 
 
-def check_count(name: str, operands: Any, expected: int) -> None:
+def check_operand_count(name: str, operands: Any, expected: int) -> None:
     """Raise InvalidArgument where a function has another number of operands than it takes."""
     if len(operands) != expected:
         raise InvalidArgument(
@@ -72,19 +72,19 @@ def check_count(name: str, operands: Any, expected: int) -> None:
         )
 
 
-def check_type(operator: str, operand: Any) -> None:
+def check_operand_type(operator: str, operand: Any) -> None:
     """Raise InvalidArgument where a literal has a type that the operator or function does not take."""
-    if isinstance(operand, Literal) and (kind := type_of(operand.value)) not in _TAKES.get(operator, TYPES):
+    if isinstance(operand, Literal) and (kind := get_type(operand.value)) not in _LITERAL_TYPES.get(operator, TYPES):
         raise InvalidArgument(
             "Incorrect operand type for operator or function; "
-            f"operator or function: {WORDS.get(operator, operator)}, operand type: {kind}"
+            f"operator or function: {OPERATOR_NAMES.get(operator, operator)}, operand type: {kind}"
         )
 
 
 def check_type_name(operand: Any) -> None:
     """Raise InvalidArgument where the second operand of `attribute_type` is no literal with a type's name."""
     if not isinstance(operand, Literal) or "S" not in operand.value:
-        kind = type_of(operand.value) if isinstance(operand, Literal) else "a document path"
+        kind = get_type(operand.value) if isinstance(operand, Literal) else "a document path"
         raise InvalidArgument(
             f"Incorrect operand type for operator or function; operator or function: attribute_type, "
             f"operand type: {kind}"
@@ -98,28 +98,28 @@ def check_type_name(operand: Any) -> None:
 
 def check_bounds(low: AttributeValue, high: AttributeValue) -> None:
     """Raise InvalidArgument where the bounds of a BETWEEN have different types, or are in the wrong order."""
-    bounds = f"lower bound operand: {_shown(low)}, upper bound operand: {_shown(high)}"
-    if type_of(low) != type_of(high):
+    bounds = f"lower bound operand: {_format_value(low)}, upper bound operand: {_format_value(high)}"
+    if get_type(low) != get_type(high):
         raise InvalidArgument(f"The BETWEEN operator requires same data type for lower and upper bounds; {bounds}")
-    if order_of(low) > order_of(high):
+    if to_sortable(low) > to_sortable(high):
         raise InvalidArgument(
             f"The BETWEEN operator requires upper bound to be greater than or equal to lower bound; {bounds}"
         )
 
 
-def _shown(value: AttributeValue) -> str:
+def _format_value(value: AttributeValue) -> str:
     ((kind, content),) = value.items()
     return f"AttributeValue: {{{kind}:{content[:100]}}}"
 
 
-def check_apart(paths: list[Path] | tuple[Path, ...]) -> None:
+def check_no_overlap(paths: list[Path] | tuple[Path, ...]) -> None:
     """Raise InvalidArgument if two of the paths touch one another, or take one value for a map and a list."""
-    pair = touching(paths)
+    pair = find_overlap(paths)
     if pair is None:
         return
     one, other = pair
     relation = "overlap" if one[: len(other)] == other[: len(one)] else "conflict"
     raise InvalidArgument(
         f"Two document paths {relation} with each other; must remove or rewrite one of these paths; "
-        f"path one: {describe(one)}, path two: {describe(other)}"
+        f"path one: {format_path(one)}, path two: {format_path(other)}"
     )

@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import AttributeValue, Item, value_size
-from ddb_mcp.core.paths import Part, Path, parse_part, parse_path, shortest, value_at
-from ddb_mcp.core.text import fitting, size
+from ddb_mcp.core.items import AttributeValue, Item, measure_value
+from ddb_mcp.core.paths import Part, Path, drop_nested, get_value, parse_part, parse_path
+from ddb_mcp.core.text import count_bytes, truncate
 from ddb_mcp.service.results import PartResult
 
 # Bytes of a part besides its name and its text.
@@ -21,12 +21,12 @@ class Projection(NamedTuple):
     paths: tuple[Path, ...] = ()
     parts: Mapping[str, Part] = MappingProxyType({})
 
-    def names(self) -> tuple[str, ...]:
+    def list_names(self) -> tuple[str, ...]:
         """The top-level names that are needed of an item."""
         paths = (*self.paths, *(part.path for part in self.parts.values()))
         return tuple(dict.fromkeys(str(path[0]) for path in paths))
 
-    def parts_of(self, item: Item, room: int) -> tuple[dict[str, PartResult], int]:
+    def cut_parts(self, item: Item, room: int) -> tuple[dict[str, PartResult], int]:
         """Return the parts that the item has in at most `room` bytes of JSON, and how many of them had no room.
 
         `to` marks a part that was cut. Nothing is copied or decoded that the room cannot hold.
@@ -34,16 +34,16 @@ class Projection(NamedTuple):
         shown: dict[str, PartResult] = {}
         left_out = 0
         for text, part in self.parts.items():
-            value = value_at(item, part.path) or {}
+            value = get_value(item, part.path) or {}
             if "S" not in value and "B" not in value:
                 continue
-            left = room - size(text) - _PART_BYTES
+            left = room - count_bytes(text) - _PART_BYTES
             if left <= 0 and shown:
                 left_out += 1
                 continue
-            cut = _text if "S" in value else _binary
+            cut = _cut_text if "S" in value else _cut_binary
             shown[text] = cut(value, part, left)
-            room -= size({text: shown[text]})
+            room -= count_bytes({text: shown[text]})
         return shown, left_out
 
 
@@ -71,23 +71,23 @@ def parse_projection(attributes: Sequence[str] | None, *, parts: bool) -> Projec
             raise InvalidArgument(
                 "attributes asks for a part of a value, which only get gives.", next="Call get for one item."
             )
-    return Projection(shortest(paths), cuts)
+    return Projection(drop_nested(paths), cuts)
 
 
-def _text(value: AttributeValue, part: Part, room: int) -> PartResult:
+def _cut_text(value: AttributeValue, part: Part, room: int) -> PartResult:
     content = value["S"]
     start, end = _bounds(part, len(content))
-    shown = fitting(content[start : min(end, start + max(0, room) + 1)], room)
-    return _part({"text": shown, "of": len(content)}, part, len(shown), end - start)
+    shown = truncate(content[start : min(end, start + max(0, room) + 1)], room)
+    return _make_part({"text": shown, "of": len(content)}, part, len(shown), end - start)
 
 
-def _binary(value: AttributeValue, part: Part, room: int) -> PartResult:
-    length = value_size(value)
+def _cut_binary(value: AttributeValue, part: Part, room: int) -> PartResult:
+    length = measure_value(value)
     start, end = _bounds(part, length)
     stop = min(end, start + max(0, room) // 4 * 3)
     # Three bytes stand in four characters: only those with the part are decoded.
     raw = base64.b64decode(value["B"][start // 3 * 4 : -(-stop // 3) * 4])[start % 3 :][: stop - start]
-    return _part({"base64": base64.b64encode(raw).decode(), "of": length}, part, len(raw), end - start)
+    return _make_part({"base64": base64.b64encode(raw).decode(), "of": length}, part, len(raw), end - start)
 
 
 def _bounds(part: Part, length: int) -> tuple[int, int]:
@@ -95,5 +95,5 @@ def _bounds(part: Part, length: int) -> tuple[int, int]:
     return start, length if part.end is None else min(part.end, length)
 
 
-def _part(result: PartResult, part: Part, shown: int, length: int) -> PartResult:
+def _make_part(result: PartResult, part: Part, shown: int, length: int) -> PartResult:
     return result if shown == length else {**result, "to": part.start + shown}

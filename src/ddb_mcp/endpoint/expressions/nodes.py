@@ -11,11 +11,11 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import TAKES, Steps, compare, type_of
+from ddb_mcp.core.conditions import OPERAND_TYPES, StepCounter, compare, get_type
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import TYPES, AttributeValue, Item, item_size, value_size
-from ddb_mcp.core.paths import Path, value_at, without
-from ddb_mcp.core.updates import members_beside, united
+from ddb_mcp.core.items import TYPES, AttributeValue, Item, measure_item, measure_value
+from ddb_mcp.core.paths import Path, get_value, remove_paths
+from ddb_mcp.core.updates import subtract_members, unite
 
 _WRONG_TYPE = "An operand in the update expression has an incorrect data type"
 _NO_ATTRIBUTE = "The provided expression refers to an attribute that does not exist in the item"
@@ -23,27 +23,27 @@ _TOO_LARGE = "Item size to update has exceeded the maximum allowed size"
 _NO_PLACE = "The document path provided in the update expression is invalid for update"
 
 
-class Operand(Protocol):
+class OperandNode(Protocol):
     """The source of a value."""
 
     def of(self, item: Item) -> AttributeValue | None:
         """The value for this item, None where there is none."""
 
 
-class Condition(Protocol):
+class ConditionNode(Protocol):
     """A condition on an item. `steps` counts the steps, and ends a comparison that takes too long."""
 
-    def holds(self, item: Item, steps: Steps) -> bool: ...
+    def holds(self, item: Item, steps: StepCounter) -> bool: ...
 
 
 @dataclass(frozen=True)
-class At:
+class PathOperand:
     """The value at a document path."""
 
     path: Path
 
     def of(self, item: Item) -> AttributeValue | None:
-        return value_at(item, self.path)
+        return get_value(item, self.path)
 
 
 @dataclass(frozen=True)
@@ -57,55 +57,55 @@ class Literal:
 
 
 @dataclass(frozen=True)
-class Size:
+class SizeOperand:
     """`size(…)`: bytes of a string or binary, members of everything else that has some."""
 
-    operand: Operand
+    operand: OperandNode
 
     def of(self, item: Item) -> AttributeValue | None:
         value = self.operand.of(item)
-        if value is None or type_of(value) in ("N", "BOOL", "NULL"):
+        if value is None or get_type(value) in ("N", "BOOL", "NULL"):
             return None
         ((kind, content),) = value.items()
-        return {"N": str(value_size(value) if kind in ("S", "B") else len(content))}
+        return {"N": str(measure_value(value) if kind in ("S", "B") else len(content))}
 
 
 @dataclass(frozen=True)
-class Test:
+class FunctionTest:
     """An operator of `conditions.compare` between operands, `attribute_exists` or `attribute_not_exists`."""
 
     operator: str
-    operands: tuple[Operand, ...]
+    operands: tuple[OperandNode, ...]
 
-    def holds(self, item: Item, steps: Steps) -> bool:
+    def holds(self, item: Item, steps: StepCounter) -> bool:
         tested, *others = [operand.of(item) for operand in self.operands]
         if self.operator in ("attribute_exists", "attribute_not_exists"):
             return (tested is not None) is (self.operator == "attribute_exists")
         values = [value for value in others if value is not None]
         if tested is None or (len(values) < len(others) and self.operator != "in"):
             return self.operator == "ne"
-        if type_of(tested) not in TAKES.get(self.operator, TYPES):
+        if get_type(tested) not in OPERAND_TYPES.get(self.operator, TYPES):
             return False
         return compare(self.operator, tested, values, steps)
 
 
 @dataclass(frozen=True)
-class Every:
+class AllOf:
     """Parts joined by AND."""
 
-    parts: tuple[Condition, ...]
+    parts: tuple[ConditionNode, ...]
 
-    def holds(self, item: Item, steps: Steps) -> bool:
+    def holds(self, item: Item, steps: StepCounter) -> bool:
         return all(part.holds(item, steps) for part in self.parts)
 
 
 @dataclass(frozen=True)
-class Either:
+class AnyOf:
     """Parts joined by OR."""
 
-    parts: tuple[Condition, ...]
+    parts: tuple[ConditionNode, ...]
 
-    def holds(self, item: Item, steps: Steps) -> bool:
+    def holds(self, item: Item, steps: StepCounter) -> bool:
         return any(part.holds(item, steps) for part in self.parts)
 
 
@@ -113,9 +113,9 @@ class Either:
 class Not:
     """A negated part."""
 
-    part: Condition
+    part: ConditionNode
 
-    def holds(self, item: Item, steps: Steps) -> bool:
+    def holds(self, item: Item, steps: StepCounter) -> bool:
         return not self.part.holds(item, steps)
 
 
@@ -124,14 +124,14 @@ class Arithmetic:
     """`a + b` or `a - b`."""
 
     sign: str
-    left: Operand
-    right: Operand
+    left: OperandNode
+    right: OperandNode
 
     def of(self, item: Item) -> AttributeValue | None:
-        left, right = (_needed(operand, item) for operand in (self.left, self.right))
+        left, right = (_require_value(operand, item) for operand in (self.left, self.right))
         if "N" not in left or "N" not in right:
             raise InvalidArgument(_WRONG_TYPE)
-        return united(left, right if self.sign == "+" else {"N": str(-Decimal(right["N"]))})
+        return unite(left, right if self.sign == "+" else {"N": str(-Decimal(right["N"]))})
 
 
 @dataclass(frozen=True)
@@ -139,23 +139,23 @@ class IfNotExists:
     """`if_not_exists(path, otherwise)`."""
 
     path: Path
-    otherwise: Operand
+    otherwise: OperandNode
 
     def of(self, item: Item) -> AttributeValue | None:
-        value = value_at(item, self.path)
+        value = get_value(item, self.path)
         return self.otherwise.of(item) if value is None else value
 
 
 @dataclass(frozen=True)
-class Joined:
+class ListAppend:
     """`list_append(a, b)`; an operand that is such a call itself gives its own operands."""
 
-    operands: tuple[Operand, ...]
+    operands: tuple[OperandNode, ...]
 
     def of(self, item: Item) -> AttributeValue | None:
         entries: list[AttributeValue] = []
         for operand in self.operands:
-            value = _needed(operand, item)
+            value = _require_value(operand, item)
             if "L" not in value:
                 raise InvalidArgument(_WRONG_TYPE)
             entries += value["L"]
@@ -164,7 +164,7 @@ class Joined:
         return {"L": entries}
 
 
-def _needed(operand: Operand, item: Item) -> AttributeValue:
+def _require_value(operand: OperandNode, item: Item) -> AttributeValue:
     value = operand.of(item)
     if value is None:
         raise InvalidArgument(_NO_ATTRIBUTE)
@@ -172,10 +172,10 @@ def _needed(operand: Operand, item: Item) -> AttributeValue:
 
 
 @dataclass(frozen=True)
-class Update:
+class UpdateExpression:
     """The four sections of an update expression. No two of its paths touch one another."""
 
-    sets: tuple[tuple[Path, Operand], ...] = ()
+    sets: tuple[tuple[Path, OperandNode], ...] = ()
     removes: tuple[Path, ...] = ()
     adds: tuple[tuple[Path, AttributeValue], ...] = ()
     deletes: tuple[tuple[Path, AttributeValue], ...] = ()
@@ -185,7 +185,7 @@ class Update:
         """All that it changes."""
         return [*(path for path, _ in self.sets + self.adds + self.deletes), *self.removes]
 
-    def applied(self, item: Item) -> Item:
+    def apply(self, item: Item) -> Item:
         """Return the item after the update. All operands are what they were before it.
 
         It shares what has not changed with the item before.
@@ -197,25 +197,25 @@ class Update:
         values: list[tuple[Path, AttributeValue]] = []
         size = 0
         for path, operand in self.sets:
-            values.append((path, _needed(operand, item)))
-            size = _within_limit(size + value_size(values[-1][1]))
+            values.append((path, _require_value(operand, item)))
+            size = _within_limit(size + measure_value(values[-1][1]))
         for path, added in self.adds:
-            _within_limit(value_size(added))
-            values.append((path, _added(value_at(item, path), added)))
-        rests = [(path, _without(value_at(item, path), value)) for path, value in self.deletes]
+            _within_limit(measure_value(added))
+            values.append((path, _add(get_value(item, path), added)))
+        rests = [(path, _subtract(get_value(item, path), value)) for path, value in self.deletes]
         emptied = [path for path, rest in rests if rest is None]
         new: Item = dict(item)
         copied: set[int] = set()
         # Positions beyond a list's end append in their order.
-        for path, value in sorted(values, key=_positions):
-            _set(new, path, value, copied)
+        for path, value in sorted(values, key=_get_positions):
+            _set_value(new, path, value, copied)
         for path, rest in rests:
             if rest is not None:
-                _set(new, path, rest, copied)
+                _set_value(new, path, rest, copied)
         for path in (*self.removes, *emptied):
-            _parent(new, path)
-        new = without(new, (*self.removes, *emptied))
-        _within_limit(item_size(new))
+            _get_container(new, path)
+        new = remove_paths(new, (*self.removes, *emptied))
+        _within_limit(measure_item(new))
         return new
 
 
@@ -226,40 +226,40 @@ def _within_limit(size: int) -> int:
     return size
 
 
-def _positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
+def _get_positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
     return tuple(step for step in entry[0] if isinstance(step, int))
 
 
-def _added(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue:
+def _add(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue:
     if stored is None:
         return value
-    if type_of(stored) != type_of(value):
+    if get_type(stored) != get_type(value):
         raise InvalidArgument(_WRONG_TYPE)
-    return united(stored, value)
+    return unite(stored, value)
 
 
-def _without(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue | None:
+def _subtract(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue | None:
     if stored is None:
         return None
-    kind = type_of(value)
-    if type_of(stored) != kind:
+    kind = get_type(value)
+    if get_type(stored) != kind:
         raise InvalidArgument(_WRONG_TYPE)
-    rest = members_beside(stored, value)
+    rest = subtract_members(stored, value)
     return {kind: rest} if rest else None
 
 
-def _parent(item: Item, path: Path) -> Any:
+def _get_container(item: Item, path: Path) -> Any:
     """The map or list that the last step of a path is in. Raises InvalidArgument where there is none."""
-    parent: AttributeValue | None = {"M": item} if len(path) == 1 else value_at(item, path[:-1])
+    parent: AttributeValue | None = {"M": item} if len(path) == 1 else get_value(item, path[:-1])
     inner = (parent or {}).get("M" if isinstance(path[-1], str) else "L")
     if inner is None:
         raise InvalidArgument(_NO_PLACE)
     return inner
 
 
-def _set(item: Item, path: Path, value: AttributeValue, copied: set[int]) -> None:
+def _set_value(item: Item, path: Path, value: AttributeValue, copied: set[int]) -> None:
     """Set the value at a path. Maps and lists round it are copied first, unless they are in `copied`."""
-    _parent(item, path)
+    _get_container(item, path)
     parent: Any = item
     for step, following in pairwise(path):
         kind = "M" if isinstance(following, str) else "L"

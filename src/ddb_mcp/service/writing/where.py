@@ -7,22 +7,22 @@ from typing import Any, cast
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, equal
+from ddb_mcp.core.conditions import Comparison, are_equal
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, Timeout
-from ddb_mcp.core.expressions import Expression
-from ddb_mcp.core.items import Item, attributes_from, from_json, item_size
+from ddb_mcp.core.expressions import ExpressionBuilder
+from ddb_mcp.core.items import Item, convert_attributes, from_json, measure_item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.core.text import size
+from ddb_mcp.core.text import count_bytes
 from ddb_mcp.core.updates import Update
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments, Where
-from ddb_mcp.service.calls import Call
-from ddb_mcp.service.concurrent import concurrently
-from ddb_mcp.service.incoming import changes, update_of
-from ddb_mcp.service.parameters import parsed
+from ddb_mcp.service.call_context import CallContext
+from ddb_mcp.service.concurrency import run_concurrently
+from ddb_mcp.service.parameters import parse_text
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
-from ddb_mcp.service.warnings import item_warnings
-from ddb_mcp.service.where import is_requested, selected_by
-from ddb_mcp.stores.base import Condition, Read, Selected, Selection, StorePage
+from ddb_mcp.service.selection import is_requested, parse_selection
+from ddb_mcp.service.writing.inputs import make_update, parse_changes
+from ddb_mcp.service.writing.warnings import list_item_warnings
+from ddb_mcp.stores.base import Read, SelectionResult, SelectionWrite, StorePage, WriteCondition
 from ddb_mcp.stores.workers import convert
 
 _EXISTS = Comparison(("pk",), "exists")
@@ -30,7 +30,7 @@ _EXISTS = Comparison(("pk",), "exists")
 _ERRORS_OF_ONE_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown)
 
 
-async def put(call: Call, arguments: PutArguments) -> PutResult:
+async def put(call: CallContext, arguments: PutArguments) -> PutResult:
     """Set, add and remove in every item that `where` selects, or store each under another partition key.
 
     Raises:
@@ -39,20 +39,20 @@ async def put(call: Call, arguments: PutArguments) -> PutResult:
     """
     _refuse(arguments, "item, remove, add or copy_to", "items", "merge", "create_only", "expect")
     assert arguments.where is not None
-    read = _read(call, arguments.where, whole=arguments.copy_to is not None)
-    selection = Selection(read, dry_run=bool(arguments.dry_run))
+    read = _parse_where(call, arguments.where, whole=arguments.copy_to is not None)
+    selection = SelectionWrite(read, dry_run=bool(arguments.dry_run))
     if arguments.copy_to is not None:
-        selection = selection._replace(copy_to=_other_pk(call, arguments))
+        selection = selection._replace(copy_to=_parse_copy_to(call, arguments))
     else:
-        selection = selection._replace(change=await convert(partial(_change, arguments), arguments.item))
+        selection = selection._replace(change=await convert(partial(_parse_change, arguments), arguments.item))
     return cast("PutResult", await _write_selected(call, "put", selection, arguments.cursor))
 
 
-async def delete(call: Call, arguments: DeleteArguments) -> DeleteResult:
+async def delete(call: CallContext, arguments: DeleteArguments) -> DeleteResult:
     """Delete every item that `where` selects. Raises as `put` does."""
     _refuse(arguments, "", "pk", "sk", "keys", "expect")
     assert arguments.where is not None
-    selection = Selection(_read(call, arguments.where, whole=False), dry_run=bool(arguments.dry_run))
+    selection = SelectionWrite(_parse_where(call, arguments.where, whole=False), dry_run=bool(arguments.dry_run))
     return cast("DeleteResult", await _write_selected(call, "delete", selection, arguments.cursor))
 
 
@@ -64,45 +64,45 @@ def _refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str
         raise InvalidArgument(f"{refused[0]} does not go together with where.", next=advice)
 
 
-def _read(call: Call, where: Where, *, whole: bool) -> Read:
+def _parse_where(call: CallContext, where: Where, *, whole: bool) -> Read:
     """The items that are selected. `whole`: all attributes are needed, not only the keys.
 
     Raises:
-        InvalidArgument, PrefixViolation: see `selected_by`; or everything of the deployment is selected.
+        InvalidArgument, PrefixViolation: see `parse_selection`; or everything of the deployment is selected.
     """
-    read = selected_by(where, call.own, "where.")
-    if read.pk_prefix == call.own.joined and not where.filter:  # a range of sort keys alone narrows nothing
+    read = parse_selection(where, call.prefix, "where.")
+    if read.pk_prefix == call.prefix.joined and not where.filter:  # a range of sort keys alone narrows nothing
         raise InvalidArgument(
             "where must narrow: it selects everything of this deployment.",
             next="Give where a pk, a longer pk_prefix or a filter; to delete all, `ddb-mcp purge` asks a person.",
         )
-    text = Expression().condition((_EXISTS, *read.filter))
+    text = ExpressionBuilder().condition((_EXISTS, *read.filter))
     if len(text) > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
     attributes = None if whole else ()
     return read._replace(attributes=attributes, read_limit=call.read_budget, max_bytes=limits.AGGREGATE_BYTES)
 
 
-def _change(arguments: PutArguments) -> Update:
+def _parse_change(arguments: PutArguments) -> Update:
     """The change of each item. Raises InvalidArgument."""
     item = arguments.item
     if isinstance(item, str):
-        item = parsed(item, "item", "item")
+        item = parse_text(item, "item", "item")
     if item is not None and not isinstance(item, dict):
         raise InvalidArgument("item must be an object.")
     for name in ("pk", "sk"):
         if item and name in item:
             raise InvalidArgument(f"item.{name} does not go together with where, which selects the keys.")
-    shared = changes(arguments.remove, arguments.add)
-    update = update_of(attributes_from(item or {}, from_json, "item"), shared, "item")
+    shared = parse_changes(arguments.remove, arguments.add)
+    update = make_update(convert_attributes(item or {}, from_json, "item"), shared, "item")
     if not (update.item or update.remove or update.add):
         raise InvalidArgument("There is nothing to write.", next="With where, give item, remove, add or copy_to.")
-    if item_size(update.item) > limits.ITEM_MAX_BYTES:
+    if measure_item(update.item) > limits.ITEM_MAX_BYTES:
         raise InvalidArgument(f"item has more than {limits.ITEM_MAX_BYTES} bytes by DynamoDB's size rules.")
     return update
 
 
-def _other_pk(call: Call, arguments: PutArguments) -> str:
+def _parse_copy_to(call: CallContext, arguments: PutArguments) -> str:
     """The partition key to copy to. Raises InvalidArgument or PrefixViolation."""
     for name in ("item", "remove", "add"):
         if getattr(arguments, name) is not None:
@@ -110,17 +110,19 @@ def _other_pk(call: Call, arguments: PutArguments) -> str:
     assert arguments.where is not None
     if arguments.where.pk is None:
         raise InvalidArgument("copy_to wants where.pk: it copies one partition to another.")
-    pk = call.own.check(str(arguments.copy_to), "copy_to")
+    pk = call.prefix.check_pk(str(arguments.copy_to), "copy_to")
     if pk == arguments.where.pk:
         raise InvalidArgument("copy_to is where.pk itself; give another pk.")
     return pk
 
 
-async def _write_selected(call: Call, operation: str, selection: Selection, cursor: str | None) -> dict[str, Any]:
+async def _write_selected(
+    call: CallContext, operation: str, selection: SelectionWrite, cursor: str | None
+) -> dict[str, Any]:
     """Carry out a selection. Returns the result of `put` or `delete` with `where`."""
     read, change = selection.read, selection.change
     clauses = sorted(map(repr, read.filter))
-    bound: list[Any] = [operation, call.own.joined, read.pk, read.pk_prefix, read.range, clauses, selection.copy_to]
+    bound: list[Any] = [operation, call.prefix.joined, read.pk, read.pk_prefix, read.range, clauses, selection.copy_to]
     bound += [change and [change.item, change.remove, dict(change.add)], selection.dry_run]
     if cursor is not None:
         position = await convert(partial(call.seal.open, cursor, bound), change and change.item)
@@ -128,19 +130,19 @@ async def _write_selected(call: Call, operation: str, selection: Selection, curs
     selection = selection._replace(read=read._replace(limit=call.max_writes))
     selected = await call.store.write_selected(selection, call.progress)
     if selected is None:
-        selected = await _Run(call, selection).done()
+        selected = await _SelectionWriter(call, selection).run()
     result: dict[str, Any] = {"matched": selected.matched, "complete": selected.complete}
     if selection.dry_run:
         result["keys"] = [key._asdict() for key in selected.keys]
     else:
         result["written" if operation == "put" else "deletedCount"] = selected.written
-        result["failed"] = [_failure(key, error) for key, error in selected.failed]
+        result["failed"] = [_make_failure(key, error) for key, error in selected.failed]
         result["failedCount"] = selected.failures
     if not selected.complete and selected.next is not None:
         padded = read.pk is None and call.store.positions_may_be_foreign
         seal = partial(call.seal.seal, selected.next, bound, padded=padded)
         result["cursor"] = await convert(seal, change and change.item)
-    warnings = await convert(partial(item_warnings, change.item), change.item) if change else []
+    warnings = await convert(partial(list_item_warnings, change.item), change.item) if change else []
     if selected.stopped is not None:
         stopped = selected.stopped
         texts = ("The call stopped early.", stopped.message, stopped.quoted, stopped.next)
@@ -148,28 +150,28 @@ async def _write_selected(call: Call, operation: str, selection: Selection, curs
     if warnings:
         result["warnings"] = warnings
     shown = result["keys" if selection.dry_run else "failed"]
-    while shown and size(result) > call.max_bytes:
+    while shown and count_bytes(result) > call.max_bytes:
         shown.pop()
     return result
 
 
-def _now() -> float:
+def _get_time() -> float:
     return anyio.current_time()
 
 
-class _Run:
+class _SelectionWriter:
     """One call of `where` over the store's own methods."""
 
-    def __init__(self, call: Call, selection: Selection) -> None:
+    def __init__(self, call: CallContext, selection: SelectionWrite) -> None:
         self._call = call
         self._selection = selection
         self._read = selection.read
-        self._guard = Condition(expect=(_EXISTS, *selection.read.filter))
-        self._until = _now() + call.write_seconds
+        self._guard = WriteCondition(expect=(_EXISTS, *selection.read.filter))
+        self._until = _get_time() + call.write_seconds
         self._scanned = 0
-        self._selected = Selected(next=selection.read.position)
+        self._selected = SelectionResult(next=selection.read.position)
 
-    async def done(self) -> Selected:
+    async def run(self) -> SelectionResult:
         """Read and write until the end of the selection, or up to the limits of one call.
 
         Raises:
@@ -178,7 +180,7 @@ class _Run:
         """
         selected = self._selected
         try:
-            while await self._page():
+            while await self._write_page():
                 await self._report()
         except DdbMcpError as error:
             selected.stopped = error
@@ -188,7 +190,7 @@ class _Run:
             raise Timeout(f"Nothing was read and written within {self._call.write_seconds} s.")
         return selected
 
-    async def _page(self) -> bool:
+    async def _write_page(self) -> bool:
         """Read a page and write to its items. False where the call ends."""
         selected, dry_run = self._selected, self._selection.dry_run
         start = selected.next
@@ -222,7 +224,7 @@ class _Run:
         return None
 
     def _selects(self, item: Item) -> bool:
-        return is_requested(item, self._read, self._call.own)
+        return is_requested(item, self._read, self._call.prefix)
 
     def _count(self, page: StorePage) -> None:
         keys = [Key.of(item) for item in page.items if self._selects(item)]
@@ -235,7 +237,7 @@ class _Run:
 
         def due() -> Iterator[Item]:
             nonlocal begun
-            while begun < len(page.items) and self._selected.stopped is None and _now() < self._until:
+            while begun < len(page.items) and self._selected.stopped is None and _get_time() < self._until:
                 begun += 1
                 yield page.items[begun - 1]
 
@@ -243,14 +245,14 @@ class _Run:
             if self._selects(item):
                 await self._write(item)
 
-        await concurrently(due(), write)
+        await run_concurrently(due(), write)
         return begun
 
     async def _write(self, item: Item) -> None:
         selected, key = self._selected, Key.of(item)
         selected.matched += 1
         try:
-            done = await self._one(key, item)  # awaited first: other writes change the sum meanwhile
+            done = await self._write_one(key, item)  # awaited first: other writes change the sum meanwhile
             selected.written += done
         except DdbMcpError as error:
             selected.failures += 1
@@ -261,7 +263,7 @@ class _Run:
         if selected.matched % limits.WHERE_PROGRESS_ITEMS == 0:
             await self._report()
 
-    async def _one(self, key: Key, item: Item) -> bool:
+    async def _write_one(self, key: Key, item: Item) -> bool:
         """Write to one item. Returns whether it was written."""
         store, change = self._call.store, self._selection.change
         if self._selection.copy_to is not None:
@@ -277,18 +279,18 @@ class _Run:
 
     async def _copy(self, copy: Item) -> bool:
         """Store a copy where there is no item. An equal item that is there already counts as written."""
-        if await convert(partial(item_size, copy), copy) > limits.ITEM_MAX_BYTES:
+        if await convert(partial(measure_item, copy), copy) > limits.ITEM_MAX_BYTES:
             raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
         try:
-            await self._call.store.put(copy, Condition(create_only=True), room=0)
+            await self._call.store.put(copy, WriteCondition(create_only=True), room=0)
         except (ConditionFailed, OutcomeUnknown):
             stored = await self._call.store.get(Key.of(copy))
-            if stored is None or not await convert(partial(equal, {"M": stored}, {"M": copy}), stored):
+            if stored is None or not await convert(partial(are_equal, {"M": stored}, {"M": copy}), stored):
                 raise
         return True
 
 
-def _failure(key: Key, error: DdbMcpError) -> Failure:
+def _make_failure(key: Key, error: DdbMcpError) -> Failure:
     """A failed write by its key, without the stored item: there may be many failures."""
     shown = error.to_json()
     shown.pop("item", None)

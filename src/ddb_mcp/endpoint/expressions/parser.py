@@ -9,39 +9,39 @@ from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import type_of
+from ddb_mcp.core.conditions import get_type
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.expression_checks import (
-    COMPARATORS,
-    FUNCTIONS,
-    WORDS,
-    check_apart,
-    check_bounds,
-    check_count,
-    check_operand,
-    check_type,
-    check_type_name,
-    checked_condition,
-    describe,
-)
-from ddb_mcp.core.expression_trees import (
-    Arithmetic,
-    At,
-    Condition,
-    Either,
-    Every,
-    IfNotExists,
-    Joined,
-    Literal,
-    Not,
-    Operand,
-    Size,
-    Test,
-    Update,
-)
 from ddb_mcp.core.items import TYPE_NAMES, AttributeValue
 from ddb_mcp.core.paths import Path
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.text import quote_start
+from ddb_mcp.endpoint.expressions.checks import (
+    COMPARATORS,
+    FUNCTIONS,
+    OPERATOR_NAMES,
+    check_bounds,
+    check_no_overlap,
+    check_operand_count,
+    check_operand_type,
+    check_type_name,
+    format_path,
+    require_condition,
+    require_operand,
+)
+from ddb_mcp.endpoint.expressions.nodes import (
+    AllOf,
+    AnyOf,
+    Arithmetic,
+    ConditionNode,
+    FunctionTest,
+    IfNotExists,
+    ListAppend,
+    Literal,
+    Not,
+    OperandNode,
+    PathOperand,
+    SizeOperand,
+    UpdateExpression,
+)
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
@@ -64,7 +64,7 @@ class Placeholders:
         self._values = values
         self._used: set[str] = set()
 
-    def name(self, placeholder: str) -> str:
+    def resolve_name(self, placeholder: str) -> str:
         """The attribute name of a `#placeholder`, noted as used. Raises InvalidArgument."""
         if placeholder not in self._names:
             raise InvalidArgument(
@@ -73,7 +73,7 @@ class Placeholders:
         self._used.add(placeholder)
         return self._names[placeholder]
 
-    def value(self, placeholder: str) -> AttributeValue:
+    def resolve_value(self, placeholder: str) -> AttributeValue:
         """The attribute value of a `:placeholder`, noted as used. Raises InvalidArgument."""
         if placeholder not in self._values:
             raise InvalidArgument(
@@ -85,14 +85,14 @@ class Placeholders:
     def check_all_used(self) -> None:
         """Raise InvalidArgument if the request has placeholders that none of its expressions has used."""
         for kind, defined in (("Names", self._names), ("Values", self._values)):
-            unused = (brief(name) for name in sorted(defined) if name not in self._used)
+            unused = (quote_start(name) for name in sorted(defined) if name not in self._used)
             if named := ", ".join(islice(unused, _UNUSED_NAMED)):
                 raise InvalidArgument(
                     f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{named}}}"
                 )
 
 
-def read_condition(parameter: str, text: str, placeholders: Placeholders) -> Condition:
+def parse_condition(parameter: str, text: str, placeholders: Placeholders) -> ConditionNode:
     """The tree of a condition, a filter or a key condition.
 
     Args:
@@ -103,57 +103,57 @@ def read_condition(parameter: str, text: str, placeholders: Placeholders) -> Con
     Raises:
         InvalidArgument: DynamoDB would refuse it.
     """
-    condition: Condition = _read(parameter, "condition", text, _Conditions(placeholders))
+    condition: ConditionNode = _parse(parameter, "condition", text, _ConditionVisitor(placeholders))
     return condition
 
 
-def read_projection(parameter: str, text: str, placeholders: Placeholders) -> tuple[Path, ...]:
-    """The document paths of a projection. Arguments and errors as for `read_condition`."""
-    paths: tuple[Path, ...] = _read(parameter, "projection", text, _Projections(placeholders))
+def parse_projection(parameter: str, text: str, placeholders: Placeholders) -> tuple[Path, ...]:
+    """The document paths of a projection. Arguments and errors as for `parse_condition`."""
+    paths: tuple[Path, ...] = _parse(parameter, "projection", text, _ProjectionVisitor(placeholders))
     return paths
 
 
-def read_update(parameter: str, text: str, placeholders: Placeholders) -> Update:
-    """The changes of an update expression. Arguments and errors as for `read_condition`."""
-    update: Update = _read(parameter, "update", text, _Updates(placeholders))
+def parse_update(parameter: str, text: str, placeholders: Placeholders) -> UpdateExpression:
+    """The changes of an update expression. Arguments and errors as for `parse_condition`."""
+    update: UpdateExpression = _parse(parameter, "update", text, _UpdateVisitor(placeholders))
     return update
 
 
 @cache
-def reserved_words() -> frozenset[str]:
+def load_reserved_words() -> frozenset[str]:
     """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html"""
     return frozenset(File(__file__).with_name("reserved_words.txt").read_text("ascii").split())
 
 
 @cache
-def _parser() -> Lark:
+def _make_parser() -> Lark:
     from lark import Lark
 
     grammar = File(__file__).with_name("expressions.lark").read_text("utf-8")
     return Lark(grammar, parser="lalr", start=["condition", "projection", "update"], maybe_placeholders=False)
 
 
-def _read(parameter: str, start: str, text: str, reader: _Reader) -> Any:
+def _parse(parameter: str, start: str, text: str, reader: _TreeVisitor) -> Any:
     size = len(text.encode())
     try:
         if size > limits.EXPRESSION_MAX_BYTES:
             raise InvalidArgument(f"Expression size has exceeded the maximum allowed size; expression size: {size}")
         if not text.strip():
             raise InvalidArgument("The expression can not be empty;")
-        return _resolved(_parsed(start, text), reader)
+        return _evaluate_tree(_parse_tree(start, text), reader)
     except InvalidArgument as error:
         raise InvalidArgument(f"Invalid {parameter}: {error.message}") from None
 
 
 @lru_cache(maxsize=128)  # a tree can take 500 KB
-def _parsed(start: str, text: str) -> Tree[Any]:
+def _parse_tree(start: str, text: str) -> Tree[Any]:
     """The tree of a text. Applications send few different texts, again and again."""
     from lark import UnexpectedInput
 
     try:
-        tree = _parser().parse(text, start)
+        tree = _make_parser().parse(text, start)
     except UnexpectedInput as error:
-        raise _syntax_error(text, error) from None
+        raise _make_syntax_error(text, error) from None
     operators = 0
     for node in tree.iter_subtrees():
         operators += node.data in _OPERATORS
@@ -166,7 +166,7 @@ def _parsed(start: str, text: str) -> Tree[Any]:
     return tree
 
 
-def _syntax_error(text: str, error: Any) -> InvalidArgument:
+def _make_syntax_error(text: str, error: Any) -> InvalidArgument:
     at = error.pos_in_stream
     token = str(getattr(error, "token", "") or "")
     if getattr(getattr(error, "token", None), "type", "") == "$END":
@@ -175,7 +175,7 @@ def _syntax_error(text: str, error: Any) -> InvalidArgument:
     return InvalidArgument(f'Syntax error; token: "{token[:40]}", near: "{text[max(0, at - 10) : at + 10]}"')
 
 
-def _resolved(tree: Tree[Any], reader: _Reader) -> Any:
+def _evaluate_tree(tree: Tree[Any], reader: _TreeVisitor) -> Any:
     """The result of `reader` for a tree, from its leaves up. No recursion: texts may nest deeper than Python does."""
     done: dict[int, Any] = {}
     for node in tree.iter_subtrees():
@@ -184,7 +184,7 @@ def _resolved(tree: Tree[Any], reader: _Reader) -> Any:
     return done[id(tree)]
 
 
-class _Reader:
+class _TreeVisitor:
     """Paths and values, which all kinds of expressions have. `on_RULE` takes the results of the rule's parts."""
 
     def __init__(self, placeholders: Placeholders) -> None:
@@ -192,8 +192,8 @@ class _Reader:
 
     def on_name(self, token: str) -> str:
         if token.startswith("#"):
-            return self._placeholders.name(str(token))
-        if token.upper() in reserved_words():
+            return self._placeholders.resolve_name(str(token))
+        if token.upper() in load_reserved_words():
             raise InvalidArgument(f"Attribute name is a reserved keyword; reserved keyword: {token}")
         return str(token)
 
@@ -202,48 +202,48 @@ class _Reader:
             raise InvalidArgument(f"List index is not within the allowable range; index: [{token[:40]}]")
         return int(token)
 
-    def on_path(self, *steps: str | int) -> At:
+    def on_path(self, *steps: str | int) -> PathOperand:
         if len(steps) > limits.MAX_DEPTH:
             raise InvalidArgument(f"The document path has too many nesting elements; nesting levels: {len(steps)}")
-        return At(steps)
+        return PathOperand(steps)
 
     def on_value(self, token: str) -> Literal:
-        return Literal(self._placeholders.value(str(token)))
+        return Literal(self._placeholders.resolve_value(str(token)))
 
 
-class _Projections(_Reader):
-    def on_projection(self, *paths: At) -> tuple[Path, ...]:
+class _ProjectionVisitor(_TreeVisitor):
+    def on_projection(self, *paths: PathOperand) -> tuple[Path, ...]:
         document_paths = tuple(at.path for at in paths)
-        check_apart(document_paths)
+        check_no_overlap(document_paths)
         return document_paths
 
 
-class _Conditions(_Reader):
-    def on_condition(self, whole: Any) -> Condition:
-        return checked_condition(whole)
+class _ConditionVisitor(_TreeVisitor):
+    def on_condition(self, whole: Any) -> ConditionNode:
+        return require_condition(whole)
 
     def on_grouped(self, whole: Any) -> Any:
         return whole
 
-    def on_either(self, *parts: Any) -> Condition:
-        return Either(_flat(Either, parts))
+    def on_either(self, *parts: Any) -> ConditionNode:
+        return AnyOf(_flatten(AnyOf, parts))
 
-    def on_both(self, *parts: Any) -> Condition:
-        return Every(_flat(Every, parts))
+    def on_both(self, *parts: Any) -> ConditionNode:
+        return AllOf(_flatten(AllOf, parts))
 
-    def on_negated(self, part: Any) -> Condition:
-        return Not(checked_condition(part))
+    def on_negated(self, part: Any) -> ConditionNode:
+        return Not(require_condition(part))
 
-    def on_compared(self, left: Any, comparator: str, right: Any) -> Condition:
+    def on_compared(self, left: Any, comparator: str, right: Any) -> ConditionNode:
         return self._test(COMPARATORS[comparator], left, right)
 
-    def on_between(self, tested: Any, low: Any, high: Any) -> Condition:
+    def on_between(self, tested: Any, low: Any, high: Any) -> ConditionNode:
         test = self._test("between", tested, low, high)
         if isinstance(low, Literal) and isinstance(high, Literal):
             check_bounds(low.value, high.value)
         return test
 
-    def on_among(self, *operands: Any) -> Condition:
+    def on_among(self, *operands: Any) -> ConditionNode:
         if len(operands) - 1 > limits.IN_MAX:
             raise InvalidArgument(
                 f"The IN operator is provided with too many operands; number of operands: {len(operands) - 1}"
@@ -253,65 +253,65 @@ class _Conditions(_Reader):
     def on_call(self, name: str, *operands: Any) -> Any:
         if name not in FUNCTIONS:
             raise InvalidArgument(f"Invalid function name; function: {name}")
-        check_count(name, operands, FUNCTIONS[name])
+        check_operand_count(name, operands, FUNCTIONS[name])
         for operand in operands:
-            check_operand(operand)
+            require_operand(operand)
         if name == "size":
-            check_type("size", operands[0])
-            return Size(operands[0])
+            check_operand_type("size", operands[0])
+            return SizeOperand(operands[0])
         if name in ("begins_with", "contains"):
             return self._test(name, *operands)
-        if not isinstance(operands[0], At):
+        if not isinstance(operands[0], PathOperand):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
         if name == "attribute_type":
             check_type_name(operands[1])
-            return Test("type", operands)
-        return Test(name, operands)
+            return FunctionTest("type", operands)
+        return FunctionTest(name, operands)
 
-    def _test(self, operator: str, *operands: Any) -> Test:
+    def _test(self, operator: str, *operands: Any) -> FunctionTest:
         for operand in operands:
-            check_operand(operand)
-            check_type(operator, operand)
-        if operands[0] in operands[1:] and isinstance(operands[0], At):
+            require_operand(operand)
+            check_operand_type(operator, operand)
+        if operands[0] in operands[1:] and isinstance(operands[0], PathOperand):
             raise InvalidArgument(
                 "The first operand must be distinct from the remaining operands for this operator or function; "
-                f"operator: {WORDS.get(operator, operator)}, first operand: {describe(operands[0].path)}"
+                f"operator: {OPERATOR_NAMES.get(operator, operator)}, first operand: {format_path(operands[0].path)}"
             )
-        return Test(operator, operands)
+        return FunctionTest(operator, operands)
 
 
-class _Updates(_Reader):
-    def on_arithmetic(self, left: Any, sign: str, right: Any) -> Operand:
+class _UpdateVisitor(_TreeVisitor):
+    def on_arithmetic(self, left: Any, sign: str, right: Any) -> OperandNode:
         for operand in (left, right):
-            check_type(str(sign), operand)
+            check_operand_type(str(sign), operand)
         return Arithmetic(str(sign), left, right)
 
-    def on_call_in_update(self, name: str, *operands: Any) -> Operand:
+    def on_call_in_update(self, name: str, *operands: Any) -> OperandNode:
         if name not in ("if_not_exists", "list_append"):
             problem = "The function is not allowed in an update expression" if name in FUNCTIONS else ""
             raise InvalidArgument(f"{problem or 'Invalid function name'}; function: {name}")
-        check_count(name, operands, 2)
+        check_operand_count(name, operands, 2)
         if name == "list_append":
             for operand in operands:
-                check_type(name, operand)
-            nested = (each.operands if isinstance(each, Joined) else (each,) for each in operands)
-            return Joined(tuple(chain.from_iterable(nested)))
-        if not isinstance(operands[0], At):
+                check_operand_type(name, operand)
+            nested = (each.operands if isinstance(each, ListAppend) else (each,) for each in operands)
+            return ListAppend(tuple(chain.from_iterable(nested)))
+        if not isinstance(operands[0], PathOperand):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
         return IfNotExists(operands[0].path, operands[1])
 
-    def on_assignment(self, at: At, sign: str, operand: Operand) -> tuple[Path, Operand]:
+    def on_assignment(self, at: PathOperand, sign: str, operand: OperandNode) -> tuple[Path, OperandNode]:
         if sign != "=":
-            raise InvalidArgument(f'Syntax error; token: "{sign}", near: "{describe(at.path)[:40]} {sign}"')
+            raise InvalidArgument(f'Syntax error; token: "{sign}", near: "{format_path(at.path)[:40]} {sign}"')
         return at.path, operand
 
-    def on_change(self, at: At, literal: Literal) -> tuple[Path, AttributeValue]:
+    def on_change(self, at: PathOperand, literal: Literal) -> tuple[Path, AttributeValue]:
         return at.path, literal.value
 
     def on_set(self, *entries: Any) -> tuple[str, Any]:
         return "SET", entries
 
-    def on_remove(self, *paths: At) -> tuple[str, Any]:
+    def on_remove(self, *paths: PathOperand) -> tuple[str, Any]:
         return "REMOVE", tuple(at.path for at in paths)
 
     def on_add(self, *entries: Any) -> tuple[str, Any]:
@@ -322,25 +322,25 @@ class _Updates(_Reader):
 
     def _changes(self, section: str, kinds: tuple[str, ...], entries: Any) -> tuple[str, Any]:
         for _, value in entries:
-            if type_of(value) not in kinds:
+            if get_type(value) not in kinds:
                 raise InvalidArgument(
                     f"Incorrect operand type for operator or function; operator: {section}, operand type: "
-                    f"{TYPE_NAMES[type_of(value)].upper().replace(' ', '_')}, typeSet: ALLOWED_FOR_{section}_OPERAND"
+                    f"{TYPE_NAMES[get_type(value)].upper().replace(' ', '_')}, typeSet: ALLOWED_FOR_{section}_OPERAND"
                 )
         return section, entries
 
-    def on_update(self, *sections: tuple[str, Any]) -> Update:
+    def on_update(self, *sections: tuple[str, Any]) -> UpdateExpression:
         by_section: dict[str, Any] = {}
         for section, entries in sections:
             if section in by_section:
                 raise InvalidArgument(f'The "{section}" section can only be used once in an update expression;')
             by_section[section] = entries
-        update = Update(*(by_section.get(section, ()) for section in ("SET", "REMOVE", "ADD", "DELETE")))
-        check_apart(update.paths)
+        update = UpdateExpression(*(by_section.get(section, ()) for section in ("SET", "REMOVE", "ADD", "DELETE")))
+        check_no_overlap(update.paths)
         return update
 
 
-def _flat(kind: Callable[..., Any], parts: Any) -> tuple[Condition, ...]:
+def _flatten(kind: Callable[..., Any], parts: Any) -> tuple[ConditionNode, ...]:
     """The parts of a chain of ANDs or ORs, which the grammar nests to the left."""
-    first, last = map(checked_condition, parts)
+    first, last = map(require_condition, parts)
     return (*(first.parts if isinstance(first, kind) else (first,)), last)  # type: ignore[arg-type, attr-defined]

@@ -3,17 +3,17 @@
 from typing import NamedTuple
 
 from ddb_mcp.core.items import Item, item_to_json
-from ddb_mcp.core.paths import projector, value_at
-from ddb_mcp.core.text import size
-from ddb_mcp.service.outlines import outline, whole
-from ddb_mcp.service.projections import Projection
+from ddb_mcp.core.paths import get_value, make_projector
+from ddb_mcp.core.text import count_bytes
+from ddb_mcp.service.outlines import fit_whole, make_outline
+from ddb_mcp.service.reading.projections import Projection
 from ddb_mcp.service.results import PlainItem
 from ddb_mcp.stores.base import Position, StorePage
 
 _LOOKUPS = 50_000
 
 
-class Entry(NamedTuple):
+class PageItem(NamedTuple):
     """An item of the result. It is number `at` of a store page; `page` is that page without its items."""
 
     shown: PlainItem
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
         return self.page.next if self.is_last else await self.page.after(self.at)
 
 
-class Entries:
+class PageItems:
     """Collects items for one result. Of the stored items it keeps the first alone: they may be many times as large.
 
     Args:
@@ -46,22 +46,22 @@ class Entries:
         self._paths = None if projection is None else projection.paths
         self.missing = list(self._paths or ())
         self._lookups = _LOOKUPS
-        self._project = projector(projection.paths) if projection else lambda item: item
+        self._project = make_projector(projection.paths) if projection else lambda item: item
         self._max_bytes = max_bytes
         self.bytes = 0
-        self._entries: list[Entry] = []
+        self._entries: list[PageItem] = []
         self.first: Item = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
-    def last(self) -> Entry:
+    def last(self) -> PageItem:
         """The last item taken."""
         return self._entries[-1]
 
     @property
-    def shown(self) -> list[PlainItem]:
+    def items(self) -> list[PlainItem]:
         """The items as they are shown."""
         return [entry.shown for entry in self._entries]
 
@@ -78,16 +78,16 @@ class Entries:
     def add(self, page: StorePage, at: int) -> bool:
         """Take an item of a page; False where it does not fit."""
         item, room = page.items[at], self._max_bytes - 1
-        whole_item = whole(self._project(item), room)
-        plain = whole_item[0] if whole_item else outline(item, room, paths=self._paths)
-        length = whole_item[1] if whole_item else size(plain)
+        whole_item = fit_whole(self._project(item), room)
+        plain = whole_item[0] if whole_item else make_outline(item, room, paths=self._paths)
+        length = whole_item[1] if whole_item else count_bytes(plain)
         place = page._replace(items=[]), at, at + 1 == len(page.items)
-        entry = Entry(plain, length + 1, whole_item is None, *place)
+        entry = PageItem(plain, length + 1, whole_item is None, *place)
         if self._entries and entry.bytes > self.room:
             return False
         self.first = self.first or item
         self._lookups -= len(self.missing)
-        self.missing = [path for path in self.missing if value_at(item, path) is None] if self._lookups > 0 else []
+        self.missing = [path for path in self.missing if get_value(item, path) is None] if self._lookups > 0 else []
         self._entries.append(entry)
         self.bytes += entry.bytes
         return True
@@ -99,7 +99,7 @@ class Entries:
     def shorten_first(self, over: int) -> None:
         """Show the first item as an outline, `over` bytes shorter than what is shown of it now, where possible."""
         entry = self._entries[0]
-        shown = outline(self.first, entry.bytes - over - 1, paths=self._paths)
+        shown = make_outline(self.first, entry.bytes - over - 1, paths=self._paths)
         self._entries[0] = entry._replace(shown=shown, outlined=True)
 
     def first_whole(self) -> PlainItem:

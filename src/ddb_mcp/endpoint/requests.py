@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ddb_mcp.core.expression_reader import Placeholders, read_condition, read_projection
-from ddb_mcp.core.expression_trees import Condition
-from ddb_mcp.core.items import Item, item_size
+from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.core.paths import Path, pick
-from ddb_mcp.core.text import brief
+from ddb_mcp.core.paths import Path, project
+from ddb_mcp.core.text import quote_start
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.failures import Failure, invalid
-from ddb_mcp.endpoint.tables import Tables, denied
+from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
+from ddb_mcp.endpoint.expressions.nodes import ConditionNode
+from ddb_mcp.endpoint.expressions.parser import Placeholders, parse_condition, parse_projection
+from ddb_mcp.endpoint.tables import Tables, make_access_denied
 from ddb_mcp.endpoint.values import encode_item, read_value
 
 _READ_UNIT = 4096
@@ -38,7 +38,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Call:
+class EndpointRequest:
     """One request.
 
     Attributes:
@@ -57,7 +57,7 @@ class Call:
         """Raise Failure if the caller may not name items with this partition key."""
         prefix = self.access.prefix
         if prefix is not None and not prefix.owns(pk):
-            raise denied(
+            raise make_access_denied(
                 operation or self.operation,
                 table,
                 f"The partition key must start with '{prefix.joined}', this deployment's prefix, as the policy that "
@@ -67,7 +67,7 @@ class Call:
     def check_write(self, table: str, operation: str | None = None) -> None:
         """Raise Failure if the caller may write nothing."""
         if self.access.read_only:
-            raise denied(operation or self.operation, table, "This endpoint is read-only.")
+            raise make_access_denied(operation or self.operation, table, "This endpoint is read-only.")
 
     def units(self, count: Callable[[], float]) -> float:
         """Return the capacity units if the request asks for them, else 0: to measure items takes long."""
@@ -89,22 +89,22 @@ class Call:
         return {"ConsumedCapacity": [each["ConsumedCapacity"] for each in members]} if any(members) else {}
 
 
-def stored_size(item: Item | None) -> int:
+def measure_stored(item: Item | None) -> int:
     """The bytes of an item, 0 where there is none."""
-    return item_size(item) if item else 0
+    return measure_item(item) if item else 0
 
 
-def read_units(size: int, *, consistent: bool) -> float:
+def count_read_units(size: int, *, consistent: bool) -> float:
     """The capacity units of a read of so many bytes."""
     return max(1, math.ceil(size / _READ_UNIT)) * (1 if consistent else 0.5)
 
 
-def write_units(*items: Item | None) -> float:
+def count_write_units(*items: Item | None) -> float:
     """The capacity units of a write of one of these items over the other."""
-    return max(1, math.ceil(max(map(stored_size, items)) / _WRITE_UNIT))
+    return max(1, math.ceil(max(map(measure_stored, items)) / _WRITE_UNIT))
 
 
-def placeholders(request: Mapping[str, Any]) -> Placeholders:
+def make_placeholders(request: Mapping[str, Any]) -> Placeholders:
     """Return the placeholders of a request, checked: as many as `shapes` allows, and values that fit into its body.
 
     Raises:
@@ -112,58 +112,60 @@ def placeholders(request: Mapping[str, Any]) -> Placeholders:
     """
     names, values = (request.get(f"ExpressionAttribute{kind}") for kind in ("Names", "Values"))
     if names is not None and not any(request.get(name) is not None for name in EXPRESSIONS):
-        raise invalid("ExpressionAttributeNames can only be specified when using expressions")
+        raise make_validation_error("ExpressionAttributeNames can only be specified when using expressions")
     if values is not None and not any(request.get(name) is not None for name in _TAKES_VALUES):
-        raise invalid("ExpressionAttributeValues can only be specified when using expressions")
+        raise make_validation_error("ExpressionAttributeValues can only be specified when using expressions")
     for kind, members, sign in (("Names", names, "#"), ("Values", values, ":")):
         if members is None:
             continue
         if not members:
-            raise invalid(f"ExpressionAttribute{kind} must not be empty")
+            raise make_validation_error(f"ExpressionAttribute{kind} must not be empty")
         for name in members:
             if not re.fullmatch(f"{sign}[A-Za-z0-9_]+", name):
-                raise invalid(f'ExpressionAttribute{kind} contains invalid key: Syntax error; key: "{name[:80]}"')
+                raise make_validation_error(
+                    f'ExpressionAttribute{kind} contains invalid key: Syntax error; key: "{name[:80]}"'
+                )
     return Placeholders(names or {}, {name: _value(name, value) for name, value in (values or {}).items()})
 
 
 def _value(name: str, value: Any) -> Any:
     try:
         return read_value(value)
-    except Failure as failure:
+    except EndpointError as failure:
         if failure.kind != "ValidationException":
             raise
-        message = f"ExpressionAttributeValues contains invalid value: {failure.message} for key {brief(name)}"
-        raise invalid(message) from None
+        message = f"ExpressionAttributeValues contains invalid value: {failure.message} for key {quote_start(name)}"
+        raise make_validation_error(message) from None
 
 
-def condition(request: Mapping[str, Any], parameter: str, known: Placeholders) -> Condition | None:
+def read_condition(request: Mapping[str, Any], parameter: str, known: Placeholders) -> ConditionNode | None:
     """The condition in a parameter of the request, None where there is none. Raises InvalidArgument."""
     text = request.get(parameter)
-    return None if text is None else read_condition(parameter, text, known)
+    return None if text is None else parse_condition(parameter, text, known)
 
 
-def projection(request: Mapping[str, Any], known: Placeholders) -> tuple[Path, ...] | None:
+def read_projection(request: Mapping[str, Any], known: Placeholders) -> tuple[Path, ...] | None:
     """The paths of the request's projection, None where there is none. Raises InvalidArgument."""
     text = request.get("ProjectionExpression")
-    return None if text is None else read_projection("ProjectionExpression", text, known)
+    return None if text is None else parse_projection("ProjectionExpression", text, known)
 
 
-def only_projection(request: Mapping[str, Any]) -> tuple[Path, ...] | None:
+def read_only_projection(request: Mapping[str, Any]) -> tuple[Path, ...] | None:
     """As `projection`, of a request without other expressions. Raises Failure or InvalidArgument."""
-    known = placeholders(request)
-    paths = projection(request, known)
+    known = make_placeholders(request)
+    paths = read_projection(request, known)
     known.check_all_used()
     return paths
 
 
 def encode_projected(item: Item, paths: Iterable[Path] | None) -> Encoded:
     """Return the part of an item that the client gets."""
-    return encode_item(item if paths is None else pick(item, paths, keys=False))
+    return encode_item(item if paths is None else project(item, paths, keys=False))
 
 
-def choice(request: Mapping[str, Any], parameter: str, *allowed: str) -> str:
+def get_choice(request: Mapping[str, Any], parameter: str, *allowed: str) -> str:
     """The value of a parameter that takes these words, the first by default. Raises Failure."""
     value: str = request.get(parameter) or allowed[0]
     if value not in allowed:
-        raise invalid(f"{parameter} can only be {' or '.join(sorted(allowed))}")
+        raise make_validation_error(f"{parameter} can only be {' or '.join(sorted(allowed))}")
     return value

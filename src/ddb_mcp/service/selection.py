@@ -13,7 +13,7 @@ from ddb_mcp.stores.base import Read
 logger = logging.getLogger(__name__)
 
 
-def selected_by(where: Where, own: Prefix, named: str = "") -> Read:
+def parse_selection(where: Where, own: Prefix, named: str = "") -> Read:
     """The query, where there is a partition key, or else the scan.
 
     Args:
@@ -26,15 +26,15 @@ def selected_by(where: Where, own: Prefix, named: str = "") -> Read:
     if where.pk is not None and where.pk_prefix is not None:
         raise InvalidArgument(f"{named}pk and {named}pk_prefix are both given; give one of them.")
     if where.pk is not None:
-        read = Read(pk=own.check(where.pk, f"{named}pk"))
+        read = Read(pk=own.check_pk(where.pk, f"{named}pk"))
     else:
-        pk_prefix = own.check_scan(where.pk_prefix)
+        pk_prefix = own.check_pk_prefix(where.pk_prefix)
         read = Read(pk_prefix=pk_prefix, pk_is_longer=pk_prefix == own.joined)
     keys = parse_range(where.sk_prefix, where.sk_from, where.sk_to)
     clauses = parse_filter(where.filter, f"{named}filter", keys_allowed=where.pk is None) if where.filter else ()
     if where.pk is not None:
         return read._replace(range=keys, filter=clauses)
-    return read._replace(filter=(*_as_clauses(keys), *clauses))
+    return read._replace(filter=(*_to_clauses(keys), *clauses))
 
 
 def is_requested(item: Item, read: Read, own: Prefix) -> bool:
@@ -45,7 +45,7 @@ def is_requested(item: Item, read: Read, own: Prefix) -> bool:
     return False
 
 
-def _as_clauses(keys: KeyRange) -> Filter:
+def _to_clauses(keys: KeyRange) -> Filter:
     """A range of sort keys as clauses of a filter: a scan takes no range."""
     bounds = (("begins_with", keys.prefix), ("ge", keys.low), ("le", keys.high))
     return tuple(Comparison(("sk",), operator, ({"S": text},)) for operator, text in bounds if text is not None)

@@ -14,19 +14,19 @@ from ddb_mcp.core.conditions import ALL_SORT_KEYS
 from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.core.text import clip, size
+from ddb_mcp.core.text import count_bytes, shorten
 from ddb_mcp.service.arguments import View
-from ddb_mcp.service.entries import Entries
-from ddb_mcp.service.hints import what_is_missing, why_no_sort_key, why_nothing_matched
-from ddb_mcp.service.projections import Projection
+from ddb_mcp.service.reading.hints import explain_missing, explain_no_match, explain_no_sort_key
+from ddb_mcp.service.reading.page_items import PageItems
+from ddb_mcp.service.reading.projections import Projection
+from ddb_mcp.service.reading.summary import Summary
 from ddb_mcp.service.results import PageResult, Stopped
-from ddb_mcp.service.summary import Summary
-from ddb_mcp.service.where import is_requested
+from ddb_mcp.service.selection import is_requested
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
 from ddb_mcp.stores.workers import convert, convert_in_steps, run_in_worker
 
 
-class Listing:
+class PageReader:
     """One call of query or scan.
 
     Args:
@@ -62,9 +62,9 @@ class Listing:
         self._max_bytes = max_bytes
         self._seal = seal
         self._aggregates = view in ("count", "summary")
-        self._entries = Entries(projection, max_bytes - limits.ENVELOPE_BYTES - cursor_bytes)
+        self._entries = PageItems(projection, max_bytes - limits.ENVELOPE_BYTES - cursor_bytes)
         self._count = carried
-        self._summary = Summary(own, None if projection is None else projection.names())
+        self._summary = Summary(own, None if projection is None else projection.list_names())
         self._position = read.position
         self._entries_before = 0  # the number of entries before the position
         self._stopped: Stopped | None = None
@@ -72,7 +72,7 @@ class Listing:
         self._capacity: float | None = None
         self._hint: str | None = None
 
-    async def run(self, progress: Progress) -> PageResult:
+    async def read_page(self, progress: Progress) -> PageResult:
         """The page.
 
         Raises:
@@ -88,8 +88,8 @@ class Listing:
                 raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and gave nothing.")
             self._stopped = "timeout"
         with anyio.move_on_after(limits.HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
-            reason = await self._reason()
-            self._hint = clip(reason, limits.HINT_BYTES) if reason else None
+            reason = await self._find_hint()
+            self._hint = shorten(reason, limits.HINT_BYTES) if reason else None
         while isinstance(page := await self._fit(), int):
             over = page
             while over > 0 and len(self._entries) > 1:
@@ -99,31 +99,31 @@ class Listing:
         return page
 
     async def _fit(self) -> PageResult | int:
-        """Make the page, see `_fitting_page`. A summary has many groups, and an outline may stand for a long item."""
+        """Make the page, in the worker if it is large: a summary has many groups, an outline may stand for a long item."""
         is_long = self._view == "summary" or self._entries.outlined or self._entries.bytes > limits.LOOP_BYTES
-        return await run_in_worker(self._fitting_page) if is_long else self._fitting_page()
+        return await run_in_worker(self._make_fitting_page) if is_long else self._make_fitting_page()
 
-    def _fitting_page(self) -> PageResult | int:
+    def _make_fitting_page(self) -> PageResult | int:
         """The page; where it is too long with its last items, by how many bytes.
 
         Its only item is shown in full instead of outlined where there is room, and shorter where it is too long.
         """
-        page = self._page()
-        if (over := self._size(page) - self._max_bytes) > 0 and self._entries:
+        page = self._make_page()
+        if (over := self._measure(page) - self._max_bytes) > 0 and self._entries:
             if len(self._entries) > 1:
                 return over
             self._entries.shorten_first(over)
-            return self._page()
+            return self._make_page()
         if page.get("outlined") != [0] or len(self._entries) > 1:
             return page
         fits: PageResult = {**page, "items": [self._entries.first_whole()]}
         del fits["outlined"]
-        return fits if size(fits) <= self._max_bytes else page
+        return fits if count_bytes(fits) <= self._max_bytes else page
 
-    def _size(self, page: PageResult) -> int:
+    def _measure(self, page: PageResult) -> int:
         """Return the bytes of the page, whose items were counted as they came."""
         rest = {name: value for name, value in page.items() if name != "items"}
-        return size(rest) + (len(',"items":[]') + self._entries.bytes - 1 if self._entries else 0)
+        return count_bytes(rest) + (len(',"items":[]') + self._entries.bytes - 1 if self._entries else 0)
 
     async def _read_on(self, progress: Progress) -> None:
         while True:
@@ -162,7 +162,7 @@ class Listing:
 
         def take() -> Iterator[None]:
             nonlocal taken
-            for at, item in self._own_items(page, self._read):
+            for at, item in self._iter_own_items(page, self._read):
                 if not self._take_item(page, at, item):
                     taken = at
                     return
@@ -182,7 +182,7 @@ class Listing:
             self._summary.add(item)
         return True
 
-    def _own_items(self, page: StorePage, read: Read) -> Iterator[tuple[int, Item]]:
+    def _iter_own_items(self, page: StorePage, read: Read) -> Iterator[tuple[int, Item]]:
         for at, item in enumerate(page.items):
             if is_requested(item, read, self._own):
                 yield at, item
@@ -194,30 +194,30 @@ class Listing:
     def _go_to(self, position: Position | None) -> None:
         self._position, self._entries_before = position, len(self._entries)
 
-    async def _reason(self) -> str | None:
+    async def _find_hint(self) -> str | None:
         """Why the first page is empty or has nothing at a path, where one small read shows it."""
         if self._read.position is not None:
             return None
         if not self._count and not self._entries:
-            return await self._why_nothing()
+            return await self._explain_empty_page()
         if self._view != "items" or self._projection is None or not self._entries.missing:
             return None
         # Items behind this page may have the paths.
         limit = min(len(self._entries), limits.HINT_ITEMS)
         items = await self._sample(self._read._replace(attributes=None, limit=limit)) or [self._entries.first]
         missing = self._projection._replace(paths=tuple(self._entries.missing))
-        return await convert(partial(what_is_missing, missing, items), items)
+        return await convert(partial(explain_missing, missing, items), items)
 
-    async def _why_nothing(self) -> str | None:
+    async def _explain_empty_page(self) -> str | None:
         keys, every = self._read.range, self._read._replace(filter=(), limit=limits.HINT_ITEMS)
         # Where items were read and a filter left them out, the sort keys are not the reason. Some engines, and a
         # platform without ranges, read more than the range.
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
             items = await self._sample(every._replace(range=ALL_SORT_KEYS, attributes=()))
-            return why_no_sort_key(keys.prefix or "", [item["sk"]["S"] for item in items])
+            return explain_no_sort_key(keys.prefix or "", [item["sk"]["S"] for item in items])
         if self._read.filter:
             items = await self._sample(every._replace(attributes=None))
-            return await convert(partial(why_nothing_matched, self._read.filter, items), items)
+            return await convert(partial(explain_no_match, self._read.filter, items), items)
         return None
 
     async def _sample(self, read: Read) -> list[Item]:
@@ -228,7 +228,7 @@ class Listing:
         while budget > 0 and not items:
             page = await self._fetch(read._replace(max_bytes=limits.HINT_READ_BYTES, read_limit=budget))
             self._spend(page)
-            items = [item for _, item in self._own_items(page, read)]
+            items = [item for _, item in self._iter_own_items(page, read)]
             if page.next is None or page.spent:
                 break
             read, budget = read._replace(position=page.next), budget - max(1, page.scanned)
@@ -238,7 +238,7 @@ class Listing:
         if page.capacity is not None:
             self._capacity = (self._capacity or 0.0) + page.capacity
 
-    def _page(self) -> PageResult:
+    def _make_page(self) -> PageResult:
         page: PageResult = {
             "count": self._count if self._aggregates else len(self._entries),
             "complete": self._stopped is None,
@@ -256,9 +256,9 @@ class Listing:
             page["hint"] = self._hint
         # Items come last: a host that shows only the beginning of a result still shows the other members.
         if not self._aggregates:
-            page["items"] = self._entries.shown
+            page["items"] = self._entries.items
         if self._view == "summary":
             if self._stopped or self._read.position is not None:
                 page["hint"] = "This summary covers what this call read; the other pages of the listing cover the rest."
-            page["groups"] = self._summary.groups(self._max_bytes - size(page) - len(',"groups":[]'))
+            page["groups"] = self._summary.groups(self._max_bytes - count_bytes(page) - len(',"groups":[]'))
         return page

@@ -12,7 +12,7 @@ from ddb_mcp.core.errors import DdbMcpError
 _T = TypeVar("_T")
 
 
-async def concurrently(entries: Iterable[_T], work: Callable[[_T], Awaitable[None]]) -> None:
+async def run_concurrently(entries: Iterable[_T], work: Callable[[_T], Awaitable[None]]) -> None:
     """Call `work` with each entry, `limits.CONCURRENT_WRITES` at a time. An iterator decides when the last one begins.
 
     Args:
@@ -29,7 +29,7 @@ async def concurrently(entries: Iterable[_T], work: Callable[[_T], Awaitable[Non
             group.start_soon(one_after_another)
 
 
-async def until_failure(entries: Iterable[_T], write: Callable[[_T], Awaitable[None]]) -> None:
+async def run_until_failure(entries: Iterable[_T], write: Callable[[_T], Awaitable[None]]) -> None:
     """Call `write` with each entry, several at a time.
 
     Raises:
@@ -43,6 +43,6 @@ async def until_failure(entries: Iterable[_T], write: Callable[[_T], Awaitable[N
         except DdbMcpError as failure:
             failures.append(failure)
 
-    await concurrently(itertools.takewhile(lambda entry: not failures, entries), attempt)
+    await run_concurrently(itertools.takewhile(lambda entry: not failures, entries), attempt)
     if failures:
         raise failures[0]
