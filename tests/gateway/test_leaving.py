@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from ddb_mcp.core.items import Item
+from ddb_mcp.core.limits import CONCURRENT_WRITES
 from ddb_mcp.gateway import access_log
 from ddb_mcp.stores.base import Read, StorePage, WriteCondition, Written
 from ddb_mcp.stores.local.store import LocalStore
@@ -34,6 +35,7 @@ class Slow(LocalStore):
     def __init__(self, path: Path) -> None:
         super().__init__(path, "gateway-table")
         self.under_way: list[str] = []
+        self.puts = 0
         self.may_go_on = threading.Event()
 
     async def scan(self, read: Read) -> StorePage:
@@ -47,6 +49,7 @@ class Slow(LocalStore):
 
     async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
         self.under_way.append("put")
+        self.puts += 1
         try:
             await anyio.to_thread.run_sync(self.may_go_on.wait, PATIENCE)
             return await super().put(item, condition)
@@ -131,3 +134,18 @@ def test_a_write_is_done(gateway: RunningGateway, store: Slow) -> None:
     wait_until(lambda: store.under_way == [])
     got = post(gateway.url, "get", key, authorization=f"Bearer {gateway.token(PREFIX)}")
     assert got.document["found"] is True
+
+
+@pytest.mark.parametrize("path", [PATH + "put", "/mcp"])
+def test_a_batch_begins_no_more_writes(gateway: RunningGateway, store: Slow, path: str) -> None:
+    items = [{"pk": PREFIX + "#a", "sk": str(at)} for at in range(100)]
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "put", "arguments": {"items": items}}}
+    begun = ["put"] * CONCURRENT_WRITES
+    with asking(gateway, path, call if path == "/mcp" else {"items": items}, **mcp(Accept="application/json")):
+        wait_until(lambda: store.under_way == begun)
+    with asking(gateway, PATH + "scan", {}):
+        wait_until(lambda: store.under_way == [*begun, "scan"])
+    wait_until(lambda: store.under_way == begun)  # it has seen both clients leave
+    store.may_go_on.set()
+    wait_until(lambda: store.under_way == [])
+    assert store.puts == CONCURRENT_WRITES

@@ -144,12 +144,14 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
     budget = request.budget
     content = await RequestContext.of(scope).read_body(count=budget.bytes.take)
     body = await budget.parse(parse_json_object, content)
+    if BY_NAME[operation].ends_with_client(body):
+        RequestContext.of(scope).end_with_client()
     max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
     if operation in ("query", "scan"):
         max_bytes = _take_limit(limits.GATEWAY_PAGE_BYTES, body, "max_bytes")
         read_limit = _take_limit(limits.GATEWAY_READ_BUDGET, body, "read_limit")
     most = limits.GATEWAY_ANSWER_MAX_BYTES
-    async with request.turn(operation):
+    async with request.turn(operation, body):
         answer = await request.run_operation(
             operation, body, max_bytes=max_bytes, max_result_bytes=most, read_limit=read_limit
         )

@@ -38,7 +38,7 @@ class _TenantCaller:
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
-        async with self.request.turn(operation):
+        async with self.request.turn(operation, arguments):
             return await self.request.run_operation(
                 operation,
                 arguments,

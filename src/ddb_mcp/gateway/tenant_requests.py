@@ -106,7 +106,7 @@ class TenantRequest:
         return self._narrowed or self._admission.read_only or self._access.read_only
 
     @asynccontextmanager
-    async def turn(self, operation: str) -> AsyncIterator[None]:
+    async def turn(self, operation: str, arguments: Mapping[str, Any]) -> AsyncIterator[None]:
         """Wait until the tenant may have an operation carried out, and hold that until its answer is encoded.
 
         Raises:
@@ -114,7 +114,7 @@ class TenantRequest:
             OutcomeUnknown, Timeout: its deadline is over.
         """
         with anyio.move_on_after(self.deadline - time.monotonic()):
-            async with self.budget.turn(listing=operation in ("query", "scan")):
+            async with self.budget.turn(listing=operation in ("query", "scan") or "where" in arguments):
                 yield
                 return
         raise _make_deadline_error(operation)

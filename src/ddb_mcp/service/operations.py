@@ -18,6 +18,9 @@ from ddb_mcp.service.reading import handlers as reading
 from ddb_mcp.service.results import DeleteResult, GetResult, InfoResult, PageResult, ProvisionResult, PutResult
 from ddb_mcp.service.writing import handlers as writing
 
+# The arguments of `put` and `delete` that write several items.
+_SEVERAL = ("items", "keys", "where")
+
 
 class Operation(NamedTuple):
     """One operation.
@@ -42,6 +45,14 @@ class Operation(NamedTuple):
     writes: bool = False
     destructive: bool = False
     idempotent: bool = True
+
+    def ends_with_client(self, arguments: Any) -> bool:
+        """Return whether a call with these arguments ends when its client leaves.
+
+        A write of a single item is finished. Of several writes, those not yet begun are left out: nobody learns which
+        were done, and they would keep others waiting.
+        """
+        return not self.writes or (isinstance(arguments, dict) and any(arguments.get(name) for name in _SEVERAL))
 
 
 OPERATIONS = (

@@ -99,7 +99,7 @@ class PageReader:
         return page
 
     async def _fit(self) -> PageResult | int:
-        """Make the page, in the worker if it is large: a summary has many groups, an outline may stand for a long item."""
+        """Make the page, in the worker if it is large: a summary has many groups, an outline stands for a long item."""
         is_long = self._view == "summary" or self._entries.outlined or self._entries.bytes > limits.LOOP_BYTES
         return await run_in_worker(self._make_fitting_page) if is_long else self._make_fitting_page()
 

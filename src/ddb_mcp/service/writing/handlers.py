@@ -27,8 +27,10 @@ from ddb_mcp.stores.base import WriteCondition, Written
 from ddb_mcp.stores.workers import convert, convert_in_steps
 
 # One failure of a batch takes a tenth of the result's bytes at most, and shows no stored item in less than _LEAST_SHOWN
-# bytes. Position and code of each failure take _CODE_BYTES.
+# bytes, nor one that is longer than _MOST_SHOWN: as Python objects, wide items take a hundred times as much. Position
+# and code of each failure take _CODE_BYTES.
 _FAILURES_IN_FULL = 10
+_MOST_SHOWN = 40_000
 _LEAST_SHOWN = 200
 _CODE_BYTES = len('{"index":99,"error":{"code":"condition_failed"}},')
 
@@ -82,7 +84,7 @@ async def _parse_write(call: CallContext, values: dict[str, Any], change: Update
 async def _put_batch(call: CallContext, writes: list[Item | Update], condition: WriteCondition) -> PutResult:
     _refuse_twice([Key.of(_get_item(write)) for write in writes], "items")
     await call.store.check_batch(writes, condition)
-    room = call.max_bytes // _FAILURES_IN_FULL
+    room = _get_room(call)
     written, failed = await _run_batch(call, writes, lambda write: _write(call, write, condition, room))
     warnings: list[str] = []
 
@@ -109,6 +111,11 @@ async def _write(
     return await call.store.put(write, condition, room=room)
 
 
+def _get_room(call: CallContext) -> int:
+    """Return how many bytes one failure of a batch may take."""
+    return min(call.max_bytes // _FAILURES_IN_FULL, _MOST_SHOWN)
+
+
 def _get_item(write: Item | Update) -> Item:
     return write.item if isinstance(write, Update) else write
 
@@ -132,7 +139,7 @@ async def delete(call: CallContext, arguments: DeleteArguments) -> DeleteResult:
     await call.store.check_batch((), condition)
 
     async def delete_key(key: Key) -> bool:
-        room = call.max_bytes // _FAILURES_IN_FULL
+        room = _get_room(call)
         return (await call.store.delete(key, condition, room=room)).deleted is not False
 
     deleted, failed = await _run_batch(call, keys, delete_key)
@@ -177,7 +184,7 @@ async def _run_batch(
     async def fail(at: int, error: DdbMcpError) -> None:
         nonlocal left
         if isinstance(error, ConditionFailed):
-            room = min(left, call.max_bytes // _FAILURES_IN_FULL)
+            room = min(left, _get_room(call))
             error = (
                 await show_failed_condition(call, error, room)
                 if room > _LEAST_SHOWN
