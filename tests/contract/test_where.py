@@ -143,7 +143,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("put", {"where": {"pk": "OWN"}, "item": {"n": {"$inc": 1}}}, "$inc"),
     ("put", {"where": {"pk": "OWN"}, "item": {"a": 1}, "remove": ["a.b"]}, "touch"),
     ("put", {"where": {"pk": "OWN"}, "item": {"a": 1}, "copy_to": "OWN2"}, "item does not go together with copy_to"),
-    ("put", {"where": {"pk_prefix": "OWN"}, "copy_to": "OWN2"}, "copy_to wants selected.pk"),
+    ("put", {"where": {"pk_prefix": "OWN"}, "copy_to": "OWN2"}, "copy_to wants where.pk"),
     ("put", {"where": {"pk": "OWN"}, "copy_to": "OWN"}, "where.pk itself"),
     ("put", {"item": {"pk": "OWN", "sk": "s"}, "copy_to": "OWN2"}, "copy_to goes with where only"),
     ("put", {"item": {"pk": "OWN", "sk": "s"}, "cursor": "x"}, "cursor goes with where only"),

@@ -319,7 +319,7 @@ def test_no_text_meets_anything_but_an_answer_or_a_refusal(text: str) -> None:
             if read is parse_condition:
                 found.holds(ITEM, StepCounter())
             elif read is parse_update:
-                found.applied(ITEM)
+                found.apply(ITEM)
         except InvalidArgument:
             continue
 

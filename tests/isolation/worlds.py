@@ -145,7 +145,7 @@ class CarelessStore(LocalStore):
 
     async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         deleted = await super().delete(key, condition, room=room)
-        return deleted if deleted.item else Deleted(False, await self._foreign())
+        return deleted if deleted.deleted else Deleted(False, await self._foreign())
 
     async def _foreign(self) -> StoredItem:
         """Return the item with the greatest key, which no deployment of the test owns."""

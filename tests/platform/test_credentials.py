@@ -331,7 +331,8 @@ async def run(environment):
     service = DataService(store, None)
     for operation in json.loads(sys.argv[4]):
         try:
-            print(await service.call(operation, {"pk": prefix + "#u", "sk": "1"} if operation == "get" else {}))
+            key = {"pk": prefix + "#u", "sk": "1"} if operation == "get" else {}
+            print(await service.run_operation(operation, key))
         except DdbMcpError:
             logging.exception("failed")
         except Exception:

@@ -21,7 +21,7 @@ def _run(code: str) -> str:
 
 QUICK = """
 from ddb_mcp.server import (sdk)
-with sdk.quick_import():
+with sdk.fast_import():
     from mcp.server.lowlevel import Server
 """
 
@@ -67,7 +67,7 @@ from pydantic import BaseModel, TypeAdapter
 before = dict(BaseModel.model_config), vars(TypeAdapter).copy(), gc.isenabled()
 from ddb_mcp.server import (sdk)
 try:
-    with sdk.quick_import():
+    with sdk.fast_import():
         import mcp_types
         raise KeyError
 except KeyError:
@@ -88,7 +88,7 @@ from pydantic import TypeAdapter
 kept = TypeAdapter._defer_build
 {gone}
 from ddb_mcp.server import sdk
-with sdk.quick_import():
+with sdk.fast_import():
     here = TypeAdapter.__dict__.get("_defer_build")
     TypeAdapter._defer_build = kept  # for pydantic's own use
     from mcp.server.lowlevel import Server
@@ -104,7 +104,7 @@ def test_stdio_imports_none_of_what_it_never_needs() -> None:
     code = """
 import sys
 from ddb_mcp.server import sdk
-with sdk.quick_import():
+with sdk.fast_import():
     import ddb_mcp.server.app, ddb_mcp.server.stdio_streams
 print([name for name in ("jsonschema", "boto3", "botocore", "ddb_mcp.server.http_app", "ddb_mcp.web.serving")
     if name in sys.modules])

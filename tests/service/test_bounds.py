@@ -219,7 +219,7 @@ async def test_long_names_are_counted_by_the_name_that_is_shown() -> None:
 async def test_a_batch_that_is_large_together_is_converted_in_the_worker(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, members: int
 ) -> None:
-    threads: dict[str, set[bool]] = {"item_of": set(), "update_of": set(), "item_warnings": set()}
+    threads: dict[str, set[bool]] = {"parse_own_item": set(), "make_update": set(), "list_item_warnings": set()}
 
     def recorded(name: str) -> Callable[..., Any]:
         function = getattr(writing, name)

@@ -37,8 +37,10 @@ def encode_key(key: Key) -> tuple[bytes, bytes]:
 
 
 def load_document(connection: sqlite3.Connection, key: Key) -> str | None:
-    """Return the JSON of the item with a key, None if there is none."""
+    """Return the JSON of the item with a key, None if there is none. Raises sqlite3.DataError if it is not text."""
     row = connection.execute("SELECT document FROM items WHERE pk = ? AND sk = ?", encode_key(key)).fetchone()
+    if row and not isinstance(row[0], str):
+        raise sqlite3.DataError("a stored item is damaged")
     return row[0] if row else None
 
 

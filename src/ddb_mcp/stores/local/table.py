@@ -339,14 +339,17 @@ def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -
     found, members, length = Stored({}, deadline.check), 0, 0
     for key in keys:
         deadline.check()
-        document = statements.load_document(connection, key) or ""
+        document = statements.load_document(connection, key)
+        if document is None:
+            found[key] = None
+            continue
         members, length = members + count_marks(document), length + len(document)
         deadline.check_length(length)
         if len(keys) > 1 and (members > MEMBERS_MAX or length > _LENGTH_MAX):
             raise InvalidArgument(
                 f"The stored items have more than {MEMBERS_MAX} members or {_LENGTH_MAX} characters together."
             )
-        found[key] = deadline.read_item(document) if document else None
+        found[key] = deadline.read_item(document)
     return found
 
 

@@ -76,6 +76,7 @@ class PendingWrite(Generic[_T]):
             if connection.total_changes != before or not connection.in_transaction:
                 raise
             release_frames(error)
+            error.__traceback__ = None  # the frame of this method refers to the error
             self._error = error
 
     def finish(self) -> None:

@@ -251,11 +251,8 @@ class PlatformStore(Store):
         document = _answer(await self._call(operation, body)).document
         facts = get_members(document)
         items = parse_items(document, typed="types" in known.features)
-        cursor, capacity, scanned = (
-            facts.get("cursor"),
-            parse_count(facts.get("capacity")),
-            parse_count(facts.get("scanned")),
-        )
+        cursor = facts.get("cursor")
+        capacity, scanned = (parse_count(facts.get(name)) for name in ("capacity", "scanned"))
         position_of = {Key.of(item): at for at, item in enumerate(items)}
         # An item that is too long for the platform's page is not too long for its answer to `get`.
         for at in parse_outlined(facts.get("outlined"), items):
