@@ -181,3 +181,31 @@ def test_reads_and_writes_are_charged_to_whoever_makes_them(data: Data) -> None:
 
     assert anyio.run(run) == [1, 2, 3]
     assert all(seconds > 0 for seconds in charges)
+
+
+def test_brief_reads_in_a_row_leave_others_their_turn_and_are_charged(data: Data) -> None:
+    data.call("put", item={"pk": pk("a"), "sk": "1"})
+    charged: list[float] = []
+    turns = 0
+
+    async def read() -> None:
+        nonlocal turns
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        current_account.set(Account("reader", charged.append))
+        await data.store.get(Key(pk("a"), "1"))  # leaves a connection for brief reads
+        charged.clear()
+        async with anyio.create_task_group() as group:
+            group.start_soon(count)
+            for _ in range(50):
+                await data.store.get(Key(pk("a"), "1"))
+            group.cancel_scope.cancel()
+
+    anyio.run(read)
+    assert turns >= 49
+    assert len(charged) >= 50
