@@ -1,5 +1,6 @@
 """The MCP server: the seven tools, its instructions, the skill and the data browser."""
 
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +27,7 @@ from ddb_mcp.service import instructions
 from ddb_mcp.service.operations import BY_NAME, OPERATIONS
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Progress
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import convert, current_account
 from ddb_mcp.web.requests import asks_read_only
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ INSTRUCTIONS = (
 )
 _Context = ServerRequestContext[Any, Any]
 _Lifespan = Callable[[Server[Any]], AbstractAsyncContextManager[None]]
+_CALLS = itertools.count()
 _DAY_MS = 24 * 3600 * 1000
 _UNCHANGING: tuple[CacheableMethod, ...] = (
     "server/discover",
@@ -77,6 +79,8 @@ class _SingleDeployment(NamedTuple):
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         if self.read_only and BY_NAME[operation].writes:
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")
+        # Calls take turns with writes and conversions, as deployments do in a gateway.
+        current_account.set(current_account.get()._replace(owner=f"call {next(_CALLS)}"))
         return await self.service.run_operation(operation, arguments, progress, max_bytes=self.max_bytes - FENCE_BYTES)
 
     def of(self, ctx: _Context) -> "_SingleDeployment":
