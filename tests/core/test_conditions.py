@@ -181,7 +181,7 @@ filters = st.builds(
 
 
 @given(filters)
-@examples(250)
+@examples(200)
 def test_a_filter_matches_what_an_engine_matches(on_dynoxide: Oracle, wanted: dict[str, Any]) -> None:
     clauses = parse_filter(wanted, "filter")
     assert in_python(clauses) == on_dynoxide(clauses)

@@ -310,7 +310,7 @@ WORDS = ["a", "#a", ":n", ":s", "=", "<", "<>", "(", ")", ",", ".", "[", "0", "]
 WORDS += ["SET", "REMOVE", "ADD", "DELETE", "+", "-", "size", "contains", "if_not_exists", "list_append", "status", " "]
 
 
-@examples(400)
+@examples(200)
 @given(st.one_of(st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join), st.text(max_size=40)))
 def test_no_text_meets_anything_but_an_answer_or_a_refusal(text: str) -> None:
     for read in (parse_condition, parse_update, parse_projection):

@@ -64,7 +64,7 @@ def refusal(given: Any) -> str:
 
 
 @given(items)
-@examples(300)
+@examples(200)
 def test_what_is_got_can_be_put_back(item: Item) -> None:
     plain = item_to_json(item)
     for sent in (plain, json.dumps(plain), json.loads(json.dumps(plain, ensure_ascii=False))):
@@ -157,7 +157,7 @@ def test_the_key_comes_first_and_equal_items_read_alike() -> None:
 
 
 @given(json_objects)
-@examples(300)
+@examples(200)
 def test_what_is_sent_is_what_is_got_or_it_is_refused(sent: dict[str, Any]) -> None:
     with contextlib.suppress(InvalidArgument):
         item = parse_item(sent)
@@ -177,7 +177,7 @@ def test_what_is_sent_is_what_is_got_or_it_is_refused(sent: dict[str, Any]) -> N
 
 
 @given(json_values)
-@examples(300)
+@examples(200)
 def test_plain_json_is_stored_as_boto3_would(sent: Any) -> None:
     def as_boto3_takes_it(plain: Any) -> Any:
         match plain:
@@ -263,7 +263,7 @@ def test_an_item_may_be_an_object_a_json_string_or_dynamodb_json() -> None:
 
 
 @given(number_texts())
-@examples(300)
+@examples(200)
 def test_canonical_numbers_keep_their_value_and_are_stable(text: str) -> None:
     canonical = canonicalize_number(text)
     assert Decimal(canonical) == Decimal(text)

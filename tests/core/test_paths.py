@@ -31,7 +31,7 @@ paths: st.SearchStrategy[Path] = st.builds(
 
 
 @given(paths)
-@examples(300)
+@examples(200)
 def test_a_path_is_read_as_it_was_written(path: Path) -> None:
     assert parse_path(format_path(path), "filter") == path
 

@@ -113,7 +113,7 @@ def in_python(item: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(drawn=items_with_paths())
-@examples(150)
+@examples(60)
 def test_what_get_shows_is_what_the_engine_projects(shown: Any, drawn: tuple[Item, list[Path]]) -> None:
     item, paths = drawn
     ours, theirs = shown(item, compatible(paths))
