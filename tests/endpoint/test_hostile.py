@@ -189,24 +189,23 @@ def test_a_request_has_a_bounded_number_of_members(endpoint: Engine, table: Tabl
 def test_what_a_request_reads_has_a_bounded_number_of_members(endpoint: Engine, table: Table) -> None:
     keys = [key(str(at)) for at in range(4)]
     for each in keys:
-        table.call("put_item", Item={**each, **WIDE})
-    for operation in ("scan", "query"):
-        sorts = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": key()["pk"]}}
-        page = table.call(operation, **(sorts if operation == "query" else {}))
+        put = {"TableName": table.name, "Item": {**each, **WIDE}}
+        assert ask(endpoint, "PutItem", put)[0] == 200  # boto3 takes five times as long
+    sorts = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": key()["pk"]}}
+    for operation, named in {"Scan": {}, "Query": sorts}.items():
+        page = ask(endpoint, operation, {"TableName": table.name, **named})[1]
         assert page["Count"] == 2
         assert page["LastEvaluatedKey"] == key("1")
-    got = ask(endpoint, "BatchGetItem", {"RequestItems": {table.name: {"Keys": keys}}})[1]
-    assert len(got["Responses"][table.name]) == 4
-    puts = [{"PutRequest": {"Item": each}} for each in keys]
-    assert ask(endpoint, "BatchWriteItem", {"RequestItems": {table.name: puts}}) == (200, {"UnprocessedItems": {}})
-    for each in keys:
-        table.call("put_item", Item={**each, **WIDE})
     gets = [{"Get": {"TableName": table.name, "Key": each}} for each in keys]
     message = fails(endpoint, "ValidationException", "TransactGetItems", {"TransactItems": gets})
     assert "more than 600000 members" in message
     deletes = [{"Delete": {"TableName": table.name, "Key": each}} for each in keys]
     message = fails(endpoint, "ValidationException", "TransactWriteItems", {"TransactItems": deletes})
     assert "more than 600000 members" in message
+    got = ask(endpoint, "BatchGetItem", {"RequestItems": {table.name: {"Keys": keys}}})[1]
+    assert len(got["Responses"][table.name]) == 4
+    puts = [{"PutRequest": {"Item": each}} for each in keys]
+    assert ask(endpoint, "BatchWriteItem", {"RequestItems": {table.name: puts}}) == (200, {"UnprocessedItems": {}})
 
 
 def test_a_transaction_that_fails_answers_with_a_bounded_number_of_stored_bytes(endpoint: Engine, table: Table) -> None:
@@ -371,7 +370,7 @@ def hostile(endpoint: Engine) -> Engine:
     return endpoint
 
 
-@examples(250)
+@examples(200)
 @given(data=st.data())
 def test_no_body_makes_a_500(hostile: Engine, data: st.DataObject) -> None:
     operation, body = data.draw(st.sampled_from(REQUESTS))
