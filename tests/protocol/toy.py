@@ -48,8 +48,8 @@ def build() -> Server[Any]:
             case "crash":
                 raise RuntimeError("secret detail")
             case "print":
-                print("stray output")  # noqa: T201
-                sys.__stdout__.write("more stray output\n")  # type: ignore[union-attr]
+                print("stray output", flush=True)  # noqa: T201
+                print("more stray output", file=sys.__stdout__, flush=True)
             case "progress":
 
                 def work() -> None:  # as a long scan does between pages
