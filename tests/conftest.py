@@ -23,8 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
     for name in list(os.environ):
-        # Without its byte code on disk, each of hundreds of servers would compile the source anew.
-        if name.startswith(("AWS_", "DDB_MCP_", "DYNAMODB_")) or name == "PYTHONDONTWRITEBYTECODE":
+        # A server with settings of the interpreter would take its full time to start (`tests/support/forking.py`).
+        if name.startswith(("AWS_", "DDB_MCP_", "DYNAMODB_", "PYTHON")):
             del os.environ[name]
     config.addinivalue_line(
         "markers",
@@ -39,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """One worker more than cores: a third of the time a test waits for a process, a clock or a disk."""
-    return (yield) + 1
+    """Two workers more than cores: half of the time a test waits for a process, a clock or a disk."""
+    return (yield) + 2
 
 
 def _turn(item: pytest.Item) -> int:

@@ -14,9 +14,10 @@ import pytest
 
 from ddb_mcp.stores.local.store import LocalStore
 from tests.browser import data
-from tests.browser.visits import DDB_MCP, Browse
+from tests.browser.visits import Browse
 from tests.gateway.running import running_gateway
 from tests.platform.documented import DocumentedPlatform
+from tests.support.forking import DDB_MCP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

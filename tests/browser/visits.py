@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from tests.browser import data
+from tests.support.forking import DDB_MCP, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playwright.sync_api import Browser, Frame, Locator, Page
-
-DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
 
 
 class Browse:
@@ -35,7 +33,7 @@ class Browse:
         self.code: int | None = None
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
+        self.process = Process(
             self._command,
             env=self._environment,
             stdin=subprocess.DEVNULL,

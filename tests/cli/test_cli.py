@@ -20,7 +20,8 @@ from ddb_mcp import __version__
 from ddb_mcp.cli.commands import COMMANDS, SERVE, Command
 from ddb_mcp.config.settings import SETTINGS
 from tests.protocol.wire import ENVELOPE, Wire, clean_environment
-from tests.support.commands import DDB_MCP, run_command, run_process
+from tests.support.commands import run_command, run_process
+from tests.support.forking import DDB_MCP, Process
 from tests.support.permissions import lower_privileges, needs_permissions, permissions
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def test_ctrl_c_ends_a_call_at_once_and_quietly(environment: dict[str, str]) -> 
     with socket.create_server(("127.0.0.1", 0)) as never_answers:
         settings = {"DDB_MCP_API_URL": f"http://127.0.0.1:{never_answers.getsockname()[1]}", "DDB_MCP_AUTH_TOKEN": "t"}
         command = [DDB_MCP, "call", "info"]
-        with subprocess.Popen(command, env={**environment, **settings}, stderr=subprocess.PIPE) as process:
+        with Process(command, env={**environment, **settings}, stderr=subprocess.PIPE) as process:
             never_answers.settimeout(300)
             connection, _ = never_answers.accept()  # so the call is under way
             with connection:
@@ -515,7 +516,7 @@ def test_streams_that_do_not_block_lose_nothing(environment: dict[str, str]) -> 
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)
-        with subprocess.Popen([DDB_MCP], env=environment, stdin=theirs.fileno(), stdout=theirs.fileno()) as process:
+        with Process([DDB_MCP], env=environment, stdin=theirs.fileno(), stdout=theirs.fileno()) as process:
             answers = ours.makefile("rb")
             item = {"pk": OWN, "sk": "a", "text": "x" * 20_000}
             calls = [("put", {"item": item}), *[("get", {"pk": OWN, "sk": "a"})] * 50]

@@ -23,7 +23,8 @@ from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.process import Operator
 from tests.local.data import Data
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform, Raw
-from tests.support.commands import DDB_MCP, run_command
+from tests.support.commands import run_command
+from tests.support.forking import DDB_MCP, Process
 
 OWN = {"DYNAMODB_PREFIX": "deploy#alpha", "DDB_MCP_MODE": "local"}
 COMMANDS = [["purge"], ["gateway", "deployments", "remove", "alpha"]]
@@ -69,7 +70,7 @@ def opened(operator: Operator) -> Iterator[Data]:
 def asked(operator: Operator, command: list[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The command at a terminal, where it has just asked; and the terminal's other end."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+    process = Process(
         [DDB_MCP, *command],
         env={**operator.environment, **OWN},
         stdin=theirs,
@@ -190,7 +191,7 @@ def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
     platform.answer = answer
     command = [DDB_MCP, "purge", "--yes"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+    with Process(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         assert hanging.wait(300)
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=300)

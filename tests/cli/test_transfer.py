@@ -27,8 +27,9 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.service.transfer.export_import import LineSource
 from tests.gateway.process import Operator
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform, Raw
-from tests.support.commands import DDB_MCP, run_command
+from tests.support.commands import run_command
 from tests.support.engines import Engine
+from tests.support.forking import DDB_MCP, Process
 
 OWN = {"DYNAMODB_PREFIX": "deploy#one"}
 TWO = {"DYNAMODB_PREFIX": "deploy#two"}
@@ -234,7 +235,7 @@ def test_an_import_that_was_killed_can_be_run_again(operator: Operator) -> None:
     (operator.folder / "many.jsonl").write_text(lines(*many))
     command = [DDB_MCP, "import", "many.jsonl"]
     environment = {**operator.environment, **OWN}
-    with subprocess.Popen(command, env=environment, cwd=operator.folder, stderr=subprocess.PIPE, text=True) as process:
+    with Process(command, env=environment, cwd=operator.folder, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "items imported" in process.stderr.readline()
         process.send_signal(signal.SIGKILL)
@@ -252,7 +253,7 @@ def test_a_terminal_sees_a_bar(operator: Operator) -> None:
     termios.tcsetwinsize(theirs, (24, 80))
     environment = {**operator.environment, **OWN, "TERM": "xterm"}
     command = [DDB_MCP, "import", "many.jsonl"]
-    with subprocess.Popen(
+    with Process(
         command, env=environment, cwd=operator.folder, stderr=theirs, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
@@ -333,7 +334,7 @@ def test_an_interrupted_import_says_once_how_far_it_came(operator: Operator, pla
     many = lines(*({"pk": {"S": PREFIX + "#a"}, "sk": {"S": str(at)}} for at in range(300)))
     (operator.folder / "many.jsonl").write_text(many)
     environment = {**operator.environment, **OWN, **on(platform)}
-    with subprocess.Popen(
+    with Process(
         [DDB_MCP, "import", "many.jsonl"],
         env=environment,
         cwd=operator.folder,

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.engines import Engine, client_options
+from tests.support.forking import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def serving(file: Path, *options: str, **environment: str) -> Iterator[Engine]:
 
 def start(file: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     settings = {"DDB_MCP_LOCAL_PATH": str(file), "DYNAMODB_PREFIX": PREFIX, **environment}
-    return subprocess.Popen(
+    return Process(
         [sys.executable, "-m", "ddb_mcp", "endpoint", "--port", "0", *options],
         stderr=subprocess.PIPE,
         env={**os.environ, **settings},

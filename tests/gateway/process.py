@@ -15,7 +15,8 @@ from typing import Any, Self
 import pytest
 
 from ddb_mcp.core import limits
-from tests.support.commands import DDB_MCP, run_command
+from tests.support.commands import run_command
+from tests.support.forking import DDB_MCP, Process
 
 # The command line with other budgets, for tests that cannot wait as long as an operator.
 _WITH_LIMITS = """
@@ -92,7 +93,7 @@ class GatewayProcess:
 
     def __enter__(self) -> Self:
         with self._log.open("w") as log:
-            self.process = subprocess.Popen(
+            self.process = Process(
                 self._command, env=self._operator.environment, stderr=log, stdout=log, stdin=subprocess.DEVNULL
             )
         deadline = time.monotonic() + 300

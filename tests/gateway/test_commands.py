@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.process import Operator
-from tests.support.commands import DDB_MCP
+from tests.support.forking import DDB_MCP
 
 
 @pytest.fixture

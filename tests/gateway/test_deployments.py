@@ -17,6 +17,7 @@ from ddb_mcp.stores.base import NO_CONDITION
 from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.conftest import post
 from tests.gateway.process import Operator
+from tests.support.forking import Process
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_an_interrupted_removal_goes_on(operator: Operator) -> None:
     command = operator.command("gateway", "deployments", "remove", "alpha", "--yes")
     with closing(sqlite3.connect(operator.folder / "items.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")  # the removal waits for this lock until it is interrupted
-        removal = subprocess.Popen(
+        removal = Process(
             command, env=operator.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         while "being removed" not in operator.deployments("list"):

@@ -19,6 +19,7 @@ from tests.gateway.load import Writers, add_rated
 from tests.gateway.process import GatewayProcess, Operator
 from tests.support.commands import run_process
 from tests.support.engines import Engine
+from tests.support.forking import Process
 from tests.support.waiting import wait_until
 
 
@@ -165,9 +166,7 @@ def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_an
             try:
                 wait_until(lambda: len(acknowledged["alpha"]) > 100)
                 command = operator.command("gateway", "deployments", "remove", "alpha", "--yes")
-                killed = subprocess.Popen(
-                    command, env=operator.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                )
+                killed = Process(command, env=operator.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 wait_until(lambda: statuses["alpha"][401] > 8)
                 killed.kill()
                 killed.wait()

@@ -19,6 +19,7 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
+from tests.support.forking import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +72,7 @@ class Child:
     """
 
     def __init__(self, path: Path, command: Sequence[str] = (), preexec: Callable[[], None] | None = None) -> None:
-        self.process = subprocess.Popen(
+        self.process = Process(
             [*command, sys.executable, "-m", "tests.local.data", str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

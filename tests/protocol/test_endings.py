@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from tests.protocol.wire import DDB_MCP, ENVELOPE, TOY, Wire, clean_environment
+from tests.support.forking import Process
 from tests.support.waiting import PATIENCE
 
 # A call that would keep the process for this long, were it waited for.
@@ -78,7 +79,7 @@ def test_a_client_that_stops_reading_after_the_end_of_stdin_ends_the_process() -
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     pipe = subprocess.PIPE
     command = (*TOY, f"STDIO_GRACE_SECONDS={FOREVER}")
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=clean_environment()) as process:
+    with Process(command, stdin=pipe, stdout=pipe, env=clean_environment()) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -111,7 +112,7 @@ def test_a_client_that_is_gone_ends_the_process_quietly() -> None:
         message = {"jsonrpc": "2.0", "id": number, "method": "tools/list", "params": {"_meta": ENVELOPE}}
         requests += json.dumps(message).encode() + b"\n"
     pipe = subprocess.PIPE
-    with subprocess.Popen(TOY, stdin=pipe, stdout=pipe, stderr=pipe, env=clean_environment()) as process:
+    with Process(TOY, stdin=pipe, stdout=pipe, stderr=pipe, env=clean_environment()) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

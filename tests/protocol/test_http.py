@@ -33,7 +33,9 @@ TOY_HTTP = (sys.executable, "-m", "tests.protocol.toy", "http")
 
 @pytest.fixture(scope="module", params=["http", "plain-http"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with listening((*TOY_HTTP[:-1], request.param, "127.0.0.1", "0")) as (url, _):
+    # What runs without some libraries cannot be forked from a process that has imported them: `env` is another program.
+    program = TOY_HTTP if request.param == "http" else ("env", *TOY_HTTP[:-1], request.param)
+    with listening((*program, "127.0.0.1", "0")) as (url, _):
         yield url
 
 

@@ -18,6 +18,7 @@ from ddb_mcp.core.text import encode_json, escape_controls
 from ddb_mcp.server.content import count_text_bytes, make_error, make_result
 from tests.protocol.wire import DDB_MCP, ENVELOPE, Wire, clean_environment
 from tests.support.commands import run_command
+from tests.support.forking import Process
 from tests.support.waiting import PATIENCE
 
 STEERING = {
@@ -175,7 +176,7 @@ def test_an_unknown_prompt_is_invalid_parameters(local: dict[str, str], era: str
 def test_started_by_hand_it_says_what_it_is_and_waits_for(local: dict[str, str]) -> None:
     leader, follower = os.openpty()
     pipe = subprocess.PIPE
-    with subprocess.Popen(DDB_MCP, stdin=follower, stdout=pipe, stderr=pipe, env=clean_environment(**local)) as process:
+    with Process(DDB_MCP, stdin=follower, stdout=pipe, stderr=pipe, env=clean_environment(**local)) as process:
         os.close(follower)
         assert process.stderr is not None
         told = process.stderr.readline() + process.stderr.readline()

@@ -9,16 +9,18 @@ import queue
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support.forking import DDB_MCP as _DDB_MCP
+from tests.support.forking import TOY as _TOY
+from tests.support.forking import Process
 from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-DDB_MCP = (str(Path(sys.executable).with_name("ddb-mcp")),)
-TOY = (sys.executable, "-m", "tests.protocol.toy", "stdio")
+DDB_MCP = (_DDB_MCP,)
+TOY = (sys.executable, "-m", _TOY, "stdio")
 
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -37,11 +39,11 @@ def clean_environment(**settings: str) -> dict[str, str]:
 @contextlib.contextmanager
 def listening(command: Sequence[str], **settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The URL that the server says it listens on, and its process."""
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment(**settings), text=True) as process:
+    with Process(command, stderr=subprocess.PIPE, env=clean_environment(**settings), text=True) as process:
         assert process.stderr is not None
         try:
             said = process.stderr.readline()
-            assert said.startswith("ddb-mcp: listening on "), said + process.stderr.read()
+            assert said.startswith("ddb-mcp: listening on "), said
             yield said.split()[-1], process
         finally:
             process.kill()
@@ -51,7 +53,7 @@ class Wire:
     """A process, its lines in and out, and what it wrote to stderr."""
 
     def __init__(self, command: Sequence[str], settings: Mapping[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
+        self.process = Process(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

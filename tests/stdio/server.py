@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import sys
+import subprocess
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pytest
 from anyio.from_thread import start_blocking_portal
 from jsonschema import Draft202012Validator
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from tests.support.forking import DDB_MCP, Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
     from mcp_types import CallToolResult, TextContent, Tool
 
-DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
 PREFIX = "deploy#local"
 FENCED = re.compile(r"<(stored-data-[0-9a-f]{16})>\n([^\n]*)\n</\1>")
 STORED = ("item", "items", "parts", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings")
@@ -87,14 +89,10 @@ class Server:
     """
 
     def __init__(self, file: Path, *arguments: str, **settings: str) -> None:
-        self._pid = file.with_name(f"pid-{id(self)}")
         self._log = file.with_name(f"log-{id(self)}")
         self.budget = int(settings.get("DDB_MCP_MAX_RESULT_BYTES", 32768))
-        # The client does not say which process it started.
         self._command = StdioServerParameters(
-            command="/bin/sh",
-            args=["-c", 'echo $$ > "$0" && exec "$@"', str(self._pid), DDB_MCP, *arguments],
-            env={"DDB_MCP_LOCAL_PATH": str(file), **settings},
+            command=DDB_MCP, args=list(arguments), env={"DDB_MCP_LOCAL_PATH": str(file), **settings}
         )
         self._stack = ExitStack()
 
@@ -103,9 +101,11 @@ class Server:
             self._portal = self._stack.enter_context(start_blocking_portal())
             log = self._stack.enter_context(self._log.open("w"))
             transport = stdio_client(self._command, errlog=log)
-            self.client = self._stack.enter_context(
-                self._portal.wrap_async_context_manager(Client(transport, read_timeout_seconds=300))
-            )
+            with pytest.MonkeyPatch.context() as patch:  # the client does not say which process it started
+                patch.setattr(subprocess, "Popen", self._start)
+                self.client = self._stack.enter_context(
+                    self._portal.wrap_async_context_manager(Client(transport, read_timeout_seconds=300))
+                )
             listed = self._portal.call(self.client.list_tools)
             self.tools: dict[str, Tool] = {tool.name: tool for tool in listed.tools}
             self._schemas = {name: Draft202012Validator(tool.output_schema or {}) for name, tool in self.tools.items()}
@@ -115,9 +115,10 @@ class Server:
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    @property
-    def pid(self) -> int:
-        return int(self._pid.read_text())
+    def _start(self, *given: Any, **named: Any) -> Process:
+        process = Process(*given, **named)
+        self.pid = process.pid
+        return process
 
     @property
     def log(self) -> str:

@@ -18,11 +18,10 @@ import uvicorn
 
 from ddb_mcp.cli.main import main
 from ddb_mcp.server import stdio
+from tests.support.forking import DDB_MCP, Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-DDB_MCP = str(Path(sys.executable).with_name("ddb-mcp"))
 
 
 def run_command(
@@ -75,9 +74,11 @@ def run_process(
 ) -> subprocess.CompletedProcess[str]:
     """The same with the installed program, in a process of its own."""
     given = stdin if isinstance(stdin, bytes) else stdin.encode()
-    done = subprocess.run([DDB_MCP, *words], env=environment, cwd=folder, input=given, capture_output=True, timeout=300)
-    assert b"Traceback" not in done.stderr
-    return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+    pipe = subprocess.PIPE
+    with Process([DDB_MCP, *words], env=environment, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        out, err = process.communicate(given, timeout=300)
+    assert b"Traceback" not in err
+    return subprocess.CompletedProcess(words, process.returncode, out.decode(), err.decode())
 
 
 def _refuse_to_serve(*_: object) -> NoReturn:
