@@ -4,7 +4,7 @@ VENV ?= .venv
 LOCK ?= locks/python.txt
 BIN := $(VENV)/bin
 # Each test file stays in one process, so that its engines and its order are its own. Files begin in the order of
-# tests/conftest.py, which also adds a worker.
+# tests/conftest.py, which also adds two workers.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .PHONY: demo lint test suite test-engines test-lowest test-newest conformance coverage bench engines lock bundle screenshots clean
