@@ -47,7 +47,8 @@ class Process(subprocess.Popen[Any]):
         named = inspect.signature(ordinary).bind(*given).arguments
         words = [os.fspath(word) for word in named["args"]]
         environment = dict(os.environ if named["env"] is None else named["env"])
-        if not _is_ours(words, environment) or named["preexec_fn"] or named["shell"] or sys.platform != "linux":
+        can_fork = sys.platform == "linux" and hasattr(self, "_close_pipe_fds")
+        if not can_fork or named["preexec_fn"] or named["shell"] or not _is_ours(words, environment):
             ordinary(*given)
             return
         order = {
