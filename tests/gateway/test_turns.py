@@ -13,7 +13,7 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.budgets import TenantBudget
-from ddb_mcp.gateway.registry import Tenant
+from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.stores.workers import Turns, current_account
 from tests.gateway.conftest import post, request
 from tests.gateway.running import RunningGateway

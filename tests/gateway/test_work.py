@@ -10,7 +10,7 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget
-from ddb_mcp.gateway.registry import Tenant
+from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.stores.workers import current_account
 
 

@@ -22,7 +22,8 @@ from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
 from ddb_mcp.service.transfer.purge import ItemCount, count_items
 
 if TYPE_CHECKING:
-    from ddb_mcp.gateway.registry import Registry, Tenant
+    from ddb_mcp.gateway.registry import Registry
+    from ddb_mcp.gateway.tenants import Tenant
     from ddb_mcp.stores.base import Store
 
 _Action = Callable[["Registry", GatewaySettings, argparse.Namespace], Awaitable[int | None]]
@@ -264,7 +265,7 @@ _STATES = {"adding": "added", "removing": "removed"}
 
 
 def _token_rows(tenant: "Tenant") -> list[tuple[str, str, str]]:
-    tokens = sorted((tenant.tokens or {}).items(), key=lambda entry: (entry[1].created, entry[0]))
+    tokens = sorted(tenant.tokens.items(), key=lambda entry: (entry[1].created, entry[0]))
     return [
         (token_id, "read-only" if token.read_only else "read and write", _date(token.created))
         for token_id, token in tokens

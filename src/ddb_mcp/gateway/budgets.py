@@ -12,7 +12,7 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Throttled
-from ddb_mcp.gateway.registry import Tenant
+from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.stores.workers import Account, is_large, run_in_worker
 
 _T = TypeVar("_T")

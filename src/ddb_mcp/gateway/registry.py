@@ -9,10 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings, registry_path
 from ddb_mcp.core import limits
@@ -20,14 +17,14 @@ from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, Misconfigured,
 from ddb_mcp.core.items import item_to_json
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.coalescing import CoalescedReads
-from ddb_mcp.gateway.prefix_claims import PrefixClaim, PrefixClaims
-from ddb_mcp.gateway.records import Record, expect_members, iter_records, sound, to_item
+from ddb_mcp.gateway.prefix_claims import PrefixClaims
+from ddb_mcp.gateway.records import Record, sound, to_item
+from ddb_mcp.gateway.tenants import Tenant, TenantRecords, Token
 from ddb_mcp.gateway.tokens import NAME, TokenParts, format_token, generate_token, parse_token
-from ddb_mcp.stores.base import Progress, Read, Store, WriteCondition
+from ddb_mcp.stores.base import Progress, Store, WriteCondition
 
 _VERSION = 1
 _FACTS = Key("registry", "facts")
-_DEPLOYMENT = "deployment"
 _TABLE_MAX = 255
 
 
@@ -46,62 +43,6 @@ def make_registry_settings(settings: GatewaySettings) -> GatewaySettings:
 
 
 @dataclass(frozen=True)
-class Token:
-    """A token as the registry has it. `created`: seconds since 1970."""
-
-    hash: str
-    read_only: bool
-    created: int
-
-
-@dataclass(frozen=True)
-class Tenant:
-    """A deployment as the registry has it.
-
-    Attributes:
-        state: `adding` until its prefix is its own; `removing` once its removal has begun, while its data are deleted.
-        tokens: by their ids.
-        functions: the Lambda functions to which `provision` gives the table and the prefix.
-        created: seconds since 1970.
-        closed: when its last token ended, in seconds since 1970; None while it has one.
-        claim: the id of the claim on its prefix.
-        revision: changes with each change.
-    """
-
-    name: str
-    prefix: Prefix
-    state: Literal["adding", "active", "removing"]
-    claim: str
-    created: int
-    requests_per_second: int = limits.TENANT_REQUESTS_PER_SECOND
-    items_per_second: int = limits.TENANT_ITEMS_PER_SECOND
-    functions: tuple[str, ...] = ()
-    tokens: dict[str, Token] | None = None
-    closed: float | None = None
-    revision: int = 1
-
-    def to_record(self) -> Record:
-        """The deployment as the table holds it."""
-        tokens = {token_id: asdict(token) for token_id, token in (self.tokens or {}).items()}
-        members = {**asdict(self), "prefix": self.prefix.text, "functions": list(self.functions), "tokens": tokens}
-        return {**_make_key(self.name)._asdict(), **members}
-
-    @classmethod
-    def from_record(cls, record: Record) -> "Tenant":
-        """Return the deployment that `record` gives. Raises Misconfigured if the record is damaged."""
-        with sound(record):
-            members = {name: value for name, value in record.items() if name not in ("pk", "sk")}
-            tokens = {token_id: Token(**token) for token_id, token in members.pop("tokens").items()}
-            prefix, functions = Prefix(members.pop("prefix")), tuple(members.pop("functions"))
-            tenant = cls(**members, prefix=prefix, functions=functions, tokens=tokens)
-            texts = tenant.name, tenant.claim, *functions, *(token.hash for token in tokens.values())
-            numbers = tenant.created, tenant.revision, tenant.requests_per_second, tenant.items_per_second
-            if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int) for n in numbers):
-                raise TypeError
-            return tenant
-
-
-@dataclass(frozen=True)
 class Access:
     """The access that a token gives."""
 
@@ -111,19 +52,15 @@ class Access:
 
 @dataclass(frozen=True)
 class RegistryKeys:
-    """Keys derived from the registry's secret, the same in every process and after every restart."""
+    """Keys derived from the registry's secret, the same in every process and after every restart.
 
-    secret: bytes
+    Attributes:
+        tokens: marks tokens as this registry's.
+        cursors: seals cursors.
+    """
 
-    @cached_property
-    def tokens(self) -> bytes:
-        """Marks tokens as this registry's."""
-        return hmac.digest(self.secret, b"tokens", "sha256")
-
-    @cached_property
-    def cursors(self) -> bytes:
-        """Seals cursors."""
-        return hmac.digest(self.secret, b"cursors", "sha256")
+    tokens: bytes
+    cursors: bytes
 
 
 class Registry:
@@ -141,8 +78,9 @@ class Registry:
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self.store = store
         self._clock = clock
-        self._claims = PrefixClaims(store, clock, self._has_claim)
-        self._reads = CoalescedReads(self._read_tenant)
+        self._tenants = TenantRecords(store)
+        self._claims = PrefixClaims(store, self._tenants, clock)
+        self._reads = CoalescedReads(self._tenants.read)
         self._keys: RegistryKeys | None = None
 
     async def create_if_missing(self, progress: Progress) -> bool:
@@ -173,7 +111,8 @@ class Registry:
                     next="Upgrade ddb-mcp.",
                 )
             with sound(facts):
-                self._keys = RegistryKeys(bytes.fromhex(facts["secret"]))
+                secret = bytes.fromhex(facts["secret"])
+            self._keys = RegistryKeys(*(hmac.digest(secret, purpose, "sha256") for purpose in (b"tokens", b"cursors")))
         return self._keys
 
     async def check(self) -> None:
@@ -188,7 +127,7 @@ class Registry:
         parts = parse_token(token, (await self.get_keys()).tokens)
         if parts is None or (tenant := await self._reads.get(parts.name)) is None:
             return None
-        stored = (tenant.tokens or {}).get(parts.id)
+        stored = tenant.tokens.get(parts.id)
         if tenant.state != "active" or stored is None or not hmac.compare_digest(stored.hash, parts.hash):
             return None
         return Access(tenant, stored.read_only)
@@ -211,36 +150,42 @@ class Registry:
             raise InvalidArgument(
                 f"{name!r} is no name for a deployment.", next="Use up to 63 letters, digits, `.`, `_` or `-`."
             )
-        if (other := await self._read_tenant(name)) is not None:
-            raise _name_taken_error(other)
         key = (await self.get_keys()).tokens
-        claim = await self._claims.acquire(prefix, name)
         parts = generate_token(name)
         tenant = Tenant(
             name,
             prefix,
             "adding",
-            claim.id,
+            secrets.token_hex(8),
             int(self._clock()),
             requests_per_second,
             items_per_second,
             functions,
             {parts.id: self._make_token(parts, read_only=False)},
         )
-        await self._create(tenant, claim)
-        return format_token(parts, key)
+        if not await self._tenants.write(tenant):
+            raise _name_taken_error(await self._tenants.read(name))
+        try:
+            await self._claims.acquire(tenant)
+            if await self._tenants.write(replace(tenant, state="active"), claim=tenant.claim, state="adding"):
+                return format_token(parts, key)
+            raise InvalidArgument(
+                f"The deployment {name} was removed while it was added, or an overlapping one was added meanwhile."
+            )
+        except InvalidArgument:
+            await self._tenants.delete(tenant)
+            await self._claims.release(tenant)
+            raise
 
     async def list(self) -> list[Tenant]:
         """All deployments by name, whatever their state."""
         await self.get_keys()
-        read = Read(pk_prefix=f"{_DEPLOYMENT}#", limit=1000, max_bytes=4_000_000)
-        tenants = [Tenant.from_record(record) async for record in iter_records(self.store.scan, read)]
-        return sorted(tenants, key=lambda tenant: tenant.name)
+        return await self._tenants.list()
 
     async def get(self, name: str) -> Tenant:
         """One deployment. Raises InvalidArgument if there is none."""
         await self.get_keys()
-        if (tenant := await self._read_tenant(name)) is None:
+        if (tenant := await self._tenants.read(name)) is None:
             raise InvalidArgument(
                 f"There is no deployment {name!r}.", next="List them with: ddb-mcp gateway deployments list"
             )
@@ -258,7 +203,7 @@ class Registry:
         parts = generate_token(name)
 
         def change(tenant: Tenant) -> Tenant:
-            older = {} if replaces else tenant.tokens or {}
+            older = {} if replaces else tenant.tokens
             if len(older) >= limits.TOKENS_MAX:
                 raise InvalidArgument(
                     f"The deployment {name} has {limits.TOKENS_MAX} tokens, which is the most.",
@@ -275,7 +220,7 @@ class Registry:
         """End one token of a deployment. Raises InvalidArgument if there is no such deployment or token."""
 
         def change(tenant: Tenant) -> Tenant:
-            tokens = dict(tenant.tokens or {})
+            tokens = dict(tenant.tokens)
             if tokens.pop(token_id, None) is None:
                 raise InvalidArgument(
                     f"The deployment {name} has no token {token_id!r}.",
@@ -301,35 +246,14 @@ class Registry:
 
     async def delete(self, tenant: Tenant) -> None:
         """Remove a deployment, after its data are deleted."""
-        try:
-            await self.store.delete(_make_key(tenant.name), expect_members(claim=tenant.claim, state=tenant.state))
-        except ConditionFailed:
-            raise Unavailable(f"The deployment {tenant.name} was changed meanwhile.", next="Run it again.") from None
+        if not await self._tenants.delete(tenant):
+            raise Unavailable(f"The deployment {tenant.name} was changed meanwhile.", next="Run it again.")
         # Last, so that no other deployment takes the prefix before the data are deleted.
-        await self._claims.release(tenant.prefix, tenant.claim)
+        await self._claims.release(tenant)
 
     async def close(self) -> None:
         """Close the store."""
         await self.store.close()
-
-    async def _create(self, tenant: Tenant, claim: PrefixClaim) -> None:
-        """Write a new deployment, confirm its claim, and only then let its token open it."""
-        try:
-            await self.store.put(to_item(tenant.to_record()), WriteCondition(create_only=True))
-        except ConditionFailed:
-            await self._claims.release(tenant.prefix, tenant.claim)
-            raise _name_taken_error(await self._read_tenant(tenant.name)) from None
-        same = expect_members(claim=claim.id, state="adding")
-        try:
-            await self._claims.confirm(claim)
-        except InvalidArgument:
-            with suppress(ConditionFailed):
-                await self.store.delete(_make_key(tenant.name), same)
-            raise
-        try:
-            await self.store.put(to_item(replace(tenant, state="active").to_record()), same)
-        except ConditionFailed:
-            raise Unavailable(f"The deployment {tenant.name} was removed while it was added.") from None
 
     async def _change_active(self, name: str, change: Callable[[Tenant], Tenant]) -> None:
         def checked(tenant: Tenant) -> Tenant:
@@ -346,21 +270,9 @@ class Registry:
         for _ in range(limits.REGISTRY_ATTEMPTS):
             tenant = await self.get(name)
             changed = replace(change(tenant), revision=tenant.revision + 1)
-            try:
-                same = expect_members(revision=tenant.revision, claim=tenant.claim)
-                await self.store.put(to_item(changed.to_record()), same)
-            except ConditionFailed:
-                continue
-            return changed
+            if await self._tenants.write(changed, revision=tenant.revision, claim=tenant.claim):
+                return changed
         raise Unavailable(f"The deployment {name} was changed by others all the time.", next="Run it again.")
-
-    async def _has_claim(self, name: str, claim: str) -> bool:
-        tenant = await self._read_tenant(name)
-        return tenant is not None and tenant.claim == claim
-
-    async def _read_tenant(self, name: str) -> Tenant | None:
-        item = await self.store.get(_make_key(name))
-        return None if item is None else Tenant.from_record(item_to_json(item))
 
     async def _read_facts(self) -> Record | None:
         try:
@@ -374,10 +286,6 @@ class Registry:
 
 
 _STATES = {"adding": "still being added, or was left over when that was interrupted", "removing": "being removed"}
-
-
-def _make_key(name: str) -> Key:
-    return Key(f"{_DEPLOYMENT}#{name}", _DEPLOYMENT)
 
 
 def _describe_removal(name: str) -> str:

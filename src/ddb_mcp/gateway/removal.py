@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.gateway.registry import Registry, Tenant
+from ddb_mcp.gateway.registry import Registry
+from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.service.transfer.purge import Advance, delete_all
 from ddb_mcp.stores.base import Progress, Store
 

@@ -17,7 +17,7 @@ from ddb_mcp.core.errors import (
     Unavailable,
 )
 from ddb_mcp.gateway.budgets import TenantBudget
-from ddb_mcp.gateway.registry import Tenant
+from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.service.instructions import write_instructions
 from ddb_mcp.stores.base import FEATURES, Deleted, Deployment, Progress, Read, Store, StorePage, Written
 

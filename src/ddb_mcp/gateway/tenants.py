@@ -1,0 +1,113 @@
+"""Deployments as the registry's table holds them: a record each, under its name."""
+
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter
+
+from ddb_mcp.core import limits
+from ddb_mcp.core.errors import ConditionFailed
+from ddb_mcp.core.items import item_to_json
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.gateway.records import Record, expect_members, iter_records, sound, to_item
+from ddb_mcp.stores.base import Read, Store, WriteCondition
+
+_DEPLOYMENT = "deployment"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token as the registry has it. `created`: seconds since 1970."""
+
+    hash: str
+    read_only: bool
+    created: int
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A deployment as the registry has it.
+
+    Attributes:
+        state: `adding` until no other deployment can take its prefix; `removing` once its removal has begun, while its
+            data are deleted.
+        claim: the id of its claim on the prefix, see `prefix_claims`.
+        created: seconds since 1970.
+        functions: the Lambda functions to which `provision` gives the table and the prefix.
+        tokens: by their ids.
+        closed: when its last token was revoked, in seconds since 1970; None while it has one.
+        revision: changes with each change.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    prefix: Annotated[Prefix, PlainValidator(Prefix), PlainSerializer(attrgetter("text"))]
+    state: Literal["adding", "active", "removing"]
+    claim: str
+    created: int
+    requests_per_second: int = limits.TENANT_REQUESTS_PER_SECOND
+    items_per_second: int = limits.TENANT_ITEMS_PER_SECOND
+    functions: tuple[str, ...] = ()
+    tokens: dict[str, Token] = field(default_factory=dict)
+    closed: float | None = None
+    revision: int = 1
+
+    def to_record(self) -> Record:
+        """Return the record as the table holds it."""
+        members: Record = _TENANT.dump_python(self, mode="json")
+        return {**make_key(self.name)._asdict(), **members}
+
+    @classmethod
+    def from_record(cls, record: Record) -> "Tenant":
+        """Return the deployment that `record` describes. Raises Misconfigured if the record is damaged."""
+        with sound(record):
+            return _TENANT.validate_python({name: value for name, value in record.items() if name not in ("pk", "sk")})
+
+
+_TENANT = TypeAdapter(Tenant)
+
+
+class TenantRecords:
+    """The records of deployments in the registry's table."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self, name: str) -> Tenant | None:
+        """Return a deployment, None if there is none with this name."""
+        item = await self._store.get(make_key(name))
+        return None if item is None else Tenant.from_record(item_to_json(item))
+
+    async def list(self) -> list[Tenant]:
+        """Return all deployments, sorted by name."""
+        read = Read(pk_prefix=f"{_DEPLOYMENT}#", limit=1000, max_bytes=4_000_000)
+        tenants = [Tenant.from_record(record) async for record in iter_records(self._store.scan, read)]
+        return sorted(tenants, key=attrgetter("name"))
+
+    async def write(self, tenant: Tenant, **same: Any) -> bool:
+        """Write a record if the stored record has these members, or, without any, if there is none.
+
+        Return False if that does not hold.
+        """
+        condition = expect_members(**same) if same else WriteCondition(create_only=True)
+        try:
+            await self._store.put(to_item(tenant.to_record()), condition)
+        except ConditionFailed:
+            return False
+        return True
+
+    async def delete(self, tenant: Tenant) -> bool:
+        """Delete a record. Return False if it is gone, or is in another state by now."""
+        try:
+            same = expect_members(claim=tenant.claim, state=tenant.state)
+            await self._store.delete(make_key(tenant.name), same)
+        except ConditionFailed:
+            return False
+        return True
+
+
+def make_key(name: str) -> Key:
+    """Return the key of a deployment's record."""
+    return Key(f"{_DEPLOYMENT}#{name}", _DEPLOYMENT)
