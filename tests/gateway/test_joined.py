@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from ddb_mcp.core.errors import Unavailable
 from ddb_mcp.gateway.coalescing import CoalescedReads
@@ -51,6 +52,8 @@ async def test_a_read_that_began_before_is_never_shared() -> None:
         await settle()
         assert source.reads == 1
         source.gates[0].set()
+        while source.reads < 2:
+            await checkpoint()
         await settle()
         assert source.reads == 2
         source.gates[1].set()
