@@ -13,14 +13,8 @@ from ddb_mcp.core.conditions import StepCounter, matches
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.endpoint.expressions.nodes import UpdateExpression
-from ddb_mcp.endpoint.expressions.parser import (
-    Placeholders,
-    load_reserved_words,
-    parse_condition,
-    parse_projection,
-    parse_update,
-)
+from ddb_mcp.endpoint.expressions.nodes import ConditionNode, UpdateExpression
+from ddb_mcp.endpoint.expressions.parser import ExpressionReader, load_reserved_words
 from tests.support.strategies import examples
 
 NAMES = {"#a": "a", "#s": "status", "#odd": "a.b c"}
@@ -44,17 +38,34 @@ ITEM: dict[str, Any] = {
 }
 
 
-def placeholders() -> Placeholders:
-    return Placeholders(NAMES, VALUES)
+def make_reader(
+    parameter: str, text: str, names: dict[str, str] | None = None, values: dict[str, Any] | None = None
+) -> ExpressionReader:
+    placeholders = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
+    return ExpressionReader({parameter: text, **placeholders})
+
+
+def parse_condition(text: str) -> ConditionNode:
+    found = make_reader("FilterExpression", text, NAMES, VALUES).read_condition("FilterExpression")
+    assert found is not None
+    return found
+
+
+def parse_projection(text: str) -> Any:
+    return make_reader("ProjectionExpression", text, NAMES).read_projection()
+
+
+def parse_update(text: str) -> UpdateExpression:
+    return make_reader("UpdateExpression", text, NAMES, VALUES).read_update()
 
 
 def holds(text: str) -> bool:
-    return parse_condition("ConditionExpression", text, placeholders()).holds(ITEM, StepCounter())
+    return parse_condition(text).holds(ITEM, StepCounter())
 
 
 def update(text: str) -> dict[str, Any]:
     """What the update changes: attributes that differ, None where they are gone."""
-    new = parse_update("UpdateExpression", text, placeholders()).apply(ITEM)
+    new = parse_update(text).apply(ITEM)
     return {name: new.get(name) for name in {*new, *ITEM} if new.get(name) != ITEM.get(name)}
 
 
@@ -122,7 +133,7 @@ def test_updates(text: str, changed: dict[str, Any] | None) -> None:
 
 
 def test_a_set_of_which_nothing_is_left_is_gone() -> None:
-    new = parse_update("UpdateExpression", "DELETE tags :t", Placeholders({}, {":t": ITEM["tags"]})).apply(ITEM)
+    new = make_reader("UpdateExpression", "DELETE tags :t", values={":t": ITEM["tags"]}).read_update().apply(ITEM)
     assert "tags" not in new
 
 
@@ -183,7 +194,7 @@ WRONG_CONDITIONS = {
 @pytest.mark.parametrize(("text", "message"), WRONG_CONDITIONS.items(), ids=range(len(WRONG_CONDITIONS)))
 def test_conditions_that_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        parse_condition("FilterExpression", text, placeholders())
+        parse_condition(text)
     assert caught.value.message.startswith("Invalid FilterExpression: ")
     assert message in caught.value.message
 
@@ -209,35 +220,35 @@ def test_conditions_that_are_refused(text: str, message: str) -> None:
 )
 def test_updates_that_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        parse_update("UpdateExpression", text, placeholders())
+        parse_update(text)
     assert message in caught.value.message
 
 
 def test_projections() -> None:
-    assert parse_projection("P", "a, m.#odd,notes[1].b", placeholders()) == (
+    assert parse_projection("a, m.#odd,notes[1].b") == (
         ("a",),
         ("m", "a.b c"),
         ("notes", 1, "b"),
     )
     for text, message in (("a, a.b", "overlap"), ("a,", "Syntax error"), (":n", "Syntax error"), ("a, a", "overlap")):
         with pytest.raises(InvalidArgument, match=message):
-            parse_projection("P", text, placeholders())
+            parse_projection(text)
 
 
 def test_placeholders_that_are_not_used() -> None:
-    used = Placeholders({"#a": "a"}, {":n": {"N": "1"}})
-    parse_condition("C", "#a = :n", used)
+    used = make_reader("FilterExpression", "#a = :n", {"#a": "a"}, {":n": {"N": "1"}})
+    used.read_condition("FilterExpression")
     used.check_all_used()
     with pytest.raises(InvalidArgument, match=r"ExpressionAttributeNames unused in expressions: keys: \{#b\}"):
-        Placeholders({"#b": "b"}, {}).check_all_used()
+        make_reader("FilterExpression", "", {"#b": "b"}).check_all_used()
     with pytest.raises(InvalidArgument, match=r"ExpressionAttributeValues unused in expressions: keys: \{:c\}"):
-        Placeholders({}, {":c": {"N": "1"}}).check_all_used()
+        make_reader("FilterExpression", "", values={":c": {"N": "1"}}).check_all_used()
 
 
 def test_an_error_names_few_unused_placeholders_and_none_in_full() -> None:
     unused = {f"#{number}": "a" for number in range(5000)} | {"#" + "0" * 10_000: "a"}
     with pytest.raises(InvalidArgument, match="unused in expressions") as caught:
-        Placeholders(unused, {}).check_all_used()
+        make_reader("FilterExpression", "", unused).check_all_used()
     assert caught.value.message.count("#") == 20
     assert len(caught.value.message) < 1000
 
@@ -248,7 +259,7 @@ def test_an_update_copies_what_it_changes_and_shares_the_rest() -> None:
         "n": {"L": []},
     }
     text = "SET m.deep[1].x = :n, m.deep[1].y = :n, m.deep[7] = :n, a = m.deep"
-    new = parse_update("U", text, placeholders()).apply(stored)
+    new = parse_update(text).apply(stored)
     one = {"N": "1"}
     assert new["m"] == {"M": {"deep": {"L": [{"S": "a"}, {"M": {"x": one, "y": one}}, one]}, "by": {"L": []}}}
     assert new["a"] == stored["m"]["M"]["deep"] == {"L": [{"S": "a"}, {"M": {"x": {"S": "b"}}}]}
@@ -272,7 +283,7 @@ LONG: Any = {"L": [{"NULL": True}] * 190_000}
     ids=range(5),
 )
 def test_an_update_ends_at_the_size_of_an_item(text: str) -> None:
-    found = parse_update("U", text, Placeholders({}, {":l": LONG}))
+    found = make_reader("UpdateExpression", text, values={":l": LONG}).read_update()
     tracemalloc.start()
     try:
         with pytest.raises(InvalidArgument, match="Item size to update"):
@@ -284,7 +295,7 @@ def test_an_update_ends_at_the_size_of_an_item(text: str) -> None:
 
 def test_a_set_is_added_to_another_if_an_item_could_hold_it() -> None:
     numbers = {"NS": [str(number) for number in range(200_000)]}
-    found = parse_update("U", "ADD s :s", Placeholders({}, {":s": numbers}))
+    found = make_reader("UpdateExpression", "ADD s :s", values={":s": numbers}).read_update()
     with pytest.raises(InvalidArgument, match="Item size to update"):
         found.apply({"s": {"N": "the stored value is not looked at"}})
 
@@ -300,7 +311,7 @@ def test_depth_ends_no_process(opening: str) -> None:
         for times in (50, 3000 // len(opening)):
             closing = ")" * (opening.count("(") * times)
             try:
-                found = read("C", start + opening * times + "a = :n" + closing, placeholders())
+                found = read(start + opening * times + "a = :n" + closing)
             except InvalidArgument:
                 continue
             assert isinstance(found, UpdateExpression) or found.holds(ITEM, StepCounter()) in (True, False)
@@ -315,7 +326,7 @@ WORDS += ["SET", "REMOVE", "ADD", "DELETE", "+", "-", "size", "contains", "if_no
 def test_no_text_meets_anything_but_an_answer_or_a_refusal(text: str) -> None:
     for read in (parse_condition, parse_update, parse_projection):
         try:
-            found: Any = read("E", text, placeholders())
+            found: Any = read(text)
             if read is parse_condition:
                 found.holds(ITEM, StepCounter())
             elif read is parse_update:
@@ -337,5 +348,7 @@ def test_what_the_writer_writes_the_reader_reads(given: dict[str, Any]) -> None:
     clauses = parse_filter(given, "filter")
     expression = ExpressionBuilder()
     text = expression.condition(clauses)
-    read = parse_condition("F", text, Placeholders(expression.names, expression.values))
+    reader = make_reader("FilterExpression", text, expression.names, expression.values)
+    read = reader.read_condition("FilterExpression")
+    assert read
     assert read.holds(ITEM, StepCounter()) is matches(clauses, ITEM)

@@ -35,9 +35,7 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
         request = requests[alias]
         _refuse_duplicates(keys)
         paths = await convert(partial(read_only_projection, request), request)
-        name, table = await call.tables.find(alias)
-        for key in keys:
-            call.check_key(name, key.pk)
+        name, table = await call.find_table(alias, keys)
         consistent = bool(request.get("ConsistentRead"))
         responses[name], units[name], late = [], 0.0, []
         for key in keys:
@@ -63,10 +61,7 @@ async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
         _refuse_duplicates(keys)
-        name, tables[alias] = await call.tables.find(alias)
-        call.check_write(name)
-        for key in keys:
-            call.check_key(name, key.pk)
+        _, tables[alias] = await call.find_table(alias, keys, writes=True)
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
     failures: dict[Key, DdbMcpError] = {}

@@ -20,7 +20,7 @@ _TAGS_MAX = 50
 async def create_table(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
     name = parse_table_name(request["TableName"])
-    call.check_write(name)
+    call.check_access(call.operation, name, (), writes=True)
     _check_schema(request)
     tags = _tags(request.get("Tags") or [])
     table = await call.tables.make(name)
@@ -56,8 +56,7 @@ async def describe_table(call: EndpointRequest) -> dict[str, Any]:
 
 
 async def delete_table(call: EndpointRequest) -> dict[str, Any]:
-    name, table = await call.tables.find(call.request["TableName"])
-    call.check_write(name)
+    name, table = await call.find_table(call.request["TableName"], writes=True)
     if call.access.prefix is not None:
         raise make_access_denied(call.operation, name, "Others' items may be in it; --all-keys lifts this.")
     description = {**await _description(name, table), "TableStatus": "DELETING"}
@@ -82,8 +81,7 @@ async def describe_time_to_live(call: EndpointRequest) -> dict[str, Any]:
 
 async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     attribute, enabled = (call.request["TimeToLiveSpecification"][member] for member in ("AttributeName", "Enabled"))
-    name, table = await call.tables.find(call.request["TableName"])
-    call.check_write(name)
+    _, table = await call.find_table(call.request["TableName"], writes=True)
     if attribute != _TTL:
         raise make_validation_error(f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
 
@@ -97,16 +95,14 @@ async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
 
 
 async def tag_resource(call: EndpointRequest) -> dict[str, Any]:
-    name, table = await call.tables.find(call.request["ResourceArn"])
-    call.check_write(name)
+    _, table = await call.find_table(call.request["ResourceArn"], writes=True)
     await table.note(lambda noted: {**noted, "tags": json.dumps(_tags(call.request["Tags"], noted))})
     return {}
 
 
 async def untag_resource(call: EndpointRequest) -> dict[str, Any]:
     removed = set(call.request["TagKeys"])
-    name, table = await call.tables.find(call.request["ResourceArn"])
-    call.check_write(name)
+    _, table = await call.find_table(call.request["ResourceArn"], writes=True)
 
     def untag(noted: dict[str, str]) -> dict[str, str]:
         tags = {name: value for name, value in _noted_tags(noted).items() if name not in removed}

@@ -1,17 +1,15 @@
 """Key conditions of queries: one partition key, and a range of sort keys. Loops are over an expression's operators."""
 
-import operator
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ddb_mcp.core.conditions import StepCounter
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import AttributeValue
+from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.errors import make_validation_error
 from ddb_mcp.endpoint.expressions.checks import OPERATOR_NAMES
 from ddb_mcp.endpoint.expressions.nodes import (
-    AllOf,
-    AnyOf,
+    Combination,
     ConditionNode,
     FunctionTest,
     Literal,
@@ -19,38 +17,38 @@ from ddb_mcp.endpoint.expressions.nodes import (
     PathOperand,
     SizeOperand,
 )
-from ddb_mcp.endpoint.expressions.parser import Placeholders, parse_condition
+from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.values import KEYS, check_key_text
 from ddb_mcp.stores.local.table import get_range_end
 
 _PARAMETER = "KeyConditionExpression"
 _COMPARISONS = {"eq": "=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-_COMPARE: dict[str, Callable[[bytes, bytes], bool]] = {
-    "=": operator.eq,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 @dataclass(frozen=True)
 class KeyCondition:
     """The partition key, and comparisons with the sort key, such as `(">=", b"a")`."""
 
+    condition: ConditionNode
     pk: str
     bounds: tuple[tuple[str, bytes], ...]
 
-    def contains(self, sk: str) -> bool:
-        """Whether a sort key satisfies all comparisons."""
-        return all(_COMPARE[comparison](sk.encode(), bound) for comparison, bound in self.bounds)
+    def check_start(self, after: Key) -> None:
+        """Raise EndpointError if no page of this query ends with a key."""
+        if after.pk != self.pk:
+            raise make_validation_error(
+                "The provided starting key is outside query boundaries based on provided conditions"
+            )
+        if not self.condition.holds(after.attributes, StepCounter()):
+            raise make_validation_error("The provided starting key does not match the range key predicate")
 
 
-def read_key_condition(text: str, known: Placeholders) -> KeyCondition:
-    """The partition key and the range of a key condition. Raises Failure or InvalidArgument."""
-    whole = parse_condition(_PARAMETER, text, known)
+def read_key_condition(reader: ExpressionReader) -> KeyCondition:
+    """Return the partition key and the range of a query. Raises EndpointError or InvalidArgument."""
+    whole = reader.read_condition(_PARAMETER)
+    assert whole is not None
     tests: dict[str, FunctionTest] = {}
-    for part in whole.parts if isinstance(whole, AllOf) else (whole,):
+    for part in whole.parts if isinstance(whole, Combination) and whole.combine is all else (whole,):
         name, test = _parse_test(part)
         if name in tests:
             raise make_validation_error("KeyConditionExpressions must only contain one condition per key")
@@ -60,11 +58,11 @@ def read_key_condition(text: str, known: Placeholders) -> KeyCondition:
     if tests["pk"].operator != "eq":
         raise make_validation_error("Query key condition not supported")
     (pk,) = _get_texts("pk", tests["pk"])
-    return KeyCondition(pk, _make_bounds(tests["sk"]) if "sk" in tests else ())
+    return KeyCondition(whole, pk, _make_bounds(tests["sk"]) if "sk" in tests else ())
 
 
 def _parse_test(part: ConditionNode) -> tuple[str, FunctionTest]:
-    if isinstance(part, AllOf):
+    if isinstance(part, Combination) and part.combine is all:
         raise InvalidArgument(f"Invalid {_PARAMETER}: conditions must not be nested")
     if not isinstance(part, FunctionTest) or part.operator not in (*_COMPARISONS, "between", "begins_with"):
         raise InvalidArgument(f"Invalid operator used in {_PARAMETER}: {_get_name(part)}")
@@ -81,21 +79,18 @@ def _parse_test(part: ConditionNode) -> tuple[str, FunctionTest]:
 def _get_name(part: ConditionNode) -> str:
     if isinstance(part, FunctionTest):
         return OPERATOR_NAMES.get(part.operator, part.operator)
-    return {AnyOf: "OR", Not: "NOT"}.get(type(part), "condition")
+    return "NOT" if isinstance(part, Not) else "OR"
 
 
 def _get_texts(name: str, test: FunctionTest) -> list[str]:
-    texts = []
-    for operand in test.operands[1:]:
-        assert isinstance(operand, Literal)
-        value: AttributeValue = operand.value
+    values = [operand.value for operand in test.operands if isinstance(operand, Literal)]
+    for value in values:
         if "S" not in value:
             raise make_validation_error(
                 "One or more parameter values were invalid: Condition parameter type does not match schema type"
             )
         check_key_text(name, value["S"])
-        texts.append(value["S"])
-    return texts
+    return [value["S"] for value in values]
 
 
 def _make_bounds(test: FunctionTest) -> tuple[tuple[str, bytes], ...]:
@@ -107,19 +102,15 @@ def _make_bounds(test: FunctionTest) -> tuple[tuple[str, bytes], ...]:
     return ((_COMPARISONS[test.operator], bounds[0]),)
 
 
-def uses_keys(condition: ConditionNode | None) -> str | None:
-    """The key attribute that a filter names, None where it names neither `pk` nor `sk`."""
-    return next((str(path[0]) for path in _iter_paths(condition) if path[0] in KEYS), None)
-
-
-def _iter_paths(part: Any) -> Iterator[tuple[str | int, ...]]:
-    """Every path in a condition."""
-    left = [part]
+def find_key_name(condition: Any) -> str | None:
+    """Return the key attribute that a filter names, None if it names neither `pk` nor `sk`."""
+    left = [condition]
     while left:
         match left.pop():
-            case PathOperand(path):
-                yield path
-            case AllOf(parts) | AnyOf(parts) | FunctionTest(_, parts):
+            case PathOperand(path) if path[0] in KEYS:
+                return str(path[0])
+            case Combination(_, parts) | FunctionTest(_, parts):
                 left += parts
             case Not(inner) | SizeOperand(inner):
                 left.append(inner)
+    return None

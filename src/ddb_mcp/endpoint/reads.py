@@ -14,27 +14,20 @@ from ddb_mcp.core.text import count_marks
 from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.errors import make_validation_error
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
-from ddb_mcp.endpoint.expressions.parser import Placeholders
-from ddb_mcp.endpoint.key_conditions import KeyCondition, read_key_condition, uses_keys
-from ddb_mcp.endpoint.requests import (
-    EndpointRequest,
-    count_read_units,
-    encode_projected,
-    make_placeholders,
-    read_condition,
-    read_only_projection,
-    read_projection,
-)
+from ddb_mcp.endpoint.expressions.parser import ExpressionReader
+from ddb_mcp.endpoint.key_conditions import find_key_name, read_key_condition
+from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, encode_projected, read_only_projection
 from ddb_mcp.endpoint.values import read_key
 from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows, get_segment
 from ddb_mcp.stores.workers import convert
+
+_INVALID_START = "The provided starting key is invalid"
 
 
 async def get_item(call: EndpointRequest) -> dict[str, Any]:
     paths = await convert(partial(read_only_projection, call.request), call.request)
     key = read_key(call.request["Key"])
-    name, table = await call.tables.find(call.request["TableName"])
-    call.check_key(name, key.pk)
+    name, table = await call.find_table(call.request["TableName"], [key])
     size, item = await read_and_encode(table, key, paths)
     answer = {} if item is None else {"Item": item}
     return {**answer, **_consumed(call, name, lambda: size)}
@@ -113,32 +106,29 @@ async def query(call: EndpointRequest) -> dict[str, Any]:
         raise make_validation_error(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
         )
-    known = await convert(partial(make_placeholders, request), request)
-    keys = read_key_condition(request["KeyConditionExpression"], known)
-    page = _page(call, known)
-    name, table = await _table(call)
-    if (named := uses_keys(page.filter)) is not None:
+    reader = await convert(partial(ExpressionReader, request), request)
+    keys = read_key_condition(reader)
+    page = _page(request, reader)
+    name, table = await _find_table(call)
+    if (named := find_key_name(page.filter)) is not None:
         raise make_validation_error(
             f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {named}"
         )
-    call.check_key(name, keys.pk)
+    call.check_access(call.operation, name, [Key(keys.pk, "")], writes=False)
     after = _start_key(request)
     if after is not None:
-        _check_start(keys, after)
+        keys.check_start(after)
     rows = Rows(keys.pk, bounds=keys.bounds, after=after, descending=request.get("ScanIndexForward") is False)
     return await _listing(call, name, table, rows, page)
 
 
 async def scan(call: EndpointRequest) -> dict[str, Any]:
-    known = await convert(partial(make_placeholders, call.request), call.request)
-    page = _page(call, known)
+    page = _page(call.request, await convert(partial(ExpressionReader, call.request), call.request))
     segment = _segment(call.request)
-    name, table = await _table(call)
+    name, table = await _find_table(call)
     after = _start_key(call.request)
     if after is not None and get_segment(after.pk.encode(), segment[1]) != segment[0]:
-        raise make_validation_error(
-            "The provided starting key is invalid: it is not in the provided Segment of TotalSegments"
-        )
+        raise make_validation_error(f"{_INVALID_START}: it is not in the provided Segment of TotalSegments")
     return await _listing(call, name, table, Rows(after=after, segment=segment), page)
 
 
@@ -149,11 +139,9 @@ async def _listing(
     return await convert(lambda: {**page.answer(), **_consumed(call, name, page.measured)}, page.unmeasured)
 
 
-def _page(call: EndpointRequest, known: Placeholders) -> _PageBuilder:
-    request = call.request
-    filter_ = read_condition(request, "FilterExpression", known)
-    paths = read_projection(request, known)
-    known.check_all_used()
+def _page(request: dict[str, Any], reader: ExpressionReader) -> _PageBuilder:
+    filter_, paths = reader.read_condition("FilterExpression"), reader.read_projection()
+    reader.check_all_used()
     select = request.get("Select") or ("SPECIFIC_ATTRIBUTES" if paths is not None else "ALL_ATTRIBUTES")
     if select == "ALL_PROJECTED_ATTRIBUTES":
         raise make_validation_error(
@@ -168,8 +156,8 @@ def _page(call: EndpointRequest, known: Placeholders) -> _PageBuilder:
     return _PageBuilder(filter_, paths, request.get("Limit"), select == "COUNT")
 
 
-async def _table(call: EndpointRequest) -> tuple[str, LocalTable]:
-    name, table = await call.tables.find(call.request["TableName"])
+async def _find_table(call: EndpointRequest) -> tuple[str, LocalTable]:
+    name, table = await call.find_table(call.request["TableName"])
     if (index := call.request.get("IndexName")) is not None:
         raise make_validation_error(f"The table does not have the specified index: {index}")
     return name, table
@@ -177,35 +165,20 @@ async def _table(call: EndpointRequest) -> tuple[str, LocalTable]:
 
 def _start_key(request: dict[str, Any]) -> Key | None:
     key = request.get("ExclusiveStartKey")
-    if key is None:
-        return None
-    if key.keys() != {"pk", "sk"}:
-        raise make_validation_error(
-            "The provided starting key is invalid: The provided key element does not match the schema"
-        )
-    return read_key(key)
-
-
-def _check_start(keys: KeyCondition, after: Key) -> None:
-    if after.pk != keys.pk:
-        raise make_validation_error(
-            "The provided starting key is outside query boundaries based on provided conditions"
-        )
-    if not keys.contains(after.sk):
-        raise make_validation_error("The provided starting key does not match the range key predicate")
+    if key is not None and key.keys() != {"pk", "sk"}:
+        raise make_validation_error(f"{_INVALID_START}: The provided key element does not match the schema")
+    return None if key is None else read_key(key)
 
 
 def _segment(request: dict[str, Any]) -> tuple[int, int]:
     segment, total = request.get("Segment"), request.get("TotalSegments")
     if segment is None and total is None:
         return 0, 1
-    for one, other, absent in (("TotalSegments", "Segment", total), ("Segment", "TotalSegments", segment)):
-        if absent is None:
-            raise make_validation_error(
-                f"The {one} parameter is required but was not present in the request when {other} parameter is present"
-            )
-    assert segment is not None
-    assert total is not None
+    if segment is None or total is None:
+        absent, other = ("Segment", "TotalSegments") if segment is None else ("TotalSegments", "Segment")
+        raise make_validation_error(
+            f"The {absent} parameter is required but was not present in the request when {other} parameter is present"
+        )
     if segment >= total:
         raise make_validation_error(
             "The Segment parameter is zero-based and must be less than parameter TotalSegments: "

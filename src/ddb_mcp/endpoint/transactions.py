@@ -11,7 +11,7 @@ from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import Item
+from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.bodies import Encoded
@@ -21,7 +21,6 @@ from ddb_mcp.endpoint.requests import (
     count_read_units,
     count_write_units,
     encode_projected,
-    measure_stored,
     read_only_projection,
 )
 from ddb_mcp.endpoint.tables import parse_table_name
@@ -49,8 +48,7 @@ async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
     keys = [read_key(get["Key"]) for get in gets]
     paths = await convert(lambda: [read_only_projection(get) for get in gets], gets)
     name, table = await _table(call, gets)
-    for key in keys:
-        call.check_key(name, key.pk, "GetItem")
+    call.check_access("GetItem", name, keys, writes=False)
     answers, units = await table.items(keys, partial(_make_answers, call, paths))
     return {"Responses": answers, **call.consumed_by_tables({name: units})}
 
@@ -68,13 +66,13 @@ def _make_answers(
 
 
 def _check_size(items: Iterable[Item | None]) -> None:
-    if sum(map(measure_stored, items)) > limits.TRANSACT_MAX_BYTES:
+    if sum(measure_item(item or {}) for item in items) > limits.TRANSACT_MAX_BYTES:
         raise make_validation_error("Aggregated size of the items in the transaction exceeds 4 MB")
 
 
 def _units_of_reads(stored: Stored) -> float:
     """Return the capacity units of reads in a transaction, which cost twice as much as alone."""
-    return sum(2 * count_read_units(measure_stored(item), consistent=True) for item in stored.values())
+    return sum(2 * count_read_units(measure_item(item or {}), consistent=True) for item in stored.values())
 
 
 async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
@@ -88,9 +86,7 @@ async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
         raise make_validation_error("Transaction request cannot include multiple operations on one item")
     name, table = await _table(call, requests)
     for (kind, _), write in zip(actions, writes, strict=True):
-        operation = _READERS[kind][0]
-        call.check_write(name, operation)
-        call.check_key(name, write.key.pk, operation)
+        call.check_access(_READERS[kind][0], name, [write.key], writes=True)
 
     def decide(stored: Stored) -> tuple[Changes, float]:
         changes = _make_changes(writes, stored)

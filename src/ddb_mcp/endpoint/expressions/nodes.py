@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.htm
 """
 
 import copy
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -23,11 +24,15 @@ _TOO_LARGE = "Item size to update has exceeded the maximum allowed size"
 _NO_PLACE = "The document path provided in the update expression is invalid for update"
 
 
-class OperandNode(Protocol):
-    """The source of a value."""
+Source = Callable[[Item], AttributeValue | None]
+"""Returns a value for an item, None if it has none."""
 
-    def of(self, item: Item) -> AttributeValue | None:
-        """The value for this item, None where there is none."""
+
+class OperandNode(Protocol):
+    """An operand of a condition or an update."""
+
+    @property
+    def of(self) -> Source: ...
 
 
 class ConditionNode(Protocol):
@@ -72,15 +77,15 @@ class SizeOperand:
 
 @dataclass(frozen=True)
 class FunctionTest:
-    """An operator of `conditions.compare` between operands, `attribute_exists` or `attribute_not_exists`."""
+    """An operator of `conditions.compare` between operands, or `exists`."""
 
     operator: str
     operands: tuple[OperandNode, ...]
 
     def holds(self, item: Item, steps: StepCounter) -> bool:
         tested, *others = [operand.of(item) for operand in self.operands]
-        if self.operator in ("attribute_exists", "attribute_not_exists"):
-            return (tested is not None) is (self.operator == "attribute_exists")
+        if self.operator == "exists":
+            return tested is not None
         values = [value for value in others if value is not None]
         if tested is None or (len(values) < len(others) and self.operator != "in"):
             return self.operator == "ne"
@@ -90,23 +95,14 @@ class FunctionTest:
 
 
 @dataclass(frozen=True)
-class AllOf:
-    """Parts joined by AND."""
+class Combination:
+    """Parts joined by AND or OR. `combine` is `all` or `any`."""
 
+    combine: Callable[[Iterable[bool]], bool]
     parts: tuple[ConditionNode, ...]
 
     def holds(self, item: Item, steps: StepCounter) -> bool:
-        return all(part.holds(item, steps) for part in self.parts)
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """Parts joined by OR."""
-
-    parts: tuple[ConditionNode, ...]
-
-    def holds(self, item: Item, steps: StepCounter) -> bool:
-        return any(part.holds(item, steps) for part in self.parts)
+        return self.combine(part.holds(item, steps) for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -120,30 +116,10 @@ class Not:
 
 
 @dataclass(frozen=True)
-class Arithmetic:
-    """`a + b` or `a - b`."""
+class Computed:
+    """An operand of an update that is computed, such as `a + b` or `if_not_exists(a, b)`."""
 
-    sign: str
-    left: OperandNode
-    right: OperandNode
-
-    def of(self, item: Item) -> AttributeValue | None:
-        left, right = (_require_value(operand, item) for operand in (self.left, self.right))
-        if "N" not in left or "N" not in right:
-            raise InvalidArgument(_WRONG_TYPE)
-        return unite(left, right if self.sign == "+" else {"N": str(-Decimal(right["N"]))})
-
-
-@dataclass(frozen=True)
-class IfNotExists:
-    """`if_not_exists(path, otherwise)`."""
-
-    path: Path
-    otherwise: OperandNode
-
-    def of(self, item: Item) -> AttributeValue | None:
-        value = get_value(item, self.path)
-        return self.otherwise.of(item) if value is None else value
+    of: Source
 
 
 @dataclass(frozen=True)
@@ -155,7 +131,7 @@ class ListAppend:
     def of(self, item: Item) -> AttributeValue | None:
         entries: list[AttributeValue] = []
         for operand in self.operands:
-            value = _require_value(operand, item)
+            value = require_value(operand, item)
             if "L" not in value:
                 raise InvalidArgument(_WRONG_TYPE)
             entries += value["L"]
@@ -164,7 +140,37 @@ class ListAppend:
         return {"L": entries}
 
 
-def _require_value(operand: OperandNode, item: Item) -> AttributeValue:
+def calculate(sign: str, left: OperandNode, right: OperandNode, item: Item) -> AttributeValue:
+    """Return the sum or the difference of two numbers."""
+    one, other = require_value(left, item), require_value(right, item)
+    if "N" not in one or "N" not in other:
+        raise InvalidArgument(_WRONG_TYPE)
+    return unite(one, other if sign == "+" else {"N": str(-Decimal(other["N"]))})
+
+
+def add(path: Path, value: AttributeValue, item: Item) -> AttributeValue:
+    """Return the sum of the number at a path and another, or the union of two sets."""
+    _check_size(measure_value(value))
+    stored = _get_same_type(path, value, item)
+    return unite(stored, value) if stored else value
+
+
+def subtract(path: Path, value: AttributeValue, item: Item) -> AttributeValue | None:
+    """Return the set at a path without the members of another, None if it has no others."""
+    stored = _get_same_type(path, value, item)
+    rest = subtract_members(stored, value) if stored else None
+    return {get_type(value): rest} if rest else None
+
+
+def _get_same_type(path: Path, value: AttributeValue, item: Item) -> AttributeValue | None:
+    stored = get_value(item, path)
+    if stored is not None and get_type(stored) != get_type(value):
+        raise InvalidArgument(_WRONG_TYPE)
+    return stored
+
+
+def require_value(operand: OperandNode, item: Item) -> AttributeValue:
+    """Return the value of an operand that cannot be absent."""
     value = operand.of(item)
     if value is None:
         raise InvalidArgument(_NO_ATTRIBUTE)
@@ -173,17 +179,17 @@ def _require_value(operand: OperandNode, item: Item) -> AttributeValue:
 
 @dataclass(frozen=True)
 class UpdateExpression:
-    """The four sections of an update expression. No two of its paths touch one another."""
+    """The changes of an update expression: paths, no two of which touch one another, and the sources of their values.
 
-    sets: tuple[tuple[Path, OperandNode], ...] = ()
-    removes: tuple[Path, ...] = ()
-    adds: tuple[tuple[Path, AttributeValue], ...] = ()
-    deletes: tuple[tuple[Path, AttributeValue], ...] = ()
+    A source without a value removes what is at its path.
+    """
+
+    changes: tuple[tuple[Path, Source], ...] = ()
 
     @property
     def paths(self) -> list[Path]:
         """All that it changes."""
-        return [*(path for path, _ in self.sets + self.adds + self.deletes), *self.removes]
+        return [path for path, _ in self.changes]
 
     def apply(self, item: Item) -> Item:
         """Return the item after the update. All operands are what they were before it.
@@ -194,58 +200,33 @@ class UpdateExpression:
             InvalidArgument: an operand is missing or has the wrong type, there is no place for a value, or the item is
                 larger than DynamoDB allows. Values are measured one by one, and no further one is built after that.
         """
-        values: list[tuple[Path, AttributeValue]] = []
+        values: list[tuple[Path, AttributeValue | None]] = []
         size = 0
-        for path, operand in self.sets:
-            values.append((path, _require_value(operand, item)))
-            size = _within_limit(size + measure_value(values[-1][1]))
-        for path, added in self.adds:
-            _within_limit(measure_value(added))
-            values.append((path, _add(get_value(item, path), added)))
-        rests = [(path, _subtract(get_value(item, path), value)) for path, value in self.deletes]
-        emptied = [path for path, rest in rests if rest is None]
+        for path, source in self.changes:
+            values.append((path, source(item)))
+            if (value := values[-1][1]) is not None:
+                _check_size(size := size + measure_value(value))
         new: Item = dict(item)
         copied: set[int] = set()
         # Positions beyond a list's end append in their order.
         for path, value in sorted(values, key=_get_positions):
-            _set_value(new, path, value, copied)
-        for path, rest in rests:
-            if rest is not None:
-                _set_value(new, path, rest, copied)
-        for path in (*self.removes, *emptied):
+            if value is not None:
+                _set_value(new, path, value, copied)
+        removed = [path for path, value in values if value is None]
+        for path in removed:
             _get_container(new, path)
-        new = remove_paths(new, (*self.removes, *emptied))
-        _within_limit(measure_item(new))
+        new = remove_paths(new, removed)
+        _check_size(measure_item(new))
         return new
 
 
-def _within_limit(size: int) -> int:
-    """Return the size. Raises InvalidArgument if no item may have it."""
+def _check_size(size: int) -> None:
     if size > limits.ITEM_MAX_BYTES:
         raise InvalidArgument(_TOO_LARGE)
-    return size
 
 
 def _get_positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
     return tuple(step for step in entry[0] if isinstance(step, int))
-
-
-def _add(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue:
-    if stored is None:
-        return value
-    if get_type(stored) != get_type(value):
-        raise InvalidArgument(_WRONG_TYPE)
-    return unite(stored, value)
-
-
-def _subtract(stored: AttributeValue | None, value: AttributeValue) -> AttributeValue | None:
-    if stored is None:
-        return None
-    kind = get_type(value)
-    if get_type(stored) != kind:
-        raise InvalidArgument(_WRONG_TYPE)
-    rest = subtract_members(stored, value)
-    return {kind: rest} if rest else None
 
 
 def _get_container(item: Item, path: Path) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import get_type
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import TYPE_NAMES, AttributeValue
-from ddb_mcp.core.paths import Path
+from ddb_mcp.core.paths import Path, get_value
 from ddb_mcp.core.text import quote_start
+from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
 from ddb_mcp.endpoint.expressions.checks import (
     COMPARATORS,
     FUNCTIONS,
@@ -28,95 +30,40 @@ from ddb_mcp.endpoint.expressions.checks import (
     require_operand,
 )
 from ddb_mcp.endpoint.expressions.nodes import (
-    AllOf,
-    AnyOf,
-    Arithmetic,
+    Combination,
+    Computed,
     ConditionNode,
     FunctionTest,
-    IfNotExists,
     ListAppend,
     Literal,
     Not,
     OperandNode,
     PathOperand,
     SizeOperand,
+    Source,
     UpdateExpression,
+    add,
+    calculate,
+    require_value,
+    subtract,
 )
+from ddb_mcp.endpoint.values import read_value
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
 
+# The last one has no values.
+EXPRESSIONS = (
+    "UpdateExpression",
+    "ConditionExpression",
+    "FilterExpression",
+    "KeyConditionExpression",
+    "ProjectionExpression",
+)
 # The unused placeholders that an error names.
 _UNUSED_NAMED = 20
+_SETS = ("SS", "NS", "BS")
 _OPERATORS = frozenset({"either", "both", "negated", "compared", "between", "among", "call", "arithmetic"})
-
-
-class Placeholders:
-    """The placeholders of one request, and which of them its expressions have used.
-
-    Args:
-        names: attribute names by `#placeholder`.
-        values: attribute values by `:placeholder`.
-    """
-
-    def __init__(self, names: Mapping[str, str], values: Mapping[str, AttributeValue]) -> None:
-        self._names = names
-        self._values = values
-        self._used: set[str] = set()
-
-    def resolve_name(self, placeholder: str) -> str:
-        """The attribute name of a `#placeholder`, noted as used. Raises InvalidArgument."""
-        if placeholder not in self._names:
-            raise InvalidArgument(
-                f"An expression attribute name used in the document path is not defined; attribute name: {placeholder}"
-            )
-        self._used.add(placeholder)
-        return self._names[placeholder]
-
-    def resolve_value(self, placeholder: str) -> AttributeValue:
-        """The attribute value of a `:placeholder`, noted as used. Raises InvalidArgument."""
-        if placeholder not in self._values:
-            raise InvalidArgument(
-                f"An expression attribute value used in expression is not defined; attribute value: {placeholder}"
-            )
-        self._used.add(placeholder)
-        return self._values[placeholder]
-
-    def check_all_used(self) -> None:
-        """Raise InvalidArgument if the request has placeholders that none of its expressions has used."""
-        for kind, defined in (("Names", self._names), ("Values", self._values)):
-            unused = (quote_start(name) for name in sorted(defined) if name not in self._used)
-            if named := ", ".join(islice(unused, _UNUSED_NAMED)):
-                raise InvalidArgument(
-                    f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{named}}}"
-                )
-
-
-def parse_condition(parameter: str, text: str, placeholders: Placeholders) -> ConditionNode:
-    """The tree of a condition, a filter or a key condition.
-
-    Args:
-        parameter: how errors name it, for example `FilterExpression`.
-        text: the expression.
-        placeholders: notes what is used.
-
-    Raises:
-        InvalidArgument: DynamoDB would refuse it.
-    """
-    condition: ConditionNode = _parse(parameter, "condition", text, _ConditionVisitor(placeholders))
-    return condition
-
-
-def parse_projection(parameter: str, text: str, placeholders: Placeholders) -> tuple[Path, ...]:
-    """The document paths of a projection. Arguments and errors as for `parse_condition`."""
-    paths: tuple[Path, ...] = _parse(parameter, "projection", text, _ProjectionVisitor(placeholders))
-    return paths
-
-
-def parse_update(parameter: str, text: str, placeholders: Placeholders) -> UpdateExpression:
-    """The changes of an update expression. Arguments and errors as for `parse_condition`."""
-    update: UpdateExpression = _parse(parameter, "update", text, _UpdateVisitor(placeholders))
-    return update
 
 
 @cache
@@ -131,18 +78,6 @@ def _make_parser() -> Lark:
 
     grammar = File(__file__).with_name("expressions.lark").read_text("utf-8")
     return Lark(grammar, parser="lalr", start=["condition", "projection", "update"], maybe_placeholders=False)
-
-
-def _parse(parameter: str, start: str, text: str, reader: _TreeVisitor) -> Any:
-    size = len(text.encode())
-    try:
-        if size > limits.EXPRESSION_MAX_BYTES:
-            raise InvalidArgument(f"Expression size has exceeded the maximum allowed size; expression size: {size}")
-        if not text.strip():
-            raise InvalidArgument("The expression can not be empty;")
-        return _evaluate_tree(_parse_tree(start, text), reader)
-    except InvalidArgument as error:
-        raise InvalidArgument(f"Invalid {parameter}: {error.message}") from None
 
 
 @lru_cache(maxsize=128)  # a tree can take 500 KB
@@ -175,27 +110,102 @@ def _make_syntax_error(text: str, error: Any) -> InvalidArgument:
     return InvalidArgument(f'Syntax error; token: "{token[:40]}", near: "{text[max(0, at - 10) : at + 10]}"')
 
 
-def _evaluate_tree(tree: Tree[Any], reader: _TreeVisitor) -> Any:
-    """The result of `reader` for a tree, from its leaves up. No recursion: texts may nest deeper than Python does."""
-    done: dict[int, Any] = {}
-    for node in tree.iter_subtrees():
-        children = [done.get(id(child), child) for child in node.children]
-        done[id(node)] = getattr(reader, f"on_{node.data}")(*children)
-    return done[id(tree)]
+class ExpressionReader:
+    """Reads the expressions of one request, and notes which placeholders they use.
 
+    The methods `on_RULE` take the results of a rule's parts.
 
-class _TreeVisitor:
-    """Paths and values, which all kinds of expressions have. `on_RULE` takes the results of the rule's parts."""
+    Raises (the other methods too):
+        EndpointError, InvalidArgument: DynamoDB would refuse it.
+    """
 
-    def __init__(self, placeholders: Placeholders) -> None:
-        self._placeholders = placeholders
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self._request = request
+        self._names: dict[str, str] = self._get_placeholders("Names", "#", EXPRESSIONS)
+        values = self._get_placeholders("Values", ":", EXPRESSIONS[:-1])
+        self._values = {name: _read_placeholder(name, value) for name, value in values.items()}
+        self._used: set[str] = set()
+
+    def _get_placeholders(self, kind: str, sign: str, expressions: Iterable[str]) -> dict[str, Any]:
+        members: dict[str, Any] | None = self._request.get(f"ExpressionAttribute{kind}")
+        if members is None:
+            return {}
+        if all(self._request.get(name) is None for name in expressions):
+            raise make_validation_error(f"ExpressionAttribute{kind} can only be specified when using expressions")
+        if not members:
+            raise make_validation_error(f"ExpressionAttribute{kind} must not be empty")
+        for name in members:
+            if not re.fullmatch(f"{sign}[A-Za-z0-9_]+", name):
+                raise make_validation_error(
+                    f'ExpressionAttribute{kind} contains invalid key: Syntax error; key: "{name[:80]}"'
+                )
+        return members
+
+    def read_condition(self, parameter: str) -> ConditionNode | None:
+        """Return the condition, filter or key condition in a parameter, None if it is not there."""
+        condition: ConditionNode | None = self._read(parameter, "condition")
+        return condition
+
+    def read_projection(self) -> tuple[Path, ...] | None:
+        """Return the document paths of the projection, None if there is none."""
+        paths: tuple[Path, ...] | None = self._read("ProjectionExpression", "projection")
+        return paths
+
+    def read_update(self) -> UpdateExpression:
+        """Return the changes of the update expression, none if there is none."""
+        update: UpdateExpression | None = self._read("UpdateExpression", "update")
+        return update or UpdateExpression()
+
+    def check_all_used(self) -> None:
+        """Raise InvalidArgument if the request has placeholders that none of its expressions has used."""
+        for kind, defined in (("Names", self._names), ("Values", self._values)):
+            unused = (quote_start(name) for name in sorted(defined) if name not in self._used)
+            if named := ", ".join(islice(unused, _UNUSED_NAMED)):
+                raise InvalidArgument(
+                    f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{named}}}"
+                )
+
+    def _read(self, parameter: str, start: str) -> Any:
+        text: str | None = self._request.get(parameter)
+        if text is None:
+            return None
+        size = len(text.encode())
+        try:
+            if size > limits.EXPRESSION_MAX_BYTES:
+                raise InvalidArgument(f"Expression size has exceeded the maximum allowed size; expression size: {size}")
+            if not text.strip():
+                raise InvalidArgument("The expression can not be empty;")
+            return self._evaluate_tree(_parse_tree(start, text))
+        except InvalidArgument as error:
+            raise InvalidArgument(f"Invalid {parameter}: {error.message}") from None
+
+    def _evaluate_tree(self, tree: Tree[Any]) -> Any:
+        """Return the result for a tree, from its leaves up. No recursion: texts may nest deeper than Python does."""
+        done: dict[int, Any] = {}
+        for node in tree.iter_subtrees():
+            children = [done.get(id(child), child) for child in node.children]
+            done[id(node)] = getattr(self, f"on_{node.data}")(*children)
+        return done[id(tree)]
 
     def on_name(self, token: str) -> str:
-        if token.startswith("#"):
-            return self._placeholders.resolve_name(str(token))
-        if token.upper() in load_reserved_words():
-            raise InvalidArgument(f"Attribute name is a reserved keyword; reserved keyword: {token}")
-        return str(token)
+        if not token.startswith("#"):
+            if token.upper() in load_reserved_words():
+                raise InvalidArgument(f"Attribute name is a reserved keyword; reserved keyword: {token}")
+            return str(token)
+        if token not in self._names:
+            raise InvalidArgument(
+                f"An expression attribute name used in the document path is not defined; attribute name: {token}"
+            )
+        self._used.add(str(token))
+        return self._names[token]
+
+    def on_value(self, token: str) -> Literal:
+        if token not in self._values:
+            raise InvalidArgument(
+                f"An expression attribute value used in expression is not defined; attribute value: {token}"
+            )
+        self._used.add(str(token))
+        return Literal(self._values[token])
 
     def on_index(self, token: str) -> int:
         if len(token) > 9:
@@ -207,18 +217,11 @@ class _TreeVisitor:
             raise InvalidArgument(f"The document path has too many nesting elements; nesting levels: {len(steps)}")
         return PathOperand(steps)
 
-    def on_value(self, token: str) -> Literal:
-        return Literal(self._placeholders.resolve_value(str(token)))
-
-
-class _ProjectionVisitor(_TreeVisitor):
     def on_projection(self, *paths: PathOperand) -> tuple[Path, ...]:
         document_paths = tuple(at.path for at in paths)
         check_no_overlap(document_paths)
         return document_paths
 
-
-class _ConditionVisitor(_TreeVisitor):
     def on_condition(self, whole: Any) -> ConditionNode:
         return require_condition(whole)
 
@@ -226,10 +229,10 @@ class _ConditionVisitor(_TreeVisitor):
         return whole
 
     def on_either(self, *parts: Any) -> ConditionNode:
-        return AnyOf(_flatten(AnyOf, parts))
+        return _combine(any, *map(require_condition, parts))
 
     def on_both(self, *parts: Any) -> ConditionNode:
-        return AllOf(_flatten(AllOf, parts))
+        return _combine(all, *map(require_condition, parts))
 
     def on_negated(self, part: Any) -> ConditionNode:
         return Not(require_condition(part))
@@ -266,7 +269,8 @@ class _ConditionVisitor(_TreeVisitor):
         if name == "attribute_type":
             check_type_name(operands[1])
             return FunctionTest("type", operands)
-        return FunctionTest(name, operands)
+        exists = FunctionTest("exists", operands)
+        return exists if name == "attribute_exists" else Not(exists)
 
     def _test(self, operator: str, *operands: Any) -> FunctionTest:
         for operand in operands:
@@ -279,12 +283,10 @@ class _ConditionVisitor(_TreeVisitor):
             )
         return FunctionTest(operator, operands)
 
-
-class _UpdateVisitor(_TreeVisitor):
     def on_arithmetic(self, left: Any, sign: str, right: Any) -> OperandNode:
         for operand in (left, right):
             check_operand_type(str(sign), operand)
-        return Arithmetic(str(sign), left, right)
+        return Computed(partial(calculate, str(sign), left, right))
 
     def on_call_in_update(self, name: str, *operands: Any) -> OperandNode:
         if name not in ("if_not_exists", "list_append"):
@@ -298,49 +300,61 @@ class _UpdateVisitor(_TreeVisitor):
             return ListAppend(tuple(chain.from_iterable(nested)))
         if not isinstance(operands[0], PathOperand):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
-        return IfNotExists(operands[0].path, operands[1])
+        path, otherwise = operands[0].path, operands[1]
+        return Computed(lambda item: get_value(item, path) or otherwise.of(item))
 
-    def on_assignment(self, at: PathOperand, sign: str, operand: OperandNode) -> tuple[Path, OperandNode]:
+    def on_assignment(self, at: PathOperand, sign: str, operand: OperandNode) -> tuple[Path, Source]:
         if sign != "=":
             raise InvalidArgument(f'Syntax error; token: "{sign}", near: "{format_path(at.path)[:40]} {sign}"')
-        return at.path, operand
+        return at.path, partial(require_value, operand)
 
     def on_change(self, at: PathOperand, literal: Literal) -> tuple[Path, AttributeValue]:
         return at.path, literal.value
 
-    def on_set(self, *entries: Any) -> tuple[str, Any]:
-        return "SET", entries
+    def on_set(self, *changes: Any) -> tuple[str, Any]:
+        return "SET", changes
 
     def on_remove(self, *paths: PathOperand) -> tuple[str, Any]:
-        return "REMOVE", tuple(at.path for at in paths)
+        return "REMOVE", [(at.path, lambda item: None) for at in paths]
 
-    def on_add(self, *entries: Any) -> tuple[str, Any]:
-        return self._changes("ADD", ("N", "SS", "NS", "BS"), entries)
+    def on_add(self, *changes: Any) -> tuple[str, Any]:
+        return "ADD", [(path, partial(add, path, _check_kind("ADD", value, ("N", *_SETS)))) for path, value in changes]
 
-    def on_delete(self, *entries: Any) -> tuple[str, Any]:
-        return self._changes("DELETE", ("SS", "NS", "BS"), entries)
-
-    def _changes(self, section: str, kinds: tuple[str, ...], entries: Any) -> tuple[str, Any]:
-        for _, value in entries:
-            if get_type(value) not in kinds:
-                raise InvalidArgument(
-                    f"Incorrect operand type for operator or function; operator: {section}, operand type: "
-                    f"{TYPE_NAMES[get_type(value)].upper().replace(' ', '_')}, typeSet: ALLOWED_FOR_{section}_OPERAND"
-                )
-        return section, entries
+    def on_delete(self, *changes: Any) -> tuple[str, Any]:
+        return "DELETE", [
+            (path, partial(subtract, path, _check_kind("DELETE", value, _SETS))) for path, value in changes
+        ]
 
     def on_update(self, *sections: tuple[str, Any]) -> UpdateExpression:
-        by_section: dict[str, Any] = {}
-        for section, entries in sections:
-            if section in by_section:
+        names = [section for section, _ in sections]
+        for section in names:
+            if names.count(section) > 1:
                 raise InvalidArgument(f'The "{section}" section can only be used once in an update expression;')
-            by_section[section] = entries
-        update = UpdateExpression(*(by_section.get(section, ()) for section in ("SET", "REMOVE", "ADD", "DELETE")))
+        update = UpdateExpression(tuple(change for _, changes in sections for change in changes))
         check_no_overlap(update.paths)
         return update
 
 
-def _flatten(kind: Callable[..., Any], parts: Any) -> tuple[ConditionNode, ...]:
-    """The parts of a chain of ANDs or ORs, which the grammar nests to the left."""
-    first, last = map(require_condition, parts)
-    return (*(first.parts if isinstance(first, kind) else (first,)), last)  # type: ignore[arg-type, attr-defined]
+def _read_placeholder(name: str, value: Any) -> AttributeValue:
+    try:
+        return read_value(value)
+    except EndpointError as failure:
+        if failure.kind != "ValidationException":
+            raise
+        message = f"ExpressionAttributeValues contains invalid value: {failure.message} for key {quote_start(name)}"
+        raise make_validation_error(message) from None
+
+
+def _check_kind(section: str, value: AttributeValue, kinds: tuple[str, ...]) -> AttributeValue:
+    if get_type(value) not in kinds:
+        raise InvalidArgument(
+            f"Incorrect operand type for operator or function; operator: {section}, operand type: "
+            f"{TYPE_NAMES[get_type(value)].upper().replace(' ', '_')}, typeSet: ALLOWED_FOR_{section}_OPERAND"
+        )
+    return value
+
+
+def _combine(combine: Callable[..., bool], first: ConditionNode, last: ConditionNode) -> ConditionNode:
+    """Join two parts by AND or OR. The grammar nests a chain of them to the left."""
+    firsts = first.parts if isinstance(first, Combination) and first.combine is combine else (first,)
+    return Combination(combine, (*firsts, last))
