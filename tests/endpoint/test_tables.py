@@ -82,7 +82,7 @@ def test_tables_are_made_listed_and_deleted(endpoint: Engine) -> None:
             "take GlobalSecondaryIndexes out",
         ),
         ({"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}}, "no streams"),
-        ({"DeletionProtectionEnabled": True}, "protects no table"),
+        ({"DeletionProtectionEnabled": True}, "take DeletionProtectionEnabled out"),
         ({"BillingMode": "FREE"}, "billingMode"),
         ({"TableName": "../outside"}, "Invalid table/index name"),
         ({"TableName": "CONFIGURED"}, "cannot create the table CONFIGURED: its file is the configured table's"),

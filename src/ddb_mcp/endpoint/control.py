@@ -1,6 +1,7 @@
 """Operations on tables: create, describe, list, delete, time to live and tags."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,13 @@ _KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "Ke
 _ATTRIBUTES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
 _TTL = "ttl"
 _WHAT = "A table of the endpoint of ddb-mcp has the string keys pk (HASH) and sk (RANGE)"
+_UNSUPPORTED = (
+    "LocalSecondaryIndexes",
+    "GlobalSecondaryIndexes",
+    "VectorIndexes",
+    "GlobalTableSourceArn",
+    "DeletionProtectionEnabled",
+)
 _LISTED_MAX = 100
 _TAGS_MAX = 50
 
@@ -22,29 +30,23 @@ async def create_table(call: EndpointRequest) -> dict[str, Any]:
     name = parse_table_name(request["TableName"])
     call.check_access(call.operation, name, (), writes=True)
     _check_schema(request)
-    tags = _tags(request.get("Tags") or [])
+    tags = _encode_tags(_read_tags(request.get("Tags") or []))
     table = await call.tables.make(name)
     if table is None:
         raise EndpointError("ResourceInUseException", f"Table already exists: {name}")
-    await table.note(lambda noted: {**noted, "ttl": "off", "tags": json.dumps(tags)})
+    await table.note(lambda noted: {**noted, "ttl": "off", "tags": tags})
     return {"TableDescription": await _description(name, table)}
 
 
 def _check_schema(request: dict[str, Any]) -> None:
-    keys, attributes = request.get("KeySchema") or [], request.get("AttributeDefinitions") or []
-    if sorted(map(_read_schema_pair, keys)) != sorted(map(_read_schema_pair, _KEYS)):
-        raise make_validation_error(f"{_WHAT}, and KeySchema says otherwise.")
-    if sorted(map(_read_schema_pair, attributes)) != sorted(map(_read_schema_pair, _ATTRIBUTES)):
-        raise make_validation_error(f"{_WHAT}, and AttributeDefinitions says otherwise.")
-    for unknown in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes", "VectorIndexes", "GlobalTableSourceArn"):
+    for parameter, wanted in (("KeySchema", _KEYS), ("AttributeDefinitions", _ATTRIBUTES)):
+        if sorted(map(_read_schema_pair, request.get(parameter) or [])) != sorted(map(_read_schema_pair, wanted)):
+            raise make_validation_error(f"{_WHAT}, and {parameter} says otherwise.")
+    for unknown in _UNSUPPORTED:
         if request.get(unknown):
             raise make_validation_error(f"{_WHAT}, and nothing else; take {unknown} out.")
     if (request.get("StreamSpecification") or {}).get("StreamEnabled"):
         raise make_validation_error("The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
-    if request.get("DeletionProtectionEnabled"):
-        raise make_validation_error(
-            "The endpoint of ddb-mcp protects no table from deletion; take DeletionProtectionEnabled out."
-        )
 
 
 def _read_schema_pair(entry: dict[str, str]) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ def _read_schema_pair(entry: dict[str, str]) -> tuple[str, ...]:
 
 
 async def describe_table(call: EndpointRequest) -> dict[str, Any]:
-    return {"Table": await _description(*await call.tables.find(call.request["TableName"]))}
+    return {"Table": await _description(*await call.find_table(call.request["TableName"]))}
 
 
 async def delete_table(call: EndpointRequest) -> dict[str, Any]:
@@ -73,10 +75,10 @@ async def list_tables(call: EndpointRequest) -> dict[str, Any]:
 
 
 async def describe_time_to_live(call: EndpointRequest) -> dict[str, Any]:
-    _, table = await call.tables.find(call.request["TableName"])
-    if (await table.about()).get("ttl") == "off":
-        return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
-    return {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": _TTL}}
+    _, table = await call.find_table(call.request["TableName"])
+    is_off = (await table.about()).get("ttl") == "off"
+    status = {"TimeToLiveStatus": "DISABLED"} if is_off else {"TimeToLiveStatus": "ENABLED", "AttributeName": _TTL}
+    return {"TimeToLiveDescription": status}
 
 
 async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
@@ -95,26 +97,23 @@ async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
 
 
 async def tag_resource(call: EndpointRequest) -> dict[str, Any]:
-    _, table = await call.find_table(call.request["ResourceArn"], writes=True)
-    await table.note(lambda noted: {**noted, "tags": json.dumps(_tags(call.request["Tags"], noted))})
-    return {}
+    return await _change_tags(call, lambda tags: tags | _read_tags(call.request["Tags"]))
 
 
 async def untag_resource(call: EndpointRequest) -> dict[str, Any]:
     removed = set(call.request["TagKeys"])
+    return await _change_tags(call, lambda tags: {name: tags[name] for name in tags if name not in removed})
+
+
+async def _change_tags(call: EndpointRequest, change: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, Any]:
     _, table = await call.find_table(call.request["ResourceArn"], writes=True)
-
-    def untag(noted: dict[str, str]) -> dict[str, str]:
-        tags = {name: value for name, value in _noted_tags(noted).items() if name not in removed}
-        return {**noted, "tags": json.dumps(tags)}
-
-    await table.note(untag)
+    await table.note(lambda noted: {**noted, "tags": _encode_tags(change(json.loads(noted.get("tags", "{}"))))})
     return {}
 
 
 async def list_tags_of_resource(call: EndpointRequest) -> dict[str, Any]:
-    _, table = await call.tables.find(call.request["ResourceArn"])
-    tags = _noted_tags(await table.about())
+    _, table = await call.find_table(call.request["ResourceArn"])
+    tags = json.loads((await table.about()).get("tags", "{}"))
     return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
@@ -122,17 +121,14 @@ async def describe_endpoints(call: EndpointRequest) -> dict[str, Any]:
     return {"Endpoints": [{"Address": call.host, "CachePeriodInMinutes": 1440}]}
 
 
-def _tags(tags: list[dict[str, str]], noted: dict[str, str] | None = None) -> dict[str, str]:
-    """Return a table's tags with these added. Raises Failure if they are more than a table can have."""
-    all_tags = _noted_tags(noted or {}) | {tag["Key"]: tag["Value"] for tag in tags}
-    if len(all_tags) > _TAGS_MAX:
+def _read_tags(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def _encode_tags(tags: dict[str, str]) -> str:
+    if len(tags) > _TAGS_MAX:
         raise make_validation_error(f"A table has at most {_TAGS_MAX} tags.")
-    return all_tags
-
-
-def _noted_tags(noted: dict[str, str]) -> dict[str, str]:
-    tags: dict[str, str] = json.loads(noted.get("tags", "{}"))
-    return tags
+    return json.dumps(tags)
 
 
 async def _description(name: str, table: LocalTable) -> dict[str, Any]:
@@ -148,12 +144,8 @@ async def _description(name: str, table: LocalTable) -> dict[str, Any]:
         "TableSizeBytes": size,
         "ItemCount": items,
         "TableArn": make_arn(name),
-        "TableId": _uuid(noted.get("id", "")),
+        "TableId": str(UUID(hex=noted.get("id", "").rjust(32, "0"))),
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
         "TableClassSummary": {"TableClass": "STANDARD"},
         "DeletionProtectionEnabled": False,
     }
-
-
-def _uuid(digits: str) -> str:
-    return str(UUID(hex=digits.rjust(32, "0")))

@@ -47,7 +47,7 @@ async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
     keys = [read_key(get["Key"]) for get in gets]
     paths = await convert(lambda: [read_only_projection(get) for get in gets], gets)
-    name, table = await _table(call, gets)
+    name, table = await _find_table(call, [parse_table_name(get["TableName"]) for get in gets])
     call.check_access("GetItem", name, keys, writes=False)
     answers, units = await table.items(keys, partial(_make_answers, call, paths))
     return {"Responses": answers, **call.consumed_by_tables({name: units})}
@@ -77,16 +77,15 @@ def _units_of_reads(stored: Stored) -> float:
 
 async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
     actions = [_get_action(entry) for entry in call.request["TransactItems"]]
-    writes = await convert(partial(_parse_writes, actions), call.request)
-    keys = [write.key for write in writes]
     requests = [request for _, request in actions]
-    if len({(parse_table_name(request["TableName"]), key) for request, key in zip(requests, keys, strict=True)}) < len(
-        keys
-    ):
+    writes = await convert(lambda: [_READERS[kind][1](request) for kind, request in actions], requests)
+    keys = [write.key for write in writes]
+    names = [parse_table_name(request["TableName"]) for request in requests]
+    if len(set(zip(names, keys, strict=True))) < len(keys):
         raise make_validation_error("Transaction request cannot include multiple operations on one item")
-    name, table = await _table(call, requests)
-    for (kind, _), write in zip(actions, writes, strict=True):
-        call.check_access(_READERS[kind][0], name, [write.key], writes=True)
+    name, table = await _find_table(call, names)
+    for (kind, _), key in zip(actions, keys, strict=True):
+        call.check_access(_READERS[kind][0], name, [key], writes=True)
 
     def decide(stored: Stored) -> tuple[Changes, float]:
         changes = _make_changes(writes, stored)
@@ -108,16 +107,6 @@ def _get_action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
             else "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request"
         )
     return actions[0]
-
-
-def _parse_writes(actions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[WriteRequest]:
-    writes: list[WriteRequest] = []
-    for kind, request in actions:
-        try:
-            writes.append(_READERS[kind][1](request))
-        except InvalidArgument as error:
-            raise make_validation_error(error.message) from None
-    return writes
 
 
 def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
@@ -145,15 +134,16 @@ def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, I
 
 async def _write_once(call: EndpointRequest, table: LocalTable, keys: Sequence[Key], decide: Any) -> float | None:
     """Do the writes and return their capacity units; None if the request's token says that they were done before."""
+    done: float | None
     token = call.request.get("ClientRequestToken")
     if token is None:
-        units: float = await table.change(keys, decide)
-        return units
+        done = await table.change(keys, decide)
+        return done
     # The digest leaves out what only changes the answer, such as ReturnConsumedCapacity.
     writes = {"TransactItems": call.request["TransactItems"]}
     digest = await convert(lambda: hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest(), writes)
     try:
-        done: float | None = await table.change_once(token, digest, keys, decide)
+        done = await table.change_once(token, digest, keys, decide)
     except TokenReused:
         raise EndpointError(
             "IdempotentParameterMismatchException",
@@ -163,11 +153,11 @@ async def _write_once(call: EndpointRequest, table: LocalTable, keys: Sequence[K
     return done
 
 
-async def _table(call: EndpointRequest, requests: Sequence[Mapping[str, Any]]) -> tuple[str, LocalTable]:
-    names = {parse_table_name(request["TableName"]) for request in requests}
-    if len(names) > 1:
+async def _find_table(call: EndpointRequest, names: Iterable[str]) -> tuple[str, LocalTable]:
+    name, *others = sorted(set(names))
+    if others:
         raise make_validation_error(
             "The endpoint of ddb-mcp has a file for each table, and a transaction is on one of them: "
-            f"{', '.join(sorted(names)[:5])} are several."
+            f"{', '.join([name, *others[:4]])} are several."
         )
-    return await call.tables.find(names.pop())
+    return await call.find_table(name)
