@@ -22,13 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
     """The arguments of `ddb-mcp endpoint`."""
     parser.add_argument("--port", type=int, default=PORT, help=f"port, default {PORT}; 0 for any free one")
     parser.add_argument("--all-keys", action="store_true", help="let the app use keys outside the prefix too")
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a host name under which clients know this endpoint, for example that of a container's host",
-    )
 
 
 def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
@@ -45,7 +38,7 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
 
     listener, address = Listening("127.0.0.1", arguments.port).listen()
     access = Access(None if arguments.all_keys else settings.prefix, settings.read_only)
-    endpoint = Endpoint(Tables(settings.table, settings.local_path), access, map(str.lower, arguments.allow_host))
+    endpoint = Endpoint(Tables(settings.table, settings.local_path), access)
     print(f"ddb-mcp: listening on {address}, over {settings.local_path}. Ctrl-C ends it.", file=sys.stderr)
     if not settings.local_path.exists():
         print(f"The table {settings.table} is not there yet; make it: ddb-mcp call provision", file=sys.stderr)

@@ -18,7 +18,7 @@ from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
-from ddb_mcp.endpoint.bodies import encode_answer, read_body
+from ddb_mcp.endpoint.bodies import encode_answer, parse_body
 from ddb_mcp.endpoint.errors import EndpointError, translate_error
 from ddb_mcp.endpoint.requests import Access, EndpointRequest
 from ddb_mcp.stores.workers import convert, current_account, is_large, release_frames
@@ -27,7 +27,7 @@ from ddb_mcp.web.requests import find_foreign_header
 from ddb_mcp.web.serving import run_lifespan
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import Receive, Scope, Send
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TARGET = "DynamoDB_20120810."
-# Each returns the answer's body. It raises Failure, or a DdbMcpError, which `translate_error` turns into a Failure.
+# Each returns the answer's body. It raises EndpointError or DdbMcpError.
 # Shapes and errors are those of https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html
 _OPERATIONS: dict[str, Callable[[EndpointRequest], Awaitable[dict[str, Any]]]] = {
     "GetItem": reads.get_item,
@@ -68,13 +68,11 @@ class Endpoint:
     Args:
         tables: what it serves. They are closed at its end.
         access: what callers may do.
-        hosts: names besides this machine's own under which clients know it, in lower case.
     """
 
-    def __init__(self, tables: Tables, access: Access, hosts: Iterable[str] = ()) -> None:
+    def __init__(self, tables: Tables, access: Access) -> None:
         self._tables = tables
         self._access = access
-        self._hosts = frozenset(hosts)
         self._large = CapacityLimiter(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,59 +82,51 @@ class Endpoint:
         # Connections take turns with conversions and writes, as deployments do elsewhere.
         current_account.set(current_account.get()._replace(owner=str(scope["client"])))
         try:
-            answer = await self._answer(scope)
-        except (EndpointError, DdbMcpError, BodyRejected) as error:
-            failure = _failure(error)
-            release_frames(error)
-            await _send(send, failure.status, failure.body())
+            status, answer = 200, await self._answer(scope)
         except ClientGone:
             raise
         except Exception as error:
-            failure = translate_error(Internal.log(logger, error, "the endpoint"))
-            await _send(send, failure.status, failure.body())
-        else:
-            await _send(send, 200, answer)
+            failure = _make_failure(error)
+            status, answer = failure.status, failure.body()
+        await _send(send, status, answer)
 
     async def _answer(self, scope: Scope) -> dict[str, Any]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        self._check_origin(scope, headers)
+        _check_origin(scope)
         if scope["method"] != "POST" or scope["path"] != "/":
             raise EndpointError("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
-        operation = _operation(headers)
+        operation = _parse_operation(headers)
         RequestContext.of(scope).admit()
         body = await RequestContext.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
-            request = await convert(partial(_request, operation, body), body)
+            request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
             call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
             return await _OPERATIONS[operation](call)
 
-    def _is_own(self, name: str) -> bool:
-        return is_loopback(name) or name in self._hosts
 
-    def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
-        """Refuse what a web page could send. Raises Failure."""
-        foreign = find_foreign_header(scope, self._is_own)
-        if foreign is not None and foreign[0] == "Host":
-            raise EndpointError(
-                "AccessDeniedException",
-                f"This endpoint is for programs of this machine, and Host is {foreign[1][:80]!r}; "
-                "--allow-host lets it in.",
-                403,
-            )
-        if "origin" in headers:
-            raise EndpointError("AccessDeniedException", "This endpoint is not for web pages.", 403)
+def _check_origin(scope: Scope) -> None:
+    """Refuse what a web page could send. Raises EndpointError."""
+    match find_foreign_header(scope, is_loopback):
+        case ("Host", host):
+            message = f"This endpoint is for programs of this machine, and Host is {host[:80]!r}."
+            raise EndpointError("AccessDeniedException", message, 403)
+    if any(name == b"origin" for name, _ in scope["headers"]):
+        raise EndpointError("AccessDeniedException", "This endpoint is not for web pages.", 403)
 
 
-def _failure(error: EndpointError | DdbMcpError | BodyRejected) -> EndpointError:
+def _make_failure(error: Exception) -> EndpointError:
     if isinstance(error, BodyRejected):
         kind = "RequestEntityTooLargeException" if error.status == 413 else "InternalServerError"
         return EndpointError(kind, error.error.message, error.status)
-    return error if isinstance(error, EndpointError) else translate_error(error)
+    if not isinstance(error, EndpointError | DdbMcpError):
+        error = Internal.log(logger, error, "the endpoint")
+    release_frames(error)
+    return translate_error(error)
 
 
-def _operation(headers: dict[str, str]) -> str:
-    """The operation that a request's headers name. Raises Failure."""
+def _parse_operation(headers: dict[str, str]) -> str:
+    """Return the operation that a request's headers name. Raises EndpointError."""
     target = headers.get("x-amz-target", "")
     operation = target.removeprefix(_TARGET)
     if operation == target or operation not in shapes.list_operations():
@@ -152,12 +142,6 @@ def _operation(headers: dict[str, str]) -> str:
             f"The endpoint of ddb-mcp does not have {operation}; it has {', '.join(sorted(_OPERATIONS))}.",
         )
     return operation
-
-
-def _request(operation: str, body: bytes) -> dict[str, Any]:
-    """The request in a body, of the shape that its operation has. Raises Failure."""
-    request = read_body(body)
-    return shapes.check_request(operation, request)
 
 
 async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:

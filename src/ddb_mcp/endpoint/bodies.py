@@ -37,8 +37,8 @@ def _text(value: Any, depth: int) -> str:
     return encode(value).text
 
 
-def read_body(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a request's body. Raises Failure."""
+def parse_body(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a request's body. Raises EndpointError."""
     try:
         text = body.decode()
         # As for stored items: an item of 400 KB has 410,000 members at most.

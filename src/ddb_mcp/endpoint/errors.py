@@ -10,15 +10,9 @@ from ddb_mcp.stores.local.file import Locked
 
 _SERVICE = "com.amazonaws.dynamodb.v20120810"
 # Errors of the layer that all services of AWS share have other namespaces.
-_NAMESPACES = {
-    "ValidationException": "com.amazon.coral.validate",
-    "SerializationException": "com.amazon.coral.service",
-    "UnknownOperationException": "com.amazon.coral.service",
-    "AccessDeniedException": "com.amazon.coral.service",
-    "MissingAuthenticationTokenException": "com.amazon.coral.service",
-    "IncompleteSignatureException": "com.amazon.coral.service",
-    "RequestEntityTooLargeException": "com.amazon.coral.service",
-}
+_SHARED = ("Serialization", "UnknownOperation", "AccessDenied", "MissingAuthenticationToken", "IncompleteSignature")
+_NAMESPACES = {f"{kind}Exception": "com.amazon.coral.service" for kind in (*_SHARED, "RequestEntityTooLarge")}
+_NAMESPACES["ValidationException"] = "com.amazon.coral.validate"
 
 
 class EndpointError(Exception):
@@ -54,8 +48,10 @@ def make_serialization_error(message: str) -> EndpointError:
     return EndpointError("SerializationException", message)
 
 
-def translate_error(error: DdbMcpError) -> EndpointError:
-    """The SDKs' error for an error of the store or of an expression."""
+def translate_error(error: EndpointError | DdbMcpError) -> EndpointError:
+    """Return an error as SDKs know it. Errors of the store and of expressions are DdbMcpErrors."""
+    if isinstance(error, EndpointError):
+        return error
     if isinstance(error, InvalidArgument):
         return make_validation_error(error.message)
     if isinstance(error, Locked | Timeout):  # nothing was done; SDKs call again by themselves

@@ -49,7 +49,7 @@ def check_request(operation: str, request: Any) -> dict[str, Any]:
     Attribute values are not looked into, nor the entries of lists and maps that are too long.
 
     Raises:
-        Failure: the request does not fit the model.
+        EndpointError: the request does not fit the model.
     """
     problems: list[str] = []
     shape = _model().operation_model(operation).input_shape

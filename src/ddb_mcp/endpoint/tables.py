@@ -40,7 +40,7 @@ class Tables:
         """Return a table's name and the table.
 
         Raises:
-            Failure: it does not exist.
+            EndpointError: it does not exist.
         """
         name = parse_table_name(name_or_arn)
         table = await self._existing(name)
@@ -75,7 +75,7 @@ class Tables:
         """Create a table. Return None if there is one with this name.
 
         Raises:
-            Failure: this endpoint cannot have a table with this name.
+            EndpointError: this endpoint cannot have a table with this name.
         """
         if problem := self._problem(name):
             raise make_validation_error(f"The endpoint of ddb-mcp cannot create the table {name[:80]}: {problem}.")
@@ -141,7 +141,7 @@ def is_table_name(text: str) -> bool:
 
 
 def parse_table_name(name_or_arn: str) -> str:
-    """The name of a table. Raises Failure."""
+    """The name of a table. Raises EndpointError."""
     arn = _ARN.fullmatch(name_or_arn)
     name = arn[1] if arn else name_or_arn
     if not is_table_name(name):

@@ -15,7 +15,7 @@ from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
+from ddb_mcp.endpoint.errors import EndpointError, make_validation_error, translate_error
 from ddb_mcp.endpoint.requests import (
     EndpointRequest,
     count_read_units,
@@ -56,7 +56,7 @@ async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
 def _make_answers(
     call: EndpointRequest, paths: list[tuple[Path, ...] | None], stored: Stored
 ) -> tuple[list[dict[str, Encoded]], float]:
-    """Return the answer of each get, and the capacity of all. Raises Failure if the items are too long together."""
+    """Return the answer of each get, and the capacity of all. Raises EndpointError if all items are too long."""
     _check_size(stored.values())
     answers = [
         {} if item is None else {"Item": encode_projected(item, path)}
@@ -110,7 +110,7 @@ def _get_action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
-    """The changes of all writes. Raises Failure, with a reason for each write, where one of them cannot be done."""
+    """Return the changes of all writes. Raises EndpointError, with a reason for each, if one cannot be done."""
     changes: dict[Key, Item | None] = {}
     reasons: list[dict[str, Any]] = []
     for write in writes:
@@ -118,9 +118,8 @@ def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, I
         try:
             changes |= write.changes(stored)
             reasons.append(_NONE)
-        except InvalidArgument as error:
-            reasons.append({"Code": "ValidationError", "Message": error.message})
-        except EndpointError as failure:
+        except (InvalidArgument, EndpointError) as error:
+            failure = translate_error(error)
             reasons.append({"Code": _REASONS[failure.kind], "Message": failure.message, **failure.members})
     if all(reason is _NONE for reason in reasons):
         return changes

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from ddb_mcp.core import limits
@@ -32,7 +32,6 @@ _EMPTY_SETS = {
     "NS": "An number set  may not be empty",
     "BS": "Binary sets should not be empty",
 }
-_CONTAINERS = ("L", "M", "SS", "NS", "BS")
 _KEY_LIMITS = {
     "pk": (limits.PK_MAX_BYTES, "Size of hashkey has exceeded the maximum size limit of2048 bytes"),
     "sk": (limits.SK_MAX_BYTES, "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"),
@@ -47,7 +46,7 @@ def read_value(value: Any, depth: int = 0) -> AttributeValue:
         depth: how many lists and maps are round it.
 
     Raises:
-        Failure: DynamoDB would refuse it.
+        EndpointError: DynamoDB would refuse it.
     """
     if not isinstance(value, dict):
         raise make_serialization_error("Unexpected value type in payload")
@@ -86,20 +85,14 @@ def _read_number(text: str) -> str:
 
 
 def _find_number_problem(text: str) -> str:
-    if len(text) > limits.NUMBER_MAX_CHARACTERS and re.fullmatch(r"[0-9]+", text[: limits.NUMBER_MAX_CHARACTERS]):
+    start = text[: limits.NUMBER_MAX_CHARACTERS]
+    if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,9})?", start):
+        return f"The parameter cannot be converted to a numeric value: {start[:80]}"
+    number = Decimal(start)
+    if start != text or len("".join(map(str, number.as_tuple().digits)).strip("0")) > limits.MAX_DIGITS:
         return "Attempting to store more than 38 significant digits in a Number"
-    text = text[: limits.NUMBER_MAX_CHARACTERS]  # a longer one is wrong in any case
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite() or not re.fullmatch(r"[-+.0-9eE]+", text):
-        return f"The parameter cannot be converted to a numeric value: {text[:80]}"
-    if len("".join(map(str, number.as_tuple().digits)).strip("0")) > limits.MAX_DIGITS:
-        return "Attempting to store more than 38 significant digits in a Number"
-    if number.adjusted() > 0:
-        return "Number overflow. Attempting to store a number with magnitude larger than supported range"
-    return "Number underflow. Attempting to store a number with magnitude smaller than supported range"
+    problem = ("overflow", "larger") if number.adjusted() > 0 else ("underflow", "smaller")
+    return "Number {}. Attempting to store a number with magnitude {} than supported range".format(*problem)
 
 
 def _read_binary(text: str) -> str:
@@ -127,7 +120,7 @@ _MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS"
 
 
 def read_item(attributes: Mapping[str, Any]) -> Item:
-    """A whole item: its values, its key and its size. Raises Failure."""
+    """A whole item: its values, its key and its size. Raises EndpointError."""
     item = {name: read_value(value) for name, value in attributes.items()}
     for name in KEYS:
         if name not in item:
@@ -142,24 +135,22 @@ def read_item(attributes: Mapping[str, Any]) -> Item:
 
 
 def read_key(attributes: Mapping[str, Any]) -> Key:
-    """The key of one item. Raises Failure."""
+    """The key of one item. Raises EndpointError."""
     if attributes.keys() != set(KEYS):
         raise make_validation_error(_MISMATCH)
     texts = []
     for name in KEYS:
         given = attributes[name]
-        if isinstance(given, dict) and any(given.get(kind) for kind in _CONTAINERS):  # not read, however long
+        kinds = [kind for kind in given if given[kind] is not None] if isinstance(given, dict) else []
+        if kinds and "S" not in kinds:  # not read, however long
             raise make_validation_error(_MISMATCH)
-        value = read_value(given)
-        if "S" not in value:
-            raise make_validation_error(_MISMATCH)
-        check_key_text(name, value["S"])
-        texts.append(value["S"])
+        texts.append(read_value(given)["S"])
+        check_key_text(name, texts[-1])
     return Key(*texts)
 
 
 def check_key_text(name: str, text: str) -> None:
-    """Raise Failure if DynamoDB could not hold this text as a key."""
+    """Raise EndpointError if DynamoDB could not hold this text as a key."""
     if not text:
         raise make_validation_error(
             "One or more parameter values are not valid. "
@@ -171,7 +162,7 @@ def check_key_text(name: str, text: str) -> None:
 
 
 def check_nesting(value: AttributeValue, depth: int = 0) -> None:
-    """Raise Failure if a value that an update has made lies deeper than DynamoDB stores."""
+    """Raise EndpointError if a value that an update has made lies deeper than DynamoDB stores."""
     if depth >= limits.MAX_DEPTH:
         raise make_validation_error("Nesting Levels have exceeded supported limits")
     for inner in value.get("M", {}).values():

@@ -26,7 +26,7 @@ FUNCTIONS = {
 }
 # What a literal may be, by what it is given to.
 _LITERAL_TYPES = OPERAND_TYPES | {
-    "attribute_type": frozenset({"S"}),
+    "type": frozenset({"S"}),
     "size": TYPES - {"N", "BOOL", "NULL"},
     "+": frozenset({"N"}),
     "-": frozenset({"N"}),
@@ -40,12 +40,11 @@ def format_path(path: Path) -> str:
 
 
 def require_condition(part: Any) -> ConditionNode:
-    """A part of an expression that is a condition. Raises InvalidArgument where it is an operand."""
+    """Return a part of an expression that is a condition. Raises InvalidArgument if it is an operand."""
     if isinstance(part, SizeOperand):
         raise _make_misuse_error("size")
     if isinstance(part, _OPERANDS):
-        text = format_path(part.path) if isinstance(part, PathOperand) else "a value"
-        raise InvalidArgument(f"Syntax error; {text} is no condition")
+        raise InvalidArgument("Syntax error; a path or a value stands where a condition is expected")
     condition: ConditionNode = part
     return condition
 
@@ -73,8 +72,10 @@ def check_operand_count(name: str, operands: Any, expected: int) -> None:
 
 
 def check_operand_type(operator: str, operand: Any) -> None:
-    """Raise InvalidArgument where a literal has a type that the operator or function does not take."""
-    if isinstance(operand, Literal) and (kind := get_type(operand.value)) not in _LITERAL_TYPES.get(operator, TYPES):
+    """Raise InvalidArgument if a literal has a type that the operator or function does not take."""
+    kind = get_type(operand.value) if isinstance(operand, Literal) else "a document path"
+    allowed = _LITERAL_TYPES.get(operator, TYPES)
+    if kind not in allowed and (isinstance(operand, Literal) or operator == "type"):
         raise InvalidArgument(
             "Incorrect operand type for operator or function; "
             f"operator or function: {OPERATOR_NAMES.get(operator, operator)}, operand type: {kind}"
@@ -82,13 +83,8 @@ def check_operand_type(operator: str, operand: Any) -> None:
 
 
 def check_type_name(operand: Any) -> None:
-    """Raise InvalidArgument where the second operand of `attribute_type` is no literal with a type's name."""
-    if not isinstance(operand, Literal) or "S" not in operand.value:
-        kind = get_type(operand.value) if isinstance(operand, Literal) else "a document path"
-        raise InvalidArgument(
-            f"Incorrect operand type for operator or function; operator or function: attribute_type, "
-            f"operand type: {kind}"
-        )
+    """Raise InvalidArgument if the second operand of `attribute_type` is no literal with a type's name."""
+    check_operand_type("type", operand)
     name = operand.value["S"]
     if name not in TYPES:
         raise InvalidArgument(

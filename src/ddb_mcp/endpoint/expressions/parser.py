@@ -16,50 +16,14 @@ from ddb_mcp.core.items import TYPE_NAMES, AttributeValue
 from ddb_mcp.core.paths import Path, get_value
 from ddb_mcp.core.text import quote_start
 from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
-from ddb_mcp.endpoint.expressions.checks import (
-    COMPARATORS,
-    FUNCTIONS,
-    OPERATOR_NAMES,
-    check_bounds,
-    check_no_overlap,
-    check_operand_count,
-    check_operand_type,
-    check_type_name,
-    format_path,
-    require_condition,
-    require_operand,
-)
-from ddb_mcp.endpoint.expressions.nodes import (
-    Combination,
-    Computed,
-    ConditionNode,
-    FunctionTest,
-    ListAppend,
-    Literal,
-    Not,
-    OperandNode,
-    PathOperand,
-    SizeOperand,
-    Source,
-    UpdateExpression,
-    add,
-    calculate,
-    require_value,
-    subtract,
-)
+from ddb_mcp.endpoint.expressions import checks, nodes
 from ddb_mcp.endpoint.values import read_value
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
 
 # The last one has no values.
-EXPRESSIONS = (
-    "UpdateExpression",
-    "ConditionExpression",
-    "FilterExpression",
-    "KeyConditionExpression",
-    "ProjectionExpression",
-)
+EXPRESSIONS = [f"{kind}Expression" for kind in ("Update", "Condition", "Filter", "KeyCondition", "Projection")]
 # The unused placeholders that an error names.
 _UNUSED_NAMED = 20
 _SETS = ("SS", "NS", "BS")
@@ -141,9 +105,9 @@ class ExpressionReader:
                 )
         return members
 
-    def read_condition(self, parameter: str) -> ConditionNode | None:
+    def read_condition(self, parameter: str) -> nodes.ConditionNode | None:
         """Return the condition, filter or key condition in a parameter, None if it is not there."""
-        condition: ConditionNode | None = self._read(parameter, "condition")
+        condition: nodes.ConditionNode | None = self._read(parameter, "condition")
         return condition
 
     def read_projection(self) -> tuple[Path, ...] | None:
@@ -151,10 +115,10 @@ class ExpressionReader:
         paths: tuple[Path, ...] | None = self._read("ProjectionExpression", "projection")
         return paths
 
-    def read_update(self) -> UpdateExpression:
+    def read_update(self) -> nodes.UpdateExpression:
         """Return the changes of the update expression, none if there is none."""
-        update: UpdateExpression | None = self._read("UpdateExpression", "update")
-        return update or UpdateExpression()
+        update: nodes.UpdateExpression | None = self._read("UpdateExpression", "update")
+        return update or nodes.UpdateExpression()
 
     def check_all_used(self) -> None:
         """Raise InvalidArgument if the request has placeholders that none of its expressions has used."""
@@ -199,54 +163,54 @@ class ExpressionReader:
         self._used.add(str(token))
         return self._names[token]
 
-    def on_value(self, token: str) -> Literal:
+    def on_value(self, token: str) -> nodes.Literal:
         if token not in self._values:
             raise InvalidArgument(
                 f"An expression attribute value used in expression is not defined; attribute value: {token}"
             )
         self._used.add(str(token))
-        return Literal(self._values[token])
+        return nodes.Literal(self._values[token])
 
     def on_index(self, token: str) -> int:
         if len(token) > 9:
             raise InvalidArgument(f"List index is not within the allowable range; index: [{token[:40]}]")
         return int(token)
 
-    def on_path(self, *steps: str | int) -> PathOperand:
+    def on_path(self, *steps: str | int) -> nodes.PathOperand:
         if len(steps) > limits.MAX_DEPTH:
             raise InvalidArgument(f"The document path has too many nesting elements; nesting levels: {len(steps)}")
-        return PathOperand(steps)
+        return nodes.PathOperand(steps)
 
-    def on_projection(self, *paths: PathOperand) -> tuple[Path, ...]:
+    def on_projection(self, *paths: nodes.PathOperand) -> tuple[Path, ...]:
         document_paths = tuple(at.path for at in paths)
-        check_no_overlap(document_paths)
+        checks.check_no_overlap(document_paths)
         return document_paths
 
-    def on_condition(self, whole: Any) -> ConditionNode:
-        return require_condition(whole)
+    def on_condition(self, whole: Any) -> nodes.ConditionNode:
+        return checks.require_condition(whole)
 
     def on_grouped(self, whole: Any) -> Any:
         return whole
 
-    def on_either(self, *parts: Any) -> ConditionNode:
-        return _combine(any, *map(require_condition, parts))
+    def on_either(self, *parts: Any) -> nodes.ConditionNode:
+        return _combine(any, *map(checks.require_condition, parts))
 
-    def on_both(self, *parts: Any) -> ConditionNode:
-        return _combine(all, *map(require_condition, parts))
+    def on_both(self, *parts: Any) -> nodes.ConditionNode:
+        return _combine(all, *map(checks.require_condition, parts))
 
-    def on_negated(self, part: Any) -> ConditionNode:
-        return Not(require_condition(part))
+    def on_negated(self, part: Any) -> nodes.ConditionNode:
+        return nodes.Not(checks.require_condition(part))
 
-    def on_compared(self, left: Any, comparator: str, right: Any) -> ConditionNode:
-        return self._test(COMPARATORS[comparator], left, right)
+    def on_compared(self, left: Any, comparator: str, right: Any) -> nodes.ConditionNode:
+        return self._test(checks.COMPARATORS[comparator], left, right)
 
-    def on_between(self, tested: Any, low: Any, high: Any) -> ConditionNode:
+    def on_between(self, tested: Any, low: Any, high: Any) -> nodes.ConditionNode:
         test = self._test("between", tested, low, high)
-        if isinstance(low, Literal) and isinstance(high, Literal):
-            check_bounds(low.value, high.value)
+        if isinstance(low, nodes.Literal) and isinstance(high, nodes.Literal):
+            checks.check_bounds(low.value, high.value)
         return test
 
-    def on_among(self, *operands: Any) -> ConditionNode:
+    def on_among(self, *operands: Any) -> nodes.ConditionNode:
         if len(operands) - 1 > limits.IN_MAX:
             raise InvalidArgument(
                 f"The IN operator is provided with too many operands; number of operands: {len(operands) - 1}"
@@ -254,84 +218,87 @@ class ExpressionReader:
         return self._test("in", *operands)
 
     def on_call(self, name: str, *operands: Any) -> Any:
-        if name not in FUNCTIONS:
+        if name not in checks.FUNCTIONS:
             raise InvalidArgument(f"Invalid function name; function: {name}")
-        check_operand_count(name, operands, FUNCTIONS[name])
+        checks.check_operand_count(name, operands, checks.FUNCTIONS[name])
         for operand in operands:
-            require_operand(operand)
+            checks.require_operand(operand)
         if name == "size":
-            check_operand_type("size", operands[0])
-            return SizeOperand(operands[0])
+            checks.check_operand_type("size", operands[0])
+            return nodes.SizeOperand(operands[0])
         if name in ("begins_with", "contains"):
             return self._test(name, *operands)
-        if not isinstance(operands[0], PathOperand):
+        if not isinstance(operands[0], nodes.PathOperand):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
         if name == "attribute_type":
-            check_type_name(operands[1])
-            return FunctionTest("type", operands)
-        exists = FunctionTest("exists", operands)
-        return exists if name == "attribute_exists" else Not(exists)
+            checks.check_type_name(operands[1])
+            return nodes.FunctionTest("type", operands)
+        exists = nodes.FunctionTest("exists", operands)
+        return exists if name == "attribute_exists" else nodes.Not(exists)
 
-    def _test(self, operator: str, *operands: Any) -> FunctionTest:
+    def _test(self, operator: str, *operands: Any) -> nodes.FunctionTest:
         for operand in operands:
-            require_operand(operand)
-            check_operand_type(operator, operand)
-        if operands[0] in operands[1:] and isinstance(operands[0], PathOperand):
+            checks.require_operand(operand)
+            checks.check_operand_type(operator, operand)
+        if operands[0] in operands[1:] and isinstance(operands[0], nodes.PathOperand):
             raise InvalidArgument(
                 "The first operand must be distinct from the remaining operands for this operator or function; "
-                f"operator: {OPERATOR_NAMES.get(operator, operator)}, first operand: {format_path(operands[0].path)}"
+                f"operator: {checks.OPERATOR_NAMES.get(operator, operator)}, "
+                f"first operand: {checks.format_path(operands[0].path)}"
             )
-        return FunctionTest(operator, operands)
+        return nodes.FunctionTest(operator, operands)
 
-    def on_arithmetic(self, left: Any, sign: str, right: Any) -> OperandNode:
+    def on_arithmetic(self, left: Any, sign: str, right: Any) -> nodes.OperandNode:
         for operand in (left, right):
-            check_operand_type(str(sign), operand)
-        return Computed(partial(calculate, str(sign), left, right))
+            checks.check_operand_type(str(sign), operand)
+        return nodes.Computed(partial(nodes.calculate, str(sign), left, right))
 
-    def on_call_in_update(self, name: str, *operands: Any) -> OperandNode:
+    def on_call_in_update(self, name: str, *operands: Any) -> nodes.OperandNode:
         if name not in ("if_not_exists", "list_append"):
-            problem = "The function is not allowed in an update expression" if name in FUNCTIONS else ""
+            problem = "The function is not allowed in an update expression" if name in checks.FUNCTIONS else ""
             raise InvalidArgument(f"{problem or 'Invalid function name'}; function: {name}")
-        check_operand_count(name, operands, 2)
+        checks.check_operand_count(name, operands, 2)
         if name == "list_append":
             for operand in operands:
-                check_operand_type(name, operand)
-            nested = (each.operands if isinstance(each, ListAppend) else (each,) for each in operands)
-            return ListAppend(tuple(chain.from_iterable(nested)))
-        if not isinstance(operands[0], PathOperand):
+                checks.check_operand_type(name, operand)
+            nested = (each.operands if isinstance(each, nodes.ListAppend) else (each,) for each in operands)
+            return nodes.ListAppend(tuple(chain.from_iterable(nested)))
+        if not isinstance(operands[0], nodes.PathOperand):
             raise InvalidArgument(f"Operator or function requires a document path; operator or function: {name}")
         path, otherwise = operands[0].path, operands[1]
-        return Computed(lambda item: get_value(item, path) or otherwise.of(item))
+        return nodes.Computed(lambda item: get_value(item, path) or otherwise.of(item))
 
-    def on_assignment(self, at: PathOperand, sign: str, operand: OperandNode) -> tuple[Path, Source]:
+    def on_assignment(self, at: nodes.PathOperand, sign: str, operand: nodes.OperandNode) -> tuple[Path, nodes.Source]:
         if sign != "=":
-            raise InvalidArgument(f'Syntax error; token: "{sign}", near: "{format_path(at.path)[:40]} {sign}"')
-        return at.path, partial(require_value, operand)
+            raise InvalidArgument(f'Syntax error; token: "{sign}", near: "{checks.format_path(at.path)[:40]} {sign}"')
+        return at.path, partial(nodes.require_value, operand)
 
-    def on_change(self, at: PathOperand, literal: Literal) -> tuple[Path, AttributeValue]:
+    def on_change(self, at: nodes.PathOperand, literal: nodes.Literal) -> tuple[Path, AttributeValue]:
         return at.path, literal.value
 
     def on_set(self, *changes: Any) -> tuple[str, Any]:
         return "SET", changes
 
-    def on_remove(self, *paths: PathOperand) -> tuple[str, Any]:
+    def on_remove(self, *paths: nodes.PathOperand) -> tuple[str, Any]:
         return "REMOVE", [(at.path, lambda item: None) for at in paths]
 
     def on_add(self, *changes: Any) -> tuple[str, Any]:
-        return "ADD", [(path, partial(add, path, _check_kind("ADD", value, ("N", *_SETS)))) for path, value in changes]
+        return "ADD", [
+            (path, partial(nodes.add, path, _check_kind("ADD", value, ("N", *_SETS)))) for path, value in changes
+        ]
 
     def on_delete(self, *changes: Any) -> tuple[str, Any]:
         return "DELETE", [
-            (path, partial(subtract, path, _check_kind("DELETE", value, _SETS))) for path, value in changes
+            (path, partial(nodes.subtract, path, _check_kind("DELETE", value, _SETS))) for path, value in changes
         ]
 
-    def on_update(self, *sections: tuple[str, Any]) -> UpdateExpression:
+    def on_update(self, *sections: tuple[str, Any]) -> nodes.UpdateExpression:
         names = [section for section, _ in sections]
         for section in names:
             if names.count(section) > 1:
                 raise InvalidArgument(f'The "{section}" section can only be used once in an update expression;')
-        update = UpdateExpression(tuple(change for _, changes in sections for change in changes))
-        check_no_overlap(update.paths)
+        update = nodes.UpdateExpression(tuple(change for _, changes in sections for change in changes))
+        checks.check_no_overlap(update.paths)
         return update
 
 
@@ -354,7 +321,9 @@ def _check_kind(section: str, value: AttributeValue, kinds: tuple[str, ...]) -> 
     return value
 
 
-def _combine(combine: Callable[..., bool], first: ConditionNode, last: ConditionNode) -> ConditionNode:
+def _combine(
+    combine: Callable[..., bool], first: nodes.ConditionNode, last: nodes.ConditionNode
+) -> nodes.ConditionNode:
     """Join two parts by AND or OR. The grammar nests a chain of them to the left."""
-    firsts = first.parts if isinstance(first, Combination) and first.combine is combine else (first,)
-    return Combination(combine, (*firsts, last))
+    firsts = first.parts if isinstance(first, nodes.Combination) and first.combine is combine else (first,)
+    return nodes.Combination(combine, (*firsts, last))
