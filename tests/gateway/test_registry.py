@@ -13,8 +13,8 @@ from anyio.lowlevel import checkpoint
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
+from ddb_mcp.core.items import parse_item
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.gateway.records import to_item
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.removal import remove_deployment
 from ddb_mcp.gateway.tenant_requests import Admission
@@ -361,7 +361,7 @@ def test_a_damaged_record_is_the_operators_to_mend(run: Run, damage: dict[str, A
     async def act(registry: Registry) -> None:
         token = await registry.add("alpha", Prefix("deploy#alpha"))
         (record,) = [tenant.to_record() for tenant in await registry.list()]
-        await registry.store.put(to_item({**record, **damage}), NO_CONDITION)
+        await registry.store.put(parse_item({**record, **damage}), NO_CONDITION)
         for call in (registry.authenticate(token), registry.list(), registry.get("alpha"), registry.rotate("alpha")):
             with pytest.raises(Misconfigured, match=r"damaged record: .*alpha"):
                 await call
@@ -377,7 +377,7 @@ def test_a_damaged_record_is_the_operators_to_mend(run: Run, damage: dict[str, A
 )
 def test_damaged_facts_are_the_operators_to_mend(run: Run, damage: dict[str, Any]) -> None:
     async def act(registry: Registry) -> None:
-        await registry.store.put(to_item({"pk": "registry", "sk": "facts", **damage}), NO_CONDITION)
+        await registry.store.put(parse_item({"pk": "registry", "sk": "facts", **damage}), NO_CONDITION)
         with pytest.raises(Misconfigured):
             await registry.get_keys()
 

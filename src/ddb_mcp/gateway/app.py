@@ -96,10 +96,10 @@ class Gateway:
         """
         headers = Headers(scope=scope)
         request = await self._admission.admit(headers.getlist("authorization"), read_only=asks_read_only(scope))
-        scope["entry"]["deployment"] = request.name
+        scope["entry"]["deployment"] = request.tenant.name
         is_chunked = "transfer-encoding" in headers
         announced = limits.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
-        if not RequestContext.of(scope).admit(request.name):
+        if not RequestContext.of(scope).admit(request.tenant.name):
             raise BudgetSpent("calls at once", 1)
         async with request.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
             yield request

@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator, Callable
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange
-from ddb_mcp.core.errors import ConditionFailed, InvalidArgument
-from ddb_mcp.core.items import item_to_json
+from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.keys import SEPARATORS, Key
-from ddb_mcp.gateway.records import Record, expect_members, iter_records, sound, to_item
+from ddb_mcp.gateway.records import Record, delete_record, iter_records, read_record, sound, write_record
 from ddb_mcp.gateway.tenants import Tenant, TenantRecords
-from ddb_mcp.stores.base import Read, Store, WriteCondition
+from ddb_mcp.stores.base import Read, Store
 
 _PARTITION = "prefixes"
 
@@ -44,15 +43,16 @@ class PrefixClaims:
         joined = tenant.prefix.joined
         if (size := len(joined.encode())) > limits.SK_MAX_BYTES:
             raise InvalidArgument(f"The prefix has {size} bytes with its joiner; the limit is {limits.SK_MAX_BYTES}.")
-        while not await self._create({"pk": _PARTITION, "sk": joined, "name": tenant.name, "claim": tenant.claim}):
-            if entry := await self._read(joined):
-                await self._overrule(entry, tenant)
-        async for entry in self._iter_overlapping(joined):
-            await self._overrule(entry, tenant)
+        entry = {"pk": _PARTITION, "sk": joined, "name": tenant.name, "claim": tenant.claim}
+        while not await write_record(self._store, entry):
+            if other := await read_record(self._store, Key(_PARTITION, joined)):
+                await self._overrule(other, tenant)
+        async for other in self._iter_overlapping(joined):
+            await self._overrule(other, tenant)
 
     async def release(self, tenant: Tenant) -> None:
         """Give up the deployment's claim, unless another deployment has claimed the prefix by now."""
-        await self._delete(tenant.prefix.joined, tenant.claim)
+        await delete_record(self._store, Key(_PARTITION, tenant.prefix.joined), claim=tenant.claim)
 
     async def _overrule(self, entry: Record, tenant: Tenant) -> None:
         """Remove another deployment's claim. Raises InvalidArgument if that deployment takes precedence."""
@@ -67,30 +67,13 @@ class PrefixClaims:
                     next="Choose a prefix that neither contains another nor is contained in one.",
                 )
             await self._tenants.delete(other)
-        await self._delete(entry["sk"], claim)
+        await delete_record(self._store, Key(_PARTITION, entry["sk"]), claim=claim)
 
     async def _iter_overlapping(self, joined: str) -> AsyncIterator[Record]:
         """Yield the claims on prefixes that contain this one or are contained in it."""
         for end, character in enumerate(joined[:-1], 1):
-            if character in SEPARATORS and (entry := await self._read(joined[:end])):
+            if character in SEPARATORS and (entry := await read_record(self._store, Key(_PARTITION, joined[:end]))):
                 yield entry
         async for record in iter_records(self._store.query, Read(pk=_PARTITION, range=KeyRange(prefix=joined))):
             if record["sk"] != joined:
                 yield record
-
-    async def _read(self, joined: str) -> Record | None:
-        item = await self._store.get(Key(_PARTITION, joined))
-        return None if item is None else item_to_json(item)
-
-    async def _create(self, entry: Record) -> bool:
-        try:
-            await self._store.put(to_item(entry), WriteCondition(create_only=True))
-        except ConditionFailed:
-            return False
-        return True
-
-    async def _delete(self, joined: str, claim: str) -> None:
-        try:
-            await self._store.delete(Key(_PARTITION, joined), expect_members(claim=claim))
-        except ConditionFailed:
-            return  # another claim's

@@ -9,19 +9,19 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings, registry_path
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, Misconfigured, NotProvisioned, Unavailable
-from ddb_mcp.core.items import item_to_json
+from ddb_mcp.core.errors import InvalidArgument, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.coalescing import CoalescedReads
 from ddb_mcp.gateway.prefix_claims import PrefixClaims
-from ddb_mcp.gateway.records import Record, sound, to_item
+from ddb_mcp.gateway.records import Record, read_record, sound, write_record
 from ddb_mcp.gateway.tenants import Tenant, TenantRecords, Token
 from ddb_mcp.gateway.tokens import NAME, TokenParts, format_token, generate_token, parse_token
-from ddb_mcp.stores.base import Progress, Store, WriteCondition
+from ddb_mcp.stores.base import Progress, Store
 
 _VERSION = 1
 _FACTS = Key("registry", "facts")
@@ -42,16 +42,14 @@ def make_registry_settings(settings: GatewaySettings) -> GatewaySettings:
     return replace(settings, table=table, local_path=registry_path(settings.local_path), registry=True)
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """The access that a token gives."""
 
     tenant: Tenant
     read_only: bool
 
 
-@dataclass(frozen=True)
-class RegistryKeys:
+class RegistryKeys(NamedTuple):
     """Keys derived from the registry's secret, the same in every process and after every restart.
 
     Attributes:
@@ -89,11 +87,7 @@ class Registry:
             return False
         await self.store.provision(progress)
         facts = {**_FACTS._asdict(), "version": _VERSION, "secret": secrets.token_hex(32)}
-        try:
-            await self.store.put(to_item(facts), WriteCondition(create_only=True))
-        except ConditionFailed:
-            return False
-        return True
+        return await write_record(self.store, facts)
 
     async def exists(self) -> bool:
         """Whether there is a registry: its table, and its secret in it."""
@@ -152,17 +146,9 @@ class Registry:
             )
         key = (await self.get_keys()).tokens
         parts = generate_token(name)
-        tenant = Tenant(
-            name,
-            prefix,
-            "adding",
-            secrets.token_hex(8),
-            int(self._clock()),
-            requests_per_second,
-            items_per_second,
-            functions,
-            {parts.id: self._make_token(parts, read_only=False)},
-        )
+        tokens = {parts.id: self._make_token(parts, read_only=False)}
+        claim, now = secrets.token_hex(8), int(self._clock())
+        tenant = Tenant(name, prefix, "adding", claim, now, requests_per_second, items_per_second, functions, tokens)
         if not await self._tenants.write(tenant):
             raise _name_taken_error(await self._tenants.read(name))
         try:
@@ -276,10 +262,9 @@ class Registry:
 
     async def _read_facts(self) -> Record | None:
         try:
-            item = await self.store.get(_FACTS)
+            return await read_record(self.store, _FACTS)
         except NotProvisioned:
             return None
-        return None if item is None else item_to_json(item)
 
     def _make_token(self, parts: TokenParts, *, read_only: bool) -> Token:
         return Token(parts.hash, read_only, int(self._clock()))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenti
 from ddb_mcp.gateway.budgets import TenantBudget, TenantBudgets
 from ddb_mcp.gateway.registry import Access, Registry
 from ddb_mcp.gateway.tenant_store import TenantStore, hide_operator_details
+from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.service.service import DataService, ignore_progress
 from ddb_mcp.stores.base import Progress, Store
 from ddb_mcp.stores.workers import current_account
@@ -31,11 +33,11 @@ class Admission:
     def __init__(self, registry: Registry, store: Store, *, read_only: bool = False, processes: int = 1) -> None:
         self.registry = registry
         self.store = store
-        self.read_only = read_only
+        self._read_only = read_only
         self._budgets = TenantBudgets(processes)
 
     async def admit(self, authorization: Sequence[str], *, read_only: bool) -> "TenantRequest":
-        """A request with these `Authorization` headers. Conversions of this task are charged to its tenant.
+        """Admit a request with these `Authorization` headers. Its tenant is charged for conversions of this task.
 
         Args:
             read_only: refuse writes, even if the token allows them.
@@ -53,10 +55,12 @@ class Admission:
         budget = self._budgets.of(access.tenant)
         budget.admit()
         current_account.set(budget.account)
-        return TenantRequest(self, token, access, budget, deadline, read_only=read_only)
+        return TenantRequest(
+            self, token, access.tenant, access.read_only or read_only or self._read_only, budget, deadline
+        )
 
     async def authenticate(self, token: str) -> Access:
-        """The access that a token gives now. Raises Unauthenticated, Unavailable."""
+        """Return the access that a token gives now. Raises Unauthenticated or Unavailable."""
         try:
             access = await self.registry.authenticate(token)
         except DdbMcpError as error:
@@ -69,41 +73,24 @@ class Admission:
 _CURRENT = "Use one of the deployment's current tokens."
 
 
+@dataclass
 class TenantRequest:
     """One request of a tenant.
 
     Attributes:
+        tenant: its deployment as the registry had it at `read_at`.
+        read_only: whether the gateway, the token or the request allows no writing.
         budget: its tenant's.
         deadline: by `time.monotonic`; no attempt of a store is begun after it.
     """
 
-    def __init__(
-        self,
-        admission: Admission,
-        token: str,
-        access: Access,
-        budget: TenantBudget,
-        deadline: float,
-        *,
-        read_only: bool,
-    ) -> None:
-        self._narrowed = read_only
-        self._admission = admission
-        self._token = token
-        self._access = access
-        self._read_at = time.monotonic()
-        self.budget = budget
-        self.deadline = deadline
-
-    @property
-    def name(self) -> str:
-        """The deployment's name."""
-        return self._access.tenant.name
-
-    @property
-    def read_only(self) -> bool:
-        """Whether the gateway, the token or the request allows no writing."""
-        return self._narrowed or self._admission.read_only or self._access.read_only
+    admission: Admission
+    token: str
+    tenant: Tenant
+    read_only: bool
+    budget: TenantBudget
+    deadline: float
+    read_at: float = field(default_factory=time.monotonic)
 
     @asynccontextmanager
     async def turn(self, operation: str, arguments: Mapping[str, Any]) -> AsyncIterator[None]:
@@ -138,25 +125,21 @@ class TenantRequest:
         Raises:
             DdbMcpError: as `DataService.call`, and Unauthenticated too.
         """
-        service = await self._make_service(max_result_bytes, read_limit)
-        return await service.run_operation(operation, arguments, progress, max_bytes=max_bytes)
-
-    async def _make_service(self, max_result_bytes: int, read_limit: int) -> DataService:
-        if time.monotonic() - self._read_at > limits.RECORD_SECONDS:
-            self._access = await self._admission.authenticate(
-                self._token
-            )  # it may have ended while a body or a turn came
-        tenant = self._access.tenant
-        return DataService(
-            TenantStore(self._admission.store, tenant, self.budget),
-            tenant.prefix,
+        if time.monotonic() - self.read_at > limits.RECORD_SECONDS:
+            # The token may have been revoked while a body or a turn came.
+            self.tenant, read_only = await self.admission.authenticate(self.token)
+            self.read_only = self.read_only or read_only
+        service = DataService(
+            TenantStore(self.admission.store, self.tenant, self.budget),
+            self.tenant.prefix,
             read_only=self.read_only,
             read_budget=read_limit,
             max_result_bytes=max_result_bytes,
             max_writes=limits.GATEWAY_WHERE_MAX,
             write_seconds=limits.GATEWAY_WHERE_SECONDS,
-            cursor_key=(await self._admission.registry.get_keys()).cursors,
+            cursor_key=(await self.admission.registry.get_keys()).cursors,
         )
+        return await service.run_operation(operation, arguments, progress, max_bytes=max_bytes)
 
 
 def _make_deadline_error(operation: str) -> DdbMcpError:

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import ConditionFailed
-from ddb_mcp.core.items import item_to_json
+from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.gateway.records import Record, expect_members, iter_records, sound, to_item
-from ddb_mcp.stores.base import Read, Store, WriteCondition
+from ddb_mcp.gateway.records import Record, delete_record, iter_records, sound, write_record
+from ddb_mcp.stores.base import Read, Store
 
 _DEPLOYMENT = "deployment"
 
@@ -57,7 +56,7 @@ class Tenant:
     def to_record(self) -> Record:
         """Return the record as the table holds it."""
         members: Record = _TENANT.dump_python(self, mode="json")
-        return {**make_key(self.name)._asdict(), **members}
+        return {**_make_key(self.name)._asdict(), **members}
 
     @classmethod
     def from_record(cls, record: Record) -> "Tenant":
@@ -74,11 +73,19 @@ class TenantRecords:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._known: dict[str, tuple[Item, Tenant]] = {}
 
     async def read(self, name: str) -> Tenant | None:
-        """Return a deployment, None if there is none with this name."""
-        item = await self._store.get(make_key(name))
-        return None if item is None else Tenant.from_record(item_to_json(item))
+        """Return a deployment, None if there is none with this name. Each call reads its record."""
+        item = await self._store.get(_make_key(name))
+        if item is None:
+            return None
+        known = self._known.get(name)
+        if known is None or known[0] != item:  # parsed again only after a change
+            if len(self._known) >= limits.TENANTS_REMEMBERED:
+                self._known.clear()
+            known = self._known[name] = item, Tenant.from_record(item_to_json(item))
+        return known[1]
 
     async def list(self) -> list[Tenant]:
         """Return all deployments, sorted by name."""
@@ -87,27 +94,14 @@ class TenantRecords:
         return sorted(tenants, key=attrgetter("name"))
 
     async def write(self, tenant: Tenant, **same: Any) -> bool:
-        """Write a record if the stored record has these members, or, without any, if there is none.
-
-        Return False if that does not hold.
-        """
-        condition = expect_members(**same) if same else WriteCondition(create_only=True)
-        try:
-            await self._store.put(to_item(tenant.to_record()), condition)
-        except ConditionFailed:
-            return False
-        return True
+        """Write a record as `write_record` does."""
+        return await write_record(self._store, tenant.to_record(), **same)
 
     async def delete(self, tenant: Tenant) -> bool:
         """Delete a record. Return False if it is gone, or is in another state by now."""
-        try:
-            same = expect_members(claim=tenant.claim, state=tenant.state)
-            await self._store.delete(make_key(tenant.name), same)
-        except ConditionFailed:
-            return False
-        return True
+        return await delete_record(self._store, _make_key(tenant.name), claim=tenant.claim, state=tenant.state)
 
 
-def make_key(name: str) -> Key:
+def _make_key(name: str) -> Key:
     """Return the key of a deployment's record."""
     return Key(f"{_DEPLOYMENT}#{name}", _DEPLOYMENT)
