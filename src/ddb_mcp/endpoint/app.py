@@ -19,7 +19,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.bodies import encode_answer, parse_body
-from ddb_mcp.endpoint.errors import EndpointError, translate_error
+from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, translate_error
 from ddb_mcp.endpoint.requests import Access, EndpointRequest
 from ddb_mcp.stores.workers import convert, current_account, is_large, release_frames
 from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
@@ -102,7 +102,11 @@ class Endpoint:
         async with self._large if is_large(body) else nullcontext():
             request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
             call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
-            return await _OPERATIONS[operation](call)
+            try:
+                return await _OPERATIONS[operation](call)
+            except KeySchemaError:
+                await call.find_tables()
+                raise
 
 
 def _check_origin(scope: Scope) -> None:

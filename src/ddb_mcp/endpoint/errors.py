@@ -38,6 +38,13 @@ class EndpointError(Exception):
         return {"__type": f"{namespace}#{self.kind}", "message": self.message, **self.members}
 
 
+class KeySchemaError(EndpointError):
+    """A key that does not fit the table's. If there is no table, clients hear that instead."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ValidationException", message)
+
+
 def make_validation_error(message: str) -> EndpointError:
     """The error of a request whose values are wrong."""
     return EndpointError("ValidationException", message)

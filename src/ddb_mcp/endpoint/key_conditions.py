@@ -6,7 +6,7 @@ from typing import Any
 from ddb_mcp.core.conditions import StepCounter
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.keys import Key
-from ddb_mcp.endpoint.errors import make_validation_error
+from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error
 from ddb_mcp.endpoint.expressions.checks import OPERATOR_NAMES
 from ddb_mcp.endpoint.expressions.nodes import (
     Combination,
@@ -22,6 +22,7 @@ from ddb_mcp.endpoint.values import KEYS, check_key_text
 from ddb_mcp.stores.local.table import get_range_end
 
 _PARAMETER = "KeyConditionExpression"
+_MIRRORED = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 _COMPARISONS = {"eq": "=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
@@ -54,9 +55,9 @@ def read_key_condition(reader: ExpressionReader) -> KeyCondition:
             raise make_validation_error("KeyConditionExpressions must only contain one condition per key")
         tests[name] = test
     if missed := "pk" if "pk" not in tests else "sk" if tests.keys() - set(KEYS) else None:
-        raise make_validation_error(f"Query condition missed key schema element: {missed}")
+        raise KeySchemaError(f"Query condition missed key schema element: {missed}")
     if tests["pk"].operator != "eq":
-        raise make_validation_error("Query key condition not supported")
+        raise KeySchemaError("Query key condition not supported")
     (pk,) = _get_texts("pk", tests["pk"])
     return KeyCondition(whole, pk, _make_bounds(tests["sk"]) if "sk" in tests else ())
 
@@ -66,8 +67,8 @@ def _parse_test(part: ConditionNode) -> tuple[str, FunctionTest]:
         raise InvalidArgument(f"Invalid {_PARAMETER}: conditions must not be nested")
     if not isinstance(part, FunctionTest) or part.operator not in (*_COMPARISONS, "between", "begins_with"):
         raise InvalidArgument(f"Invalid operator used in {_PARAMETER}: {_get_name(part)}")
-    if isinstance(part.operands[0], Literal) and isinstance(part.operands[1], PathOperand):
-        raise InvalidArgument(f"Invalid condition in {_PARAMETER}: the key stands first, then the value")
+    if part.operator in _MIRRORED and isinstance(part.operands[0], Literal):
+        part = FunctionTest(_MIRRORED[part.operator], part.operands[::-1])
     at = part.operands[0]
     if not isinstance(at, PathOperand) or not all(isinstance(operand, Literal) for operand in part.operands[1:]):
         raise InvalidArgument(f"Invalid condition in {_PARAMETER}: a key is compared with a value, and nothing else")
@@ -86,7 +87,7 @@ def _get_texts(name: str, test: FunctionTest) -> list[str]:
     values = [operand.value for operand in test.operands if isinstance(operand, Literal)]
     for value in values:
         if "S" not in value:
-            raise make_validation_error(
+            raise KeySchemaError(
                 "One or more parameter values were invalid: Condition parameter type does not match schema type"
             )
         check_key_text(name, value["S"])

@@ -12,7 +12,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.core.text import count_marks
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import make_validation_error
+from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.key_conditions import find_key_name, read_key_condition
@@ -166,7 +166,7 @@ async def _find_table(call: EndpointRequest) -> tuple[str, LocalTable]:
 def _start_key(request: dict[str, Any]) -> Key | None:
     key = request.get("ExclusiveStartKey")
     if key is not None and key.keys() != {"pk", "sk"}:
-        raise make_validation_error(f"{_INVALID_START}: The provided key element does not match the schema")
+        raise KeySchemaError(f"{_INVALID_START}: The provided key element does not match the schema")
     return None if key is None else read_key(key)
 
 

@@ -59,6 +59,13 @@ class EndpointRequest:
         self.check_access(self.operation, name, keys, writes=writes)
         return name, table
 
+    async def find_tables(self) -> None:
+        """Raise EndpointError if a table of the request does not exist."""
+        actions = [action for entry in self.request.get("TransactItems", ()) for action in entry.values() if action]
+        named = [request["TableName"] for request in (self.request, *actions) if "TableName" in request]
+        for name in dict.fromkeys((*named, *self.request.get("RequestItems", ()))):
+            await self.tables.find(name)
+
     def check_access(self, operation: str, table: str, keys: Iterable[Key], *, writes: bool) -> None:
         """Raise EndpointError if the caller may not carry out an operation on items with these keys."""
         if writes and self.access.read_only:

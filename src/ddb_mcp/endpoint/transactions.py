@@ -14,7 +14,7 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
-from ddb_mcp.endpoint.bodies import Encoded
+from ddb_mcp.endpoint.bodies import Encoded, encode
 from ddb_mcp.endpoint.errors import EndpointError, make_validation_error, translate_error
 from ddb_mcp.endpoint.requests import (
     EndpointRequest,
@@ -45,12 +45,12 @@ _NONE = {"Code": "None"}
 
 async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
-    keys = [read_key(get["Key"]) for get in gets]
     paths = await convert(lambda: [read_only_projection(get) for get in gets], gets)
-    name, table = await _find_table(call, [parse_table_name(get["TableName"]) for get in gets])
+    keys = [read_key(get["Key"]) for get in gets]
+    name, table = await _find_table(call, gets, keys)
     call.check_access("GetItem", name, keys, writes=False)
     answers, units = await table.items(keys, partial(_make_answers, call, paths))
-    return {"Responses": answers, **call.consumed_by_tables({name: units})}
+    return {"Responses": answers, **call.consumed_by_tables({name: units}, "ReadCapacityUnits")}
 
 
 def _make_answers(
@@ -58,10 +58,8 @@ def _make_answers(
 ) -> tuple[list[dict[str, Encoded]], float]:
     """Return the answer of each get, and the capacity of all. Raises EndpointError if all items are too long."""
     _check_size(stored.values())
-    answers = [
-        {} if item is None else {"Item": encode_projected(item, path)}
-        for item, path in zip(stored.values(), paths, strict=True)
-    ]
+    parts = [encode_projected(item or {}, path) for item, path in zip(stored.values(), paths, strict=True)]
+    answers = [{} if part == encode({}) else {"Item": part} for part in parts]
     return answers, call.units(partial(_units_of_reads, stored))
 
 
@@ -80,10 +78,7 @@ async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
     requests = [request for _, request in actions]
     writes = await convert(lambda: [_READERS[kind][1](request) for kind, request in actions], requests)
     keys = [write.key for write in writes]
-    names = [parse_table_name(request["TableName"]) for request in requests]
-    if len(set(zip(names, keys, strict=True))) < len(keys):
-        raise make_validation_error("Transaction request cannot include multiple operations on one item")
-    name, table = await _find_table(call, names)
+    name, table = await _find_table(call, requests, keys)
     for (kind, _), key in zip(actions, keys, strict=True):
         call.check_access(_READERS[kind][0], name, [key], writes=True)
 
@@ -92,10 +87,10 @@ async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
         _check_size(changes.values())
         return changes, call.units(lambda: sum(2 * count_write_units(stored[key], changes.get(key)) for key in keys))
 
-    units = await _write_once(call, table, keys, decide)
+    units, kind = await _write_once(call, table, keys, decide), "WriteCapacityUnits"
     if units is None:  # done before: what it costs to see so
-        units = await table.items(keys, _units_of_reads)
-    return call.consumed_by_tables({name: units})
+        units, kind = await table.items(keys, _units_of_reads), "ReadCapacityUnits"
+    return call.consumed_by_tables({name: units}, kind)
 
 
 def _get_action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -152,7 +147,13 @@ async def _write_once(call: EndpointRequest, table: LocalTable, keys: Sequence[K
     return done
 
 
-async def _find_table(call: EndpointRequest, names: Iterable[str]) -> tuple[str, LocalTable]:
+async def _find_table(
+    call: EndpointRequest, requests: Iterable[Mapping[str, Any]], keys: Iterable[Key]
+) -> tuple[str, LocalTable]:
+    """Return the one table of a transaction. Raises EndpointError if there are several, or one key comes twice."""
+    names = [parse_table_name(request["TableName"]) for request in requests]
+    if len(set(zip(names, keys, strict=True))) < len(names):
+        raise make_validation_error("Transaction request cannot include multiple operations on one item")
     name, *others = sorted(set(names))
     if others:
         raise make_validation_error(

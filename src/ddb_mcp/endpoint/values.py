@@ -18,7 +18,7 @@ from ddb_mcp.core.items import (
 )
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded, encode
-from ddb_mcp.endpoint.errors import make_serialization_error, make_validation_error
+from ddb_mcp.endpoint.errors import KeySchemaError, make_serialization_error, make_validation_error
 
 KEYS = ("pk", "sk")
 _INVALID = "One or more parameter values were invalid: "
@@ -119,15 +119,23 @@ def _read_set(kind: str, content: list[str]) -> list[str]:
 _MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS": _read_binary}
 
 
+def check_name(name: str) -> None:
+    """Raise EndpointError if an attribute cannot have this name."""
+    if not 0 < len(name.encode()) <= limits.NAME_MAX_BYTES:
+        raise make_validation_error(f"{_INVALID}An attribute name must have 1 to {limits.NAME_MAX_BYTES} bytes")
+
+
 def read_item(attributes: Mapping[str, Any]) -> Item:
     """A whole item: its values, its key and its size. Raises EndpointError."""
+    for name in attributes:
+        check_name(name)
     item = {name: read_value(value) for name, value in attributes.items()}
     for name in KEYS:
         if name not in item:
-            raise make_validation_error(f"{_INVALID}Missing the key {name} in the item")
+            raise KeySchemaError(f"{_INVALID}Missing the key {name} in the item")
         if "S" not in item[name]:
             kind = next(iter(item[name]))
-            raise make_validation_error(f"{_INVALID}Type mismatch for key {name} expected: S actual: {kind}")
+            raise KeySchemaError(f"{_INVALID}Type mismatch for key {name} expected: S actual: {kind}")
         check_key_text(name, item[name]["S"])
     if measure_item(item) > limits.ITEM_MAX_BYTES:
         raise make_validation_error("Item size has exceeded the maximum allowed size")
@@ -137,13 +145,13 @@ def read_item(attributes: Mapping[str, Any]) -> Item:
 def read_key(attributes: Mapping[str, Any]) -> Key:
     """The key of one item. Raises EndpointError."""
     if attributes.keys() != set(KEYS):
-        raise make_validation_error(_MISMATCH)
+        raise KeySchemaError(_MISMATCH)
     texts = []
     for name in KEYS:
         given = attributes[name]
         kinds = [kind for kind in given if given[kind] is not None] if isinstance(given, dict) else []
         if kinds and "S" not in kinds:  # not read, however long
-            raise make_validation_error(_MISMATCH)
+            raise KeySchemaError(_MISMATCH)
         texts.append(read_value(given)["S"])
         check_key_text(name, texts[-1])
     return Key(*texts)
@@ -152,13 +160,13 @@ def read_key(attributes: Mapping[str, Any]) -> Key:
 def check_key_text(name: str, text: str) -> None:
     """Raise EndpointError if DynamoDB could not hold this text as a key."""
     if not text:
-        raise make_validation_error(
+        raise KeySchemaError(
             "One or more parameter values are not valid. "
             f"The AttributeValue for a key attribute cannot contain an empty string value. Key: {name}"
         )
     max_bytes, message = _KEY_LIMITS[name]
     if len(text.encode()) > max_bytes:
-        raise make_validation_error(_INVALID + message)
+        raise KeySchemaError(_INVALID + message)
 
 
 def check_nesting(value: AttributeValue, depth: int = 0) -> None:

@@ -67,8 +67,10 @@ def read_update(request: Mapping[str, Any]) -> WriteRequest:
     update = reader.read_update()
     nested = {str(path[0]) for path in update.paths if len(path) > 1}
 
-    def change(old: Item | None) -> Item:
+    def change(old: Item | None) -> Item | None:
         new = update.apply(write.key.attributes if old is None else old)
+        if old is None and update.paths and new == write.key.attributes:
+            return None  # what only removes creates nothing
         for name in nested & new.keys():
             check_nesting(new[name])
         return new

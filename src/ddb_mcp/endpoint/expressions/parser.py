@@ -17,7 +17,7 @@ from ddb_mcp.core.paths import Path, get_value
 from ddb_mcp.core.text import quote_start
 from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
 from ddb_mcp.endpoint.expressions import checks, nodes
-from ddb_mcp.endpoint.values import read_value
+from ddb_mcp.endpoint.values import check_name, read_value
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
@@ -87,6 +87,8 @@ class ExpressionReader:
         self._request = request
         self._names: dict[str, str] = self._get_placeholders("Names", "#", EXPRESSIONS)
         values = self._get_placeholders("Values", ":", EXPRESSIONS[:-1])
+        for name in self._names.values():
+            check_name(name)
         self._values = {name: _read_placeholder(name, value) for name, value in values.items()}
         self._used: set[str] = set()
 
