@@ -15,10 +15,9 @@ from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.errors import make_validation_error
 from ddb_mcp.endpoint.reads import read_and_encode
 from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, count_write_units, read_only_projection
-from ddb_mcp.endpoint.tables import parse_table_name
 from ddb_mcp.endpoint.values import read_item, read_key
 from ddb_mcp.stores.local.file import Locked
-from ddb_mcp.stores.local.table import LocalTable
+from ddb_mcp.stores.local.table import Changes, LocalTable, Stored
 from ddb_mcp.stores.workers import convert
 
 
@@ -61,16 +60,17 @@ async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
         _refuse_duplicates(keys)
-        _, tables[alias] = await call.find_table(alias, keys, writes=True)
+        tables[alias] = await call.find_table(alias, keys, writes=True)
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
     failures: dict[Key, DdbMcpError] = {}
     for alias, pairs in writes.items():
-        failures, units[parse_table_name(alias)] = await _write_each(call, tables[alias], pairs)
-        late = [request for request, (key, _) in zip(requests[alias], pairs, strict=True) if key in failures]
-        if late:
+        name, table = tables[alias]
+        failures, units[name] = await _write_each(call, table, pairs)
+        if failures:
+            late = [request for request, (key, _) in zip(requests[alias], pairs, strict=True) if key in failures]
             unprocessed[alias] = late
-    if failures and sum(map(len, unprocessed.values())) == sum(map(len, requests.values())):
+    if sum(map(len, unprocessed.values())) == sum(map(len, requests.values())):
         raise next(iter(failures.values()))  # nothing was done at all
     return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units)}
 
@@ -83,15 +83,14 @@ async def _write_each(
     Returns the writes that found no time, and the capacity units of the others. Raises DdbMcpError for other failures.
     """
     failures: dict[Key, DdbMcpError] = {}
-    units = 0.0
+    units: list[float] = []
 
     async def write(key: Key, item: Item | None) -> None:
-        nonlocal units
+        def decide(stored: Stored) -> tuple[Changes, float]:
+            return {key: item}, call.units(lambda: count_write_units(stored[key], item))
+
         try:
-            done = await table.change(
-                [key], lambda stored: ({key: item}, call.units(lambda: count_write_units(stored[key], item)))
-            )
-            units += done
+            units.append(await table.change([key], decide))
         except DdbMcpError as error:
             failures[key] = error
 
@@ -101,23 +100,22 @@ async def _write_each(
     for failure in failures.values():
         if not isinstance(failure, Locked | Timeout):
             raise failure
-    return failures, units
+    return failures, sum(units)
 
 
 def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]:
-    """Each request's key and what is to be stored under it."""
+    """Yield each request's key and what is to be stored under it."""
     for request in requests:
-        put, delete = request.get("PutRequest"), request.get("DeleteRequest")
-        if (put is None) == (delete is None):
-            raise make_validation_error(
-                "Each write of the BatchWriteItem call must have one PutRequest or one DeleteRequest"
-            )
-        if put is not None:
-            item = read_item(put["Item"])
-            yield Key.of(item), item
-        else:
-            assert delete is not None
-            yield read_key(delete["Key"]), None
+        match request.get("PutRequest"), request.get("DeleteRequest"):
+            case {"Item": attributes}, None:
+                item = read_item(attributes)
+                yield Key.of(item), item
+            case None, {"Key": attributes}:
+                yield read_key(attributes), None
+            case _:
+                raise make_validation_error(
+                    "Each write of the BatchWriteItem call must have one PutRequest or one DeleteRequest"
+                )
 
 
 def _refuse_duplicates(keys: list[Key]) -> None:

@@ -46,7 +46,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
             raise make_validation_error(
                 f"The endpoint of ddb-mcp takes at most {MEMBERS_MAX} members in one request; send several."
             )
-        request = json.loads(text or "{}", parse_constant=_no_constant)
+        request = json.loads(text or "{}", parse_constant=_refuse_constant)
         if "\\u" in text:
             json.dumps(request, ensure_ascii=False).encode()  # half a character has no UTF-8
     except UnicodeEncodeError:
@@ -58,5 +58,5 @@ def parse_body(body: bytes) -> dict[str, Any]:
     return request
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(name)

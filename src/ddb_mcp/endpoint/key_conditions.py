@@ -1,10 +1,10 @@
 """Key conditions of queries: one partition key, and a range of sort keys. Loops are over an expression's operators."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from ddb_mcp.core.conditions import StepCounter
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.expressions import COMPARATOR_SIGNS
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error
 from ddb_mcp.endpoint.expressions.checks import OPERATOR_NAMES
@@ -13,17 +13,14 @@ from ddb_mcp.endpoint.expressions.nodes import (
     ConditionNode,
     FunctionTest,
     Literal,
-    Not,
     PathOperand,
-    SizeOperand,
 )
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
-from ddb_mcp.endpoint.values import KEYS, check_key_text
+from ddb_mcp.endpoint.values import INVALID, KEYS, check_key_text
 from ddb_mcp.stores.local.table import get_range_end
 
 _PARAMETER = "KeyConditionExpression"
 _MIRRORED = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
-_COMPARISONS = {"eq": "=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,7 @@ def read_key_condition(reader: ExpressionReader) -> KeyCondition:
 
 
 def _parse_test(part: ConditionNode) -> tuple[str, FunctionTest]:
-    if isinstance(part, Combination) and part.combine is all:
-        raise InvalidArgument(f"Invalid {_PARAMETER}: conditions must not be nested")
-    if not isinstance(part, FunctionTest) or part.operator not in (*_COMPARISONS, "between", "begins_with"):
+    if not isinstance(part, FunctionTest) or part.operator not in (*_MIRRORED, "between", "begins_with"):
         raise InvalidArgument(f"Invalid operator used in {_PARAMETER}: {_get_name(part)}")
     if part.operator in _MIRRORED and isinstance(part.operands[0], Literal):
         part = FunctionTest(_MIRRORED[part.operator], part.operands[::-1])
@@ -73,23 +68,23 @@ def _parse_test(part: ConditionNode) -> tuple[str, FunctionTest]:
     if not isinstance(at, PathOperand) or not all(isinstance(operand, Literal) for operand in part.operands[1:]):
         raise InvalidArgument(f"Invalid condition in {_PARAMETER}: a key is compared with a value, and nothing else")
     if len(at.path) != 1:
-        raise InvalidArgument(f"Invalid {_PARAMETER}: the condition is on a nested attribute")
+        raise InvalidArgument(f"Invalid condition in {_PARAMETER}: it is on a nested attribute")
     return str(at.path[0]), part
 
 
 def _get_name(part: ConditionNode) -> str:
     if isinstance(part, FunctionTest):
         return OPERATOR_NAMES.get(part.operator, part.operator)
-    return "NOT" if isinstance(part, Not) else "OR"
+    if isinstance(part, Combination):
+        return "OR" if part.combine is any else "AND"
+    return "NOT"
 
 
 def _get_texts(name: str, test: FunctionTest) -> list[str]:
     values = [operand.value for operand in test.operands if isinstance(operand, Literal)]
     for value in values:
         if "S" not in value:
-            raise KeySchemaError(
-                "One or more parameter values were invalid: Condition parameter type does not match schema type"
-            )
+            raise KeySchemaError(f"{INVALID}Condition parameter type does not match schema type")
         check_key_text(name, value["S"])
     return [value["S"] for value in values]
 
@@ -100,18 +95,4 @@ def _make_bounds(test: FunctionTest) -> tuple[tuple[str, bytes], ...]:
         return (">=", bounds[0]), ("<=", bounds[1])
     if test.operator == "begins_with":
         return (">=", bounds[0]), ("<", get_range_end(bounds[0]))
-    return ((_COMPARISONS[test.operator], bounds[0]),)
-
-
-def find_key_name(condition: Any) -> str | None:
-    """Return the key attribute that a filter names, None if it names neither `pk` nor `sk`."""
-    left = [condition]
-    while left:
-        match left.pop():
-            case PathOperand(path) if path[0] in KEYS:
-                return str(path[0])
-            case Combination(_, parts) | FunctionTest(_, parts):
-                left += parts
-            case Not(inner) | SizeOperand(inner):
-                left.append(inner)
-    return None
+    return ((COMPARATOR_SIGNS[test.operator], bounds[0]),)

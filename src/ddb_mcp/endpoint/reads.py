@@ -15,9 +15,9 @@ from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
-from ddb_mcp.endpoint.key_conditions import find_key_name, read_key_condition
+from ddb_mcp.endpoint.key_conditions import read_key_condition
 from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, encode_projected, read_only_projection
-from ddb_mcp.endpoint.values import read_key
+from ddb_mcp.endpoint.values import INVALID, KEYS, read_key
 from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows, get_segment
 from ddb_mcp.stores.workers import convert
 
@@ -54,6 +54,7 @@ class _PageBuilder:
     """The rows that one request reads: at most `limit` items, 1 MB and `MEMBERS_MAX` members, before the filter."""
 
     filter: ConditionNode | None
+    filter_names: list[str | int]
     paths: tuple[Path, ...] | None
     limit: int | None
     counts: bool
@@ -110,10 +111,11 @@ async def query(call: EndpointRequest) -> dict[str, Any]:
     keys = read_key_condition(reader)
     page = _page(request, reader)
     name, table = await _find_table(call)
-    if (named := find_key_name(page.filter)) is not None:
-        raise make_validation_error(
-            f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {named}"
-        )
+    for named in page.filter_names:
+        if named in KEYS:
+            raise make_validation_error(
+                f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {named}"
+            )
     call.check_access(call.operation, name, [Key(keys.pk, "")], writes=False)
     after = _start_key(request)
     if after is not None:
@@ -140,20 +142,18 @@ async def _listing(
 
 
 def _page(request: dict[str, Any], reader: ExpressionReader) -> _PageBuilder:
-    filter_, paths = reader.read_condition("FilterExpression"), reader.read_projection()
+    filter_, names = reader.read_condition("FilterExpression"), reader.named
+    paths = reader.read_projection()
     reader.check_all_used()
     select = request.get("Select") or ("SPECIFIC_ATTRIBUTES" if paths is not None else "ALL_ATTRIBUTES")
     if select == "ALL_PROJECTED_ATTRIBUTES":
-        raise make_validation_error(
-            "One or more parameter values were invalid: "
-            "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName"
-        )
+        raise make_validation_error(f"{INVALID}{select} can be used only when Querying using an IndexName")
     if paths is not None and select != "SPECIFIC_ATTRIBUTES":
         what = "only the Count" if select == "COUNT" else select
         raise make_validation_error(f"Cannot specify the ProjectionExpression when choosing to get {what}")
     if paths is None and select == "SPECIFIC_ATTRIBUTES":
         raise make_validation_error("Must specify the ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
-    return _PageBuilder(filter_, paths, request.get("Limit"), select == "COUNT")
+    return _PageBuilder(filter_, names, paths, request.get("Limit"), select == "COUNT")
 
 
 async def _find_table(call: EndpointRequest) -> tuple[str, LocalTable]:

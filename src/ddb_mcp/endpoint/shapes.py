@@ -37,12 +37,6 @@ def _model() -> Any:
     return botocore.session.get_session().get_service_model("dynamodb")
 
 
-@cache
-def list_operations() -> frozenset[str]:
-    """All that DynamoDB has."""
-    return frozenset(_model().operation_names)
-
-
 def check_request(operation: str, request: Any) -> dict[str, Any]:
     """Return the members of a request that its operation has in DynamoDB's model and that are not null.
 

@@ -15,7 +15,8 @@ ACCOUNT = "000000000000"
 _SUFFIX = ".sqlite3"
 # SQLite's own files beside a file: https://sqlite.org/tempfiles.html
 _BESIDE = ("", "-wal", "-shm", "-journal")
-# SQLite opens no file with a longer path.
+# File systems take no longer name, and SQLite no longer path.
+_NAME_MAX = 255
 _PATH_MAX = 512
 # Tables that keep their connections, each of which has three files open.
 _OPEN_MAX = 32
@@ -111,7 +112,7 @@ class Tables:
         if self._is_reserved(name):
             return "its file is the configured table's, or the registry's of a gateway over this file"
         longest = os.fsencode(self._path_of(name).absolute()) + _BESIDE[-1].encode()
-        if len(os.path.basename(longest)) > _name_max(self._path.parent) or len(longest) > _PATH_MAX:
+        if len(os.path.basename(longest)) > _NAME_MAX or len(longest) > _PATH_MAX:
             return "the name of its file would be too long for this file system"
         return None
 
@@ -119,12 +120,6 @@ class Tables:
 def _files(path: Path) -> frozenset[str]:
     """Return the names of a file and SQLite's files beside it, as file systems compare them that ignore case."""
     return frozenset((path.name + ending).casefold() for ending in _BESIDE)
-
-
-def _name_max(folder: Path) -> int:
-    """Return how many bytes a file's name can have in a folder."""
-    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    return os.pathconf(existing, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
 
 
 async def _is_ours(table: LocalTable) -> bool | None:

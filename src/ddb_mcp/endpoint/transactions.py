@@ -26,7 +26,7 @@ from ddb_mcp.endpoint.requests import (
 from ddb_mcp.endpoint.tables import parse_table_name
 from ddb_mcp.endpoint.values import read_key
 from ddb_mcp.endpoint.writes import WriteRequest, read_condition_check, read_delete, read_put, read_update
-from ddb_mcp.stores.local.table import Changes, LocalTable, Stored, TokenReused
+from ddb_mcp.stores.local.table import Changes, Decide, LocalTable, Stored, TokenReused
 from ddb_mcp.stores.workers import convert
 
 _READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], WriteRequest]]] = {
@@ -34,11 +34,6 @@ _READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], WriteRequest]]] = {
     "Put": ("PutItem", read_put),
     "Delete": ("DeleteItem", read_delete),
     "Update": ("UpdateItem", read_update),
-}
-# How the reasons of a cancellation name what single writes are refused with.
-_REASONS = {
-    "ConditionalCheckFailedException": "ConditionalCheckFailed",
-    "ValidationException": "ValidationError",
 }
 _NONE = {"Code": "None"}
 
@@ -115,7 +110,8 @@ def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, I
             reasons.append(_NONE)
         except (InvalidArgument, EndpointError) as error:
             failure = translate_error(error)
-            reasons.append({"Code": _REASONS[failure.kind], "Message": failure.message, **failure.members})
+            code = "ValidationError" if failure.kind == "ValidationException" else "ConditionalCheckFailed"
+            reasons.append({"Code": code, "Message": failure.message, **failure.members})
     if all(reason is _NONE for reason in reasons):
         return changes
     codes = ", ".join(reason["Code"] for reason in reasons)
@@ -126,25 +122,24 @@ def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, I
     )
 
 
-async def _write_once(call: EndpointRequest, table: LocalTable, keys: Sequence[Key], decide: Any) -> float | None:
+async def _write_once(
+    call: EndpointRequest, table: LocalTable, keys: Sequence[Key], decide: Decide[float]
+) -> float | None:
     """Do the writes and return their capacity units; None if the request's token says that they were done before."""
-    done: float | None
     token = call.request.get("ClientRequestToken")
     if token is None:
-        done = await table.change(keys, decide)
-        return done
+        return await table.change(keys, decide)
     # The digest leaves out what only changes the answer, such as ReturnConsumedCapacity.
     writes = {"TransactItems": call.request["TransactItems"]}
     digest = await convert(lambda: hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest(), writes)
     try:
-        done = await table.change_once(token, digest, keys, decide)
+        return await table.change_once(token, digest, keys, decide)
     except TokenReused:
         raise EndpointError(
             "IdempotentParameterMismatchException",
             "The request uses the same client token as a previous, but non-identical request. Do not reuse a client "
             "token with different requests, unless the requests are identical",
         ) from None
-    return done
 
 
 async def _find_table(

@@ -21,7 +21,7 @@ from ddb_mcp.endpoint.bodies import Encoded, encode
 from ddb_mcp.endpoint.errors import KeySchemaError, make_serialization_error, make_validation_error
 
 KEYS = ("pk", "sk")
-_INVALID = "One or more parameter values were invalid: "
+INVALID = "One or more parameter values were invalid: "
 _MISMATCH = "The provided key element does not match the schema"
 _EMPTY = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
 _SEVERAL = (
@@ -64,7 +64,7 @@ def read_value(value: Any, depth: int = 0) -> AttributeValue:
             return {"N": _read_number(content)}
         case "NULL", bool():
             if not content:
-                raise make_validation_error(_INVALID + "Null attribute value types must have the value of true")
+                raise make_validation_error(INVALID + "Null attribute value types must have the value of true")
             return {"NULL": True}
         case "M", dict():
             return {"M": {name: read_value(value, depth + 1) for name, value in content.items()}}
@@ -105,14 +105,14 @@ def _read_binary(text: str) -> str:
 
 def _read_set(kind: str, content: list[str]) -> list[str]:
     if not content:
-        raise make_validation_error(_INVALID + _EMPTY_SETS[kind])
+        raise make_validation_error(INVALID + _EMPTY_SETS[kind])
     if len(content) > limits.ITEM_MAX_BYTES:  # a member has one byte at least, but for one that is empty
         raise make_validation_error("Item size has exceeded the maximum allowed size")
     read = _MEMBERS[kind]
     members = [read(member) for member in content]
     if len(set(members)) < len(members):
         shown = ", ".join(member[:40] for member in content[:20])
-        raise make_validation_error(f"{_INVALID}Input collection [{shown}] contains duplicates.")
+        raise make_validation_error(f"{INVALID}Input collection [{shown}] contains duplicates.")
     return members
 
 
@@ -122,7 +122,7 @@ _MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS"
 def check_name(name: str) -> None:
     """Raise EndpointError if an attribute cannot have this name."""
     if not 0 < len(name.encode()) <= limits.NAME_MAX_BYTES:
-        raise make_validation_error(f"{_INVALID}An attribute name must have 1 to {limits.NAME_MAX_BYTES} bytes")
+        raise make_validation_error(f"{INVALID}An attribute name must have 1 to {limits.NAME_MAX_BYTES} bytes")
 
 
 def read_item(attributes: Mapping[str, Any]) -> Item:
@@ -132,10 +132,10 @@ def read_item(attributes: Mapping[str, Any]) -> Item:
     item = {name: read_value(value) for name, value in attributes.items()}
     for name in KEYS:
         if name not in item:
-            raise KeySchemaError(f"{_INVALID}Missing the key {name} in the item")
+            raise KeySchemaError(f"{INVALID}Missing the key {name} in the item")
         if "S" not in item[name]:
             kind = next(iter(item[name]))
-            raise KeySchemaError(f"{_INVALID}Type mismatch for key {name} expected: S actual: {kind}")
+            raise KeySchemaError(f"{INVALID}Type mismatch for key {name} expected: S actual: {kind}")
         check_key_text(name, item[name]["S"])
     if measure_item(item) > limits.ITEM_MAX_BYTES:
         raise make_validation_error("Item size has exceeded the maximum allowed size")
@@ -166,7 +166,7 @@ def check_key_text(name: str, text: str) -> None:
         )
     max_bytes, message = _KEY_LIMITS[name]
     if len(text.encode()) > max_bytes:
-        raise KeySchemaError(_INVALID + message)
+        raise KeySchemaError(INVALID + message)
 
 
 def check_nesting(value: AttributeValue, depth: int = 0) -> None:

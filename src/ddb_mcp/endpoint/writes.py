@@ -14,11 +14,9 @@ from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.requests import EndpointRequest, count_write_units
-from ddb_mcp.endpoint.values import KEYS, check_nesting, encode_item, read_item, read_key
+from ddb_mcp.endpoint.values import INVALID, KEYS, check_nesting, encode_item, read_item, read_key
 from ddb_mcp.stores.local.table import Changes, Stored
 from ddb_mcp.stores.workers import convert
-
-_Change = Callable[[Item | None], Item | None]
 
 
 @dataclass(frozen=True)
@@ -26,23 +24,24 @@ class WriteRequest:
     """One write to the item with a key.
 
     Attributes:
+        request: its parameters.
         condition: must hold for the stored item.
         change: makes the new item of the stored item; None if nothing is to change.
-        shows_item: whether the failure of the condition carries the stored item.
         paths: what an UpdateItem changes.
     """
 
+    request: Mapping[str, Any]
     key: Key
     condition: ConditionNode | None
-    change: _Change | None
-    shows_item: bool
+    change: Callable[[Item | None], Item | None] | None
     paths: Iterable[Path] = ()
 
     def changes(self, stored: Stored) -> Changes:
         """Return the new item. Raises EndpointError, also if the condition does not hold, or InvalidArgument."""
         old = stored[self.key]
         if self.condition is not None and not self.condition.holds(old or {}, StepCounter(stored.check)):
-            members: dict[str, Any] = {"Item": encode_item(old)} if old and self.shows_item else {}
+            is_shown = self.request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+            members: dict[str, Any] = {"Item": encode_item(old)} if old and is_shown else {}
             raise EndpointError("ConditionalCheckFailedException", "The conditional request failed", **members)
         return {} if self.change is None else {self.key: self.change(old)}
 
@@ -51,53 +50,50 @@ def read_put(request: Mapping[str, Any]) -> WriteRequest:
     """Return the write that a PutItem describes. Raises EndpointError or InvalidArgument, as the other functions do."""
     reader = ExpressionReader(request)
     item = read_item(request["Item"])
-    return _make_write(request, reader, lambda old: item, key=Key.of(item))
+    return WriteRequest(request, Key.of(item), _read_condition(reader), lambda old: item)
 
 
 def read_delete(request: Mapping[str, Any]) -> WriteRequest:
-    return _make_write(request, ExpressionReader(request), lambda old: None)
+    return _read_by_key(request, lambda old: None)
 
 
 def read_condition_check(request: Mapping[str, Any]) -> WriteRequest:
-    return _make_write(request, ExpressionReader(request), None)
+    return _read_by_key(request, None)
+
+
+def _read_by_key(request: Mapping[str, Any], change: Callable[[Item | None], None] | None) -> WriteRequest:
+    # DynamoDB finds fault with the expressions first, and with the key after them.
+    condition = _read_condition(ExpressionReader(request))
+    return WriteRequest(request, read_key(request["Key"]), condition, change)
 
 
 def read_update(request: Mapping[str, Any]) -> WriteRequest:
     reader = ExpressionReader(request)
-    update = reader.read_update()
+    update, condition = reader.read_update(), _read_condition(reader)
+    key = read_key(request["Key"])
+    for path in update.paths:
+        if path[0] in KEYS:
+            raise make_validation_error(
+                f"{INVALID}Cannot update attribute {path[0]}. This attribute is part of the key"
+            )
     nested = {str(path[0]) for path in update.paths if len(path) > 1}
 
     def change(old: Item | None) -> Item | None:
-        new = update.apply(write.key.attributes if old is None else old)
-        if old is None and update.paths and new == write.key.attributes:
+        new = update.apply(key.attributes if old is None else old)
+        if old is None and update.paths and new == key.attributes:
             return None  # what only removes creates nothing
         for name in nested & new.keys():
             check_nesting(new[name])
         return new
 
-    write = _make_write(request, reader, change, paths=update.paths)
-    for path in update.paths:
-        if path[0] in KEYS:
-            raise make_validation_error(
-                "One or more parameter values were invalid: "
-                f"Cannot update attribute {path[0]}. This attribute is part of the key"
-            )
-    return write
+    return WriteRequest(request, key, condition, change, update.paths)
 
 
-def _make_write(
-    request: Mapping[str, Any],
-    reader: ExpressionReader,
-    change: _Change | None,
-    *,
-    key: Key | None = None,
-    paths: Iterable[Path] = (),
-) -> WriteRequest:
-    # DynamoDB finds fault with the expressions first, of which the condition is the last, and with the key after them.
+def _read_condition(reader: ExpressionReader) -> ConditionNode | None:
+    """Return the condition of a write, which is the last expression to be read: every placeholder must be used then."""
     condition = reader.read_condition("ConditionExpression")
     reader.check_all_used()
-    shows_item = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-    return WriteRequest(key or read_key(request["Key"]), condition, change, shows_item, paths)
+    return condition
 
 
 async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: EndpointRequest) -> dict[str, Any]:
@@ -108,15 +104,14 @@ async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: En
     write = await convert(partial(read, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [write.key], writes=True)
 
-    def decide(stored: Stored) -> tuple[Changes, tuple[dict[str, Encoded], dict[str, Any]]]:
+    def decide(stored: Stored) -> tuple[Changes, dict[str, Any]]:
         old = stored[write.key]
         changes = write.changes(stored)
         new = changes[write.key]
         answer = _make_returned(returned, write.paths, old if returned.endswith("OLD") else new)
-        return changes, (answer, call.consumed(name, lambda: count_write_units(old, new)))
+        return changes, {**answer, **call.consumed(name, lambda: count_write_units(old, new))}
 
-    answer, consumed = await table.change([write.key], decide)
-    return {**answer, **consumed}
+    return await table.change([write.key], decide)
 
 
 def _make_returned(values: str, paths: Iterable[Path], item: Item | None) -> dict[str, Encoded]:

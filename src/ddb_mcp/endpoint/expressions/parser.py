@@ -79,6 +79,9 @@ class ExpressionReader:
 
     The methods `on_RULE` take the results of a rule's parts.
 
+    Attributes:
+        named: the top-level attributes that the expression read last names.
+
     Raises (the other methods too):
         EndpointError, InvalidArgument: DynamoDB would refuse it.
     """
@@ -91,6 +94,7 @@ class ExpressionReader:
             check_name(name)
         self._values = {name: _read_placeholder(name, value) for name, value in values.items()}
         self._used: set[str] = set()
+        self.named: list[str | int] = []
 
     def _get_placeholders(self, kind: str, sign: str, expressions: Iterable[str]) -> dict[str, Any]:
         members: dict[str, Any] | None = self._request.get(f"ExpressionAttribute{kind}")
@@ -133,6 +137,7 @@ class ExpressionReader:
 
     def _read(self, parameter: str, start: str) -> Any:
         text: str | None = self._request.get(parameter)
+        self.named = []
         if text is None:
             return None
         size = len(text.encode())
@@ -181,6 +186,7 @@ class ExpressionReader:
     def on_path(self, *steps: str | int) -> nodes.PathOperand:
         if len(steps) > limits.MAX_DEPTH:
             raise InvalidArgument(f"The document path has too many nesting elements; nesting levels: {len(steps)}")
+        self.named.append(steps[0])
         return nodes.PathOperand(steps)
 
     def on_projection(self, *paths: nodes.PathOperand) -> tuple[Path, ...]:
