@@ -150,11 +150,8 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
     if operation in ("query", "scan"):
         max_bytes = _take_limit(limits.GATEWAY_PAGE_BYTES, body, "max_bytes")
         read_limit = _take_limit(limits.GATEWAY_READ_BUDGET, body, "read_limit")
-    most = limits.GATEWAY_ANSWER_MAX_BYTES
     async with request.turn(operation, body):
-        answer = await request.run_operation(
-            operation, body, max_bytes=max_bytes, max_result_bytes=most, read_limit=read_limit
-        )
+        answer = await request.run_operation(operation, body, max_bytes=max_bytes, read_limit=read_limit)
         if operation == "provision":
             answer["features"] = sorted(FEATURES)
         return Response(await convert(partial(encode_body, answer), answer), media_type="application/json")
@@ -162,16 +159,12 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
 
 async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
     """The response to a request that failed."""
-    status: int | None = None
-    match failure:
-        case ClientGone():
-            return Response(status_code=499)
-        case BodyRejected():
-            error, status = failure.error, failure.status
-        case DdbMcpError():
-            error = failure
-        case _:
-            error = Internal.log(logger, failure, str(entry["operation"]))
+    if isinstance(failure, ClientGone):
+        return Response(status_code=499)
+    status = failure.status if isinstance(failure, BodyRejected) else None
+    error = failure.error if isinstance(failure, BodyRejected) else failure
+    if not isinstance(error, DdbMcpError):
+        error = Internal.log(logger, error, str(entry["operation"]))
     entry["error"] = error.code
     return await convert(partial(error_response, error, status), getattr(error, "item", None))
 

@@ -67,15 +67,17 @@ class ByteRoom:
     def __init__(self, what: str, size: int) -> None:
         self._what = what
         self._size = self._free = size
-        self._freed = anyio.Event()
+        self._freed: anyio.Event | None = None  # if requests wait
 
     @asynccontextmanager
     async def hold(self, amount: int) -> AsyncIterator[None]:
         """Take room while this is open. Raises BudgetSpent if none comes free in time."""
         amount = min(amount, self._size)
-        with anyio.move_on_after(limits.ROOM_SECONDS):
-            while self._free < amount:
-                await self._freed.wait()
+        if self._free < amount:
+            with anyio.move_on_after(limits.ROOM_SECONDS):
+                while self._free < amount:
+                    self._freed = self._freed or anyio.Event()
+                    await self._freed.wait()
         if self._free < amount:
             raise BudgetSpent(self._what, 1)
         with self.taken(amount):
@@ -89,8 +91,9 @@ class ByteRoom:
             yield
         finally:
             self._free += amount
-            freed, self._freed = self._freed, anyio.Event()
-            freed.set()
+            if self._freed is not None:
+                self._freed.set()
+                self._freed = None
 
 
 class TenantBudget:

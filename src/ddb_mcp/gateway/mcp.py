@@ -39,13 +39,9 @@ class _TenantCaller:
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
         async with self.request.turn(operation, arguments):
+            most = self.max_bytes - FENCE_BYTES
             return await self.request.run_operation(
-                operation,
-                arguments,
-                progress,
-                max_bytes=self.max_bytes - FENCE_BYTES,
-                max_result_bytes=self.max_bytes,
-                read_limit=limits.GATEWAY_READ_BUDGET,
+                operation, arguments, progress, max_bytes=most, max_result_bytes=self.max_bytes
             )
 
 

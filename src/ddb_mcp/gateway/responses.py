@@ -55,7 +55,9 @@ def charge_sent_bytes(budget: TenantBudget, send: Send) -> Send:
     """A `send` that charges the tenant for each piece of an answer, whose room it takes until the client has it."""
 
     async def charged(message: Message) -> None:
-        length = len(message.get("body", b""))
+        if not (length := len(message.get("body", b""))):
+            await send(message)
+            return
         budget.bytes.take(length)
         with budget.room.taken(length):
             await send(message)

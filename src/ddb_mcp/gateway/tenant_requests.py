@@ -113,8 +113,8 @@ class TenantRequest:
         progress: Progress = ignore_progress,
         *,
         max_bytes: int,
-        max_result_bytes: int,
-        read_limit: int,
+        max_result_bytes: int = limits.GATEWAY_ANSWER_MAX_BYTES,
+        read_limit: int = limits.GATEWAY_READ_BUDGET,
     ) -> dict[str, Any]:
         """Carry out an operation of the tenant's, within its `turn`.
 
