@@ -40,17 +40,15 @@ async def create_table(call: EndpointRequest) -> dict[str, Any]:
 
 def _check_schema(request: dict[str, Any]) -> None:
     for parameter, wanted in (("KeySchema", _KEYS), ("AttributeDefinitions", _ATTRIBUTES)):
-        if sorted(map(_read_schema_pair, request.get(parameter) or [])) != sorted(map(_read_schema_pair, wanted)):
+        if sorted(sorted(entry.items()) for entry in request.get(parameter) or ()) != [
+            sorted(entry.items()) for entry in wanted
+        ]:
             raise make_validation_error(f"{_WHAT}, and {parameter} says otherwise.")
     for unknown in _UNSUPPORTED:
         if request.get(unknown):
             raise make_validation_error(f"{_WHAT}, and nothing else; take {unknown} out.")
     if (request.get("StreamSpecification") or {}).get("StreamEnabled"):
         raise make_validation_error("The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
-
-
-def _read_schema_pair(entry: dict[str, str]) -> tuple[str, ...]:
-    return tuple(entry[name] for name in sorted(entry))
 
 
 async def describe_table(call: EndpointRequest) -> dict[str, Any]:

@@ -23,10 +23,7 @@ from ddb_mcp.endpoint.errors import KeySchemaError, make_serialization_error, ma
 KEYS = ("pk", "sk")
 INVALID = "One or more parameter values were invalid: "
 _MISMATCH = "The provided key element does not match the schema"
-_EMPTY = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
-_SEVERAL = (
-    "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
-)
+_SUPPLIED = "Supplied AttributeValue {}, must contain exactly one of the supported datatypes"
 _EMPTY_SETS = {
     "SS": "An string set  may not be empty",
     "NS": "An number set  may not be empty",
@@ -52,7 +49,7 @@ def read_value(value: Any, depth: int = 0) -> AttributeValue:
         raise make_serialization_error("Unexpected value type in payload")
     present = [kind for kind, content in value.items() if content is not None and kind in TYPES]
     if len(present) != 1:
-        raise make_validation_error(_SEVERAL if present else _EMPTY)
+        raise make_validation_error(_SUPPLIED.format("has more than one datatypes set" if present else "is empty"))
     if depth >= limits.MAX_DEPTH:
         raise make_validation_error("Nesting Levels have exceeded supported limits")
     kind = present[0]
@@ -167,16 +164,6 @@ def check_key_text(name: str, text: str) -> None:
     max_bytes, message = _KEY_LIMITS[name]
     if len(text.encode()) > max_bytes:
         raise KeySchemaError(INVALID + message)
-
-
-def check_nesting(value: AttributeValue, depth: int = 0) -> None:
-    """Raise EndpointError if a value that an update has made lies deeper than DynamoDB stores."""
-    if depth >= limits.MAX_DEPTH:
-        raise make_validation_error("Nesting Levels have exceeded supported limits")
-    for inner in value.get("M", {}).values():
-        check_nesting(inner, depth + 1)
-    for inner in value.get("L", ()):
-        check_nesting(inner, depth + 1)
 
 
 def encode_item(item: Item) -> Encoded:

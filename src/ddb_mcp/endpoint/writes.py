@@ -14,7 +14,7 @@ from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.requests import EndpointRequest, count_write_units
-from ddb_mcp.endpoint.values import INVALID, KEYS, check_nesting, encode_item, read_item, read_key
+from ddb_mcp.endpoint.values import INVALID, KEYS, encode_item, read_item, read_key
 from ddb_mcp.stores.local.table import Changes, Stored
 from ddb_mcp.stores.workers import convert
 
@@ -76,15 +76,11 @@ def read_update(request: Mapping[str, Any]) -> WriteRequest:
             raise make_validation_error(
                 f"{INVALID}Cannot update attribute {path[0]}. This attribute is part of the key"
             )
-    nested = {str(path[0]) for path in update.paths if len(path) > 1}
 
     def change(old: Item | None) -> Item | None:
         new = update.apply(key.attributes if old is None else old)
-        if old is None and update.paths and new == key.attributes:
-            return None  # what only removes creates nothing
-        for name in nested & new.keys():
-            check_nesting(new[name])
-        return new
+        only_removes = old is None and bool(update.paths) and new == key.attributes
+        return None if only_removes else new  # which creates nothing
 
     return WriteRequest(request, key, condition, change, update.paths)
 

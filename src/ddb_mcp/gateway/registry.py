@@ -150,7 +150,7 @@ class Registry:
         claim, now = secrets.token_hex(8), int(self._clock())
         tenant = Tenant(name, prefix, "adding", claim, now, requests_per_second, items_per_second, functions, tokens)
         if not await self._tenants.write(tenant):
-            raise _name_taken_error(await self._tenants.read(name))
+            raise _make_state_error(await self.get(name))
         try:
             await self._claims.acquire(tenant)
             if await self._tenants.write(replace(tenant, state="active"), claim=tenant.claim, state="adding"):
@@ -244,9 +244,7 @@ class Registry:
     async def _change_active(self, name: str, change: Callable[[Tenant], Tenant]) -> None:
         def checked(tenant: Tenant) -> Tenant:
             if tenant.state != "active":
-                raise InvalidArgument(
-                    f"The deployment {name} is {_STATES[tenant.state]}.", next=_describe_removal(name)
-                )
+                raise _make_state_error(tenant)
             return change(tenant)
 
         await self._change(name, checked)
@@ -273,14 +271,9 @@ class Registry:
 _STATES = {"adding": "still being added, or was left over when that was interrupted", "removing": "being removed"}
 
 
-def _describe_removal(name: str) -> str:
-    return f"Finish its removal with: ddb-mcp gateway deployments remove {name}"
-
-
-def _name_taken_error(other: Tenant | None) -> InvalidArgument:
-    if other is None or other.state == "active":
-        name = "of this name" if other is None else other.name
+def _make_state_error(tenant: Tenant) -> InvalidArgument:
+    name = tenant.name
+    if tenant.state == "active":
         return InvalidArgument(f"The deployment {name} exists already.", next="Rotate its tokens, or remove it.")
-    return InvalidArgument(
-        f"The deployment {other.name} is {_STATES[other.state]}.", next=_describe_removal(other.name)
-    )
+    removal = f"Finish its removal with: ddb-mcp gateway deployments remove {name}"
+    return InvalidArgument(f"The deployment {name} is {_STATES[tenant.state]}.", next=removal)

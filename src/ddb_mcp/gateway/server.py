@@ -59,9 +59,4 @@ def _serve_one_of_many(
 def _serve_one(settings: GatewaySettings, listening: Listening, processes: int, listener: socket.socket) -> None:
     registry = Registry(make_store(make_registry_settings(settings)))
     gateway = Gateway(registry, make_store(settings), read_only=settings.read_only, processes=processes)
-    HttpServer(
-        gateway,
-        listener,
-        tls=listening.tls(),
-        grace_seconds=limits.GATEWAY_GRACE_SECONDS,
-    ).run()
+    HttpServer(gateway, listener, tls=listening.tls(), grace_seconds=limits.GATEWAY_GRACE_SECONDS).run()

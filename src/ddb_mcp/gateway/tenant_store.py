@@ -4,18 +4,7 @@ import logging
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from ddb_mcp.core import limits
-from ddb_mcp.core.errors import (
-    DdbMcpError,
-    Forbidden,
-    Internal,
-    Misconfigured,
-    OutcomeUnknown,
-    Throttled,
-    Timeout,
-    Unauthenticated,
-    Unavailable,
-)
+from ddb_mcp.core import errors, limits
 from ddb_mcp.gateway.budgets import TenantBudget
 from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.service.instructions import write_instructions
@@ -99,7 +88,7 @@ class TenantStore(Store):
     async def _hide_details(self, answer: Awaitable[_T]) -> _T:
         try:
             return await answer
-        except DdbMcpError as error:
+        except errors.DdbMcpError as error:
             raise hide_operator_details(error, self._tenant.name) from error
 
     def _describe_for_tenant(self, deployment: Deployment) -> Deployment:
@@ -120,7 +109,7 @@ class TenantStore(Store):
         )
 
 
-def hide_operator_details(error: DdbMcpError, whose: str) -> DdbMcpError:
+def hide_operator_details(error: errors.DdbMcpError, whose: str) -> errors.DdbMcpError:
     """The error as a tenant may see it. The operator's log has the whole error.
 
     An error that the tenant's own arguments have caused is returned unchanged.
@@ -131,23 +120,23 @@ def hide_operator_details(error: DdbMcpError, whose: str) -> DdbMcpError:
     """
     if type(error) in _OPERATOR_ERRORS:
         logger.error("%s: the storage refuses the gateway: %s", whose, _format_error(error))
-        return Unavailable("The platform cannot use its storage.", next=_OPERATORS)
+        return errors.Unavailable("The platform cannot use its storage.", next=_OPERATORS)
     if type(error) not in _PASSING_ERRORS:
         return error
     logger.warning("%s: %s", whose, _format_error(error))
     return type(error)(_PASSING_ERRORS[type(error)])
 
 
-def _format_error(error: DdbMcpError) -> str:
+def _format_error(error: errors.DdbMcpError) -> str:
     return " ".join(filter(None, (f"{error.code}:", error.message, error.quoted, error.next)))
 
 
 # Errors of the gateway's own credentials, permissions and configuration.
-_OPERATOR_ERRORS = (Unauthenticated, Forbidden, Misconfigured, Internal)
+_OPERATOR_ERRORS = (errors.Unauthenticated, errors.Forbidden, errors.Misconfigured, errors.Internal)
 # Passing errors, in words that show nothing of the operator's.
-_PASSING_ERRORS: dict[type[DdbMcpError], str] = {
-    Throttled: "The platform's storage has as much to do as it can bear; nothing was written.",
-    Unavailable: "The platform's storage is busy or out of reach; nothing was written.",
-    Timeout: "The platform's storage did not answer in time; nothing was written.",
-    OutcomeUnknown: "The outcome of the write is unknown: it may have been done, or may be done yet.",
+_PASSING_ERRORS: dict[type[errors.DdbMcpError], str] = {
+    errors.Throttled: "The platform's storage has as much to do as it can bear; nothing was written.",
+    errors.Unavailable: "The platform's storage is busy or out of reach; nothing was written.",
+    errors.Timeout: "The platform's storage did not answer in time; nothing was written.",
+    errors.OutcomeUnknown: "The outcome of the write is unknown: it may have been done, or may be done yet.",
 }

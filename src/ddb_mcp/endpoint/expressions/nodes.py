@@ -211,6 +211,8 @@ class UpdateExpression:
         # Positions beyond a list's end append in their order.
         for path, value in sorted(values, key=_get_positions):
             if value is not None:
+                if len(path) > 1:
+                    _check_nesting(value, len(path) - 1)
                 _set_value(new, path, value, copied)
         removed = [path for path, value in values if value is None]
         for path in removed:
@@ -223,6 +225,13 @@ class UpdateExpression:
 def _check_size(size: int) -> None:
     if size > limits.ITEM_MAX_BYTES:
         raise InvalidArgument(_TOO_LARGE)
+
+
+def _check_nesting(value: AttributeValue, depth: int) -> None:
+    if depth >= limits.MAX_DEPTH:
+        raise InvalidArgument("Nesting Levels have exceeded supported limits")
+    for inner in (*value.get("M", {}).values(), *value.get("L", ())):
+        _check_nesting(inner, depth + 1)
 
 
 def _get_positions(entry: tuple[Path, Any]) -> tuple[int, ...]:

@@ -66,12 +66,12 @@ def _parse_tree(start: str, text: str) -> Tree[Any]:
 
 
 def _make_syntax_error(text: str, error: Any) -> InvalidArgument:
-    at = error.pos_in_stream
-    token = str(getattr(error, "token", "") or "")
-    if getattr(getattr(error, "token", None), "type", "") == "$END":
+    at, token = error.pos_in_stream, getattr(error, "token", None)
+    if token is not None and token.type == "$END":
         return InvalidArgument(f'Syntax error; token: "<EOF>", near: "{text[-20:]}"')
-    token = token or text[at]
-    return InvalidArgument(f'Syntax error; token: "{token[:40]}", near: "{text[max(0, at - 10) : at + 10]}"')
+    return InvalidArgument(
+        f'Syntax error; token: "{(token or text[at])[:40]}", near: "{text[max(0, at - 10) : at + 10]}"'
+    )
 
 
 class ExpressionReader:
