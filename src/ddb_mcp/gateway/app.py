@@ -5,7 +5,7 @@ also take `max_bytes` and `read_limit`: how long the page may be, and how many s
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -61,13 +61,12 @@ class Gateway:
         else:
             await self._logged(scope, receive, send)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["path"] in (mcp.PATH, f"{mcp.PATH}/"):
-            await self._mcp_route(scope, receive, send)
-        elif scope["path"] == "/health":
-            await (await self._handle_health(scope))(scope, receive, send)
-        else:
-            await self._handle_operation(scope, receive, send)
+            return self._mcp_route(scope, receive, send)
+        if scope["path"] == "/health":
+            return self._handle_health(scope, receive, send)
+        return self._handle_operation(scope, receive, send)
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         try:
@@ -76,17 +75,19 @@ class Gateway:
             _log_unreadable(error)
         await run_lifespan(receive, send, self._registry.close, self._store.close, running=self._mcp.running())
 
-    async def _handle_health(self, scope: Scope) -> Response:
+    async def _handle_health(self, scope: Scope, receive: Receive, send: Send) -> None:
         """200 while one row of the registry can be read. The storage is not asked: anybody can call this."""
-        if scope["method"] not in ("GET", "HEAD"):
-            return _method_not_allowed("GET, HEAD")
-        scope["entry"]["operation"] = "health"
-        try:
-            await self._registry.check()
-        except DdbMcpError as error:
-            _log_unreadable(error)
-            return json_response({"status": "the registry cannot be read"}, 503)
-        return json_response({"status": "ok"}, 200)
+        if scope["method"] in ("GET", "HEAD"):
+            scope["entry"]["operation"] = "health"
+            response = json_response({"status": "ok"}, 200)
+            try:
+                await self._registry.check()
+            except DdbMcpError as error:
+                _log_unreadable(error)
+                response = json_response({"status": "the registry cannot be read"}, 503)
+        else:
+            response = _method_not_allowed("GET, HEAD")
+        await response(scope, receive, send)
 
     @asynccontextmanager
     async def _admitted(self, scope: Scope) -> AsyncIterator[TenantRequest]:

@@ -62,11 +62,11 @@ class TenantStore(Store):
         await self._hide_details(self._store.check_batch(*arguments, **options))
 
     async def query(self, read: Read) -> StorePage:
-        return await self._read_own(self._store.query(read))
+        return self._charge_own(await self._hide_details(self._store.query(read)))
 
     async def scan(self, read: Read) -> StorePage:
         if self._store.mode == "local":  # it finds a deployment's items without reading others
-            return await self._read_own(self._store.scan(read))
+            return self._charge_own(await self._hide_details(self._store.scan(read)))
         if not self._others_read:  # a call that has begun goes on to its end
             self._budget.others.check()
         left = max(1, limits.GATEWAY_READ_BUDGET - self._others_read)
@@ -77,8 +77,7 @@ class TenantStore(Store):
         self._others_read += page.scanned - own
         return page._replace(scanned=own, capacity=None, spent=self._others_read >= limits.GATEWAY_READ_BUDGET)
 
-    async def _read_own(self, answer: Awaitable[StorePage]) -> StorePage:
-        page = await self._hide_details(answer)
+    def _charge_own(self, page: StorePage) -> StorePage:
         self._budget.items.take(page.scanned)
         return page._replace(capacity=None)
 
