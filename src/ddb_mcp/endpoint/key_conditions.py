@@ -40,7 +40,7 @@ def read_key_condition(reader: ExpressionReader) -> KeyCondition:
     whole = reader.read_condition(_PARAMETER)
     assert whole is not None
     tests: dict[str, nodes.FunctionTest] = {}
-    for part in whole.parts if isinstance(whole, nodes.Combination) and whole.combine is all else (whole,):
+    for part in whole.parts if isinstance(whole, nodes.Combination) and whole.word == "AND" else (whole,):
         name, test = _parse_test(part)
         if name in tests:
             raise make_validation_error("KeyConditionExpressions must only contain one condition per key")
@@ -71,9 +71,7 @@ def _parse_test(part: nodes.ConditionNode) -> tuple[str, nodes.FunctionTest]:
 def _get_name(part: nodes.ConditionNode) -> str:
     if isinstance(part, nodes.FunctionTest):
         return OPERATOR_NAMES.get(part.operator, part.operator)
-    if isinstance(part, nodes.Combination):
-        return "OR" if part.combine is any else "AND"
-    return "NOT"
+    return part.word if isinstance(part, nodes.Combination) else "NOT"
 
 
 def _get_texts(name: str, test: nodes.FunctionTest) -> list[str]:

@@ -24,11 +24,7 @@ KEYS = ("pk", "sk")
 INVALID = "One or more parameter values were invalid: "
 _MISMATCH = "The provided key element does not match the schema"
 _SUPPLIED = "Supplied AttributeValue {}, must contain exactly one of the supported datatypes"
-_EMPTY_SETS = {
-    "SS": "An string set  may not be empty",
-    "NS": "An number set  may not be empty",
-    "BS": "Binary sets should not be empty",
-}
+_EMPTY_SETS = {"SS": "An string set  may", "NS": "An number set  may", "BS": "Binary sets should"}
 _KEY_LIMITS = {
     "pk": (limits.PK_MAX_BYTES, "Size of hashkey has exceeded the maximum size limit of2048 bytes"),
     "sk": (limits.SK_MAX_BYTES, "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"),
@@ -102,7 +98,7 @@ def _read_binary(text: str) -> str:
 
 def _read_set(kind: str, content: list[str]) -> list[str]:
     if not content:
-        raise make_validation_error(INVALID + _EMPTY_SETS[kind])
+        raise make_validation_error(f"{INVALID}{_EMPTY_SETS[kind]} not be empty")
     if len(content) > limits.ITEM_MAX_BYTES:  # a member has one byte at least, but for one that is empty
         raise make_validation_error("Item size has exceeded the maximum allowed size")
     read = _MEMBERS[kind]

@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.htm
 """
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -96,13 +96,13 @@ class FunctionTest:
 
 @dataclass(frozen=True)
 class Combination:
-    """Parts joined by AND or OR. `combine` is `all` or `any`."""
+    """Parts joined by a word, AND or OR."""
 
-    combine: Callable[[Iterable[bool]], bool]
+    word: str
     parts: tuple[ConditionNode, ...]
 
     def holds(self, item: Item, steps: StepCounter) -> bool:
-        return self.combine(part.holds(item, steps) for part in self.parts)
+        return (all if self.word == "AND" else any)(part.holds(item, steps) for part in self.parts)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path as File
@@ -201,10 +201,10 @@ class ExpressionReader:
         return whole
 
     def on_either(self, *parts: Any) -> nodes.ConditionNode:
-        return _combine(any, *map(checks.require_condition, parts))
+        return _combine("OR", *map(checks.require_condition, parts))
 
     def on_both(self, *parts: Any) -> nodes.ConditionNode:
-        return _combine(all, *map(checks.require_condition, parts))
+        return _combine("AND", *map(checks.require_condition, parts))
 
     def on_negated(self, part: Any) -> nodes.ConditionNode:
         return nodes.Not(checks.require_condition(part))
@@ -329,9 +329,7 @@ def _check_kind(section: str, value: AttributeValue, kinds: tuple[str, ...]) -> 
     return value
 
 
-def _combine(
-    combine: Callable[..., bool], first: nodes.ConditionNode, last: nodes.ConditionNode
-) -> nodes.ConditionNode:
+def _combine(word: str, first: nodes.ConditionNode, last: nodes.ConditionNode) -> nodes.ConditionNode:
     """Join two parts by AND or OR. The grammar nests a chain of them to the left."""
-    firsts = first.parts if isinstance(first, nodes.Combination) and first.combine is combine else (first,)
-    return nodes.Combination(combine, (*firsts, last))
+    firsts = first.parts if isinstance(first, nodes.Combination) and first.word == word else (first,)
+    return nodes.Combination(word, (*firsts, last))
