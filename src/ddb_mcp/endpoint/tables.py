@@ -123,7 +123,7 @@ def _files(path: Path) -> frozenset[str]:
 
 
 async def _is_ours(table: LocalTable) -> bool | None:
-    """Whether the table's file is there; None where it is another program's, or a registry of deployments."""
+    """Return whether the table's file exists, None if it is another program's or a registry of deployments."""
     try:
         return await table.exists()
     except Misconfigured:
@@ -136,7 +136,7 @@ def is_table_name(text: str) -> bool:
 
 
 def parse_table_name(name_or_arn: str) -> str:
-    """The name of a table. Raises EndpointError."""
+    """Return the name of a table. Raises EndpointError."""
     arn = _ARN.fullmatch(name_or_arn)
     name = arn[1] if arn else name_or_arn
     if not is_table_name(name):
@@ -148,12 +148,12 @@ def parse_table_name(name_or_arn: str) -> str:
 
 
 def make_arn(name: str) -> str:
-    """A table's ARN, of an account and a region that nobody has."""
+    """Return a table's ARN, of an account and a region that nobody has."""
     return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
 
 
 def make_access_denied(operation: str, name: str, why: str) -> EndpointError:
-    """The error of an operation that IAM would deny, with the reason, which IAM would not give."""
+    """Return the error of an operation that IAM would deny, with the reason, which IAM would not give."""
     return EndpointError(
         "AccessDeniedException",
         f"User: arn:aws:iam::{ACCOUNT}:user/local is not authorized to perform: dynamodb:{operation} on resource: "

@@ -76,7 +76,7 @@ class Gateway:
         await run_lifespan(receive, send, self._registry.close, self._store.close, running=self._mcp.running())
 
     async def _handle_health(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """200 while one row of the registry can be read. The storage is not asked: anybody can call this."""
+        """Answer 200 if one row of the registry can be read. The storage is not read: anybody can call this."""
         if scope["method"] in ("GET", "HEAD"):
             scope["entry"]["operation"] = "health"
             response = json_response({"status": "ok"}, 200)
@@ -91,7 +91,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _admitted(self, scope: Scope) -> AsyncIterator[TenantRequest]:
-        """The request of the tenant whose token came along, and room for its whole announced body.
+        """Admit the request of a tenant, and hold room for its whole announced body.
 
         No request waits for room in the middle of its body.
         """
@@ -106,7 +106,7 @@ class Gateway:
             yield request
 
     async def _handle_operation(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One of the seven operations for the deployment whose token came along."""
+        """Answer one of the seven operations for the deployment of the request's token."""
         entry, operation = scope["entry"], scope["path"].removeprefix(PATH)
         if operation not in BY_NAME:
             response = json_response({"error": "not_found", "message": _ROUTE}, 404)
@@ -125,7 +125,7 @@ class Gateway:
         await response(scope, receive, send)
 
     async def _handle_mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One message of an MCP client. Streams that nobody writes to are not opened."""
+        """Answer one message of an MCP client. Streams that nobody writes to are not opened."""
         entry = scope["entry"]
         entry["operation"] = "mcp"
         if scope["method"] != "POST":
@@ -141,7 +141,7 @@ class Gateway:
 
 
 async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -> Response:
-    """The response to an operation with the arguments in the request's body."""
+    """Return the response to an operation with the arguments in the request's body."""
     budget = request.budget
     content = await RequestContext.of(scope).read_body(count=budget.bytes.take)
     body = await budget.parse(parse_json_object, content)
@@ -159,7 +159,7 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
 
 
 async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
-    """The response to a request that failed."""
+    """Return the response to a request that failed."""
     if isinstance(failure, ClientGone):
         return Response(status_code=499)
     status = failure.status if isinstance(failure, BodyRejected) else None

@@ -41,7 +41,7 @@ class TokenBucket:
         self._at = time.monotonic()
 
     def check(self, least: float = 0) -> None:
-        """Raise BudgetSpent where less than `least` is left."""
+        """Raise BudgetSpent if less than `least` is left."""
         now = time.monotonic()
         self._level = min(self._burst, self._level + (now - self._at) * self._per_second)
         self._at = now
@@ -85,7 +85,7 @@ class ByteRoom:
 
     @contextmanager
     def taken(self, amount: int) -> Iterator[None]:
-        """Take room for bytes that exist already, even where there is no room. Later requests wait longer."""
+        """Take room for bytes that exist already, even if there is no room. Later requests wait longer."""
         self._free -= amount
         try:
             yield
@@ -125,7 +125,7 @@ class TenantBudget:
         self._alone = anyio.Semaphore(1, fast_acquire=True)
 
     def admit(self) -> None:
-        """Count a request. Raises BudgetSpent where the rate of requests, or an earlier debt, does not allow it."""
+        """Count a request. Raises BudgetSpent if the rate of requests or an earlier debt does not allow it."""
         self.work.check()
         self.items.check()
         self.bytes.check()
@@ -134,7 +134,7 @@ class TenantBudget:
 
     @asynccontextmanager
     async def turn(self, *, listing: bool = False) -> AsyncIterator[None]:
-        """Held while a call is carried out. Raises BudgetSpent where those before it have spent the work."""
+        """Hold this while a call is carried out. Raises BudgetSpent if earlier calls have spent the work."""
         async with (
             self._listings if listing else nullcontext(),
             self._turns,
@@ -166,7 +166,7 @@ class TenantBudgets:
         self._budgets: OrderedDict[str, tuple[tuple[int, int], TenantBudget]] = OrderedDict()
 
     def of(self, tenant: Tenant) -> TenantBudget:
-        """The budget of a tenant. It is a new one where the tenant has new rates, or was forgotten."""
+        """Return the budget of a tenant: a new one if the tenant has new rates or was forgotten."""
         rates = tenant.requests_per_second, tenant.items_per_second
         entry = self._budgets.pop(tenant.name, None)
         if entry is None or entry[0] != rates:

@@ -1,4 +1,4 @@
-"""Several processes on one listening socket: started, watched, replaced where one dies, ended together."""
+"""Several processes on one listening socket: started, watched, replaced if one dies, ended together."""
 
 import logging
 import multiprocessing
@@ -61,7 +61,7 @@ def _run_beside_parent(work: Callable[..., None], arguments: tuple[Any, ...]) ->
 
 
 def _end_with_parent() -> None:
-    """End this process where its parent was killed and could not end it."""
+    """End this process if its parent was killed and could not end it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

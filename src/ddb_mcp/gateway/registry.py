@@ -29,7 +29,7 @@ _TABLE_MAX = 255
 
 
 def make_registry_settings(settings: GatewaySettings) -> GatewaySettings:
-    """Where the registry of a gateway with these settings is: a table, or in local mode a file, beside the data.
+    """Return the settings of a gateway's registry: a table or, in local mode, a file beside the data.
 
     Raises:
         Misconfigured: the table's name has no room for more.
@@ -82,7 +82,7 @@ class Registry:
         self._keys: RegistryKeys | None = None
 
     async def create_if_missing(self, progress: Progress) -> bool:
-        """Make the table and the registry's secret where they are missing. True if this call made the secret."""
+        """Create the table and the registry's secret if missing. Return True if this call made the secret."""
         if await self.exists():
             return False
         await self.store.provision(progress)
@@ -94,7 +94,7 @@ class Registry:
         return await self._read_facts() is not None
 
     async def get_keys(self) -> RegistryKeys:
-        """Read once."""
+        """Return the keys. They are read once."""
         if self._keys is None:
             facts = await self._read_facts()
             if facts is None:
@@ -114,9 +114,9 @@ class Registry:
         await self.store.get(_FACTS)
 
     async def authenticate(self, token: str) -> Access | None:
-        """The access that a token gives; None where it gives none.
+        """Return the access that a token gives, None if it gives none.
 
-        One read that begins after this was called, which several callers may share; none where the token was made up.
+        Reads the record after this call, together with other callers; not at all if the token was made up.
         """
         parts = parse_token(token, (await self.get_keys()).tokens)
         if parts is None or (tenant := await self._reads.get(parts.name)) is None:
@@ -164,12 +164,12 @@ class Registry:
             raise
 
     async def list(self) -> list[Tenant]:
-        """All deployments by name, whatever their state."""
+        """Return all deployments by name, whatever their state."""
         await self.get_keys()
         return await self._tenants.list()
 
     async def get(self, name: str) -> Tenant:
-        """One deployment. Raises InvalidArgument if there is none."""
+        """Return one deployment. Raises InvalidArgument if there is none."""
         await self.get_keys()
         if (tenant := await self._tenants.read(name)) is None:
             raise InvalidArgument(
@@ -178,11 +178,11 @@ class Registry:
         return tenant
 
     async def rotate(self, name: str) -> str:
-        """End all tokens of a deployment. Returns a new token. Raises InvalidArgument if there is no such name."""
+        """Revoke all tokens of a deployment and return a new one. Raises InvalidArgument if the name is unknown."""
         return await self._new_token(name, read_only=False, replaces=True)
 
     async def add_token(self, name: str, *, read_only: bool) -> str:
-        """One more token of a deployment. Raises InvalidArgument if there is no such name, or it has enough."""
+        """Add a token to a deployment and return it. Raises InvalidArgument if it is unknown, or it has enough."""
         return await self._new_token(name, read_only=read_only, replaces=False)
 
     async def _new_token(self, name: str, *, read_only: bool, replaces: bool) -> str:
@@ -203,7 +203,7 @@ class Registry:
         return format_token(parts, (await self.get_keys()).tokens)
 
     async def revoke_token(self, name: str, token_id: str) -> None:
-        """End one token of a deployment. Raises InvalidArgument if there is no such deployment or token."""
+        """Revoke one token of a deployment. Raises InvalidArgument if there is no such deployment or token."""
 
         def change(tenant: Tenant) -> Tenant:
             tokens = dict(tenant.tokens)
@@ -217,7 +217,7 @@ class Registry:
         await self._change_active(name, change)
 
     async def begin_removal(self, name: str) -> Tenant:
-        """End the tokens of a deployment that is to be removed. Raises InvalidArgument if there is no such deployment.
+        """Revoke the tokens of a deployment that is to be removed. Raises InvalidArgument if it is unknown.
 
         A deployment whose `add` was interrupted stays in the state `adding`: it never had data.
         """
@@ -250,7 +250,7 @@ class Registry:
         await self._change(name, checked)
 
     async def _change(self, name: str, change: Callable[[Tenant], Tenant]) -> Tenant:
-        """Write what `change` makes of a deployment, where nobody else has changed it meanwhile; else once more."""
+        """Write what `change` makes of a deployment. Start again if somebody else has changed it meanwhile."""
         for _ in range(limits.REGISTRY_ATTEMPTS):
             tenant = await self.get(name)
             changed = replace(change(tenant), revision=tenant.revision + 1)

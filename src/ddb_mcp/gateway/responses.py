@@ -36,12 +36,12 @@ def encode_body(document: Mapping[str, Any]) -> bytes:
 
 
 def json_response(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """A document as JSON, with this HTTP status."""
+    """Return a response with a document as JSON."""
     return Response(encode_body(document), status, headers, media_type="application/json")
 
 
 def error_response(error: DdbMcpError, status: int | None = None) -> Response:
-    """An error as the HTTP API words it, with the status of its code where none is given."""
+    """Return an error as the HTTP API words it, with the status of its code unless `status` is given."""
     members, headers = error.to_json(), {}
     status = status or _STATUS.get(error.code, 500)
     if isinstance(error, BudgetSpent):
@@ -52,7 +52,7 @@ def error_response(error: DdbMcpError, status: int | None = None) -> Response:
 
 
 def charge_sent_bytes(budget: TenantBudget, send: Send) -> Send:
-    """A `send` that charges the tenant for each piece of an answer, whose room it takes until the client has it."""
+    """Return a `send` that charges the tenant for each piece of a response, and takes room until it is sent."""
 
     async def charged(message: Message) -> None:
         if not (length := len(message.get("body", b""))):

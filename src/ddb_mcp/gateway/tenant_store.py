@@ -1,4 +1,4 @@
-"""The storage as one tenant may see it: counts without others' items, and errors without the operator's details."""
+"""The storage as a tenant may see it: counts without other tenants' items, errors without the operator's details."""
 
 import logging
 from collections.abc import Awaitable

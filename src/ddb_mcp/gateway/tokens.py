@@ -30,17 +30,17 @@ class TokenParts:
 
 
 def generate_token(name: str) -> TokenParts:
-    """A new token for the deployment."""
+    """Return a new token for the deployment."""
     return TokenParts(name, secrets.token_hex(4), secrets.token_urlsafe(32))
 
 
 def format_token(parts: TokenParts, key: bytes) -> str:
-    """The token as its holder sends it; `key` is the registry's."""
+    """Return the token as its holder sends it; `key` is the registry's."""
     return f"ddbmcp_{parts.name}_{parts.id}_{parts.secret}_{_compute_mac(parts, key)}"
 
 
 def parse_token(text: str, key: bytes) -> TokenParts | None:
-    """The parts of a token; None where this registry cannot have made it."""
+    """Return the parts of a token, None if this registry cannot have made it."""
     match = _TOKEN.fullmatch(text)
     if match is None:
         return None

@@ -12,7 +12,7 @@ from ddb_mcp.endpoint.expressions.nodes import ConditionNode, FunctionTest, Lite
 
 # The operators of `FunctionTest` by DynamoDB's signs.
 COMPARATORS = {sign: operator for operator, sign in COMPARATOR_SIGNS.items()}
-# How DynamoDB's messages name an operator of `FunctionTest`, where not by the operator itself.
+# How DynamoDB's messages name an operator of `FunctionTest`, if not by the operator itself.
 OPERATOR_NAMES = COMPARATOR_SIGNS | {"between": "BETWEEN", "in": "IN", "type": "attribute_type"}
 _OPERANDS = (PathOperand, Literal, SizeOperand)
 # How many operands each function takes.
@@ -50,7 +50,7 @@ def require_condition(part: Any) -> ConditionNode:
 
 
 def require_operand(part: Any) -> None:
-    """Raise InvalidArgument where a part of an expression is a condition and not an operand."""
+    """Raise InvalidArgument if a part of an expression is a condition and not an operand."""
     if isinstance(part, _OPERANDS):
         return
     if isinstance(part, FunctionTest) and (name := OPERATOR_NAMES.get(part.operator, part.operator)) in FUNCTIONS:
@@ -63,7 +63,7 @@ def _make_misuse_error(function: str) -> InvalidArgument:
 
 
 def check_operand_count(name: str, operands: Any, expected: int) -> None:
-    """Raise InvalidArgument where a function has another number of operands than it takes."""
+    """Raise InvalidArgument if a function has another number of operands than it takes."""
     if len(operands) != expected:
         raise InvalidArgument(
             "Incorrect number of operands for operator or function; "
@@ -93,7 +93,7 @@ def check_type_name(operand: Any) -> None:
 
 
 def check_bounds(low: AttributeValue, high: AttributeValue) -> None:
-    """Raise InvalidArgument where the bounds of a BETWEEN have different types, or are in the wrong order."""
+    """Raise InvalidArgument if the bounds of a BETWEEN have different types, or are in the wrong order."""
     bounds = f"lower bound operand: {_format_value(low)}, upper bound operand: {_format_value(high)}"
     if get_type(low) != get_type(high):
         raise InvalidArgument(f"The BETWEEN operator requires same data type for lower and upper bounds; {bounds}")

@@ -239,7 +239,7 @@ def _get_positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
 
 
 def _get_container(item: Item, path: Path) -> Any:
-    """The map or list that the last step of a path is in. Raises InvalidArgument where there is none."""
+    """Return the map or list that the last step of a path is in. Raises InvalidArgument if there is none."""
     parent: AttributeValue | None = {"M": item} if len(path) == 1 else get_value(item, path[:-1])
     inner = (parent or {}).get("M" if isinstance(path[-1], str) else "L")
     if inner is None:
