@@ -344,6 +344,29 @@ def test_an_add_that_dies_at_any_step_leaves_nothing_that_remove_and_a_minute_do
     anyio.run(attempts)
 
 
+@pytest.mark.parametrize("prefix", ["deploy#alpha", "deploy#alpha#x"])
+def test_an_interrupted_add_holds_its_prefix_for_a_minute(tmp_path: Path, prefix: str) -> None:
+    path = tmp_path / "registry.sqlite3"
+
+    async def act() -> None:
+        clock = Clock()
+        registry, dying = Registry(LocalStore(path, "t"), clock), Registry(Dies(path, 2), clock)
+        await registry.create_if_missing(silent)
+        with pytest.raises(KeyboardInterrupt):
+            await dying.add("alpha", Prefix("deploy#alpha"))
+        clock.now += 1
+        with pytest.raises(InvalidArgument, match="overlaps"):
+            await registry.add("beta", Prefix(prefix))
+        assert [tenant.name for tenant in await registry.list()] == ["alpha"]
+        clock.now += limits.CLAIM_SECONDS
+        await registry.add("beta", Prefix(prefix))
+        assert [(tenant.name, tenant.state) for tenant in await registry.list()] == [("beta", "active")]
+        await dying.close()
+        await registry.close()
+
+    anyio.run(act)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
