@@ -191,8 +191,6 @@ WELL_UNDER_A_PAGE_BYTES = 512 * 1024
 PLATFORM_PAGE_ITEMS = 100
 AUTH_COMMAND_SECONDS = 20
 AUTH_COMMAND_MAX_BYTES = 65_536
-# After a command has ended, its output is read this long: a child that it leaves behind may keep the pipe open.
-AUTH_COMMAND_LAST_BYTES_SECONDS = 0.3
 
 # MCP over stdio. When the client closes stdin, calls in flight are finished: a write has the shorter time, a listing
 # needs READ_SECONDS. The server's own clean-up comes after. A signal ends the process at once.

@@ -12,8 +12,7 @@ import re
 import shlex
 import signal
 import subprocess
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,7 @@ class CredentialSource:
         self._lock = anyio.Lock()
 
     async def get(self) -> Credentials:
-        """The credentials.
+        """Return the credentials.
 
         Raises:
             Misconfigured: the source cannot be read, has no token, or its address is one that no token may go to.
@@ -79,10 +78,10 @@ class CredentialSource:
         return self._current or await self.renew(None)
 
     async def renew(self, refused: Credentials | None) -> Credentials:
-        """The credentials after the platform refused `refused`; the source is read again unless somebody just did.
+        """Return the credentials after the platform refused `refused`. Concurrent calls read the source again once.
 
         Raises:
-            Misconfigured, Unauthenticated: as `current` does.
+            Misconfigured, Unauthenticated: as `get` does.
         """
         async with self._lock:
             if self._current is refused or self._current is None:
@@ -103,7 +102,7 @@ class CredentialSource:
     async def _from_command(self, command: str) -> Credentials:
         is_set = self._settings.sources.get("DDB_MCP_AUTH_COMMAND", "default") != "default"
         source = "the command in DDB_MCP_AUTH_COMMAND" if is_set else f"the command {Path(command).name}"
-        output = await _output_of(shlex.split(command, posix=os.name == "posix") if is_set else [command], source)
+        output = await _run_command(shlex.split(command, posix=os.name == "posix") if is_set else [command], source)
         try:
             document = json.loads(output) if output.startswith(("{", '"')) else output
         except (ValueError, RecursionError):
@@ -137,7 +136,7 @@ class CredentialSource:
 
 
 def get_origin(url: str) -> str:
-    """Scheme, host and port of a URL. Raises Misconfigured if it is none."""
+    """Return scheme, host and port of a URL. Raises Misconfigured if it is not an HTTP URL."""
     if not is_http_url(url):
         raise _bad_url("is not an http:// or https:// URL")
     parts = urlsplit(url)
@@ -146,7 +145,7 @@ def get_origin(url: str) -> str:
 
 
 def check_url(url: str, *, allow_http: bool) -> str:
-    """The URL without a slash at its end, if a token may go there. Raises Misconfigured."""
+    """Return the URL without a trailing slash. Raises Misconfigured if no token may be sent there."""
     get_origin(url)
     parts = urlsplit(url)
     if not parts.hostname or re.search(r"[^\x21-\x7e]", url):
@@ -192,29 +191,32 @@ def _token_and_url(document: Any) -> tuple[str | None, str | None]:
     return first(_TOKEN_NAMES), first(_URL_NAMES)
 
 
-async def _output_of(command: list[str], source: str) -> str:
-    """The output of a command, which is shown nowhere. Children that the command leaves behind are not waited for."""
+async def _run_command(command: list[str], source: str) -> str:
+    """Return the output of a command, which is shown nowhere.
+
+    It is read from the pipe once the command has ended, since children that it leaves behind may keep the pipe open. A
+    command that prints more than the pipe holds waits until its time is over.
+    """
     reader, writer = os.pipe()
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-    except (OSError, ValueError) as error:
-        os.close(reader)
-        problem = getattr(error, "strerror", None) or "it is not a command line"
-        raise Misconfigured(f"{source} cannot be run: {problem}.", next="Correct DDB_MCP_AUTH_COMMAND.") from None
-    finally:
-        os.close(writer)
-    try:
-        printed = await _printed(process, reader)
-    finally:
-        await _ended(process)
-    if len(printed) > limits.AUTH_COMMAND_MAX_BYTES:
-        raise Misconfigured(
-            f"{source} prints more than {limits.AUTH_COMMAND_MAX_BYTES // 1024} KB, which is no token.",
-            next="Correct DDB_MCP_AUTH_COMMAND.",
-        )
-    if printed is _NOTHING:
+    with os.fdopen(reader, "rb", buffering=0) as output:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+        except (OSError, ValueError) as error:
+            problem = getattr(error, "strerror", None) or "it is not a command line"
+            raise Misconfigured(f"{source} cannot be run: {problem}.", next="Correct DDB_MCP_AUTH_COMMAND.") from None
+        finally:
+            os.close(writer)
+        try:
+            with anyio.move_on_after(limits.AUTH_COMMAND_SECONDS) as time:
+                await process.wait()
+        finally:
+            await _kill(process)
+        if os.name == "posix":
+            os.set_blocking(reader, False)
+        printed = output.read(limits.AUTH_COMMAND_MAX_BYTES) or b""
+    if time.cancelled_caught:
         raise Unauthenticated(
             f"{source} gave no token within {limits.AUTH_COMMAND_SECONDS} s.",
             next="Run it in a terminal to see what it waits for.",
@@ -226,37 +228,8 @@ async def _output_of(command: list[str], source: str) -> str:
     return printed.decode(errors="replace").strip()
 
 
-_NOTHING = bytearray()
-"""The output of a command that did not end in time."""
-
-
-async def _printed(process: asyncio.subprocess.Process, reader: int) -> bytearray:
-    """The output of a process until it ends, or is too long. `_NOTHING` where the process does not end in time."""
-    output = bytearray()
-    whole = threading.Event()
-
-    def read() -> None:
-        with open(reader, "rb", buffering=0) as pipe:  # closed by the one who reads
-            while chunk := pipe.read(65536):
-                if len(output) <= limits.AUTH_COMMAND_MAX_BYTES:  # the rest is drained until the command is ended
-                    output.extend(chunk)
-        whole.set()
-
-    async def wait_until(ends: Callable[[], bool]) -> None:
-        while not ends() and len(output) <= limits.AUTH_COMMAND_MAX_BYTES:  # noqa: ASYNC110  # nothing sets an event
-            await anyio.sleep(0.01)
-
-    threading.Thread(target=read, daemon=True).start()
-    with anyio.move_on_after(limits.AUTH_COMMAND_SECONDS) as scope:
-        await wait_until(lambda: process.returncode is not None)
-        # A child that it leaves behind keeps the pipe open; all that the command has printed is in it.
-        with anyio.move_on_after(limits.AUTH_COMMAND_LAST_BYTES_SECONDS):
-            await wait_until(whole.is_set)
-    return _NOTHING if scope.cancelled_caught else output
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """End a process that still runs, with all that it has started."""
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a process that still runs, with the children that it has started."""
     if process.returncode is not None:
         return
     with contextlib.suppress(OSError):  # it has just ended
