@@ -56,7 +56,7 @@ def test_items_by_leading_keys_and_the_rest_apart() -> None:
             {
                 "Sid": "Provision",
                 "Effect": "Allow",
-                "Action": ["dynamodb:CreateTable", "dynamodb:TagResource", "dynamodb:UpdateTimeToLive"],
+                "Action": ["dynamodb:CreateTable", "dynamodb:UpdateTimeToLive"],
                 "Resource": table,
             },
             {
@@ -135,4 +135,4 @@ def test_every_action_is_one_that_the_code_calls() -> None:
     called = {"".join(map(str.capitalize, name.split("_"))) for name in named}
     document = build_policy(settings(lambda_functions=("api",)))
     allowed = {action.partition(":")[2] for statement in document["Statement"] for action in statement["Action"]}
-    assert allowed - {"TagResource"} == called  # tags go along with CreateTable
+    assert allowed == called

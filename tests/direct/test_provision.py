@@ -72,15 +72,6 @@ def test_a_missing_table_is_made_once(portal: BlockingPortal, engine: Engine, na
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-@pytest.mark.deviates("dynalite", reason="forgets the tags that a table is made with", raises=AssertionError)
-@pytest.mark.usefixtures("aws_settings")
-def test_a_table_is_tagged(portal: BlockingPortal, engine: Engine, name: str) -> None:
-    provisioned(portal, direct(name))
-    client = engine.client()
-    arn = client.describe_table(TableName=name)["Table"]["TableArn"]
-    assert client.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "created-by", "Value": "ddb-mcp"}]
-
-
 @pytest.mark.usefixtures("aws_settings")
 def test_two_may_provision_at_once(portal: BlockingPortal, name: str) -> None:
     stores = [direct(name, f"deploy#{at}") for at in range(4)]
@@ -248,14 +239,6 @@ def test_without_any_permission_the_missing_one_is_named(portal: BlockingPortal,
     proxy.plan(DENIED, times=2)
     with pytest.raises(Forbidden, match="dynamodb:GetItem"):
         portal.call(direct(name).info)
-
-
-def test_without_tag_resource_the_table_has_no_tags(portal: BlockingPortal, proxy: FaultProxy, name: str) -> None:
-    message = "User: x is not authorized to perform: dynamodb:TagResource on resource: y"
-    proxy.plan(dynamodb_error("AccessDeniedException", message=message), on="CreateTable")
-    made = provisioned(portal, direct(name))
-    assert made.created is True
-    assert "dynamodb:TagResource" in made.details["warnings"][0]
 
 
 @pytest.mark.parametrize("operation", ["DescribeTimeToLive", "UpdateTimeToLive"])

@@ -7,7 +7,7 @@ from ddb_mcp.config.settings import DirectSettings
 
 _READ = ["GetItem", "Query"]
 _WRITE = ["PutItem", "UpdateItem", "DeleteItem"]
-_SET_UP = ["CreateTable", "TagResource", "UpdateTimeToLive"]
+_SET_UP = ["CreateTable", "UpdateTimeToLive"]
 
 
 def build_policy(

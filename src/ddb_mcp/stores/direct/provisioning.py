@@ -20,7 +20,6 @@ from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
 TTL_ATTRIBUTE = "ttl"
 _KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
 _KEY_TYPES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
-_TAGS = [{"Key": "created-by", "Value": "ddb-mcp"}]
 _USABLE = ("ACTIVE", "UPDATING")
 _UNUSABLE = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED")
 
@@ -153,21 +152,16 @@ class TableSetup:
         return "ACTIVE"
 
     async def _create(self) -> bool:
-        table: dict[str, Any] = {
-            "TableName": self.name,
-            "KeySchema": _KEY_SCHEMA,
-            "AttributeDefinitions": _KEY_TYPES,
-            "BillingMode": "PAY_PER_REQUEST",
-        }
-        expected = codes.ACCESS_DENIED | {"ResourceInUseException"}
         try:
-            try:
-                await self.aws.request("dynamodb", "create_table", expected=expected, **table, Tags=_TAGS)
-            except ExpectedError as refused:
-                if refused.code not in codes.ACCESS_DENIED or "TagResource" not in refused.message:
-                    raise
-                self.warnings.append("The permission dynamodb:TagResource is missing, so the table has no tags.")
-                await self.aws.request("dynamodb", "create_table", expected=expected, **table)
+            await self.aws.request(
+                "dynamodb",
+                "create_table",
+                expected=codes.ACCESS_DENIED | {"ResourceInUseException"},
+                TableName=self.name,
+                KeySchema=_KEY_SCHEMA,
+                AttributeDefinitions=_KEY_TYPES,
+                BillingMode="PAY_PER_REQUEST",
+            )
         except ExpectedError as refused:
             if refused.code in codes.ACCESS_DENIED:
                 raise Forbidden(
