@@ -146,14 +146,6 @@ def test_what_a_policy_can_name(
         assert aws_session.locate_table(role) == place
 
 
-def test_the_quick_loader_only_saves_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that it does not expect is looked for as botocore does."""
-    monkeypatch.setattr(aws_session, "_SERVICES_USED", ())
-    with aws("http://127.0.0.1:9", **CREDENTIALS):
-        client = aws_session.make_client(aws_session.make_session(None, {}), "dynamodb")
-        assert client.meta.service_model.service_name == "dynamodb"
-
-
 def test_no_mfa_code_is_asked_for_whatever_botocore_keeps_to_itself(tmp_path: Path) -> None:
     config = (
         "[profile work]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\nmfa_serial = m\n"

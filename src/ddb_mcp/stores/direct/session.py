@@ -30,7 +30,6 @@ from botocore.exceptions import (
     IncompleteReadError,
     NoCredentialsError,
     RefreshWithMFAUnsupportedError,
-    UnknownServiceError,
 )
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.parsers import JSONParser, ResponseParser, ResponseParserError, ResponseParserFactory
@@ -205,17 +204,8 @@ class _FastLoader(Loader):
     The look takes a third of the time that making a client takes.
     """
 
-    _searches = False
-
     def list_available_services(self, type_name: str) -> Any:
-        return super().list_available_services(type_name) if self._searches else list(_SERVICES_USED)
-
-    def load_service_model(self, service_name: str, type_name: str, api_version: Any = None) -> Any:
-        try:
-            return super().load_service_model(service_name, type_name, api_version)
-        except UnknownServiceError:
-            self._searches = True
-            return super().load_service_model(service_name, type_name, api_version)
+        return list(_SERVICES_USED)
 
 
 class _FastFileLoader(JSONFileLoader):
