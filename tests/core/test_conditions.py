@@ -283,7 +283,7 @@ UNORDERED: list[Any] = [True, None, [], {}, {"SS": ["a"]}, {"NS": ["1"]}, {"L": 
         ({"a": {"begins_with": ["a"]}}, "takes a string or binary"),
         ({"a[00]": 1}, "not a document path"),
         ({"a[-1]": 1}, "not a document path"),
-        ({"a": {"N": 5}}, "wants a string of digits"),
+        ({"a": {"N": 5}}, "is not a number in DynamoDB JSON"),
         ({"a": {"eq": {"N": "x"}}}, "not a number"),
         ({"a": {"eq": {"SS": []}}}, "empty set"),
         ({"a": {"in": [1, 2**53 + 1]}}, r"filter.a.in[1] is beyond 2^53"),

@@ -189,23 +189,11 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
         case "M", dict():
             return {"M": convert_attributes(content, from_dynamodb_json, where, depth + 1)}
     raise InvalidArgument(
-        f'{where} is {{"{kind}": …}} with {_describe_kind(content)} in it; DynamoDB JSON wants {_CONTENT[kind]} there.',
-        next=f'If a map with the one member "{kind}" is meant, write {{"M": {{"{kind}": <typed value>}}}}.',
+        f'{where} is {{"{kind}": …}} with {_describe_kind(content)} in it, which is not a {TYPE_NAMES[kind]} in '
+        "DynamoDB JSON.",
+        next="DynamoDB JSON has numbers as strings of digits, binary in base64, and sets as lists. "
+        f'If a map with the one member "{kind}" is meant, write {{"M": {{"{kind}": <typed value>}}}}.',
     )
-
-
-_CONTENT = {
-    "S": "a string",
-    "N": "a string of digits",
-    "B": "a base64 string",
-    "BOOL": "true or false",
-    "NULL": "true",
-    "SS": "a list of strings",
-    "NS": "a list of strings of digits",
-    "BS": "a list of base64 strings",
-    "L": "a list of typed values",
-    "M": "an object of typed values",
-}
 
 
 def to_json(value: AttributeValue) -> Any:
@@ -266,31 +254,24 @@ def canonicalize_number(number: str | int | Decimal, where: str = "number") -> s
         if not _NUMBER.fullmatch(number):
             raise InvalidArgument(f"{where} is not a number in decimal notation.")
     try:
-        decimal = _NUMBERS.plus(Decimal(number))
+        decimal = _NUMBERS.normalize(Decimal(number))
     except InvalidOperation:
         raise InvalidArgument(f"{where} is outside DynamoDB's number range.") from None
     except Inexact:
         raise InvalidArgument(f"{where} has over {limits.NUMBER_MAX_CHARACTERS} digits.") from None
     if not decimal.is_finite():
         raise InvalidArgument(f"{where} is {number}, which DynamoDB cannot store.")
-    sign, digits, exponent = decimal.as_tuple()
-    text = "".join(map(str, digits)).lstrip("0")
-    stripped = text.rstrip("0")
-    if not stripped:
+    if not decimal:
         return "0"
-    exponent = cast("int", exponent) + len(text) - len(stripped)
-    if len(stripped) > limits.MAX_DIGITS:
+    if (digits := len(decimal.as_tuple().digits)) > limits.MAX_DIGITS:
         raise InvalidArgument(
-            f"{where} has {len(stripped)} significant digits; DynamoDB keeps {limits.MAX_DIGITS}.",
+            f"{where} has {digits} significant digits; DynamoDB keeps {limits.MAX_DIGITS}.",
             next="Store it as a string if every digit matters.",
         )
-    adjusted = exponent + len(stripped) - 1
-    if not -130 <= adjusted <= 125:
+    if not -130 <= decimal.adjusted() <= 125:
         raise InvalidArgument(f"{where} is outside DynamoDB's number range of ±1E-130 to ±9.99E+125.")
-    plain = format(Decimal((0, tuple(map(int, stripped)), exponent)), "f")
-    if len(plain) > _PLAIN_NUMBER_LENGTH:
-        plain = f"{stripped[0]}{'.' + stripped[1:] if stripped[1:] else ''}E{adjusted:+d}"
-    return "-" + plain if sign else plain
+    plain = format(decimal, "f")
+    return plain if len(plain.lstrip("-")) <= _PLAIN_NUMBER_LENGTH else format(decimal, "E")
 
 
 def _check_plain_number(number: float, where: str) -> str:
@@ -427,12 +408,10 @@ def _measure_number(text: str) -> int:
     # Two digits a byte, paired from the decimal point on, without zeros at the ends; a byte more, and one for a minus.
     if text[0] != "0" and text.isascii() and text.isdigit():
         return (len(text) - 1) // 2 - (len(text) - len(text.rstrip("0"))) // 2 + 2
-    number = Decimal(text)
+    number = Decimal(text).normalize(_NUMBERS)
     if not number:
         return 1
-    sign, digits, exponent = number.as_tuple()
-    last = cast("int", exponent) + next(at for at, digit in enumerate(reversed(digits)) if digit)
-    return number.adjusted() // 2 - last // 2 + 2 + sign
+    return number.adjusted() // 2 - cast("int", number.as_tuple().exponent) // 2 + 2 + number.is_signed()
 
 
 def _measure_binary(text: str) -> int:
