@@ -205,13 +205,6 @@ def test_a_malformed_role_is_misconfigured() -> None:
     assert "DDB_MCP_ROLE_ARN" in error.next
 
 
-def test_a_quota_of_tables_is_no_change_under_way() -> None:
-    full = "Subscriber limit exceeded: There is a limit of 2500 tables per subscriber"
-    assert type(said(answer("LimitExceededException", full, "CreateTable"))) is Forbidden
-    busy = "Subscriber limit exceeded: Only 500 tables can be created, updated, or deleted simultaneously"
-    assert type(said(answer("LimitExceededException", busy, "CreateTable"))) is Unavailable
-
-
 @pytest.mark.parametrize(
     "failure",
     [
@@ -283,8 +276,8 @@ def test_the_command_that_renews_is_named() -> None:
         ("env", "AWS_SESSION_TOKEN"),
         ("shared-credentials-file", "aws sso login --profile work"),
         ("assume-role", "profile work"),
-        ("custom-process", "credential_process"),
-        ("iam-role", "instance role"),
+        ("custom-process", "profile work, whose source is custom-process"),
+        ("iam-role", "iam-role"),
     ):
         used = session()
         used.method = method
@@ -346,7 +339,7 @@ EXPIRED = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration
                 "[profile work]\ncredential_process = " + process,
                 {"AWS_PROFILE": "work"},
                 Unauthenticated,
-                "credential_process",
+                "process",
             )
             for process in ("false", "echo no JSON", "/no/such/program", f"echo '{json.dumps(EXPIRED)}'")
         ),
@@ -355,7 +348,7 @@ EXPIRED = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration
             "",
             {"AWS_WEB_IDENTITY_TOKEN_FILE": "/no/such/file", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r"},
             Unauthenticated,
-            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "web-identity",
         ),
         (
             "",

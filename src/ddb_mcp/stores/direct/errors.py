@@ -3,7 +3,6 @@
 AWS's own words are never part of a message: where they help, they are `quoted`.
 """
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,23 +36,19 @@ from ddb_mcp.stores.retries import Outcome
 
 _SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
 _RENEW = {
+    "": "Set up AWS profile {request.profile} with `aws configure sso` or `aws configure`, or name another one in "
+    "AWS_PROFILE. Check its credential_process if it has one, and AWS_CONTAINER_CREDENTIALS_FULL_URI or "
+    "AWS_WEB_IDENTITY_TOKEN_FILE if one is set. Then call again.",
     "env": "Set fresh AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and restart the server.",
     "sso": "Run `aws sso login --profile {request.profile}`, then call again.",
     "login": "Run `aws login --profile {request.profile}`, then call again.",
-    "custom-process": "Renew what the credential_process of AWS profile {request.profile} relies on, then call again.",
     "mfa": "Run `aws sts get-caller-identity --profile {request.profile}` and enter the code there, then call again: "
     "the session that the AWS CLI keeps is used here too.",
-    "iam-role": "This machine's instance role gives no valid credentials; check it, then call again.",
-    "container-role": "This container's task role gives no valid credentials; check it, and "
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI or AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, then call again.",
-    "assume-role-with-web-identity": "Check the role and the token file: AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE, "
-    "or role_arn and web_identity_token_file in AWS profile {request.profile}. Then call again.",
-    "none": "Set up AWS profile {request.profile} with `aws configure sso` or `aws configure`, or name another one in "
-    "AWS_PROFILE, then call again.",
 }
-_RENEW_PROFILE = (
-    "Renew the credentials of AWS profile {request.profile} (with SSO: `aws sso login --profile {request.profile}`), "
-    "then call again."
+"""Advice how to renew credentials, by botocore's word for their source."""
+_RENEW_SOURCE = (
+    "Renew the credentials of AWS profile {request.profile}, whose source is {request.session.method} (with SSO: `aws "
+    "sso login --profile {request.profile}`), then call again."
 )
 _QUOTED_MAX = 300
 
@@ -96,20 +91,7 @@ class FailedRequest(NamedTuple):
     @property
     def renewal(self) -> str:
         """Advice for a person how to renew the credentials, by their source."""
-        source = self.session and (self.session.method or _find_credential_source(self.session.source, self.profile))
-        return _describe_renewal(source or "none", self)
-
-
-def _describe_renewal(source: str, request: FailedRequest) -> str:
-    return _RENEW.get(source, _RENEW_PROFILE).format(request=request)
-
-
-def _find_credential_source(session: Session, profile: str) -> str | None:
-    """Where the credentials should have come from, of the sources that fail before botocore says which they are."""
-    if "credential_process" in session.full_config.get("profiles", {}).get(profile, {}):
-        return "custom-process"
-    container = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"}
-    return "container-role" if container & os.environ.keys() else None
+        return _RENEW.get(self.session.method if self.session else "", _RENEW_SOURCE).format(request=self)
 
 
 def get_code(failure: Exception, operation: str) -> str:
@@ -147,15 +129,15 @@ def classify_outcome(failure: Exception, operation: str) -> Outcome:
 
 @dataclass(frozen=True)
 class _Rule:
-    """Our error for a kind of failure. The texts are formatted with `failure` and `request`."""
+    """Our error for a kind of failure. Its texts are format strings with `failure`, `request` and `found`."""
 
     error: type[DdbMcpError]
     message: str
     next: str | None = None
 
-    def __call__(self, failure: Any, request: FailedRequest) -> DdbMcpError:
-        message, advice = (text and text.format(failure=failure, request=request) for text in (self.message, self.next))
-        return self.error(str(message), next=advice)
+    def __call__(self, failure: Any, request: FailedRequest, found: re.Match[str] | None = None) -> DdbMcpError:
+        words = {"failure": failure, "request": request, "found": found}
+        return self.error(self.message.format(**words), next=self.next and self.next.format(**words))
 
 
 def to_error(failure: Exception, request: FailedRequest) -> DdbMcpError:
@@ -166,7 +148,8 @@ def to_error(failure: Exception, request: FailedRequest) -> DdbMcpError:
         case ClientError():
             return _map_response(_ErrorResponse.of(failure), request)
         case BotoCoreError():
-            return _map_connection_error(failure, request)
+            rules = (rule for kinds, rule in _BY_KIND if isinstance(failure, kinds))
+            return _unsendable(failure) or next(rules)(failure, request)
         case ResponseParserError():
             return _NOT_AN_ANSWER(failure, request)
         case ValueError() if is_invalid_url(failure):
@@ -248,15 +231,6 @@ def _map_access_denied(refusal: _ErrorResponse, request: FailedRequest) -> DdbMc
     )
 
 
-def _map_conflict(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
-    if refusal.code == "LimitExceededException" and re.search(r"limit of \d+ tables|number of tables", refusal.message):
-        return Forbidden(
-            "The AWS account has as many tables as it may have in this region.",
-            next="Delete a table, or ask for a higher quota in Service Quotas.",
-        )
-    return Unavailable(f"{refusal.operation} met another change that is in progress.")
-
-
 def _map_not_found(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     if request.service == "lambda":
         return NotProvisioned(
@@ -266,53 +240,54 @@ def _map_not_found(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpErr
 
 
 def _map_invalid_request(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
+    """DynamoDB has one code for every request it finds invalid; what is wrong is in the message alone."""
     if refusal.operation.startswith("AssumeRole"):
-        return Misconfigured(
-            "AWS refuses the request for the role as invalid.",
-            next="Check the role's ARN in DDB_MCP_ROLE_ARN, or in the AWS profile.",
-        )
-    if request.service == "dynamodb" and refusal.code == "ValidationException":
-        return _map_validation_error(refusal, request)
+        return _INVALID_ROLE(refusal, request)
+    for pattern, rule in _INVALID_REQUESTS:
+        if found := re.search(pattern, refusal.message, re.I):
+            return rule(refusal, request, found)
     return InvalidArgument(f"{request.name} finds the {refusal.operation} request invalid.", quoted=refusal.quoted)
 
 
-def _map_validation_error(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
-    """DynamoDB has one code for every request it finds invalid; what is wrong is in the message alone."""
-    if index := re.search(r"Index Key:? (\S+) Expected: (\w+) Actual: (\w+) IndexName: (\S+)", refusal.message):
-        name, wanted, got, which = index.groups()
-        return InvalidArgument(
-            f"{name} is a key of the table's index {which}, where it must be of type {wanted}, not {got}.",
-            next=f"Give {name} that type, or leave it out.",
-        )
-    folded = refusal.message.lower()
-    if any(words in folded for words in _OTHER_KEYS):
-        return Misconfigured(
-            f"The table {request.table!r} has another key schema.",
-            next="Set DYNAMODB_TABLE to a table with partition key pk and sort key sk, both strings.",
-        )
-    if "item size" in folded:
-        return InvalidArgument("The item would be over DynamoDB's limit of 400 KB.", next="Split it over several keys.")
-    if "nesting levels" in folded:
-        return InvalidArgument("The item would be nested deeper than DynamoDB's limit.", next="Flatten it.")
-    quoted = " ".join(refusal.message.split())[:_QUOTED_MAX] or None
-    return InvalidArgument(f"DynamoDB finds the {refusal.operation} request invalid.", quoted=quoted)
-
-
+_INVALID_ROLE = _Rule(
+    Misconfigured,
+    "AWS refuses the request for the role as invalid.",
+    "Check the role's ARN in DDB_MCP_ROLE_ARN, or in the AWS profile.",
+)
+_INVALID_REQUESTS = (
+    (
+        r"Index Key:? (\S+) Expected: (\w+) Actual: (\w+) IndexName: (\S+)",
+        _Rule(
+            InvalidArgument,
+            "{found[1]} is a key of the table's index {found[4]}, where it must be of type {found[2]}, not {found[3]}.",
+            "Give {found[1]} that type, or leave it out.",
+        ),
+    ),
+    (
+        "key element does not match the schema|missing the key|type mismatch for key |missed key schema element"
+        "|key condition not supported|condition parameter type does not match",
+        _Rule(
+            Misconfigured,
+            "The table {request.table!r} has another key schema.",
+            "Set DYNAMODB_TABLE to a table with partition key pk and sort key sk, both strings.",
+        ),
+    ),
+    (
+        "item size",
+        _Rule(InvalidArgument, "The item would be over DynamoDB's limit of 400 KB.", "Split it over several keys."),
+    ),
+    (
+        "nesting levels",
+        _Rule(InvalidArgument, "The item would be nested deeper than DynamoDB's limit.", "Flatten it."),
+    ),
+)
+"""By a pattern in the message."""
 _NOT_AWS = _Rule(
     Misconfigured,
     "The server at the endpoint is not {request.name} (HTTP {failure.code}).",
     "Is {request.variable} right, with http:// or https:// as the endpoint speaks it?",
 )
 _UNKNOWN_KEY = _Rule(Unauthenticated, "AWS does not recognize these credentials.", "{request.renewal}")
-# Parts of DynamoDB's messages, in lower case, about a key of pk and sk in a table with another key schema.
-_OTHER_KEYS = (
-    "key element does not match the schema",
-    "missing the key",
-    "type mismatch for key ",  # of an index it says `for Index Key`
-    "missed key schema element",
-    "key condition not supported",
-    "condition parameter type does not match",
-)
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html and the pages of the operations
 _ANSWERS: dict[str, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = {
     "ExpiredToken ExpiredTokenException RequestExpired": _Rule(
@@ -336,7 +311,9 @@ _ANSWERS: dict[str, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = {
         "Check DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
     ),
     "LimitExceededException ReplicatedWriteConflictException ResourceConflictException ResourceInUseException "
-    "TransactionConflictException": _map_conflict,
+    "TransactionConflictException": _Rule(
+        Unavailable, "{failure.operation} met another change that is in progress, or a quota of the AWS account."
+    ),
     "InvalidAction NotImplemented UnknownOperation UnknownOperationException UnsupportedOperationException": _Rule(
         Unsupported, "The server at the endpoint does not have {failure.operation}.", "Use an engine that has it."
     ),
@@ -383,21 +360,6 @@ def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
     return None
 
 
-def _map_connection_error(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
-    if unsendable := _unsendable(failure):
-        return unsendable
-    return next(rule for kinds, rule in _BY_KIND if isinstance(failure, kinds))(failure, request)
-
-
-def _map_connect_timeout(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
-    seconds = limits.AWS_CONNECT_SECONDS
-    return Timeout(f"{request.operation} got no connection within {seconds:g} s.", next=request.check_endpoint)
-
-
-def _map_read_timeout(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
-    return Timeout(f"{request.operation} got no answer within {limits.AWS_READ_SECONDS:g} s.")
-
-
 def _map_unreachable(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
     url = str(failure.kwargs.get("endpoint_url"))
     if region := _is_unknown_region(url, request.session):
@@ -422,25 +384,16 @@ def _is_unknown_region(url: str, session: Session | None) -> str | None:
     return None if known else region[1]
 
 
-def _map_credential_failure(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
-    provider = str(failure.kwargs.get("provider", ""))
-    advice = _describe_renewal(provider, request) if provider else request.renewal
-    return Unauthenticated("The AWS credentials could not be obtained.", next=advice)
-
-
-def _map_missing_profile(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
-    return Misconfigured(
-        f"The AWS profile {failure.kwargs.get('profile')!r} does not exist.",
-        next="Set AWS_PROFILE to a profile that `aws configure list-profiles` shows.",
-    )
-
-
 _REGION = "Set AWS_REGION or AWS_DEFAULT_REGION, or `region` in the AWS profile."
 # The first kind that fits counts: a class stands before its base classes. By name, because older versions of botocore
 # lack some of them.
 _KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
-    "ReadTimeoutError": _map_read_timeout,
-    "ConnectTimeoutError": _map_connect_timeout,
+    "ReadTimeoutError": _Rule(Timeout, f"{{request.operation}} got no answer within {limits.AWS_READ_SECONDS:g} s."),
+    "ConnectTimeoutError": _Rule(
+        Timeout,
+        f"{{request.operation}} got no connection within {limits.AWS_CONNECT_SECONDS:g} s.",
+        "{request.check_endpoint}",
+    ),
     "ProxyConnectionError": _Rule(Unavailable, "The HTTP proxy cannot be reached.", "Check HTTPS_PROXY and NO_PROXY."),
     "EndpointConnectionError": _map_unreachable,
     "ConnectionError HTTPClientError IncompleteReadError ChecksumError FlexibleChecksumError": _Rule(
@@ -460,8 +413,14 @@ _KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
     "RefreshWithMFAUnsupportedError": _Rule(
         Unauthenticated, "The AWS profile wants an MFA code, which this server cannot ask for.", _RENEW["mfa"]
     ),
-    "CredentialRetrievalError MetadataRetrievalError": _map_credential_failure,
-    "ProfileNotFound": _map_missing_profile,
+    "CredentialRetrievalError MetadataRetrievalError": _Rule(
+        Unauthenticated, "The AWS credentials could not be obtained.", "{request.renewal}"
+    ),
+    "ProfileNotFound": _Rule(
+        Misconfigured,
+        "AWS_PROFILE names an AWS profile that does not exist.",
+        "Set AWS_PROFILE to a profile that `aws configure list-profiles` shows.",
+    ),
     "NoRegionError": _Rule(Misconfigured, "No AWS region is configured.", _REGION),
     "BaseEndpointResolverError EndpointProviderError InvalidRegionError UnknownRegionError": _Rule(
         Misconfigured, "There is no such AWS region.", _REGION
