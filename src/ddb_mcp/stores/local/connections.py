@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from ddb_mcp.core import limits
 from ddb_mcp.stores.local.deadline import Deadline
@@ -31,40 +31,41 @@ class ConnectionPool:
             Locked: another process holds a lock; everything is to be done again if there is time.
             DdbMcpError: what is wrong with the file.
         """
+        is_sound = True
         try:
             inode = self.file.inode(create=create)
-            if inode is None:
-                yield None
-            elif self.file.is_writable():
-                with self._borrow(inode) as connection:
-                    connection.end_with(deadline)
-                    yield connection
-            elif create:
-                raise self.file.unusable("or its directory is not writable")
-            else:
-                with closing(self.file.reader()) as reader:
-                    yield reader
+            connection = None if inode is None else self._take(inode) or self._connect(inode, create=create)
+            try:
+                if connection:
+                    connection.deadline = deadline
+                yield connection
+            except sqlite3.Error as error:
+                is_sound = is_passing(error)
+                raise
+            finally:
+                if connection:
+                    self._give_back(connection, is_sound=is_sound)
         except (sqlite3.Error, OSError) as error:
             raise self.file.explain(error) from error
 
-    @contextmanager
-    def _borrow(self, inode: tuple[int, int]) -> Iterator[Connection]:
-        """Lend an idle connection, or a new one. One that met an error in the file is not used again."""
-        connection = self._take(inode) or self.file.connect()
-        connection.inode = inode
-        is_sound = True
-        try:
-            yield connection
-        except sqlite3.Error as error:
-            is_sound = is_passing(error)
-            raise
-        finally:
-            if is_sound and len(self.idle) < limits.SQLITE_CONNECTIONS:
-                connection.set_progress_handler(None, 0)
-                connection.has_made_table = False
-                self.idle.append(connection)
-            else:
-                connection.close()
+    def _connect(self, inode: tuple[int, int], *, create: bool) -> Connection:
+        """Open a connection; one that only reads if the file cannot be written."""
+        if self.file.is_writable():
+            connection = self.file.connect()
+            connection.inode = inode
+            return connection
+        if create:
+            raise self.file.unusable("or its directory is not writable")
+        return self.file.reader()
+
+    def _give_back(self, connection: Connection, *, is_sound: bool) -> None:
+        """Keep a connection for the next operation, unless it only reads or met an error in the file."""
+        if connection.inode and is_sound and len(self.idle) < limits.SQLITE_CONNECTIONS:
+            connection.deadline = None
+            connection.has_made_table = False
+            self.idle.append(connection)
+        else:
+            connection.close()
 
     def _take(self, inode: tuple[int, int] | None) -> Connection | None:
         """Take an idle connection to the file; close those to a file that was removed or replaced since."""

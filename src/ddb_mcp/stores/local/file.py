@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
@@ -36,16 +37,21 @@ class Connection(sqlite3.Connection):
     """A connection to our file, for any one thread at a time.
 
     Attributes:
-        inode: device and inode of the file.
+        inode: device and inode of the file; None if it only reads.
+        deadline: SQL is interrupted when it is over.
         has_made_table: whether the schema was created for the operation that uses the connection.
     """
 
     inode: tuple[int, int] | None = None
+    deadline: Deadline | None = None
     has_made_table = False
 
-    def end_with(self, deadline: Deadline) -> None:
-        """Interrupt SQL when the deadline is over."""
-        self.set_progress_handler(lambda: deadline.is_over, limits.SQLITE_STEPS)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.set_progress_handler(self._is_late, limits.SQLITE_STEPS)
+
+    def _is_late(self) -> bool:
+        return self.deadline is not None and self.deadline.is_over
 
 
 class SqliteFile:

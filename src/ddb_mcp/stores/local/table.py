@@ -352,12 +352,13 @@ def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -
         if document is None:
             found[key] = None
             continue
-        members, length = members + count_marks(document), length + len(document)
-        deadline.check_length(length)
-        if len(keys) > 1 and (members > MEMBERS_MAX or length > _LENGTH_MAX):
-            raise InvalidArgument(
-                f"The stored items have more than {MEMBERS_MAX} members or {_LENGTH_MAX} characters together."
-            )
+        if len(keys) > 1:
+            members, length = members + count_marks(document), length + len(document)
+            deadline.check_length(length)
+            if members > MEMBERS_MAX or length > _LENGTH_MAX:
+                raise InvalidArgument(
+                    f"The stored items have more than {MEMBERS_MAX} members or {_LENGTH_MAX} characters together."
+                )
         found[key] = deadline.read_item(document)
     return found
 

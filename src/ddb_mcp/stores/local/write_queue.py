@@ -16,7 +16,7 @@ from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline
 from ddb_mcp.stores.local.file import Connection, Locked, transaction
 from ddb_mcp.stores.local.statements import sweep
-from ddb_mcp.stores.workers import Meter, current_account, pause_after, release_frames
+from ddb_mcp.stores.workers import current_account, pause_after, release_frames
 
 _T = TypeVar("_T")
 
@@ -33,13 +33,15 @@ class PendingWrite(Generic[_T]):
     Attributes:
         deadline: the time that the change may take.
         is_done: whether the caller has its outcome.
-        meter: measures the change.
+        owner: the owner of the account that is charged for the change.
+        seconds: processor time that the change has taken.
     """
 
     def __init__(self, change: Change[_T]) -> None:
         self.deadline = Deadline(limits.READ_SECONDS, long=True)
         self.is_done = False
-        self.meter = Meter()
+        self.owner, self._charge = current_account.get()
+        self.seconds = 0.0
         self._change = change
         self._result: Any = None
         self._error: BaseException | None = None
@@ -67,10 +69,10 @@ class PendingWrite(Generic[_T]):
         """
         self._result = self._error = None
         before = connection.total_changes
-        connection.end_with(self.deadline)
+        connection.deadline = self.deadline
+        began = time.thread_time()
         try:
-            with self.deadline.hold_lock(), self.meter.measure():
-                self.deadline.check()
+            with self.deadline.hold_lock():
                 self._result = self._change(connection, self.deadline)
         except Exception as error:
             if connection.total_changes != before or not connection.in_transaction:
@@ -78,12 +80,18 @@ class PendingWrite(Generic[_T]):
             release_frames(error)
             error.__traceback__ = None  # the frame of this method refers to the error
             self._error = error
+        finally:
+            self.seconds += time.thread_time() - began
 
     def finish(self) -> None:
-        """Tell the caller: what was changed is on the disk."""
+        """Tell the caller that its change is on the disk, or that it failed, and charge for it."""
         self.is_done = True
         with suppress(RuntimeError):  # its loop is closed, and nobody waits
-            self._loop.call_soon_threadsafe(self._finished.set)
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self._charge(self.seconds)
+        self._finished.set()
 
     def fail(self, error: BaseException) -> None:
         """Tell the caller that nothing was written. After a lock, wait a moment instead if there is time for it."""
@@ -116,7 +124,7 @@ class WriteQueue:
         """Make a change on behalf of the current account. Return what `change` returns, once it is on the disk."""
         write = PendingWrite(change)
         with self._guard:
-            self._waiting.setdefault(current_account.get().owner, deque()).append(write)
+            self._waiting.setdefault(write.owner, deque()).append(write)
             is_first, self._is_running = not self._is_running, True
         if is_first:
             # `Thread.start` would hold the event loop until the thread runs, which on a busy machine is a long time.
@@ -155,7 +163,7 @@ class WriteQueue:
         else:
             for write in tried:
                 write.finish()
-        if pause := pause_after(sum(write.meter.seconds for write in tried)):
+        if pause := pause_after(sum(write.seconds for write in tried)):
             time.sleep(pause)
 
     def _turns(self, first: PendingWrite[Any]) -> Iterator[PendingWrite[Any]]:
