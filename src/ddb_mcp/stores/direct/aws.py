@@ -6,15 +6,14 @@ repeats. Between attempts no thread is occupied, and a call can be cancelled.
 """
 
 import threading
-from collections.abc import Callable, Collection
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import Timeout
+from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.stores.retries import (
     AttemptFailed,
     LostAnswerPolicy,
@@ -27,38 +26,17 @@ from ddb_mcp.stores.retries import (
 if TYPE_CHECKING:
     from ddb_mcp.stores.direct.session import AwsSession
 
-_T = TypeVar("_T")
-
 Response = dict[str, Any]
 
 
 class ExpectedError(Exception):
-    """An error code that the caller of `Aws.call` asked to see, with AWS's message and the whole response."""
+    """An error code that the caller of `AwsClients.request` asked to see, with AWS's message and the whole response."""
 
     def __init__(self, code: str, response: Response) -> None:
         super().__init__(code)
         self.code = code
         self.message = str(response.get("Error", {}).get("Message", ""))
         self.response = response
-
-
-class _ThreadTimeout(Exception):
-    """A thread has not come back within `limits.AWS_STUCK_SECONDS`. It may still send its request."""
-
-    @property
-    def error(self) -> Timeout:
-        return Timeout(
-            f"Neither AWS nor the source of its credentials answered within {limits.AWS_STUCK_SECONDS:g} s.",
-            next="If AWS_PROFILE has a credential_process, run it in a terminal and fix it. Then restart the server.",
-        )
-
-
-class _NotSent(Exception):
-    """Nothing was sent, because there is no client, or there are no credentials: `cause` says why."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__()
-        self.cause = cause
 
 
 class AwsClients:
@@ -91,7 +69,7 @@ class AwsClients:
         write: LostAnswerPolicy | None = None,
         expected: Collection[str] = (),
         **parameters: Any,
-    ) -> Response | None:
+    ) -> Response:
         """Carry out one operation of a service.
 
         Args:
@@ -102,26 +80,32 @@ class AwsClients:
             parameters: the operation's own.
 
         Returns:
-            The response; None for a write that was seen done although its answer was lost.
+            The response; an empty one for a write that was seen done although its answer was lost.
 
         Raises:
-            Refused: for `expected` codes.
+            ExpectedError: for `expected` codes.
             OutcomeUnknown: a write may have been done, and nothing decides whether it was.
             DdbMcpError: for everything else, after bounded retries.
         """
         used: Any = None
+        is_sent = False
+
+        def send() -> Response:
+            nonlocal is_sent
+            client = self._get_client(service)
+            is_sent = True
+            response: Response = getattr(client, operation)(**parameters)
+            return response
 
         async def attempt() -> Response:
-            nonlocal used
-            used = self._clients.get(service)
+            nonlocal used, is_sent
+            used, is_sent = self._clients.get(service), False
             try:
-                return await self._run_in_thread(partial(self._send, service, operation, parameters))
-            except _ThreadTimeout as stuck:
-                raise (stuck.error if write is None else make_outcome_unknown(stuck.error)) from None
-            except Exception as raised:
-                failure = raised.cause if isinstance(raised, _NotSent) else raised
-                refused = self._classify(failure, service, operation, expected, sent=failure is raised)
-                raise refused from failure
+                with anyio.move_on_after(limits.AWS_STUCK_SECONDS):
+                    return await anyio.to_thread.run_sync(send, abandon_on_cancel=True, limiter=self._threads)
+            except Exception as failure:
+                raise self._classify(failure, service, operation, expected, sent=is_sent) from failure
+            raise _make_stuck_error(write)
 
         async def renew() -> None:
             # Other programs renew credentials in files while a server runs.
@@ -130,15 +114,15 @@ class AwsClients:
         pace = RetryPolicy(
             limits.AWS_ATTEMPTS, limits.AWS_LAST_ATTEMPT_SECONDS, limits.BACKOFF_SECONDS, limits.BACKOFF_MAX_SECONDS
         )
-        return (await run_with_retries(attempt, pace, renew=renew, write=write)).answer
+        return (await run_with_retries(attempt, pace, renew=renew, write=write)).answer or {}
 
     def _classify(
         self, failure: Exception, service: str, operation: str, expected: Collection[str], *, sent: bool
     ) -> ExpectedError | AttemptFailed:
-        """The exception that a failed attempt becomes. Raises `failure` itself where it is a bug."""
+        """Return the exception that a failed attempt becomes. Raises `failure` itself if it is a bug."""
         from ddb_mcp.stores.direct import errors
 
-        request = errors.FailedRequest(service, _to_api_name(operation), self._table, self._session)
+        request = errors.FailedRequest(service, operation.title().replace("_", ""), self._table, self._session)
         code = errors.get_code(failure, request.operation)
         if code in expected:
             return ExpectedError(code, failure.response)  # type: ignore[attr-defined]
@@ -153,29 +137,15 @@ class AwsClients:
                 client.close()
             self._clients.clear()
 
-    async def _run_in_thread(self, work: Callable[[], _T]) -> _T:
-        with anyio.move_on_after(limits.AWS_STUCK_SECONDS):
-            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
-        raise _ThreadTimeout
-
-    def _send(self, service: str, operation: str, parameters: dict[str, Any]) -> Response:
+    def _get_client(self, service: str) -> Any:
+        """Return the client of a service, with credentials that can be used now. Raises botocore's errors."""
         from ddb_mcp.stores.direct import session as aws_session
 
-        try:
-            client = self._get_client(service)
-            aws_session.load_credentials(self._session)
-        except Exception as failure:
-            raise _NotSent(failure) from failure
-        response: Response = getattr(client, operation)(**parameters)
-        return response
-
-    def _get_client(self, service: str) -> Any:
         if client := self._clients.get(service):
+            aws_session.load_credentials(self._session)
             return client
         with self._lock:  # making sessions and clients is not thread-safe
             if service not in self._clients:
-                from ddb_mcp.stores.direct import session as aws_session
-
                 if self._session is None or not self._clients:
                     self._session = aws_session.make_session(self._role_arn, self._session_policy)
                 aws_session.load_credentials(self._session)
@@ -190,6 +160,10 @@ class AwsClients:
                 self._clients.clear()
 
 
-def _to_api_name(operation: str) -> str:
-    """`GetItem` for `get_item`."""
-    return "".join(map(str.capitalize, operation.split("_")))
+def _make_stuck_error(write: LostAnswerPolicy | None) -> DdbMcpError:
+    """Return the error for a thread that does not come back. It may still send its request."""
+    stuck = Timeout(
+        f"Neither AWS nor the source of its credentials answered within {limits.AWS_STUCK_SECONDS:g} s.",
+        next="If AWS_PROFILE has a credential_process, run it in a terminal and fix it. Then restart the server.",
+    )
+    return stuck if write is None else make_outcome_unknown(stuck)

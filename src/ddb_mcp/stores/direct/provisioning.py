@@ -79,7 +79,7 @@ class TableSetup:
                 "everything else works."
             )
             return "unknown"
-        description = _response(answer).get("TimeToLiveDescription", {})
+        description = answer.get("TimeToLiveDescription", {})
         state = str(description.get("TimeToLiveStatus", "DISABLED")).lower()
         attribute = description.get("AttributeName", TTL_ATTRIBUTE)
         return state if attribute == TTL_ATTRIBUTE or state == "disabled" else f"on {attribute}"
@@ -117,7 +117,7 @@ class TableSetup:
             return None
         except Forbidden:
             return await self._status_by_reading()
-        table = _response(answer)["Table"]
+        table = answer["Table"]
         status = str(table.get("TableStatus"))
         if status == "DELETING":
             return status
@@ -252,7 +252,7 @@ class LambdaFunctions(NamedTuple):
         return "failed", "Others changed the function each time; nothing was changed. Call provision again."
 
     async def _read(self, name: str) -> Response:
-        function = _response(await self.aws.request("lambda", "get_function_configuration", FunctionName=name))
+        function = await self.aws.request("lambda", "get_function_configuration", FunctionName=name)
         if "RevisionId" not in function:
             raise Unavailable("GetFunctionConfiguration got an answer that is not Lambda's.")
         return function
@@ -286,8 +286,3 @@ def _failed(function: Response) -> str:
 def make_probe_key(own: Prefix | None) -> Key:
     """A key of the deployment, whether an item has it or not, to read where only the table's answer matters."""
     return Key(f"{own.joined if own else 'ddb-mcp#gateway#'}provision", "provision")
-
-
-def _response(answer: Response | None) -> Response:
-    assert answer is not None, "only a write of an item can end without an answer"
-    return answer

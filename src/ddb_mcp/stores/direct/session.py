@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -170,7 +170,7 @@ def _make_config() -> Config:
         max_pool_connections=limits.AWS_CONNECTIONS,
         tcp_keepalive=True,
         parameter_validation=False,  # DataService has checked what is sent, and validation takes longer than sending
-        user_agent_extra=f"ddb-mcp/{__version__}",
+        user_agent=f"ddb-mcp/{__version__} botocore/{botocore.__version__}",  # else it is made twice a request
     )
 
 
@@ -251,8 +251,9 @@ class RoleSession(AwsSession):
 
 
 class _StrictParserFactory(ResponseParserFactory):
-    """Parsers that raise ResponseParserError for whatever is not an answer of AWS."""
+    """Parsers that raise ResponseParserError for whatever is not an answer of AWS. botocore asks for one a request."""
 
+    @cache  # noqa: B019  # as long as the session
     def create_parser(self, protocol_name: str) -> ResponseParser:
         parser = _StrictJsonParser(blob_parser=str) if protocol_name == "json" else super().create_parser(protocol_name)
         parser.parse = partial(_parse_strictly, parser.parse)  # type: ignore[method-assign]

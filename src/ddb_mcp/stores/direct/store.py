@@ -217,7 +217,7 @@ class DirectStore(Store):
             return "not done" if condition.is_satisfied_by(stored) and not is_visible_in(write, stored) else "undecided"
 
         try:
-            answer = await self._send(
+            answer = await self._request(
                 operation,
                 write=LostAnswerPolicy(None if isinstance(write, Update) and not write.is_idempotent else read_back),
                 expected=("ConditionalCheckFailedException",),
@@ -230,7 +230,7 @@ class DirectStore(Store):
             stored = refused.response.get("Item")
             shown = stored if stored is not None and has_key(key, stored) else None
             raise await self._condition_failed(key, condition, shown) from None
-        if answer is None or not old_wanted:
+        if not answer or not old_wanted:
             return False, None
         old = answer.get("Attributes") or None
         if old is None or has_key(key, old):
@@ -258,7 +258,7 @@ class DirectStore(Store):
         if self._schema_is_known:
             return
         try:
-            await self._send(
+            await self._request(
                 "get_item", expected=codes.ACCESS_DENIED | codes.THROTTLED, Key=make_probe_key(self._prefix).attributes
             )
         except ExpectedError as refused:  # the call itself may still be allowed, and have capacity
@@ -328,12 +328,7 @@ class DirectStore(Store):
     async def close(self) -> None:
         self._aws.close()
 
-    async def _request(self, operation: str, **parameters: Any) -> Response:
-        answer = await self._send(operation, **parameters)
-        assert answer is not None, "only a write of an item can end without an answer"
-        return answer
-
-    async def _send(self, operation: str, **options: Any) -> Response | None:
+    async def _request(self, operation: str, **options: Any) -> Response:
         try:
             return await self._aws.request("dynamodb", operation, TableName=self._table, **options)
         except (NotProvisioned, Misconfigured):  # there may be another table of that name when it is asked for again
