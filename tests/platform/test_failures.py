@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -230,13 +229,11 @@ def test_retry_after_is_honoured(proxy: FaultProxy, client: Client) -> None:
     client.call("get", **KEY)
     first, second = [request.at for request in proxy.requests if request.operation == PATH + "get"]
     assert second - first >= 1
-    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 600))
-    for header in ("600", date):
-        proxy.plan(Answer(503, {"error": "down"}, {**JSON, "Retry-After": header}), on=PATH + "scan")
-        error = client.fails("unavailable", "scan")
-        assert "call again" in error.next
-        assert "59" in error.next or "600" in error.next
-    assert proxy.count(PATH + "scan") == 2
+    proxy.plan(Answer(503, {"error": "down"}, {**JSON, "Retry-After": "600"}), on=PATH + "scan")
+    error = client.fails("unavailable", "scan")
+    assert "call again" in error.next
+    assert "600" in error.next
+    assert proxy.count(PATH + "scan") == 1
 
 
 def test_silence_ends_in_time(proxy: FaultProxy, connect: Callable[..., Client]) -> None:
@@ -323,7 +320,8 @@ def test_no_redirect_is_followed(proxy: FaultProxy, client: Client, status: int)
             proxy.plan(Answer(status, b"", {"Location": target}), on=PATH + "get")
             error = client.fails("misconfigured", "get", **KEY)
             assert "address right?" in error.next
-            assert (other.url in error.message) is target.startswith(other.url)
+            assert f"status {status}" in error.message
+            assert other.url not in error.message
             assert "login" not in error.message
             assert proxy.count(PATH + "get") == before + 1
         assert other.requests == []

@@ -4,12 +4,10 @@ A platform's own words are never part of a message or of `next`: they are `quote
 platform lists in `features`, nothing proves that it is our gateway.
 """
 
-import email.utils
 import re
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core import errors, limits
@@ -30,7 +28,7 @@ from ddb_mcp.core.items import parse_item, parse_json
 from ddb_mcp.core.text import quote_start
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.platform.answers import Answer
-from ddb_mcp.stores.platform.credentials import Credentials, get_origin
+from ddb_mcp.stores.platform.credentials import Credentials
 from ddb_mcp.stores.retries import AttemptFailed, Outcome
 
 if TYPE_CHECKING:
@@ -72,13 +70,13 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[DdbMcpError]], ...] = (
     (re.compile(r"validation|invalid|required|malformed|bad.?request", re.I), InvalidArgument),
 )
 _ABSENT = re.compile(r"not.?found|no such item|not.?exist", re.I)
+_JSON = re.compile(r"application/([^;]+\+)?json *(;|$)", re.I)
 _CONTENT = {"item", "Item", "items", "Items", "data"}
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 # A shorter token may be part of an ordinary word, and protects nothing.
 _SECRET_LENGTH = 8
 _SHOWN = 400
-_SHOWN_MEDIA = ("text/html", "text/plain", "text/xml", "application/xml", "application/octet-stream")
-_NOT_JSON = "that is not JSON"
+_NOT_JSON = "content that is not JSON"
 _ADDRESS = "Is the platform's address right? It is the one before /api/data/dynamodb."
 
 
@@ -86,7 +84,7 @@ _ADDRESS = "Is the platform's address right? It is the one before /api/data/dyna
 
 
 def make_connection_failure(failure: Exception, credentials: Credentials) -> AttemptFailed:
-    """The failed attempt for a request without an answer, without the failure's text: it may quote the request."""
+    """Return the failed attempt of a request without an answer, without the failure's text, which may quote it."""
     import httpx
 
     where = credentials.origin
@@ -185,7 +183,7 @@ class ErrorAnswer(NamedTuple):
 def parse_answer(
     operation: str, response: "httpx.Response", body: bytes, credentials: Credentials, *, ours: bool
 ) -> Answer:
-    """The answer, if the operation succeeded. Raises AttemptFailed."""
+    """Return the answer if the operation succeeded. Raises AttemptFailed."""
     document, problem = _parse_document(response, body)
     refusal = ErrorAnswer(operation, response.status_code, document, problem, credentials.token)
     refused = not problem and _reports_failure(operation, document)
@@ -195,17 +193,17 @@ def parse_answer(
         return Answer(document, empty=not body.strip())
     if refusal.is_absent:
         return Answer({"item": None, "deleted": False})
-    error = _make_error(refusal, response, credentials, ours=ours)
+    error = _make_error(refusal, credentials, ours=ours)
     raise AttemptFailed(
         error,
         _classify_outcome(refusal, error, refused=refused, ours=ours),
         retry=error.retryable and (refusal.status >= 500 or isinstance(error, Throttled | Timeout)),
-        wait=_parse_retry_after(response.headers.get("retry-after")),
+        wait=_parse_retry_after(response.headers.get("retry-after", "")),
     )
 
 
 def _classify_outcome(refusal: ErrorAnswer, error: DdbMcpError, *, refused: bool, ours: bool) -> Outcome:
-    """The outcome of the refused request. Our own gateway reports an unknown outcome with a code of its own."""
+    """Return the outcome of the refused request. Our own gateway reports an unknown outcome with a code of its own."""
     if 300 <= refusal.status < 500 or (ours and refusal.code in _OWN_CODES and not isinstance(error, OutcomeUnknown)):
         return Outcome.NOT_DONE
     if refusal.is_good and not refused:  # a page, or half an answer
@@ -216,16 +214,13 @@ def _classify_outcome(refusal: ErrorAnswer, error: DdbMcpError, *, refused: bool
 
 
 def _parse_document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
-    """The JSON of an answer, and what is wrong with the answer's form; empty where nothing is."""
+    """Return the JSON of an answer, and what is wrong with the answer's form; empty if nothing is."""
     if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
         return None, f"more than {limits.PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
     if not body.strip():
         return None, ""
-    media = str(response.headers.get("content-type", "application/json")).partition(";")[0].strip().lower()
-    if body.lstrip().startswith(b"<") and media not in _SHOWN_MEDIA:  # a page, whatever the header says
-        media = "text/html"
-    if not (media == "application/json" or media.endswith("+json")):
-        return None, f"{media if media in _SHOWN_MEDIA else 'content'} {_NOT_JSON}"
+    if not _JSON.match(response.headers.get("content-type", "application/json")) or body.lstrip().startswith(b"<"):
+        return None, _NOT_JSON
     try:
         return parse_json(body.decode(), "the answer"), ""
     except (InvalidArgument, UnicodeDecodeError):
@@ -243,7 +238,7 @@ def _reports_failure(operation: str, document: Any) -> bool:
 
 
 def _redact(value: Any, token: str, depth: int = 2) -> Any:
-    """An answer to `info` or `provision` without the token, which a platform may repeat there."""
+    """Remove the token from an answer to `info` or `provision`: a platform may repeat it there."""
     if isinstance(value, str) and len(token) >= _SECRET_LENGTH:
         value = value.replace(token, "(token)")
     if isinstance(value, str):
@@ -253,14 +248,10 @@ def _redact(value: Any, token: str, depth: int = 2) -> Any:
     return value
 
 
-def _make_error(
-    refusal: ErrorAnswer, response: "httpx.Response", credentials: Credentials, *, ours: bool
-) -> DdbMcpError:
+def _make_error(refusal: ErrorAnswer, credentials: Credentials, *, ours: bool) -> DdbMcpError:
     kind, status, quoted = refusal.kind, refusal.status, refusal.text or None
     if 300 <= status < 400:
-        return Misconfigured(
-            f"The platform redirects{_describe_redirect(response)}; a token is not sent on.", next=_ADDRESS
-        )
+        return Misconfigured(f"The platform redirects (status {status}); a token is not sent on.", next=_ADDRESS)
     if kind is Unauthenticated:
         return Unauthenticated(
             f"The platform refused the token of {credentials.source} (status {status}).",
@@ -276,7 +267,7 @@ def _make_error(
             quoted=quoted,
         )
     if refusal.problem and kind is not Throttled:
-        wrong_place = status in _NO_SUCH_PATH or (refusal.problem.endswith(_NOT_JSON) and status < 500)
+        wrong_place = status in _NO_SUCH_PATH or (refusal.problem == _NOT_JSON and status < 500)
         message = f"The platform answered with status {status} and {refusal.problem}."
         return Misconfigured(message, next=_ADDRESS) if wrong_place else Unavailable(message)
     if kind is Misconfigured or (kind is NotProvisioned and refusal.operation == "provision"):
@@ -310,21 +301,6 @@ def parse_gateway_error(error: Any) -> DdbMcpError:
     return kind(message or "It was not done.", next=advice)
 
 
-def _describe_redirect(response: "httpx.Response") -> str:
-    """Where a redirect goes, by its origin alone: the rest may repeat a secret."""
-    try:
-        return f" to {get_origin(urljoin(str(response.url), response.headers['location']))}"
-    except (KeyError, ValueError, Misconfigured):
-        return ""
-
-
-def _parse_retry_after(header: str | None) -> float | None:
-    """Seconds to wait, from either form of the header: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
-    if header is None:
-        return None
-    if re.fullmatch("[0-9]{1,6}", header.strip()):
-        return float(header)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None
+def _parse_retry_after(header: str) -> float | None:
+    """Return the seconds to wait, None for a date: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
+    return float(header) if re.fullmatch("[0-9]{1,6}", header.strip()) else None
