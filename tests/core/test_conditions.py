@@ -287,7 +287,7 @@ UNORDERED: list[Any] = [True, None, [], {}, {"SS": ["a"]}, {"NS": ["1"]}, {"L": 
         ({"a": {"eq": {"N": "x"}}}, "not a number"),
         ({"a": {"eq": {"SS": []}}}, "empty set"),
         ({"a": {"in": [1, 2**53 + 1]}}, r"filter.a.in[1] is beyond 2^53"),
-        ({"a": float("nan")}, "not a finite number"),
+        ({"a": float("nan")}, "which DynamoDB cannot store"),
         ({"a": {"type": "string"}}, "must be one of S (string), N (number)"),
         ({"a": {"type": ["S"]}}, "must be one of S (string)"),
         ({"$or": {"a": 1}}, "must be a list of 2 to 10 filters"),

@@ -10,7 +10,6 @@ Sizes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Capacity
 
 import base64
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
@@ -275,8 +274,6 @@ def canonicalize_number(number: str | int | Decimal, where: str = "number") -> s
 
 
 def _check_plain_number(number: float, where: str) -> str:
-    if isinstance(number, float) and not math.isfinite(number):
-        raise InvalidArgument(f"{where} is not a finite number, and DynamoDB stores only finite ones.")
     exact = Decimal(repr(number) if isinstance(number, float) else number)
     text = canonicalize_number(exact, where)
     if abs(number) > limits.EXACT_INTEGER:

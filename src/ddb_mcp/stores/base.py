@@ -60,10 +60,11 @@ class WriteCondition(NamedTuple):
         """Whether the stored item satisfies this. `check`: see `matches`."""
         return not (self.create_only and stored is not None) and matches(self.expect, stored or {}, check)
 
-    def check(self, stored: Item | None, check: CheckDeadline | None = None) -> None:
-        """Raise ConditionFailed, with the stored item, if this does not hold for it. `check`: see `matches`."""
+    def check(self, stored: Item | None, check: CheckDeadline | None = None, *, room: int | None = None) -> None:
+        """Raise ConditionFailed, with the stored item as `cut_values` leaves it, if this does not hold for it."""
         if not self.is_satisfied_by(stored, check):
-            raise self.make_error(stored)
+            with cut_values(room):
+                raise self.make_error(stored)
 
     def make_error(self, stored: Item | None) -> ConditionFailed:
         """The error for a write that a store refused because this did not hold."""

@@ -5,8 +5,7 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ddb_mcp.core import limits
@@ -61,14 +60,13 @@ class Deadline:
         time.sleep(limits.LOCK_SLICE_SECONDS / 5)
         self.check()
 
-    @contextmanager
-    def hold_lock(self) -> Iterator[None]:
+    def hold_lock(self) -> None:
         """Shorten the time while the file is locked: other processes and other writes wait."""
         self._hold_until = time.monotonic() + limits.LOCK_HELD_SECONDS
-        try:
-            yield
-        finally:
-            self._hold_until = math.inf
+
+    def release_lock(self) -> None:
+        """Restore the time that `hold_lock` shortened."""
+        self._hold_until = math.inf
 
     def is_long(self, length: int) -> bool:
         """Return whether JSON of this length is too long for this operation."""

@@ -23,7 +23,6 @@ from ddb_mcp.stores.base import (
     StorePage,
     WriteCondition,
     Written,
-    cut_values,
 )
 from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, get_range_end
 
@@ -74,8 +73,7 @@ class LocalStore(LocalTable, Store):
         key = Key.of(item)
 
         def put(stored: Stored) -> tuple[Changes, Written]:
-            with cut_values(room):
-                condition.check(stored[key], stored.check)
+            condition.check(stored[key], stored.check, room=room)
             return {key: item}, Written.from_replacement(stored[key], item).limit(room)
 
         return await self.change([key], put)
@@ -85,8 +83,7 @@ class LocalStore(LocalTable, Store):
 
         def merge(stored: Stored) -> tuple[Changes, Written]:
             old = stored[key]
-            with cut_values(room):
-                condition.check(old, stored.check)
+            condition.check(old, stored.check, room=room)
             new = update.apply(old)
             if (size := measure_item(new)) > limits.ITEM_MAX_BYTES:
                 raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {limits.ITEM_MAX_BYTES}.")
@@ -96,8 +93,7 @@ class LocalStore(LocalTable, Store):
 
     async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         def delete(stored: Stored) -> tuple[Changes, Deleted]:
-            with cut_values(room):
-                condition.check(stored[key], stored.check)
+            condition.check(stored[key], stored.check, room=room)
             return {key: None}, Deleted(stored[key] is not None, stored[key]).limit(room)
 
         return await self.change([key], delete)

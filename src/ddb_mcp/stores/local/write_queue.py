@@ -71,9 +71,9 @@ class PendingWrite(Generic[_T]):
         before = connection.total_changes
         connection.deadline = self.deadline
         began = time.thread_time()
+        self.deadline.hold_lock()
         try:
-            with self.deadline.hold_lock():
-                self._result = self._change(connection, self.deadline)
+            self._result = self._change(connection, self.deadline)
         except Exception as error:
             if connection.total_changes != before or not connection.in_transaction:
                 raise
@@ -81,6 +81,7 @@ class PendingWrite(Generic[_T]):
             error.__traceback__ = None  # the frame of this method refers to the error
             self._error = error
         finally:
+            self.deadline.release_lock()
             self.seconds += time.thread_time() - began
 
     def finish(self) -> None:
