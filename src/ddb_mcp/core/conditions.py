@@ -40,7 +40,7 @@ ALL_SORT_KEYS = KeyRange()
 
 
 def parse_range(sk_prefix: str | None, sk_from: str | None, sk_to: str | None) -> KeyRange:
-    """The range that a query's arguments name. Raises InvalidArgument for both kinds at once, or an inverted range."""
+    """Parse a query's range. Raises InvalidArgument for both kinds at once, or an inverted range."""
     if sk_prefix is not None and (sk_from is not None or sk_to is not None):
         raise InvalidArgument("sk_prefix and sk_from/sk_to exclude each other; give one kind.")
     for parameter, text in (("sk_prefix", sk_prefix), ("sk_from", sk_from), ("sk_to", sk_to)):
@@ -114,7 +114,7 @@ Filter = tuple[Comparison | Or, ...]
 
 
 def iter_comparisons(clauses: Filter) -> Iterator[Comparison]:
-    """Every comparison in a filter, those of its alternatives among them."""
+    """Yield every comparison in a filter, with those of its alternatives."""
     for clause in clauses:
         if isinstance(clause, Or):
             yield from itertools.chain.from_iterable(clause.filters)
@@ -123,7 +123,7 @@ def iter_comparisons(clauses: Filter) -> Iterator[Comparison]:
 
 
 def matches(clauses: Filter, item: Item, check: CheckDeadline | None = None) -> bool:
-    """Whether the item satisfies every clause. `check` is called every few thousand steps, and may raise."""
+    """Return whether the item satisfies every clause. `check` is called every few thousand steps, and may raise."""
     if not clauses:
         return True
     steps = StepCounter(check)
@@ -131,7 +131,7 @@ def matches(clauses: Filter, item: Item, check: CheckDeadline | None = None) -> 
 
 
 def compare(operator: str, stored: AttributeValue, operands: Sequence[AttributeValue], steps: StepCounter) -> bool:
-    """Whether a stored value satisfies an operator other than `exists` with these operands."""
+    """Return whether a stored value satisfies an operator other than `exists` with these operands."""
     steps.count(1)
     if operator == "between":
         return _compare_order(ge, stored, operands[0]) and _compare_order(le, stored, operands[1])
@@ -143,12 +143,12 @@ def compare(operator: str, stored: AttributeValue, operands: Sequence[AttributeV
 
 
 def get_type(value: AttributeValue) -> str:
-    """One of DynamoDB's ten types, for example `S`."""
+    """Return the name of a value's type, for example `S`."""
     return next(iter(value))
 
 
 def to_sortable(value: AttributeValue) -> Any:
-    """A Python value with DynamoDB's order within one type: code points, numbers, bytes."""
+    """Return a Python value with DynamoDB's order within one type: code points, numbers, bytes."""
     ((kind, content),) = value.items()
     if kind == "S":
         return content
@@ -156,7 +156,7 @@ def to_sortable(value: AttributeValue) -> Any:
 
 
 def are_equal(one: AttributeValue, other: AttributeValue, steps: StepCounter | None = None) -> bool:
-    """Equality as DynamoDB has it: by type, numbers by value, sets without order."""
+    """Compare as DynamoDB does: by type, numbers by value, sets without order."""
     ((kind, a),), ((other_kind, b),) = one.items(), other.items()
     if kind != other_kind:
         return False
@@ -192,7 +192,7 @@ def to_hashable(value: AttributeValue, steps: StepCounter) -> tuple[str, Any]:
 
 
 def to_member_set(value: AttributeValue) -> frozenset[Any]:
-    """The members of a set, by value."""
+    """Return the members of a set, by value."""
     ((kind, content),) = value.items()
     return frozenset(map(Decimal, content) if kind == "NS" else content)
 

@@ -45,7 +45,7 @@ _NUMBERS = Context(prec=limits.NUMBER_MAX_CHARACTERS, Emin=MIN_EMIN, Emax=MAX_EM
 
 
 def parse_item(value: Any, where: str = "item") -> Item:
-    """An item as a tool takes it: a JSON object, the same as a JSON string, or DynamoDB JSON (`pk` is `{"S": …}`).
+    """Parse an item as a tool takes it: a JSON object, one in a JSON string, or DynamoDB JSON (`pk` is `{"S": …}`).
 
     Raises:
         InvalidArgument: it is none of these, a member is duplicated, or DynamoDB could not hold a value in it. Keys are
@@ -73,7 +73,7 @@ def parse_item(value: Any, where: str = "item") -> Item:
 
 
 def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
-    """JSON with exact numbers: Decimals.
+    """Parse JSON with exact numbers: Decimals.
 
     Args:
         text: the JSON.
@@ -112,7 +112,7 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
 def convert_attributes(
     members: Mapping[str, Any], convert: Callable[[Any, str, int], AttributeValue], where: str, depth: int = 0
 ) -> Item:
-    """Each member of `members` as an attribute value. Raises InvalidArgument."""
+    """Convert each member to an attribute value. Raises InvalidArgument."""
     attributes = {}
     for name, value in members.items():
         if not name and depth == 0:
@@ -123,7 +123,7 @@ def convert_attributes(
 
 
 def from_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
-    """The attribute value that plain JSON stands for.
+    """Convert plain JSON to the attribute value that it stands for.
 
     Args:
         value: as `json.loads` gives it, or with Decimals for numbers where the text was at hand (`parse_json`).
@@ -160,7 +160,7 @@ def is_typed(value: Mapping[str, Any]) -> bool:
 
 
 def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
-    """A typed value, checked and in canonical form. Arguments and errors as for `from_json`."""
+    """Check a typed value and return its canonical form. Arguments and errors as for `from_json`."""
     if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in TYPES:
         raise InvalidArgument(
             f'{where} must be one DynamoDB JSON value such as {{"S": "text"}} or {{"N": "1"}}, '
@@ -196,7 +196,7 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
 
 
 def to_json(value: AttributeValue) -> Any:
-    """The plain JSON that stands for an attribute value; the inverse of `from_json`."""
+    """Convert an attribute value to plain JSON; the inverse of `from_json`."""
     ((kind, content),) = value.items()
     match kind:
         case "S" | "BOOL":
@@ -215,13 +215,13 @@ def to_json(value: AttributeValue) -> Any:
 
 
 def item_to_json(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
-    """An item as plain JSON, its key first and its other attributes by name, so that equal items read alike."""
+    """Convert an item to plain JSON, its key first and its other attributes by name, so that equal items read alike."""
     names = sorted(item, key=lambda name: (name != "pk", name != "sk", name))
     return {name: to_json(item[name]) for name in names}
 
 
 def map_values(value: AttributeValue, kind: str, convert: Callable[[str], Any]) -> AttributeValue:
-    """The value with `convert` applied to what it holds of one type, at every depth and in sets too.
+    """Apply `convert` to what a value holds of one type, at every depth and in sets too.
 
     Args:
         kind: `S`, `N` or `B`.
@@ -240,7 +240,7 @@ def map_values(value: AttributeValue, kind: str, convert: Callable[[str], Any]) 
 
 
 def canonicalize_number(number: str | int | Decimal, where: str = "number") -> str:
-    """A number as canonical text: no superfluous zeros, plain digits where they are short, else `1.5E+40`.
+    """Return a number as canonical text: no superfluous zeros, plain digits where they are short, else `1.5E+40`.
 
     Raises:
         InvalidArgument: not a number, more than 38 significant digits, or outside ±1E-130 … ±9.99E+125.
@@ -317,7 +317,7 @@ def _parse_set(kind: str, content: list[Any], where: str) -> list[str]:
 
 
 def check_unicode(text: str, where: str) -> str:
-    """`text` itself, if it can be UTF-8. Raises InvalidArgument."""
+    """Return `text` if it can be UTF-8. Raises InvalidArgument."""
     if not text.isascii():
         try:
             text.encode()
@@ -356,7 +356,7 @@ def _describe_kind(value: Any) -> str:
 
 
 def measure_item(item: Mapping[str, AttributeValue]) -> int:
-    """The size of an item in bytes by DynamoDB's rules: names count, and so do 3 bytes a list or map."""
+    """Return the size of an item in bytes by DynamoDB's rules: names count, and so do 3 bytes a list or map."""
     return sum(_measure_text(name) + measure_value(value) for name, value in item.items())
 
 
@@ -377,7 +377,7 @@ def exceeds_bytes(value: AttributeValue, most: int) -> bool:
 
 
 def measure_value(value: AttributeValue) -> int:
-    """The size of one attribute value in bytes by DynamoDB's rules, without its name."""
+    """Return the size of one attribute value in bytes by DynamoDB's rules, without its name."""
     ((kind, content),) = value.items()
     match kind:
         case "S":
@@ -416,7 +416,7 @@ def _measure_binary(text: str) -> int:
 
 
 def select_attributes(item: Item, attributes: Iterable[str] | None) -> Item:
-    """The item with only the named top-level attributes; `pk` and `sk` always come along. None keeps all."""
+    """Return the item with only the named top-level attributes; `pk` and `sk` always come along. None keeps all."""
     if attributes is None:
         return item
     names = {"pk", "sk", *attributes}

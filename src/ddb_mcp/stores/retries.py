@@ -107,7 +107,7 @@ async def run_with_retries(
     Args:
         attempt: sends the request once.
         pace: when to give up.
-        renew: reads the credentials again; called once, where they were refused.
+        renew: reads the credentials again; called once, if they were refused.
         write: for a write of an item; None for what may be repeated at will.
 
     Raises:
@@ -144,7 +144,7 @@ async def run_with_retries(
 
 
 def make_outcome_unknown(error: DdbMcpError) -> OutcomeUnknown:
-    """The error for a write that failed with `error` and may have been done."""
+    """Return the error for a write that failed with `error` and may have been done."""
     if isinstance(error, OutcomeUnknown):
         return error
     return OutcomeUnknown(
@@ -154,7 +154,7 @@ def make_outcome_unknown(error: DdbMcpError) -> OutcomeUnknown:
 
 
 async def _resolve_lost_write(write: LostAnswerPolicy, worst: Outcome, error: DdbMcpError) -> bool:
-    """Whether one read shows that a write was done. Raises OutcomeUnknown where the read does not decide it."""
+    """Return whether one read shows that a write was done. Raises OutcomeUnknown if the read does not decide it."""
     if write.read_back is None or isinstance(error, OutcomeUnknown):
         raise make_outcome_unknown(error)
     try:
@@ -167,7 +167,7 @@ async def _resolve_lost_write(write: LostAnswerPolicy, worst: Outcome, error: Dd
 
 
 def _compute_wait(failed: AttemptFailed, pace: RetryPolicy, number: int) -> float:
-    """Seconds before the next attempt: those that the other side asks for, else a back-off with full jitter.
+    """Return the seconds before the next attempt: what the other side asks for, else a back-off with full jitter.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """

@@ -80,7 +80,7 @@ class FailedRequest(NamedTuple):
 
     @property
     def check_endpoint(self) -> str:
-        """Advice where the endpoint does not answer as it should."""
+        """Advice if the endpoint does not answer as it should."""
         return f"Check the network, the region and {self.variable}, then call again."
 
     @property
@@ -95,9 +95,9 @@ class FailedRequest(NamedTuple):
 
 
 def get_code(failure: Exception, operation: str) -> str:
-    """AWS's error code for the operation, which it names so; the HTTP status where the answer has none.
+    """Return AWS's error code for the operation, or the HTTP status if the answer has no code.
 
-    `""` where there is no answer, or one to what the credentials needed (AssumeRole).
+    Returns "" if there is no answer, or one to a request that the credentials needed (AssumeRole).
     """
     if not isinstance(failure, ClientError) or failure.operation_name != operation:
         return ""
@@ -109,7 +109,7 @@ def _get_error_code(failure: ClientError) -> str:
 
 
 def classify_outcome(failure: Exception, operation: str) -> Outcome:
-    """The outcome of the request that failed. `operation` is named as AWS names it.
+    """Return the outcome of the request that failed. `operation` is AWS's name for it.
 
     DynamoDB says of its 5xx answers that the write may have been done; the request is over then:
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
@@ -141,7 +141,7 @@ class _Rule:
 
 
 def to_error(failure: Exception, request: FailedRequest) -> DdbMcpError:
-    """The error of ours for `failure`. Raises `failure` itself where it is neither botocore's nor ours: a bug."""
+    """Return our error for `failure`. Raises `failure` itself if it is neither botocore's nor ours: a bug."""
     match failure:
         case DdbMcpError():
             return failure
@@ -375,7 +375,7 @@ def _map_unreachable(failure: BotoCoreError, request: FailedRequest) -> DdbMcpEr
 
 
 def _is_unknown_region(url: str, session: Session | None) -> str | None:
-    """The region that the name of a service's own endpoint holds, if AWS has no such region."""
+    """Return the region in the host name of a service's own endpoint if AWS has no such region."""
     region = re.match(r"https://(?:[a-z-]+|[0-9]+\.ddb)\.([a-z0-9-]+)\.amazonaws\.", url)
     if session is None or region is None:
         return None

@@ -47,7 +47,7 @@ class TableSetup:
         return await self._status() in _USABLE
 
     async def create_if_missing(self, progress: Progress) -> bool:
-        """Create the table where it is missing, and wait until it can be used. True if this call created it.
+        """Create the table if it is missing, and wait until it can be used. Return whether this call created it.
 
         Raises as `exists`, and:
             Forbidden: it is missing and may not be created.
@@ -67,7 +67,7 @@ class TableSetup:
         return created
 
     async def get_ttl(self) -> str:
-        """The state of TTL: `enabled`, `enabling`, `disabled`, `disabling`, `unknown`, or `on <other attribute>`."""
+        """Return TTL's state: `enabled`, `enabling`, `disabled`, `disabling`, `unknown`, or `on <other attribute>`."""
         try:
             answer = await self.aws.request("dynamodb", "describe_time_to_live", TableName=self.name)
         except Unsupported:
@@ -85,7 +85,7 @@ class TableSetup:
         return state if attribute == TTL_ATTRIBUTE or state == "disabled" else f"on {attribute}"
 
     async def enable_ttl(self) -> str:
-        """Enable TTL on `ttl` where it is off, and return its state. Enabling it twice is an error on AWS."""
+        """Enable TTL on `ttl` if it is off, and return its state. Enabling it twice is an error on AWS."""
         state = await self.get_ttl()
         if state == "disabled":
             try:
@@ -181,14 +181,14 @@ class LambdaFunctions(NamedTuple):
     variables: dict[str, str]
 
     async def get_states(self) -> list[dict[str, Any]]:
-        """Of each function: `name`, `state`, and why where it helps.
+        """Return for each function its `name`, its `state`, and a `detail` if there is one.
 
         A state is `current`, `stale`, `updating`, `failed`, `unreadable`, `missing` or `forbidden`.
         """
         return [await self._reported(name, self._state(name)) for name in self.names]
 
     async def update(self, progress: Progress) -> list[dict[str, Any]]:
-        """Give each function the variables, without touching its others; the same report, and `updated` as a state."""
+        """Give each function the variables, and keep its others. Return as `get_states`; `updated` is a state too."""
         reports = []
         for name in self.names:
             await progress(f"setting the environment of {name}")
@@ -258,7 +258,7 @@ class LambdaFunctions(NamedTuple):
         return function
 
     async def _once_updated(self, name: str) -> Response:
-        """The configuration once no update of it is in progress; Lambda refuses changes until then."""
+        """Return the configuration once no update of it is in progress; Lambda refuses changes until then."""
         deadline = time.monotonic() + limits.FUNCTION_READY_SECONDS
         while (function := await self._read(name)).get("LastUpdateStatus") == "InProgress":
             if time.monotonic() > deadline:
@@ -272,7 +272,7 @@ class LambdaFunctions(NamedTuple):
 
 
 def _unreadable(function: Response) -> str | None:
-    """Why the environment could not be read, which Lambda reports inside a successful answer."""
+    """Return why the environment could not be read, which Lambda reports inside a successful answer."""
     environment = function.get("Environment", {})
     if "Error" not in environment:
         return None
@@ -284,5 +284,5 @@ def _failed(function: Response) -> str:
 
 
 def make_probe_key(own: Prefix | None) -> Key:
-    """A key of the deployment, whether an item has it or not, to read where only the table's answer matters."""
+    """Return a key of the deployment, to read if only the table's answer matters, whether an item has it or not."""
     return Key(f"{own.joined if own else 'ddb-mcp#gateway#'}provision", "provision")

@@ -68,9 +68,9 @@ class AwsSession(botocore.session.Session):
 
 
 def make_session(role_arn: str | None, session_policy: dict[str, Any]) -> AwsSession:
-    """A session on AWS's own chain of credentials and regions, or on a role assumed with them.
+    """Make a session on AWS's own chain of credentials and regions, or on a role assumed with them.
 
-    Raises Misconfigured where the policy is too long for a session, and botocore's errors.
+    Raises Misconfigured if the policy is too long for a session, and botocore's errors.
     """
     unset_empty_variables()
     made = prepare(AwsSession())
@@ -92,7 +92,7 @@ def unset_empty_variables() -> None:
 
 
 def prepare(made: _S) -> _S:
-    """The session with AWS_REGION where botocore finds no region, and without a search that takes long."""
+    """Return the session with AWS_REGION if botocore finds no region, and with quick loaders."""
     if made.get_config_variable("region") is None and (region := os.environ.get("AWS_REGION")):
         made.set_config_variable("region", region)
     if made.get_config_variable("data_path") is None:
@@ -101,7 +101,7 @@ def prepare(made: _S) -> _S:
 
 
 def locate_table(role_arn: str | None) -> dict[str, str]:
-    """Where the table is, as far as it is known without asking AWS: `partition`, `region` and `account`.
+    """Return what is known of the table's place without asking AWS: `partition`, `region` and `account`.
 
     The account is that of the role, else of AWS_ACCOUNT_ID or `aws_account_id` in the AWS profile. What is not known
     is left out.
@@ -120,7 +120,7 @@ def locate_table(role_arn: str | None) -> dict[str, str]:
 
 
 def load_credentials(session: AwsSession | None) -> None:
-    """Find the credentials of a session, and renew them where it is time: before anything is sent.
+    """Find the credentials of a session, and renew them if they expire soon, before anything is sent.
 
     Raises botocore's errors; CredentialRetrievalError also for what botocore lets through from a source, such as the
     output of a program that is no JSON, a missing token file, a damaged cache, or credentials that come expired.
@@ -143,7 +143,7 @@ def load_credentials(session: AwsSession | None) -> None:
 
 
 def make_client(session: botocore.session.Session, service: str) -> Any:
-    """A low-level client as boto3 would make it, that tries once and checks what it receives.
+    """Make a low-level client as boto3 would, which tries once and checks what it receives.
 
     Raises botocore's errors, and a ValueError that `is_invalid_url`.
     """

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def format_sort_key_condition(keys: KeyRange, expression: ExpressionBuilder) -> str:
-    """The sort key's part of a key condition, with its AND; empty for all sort keys."""
+    """Return the sort key's part of a key condition, with its AND; empty for all sort keys."""
     if keys == ALL_SORT_KEYS:
         return ""
     sk = expression.path("sk")
@@ -32,7 +32,7 @@ def format_sort_key_condition(keys: KeyRange, expression: ExpressionBuilder) -> 
 
 
 def make_projection_parameter(attributes: tuple[str, ...] | None, expression: ExpressionBuilder) -> dict[str, str]:
-    """The parameter that asks for some attributes and the key; none for all."""
+    """Return the parameter that asks for some attributes and the key; none for all."""
     if attributes is None:
         return {}
     names = dict(expression.names)
@@ -45,7 +45,7 @@ def make_projection_parameter(attributes: tuple[str, ...] | None, expression: Ex
 
 
 def make_placeholder_parameters(expression: ExpressionBuilder) -> dict[str, Any]:
-    """The parameters with an expression's names and values."""
+    """Return the parameters with an expression's names and values."""
     names, values = expression.names, expression.values
     return {
         **({"ExpressionAttributeNames": names} if names else {}),
@@ -54,13 +54,13 @@ def make_placeholder_parameters(expression: ExpressionBuilder) -> dict[str, Any]
 
 
 def get_capacity(answer: Response) -> float | None:
-    """The capacity units that an answer cost, where it says so."""
+    """Return the capacity units that an answer cost, None if unknown."""
     units = answer.get("ConsumedCapacity", {}).get("CapacityUnits")
     return None if units is None else float(units)
 
 
 def make_read_parameters(read: Read, expression: ExpressionBuilder, text: str) -> dict[str, Any]:
-    """The parameters that a query and a scan share. `text`: the filter expression."""
+    """Return the parameters that a query and a scan share. `text`: the filter expression."""
     return {
         **({"FilterExpression": text} if text else {}),
         **make_projection_parameter(read.attributes, expression),
@@ -79,7 +79,7 @@ def has_key(key: Key, item: Item) -> bool:
 
 
 def get_key(item: Item) -> Key:
-    """The key of an item in a listing, or where a page ended. Raises Unavailable where it is none."""
+    """Return the key of an item in a listing, or of a page's end. Raises Unavailable if there is none."""
     match item:
         case {"pk": {"S": str(pk)}, "sk": {"S": str(sk)}}:
             return Key(pk, sk)
@@ -87,5 +87,5 @@ def get_key(item: Item) -> Key:
 
 
 def encode_binary(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
-    """Attribute values as boto3 sends them: binary as bytes. What it receives is left in base64, see `session`."""
+    """Return attribute values as boto3 sends them: binary as bytes. What it receives stays in base64, see `session`."""
     return {name: map_values(value, "B", base64.b64decode) for name, value in attributes.items()}
