@@ -305,9 +305,7 @@ class PlatformStore(Store):
         if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
             logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
         matching = [
-            item
-            for item in items
-            if prefix.owns(Key.of(item).pk) and _is_asked_for(Key.of(item), read) and matches(read.filter, item)
+            item for item in items if prefix.owns(Key.of(item).pk) and read.names(item) and matches(read.filter, item)
         ]
         if operation == "query":
             matching.sort(key=lambda item: Key.of(item).sk, reverse=read.descending)
@@ -334,12 +332,6 @@ def _is_short(items: list[Item], limit: int) -> bool:
         and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
         and sum(map(measure_item, items)) < limits.WELL_UNDER_A_PAGE_BYTES
     )
-
-
-def _is_asked_for(key: Key, read: Read) -> bool:
-    if read.pk is not None:
-        return key.pk == read.pk and read.range.contains(key.sk)
-    return key.pk.startswith(read.pk_prefix or "")
 
 
 def _answer(done: Completed[Answer]) -> Answer:
