@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from anyio import create_task_group, wait_all_tasks_blocked
+from anyio.to_thread import run_sync
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCResponse
 
-from ddb_mcp.server import messages
+from ddb_mcp.server import messages, stdio_streams
 from tests.protocol.wire import ENVELOPE, HANDSHAKE, TOY, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="module")
@@ -286,3 +292,30 @@ def test_answers_of_concurrent_calls_are_whole_lines(lasting: Wire) -> None:
         lasting.start_call("echo", number, text=text, number=number)
     answers = {answer["id"]: answer["result"]["structuredContent"] for answer in (lasting.receive() for _ in range(50))}
     assert answers == {number: {"tool": "echo", "text": text, "number": number} for number in range(50)}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot tell whether a pipe is writable")
+@pytest.mark.anyio
+async def test_a_brief_answer_needs_no_thread_unless_the_client_reads_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[bytes] = []
+
+    async def counted(write: Callable[[bytes], None], line: bytes, **options: Any) -> None:
+        threads.append(line)
+        await run_sync(write, line, **options)
+
+    def answer(text: str) -> SessionMessage:
+        return SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=1, result={"text": text}))
+
+    monkeypatch.setattr(stdio_streams, "run_sync", counted)
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as client, os.fdopen(writing, "wb") as stdout:
+        server = stdio_streams._ResponseWriter(stdout.fileno())
+        await server.send(answer("brief"))
+        assert not threads
+        async with create_task_group() as group:
+            for text in ("x" * 100_000, *["brief"] * 5):  # the first fills the pipe
+                group.start_soon(server.send, answer(text))
+                await wait_all_tasks_blocked()
+            lines = [json.loads(await run_sync(client.readline)) for _ in range(7)]
+        assert [len(line["result"]["text"]) for line in lines] == [5, 100_000, *[5] * 5]
+        assert len(threads) == 6

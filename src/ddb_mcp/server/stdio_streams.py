@@ -65,6 +65,9 @@ class _ResponseWriter(_StreamBase):
 
     def __init__(self, stdout: int) -> None:
         self._stdout = stdout
+        self._poller = select.poll() if hasattr(select, "poll") else None  # Windows has none
+        if self._poller is not None:
+            self._poller.register(stdout, select.POLLOUT)
         self._limiter = CapacityLimiter(1)  # one line after the other
         self._unanswered: dict[int | str, float] = {}
         self._given_up: set[int | str] = set()
@@ -86,12 +89,19 @@ class _ResponseWriter(_StreamBase):
                     await self.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=_SERVER_ENDED)))
                     self._given_up.add(request)
 
+    def _poll(self) -> int:
+        """Return the state of stdout as flags of `select.poll`, 0 while it is full."""
+        assert self._poller is not None
+        return sum(flags for _, flags in self._poller.poll(0))
+
     def _is_reader_gone(self) -> bool:
-        if not hasattr(select, "poll"):  # Windows tells only who writes
+        return self._poller is not None and bool(self._poll() & ~select.POLLOUT)
+
+    def _takes_at_once(self, line: bytes) -> bool:
+        """Whether a line can be written without waiting: whatever is writable takes PIPE_BUF bytes."""
+        if self._poller is None or len(line) > select.PIPE_BUF or self._limiter.borrowed_tokens:
             return False
-        poll = select.poll()
-        poll.register(self._stdout, 0)  # poll always reports errors
-        return any(flags & (select.POLLERR | select.POLLHUP) for _, flags in poll.poll(0))
+        return self._poll() == select.POLLOUT
 
     async def send(self, item: SessionMessage, /) -> None:
         message = item.message
@@ -102,7 +112,11 @@ class _ResponseWriter(_StreamBase):
         except ValueError:  # a half character, such as in the progress token that the client chose
             logger.error("A message could not be written as JSON; it was left out")
             return
-        await run_sync(self._write, line + b"\n", limiter=self._limiter)
+        line += b"\n"
+        if self._takes_at_once(line):  # a thread would take longer than all of a brief call
+            self._write(line)
+        else:
+            await run_sync(self._write, line, limiter=self._limiter)
         if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
             self.forget(message.id)
 
