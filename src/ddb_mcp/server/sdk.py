@@ -67,54 +67,41 @@ def _defer_unions() -> Iterator[None]:
 
 
 def install_workarounds(server: Server[Any]) -> None:
-    """Adds to `server` what the SDK leaves out of, or gets wrong in, its requests and answers on every transport."""
-
-    async def restore_extensions(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Puts `capabilities.extensions` into the answer to `initialize`.
-
-        The SDK shapes that answer by the schema of 2025-11-25, which lacks the field, so that no client of that era
-        would learn of the extensions. Goes when the SDK lets it through.
-        """
-        result = await call_next(ctx)
-        if ctx.method == "initialize" and server.extensions and isinstance(result, dict):
-            result["capabilities"]["extensions"] = server.extensions
-        return result
-
-    server.middleware += [restore_extensions, _contain_failures, _restore_arguments]
-
-
-async def _restore_arguments(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Gives a call the arguments that came with its HTTP request, past the SDK's parser, which rounds numbers."""
-    from ddb_mcp.server.messages import get_attached_arguments
-
-    arguments = get_attached_arguments(ctx.request)
-    if arguments is not None:
-        ctx = dataclasses.replace(ctx, params={**(ctx.params or {}), "arguments": arguments})
-    return await call_next(ctx)
-
-
-async def _contain_failures(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Answers a request whose handler failed, or whose answer is no JSON, with a plain internal error.
-
-    The SDK sends a handshake-era client the text of any exception, under code 0. And a lone surrogate, which can
-    come from a file name or an HTTP body, makes it fail only as it writes: over stdio that ends the process. Goes
-    when it does neither.
-    """
+    """Add to `server` what the SDK leaves out of, or gets wrong in, its requests and answers on every transport."""
     from mcp.shared.exceptions import MCPError
     from mcp_types import INTERNAL_ERROR
     from pydantic import ValidationError
     from pydantic_core import to_json
 
-    try:
+    from ddb_mcp.server.messages import get_attached_arguments
+
+    async def correct(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Serve a request with these corrections, each until the SDK does the same:
+
+        - A call gets the arguments that came with its HTTP request, past the SDK's parser, which rounds numbers.
+        - The answer to `initialize` has `capabilities.extensions`. The SDK shapes it by the schema of 2025-11-25, which
+          lacks the field, so that no client of that era would learn of the extensions.
+        - A handler that fails, or whose answer is no JSON, is answered with a plain internal error. The SDK sends a
+          handshake-era client the text of any exception, under code 0. And a lone surrogate, which can come from a
+          file name or an HTTP body, makes it fail only as it writes: over stdio that ends the process.
+        """
+        arguments = get_attached_arguments(ctx.request)
+        if arguments is not None:
+            ctx = dataclasses.replace(ctx, params={**(ctx.params or {}), "arguments": arguments})
         try:
-            result = await call_next(ctx)
-            to_json(result)
-        except MCPError as error:
-            to_json(error.error)
+            try:
+                result = await call_next(ctx)
+                if ctx.method == "initialize" and server.extensions and isinstance(result, dict):
+                    result["capabilities"]["extensions"] = server.extensions
+                to_json(result)
+            except MCPError as error:
+                to_json(error.error)
+                raise
+        except (MCPError, ValidationError):
             raise
-    except (MCPError, ValidationError):
-        raise
-    except Exception:
-        logger.exception("Request %r failed", ctx.method)
-        raise MCPError(code=INTERNAL_ERROR, message="Internal error") from None
-    return result
+        except Exception:
+            logger.exception("Request %r failed", ctx.method)
+            raise MCPError(code=INTERNAL_ERROR, message="Internal error") from None
+        return result
+
+    server.middleware.append(correct)
