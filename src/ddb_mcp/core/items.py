@@ -196,7 +196,10 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
 
 
 def to_json(value: AttributeValue) -> Any:
-    """Convert an attribute value to plain JSON; the inverse of `from_json`."""
+    """Convert an attribute value to plain JSON, maps in alphabetical order; the inverse of `from_json`.
+
+    Stores return maps in any order; equal values have equal JSON.
+    """
     ((kind, content),) = value.items()
     match kind:
         case "S" | "BOOL":
@@ -210,7 +213,7 @@ def to_json(value: AttributeValue) -> Any:
         case "M":
             if is_typed(content):
                 return map_values(value, "N", canonicalize_number)
-            return {name: to_json(entry) for name, entry in content.items()}
+            return {name: to_json(content[name]) for name in sorted(content)}
     return map_values(value, "N", canonicalize_number)
 
 
@@ -235,7 +238,7 @@ def map_values(value: AttributeValue, kind: str, convert: Callable[[str], Any]) 
     if own_kind == "L":
         return {"L": [map_values(entry, kind, convert) for entry in content]}
     if own_kind == "M":
-        return {"M": {name: map_values(entry, kind, convert) for name, entry in content.items()}}
+        return {"M": {name: map_values(content[name], kind, convert) for name in sorted(content)}}
     return value
 
 

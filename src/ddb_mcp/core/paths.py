@@ -96,8 +96,12 @@ def _get_member(value: AttributeValue, step: str | int) -> AttributeValue | None
 
 
 def list_members(value: AttributeValue) -> list[tuple[str | int, AttributeValue]]:
-    """The members of a map or list, each with its name or position; none for other values."""
-    return list(value["M"].items()) if "M" in value else list(enumerate(value.get("L", ())))
+    """Return the members of a map, in alphabetical order, or of a list; none for other values."""
+    return (
+        sorted(value["M"].items(), key=lambda member: member[0])
+        if "M" in value
+        else list(enumerate(value.get("L", ())))
+    )
 
 
 def drop_nested(paths: Iterable[Path]) -> tuple[Path, ...]:
