@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core.errors import InvalidCursor
-from ddb_mcp.core.items import exceeds_bytes, item_to_json, measure_item, measure_value
+from ddb_mcp.core.items import exceeds_bytes, item_to_json, measure_item, measure_value, to_json
 from ddb_mcp.core.paths import get_value, parse_path
 from ddb_mcp.core.text import count_bytes, encode_json, shorten, truncate
 from ddb_mcp.service.cursors import CursorSealer
-from ddb_mcp.service.outlines import make_outline
+from ddb_mcp.service.outlines import make_outline, show_item
 from tests.support.strategies import HOSTILE_TEXT, examples, items, json_values, texts
 
 if TYPE_CHECKING:
@@ -86,17 +86,26 @@ def test_an_outline_says_what_there_is_within_its_budget(item: Item, budget: int
     assert (shown["pk"], shown["sk"]) == (item["pk"]["S"], item["sk"]["S"])
     about = shown["outline"]
     assert about["bytes"] == measure_item(item)
+    plain = item_to_json(item)
+    whole = shown.keys() - {"pk", "sk", "outline"}
+    assert all(shown[name] == plain[name] for name in whole)
     first = [entry for entry in about["attributes"] if len(parse_path(entry["path"], "p")) == 1]
     names = [parse_path(entry["path"], "p")[0] for entry in first]
-    assert names == sorted(item.keys() - {"pk", "sk"})[: len(names)]
+    assert names == sorted(names)
+    assert sorted([*names, *whole]) == sorted(item.keys() - {"pk", "sk"})[: len(names) + len(whole)]
     assert about["attributes"][: len(first)] == first  # members of long ones come after all
-    assert about.get("more", 0) == len(item) - 2 - len(names)
+    assert about.get("more", 0) == len(item) - 2 - len(names) - len(whole)
     for entry in about["attributes"]:
         found = get_value(item, parse_path(entry["path"], "p"))
         assert found is not None
+        if "value" in entry:
+            assert entry == {"path": entry["path"], "value": to_json(found)}
+            continue
         ((kind, content),) = found.items()
         assert (entry["type"], entry["bytes"]) == (kind, measure_value(found))
         assert entry.get("members") == (len(content) if kind in ("L", "M") else None)
+    sizes = {name: measure_value(item[name]) for name in item.keys() - {"pk", "sk"}}
+    assert all(sizes[name] <= sizes[str(other)] for name in whole for other in names if other != "outline")
     if budget == 3000 and len(item) < 10:
         assert "more" not in about
 
@@ -105,13 +114,12 @@ def test_what_is_itself_too_long_is_outlined_by_its_members() -> None:
     inner: Item = {"short": {"S": "x"}, "long.name": {"L": [{"S": "y" * 5000}, {"N": "1"}]}}
     item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, "z": {"N": "1"}, "doc": {"M": inner}}
     entries = make_outline(item, 2000)["outline"]["attributes"]
-    assert [(entry["path"], entry["type"], entry.get("members")) for entry in entries] == [
-        ("doc", "M", 2),
-        ("z", "N", None),
-        ("doc.short", "S", None),
-        ("doc.`long.name`", "L", 2),
-        ("doc.`long.name`[0]", "S", None),
-        ("doc.`long.name`[1]", "N", None),
+    assert [(entry["path"], entry.get("type"), entry.get("members"), entry.get("value")) for entry in entries] == [
+        ("doc", "M", 2, None),
+        ("doc.`long.name`", "L", 2, None),
+        ("doc.short", None, None, "x"),
+        ("doc.`long.name`[0]", "S", None, None),
+        ("doc.`long.name`[1]", None, None, 1),
     ]
     asked = make_outline(item, 2000, paths=[("doc", "long.name"), ("none",)])["outline"]
     assert [entry["path"] for entry in asked["attributes"]] == [
@@ -131,18 +139,41 @@ def test_the_key_and_the_count_stand_whatever_the_budget(budget: int) -> None:
     assert shown["outline"]["more"] == 1000
 
 
+def test_an_outline_of_one_long_attribute_shows_the_others() -> None:
+    item: Item = {"sk": {"S": "s"}, "pk": {"S": "p"}, "body": {"S": "x" * 50_000}, "status": {"S": "open"}}
+    item |= {"outline": {"S": "mine"}, "note": {"S": "y" * 5000}, "tags": {"M": {"b": {"N": "2"}, "a": {"N": "1"}}}}
+    shown, outlined = show_item(item, 10_000)
+    assert outlined
+    assert list(shown) == ["pk", "sk", "note", "status", "tags", "outline"]
+    assert (shown["note"], shown["status"], shown["tags"]) == ("y" * 5000, "open", {"a": 1, "b": 2})
+    assert shown["outline"]["attributes"] == [
+        {"path": "body", "type": "S", "bytes": 50_000},
+        {"path": "outline", "value": "mine"},
+    ]
+
+
+def test_an_outline_counts_the_members_that_it_leaves_out() -> None:
+    steps: Item = {f"s{at:02}": {"S": "x" * 1000} for at in range(43)}
+    item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, "steps": {"M": steps}}
+    about = make_outline(item, 8000)["outline"]
+    assert (about["attributes"][0]["members"], about["attributes"][0]["more"]) == (43, 23)
+    assert [entry["path"] for entry in about["attributes"][1:]] == [f"steps.s{at:02}" for at in range(20)]
+
+
 def test_an_item_of_400_kb_in_50000_attributes_has_a_short_outline() -> None:
     item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, **{f"a{at:05}": {"BOOL": True} for at in range(50_000)}}
     shown = make_outline(item, 1000)
     assert count_bytes(shown) <= 1000
-    assert shown["outline"]["more"] + len(shown["outline"]["attributes"]) == 50_000
+    assert shown["a00000"] is True
+    assert shown["outline"]["more"] + len(shown) - 3 + len(shown["outline"]["attributes"]) == 50_000
 
 
 def test_a_lone_surrogate_that_a_store_let_in_is_shown() -> None:
     item: Item = {"pk": {"S": "p"}, "sk": {"S": "s"}, "a\ud800": {"S": "\udfff" * 100}}
-    shown = make_outline(item, 1000)
+    shown = make_outline(item, 300)
     assert shown["outline"]["attributes"] == [{"path": "a\ud800", "type": "S", "bytes": 300}]
-    assert count_bytes(shown) <= 1000
+    assert count_bytes(shown) <= 300
+    assert make_outline(item, 2000)["a\ud800"] == "\udfff" * 100
 
 
 # Cursors

@@ -73,12 +73,13 @@ def check_page(answer: Answer, server: Server, limit: int) -> list[tuple[str, st
         if at not in outlined:
             assert item == whole
             continue
-        assert item.keys() == {"pk", "sk", "outline"}
         outline = item["outline"]
         assert outline["bytes"] > server.budget / 4
         named = {entry["path"] for entry in outline["attributes"]} & whole.keys()
-        assert not named & {"pk", "sk"}
-        assert len(named) + outline.get("more", 0) == len(whole) - 2
+        short = item.keys() - {"pk", "sk", "outline"}
+        assert all(item[name] == whole[name] for name in short)
+        assert not named & ({"pk", "sk"} | short)
+        assert len(named) + len(short) + outline.get("more", 0) == len(whole) - 2
     return [(item["pk"], item["sk"]) for item in page["items"]]
 
 

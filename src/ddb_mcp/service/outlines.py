@@ -1,21 +1,23 @@
-"""Outlines: paths, types and sizes in place of an item that is too long to show."""
+"""Outlines: what there is of an item that is too long to show, with paths, types and sizes of its long values."""
 
-from collections import deque
-from collections.abc import Iterable
-from itertools import islice
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import get_type
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.core.items import AttributeValue, Item, exceeds_bytes, item_to_json, measure_item, measure_value
+from ddb_mcp.core.items import AttributeValue, Item, exceeds_bytes, item_to_json, measure_item, measure_value, to_json
 from ddb_mcp.core.paths import Path, format_path, get_value, list_members, project
 from ddb_mcp.core.text import count_bytes
 from ddb_mcp.service.results import PlainItem
 
 OUTLINE_NEXT = "Too long to show. Call get with attributes: paths, or parts of long values: body[0:20000]."
-_TIMES_MEASURED = 4
 OUTLINE_DELETED = "Too long to show. It was deleted, so its parts cannot be had any more."
+_TIMES_MEASURED = 4
+# Values of so few bytes take no more when they are shown than when they are listed.
+_TINY_BYTES = 16
+_MORE_BYTES = len(',"more":999999')
 
 
 def refuse_outline(item: Item, where: str) -> None:
@@ -27,42 +29,93 @@ def refuse_outline(item: Item, where: str) -> None:
 
 
 def make_outline(
-    item: Item, budget: int, advice: str = OUTLINE_NEXT, paths: Iterable[Path] | None = None
+    item: Item,
+    budget: int,
+    advice: str = OUTLINE_NEXT,
+    paths: Iterable[Path] | None = None,
+    *,
+    most: int = limits.OUTLINE_BYTES,
 ) -> dict[str, Any]:
-    """The outline of an item: its key, and the path, type, bytes and number of members of each value.
+    """Return the outline of an item: its key, its shortest values as they are, and `outline`, which lists the others.
 
-    The first members of maps and lists that are themselves too long follow after all other values. Values are measured
-    for a few times the bytes of the item: in deep nesting each level has nearly all of them.
+    A value that is not shown has its path, type, bytes and number of members. The first members of maps and lists that
+    are themselves too long follow after all other values. `more` counts the values, or members, that are not listed.
 
     Args:
         item: the whole item.
-        budget: bytes the outline may take; values that do not fit are only counted, the key always stands.
+        budget: bytes the outline may take; the key always stands.
         advice: the outline's member `next`.
         paths: the paths that the call asked for, None for the whole item.
+        most: bytes the outline may take besides the key, however large the budget is.
     """
     if paths is None:
         paths = ((name,) for name in sorted(item.keys() - {"pk", "sk"}))
-    values = [(path, value) for path in paths if (value := get_value(item, path)) is not None]
+    values = {path: value for path in paths if (value := get_value(item, path)) is not None}
     shown: dict[str, Any] = {"pk": item["pk"]["S"], "sk": item["sk"]["S"]}
-    attributes: list[dict[str, Any]] = []
-    item_bytes = measure_item(item)
-    shown["outline"] = about = {"bytes": item_bytes, "attributes": attributes, "next": advice}
-    room = min(budget, limits.OUTLINE_BYTES + count_bytes(shown)) - count_bytes(shown) - 40
-    waiting, measured = deque(values), 0
+    about: dict[str, Any] = {"bytes": measure_item(item), "attributes": [], "next": advice}
+    room = min(budget, most + count_bytes(shown)) - count_bytes({**shown, "outline": about}) - _MORE_BYTES
+    entries = _list_values(values, about["bytes"], budget, room)
+    for path, entry in entries.items():
+        if _stands_in_item(path, entry):
+            shown[str(path[0])] = entry["value"]
+        else:
+            about["attributes"].append(entry)
+    if more := len(values.keys() - entries.keys()):
+        about["more"] = more
+    return {**shown, "outline": about}
+
+
+def _list_values(
+    values: Mapping[Path, AttributeValue], item_bytes: int, budget: int, room: int
+) -> dict[Path, dict[str, Any]]:
+    """Return entries for as many values as have room, by path, with the shortest values in place of their sizes.
+
+    Values are measured for a few times the bytes of the item: in deep nesting each level has nearly all of them.
+    """
+    found, waiting, measured = dict(values), deque(values), 0
+    entries: dict[Path, dict[str, Any]] = {}
     while waiting:
-        path, value = waiting.popleft()
-        entry = _outline_value(path, value)
-        room -= count_bytes(entry) + 1
+        path = waiting.popleft()
+        entry = _outline_value(path, found[path])
+        measured += entry["bytes"]
+        if entry["bytes"] <= _TINY_BYTES:
+            entry = _show_value(path, found[path])
+        cost = _count_entry(path, entry) + (_MORE_BYTES if "members" in entry else 0)
+        if cost > room:
+            break
+        room -= cost
+        entries[path] = entry
+        if measured <= _TIMES_MEASURED * item_bytes and exceeds_bytes(found[path], budget):
+            inner = {(*path, step): member for step, member in list_members(found[path])[: limits.OUTLINE_MEMBERS]}
+            found |= inner
+            waiting.extend(inner)
+    listed = Counter(path[:-1] for path in entries)
+    for path, entry in entries.items():
+        if listed[path] < entry.get("members", 0) and exceeds_bytes(found[path], budget):
+            entry["more"] = entry["members"] - listed[path]
+    long = [path for path in entries if "bytes" in entries[path]]
+    for path in sorted(long, key=lambda path: int(entries[path]["bytes"])):
+        if listed[path] or exceeds_bytes(found[path], room + _count_entry(path, entries[path])):
+            break
+        short = _show_value(path, found[path])
+        room += _count_entry(path, entries[path]) - _count_entry(path, short)
         if room < 0:
             break
-        attributes.append(entry)
-        measured += entry["bytes"]
-        if measured <= _TIMES_MEASURED * item_bytes and exceeds_bytes(value, budget):
-            inner = islice(list_members(value), limits.OUTLINE_MEMBERS)
-            waiting.extend(((*path, step), member) for step, member in inner)
-    if len(attributes) < len(values):
-        about["more"] = len(values) - len(attributes)
-    return shown
+        entries[path] = short
+    return entries
+
+
+def _stands_in_item(path: Path, entry: dict[str, Any]) -> bool:
+    """Whether a value is shown as a member of the item, rather than by its path in `outline`."""
+    return len(path) == 1 and path[0] != "outline" and "value" in entry
+
+
+def _count_entry(path: Path, entry: dict[str, Any]) -> int:
+    return count_bytes({path[0]: entry["value"]} if _stands_in_item(path, entry) else entry) + 1
+
+
+def _show_value(path: Path, value: AttributeValue) -> dict[str, Any]:
+    return {"path": format_path(path), "value": to_json(value)}
 
 
 def _outline_value(path: Path, value: AttributeValue) -> dict[str, Any]:
@@ -82,7 +135,7 @@ def show_item(
         paths: the paths that the call asked for, None for the whole item.
     """
     fitted = fit_whole(item if paths is None else project(item, paths), room)
-    return (make_outline(item, room, next, paths), True) if fitted is None else (fitted[0], False)
+    return (make_outline(item, room, next, paths, most=room), True) if fitted is None else (fitted[0], False)
 
 
 def fit_whole(item: Item, room: int) -> tuple[PlainItem, int] | None:
