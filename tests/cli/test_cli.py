@@ -19,6 +19,7 @@ import pytest
 from ddb_mcp import __version__
 from ddb_mcp.cli.commands import COMMANDS, SERVE, Command
 from ddb_mcp.config.settings import SETTINGS
+from ddb_mcp.service.results import NOTICE
 from tests.protocol.wire import ENVELOPE, Wire, clean_environment
 from tests.support.commands import run_command, run_process
 from tests.support.forking import DDB_MCP, Process
@@ -183,7 +184,7 @@ def test_call_prints_the_result_as_one_line_of_json(run: Run) -> None:
     assert run("call", "put", json.dumps({"item": item})).stdout.count("\n") == 1
     done = run("call", "get", json.dumps({"pk": OWN, "sk": "PROFILE"}))
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == {"found": True, "item": item}
+    assert json.loads(done.stdout) == {"notice": NOTICE, "found": True, "item": item}
 
 
 def test_call_without_arguments_and_with_arguments_from_stdin(run: Run) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ddb_mcp import __version__
 from ddb_mcp.server import skill
 from ddb_mcp.service import instructions
+from ddb_mcp.service.results import NOTICE
 from tests.protocol.wire import DDB_MCP
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def test_the_server_introduces_itself(seen: dict[str, Any]) -> None:
 
 def test_results_pass_the_clients_own_check_of_the_output_schema(seen: dict[str, Any], face: str) -> None:
     assert seen["put"]["structuredContent"] == {**KEY, "created": True}
-    assert seen["get"]["structuredContent"] == {"found": True, "item": ITEM}
+    assert seen["get"]["structuredContent"] == {"notice": NOTICE, "found": True, "item": ITEM}
     assert seen["query"]["structuredContent"]["items"] == [ITEM]
     assert seen["scan"]["structuredContent"]["complete"]
     assert seen["info"]["structuredContent"]["mode"] == ("platform" if face == "gateway" else "local")

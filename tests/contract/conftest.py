@@ -24,7 +24,7 @@ from mcp import Client
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.server.app import build_server
-from ddb_mcp.server.content import FENCE_BYTES
+from ddb_mcp.server.content import MARK_BYTES
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Store
 from ddb_mcp.stores.local.store import LocalStore
@@ -167,7 +167,7 @@ def _gateways(behind: Stores) -> Callable[[ExitStack, pytest.FixtureRequest, Pat
             try:
                 settings = replace(
                     gateway.settings(prefix.text),
-                    max_result_bytes=options.get("max_result_bytes", 32768) + FENCE_BYTES,
+                    max_result_bytes=options.get("max_result_bytes", 32768) + MARK_BYTES,
                     read_only=options.get("read_only", False),
                 )
             except InvalidArgument:  # see `_gateway`

@@ -11,6 +11,7 @@ from mcp_types import TextContent, TextResourceContents
 from ddb_mcp import __version__
 from ddb_mcp.server import skill
 from ddb_mcp.service import instructions
+from ddb_mcp.service.results import NOTICE
 from tests.protocol.wire import DDB_MCP, clean_environment
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ async def test_tools_are_listed_and_called(client: Client) -> None:
     put = await client.call_tool("put", {"item": {**key, "name": "Ann"}})
     assert not put.is_error, put
     got = await client.call_tool("get", key)
-    assert got.structured_content == {"found": True, "item": {**key, "name": "Ann"}}
+    assert got.structured_content == {"notice": NOTICE, "found": True, "item": {**key, "name": "Ann"}}
     refused = await client.call_tool("get", {"pk": "deploy#other#user#1", "sk": "PROFILE"})
     assert refused.is_error
     assert refused.structured_content is None

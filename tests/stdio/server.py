@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from ddb_mcp.service.results import NOTICE
 from tests.support.forking import DDB_MCP, Process
 
 if TYPE_CHECKING:
@@ -74,8 +75,11 @@ def read(result: CallToolResult) -> Answer:
         assert error["next"]
         assert bool(fence) is ("item" in error)
     else:
-        assert body == result.structured_content
-        assert bool(fence) is any(body.get(name) for name in STORED)
+        assert list(body.items()) == list((result.structured_content or {}).items())
+        assert bool(fence) is any(body.get(name) for name in STORED) is ("notice" in body)
+        if fence:
+            assert next(iter(body)) == "notice"
+            assert body.pop("notice") == NOTICE
     return Answer(text, fence[1] if fence else None, body, bool(result.is_error))
 
 

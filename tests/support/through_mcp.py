@@ -51,6 +51,9 @@ class OverMcp:
         if not result.is_error:
             content: dict[str, Any] = result.structured_content or {}
             assert said == content
+            assert ("notice" in content) is (len(lines) == 3)
+            assert next(iter(said)) == next(iter(content)) == "notice" or "notice" not in said
+            content.pop("notice", None)
             return content
         error = said["error"]
         if error["code"] == "condition_failed":

@@ -16,6 +16,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import encode_json
 from ddb_mcp.service.operations import BY_NAME
+from ddb_mcp.service.results import add_notice
 from ddb_mcp.stores.workers import convert
 from ddb_mcp.web.request_context import BodyRejected, RequestContext
 from ddb_mcp.web.requests import find_foreign_header, parse_json_object
@@ -94,7 +95,7 @@ class BrowserHost:
             answer = await self._service.run_operation(
                 name, request.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES
             )
-            result: dict[str, Any] = {"content": [], "structuredContent": answer}
+            result: dict[str, Any] = {"content": [], "structuredContent": add_notice(answer)}
             content = await convert(partial(_encode, result), answer)
         except DdbMcpError as error:
             text = encode_json({"error": error.to_json()})

@@ -59,15 +59,16 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 async def _call(settings: ModeSettings, tool: str, words: list[str], every_page: bool) -> int:
     from ddb_mcp.core.text import encode_json
+    from ddb_mcp.service.results import add_notice
 
     service = make_service(settings)
     try:
         tool_arguments = _arguments(words)
         if every_page:
             async for result in _pages(service, tool, tool_arguments):
-                print(encode_json(result))
+                print(encode_json(add_notice(result)))
         else:
-            print(encode_json(await service.run_operation(tool, tool_arguments)))
+            print(encode_json(add_notice(await service.run_operation(tool, tool_arguments))))
     except DdbMcpError as error:
         print(encode_json({"error": error.to_json()}), file=sys.stderr)
         return 1

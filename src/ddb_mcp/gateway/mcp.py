@@ -12,7 +12,7 @@ from starlette.types import Scope
 from ddb_mcp.core import limits
 from ddb_mcp.gateway.tenant_requests import TenantRequest
 from ddb_mcp.server.app import build_shared_server
-from ddb_mcp.server.content import FENCE_BYTES
+from ddb_mcp.server.content import MARK_BYTES
 from ddb_mcp.server.streamable import StreamableHttp
 from ddb_mcp.stores.base import Progress
 
@@ -39,7 +39,7 @@ class _TenantCaller:
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
         async with self.request.turn(operation, arguments):
-            most = self.max_bytes - FENCE_BYTES
+            most = self.max_bytes - MARK_BYTES
             return await self.request.run_operation(
                 operation, arguments, progress, max_bytes=most, max_result_bytes=self.max_bytes
             )

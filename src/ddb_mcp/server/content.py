@@ -1,5 +1,6 @@
-"""Results and errors as MCP content: compact, complete in both channels, stored values fenced.
+"""Results and errors as MCP content: compact, complete in both channels, stored values marked in both.
 
+Hosts pass on the structured result or the text, so each says by itself what is stored: `notice`, and the fence.
 Both have a byte budget, and callers encode large ones in the worker, see `stores/workers.py`.
 """
 
@@ -11,13 +12,11 @@ from mcp_types import CallToolResult, TextContent
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import count_bytes, encode_json, shorten
+from ddb_mcp.service.results import NOTICE, add_notice, has_stored_values
 
-# Bytes that the fence adds to the JSON inside. Its text is new in each result.
-FENCE_BYTES = len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
-_STORED = (
-    *("item", "items", "parts", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings"),
-    "lambdaFunctions",
-)
+_NOTICE_TEXT = encode_json({"notice": NOTICE})[:-1] + ","
+# Bytes that the notice and the fence add to the JSON of a result. The fence is new in each result.
+MARK_BYTES = len(_NOTICE_TEXT) - 1 + len("<stored-data-0123456789abcdef>\n\n</stored-data-0123456789abcdef>")
 # Bytes of an error's members. They may quote a caller's long name, or show the key to use instead.
 _LONGEST = {"message": 1200, "next": 5000, "quoted": 2000}
 # Bytes of an error's text besides these members: its code, the names of its members, and the fence.
@@ -30,13 +29,14 @@ def make_result(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES
     Args:
         max_bytes: bytes of the text. Operations keep items within it; other members are shortened here to fit.
     """
-    room = max_bytes - FENCE_BYTES
+    room = max_bytes - MARK_BYTES
     text = encode_json(result)
-    if len(text.encode(errors="backslashreplace")) > room:
+    if len(text) > room or (not text.isascii() and len(text.encode(errors="backslashreplace")) > room):
         result = _shorten_failures(result, room)
         text = encode_json(result)
-    stored = any(result.get(name) for name in _STORED)
-    return CallToolResult(content=[_make_text(_fence(text) if stored else text)], structured_content=result)
+    if has_stored_values(result):
+        text = _fence(_NOTICE_TEXT + text[1:])
+    return CallToolResult(content=[_make_text(text)], structured_content=add_notice(result))
 
 
 def make_error(error: DdbMcpError, max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
@@ -56,8 +56,8 @@ def _shorten_failures(result: dict[str, Any], room: int) -> dict[str, Any]:
     failed: list[dict[str, Any]] = result.get("failed", [])
     if failed:
         codes = [{**entry, "error": {"code": entry["error"]["code"]}} for entry in failed]
-        result = {"failedCount": len(failed), **result, "failed": codes}
-        left = max(0, room - count_bytes({**result, "failed": []}))
+        result = {"failedCount": len(failed), **result, "failed": []}
+        left = max(0, room - count_bytes(result))
         while count_bytes(codes) > left and codes:
             codes = codes[: min(len(codes) - 1, len(codes) * left // count_bytes(codes))]
         result["failed"] = codes

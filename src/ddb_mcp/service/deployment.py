@@ -63,11 +63,11 @@ def _describe_access(call: CallContext, deployment: Deployment) -> dict[str, Any
     text = deployment.instructions or write_instructions(
         table=deployment.table_name, prefix=call.prefix.text, region=deployment.region, mode=call.store.mode
     )
-    result = {"instructions": text, **deployment.details}
+    details = dict(deployment.details)
+    warnings = list(details.pop("warnings", ()))
     if call.prefix.is_one_segment:
-        warning = (
+        warnings.append(
             f"The platform's prefix {call.prefix.text!r} has one segment: nothing in a key tells one deployment from "
             "another, so that only the platform keeps them apart."
         )
-        result["warnings"] = [*deployment.details.get("warnings", ()), warning]
-    return result
+    return {**({"warnings": warnings} if warnings else {}), "instructions": text, **details}

@@ -13,7 +13,7 @@ from ddb_mcp.service.outlines import show_item
 from ddb_mcp.service.reading.hints import explain_missing
 from ddb_mcp.service.reading.pages import PageReader
 from ddb_mcp.service.reading.projections import Projection, parse_projection
-from ddb_mcp.service.results import GetResult, PageResult
+from ddb_mcp.service.results import GetResult, PageResult, PartResult
 from ddb_mcp.service.selection import parse_selection
 from ddb_mcp.stores.base import Read
 from ddb_mcp.stores.workers import convert
@@ -40,20 +40,26 @@ async def get(call: CallContext, arguments: GetArguments) -> GetResult:
 def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> GetResult:
     """The item as it is shown, in at most `max_bytes` bytes."""
     result: GetResult = {"found": True}
+    hints: list[str] = []
     room = max_bytes - limits.ITEM_ENVELOPE_BYTES
     if projection and (hint := explain_missing(projection, [item])):
-        result["hint"] = shorten(hint, limits.HINT_BYTES)
-        room -= count_bytes({"hint": result["hint"]})
+        hints.append(shorten(hint, limits.HINT_BYTES))
+        room -= count_bytes({"hint": hints[0]})
     plain, outlined = show_item(item, room, paths=None if projection is None else projection.paths)
+    parts: dict[str, PartResult] = {}
     if projection and projection.parts:
         room -= count_bytes(plain) + len('"parts":,') + (_LEFT_OUT_BYTES if len(projection.parts) > 1 else 0)
-        result["parts"], left_out = projection.cut_parts(item, room)
+        parts, left_out = projection.cut_parts(item, room)
         if left_out:
-            hint = f"{left_out} parts have no room here: ask for them in another call."
-            result["hint"] = " ".join(filter(None, (result.get("hint"), hint)))
+            hints.append(f"{left_out} parts have no room here: ask for them in another call.")
     if outlined:
         result["outlined"] = True
-    return {**result, "item": plain}
+    if hints:
+        result["hint"] = " ".join(hints)
+    result["item"] = plain
+    if projection and projection.parts:
+        result["parts"] = parts
+    return result
 
 
 async def query(call: CallContext, arguments: QueryArguments) -> PageResult:

@@ -6,6 +6,7 @@ Whole items only, and the cursor goes on after the last item returned, so follow
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from typing import Any, cast
 
 import anyio
 
@@ -239,26 +240,26 @@ class PageReader:
             self._capacity = (self._capacity or 0.0) + page.capacity
 
     def _make_page(self) -> PageResult:
-        page: PageResult = {
+        page: dict[str, Any] = {
             "count": self._count if self._aggregates else len(self._entries),
             "complete": self._stopped is None,
-            "scanned": self._scanned,
         }
         if self._stopped is not None:
             page["stopped"] = self._stopped
             if self._position is not None:
                 page["cursor"] = self._seal(self._position, self._count if self._view == "count" else 0)
-        if self._capacity is not None:
-            page["capacity"] = self._capacity
         if outlined := self._entries.outlined:
             page["outlined"] = outlined
-        if self._hint:
+        if self._view == "summary" and (self._stopped or self._read.position is not None):
+            page["hint"] = "This summary covers what this call read; the other pages of the listing cover the rest."
+        elif self._hint:
             page["hint"] = self._hint
+        page["scanned"] = self._scanned
+        if self._capacity is not None:
+            page["capacity"] = self._capacity
         # Items come last: a host that shows only the beginning of a result still shows the other members.
         if not self._aggregates:
             page["items"] = self._entries.items
         if self._view == "summary":
-            if self._stopped or self._read.position is not None:
-                page["hint"] = "This summary covers what this call read; the other pages of the listing cover the rest."
             page["groups"] = self._summary.groups(self._max_bytes - count_bytes(page) - len(',"groups":[]'))
-        return page
+        return cast("PageResult", page)

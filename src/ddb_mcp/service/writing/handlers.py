@@ -97,10 +97,10 @@ async def _put_batch(call: CallContext, writes: list[Item | Update], condition: 
             yield
 
     await convert_in_steps(warn(), [*map(_get_item, writes)])
-    result: PutResult = {"written": len(written), "failed": failed}
+    result: PutResult = {"written": len(written)}
     if warnings:
         result["warnings"] = _fit_warnings(warnings, call.max_bytes - limits.ENVELOPE_BYTES - count_bytes(failed))
-    return result
+    return {**result, "failed": failed}
 
 
 async def _write(
@@ -154,9 +154,9 @@ async def _delete_one(call: CallContext, key: Key, condition: WriteCondition) ->
     if (item := call.drop_foreign(outcome.item)) is not None:
         room = call.max_bytes - limits.ITEM_ENVELOPE_BYTES
         plain, outlined = await convert(partial(show_item, item, room, OUTLINE_DELETED), item)
-        result["item"] = plain
         if outlined:
             result["outlined"] = True
+        result["item"] = plain
     return result
 
 
@@ -218,19 +218,21 @@ def _make_put_result(write: Item | Update, written: Written, max_bytes: int) -> 
     result: PutResult = {"pk": key.pk, "sk": key.sk}
     if written.created is not None:
         result["created"] = written.created
-    room = max_bytes - limits.ENVELOPE_BYTES - count_bytes(result) - count_bytes(warnings)
+    values: PutResult = {}
+    if written.updated or written.dropped:
+        room = max_bytes - limits.ENVELOPE_BYTES - count_bytes(result) - count_bytes(warnings)
     if written.updated:
-        result["updated"] = item_to_json(written.updated)
-        if count_bytes(result["updated"]) > room:
-            result["updated"] = {}
+        values["updated"] = item_to_json(written.updated)
+        if count_bytes(values["updated"]) > room:
+            values["updated"] = {}
             warnings.append("The new values of add are too long to show. They are stored.")
-        room -= count_bytes(result["updated"])
+        room -= count_bytes(values["updated"])
     if written.dropped:
-        result["dropped"], more = dropped.show_dropped(written.dropped, room)
+        values["dropped"], more = dropped.show_dropped(written.dropped, room)
         warnings += more
     if warnings:
         result["warnings"] = warnings
-    return result
+    return {**result, **values}
 
 
 def _fit_warnings(warnings: list[str], room: int) -> list[str]:

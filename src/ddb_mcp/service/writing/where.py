@@ -132,16 +132,13 @@ async def _write_selected(
     if selected is None:
         selected = await _SelectionWriter(call, selection).run()
     result: dict[str, Any] = {"matched": selected.matched, "complete": selected.complete}
-    if selection.dry_run:
-        result["keys"] = [key._asdict() for key in selected.keys]
-    else:
-        result["written" if operation == "put" else "deletedCount"] = selected.written
-        result["failed"] = [_make_failure(key, error) for key, error in selected.failed]
-        result["failedCount"] = selected.failures
     if not selected.complete and selected.next is not None:
         padded = read.pk is None and call.store.positions_may_be_foreign
         seal = partial(call.seal.seal, selected.next, bound, padded=padded)
         result["cursor"] = await convert(seal, change and change.item)
+    if not selection.dry_run:
+        result["written" if operation == "put" else "deletedCount"] = selected.written
+        result["failedCount"] = selected.failures
     warnings = await convert(partial(list_item_warnings, change.item), change.item) if change else []
     if selected.stopped is not None:
         stopped = selected.stopped
@@ -149,6 +146,10 @@ async def _write_selected(
         warnings.append(" ".join(filter(None, texts)))
     if warnings:
         result["warnings"] = warnings
+    if selection.dry_run:
+        result["keys"] = [key._asdict() for key in selected.keys]
+    else:
+        result["failed"] = [_make_failure(key, error) for key, error in selected.failed]
     shown = result["keys" if selection.dry_run else "failed"]
     while shown and count_bytes(result) > call.max_bytes:
         shown.pop()
