@@ -219,7 +219,8 @@ def to_json(value: AttributeValue) -> Any:
 
 def item_to_json(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
     """Convert an item to plain JSON, its key first and its other attributes by name, so that equal items read alike."""
-    names = sorted(item, key=lambda name: (name != "pk", name != "sk", name))
+    names = [name for name in ("pk", "sk") if name in item]
+    names += (name for name in sorted(item) if name not in ("pk", "sk"))
     return {name: to_json(item[name]) for name in names}
 
 

@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 
 from ddb_mcp import __version__
 from ddb_mcp.config.settings import Settings
+from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, ReadOnly
 from ddb_mcp.core.text import quote_start
 from ddb_mcp.server import apps, skill
@@ -173,7 +174,10 @@ class _ToolCalls:
         caller = self._caller_of(ctx)
         try:
             result = await caller.call(params.name, params.arguments or {}, progress)
-            shown = await convert(partial(make_result, result, caller.max_bytes), result)
+            if caller.max_bytes <= limits.LOOP_BYTES and "instructions" not in result:  # a platform's may be longer
+                shown = make_result(result, caller.max_bytes)
+            else:
+                shown = await convert(partial(make_result, result, caller.max_bytes), result)
             outcome = f"{_count_items(result)} items"
         except DdbMcpError as error:
             shown = await convert(partial(make_error, error, caller.max_bytes), getattr(error, "item", None))
