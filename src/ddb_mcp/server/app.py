@@ -25,7 +25,7 @@ from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import add_skill
 from ddb_mcp.server.tools import list_tools
 from ddb_mcp.service import instructions
-from ddb_mcp.service.operations import BY_NAME, OPERATIONS
+from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Progress
 from ddb_mcp.stores.workers import convert, current_account
@@ -153,7 +153,6 @@ class _ToolCalls:
 
     def __init__(self, caller_of: Callable[[_Context], ToolCaller]) -> None:
         self._caller_of = caller_of
-        self._names = {definition.name for definition in OPERATIONS}
 
     async def list_tools(self, ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         read_only = self._caller_of(ctx).read_only
@@ -162,7 +161,7 @@ class _ToolCalls:
         return types.ListToolsResult(tools=list_tools(read_only=read_only, with_app=True), cache_scope="private")
 
     async def call_tool(self, ctx: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        if params.name not in self._names:
+        if params.name not in BY_NAME:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {quote_start(params.name)}")
         started, reports = time.monotonic(), 0
 

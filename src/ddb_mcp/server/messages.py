@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
@@ -27,8 +28,10 @@ from mcp_types import (
 )
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.text import build_object, exceeds_members
 from ddb_mcp.service.operations import BY_NAME, OPERATIONS
+from ddb_mcp.service.parameters import parse_arguments_object
 from ddb_mcp.stores.workers import is_large
 
 # This version alone has JSON-RPC batches, which the SDK lacks. A client of this version speaks the older version too.
@@ -207,7 +210,9 @@ def _correct_deviations(message: JSONRPCMessage) -> JSONRPCMessage:
     if not isinstance(message, JSONRPCRequest) or message.params is None:
         return message
     if message.method == "tools/call" and "arguments" in message.params:
-        message.params["arguments"] = _normalize_arguments(message.params["arguments"])
+        arguments = message.params["arguments"]
+        with suppress(InvalidArgument):  # then the SDK refuses them
+            message.params["arguments"] = {} if arguments == "" else parse_arguments_object(arguments)
     elif message.method == "initialize" and message.params.get("protocolVersion") == _VERSION_WITH_BATCHES:
         message.params["protocolVersion"] = _VERSION_INSTEAD
     return message
@@ -236,16 +241,3 @@ def _repeated(document: dict[str, Any], params: dict[str, Any]) -> Iterator[str 
     for value in (document.get("id"), document.get("method"), token, *params.values()):
         if isinstance(value, str | int):
             yield value
-
-
-def _normalize_arguments(arguments: Any) -> Any:
-    """An empty list or text stands for no arguments, and a text may be the JSON of an object."""
-    if arguments in ([], ""):
-        return {}
-    if isinstance(arguments, str) and not exceeds_members(arguments, limits.BODY_MEMBERS_MAX):
-        try:
-            parsed, twice = _load_json(arguments)
-        except (ValueError, RecursionError):
-            return arguments
-        return parsed if isinstance(parsed, dict) and not twice else arguments
-    return arguments

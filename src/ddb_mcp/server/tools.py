@@ -30,7 +30,7 @@ def _make_tool(operation: Operation, with_app: bool) -> Tool:
         title=operation.title,
         description=operation.description,
         input_schema=operation.arguments.model_json_schema(schema_generator=InputSchema),
-        output_schema=_output_schema(operation.result),
+        output_schema=TypeAdapter(operation.result).json_schema(schema_generator=_OutputSchema),
         annotations=ToolAnnotations(
             title=operation.title,
             read_only_hint=not writes,
@@ -47,7 +47,3 @@ class _OutputSchema(InputSchema):
 
     def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
         return {name: value for name, value in super().generate(schema, mode).items() if name != "description"}
-
-
-def _output_schema(result: type) -> dict[str, Any]:
-    return TypeAdapter(result).json_schema(schema_generator=_OutputSchema)

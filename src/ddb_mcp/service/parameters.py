@@ -21,7 +21,7 @@ from ddb_mcp.core.text import exceeds_members, quote_start
 
 
 def parse_arguments_object(value: Any) -> dict[str, Any]:
-    """The arguments as an object, also where they came as a JSON string, as null or as an empty list.
+    """Return the arguments as an object, also if they came as a JSON string, as null, or as an empty list.
 
     Raises InvalidArgument.
     """

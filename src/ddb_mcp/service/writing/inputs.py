@@ -60,7 +60,7 @@ def parse_own_item(call: CallContext, value: Any, where: str) -> Item:
         value = parse_text(value, "item", where)
         if isinstance(value, str):
             raise InvalidArgument(f"{where} is a JSON string within a JSON string.", next="Send the object itself.")
-    else:
+    elif where != "item":  # an entry of `items`; a single item was checked with the arguments
         check_bounds(value, "item", where)
     item = parse_item(value, where)
     call.prefix.check_key(*Key.of(item), f"{where}.")
