@@ -111,7 +111,7 @@ def check_bounds(value: Any, name: str, where: str) -> None:
         if left < 0:
             raise _make_count_error(where, most)
         if isinstance(inner, dict):
-            if any(len(member) > limits.NAME_MAX_BYTES for member in inner):
+            if inner and max(map(len, inner)) > limits.NAME_MAX_BYTES:
                 raise InvalidArgument(f"{where} has a name of more than {limits.NAME_MAX_BYTES} bytes.")
             inner = inner.values()
         waiting += (entry for entry in inner if isinstance(entry, list | dict))

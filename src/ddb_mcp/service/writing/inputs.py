@@ -1,6 +1,6 @@
 """The items and updates of a put: made of its arguments, and checked before anything is written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ddb_mcp.core.conditions import Filter
@@ -36,10 +36,10 @@ def parse_expect(expect: dict[str, Any] | None) -> Filter:
     return () if expect is None else parse_filter(expect, "expect")
 
 
-def iter_mongodb_words(item: Item) -> Iterator[str]:
-    """The words of MongoDB's updates that stand where an item's attributes or their values do."""
-    for name, value in item.items():
-        yield from (word for word in (name, *list(value.get("M", {}))[:1]) if word in MONGODB_WORDS)
+def list_mongodb_words(item: Item) -> list[str]:
+    """Return the words of MongoDB's updates that stand where an item's attributes or their values do."""
+    names = {*item, *(next(iter(value["M"])) for value in item.values() if value.get("M"))}
+    return [word for word in MONGODB_WORDS if word in names]
 
 
 def parse_changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
@@ -70,8 +70,8 @@ def parse_own_item(call: CallContext, value: Any, where: str) -> Item:
 
 def make_update(item: Item, change: Update, where: str) -> Update:
     """The update of one item. Raises InvalidArgument."""
-    if word := next(iter_mongodb_words(item), None):
-        raise InvalidArgument(f"{where} has {word}, which is not known here.", next=MONGODB_WORDS[word])
+    if words := list_mongodb_words(item):
+        raise InvalidArgument(f"{where} has {words[0]}, which is not known here.", next=MONGODB_WORDS[words[0]])
     update = change._replace(item=item)
     _check_paths(update)
     check_update(update.item, update.remove, update.add)

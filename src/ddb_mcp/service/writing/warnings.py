@@ -6,7 +6,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.paths import Path, format_path, list_members
 from ddb_mcp.core.text import shorten
-from ddb_mcp.service.writing.inputs import MONGODB_WORDS, iter_mongodb_words
+from ddb_mcp.service.writing.inputs import MONGODB_WORDS, list_mongodb_words
 from ddb_mcp.stores.base import Written
 
 _MAPS_NAMED = 10
@@ -22,7 +22,7 @@ def list_item_warnings(item: Item) -> list[str]:
 
 def _warn_of_words(item: Item) -> list[str]:
     """Which words of MongoDB's updates are stored as names; a put that replaces the item may have any names."""
-    words = dict.fromkeys(iter_mongodb_words(item))
+    words = list_mongodb_words(item)
     return [f"{word} is stored as a name and changes nothing. {MONGODB_WORDS[word]}" for word in words]
 
 
