@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Held:
     """What a connection is to its slots. A real one would need a socket each."""
 
-    def __init__(self, slots: ConnectionSlots, started: list[Held] | None = None) -> None:
+    def __init__(self, slots: ConnectionSlots, started: list[Held] | None = None, *, handshake: bool = False) -> None:
         self.slots = slots
-        self.is_open = slots.admit(self)
+        self.is_open = slots.admit_handshake(self) if handshake else slots.admit(self)
         self.started = [] if started is None else started
 
     def start(self) -> None:
@@ -93,6 +93,40 @@ def test_idle_connections_make_room_for_few_strangers_only() -> None:
         for _ in range(100):
             assert Held(slots).is_open
         assert sum(connection.is_open for connection in idle) == 15  # each stranger makes room for the next
+
+    on_loop(test)
+
+
+def test_handshakes_make_room_for_each_other_and_for_everybody_else() -> None:
+    def test(slots: ConnectionSlots) -> None:
+        idle = [Held(slots) for _ in range(16)]
+        for connection in idle:
+            assert connection.ask("a")
+            slots.finish(connection, "a")
+        handshakes = [Held(slots, handshake=True) for _ in range(100)]
+        assert sum(connection.is_open for connection in handshakes) == 2  # an eighth of 16
+        assert all(connection.is_open for connection in idle)
+        assert slots.admit(handshakes[-1])
+        assert Held(slots, handshake=True).is_open
+
+    on_loop(test)
+
+
+def test_handshakes_may_use_free_slots() -> None:
+    def test(slots: ConnectionSlots) -> None:
+        handshakes = [Held(slots, handshake=True) for _ in range(16)]
+        assert all(connection.is_open for connection in handshakes)
+        assert all(slots.admit(connection) for connection in handshakes)
+
+    on_loop(test)
+
+
+def test_a_handshake_that_has_just_begun_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 1000)
+
+    def test(slots: ConnectionSlots) -> None:
+        handshakes = [Held(slots, handshake=True) for _ in range(17)]
+        assert [connection.is_open for connection in handshakes] == [True] * 16 + [False]
 
     on_loop(test)
 

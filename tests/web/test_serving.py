@@ -408,6 +408,40 @@ def test_a_handshake_that_does_not_come_ends_the_connection(
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING] == []
 
 
+def test_open_handshakes_leave_a_connected_client_its_connection(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS_MAX", 8)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0)
+    context = ssl.create_default_context(cafile=certificate[0])
+    with running(Listening("127.0.0.1", 0, *certificate).tls()) as it, contextlib.ExitStack() as stack:
+        client = http.client.HTTPSConnection("127.0.0.1", it.port, context=context, timeout=PATIENCE)
+        stack.callback(client.close)
+        client.request("POST", "/length", b"ab")
+        assert client.getresponse().read() == b"2"
+        connected = client.sock
+        for _ in range(40):
+            stack.enter_context(it.connect()).sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        newcomer = http.client.HTTPSConnection("127.0.0.1", it.port, context=context, timeout=PATIENCE)
+        stack.callback(newcomer.close)
+        for one in (newcomer, client):
+            one.request("POST", "/length", b"abc")
+            assert one.getresponse().read() == b"3"
+        assert client.sock is connected
+
+
+def test_tls_carries_long_bodies_and_answers_and_ends_with_its_own_end(certificate: tuple[Path, Path]) -> None:
+    context = ssl.create_default_context(cafile=certificate[0])
+    with (
+        running(Listening("127.0.0.1", 0, *certificate).tls()) as it,
+        it.connect() as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as client,
+    ):
+        client.sendall(head("/large", Content_Length=3_000_000, Connection="close") + b"x" * 3_000_000)
+        answer = b"".join(iter(lambda: client.recv(1 << 20), b""))
+        assert answer.endswith(b"x" * 64_000_000)
+
+
 def test_tls_settings_that_cannot_be_used_are_clear_errors(certificate: tuple[Path, Path], tmp_path: Path) -> None:
     chain, key = certificate
     for wrong in ((chain, None), (None, key), (chain, tmp_path / "missing"), (key, key)):

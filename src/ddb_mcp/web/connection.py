@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from ddb_mcp.core import limits
 from ddb_mcp.web.framing import BadFraming, Body, find_head_end, hide_upgrade
+from ddb_mcp.web.tls import TlsStream
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from anyio import CancelScope
@@ -24,7 +25,7 @@ class State(Enum):
     """What a connection is at."""
 
     HANDSHAKE = auto()
-    """TLS is being agreed on."""
+    """It has no slot yet. If the server speaks TLS, the handshake goes on."""
     HEAD = auto()
     """It waits for the head of a request."""
     STARTING = auto()
@@ -71,16 +72,15 @@ class Connection(asyncio.Protocol):
         self.state = State.HANDSHAKE
         self.drained = asyncio.Event()
         self.drained.set()
-        self._tls = tls
-        self._parser = make_parser(self)
+        self._tls_context = tls
+        self._tls: TlsStream | None = None
+        self._make_parser = make_parser
+        self._parser = asyncio.Protocol()  # uvicorn's from the first request on
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._handshake: asyncio.Task[None] | None = None
-        self._parses = False  # the parser has the connection
         self._timer: asyncio.TimerHandle | None = None
         self._held = bytearray()  # read, and not yet given to the parser
         self._unsent: list[bytes] = []
-        self._seen = 0  # of those held, searched for the end of a head
         self._head = b""
         self._body = Body(0)
         self._parser_is_full = False
@@ -96,45 +96,54 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
-        if not self.slots.admit(self):
-            self.abort()
-        elif self._tls is None:
-            self._open(self._transport)
+        if self._tls_context is None:
+            self._open()
+        elif self.slots.admit_handshake(self):
+            self._set_timer(limits.HANDSHAKE_SECONDS)
         else:
-            self._transport.pause_reading()  # TLS reads the next bytes
-            self._handshake = self._loop.create_task(self._agree_on_tls(self._transport, self._tls))
-
-    async def _agree_on_tls(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
-        try:
-            secured = await self._loop.start_tls(
-                transport,
-                self,
-                tls,
-                server_side=True,
-                ssl_handshake_timeout=limits.HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=limits.LEFTOVER_SECONDS,
-            )
-        except (OSError, TimeoutError):
-            secured = None
-        if self.is_lost:
-            return
-        if secured is None:
-            self.slots.faults.note("no TLS handshake")
             self.abort()
-        else:
-            self._open(secured)
 
-    def _open(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._parses = True
-        self._parser.connection_made(cast(asyncio.Transport, self))
-        self._enter(State.HEAD, limits.HEAD_SECONDS)
-        self._advance()
+    def _open(self) -> None:
+        """Have uvicorn's protocol answer requests on this connection, if there is a slot for it."""
+        if self.slots.admit(self):
+            self._parser = self._make_parser(self)
+            self._parser.connection_made(cast(asyncio.Transport, self))
+            self._enter(State.HEAD, limits.HEAD_SECONDS)
+        else:
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self.state not in (State.CLOSING, State.CLOSED):
+        if self.state is State.HANDSHAKE:
+            if not self._held:
+                self.slots.queue(self)
+            self._held += data
+            self._set_reading()
+        elif self._tls is not None:
+            self._decrypt(data)
+        elif not self.is_closing():
             self._held += data
             self._advance()
+
+    def _decrypt(self, data: bytes) -> None:
+        """Take what the client sent over TLS."""
+        if self._transport is None or self._tls is None or self.is_closing():
+            return
+        try:
+            received = self._tls.decrypt(data)
+        except ssl.SSLError:
+            self.slots.faults.note("bytes that are not TLS")
+            self._transport.write(self._tls.encrypt())  # an alert
+            self.abort()
+            return
+        if to_send := self._tls.encrypt():
+            self._transport.write(to_send)
+        if self._tls.is_open and self._is(State.HANDSHAKE):
+            self._open()
+        if received and not self.is_closing():
+            self._held += received
+            self._advance()
+        if self._tls.has_ended:
+            self._transport.close()
 
     def pause_writing(self) -> None:
         self.drained.clear()
@@ -144,9 +153,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
-        if self._parses:
-            self._parses = False
-            self._parser.connection_lost(None)  # with an error, uvicorn would leave its timer
+        self._parser.connection_lost(None)  # with an error, uvicorn would leave its timer
         if self._work is not None:
             self._work.cancel()
 
@@ -156,13 +163,18 @@ class Connection(asyncio.Protocol):
         """Go to another state, and end the connection if it is still there after so many seconds."""
         assert state in TRANSITIONS[self.state], (self.state, state)
         self.state = state
+        self._set_timer(seconds)
+
+    def _set_timer(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else self._loop.call_later(seconds, self._time_out)
 
     def _time_out(self) -> None:
-        # The end of a connection that is idle between two requests is no fault of its client.
-        if self.state is State.HEAD and self._held:
+        # A client whose connection ends while it is idle between two requests has made no mistake.
+        if self.state is State.HANDSHAKE:
+            self.slots.faults.note("no TLS handshake in time")
+        elif self.state is State.HEAD and self._held:
             self.slots.faults.note("head not sent in time")
         self.abort()
 
@@ -181,19 +193,26 @@ class Connection(asyncio.Protocol):
         """Take the next head, if all of it is there, and wait for its turn."""
         if self._held.startswith((b"\r", b"\n")):  # empty lines before a request are allowed
             self._held = self._held.lstrip(b"\r\n")
-        length = find_head_end(self._held, self._seen)
-        self._seen = len(self._held)
+        length = find_head_end(self._held)
         if length is None:
             return
-        self._seen = 0
         self._head = hide_upgrade(bytes(self._held[:length]))
         del self._held[:length]
         self._enter(State.STARTING)
         self.slots.queue(self)
 
     def start(self) -> None:
-        """Give the parser the head that is there: it starts the application, or answers itself and closes."""
-        if self._is(State.STARTING):
+        """Use this connection's turn: go on with the handshake, or give the parser the head that is there.
+
+        The parser starts the application, or answers itself and closes.
+        """
+        if self.state is State.HANDSHAKE and self._tls_context is not None:
+            received = bytes(self._held)
+            self._held.clear()
+            self._tls = self._tls or TlsStream(self._tls_context)
+            self._decrypt(received)
+            self._set_reading()
+        elif self._is(State.STARTING):
             self._parser.data_received(self._head)
             if self._is(State.CLOSING):
                 self.slots.faults.note("request that is not HTTP")
@@ -226,7 +245,7 @@ class Connection(asyncio.Protocol):
         match self.state:
             case State.BODY | State.DRAINING:
                 reads = not self._parser_is_full and not self._body.has_more
-            case State.STARTING | State.RESPONDING:
+            case State.HANDSHAKE | State.STARTING | State.RESPONDING:
                 reads = not self._held
             case State.CLOSING | State.CLOSED:
                 return
@@ -296,13 +315,18 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(self._unsent)
+            if self._tls is None:
+                self._transport.writelines(self._unsent)
+            else:
+                self._transport.write(self._tls.encrypt(b"".join(self._unsent)))
         self._unsent = []
 
     def close(self) -> None:
         """Close it when what was written is sent."""
         if self.state not in (State.CLOSING, State.CLOSED) and self._transport is not None:
             self._flush()
+            if self._tls is not None:
+                self._transport.write(self._tls.end())
             self._enter(State.CLOSING, limits.ANSWER_READ_SECONDS)
             self._held.clear()
             self._transport.close()
@@ -312,7 +336,9 @@ class Connection(asyncio.Protocol):
         return self.state in (State.CLOSING, State.CLOSED)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the socket's transport knows."""
+        """Return what the socket's transport knows, and whether this connection speaks TLS."""
+        if name == "sslcontext":
+            return self._tls_context
         return default if self._transport is None else self._transport.get_extra_info(name, default)
 
     def pause_reading(self) -> None:

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 OWNER_SHARE = 1 / 4
 # Strangers keep this share of the connections before idle connections of known clients are replaced.
 STRANGER_SHARE = 1 / 8
-# Requests started per turn of the event loop, which keeps turns short: of clients that have shown a valid token, and in
-# total.
+# With TLS, this share of the connections may be in their handshake when all slots are taken.
+HANDSHAKE_SHARE = 1 / 8
+# Requests started and handshakes continued per turn of the event loop, which keeps turns short: of clients that have
+# shown a valid token, and in total.
 KNOWN_STARTS, STARTS = 6, 8
 
 
@@ -49,36 +51,51 @@ class ConnectionSlots:
         self.bytes_in_flight = 0
         self._most = most
         self._all: set[SlotHolder] = set()
-        self._strangers: dict[SlotHolder, float] = {}  # since when; the longest first
+        self._handshakes: dict[SlotHolder, float] = {}  # since when; the longest first
+        self._strangers: dict[SlotHolder, float] = {}
         self._idle: dict[SlotHolder, float] = {}
         self._under_way: Counter[str] = Counter()
         self._known_queue: deque[SlotHolder] = deque()
         self._queue: deque[SlotHolder] = deque()
         self._starts = False
 
+    def admit_handshake(self, connection: SlotHolder) -> bool:
+        """Let a connection begin its TLS handshake, if need be in place of another one that is in its handshake.
+
+        It has no slot, so no client that has completed its handshake makes room for it.
+        """
+        if len(self._handshakes) >= max(self._most * HANDSHAKE_SHARE, self._most - len(self._all)):
+            self.faults.note("connection closed, too many TLS handshakes at once")
+            if not self._replace(self._handshakes):
+                return False
+        self._handshakes[connection] = _get_time()
+        return True
+
     def admit(self, connection: SlotHolder) -> bool:
         """Give a new connection a slot. Return False if none can be freed."""
-        if len(self._all) >= self._most and not self._make_room():
-            return False
+        self._handshakes.pop(connection, None)
+        if len(self._all) >= self._most:
+            self.faults.note("connection closed, too many at once")
+            few_strangers = len(self._strangers) < max(1, self._most * STRANGER_SHARE)
+            if not (self._replace(self._strangers) or (few_strangers and self._replace(self._idle))):
+                return False
         self._all.add(connection)
         self._strangers[connection] = _get_time()
         return True
 
-    def _make_room(self) -> bool:
-        """Abort the least safe connection. Return False if all are safe or new."""
-        self.faults.note("connection closed, too many at once")
-        few_strangers = len(self._strangers) < max(1, self._most * STRANGER_SHARE)
-        latest = _get_time() - limits.IDLE_SECONDS
-        for waiting in (self._strangers, self._idle if few_strangers else {}):
-            connection = next(iter(waiting), None)
-            if connection is not None and waiting[connection] <= latest:
-                connection.abort()
-                return True
-        return False
+    @staticmethod
+    def _replace(group: dict[SlotHolder, float]) -> bool:
+        """Abort the connection that has waited longest. Return False if even that one is new."""
+        connection = next(iter(group), None)
+        if connection is None or group[connection] > _get_time() - limits.IDLE_SECONDS:
+            return False
+        connection.abort()
+        return True
 
     def queue(self, connection: SlotHolder) -> None:
         """Call `start` when it is the connection's turn. Strangers get fewer turns."""
-        (self._queue if connection in self._strangers else self._known_queue).append(connection)
+        is_known = connection in self._all and connection not in self._strangers
+        (self._known_queue if is_known else self._queue).append(connection)
         if not self._starts:
             self._starts = True
             asyncio.get_running_loop().call_soon(self._start_some)
@@ -117,13 +134,13 @@ class ConnectionSlots:
 
     def release(self, connection: SlotHolder) -> None:
         """Free the slot of a connection that has closed."""
-        for group in (self._strangers, self._idle):
+        for group in (self._handshakes, self._strangers, self._idle):
             group.pop(connection, None)
         self._all.discard(connection)
 
     def abort_all(self) -> None:
         """Abort every connection."""
-        for connection in list(self._all):
+        for connection in [*self._all, *self._handshakes]:
             connection.abort()
 
 

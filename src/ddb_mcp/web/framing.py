@@ -24,13 +24,13 @@ class BadFraming(Exception):
     """Nobody can tell where the request ends."""
 
 
-def find_head_end(held: bytearray, seen: int) -> int | None:
-    """The length of the head that `held` begins with, of which `seen` bytes have been searched. None: not all is there.
+def find_head_end(held: bytearray) -> int | None:
+    """Return the length of the head that `held` begins with, None while its end has not come.
 
     Raises:
         BadFraming: it is longer than `limits.HEAD_MAX_BYTES`.
     """
-    end = _HEAD_END.search(held, max(0, seen - 3), limits.HEAD_MAX_BYTES)
+    end = _HEAD_END.search(held, 0, limits.HEAD_MAX_BYTES)
     if end is None and len(held) >= limits.HEAD_MAX_BYTES:
         raise BadFraming
     return end and end.end()

@@ -112,8 +112,6 @@ class HttpServer:
         return uvicorn.Config(
             self._answer,
             http=Served,
-            # uvloop reads from a connection before TLS can begin on it.
-            loop="asyncio" if tls else "auto",
             interface="asgi3",
             lifespan="on",
             ws="none",
