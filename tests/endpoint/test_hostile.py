@@ -18,7 +18,7 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint import shapes
 from ddb_mcp.endpoint.app import Endpoint
 from ddb_mcp.endpoint.errors import EndpointError
-from ddb_mcp.endpoint.requests import Access
+from ddb_mcp.endpoint.requests import EndpointAccess
 from ddb_mcp.endpoint.tables import Tables
 from ddb_mcp.endpoint.values import read_key, read_value
 from ddb_mcp.stores.local import table
@@ -295,7 +295,7 @@ def test_each_connection_has_its_own_turns(tmp_path: Path) -> None:
 
         tables = Tables("items", tmp_path / "items.sqlite3")
         scope = {"type": "http", "method": "GET", "path": "/", "client": ("127.0.0.1", 5), "scheme": "http"}
-        await Endpoint(tables, Access())({**scope, "headers": [(b"host", b"localhost")]}, unused, unused)
+        await Endpoint(tables, EndpointAccess())({**scope, "headers": [(b"host", b"localhost")]}, unused, unused)
         return current_account.get().owner
 
     assert anyio.run(owner) == "('127.0.0.1', 5)"

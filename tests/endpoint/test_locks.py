@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from ddb_mcp.core import limits
 from ddb_mcp.endpoint.app import Endpoint
-from ddb_mcp.endpoint.requests import Access
+from ddb_mcp.endpoint.requests import EndpointAccess
 from ddb_mcp.endpoint.tables import Tables
 from ddb_mcp.web.listening import listen
 from ddb_mcp.web.serving import HttpServer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def table(tmp_path: Path) -> Iterator[Table]:
     """On an endpoint in this process, so that its limits can be changed."""
     listener = listen("127.0.0.1", 0)
-    server = HttpServer(Endpoint(Tables("items", tmp_path / "items.sqlite3"), Access()), listener)
+    server = HttpServer(Endpoint(Tables("items", tmp_path / "items.sqlite3"), EndpointAccess()), listener)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield Table(Engine("endpoint", f"http://127.0.0.1:{listener.getsockname()[1]}"))

@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 
 from ddb_mcp.web import connection as module
 from ddb_mcp.web.client_faults import ClientFaults
-from ddb_mcp.web.connection import TRANSITIONS, Connection, State
+from ddb_mcp.web.connection import TRANSITIONS, HttpConnection, State
 from ddb_mcp.web.connection_slots import ConnectionSlots
 from ddb_mcp.web.framing import BadFraming, ChunkedBody
 from ddb_mcp.web.request_context import RequestContext
@@ -98,7 +98,7 @@ class Served:
             access_log=False,
             timeout_keep_alive=10**6,
         )
-        self.connection = Connection(
+        self.connection = HttpConnection(
             self.slots,
             None,
             lambda own: protocol(config=config, server_state=self.uvicorn, app_state={"connection": own}),
@@ -264,14 +264,14 @@ def test_chunks_are_put_together(protocol: Any, piece: int) -> None:
 @PROTOCOLS
 def test_many_small_chunks_take_many_turns(protocol: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    take = module.Connection._take_body
+    take = module.HttpConnection._take_body
 
-    def noted(connection: Connection) -> None:
+    def noted(connection: HttpConnection) -> None:
         before = len(connection._held)
         take(connection)
         taken.append(before - len(connection._held))
 
-    monkeypatch.setattr(module.Connection, "_take_body", noted)
+    monkeypatch.setattr(module.HttpConnection, "_take_body", noted)
     served = Served(protocol)
     served.feed(request("/read", [b"x"] * 1500))
     for _ in range(3):

@@ -31,13 +31,13 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
         Misconfigured: the port cannot be listened on.
     """
     from ddb_mcp.endpoint.app import Endpoint
-    from ddb_mcp.endpoint.requests import Access
+    from ddb_mcp.endpoint.requests import EndpointAccess
     from ddb_mcp.endpoint.tables import Tables
     from ddb_mcp.web.listening import Listening
     from ddb_mcp.web.serving import HttpServer
 
     listener, address = Listening("127.0.0.1", arguments.port).listen()
-    access = Access(None if arguments.all_keys else settings.prefix, settings.read_only)
+    access = EndpointAccess(None if arguments.all_keys else settings.prefix, settings.read_only)
     endpoint = Endpoint(Tables(settings.table, settings.local_path), access)
     print(f"ddb-mcp: listening on {address}, over {settings.local_path}. Ctrl-C ends it.", file=sys.stderr)
     if not settings.local_path.exists():

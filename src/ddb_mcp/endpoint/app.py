@@ -20,7 +20,7 @@ from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.bodies import encode_answer, parse_body
 from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, translate_error
-from ddb_mcp.endpoint.requests import Access, EndpointRequest
+from ddb_mcp.endpoint.requests import EndpointAccess, EndpointRequest
 from ddb_mcp.stores.workers import convert, current_account, is_large, release_frames
 from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
 from ddb_mcp.web.requests import find_foreign_header
@@ -70,7 +70,7 @@ class Endpoint:
         access: what callers may do.
     """
 
-    def __init__(self, tables: Tables, access: Access) -> None:
+    def __init__(self, tables: Tables, access: EndpointAccess) -> None:
         self._tables = tables
         self._access = access
         self._large = CapacityLimiter(1)

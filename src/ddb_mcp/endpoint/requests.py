@@ -19,7 +19,7 @@ _WRITE_UNIT = 1024
 
 
 @dataclass(frozen=True)
-class Access:
+class EndpointAccess:
     """The rights of an endpoint's callers.
 
     Attributes:
@@ -42,7 +42,7 @@ class EndpointRequest:
     """
 
     tables: Tables
-    access: Access
+    access: EndpointAccess
     operation: str
     request: dict[str, Any]
     host: str

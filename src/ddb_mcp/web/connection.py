@@ -53,7 +53,7 @@ TRANSITIONS = {
 }
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One connection: the protocol of the socket's transport, and the transport of uvicorn's protocol.
 
     Args:
@@ -66,7 +66,10 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(
-        self, slots: ConnectionSlots, tls: ssl.SSLContext | None, make_parser: Callable[[Connection], asyncio.Protocol]
+        self,
+        slots: ConnectionSlots,
+        tls: ssl.SSLContext | None,
+        make_parser: Callable[[HttpConnection], asyncio.Protocol],
     ) -> None:
         self.slots = slots
         self.state = State.HANDSHAKE

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from ddb_mcp.web.connection import Connection
+    from ddb_mcp.web.connection import HttpConnection
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class RequestContext:
         scope, receive, send: uvicorn's. The application gets others.
     """
 
-    def __init__(self, connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, connection: HttpConnection, scope: Scope, receive: Receive, send: Send) -> None:
         self.connection = connection
         # httptools leaves the white space at a value's end.
         self._headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ddb_mcp.core import limits
 from ddb_mcp.core.process import leave_after
 from ddb_mcp.web.client_faults import ClientFaults
-from ddb_mcp.web.connection import Connection
+from ddb_mcp.web.connection import HttpConnection
 from ddb_mcp.web.connection_slots import ConnectionSlots
 from ddb_mcp.web.request_context import RequestContext
 
@@ -105,7 +105,7 @@ class HttpServer:
         parser: Any = AutoHTTPProtocol
         slots, tls = self._slots, self._tls
 
-        class Served(Connection):
+        class Served(HttpConnection):
             def __init__(self, app_state: dict[str, Any], **arguments: Any) -> None:
                 super().__init__(slots, tls, lambda own: parser(app_state={**app_state, _CONNECTION: own}, **arguments))
 
@@ -169,7 +169,7 @@ class HttpServer:
         self._loop.call_later(self._grace + 1, self._slots.abort_all)
 
 
-# `Connection` has a timer of its own.
+# `HttpConnection` has a timer of its own.
 _NO_TIMEOUT = 10**6
 
 
