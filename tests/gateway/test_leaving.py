@@ -1,7 +1,8 @@
-"""A client that leaves: what it asked to read is not read on for nobody, and what it asked to write is written."""
+"""A client that leaves: its reads end, and so do its writes that have not begun. A write of one item is finished."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
@@ -14,7 +15,7 @@ import anyio
 import pytest
 
 from ddb_mcp.core.items import Item
-from ddb_mcp.core.limits import CONCURRENT_WRITES
+from ddb_mcp.core.limits import CONCURRENT_WRITES, TENANT_CALLS_AT_ONCE
 from ddb_mcp.gateway import access_log
 from ddb_mcp.stores.base import Read, StorePage, WriteCondition, Written
 from ddb_mcp.stores.local.store import LocalStore
@@ -149,3 +150,24 @@ def test_a_batch_begins_no_more_writes(gateway: RunningGateway, store: Slow, pat
     store.may_go_on.set()
     wait_until(lambda: store.under_way == [])
     assert store.puts == CONCURRENT_WRITES
+
+
+@pytest.mark.parametrize("path", [PATH + "put", "/mcp"])
+def test_a_write_that_waits_for_its_turn_is_not_begun(
+    gateway: RunningGateway, store: Slow, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(sk: int) -> socket.socket:
+        item = {"item": {"pk": PREFIX + "#a", "sk": str(sk)}}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "put", "arguments": item}}
+        return asking(gateway, path, call if path == "/mcp" else item, **mcp(Accept="application/json"))
+
+    logged = log_of(monkeypatch)
+    with contextlib.ExitStack() as stack:
+        for sk in range(TENANT_CALLS_AT_ONCE):
+            stack.enter_context(put(sk))
+        wait_until(lambda: len(store.under_way) == TENANT_CALLS_AT_ONCE)
+        put(TENANT_CALLS_AT_ONCE).close()
+        wait_until(lambda: len(logged) == 1)  # it has ended while the others are under way
+        store.may_go_on.set()
+        wait_until(lambda: store.under_way == [])
+    assert store.puts == TENANT_CALLS_AT_ONCE

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class App:
     """`/length` gives the body's length, `/early` does not read it, `/large` has 64 MB, `/slow` takes a second.
 
-    `/endless` never answers, nor does `/while-wanted`, which ends with its client.
+    `/while-wanted` never answers, nor does `/endless`, which outlives its client.
     """
 
     def __init__(self) -> None:
@@ -55,8 +55,8 @@ class App:
         try:
             if scope["path"] == "/slow":
                 await self.slow()
-            if scope["path"] == "/while-wanted":
-                RequestContext.of(scope).end_with_client()
+            if scope["path"] != "/while-wanted":
+                RequestContext.of(scope).outlive_client()
             if scope["path"] in ("/endless", "/while-wanted"):
                 await asyncio.sleep(1000)
             if scope["path"] != "/early":

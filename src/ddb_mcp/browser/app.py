@@ -82,7 +82,10 @@ class BrowserHost:
         if not request.headers.get("origin"):
             return PlainTextResponse("Calls are for this server's own page.", 403)
         try:
-            return await self._call(await RequestContext.of(request.scope).read_body())
+            context = RequestContext.of(request.scope)
+            body = await context.read_body()
+            context.outlive_client()
+            return await self._call(body)
         except BodyRejected as refused:
             return PlainTextResponse(refused.error.message, refused.status)
 

@@ -101,6 +101,7 @@ class Endpoint:
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
             request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
+            RequestContext.of(scope).outlive_client()
             call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
             try:
                 return await _OPERATIONS[operation](call)

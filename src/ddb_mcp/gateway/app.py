@@ -19,7 +19,6 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
 from ddb_mcp.gateway import mcp
 from ddb_mcp.gateway.access_log import AccessLog
-from ddb_mcp.gateway.budgets import BudgetSpent
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.responses import charge_sent_bytes, encode_body, error_response, json_response
 from ddb_mcp.gateway.tenant_requests import Admission, TenantRequest
@@ -96,12 +95,12 @@ class Gateway:
         No request waits for room in the middle of its body.
         """
         headers = Headers(scope=scope)
-        request = await self._admission.admit(headers.getlist("authorization"), read_only=asks_read_only(scope))
+        request = await self._admission.admit(
+            headers.getlist("authorization"), RequestContext.of(scope), read_only=asks_read_only(scope)
+        )
         scope["entry"]["deployment"] = request.tenant.name
         is_chunked = "transfer-encoding" in headers
         announced = limits.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
-        if not RequestContext.of(scope).admit(request.tenant.name):
-            raise BudgetSpent("calls at once", 1)
         async with request.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
             yield request
 
@@ -114,8 +113,6 @@ class Gateway:
             response = _method_not_allowed("POST")
         else:
             entry["operation"] = operation
-            if not BY_NAME[operation].writes:
-                RequestContext.of(scope).end_with_client()
             try:
                 async with self._admitted(scope) as request:
                     response = await _run_operation(scope, request, operation)
@@ -145,8 +142,6 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
     budget = request.budget
     content = await RequestContext.of(scope).read_body(count=budget.bytes.take)
     body = await budget.parse(parse_json_object, content)
-    if BY_NAME[operation].ends_with_client(body):
-        RequestContext.of(scope).end_with_client()
     max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
     if operation in ("query", "scan"):
         max_bytes = _take_limit(limits.GATEWAY_PAGE_BYTES, body, "max_bytes")

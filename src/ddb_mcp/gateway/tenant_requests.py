@@ -10,13 +10,15 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
-from ddb_mcp.gateway.budgets import TenantBudget, TenantBudgets
+from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget, TenantBudgets
 from ddb_mcp.gateway.registry import Access, Registry
 from ddb_mcp.gateway.tenant_store import TenantStore, hide_operator_details
 from ddb_mcp.gateway.tenants import Tenant
+from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.service.service import DataService, ignore_progress
 from ddb_mcp.stores.base import Progress, Store
 from ddb_mcp.stores.workers import current_account
+from ddb_mcp.web.request_context import RequestContext
 from ddb_mcp.web.requests import parse_bearer_token
 
 
@@ -36,7 +38,7 @@ class Admission:
         self._read_only = read_only
         self._budgets = TenantBudgets(processes)
 
-    async def admit(self, authorization: Sequence[str], *, read_only: bool) -> "TenantRequest":
+    async def admit(self, authorization: Sequence[str], context: RequestContext, *, read_only: bool) -> "TenantRequest":
         """Admit a request with these `Authorization` headers. Its tenant is charged for conversions of this task.
 
         Args:
@@ -55,9 +57,10 @@ class Admission:
         budget = self._budgets.of(access.tenant)
         budget.admit()
         current_account.set(budget.account)
-        return TenantRequest(
-            self, token, access.tenant, access.read_only or read_only or self._read_only, budget, deadline
-        )
+        if not context.admit(access.tenant.name):
+            raise BudgetSpent("calls at once", 1)
+        is_read_only = access.read_only or read_only or self._read_only
+        return TenantRequest(self, token, access.tenant, is_read_only, budget, deadline, context)
 
     async def authenticate(self, token: str) -> Access:
         """Return the access that a token gives now. Raises Unauthenticated or Unavailable."""
@@ -82,6 +85,7 @@ class TenantRequest:
         read_only: whether the gateway, the token or the request allows no writing.
         budget: its tenant's.
         deadline: by `time.monotonic`; no attempt of a store is begun after it.
+        context: of its connection.
     """
 
     admission: Admission
@@ -90,11 +94,14 @@ class TenantRequest:
     read_only: bool
     budget: TenantBudget
     deadline: float
+    context: RequestContext
     read_at: float = field(default_factory=time.monotonic)
 
     @asynccontextmanager
     async def turn(self, operation: str, arguments: Mapping[str, Any]) -> AsyncIterator[None]:
         """Wait until the tenant may have an operation carried out, and hold that until its answer is encoded.
+
+        From then on, a write of a single item is finished even if the client leaves.
 
         Raises:
             BudgetSpent: its calls have spent the work meanwhile.
@@ -102,6 +109,8 @@ class TenantRequest:
         """
         with anyio.move_on_after(self.deadline - time.monotonic()):
             async with self.budget.turn(listing=operation in ("query", "scan") or "where" in arguments):
+                if not BY_NAME[operation].ends_with_client(arguments):
+                    self.context.outlive_client()
                 yield
                 return
         raise _make_deadline_error(operation)

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
@@ -29,6 +29,7 @@ from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Progress
 from ddb_mcp.stores.workers import convert, current_account
+from ddb_mcp.web.request_context import RequestContext
 from ddb_mcp.web.requests import asks_read_only
 
 logger = logging.getLogger(__name__)
@@ -72,13 +73,20 @@ class ToolCaller(Protocol):
 
 
 class _SingleDeployment(NamedTuple):
-    """The one deployment that the settings name."""
+    """The one deployment that the settings name.
+
+    Attributes:
+        scope: of the HTTP request that calls; None over stdio.
+    """
 
     service: DataService
     read_only: bool
     max_bytes: int
+    scope: MutableMapping[str, Any] | None = None
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        if self.scope is not None and not BY_NAME[operation].ends_with_client(arguments):
+            RequestContext.of(self.scope).outlive_client()
         if self.read_only and BY_NAME[operation].writes:
             raise ReadOnly(f"This server is read-only; {operation} is switched off.")
         # Calls take turns with writes and conversions, as deployments do in a gateway.
@@ -86,10 +94,11 @@ class _SingleDeployment(NamedTuple):
         return await self.service.run_operation(operation, arguments, progress, max_bytes=self.max_bytes - MARK_BYTES)
 
     def of(self, ctx: _Context) -> "_SingleDeployment":
-        """The same, for reading alone if the address of a request asks for that."""
-        if ctx.request is None or not asks_read_only(ctx.request.scope):
+        """Return the same for a request over HTTP, whose address may limit it to reading."""
+        if ctx.request is None:
             return self
-        return self._replace(read_only=True)
+        scope = ctx.request.scope
+        return self._replace(scope=scope, read_only=self.read_only or asks_read_only(scope))
 
 
 def build_server(service: DataService, settings: Settings) -> Server[Any]:

@@ -30,7 +30,7 @@ from mcp_types import (
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.text import build_object, exceeds_members
-from ddb_mcp.service.operations import BY_NAME, OPERATIONS
+from ddb_mcp.service.operations import OPERATIONS
 from ddb_mcp.service.parameters import parse_arguments_object
 from ddb_mcp.stores.workers import is_large
 
@@ -98,13 +98,6 @@ def parse_message(text: bytes) -> JSONRPCMessage:
 def is_write(message: JSONRPCMessage) -> bool:
     """Whether it calls a tool that writes."""
     return _get_call(message).get("name") in _WRITES
-
-
-def ends_with_client(message: JSONRPCMessage) -> bool:
-    """Return whether a request ends when its client leaves, see `Operation.ends_with_client`."""
-    call = _get_call(message)
-    operation = BY_NAME.get(str(call.get("name")))
-    return operation is None or operation.ends_with_client(call.get("arguments"))
 
 
 def has_arguments(message: JSONRPCMessage) -> bool:

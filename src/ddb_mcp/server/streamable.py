@@ -88,8 +88,6 @@ class StreamableHttp:
         except messages.NotAMessage as refused:
             await _make_refusal(400, *refused.answers)(scope, receive, send)
         else:
-            if messages.ends_with_client(message):
-                RequestContext.of(scope).end_with_client()
             await manager.handle_request(messages.attach_arguments(scope, message), _make_body(message, receive), send)
 
 

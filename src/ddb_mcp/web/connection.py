@@ -271,10 +271,10 @@ class HttpConnection(asyncio.Protocol):
         self._advance()
         return True
 
-    def end_with_client(self, work: CancelScope) -> None:
-        """Cancel this work if the client leaves before the answer is written."""
+    def end_with_client(self, work: CancelScope | None) -> None:
+        """Cancel this work if the client leaves before the response is written."""
         self._work = work
-        if self.is_lost:
+        if self.is_lost and work is not None:
             work.cancel()
 
     def finish(self, *, answered: bool) -> None:

@@ -75,9 +75,9 @@ class RequestContext:
         self._owner = owner
         return True
 
-    def end_with_client(self) -> None:
-        """Cancel the request when its client leaves. Without this call, the request goes on to its end."""
-        self.connection.end_with_client(self._work)
+    def outlive_client(self) -> None:
+        """Finish the request even if its client leaves from now on. Without this call, it is cancelled then."""
+        self.connection.end_with_client(None)
 
     def end(self, deadline: float) -> None:
         """End the request by this time of the event loop; a GET, which may be a stream without an end, at once."""
@@ -86,6 +86,7 @@ class RequestContext:
     async def run(self, app: ASGIApp) -> None:
         """Have `app` answer. Whatever happens, the client gets a whole answer, or its connection ends."""
         try:
+            self.connection.end_with_client(self._work)
             with self._work:
                 await self._answer(app)
             if not self._complete and not self.connection.is_lost:
