@@ -349,6 +349,7 @@ _MADE_UP = post(API + "get", b"{}", "ddbmcp_quiet_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 _HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 NOBODY: dict[str, Callable[[Target], Attack]] = {
     "pipelined, 20 connections": flooding(20, _TINY),
+    "pipelined, 500 connections": flooding(500, _TINY),
     "pipelined, never read": flooding(20, _TINY, reads=False),
     "pipelined POSTs": flooding(20, b"POST /mcp HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"),
     "pipelined /health": flooding(20, _HEALTH),

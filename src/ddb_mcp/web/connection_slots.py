@@ -17,9 +17,9 @@ OWNER_SHARE = 1 / 4
 STRANGER_SHARE = 1 / 8
 # With TLS, this share of the connections may be in their handshake when all slots are taken.
 HANDSHAKE_SHARE = 1 / 8
-# Requests started and handshakes continued per turn of the event loop, which keeps turns short: of clients that have
-# shown a valid token, and in total.
-KNOWN_STARTS, STARTS = 6, 8
+# Requests started and handshakes continued per turn of the event loop: of clients that have shown a valid token, and of
+# strangers. A known client's request takes some ten turns, so strangers must not make them long.
+KNOWN_STARTS, STRANGER_STARTS = 6, 2
 
 
 class SlotHolder(Protocol):
@@ -101,9 +101,8 @@ class ConnectionSlots:
             asyncio.get_running_loop().call_soon(self._start_some)
 
     def _start_some(self) -> None:
-        for at in range(STARTS):
-            queue = self._known_queue or self._queue if at < KNOWN_STARTS else self._queue or self._known_queue
-            if queue:
+        for queue, most in ((self._known_queue, KNOWN_STARTS), (self._queue, STRANGER_STARTS)):
+            for _ in range(min(most, len(queue))):
                 queue.popleft().start()
         self._starts = bool(self._known_queue or self._queue)
         if self._starts:

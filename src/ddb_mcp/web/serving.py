@@ -15,7 +15,7 @@ import ssl
 import sys
 import threading
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.process import leave_after
@@ -105,13 +105,14 @@ class HttpServer:
         parser: Any = AutoHTTPProtocol
         slots, tls = self._slots, self._tls
 
-        class Served(HttpConnection):
-            def __init__(self, app_state: dict[str, Any], **arguments: Any) -> None:
-                super().__init__(slots, tls, lambda own: parser(app_state={**app_state, _CONNECTION: own}, **arguments))
+        def connect(app_state: dict[str, Any], **arguments: Any) -> HttpConnection:
+            return HttpConnection(
+                slots, tls, lambda own: parser(app_state={**app_state, _CONNECTION: own}, **arguments)
+            )
 
         return uvicorn.Config(
             self._answer,
-            http=Served,
+            http=cast(Any, connect),
             interface="asgi3",
             lifespan="on",
             ws="none",
