@@ -137,7 +137,8 @@ class PageReader:
             self._stopped = self._reason_to_stop(page)
             if self._stopped or page.next is None:
                 return
-            await progress(f"{self._scanned} items read")
+            if page.scanned:  # through a gateway, none of a page of other tenants' items
+                await progress(f"{self._scanned} items read")
 
     def _next_read(self) -> Read:
         return self._read._replace(
