@@ -430,8 +430,12 @@ def test_open_handshakes_leave_a_connected_client_its_connection(
         assert client.sock is connected
 
 
-def test_tls_carries_long_bodies_and_answers_and_ends_with_its_own_end(certificate: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_carries_long_bodies_and_answers_and_ends_with_its_own_end(
+    certificate: tuple[Path, Path], version: ssl.TLSVersion
+) -> None:
     context = ssl.create_default_context(cafile=certificate[0])
+    context.maximum_version = version
     with (
         running(Listening("127.0.0.1", 0, *certificate).tls()) as it,
         it.connect() as plain,
