@@ -22,22 +22,22 @@ _REFUSAL = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class State(Enum):
-    """What a connection is at."""
+    """The states of a connection."""
 
     HANDSHAKE = auto()
-    """It has no slot yet. If the server speaks TLS, the handshake goes on."""
+    """Not yet in a slot. Over TLS, the handshake is under way."""
     HEAD = auto()
-    """It waits for the head of a request."""
+    """Wait for the head of a request."""
     STARTING = auto()
-    """A whole head is there. Its request starts when it is its turn."""
+    """A whole head has arrived. Its request waits for its turn to start."""
     BODY = auto()
-    """The application works, and the body has not ended."""
+    """The application runs, and the body is still arriving."""
     RESPONDING = auto()
-    """The application works, and the body has ended. Later bytes belong to the next request and are not read."""
+    """The application runs, and the body is complete. Later bytes belong to the next request and are not read."""
     DRAINING = auto()
-    """The request is answered. The rest of its body is read away, so that its sender sees the answer."""
+    """The response is written. The rest of the body is read and discarded, so that its sender sees the response."""
     CLOSING = auto()
-    """What is written is still sent. Nothing is read."""
+    """Written data is still being sent. Nothing is read."""
     CLOSED = auto()
 
 
@@ -58,7 +58,7 @@ class HttpConnection(asyncio.Protocol):
 
     Args:
         slots: all connections of the server.
-        tls: speaks TLS, None for none.
+        tls: the TLS context, None for plain HTTP.
         make_parser: makes uvicorn's protocol for this connection.
 
     Attributes:

@@ -30,7 +30,7 @@ class Listening(NamedTuple):
     behind_tls_proxy: bool = False
 
     def tls(self) -> ssl.SSLContext | None:
-        """TLS with the certificate and its key, None without them.
+        """Return the TLS context for the certificate and its key, None without them.
 
         Raises:
             Misconfigured: there is only one of them, or they cannot be used, or tokens and data would leave this
@@ -56,7 +56,7 @@ class Listening(NamedTuple):
         return context
 
     def listen(self) -> tuple[socket.socket, str]:
-        """The listening socket, and the URL that it has. Raises Misconfigured."""
+        """Return a listening socket and its URL. Raises Misconfigured."""
         listener = listen(self.host, self.port)
         scheme = "https" if self.tls_certificate else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -64,10 +64,10 @@ class Listening(NamedTuple):
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT` as host and port; an IPv6 host is in brackets, port 0 is any free one.
+    """Parse `HOST:PORT`. An IPv6 host is in brackets; port 0 picks a free one.
 
     Raises:
-        Misconfigured: it is neither.
+        Misconfigured: the text has another form.
     """
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
@@ -76,13 +76,13 @@ def parse_address(text: str) -> tuple[str, int]:
         colon = ""
     if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
         raise Misconfigured(
-            f"{text!r} is no address to listen on.", next="Give HOST:PORT, such as 127.0.0.1:8765 or [::1]:8765."
+            f"{text!r} is not a valid listen address.", next="Give HOST:PORT, such as 127.0.0.1:8765 or [::1]:8765."
         )
     return host, int(port)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 is any free one. Raises Misconfigured."""
+    """Return a listening socket. Port 0 picks a free one. Raises Misconfigured."""
     # With the protocol named, asyncio sets TCP_NODELAY on its connections. Without, the head and the body of an answer,
     # which are sent apart, wait 40 ms for each other.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -139,14 +139,14 @@ class RequestContext:
             self.connection.abort()
 
     async def read_body(self, *, max_bytes: int | None = None, count: Callable[[int], None] | None = None) -> bytes:
-        """The whole body of the request.
+        """Read the whole body of the request.
 
         Args:
             max_bytes: how long it may be, `limits.BODY_MAX_BYTES` if not given.
             count: called with the bytes of each piece as it comes, and may raise to end the reading.
 
         Raises:
-            BodyRefused: 413 too long, 408 too slow, 503 too much at once.
+            BodyRejected: 413 too long, 408 too slow, 503 too much at once.
             ClientGone: the client left before the body was whole.
         """
         max_bytes = limits.BODY_MAX_BYTES if max_bytes is None else max_bytes
@@ -179,7 +179,7 @@ class RequestContext:
         return BodyRejected(413, InvalidArgument(f"The body has more than {max_bytes} bytes."))
 
     async def send(self, message: Message) -> None:
-        """The application's `send`. It returns when the client has taken nearly all of what was sent."""
+        """Send a message, and return once the client has received nearly all that was sent."""
         if message["type"] == "http.response.start":
             self._started = True
         elif not message.get("more_body", False):
@@ -194,7 +194,7 @@ class RequestContext:
             self.connection.slots.bytes_in_flight -= length
 
     async def _wait_for_client(self) -> None:
-        """Return when the client has taken nearly all of what was sent. A client that does not is cut off."""
+        """Wait until the client has received nearly all that was sent. Abort the connection of one that does not."""
         with anyio.move_on_after(limits.ANSWER_READ_SECONDS):
             await self.connection.drained.wait()
             return
