@@ -223,17 +223,6 @@ def test_what_the_gateway_is_not_for(operator: Operator) -> None:
         assert word in done.stderr
 
 
-def test_a_registry_of_version_0_1_is_told_of_and_not_touched(operator: Operator) -> None:
-    old = operator.folder / ".local" / "share" / "ddb-mcp" / "gateway.sqlite3"
-    old.parent.mkdir(parents=True)
-    old.write_bytes(b"whatever version 0.1 kept")
-    done = operator.run("gateway", "init")
-    assert done.returncode == 0
-    assert str(old) in done.stderr
-    assert old.read_bytes() == b"whatever version 0.1 kept"
-    assert str(old) not in operator.run("gateway", "deployments", "list").stderr
-
-
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -5,7 +5,6 @@ import json
 import re
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -97,17 +96,13 @@ def _action(
         named: whether it takes the name of a deployment.
         makes_token: whether it takes a file for the token that it makes.
     """
-
-    def run(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-        return _with_registry(settings, arguments, act)
-
     added: argparse.ArgumentParser = commands.add_parser(name, help=text, parents=[flags], allow_abbrev=False)
     if named:
         added.add_argument("name", metavar="NAME", help="the deployment")
     if makes_token:
         token_help = "write the token to FILE, readable by its owner alone"
         added.add_argument("--out", type=Path, metavar="FILE", help=token_help)
-    added.set_defaults(run=run)
+    added.set_defaults(run=partial(_with_registry, act=act))
     return added
 
 
@@ -127,27 +122,11 @@ def _with_registry(settings: GatewaySettings, arguments: argparse.Namespace, act
 
     async def run() -> int:
         try:
-            await _tell_of_version_0_1(registry)
             return await act(registry, settings, arguments) or 0
         finally:
             await registry.close()
 
     return anyio.run(run)
-
-
-async def _tell_of_version_0_1(registry: "Registry") -> None:
-    """Version 0.1 kept its registry in a file on one machine."""
-    if (old := _registry_of_version_0_1()) and not await registry.exists():
-        print(f"{old} is a registry of version 0.1 and is not read. Add its deployments again.", file=sys.stderr)
-
-
-def _registry_of_version_0_1() -> Path | None:
-    from platformdirs import user_data_path
-
-    with suppress(RuntimeError, OSError):  # this user has no home, or may not look into it
-        old = user_data_path("ddb-mcp", appauthor=False).expanduser() / "gateway.sqlite3"
-        return old if old.exists() else None
-    return None
 
 
 async def _init(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:

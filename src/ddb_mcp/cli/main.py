@@ -16,7 +16,7 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.process import log_to_stderr
 from ddb_mcp.core.text import escape_controls
 
-# Those of serving itself; all but the last take a value.
+# Those of serving itself.
 SERVING_FLAGS = ("--http", "--tls-cert", "--tls-key", "--behind-tls-proxy")
 
 
@@ -90,21 +90,19 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
 
 
 def _split(words: list[str]) -> tuple[Command, list[str]]:
-    """The command, and the other words: settings may stand before it."""
+    """Return the command and the other words: settings may stand before it."""
     for flag in (word.partition("=")[0] for word in words):
         if any(setting.secret and flag == setting.word for setting in SETTINGS):
             _fail(f"unknown argument {_unknown(flag, SERVE)}")  # before its value is taken for something to show
-    with_value = {*SERVING_FLAGS[:-1], *(setting.flag for setting in SETTINGS if not setting.is_switch)}
-    known = {*(setting.flag for setting in SETTINGS), *SERVING_FLAGS, "--version", "--help", "-h"}
-    at = 0
-    while at < len(words):
-        flag, equals, _ = words[at].partition("=")
-        if not flag.startswith("-"):
-            return _command(words[at]), words[:at] + words[at + 1 :]
-        if flag not in known:
-            _fail(f"unknown argument {_unknown(flag, SERVE)}")
-        at += 1 if equals or flag not in with_value else 2
-    return SERVE, words
+    parser = make_parser(SERVE)
+    parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        parser.error(f"unknown argument {_unknown(unknown[0].partition('=')[0], SERVE)}")
+    if not arguments.words:
+        return SERVE, words
+    at = len(words) - len(arguments.words)
+    return _command(words[at]), words[:at] + words[at + 1 :]
 
 
 def _command(name: str) -> Command:
