@@ -78,9 +78,9 @@ def test_version(run: Run) -> None:
         (["doctor", "--read-onyl"], "--read-only"),
         (["call", "--reed-only", "info"], "--read-only"),
         (["--htp", "127.0.0.1:0"], "--http"),
-        (["--mode", "locl"], "'local'"),
-        (["--log-level", "WARN"], "'WARNING'"),
-        (["--max-result-bytes", "32k"], "a whole number"),
+        (["--mode", "locl", "call", "info"], "'local'"),
+        (["--http", "127.0.0.1:0", "--log-level", "WARN"], "'WARNING'"),
+        (["call", "--max-result-bytes", "32k", "info"], "a whole number"),
         (["--mode"], "--mode: expected one argument"),
         (["--http", "8765"], "127.0.0.1:8765"),
         (["caal"], "'call'"),
@@ -124,24 +124,37 @@ def test_a_secret_as_a_flag_is_refused_with_its_variable_and_not_shown(run: Run,
         ({"DDB_MCP_AUTH_TOKEN": SECRET}, "DDB_MCP_API_URL"),
     ],
 )
-def test_a_wrong_environment_ends_the_start_with_2_and_names_what_is_wrong(
+def test_a_wrong_environment_ends_commands_and_http_with_2_and_names_what_is_wrong(
     run: Run, settings: dict[str, str], named: str
 ) -> None:
-    done = run(**settings)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.search(named, done.stderr)
-    assert len(done.stderr.splitlines()) == 1
-    assert SECRET not in done.stderr
+    for words in (["call", "info"], ["export"], ["--http", "127.0.0.1:0"]):
+        done = run(*words, **settings)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert re.search(named, done.stderr)
+        assert len(done.stderr.splitlines()) == 1
+        assert SECRET not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("url", "named"), [("http://x.example", "DDB_MCP_ALLOW_HTTP"), ("x.example", "DDB_MCP_API_URL")]
 )
-def test_a_wrong_address_of_a_platform_ends_the_start_with_2(environment: dict[str, str], url: str, named: str) -> None:
-    with Wire([DDB_MCP], {**environment, "DDB_MCP_API_URL": url, "DDB_MCP_AUTH_TOKEN": "t"}) as wire:
-        assert (wire.rest(), wire.wait()) == ([], 2)
-    assert named in wire.errors
-    assert len(wire.errors.splitlines()) == 1
+def test_a_wrong_address_of_a_platform_ends_commands_and_http_with_2(
+    environment: dict[str, str], url: str, named: str
+) -> None:
+    environment |= {"DDB_MCP_API_URL": url, "DDB_MCP_AUTH_TOKEN": "t"}
+    for words in (["call", "info"], ["--http", "127.0.0.1:0"]):
+        done = run_process(*words, environment=environment)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert named in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_command_too_warns_of_half_a_pair(run: Run) -> None:
+    done = run("call", "info", API_URL="https://app.example")
+    assert json.loads(done.stdout)["mode"] == "local"
+    assert "WARNING" in done.stderr
+    assert "API_URL is ignored" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", [SERVE, *(command for command in COMMANDS.values() if not command.nested)])
@@ -260,7 +273,7 @@ def test_doctor_shows_what_was_given_where_the_data_are_and_each_step(run: Run, 
     shown = {words[0]: words[1:] for line in done.stdout.splitlines() if (words := line.split())}
     given = ["DDB_MCP_MODE", "DDB_MCP_READ_ONLY", "DYNAMODB_TABLE", "DYNAMODB_PREFIX", "DDB_MCP_LOCAL_PATH"]
     assert [name for name in shown if name in {s.variable for s in SETTINGS}] == given
-    assert shown["DDB_MCP_MODE"] == ["local", "default"]
+    assert " ".join(shown["DDB_MCP_MODE"]) == "local default, because nothing chooses another mode"
     assert shown["DDB_MCP_READ_ONLY"] == ["on", "flag"]
     assert shown["DYNAMODB_PREFIX"] == ["deploy#abc", "environment"]
     assert shown["DDB_MCP_LOCAL_PATH"][0].startswith(str(tmp_path))
@@ -327,6 +340,22 @@ def test_doctor_lists_what_was_given_where_that_is_no_configuration(run: Run) ->
     misspelt = run("doctor", DDB_MCP_AUTH_TOKNE=SECRET)
     assert "DDB_MCP_AUTH_TOKNE" in misspelt.stdout
     assert SECRET not in misspelt.stdout + misspelt.stderr
+
+
+def test_doctor_says_what_looks_like_a_setting_and_is_none(run: Run) -> None:
+    done = run("doctor", DYNAMO_TABLE=SECRET, API_URL="https://app.example", DYNAMODB_REGION="eu-west-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "DYNAMO_TABLE set, not shown not a setting of ddb-mcp. Did you mean DYNAMODB_TABLE?" in lines
+    assert len([line for line in lines if "API_URL is ignored, because AUTH_TOKEN is not set" in line]) == 1
+    assert "DYNAMODB_REGION" not in done.stdout
+    assert SECRET not in done.stdout
+
+    refused = run("doctor", DDB_MCP_TABEL=SECRET, DYNAMO_TABLE=SECRET)
+    assert refused.returncode == 2
+    for name in ("DDB_MCP_TABEL", "DYNAMO_TABLE"):
+        assert re.search(rf"^  {name} .*Did you mean DYNAMODB_TABLE\?$", refused.stdout, re.MULTILINE)
+    assert SECRET not in refused.stdout + refused.stderr
 
 
 def _closed_port() -> int:

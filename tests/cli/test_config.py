@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,9 @@ from ddb_mcp.config.settings import (
 )
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DIRECT = {"DYNAMODB_TABLE": "table", "DYNAMODB_PREFIX": "deploy#abc123"}
 PLATFORM = {"DDB_MCP_API_URL": "https://api.example", "DDB_MCP_AUTH_TOKEN": "secret-token"}
@@ -53,13 +56,13 @@ def auth_command(home: Path) -> Path:
     return command
 
 
-def platform(environment: dict[str, str], flags: dict[str, str] | None = None) -> PlatformSettings:
+def platform(environment: dict[str, str], flags: Mapping[str, str] = {}) -> PlatformSettings:
     found = resolve_settings(environment, flags)
     assert isinstance(found, PlatformSettings)
     return found
 
 
-def direct(environment: dict[str, str], flags: dict[str, str] | None = None) -> DirectSettings:
+def direct(environment: dict[str, str], flags: Mapping[str, str] = {}) -> DirectSettings:
     found = resolve_settings(environment, flags)
     assert isinstance(found, DirectSettings)
     return found
@@ -71,7 +74,7 @@ def local(environment: dict[str, str]) -> LocalSettings:
     return found
 
 
-def refused(environment: dict[str, str], flags: dict[str, str] | None = None) -> Misconfigured:
+def refused(environment: dict[str, str], flags: Mapping[str, str] = {}) -> Misconfigured:
     with pytest.raises(Misconfigured) as caught:
         resolve_settings(environment, flags)
     return caught.value
@@ -113,6 +116,7 @@ def test_which_mode_holds(environment: dict[str, str], mode: str) -> None:
 def test_the_default_auth_file_means_platform_unless_a_table_is_set(home: Path) -> None:
     file = auth_file(home)
     assert platform({}).auth_file == file
+    assert platform({}).sources["DDB_MCP_MODE"] == "default, because ~/.rebyte.ai/auth.json exists"
     assert resolve_settings(DIRECT).mode == "direct"
     assert resolve_settings({"DDB_MCP_MODE": "local"}).mode == "local"
 
@@ -148,8 +152,6 @@ def test_a_half_configured_mode_names_what_is_missing(environment: dict[str, str
 @pytest.mark.parametrize(
     ("environment", "flags", "named"),
     [
-        ({"API_URL": "https://pair.example"}, {}, "AUTH_TOKEN is not set"),
-        ({"AUTH_TOKEN": "pair-token"}, {}, "API_URL is not set"),
         ({"API_URL": "https://pair.example", "AUTH_TOKEN": ""}, {}, "AUTH_TOKEN is set to nothing"),
         ({"API_URL": "", "AUTH_TOKEN": "pair-token"}, {}, "API_URL is set to nothing"),
         ({**DIRECT, "API_URL": "https://pair.example", "AUTH_TOKEN": ""}, {}, "AUTH_TOKEN is set to nothing"),
@@ -169,6 +171,35 @@ def test_half_of_another_mode_is_never_silently_the_local_file(
     assert "-token" not in error.message + error.next
     explicit = {**environment, "DDB_MCP_MODE": "local"}
     assert resolve_settings(explicit, flags).mode == "local"
+
+
+@pytest.mark.parametrize(("name", "other"), [("API_URL", "AUTH_TOKEN"), ("AUTH_TOKEN", "API_URL")])
+@pytest.mark.parametrize(("environment", "mode"), [({}, "local"), (DIRECT, "direct")])
+def test_one_of_the_pair_alone_is_ignored_with_a_warning(
+    environment: dict[str, str], mode: str, name: str, other: str
+) -> None:
+    found = resolve_settings({**environment, name: PAIR[name]})
+    assert found.mode == mode
+    (warning,) = found.warnings
+    assert f"{name} is ignored, because {other} is not set" in warning
+    assert "pair-token" not in warning
+    explicit = resolve_settings({**environment, name: PAIR[name], "DDB_MCP_MODE": mode})
+    assert explicit.warnings == resolve_settings({**PLATFORM, name: PAIR[name]}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({}, "default, because nothing chooses another mode"),
+        (DIRECT, "default, because DYNAMODB_TABLE is set"),
+        (PLATFORM, "default, because DDB_MCP_API_URL is set"),
+        (PAIR, "default, because API_URL and AUTH_TOKEN are set"),
+        ({"DDB_MCP_AUTH_COMMAND": "print-token"}, "default, because DDB_MCP_AUTH_COMMAND is set"),
+        ({**PAIR, "DDB_MCP_MODE": "local"}, "environment"),
+    ],
+)
+def test_the_sources_say_why_a_mode_was_chosen(environment: dict[str, str], reason: str) -> None:
+    assert resolve_settings(environment).sources["DDB_MCP_MODE"] == reason
 
 
 def test_platform_settings_mean_platform(home: Path) -> None:
@@ -301,7 +332,7 @@ def test_the_defaults(home: Path) -> None:
     settings = local({})
     assert (settings.table, settings.prefix) == (LOCAL_TABLE, Prefix(LOCAL_PREFIX))
     assert settings.local_path.is_relative_to(home)
-    assert set(settings.sources.values()) == {"default"}
+    assert {source.partition(",")[0] for source in settings.sources.values()} == {"default"}
     assert (settings.read_only, settings.log_level) == (False, "WARNING")
     assert (settings.max_result_bytes, settings.read_budget) == (32_768, 100_000)
 

@@ -14,10 +14,12 @@ from typing import Any
 
 from ddb_mcp import __version__
 from ddb_mcp.cli.service import make_service
+from ddb_mcp.config.names import find_lookalikes
 from ddb_mcp.config.resolve import resolve_http
 from ddb_mcp.config.settings import SETTINGS, HttpSettings, LocalSettings, ModeSettings, Setting, Settings
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.core.text import escape_controls
 from ddb_mcp.service.service import DataService
 
 logger = logging.getLogger(__name__)
@@ -114,6 +116,9 @@ def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], 
         for name in sorted(os.environ):
             if name.startswith("AWS_"):
                 say(_line(name, MASK if _AWS_SECRET.search(name) else _text(name, os.environ[name]), "environment"))
+    _list_lookalikes(os.environ, say)
+    for warning in settings.warnings:
+        say(f"  {warning}")
 
 
 def _hide(settings: Settings) -> list[str]:
@@ -138,11 +143,16 @@ def list_set_variables(environment: Mapping[str, str], flags: Mapping[str, str],
         for values, source in ((flags, "flag"), (environment, "environment")):
             if value := values.get(setting.variable):
                 say(_line(setting.variable, _shown(setting, value), source))
-    known = {setting.variable for setting in SETTINGS}
-    for name in sorted(environment.keys() - known):
-        if name.startswith("DDB_MCP_") or name in ("API_URL", "AUTH_TOKEN"):
-            say(_line(name, MASK, "environment"))  # a misspelt name may well hold a token
+    for name in ("API_URL", "AUTH_TOKEN"):
+        if name in environment:
+            say(_line(name, MASK if environment[name] else "-", "environment"))
+    _list_lookalikes(environment, say)
     say("")
+
+
+def _list_lookalikes(environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    for name, advice in find_lookalikes(environment).items():
+        say(escape_controls(_line(name, MASK, f"not a setting of ddb-mcp. {advice}")))  # it may well hold a token
 
 
 def _line(name: str, shown: str, source: str) -> str:

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import importlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from typing import NoReturn
 from ddb_mcp import __version__
 from ddb_mcp.cli.commands import COMMANDS, SERVE, TOOLS, Command
 from ddb_mcp.config.settings import SETTINGS, Setting
-from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.core.errors import DdbMcpError, Misconfigured
 from ddb_mcp.core.process import log_to_stderr
 from ddb_mcp.core.text import escape_controls
+
+logger = logging.getLogger(__name__)
 
 # Those of serving itself.
 SERVING_FLAGS = ("--http", "--tls-cert", "--tls-key", "--behind-tls-proxy")
@@ -30,13 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for setting in command.settings
         if getattr(arguments, setting.field, None) is not None
     }
+    arguments.flags = flags
     try:
-        settings = command.resolve(os.environ, flags)
-        log_to_stderr(settings.log_level)
-        arguments.flags = flags
-        code = int(arguments.run(settings, arguments))
-        sys.stdout.flush()
-        return code
+        return _run(command, arguments)
     except DdbMcpError as error:
         if command.name == "doctor":
             from ddb_mcp.cli.doctor import list_set_variables
@@ -55,6 +54,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ddb_mcp.core.process import leave
 
         leave(130)  # now: a worker thread may be waiting for the network
+
+
+def _run(command: Command, arguments: argparse.Namespace) -> int:
+    try:
+        settings = command.resolve(os.environ, arguments.flags)
+    except Misconfigured as error:
+        if command is not SERVE or arguments.http:
+            raise
+        from ddb_mcp.cli.serve import serve_over_stdio
+
+        log_to_stderr("WARNING")
+        serve_over_stdio(error)
+    log_to_stderr(settings.log_level)
+    if command.name != "doctor":  # which prints them
+        for warning in settings.warnings:
+            logger.warning("%s", warning)
+    code = int(arguments.run(settings, arguments))
+    sys.stdout.flush()
+    return code
 
 
 def parse_arguments(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:

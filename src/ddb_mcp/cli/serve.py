@@ -6,12 +6,13 @@ import os
 import shutil
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ddb_mcp.cli.commands import COMMANDS
 from ddb_mcp.cli.service import make_service
 from ddb_mcp.config.resolve import resolve_http
 from ddb_mcp.config.settings import SETTINGS, ModeSettings
+from ddb_mcp.core.errors import Misconfigured
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -47,22 +48,41 @@ def listening(host: str, port: int, arguments: argparse.Namespace) -> "Listening
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
-    """Serve until the client leaves, or a signal comes. Raises Misconfigured."""
+    """Serve until the client leaves or a signal arrives. Raises Misconfigured."""
     logging.getLogger("ddb_mcp").info("Serving in %s mode", settings.mode)
+    if not arguments.http:
+        serve_over_stdio(settings)
 
     def build() -> "Server[Any]":
         from ddb_mcp.server.app import build_server
 
         return build_server(make_service(settings), settings)
 
-    if arguments.http:
-        from ddb_mcp.server.http_app import serve_http
-        from ddb_mcp.web.listening import parse_address
+    from ddb_mcp.server.http_app import serve_http
+    from ddb_mcp.web.listening import parse_address
 
-        http = resolve_http(os.environ, arguments.flags)
-        serve_http(build, listening(*parse_address(arguments.http), arguments), http.http_token, http.http_hosts)
-    else:
-        from ddb_mcp.server.stdio import serve_stdio
-
-        serve_stdio(build)
+    http = resolve_http(os.environ, arguments.flags)
+    serve_http(build, listening(*parse_address(arguments.http), arguments), http.http_token, http.http_hosts)
     return 0
+
+
+def serve_over_stdio(settings: ModeSettings | Misconfigured) -> NoReturn:
+    """Serve MCP over stdin and stdout.
+
+    With wrong settings the server starts too, and every call fails with what to correct: if a server ends, most hosts
+    show "failed to connect" and hide its stderr.
+    """
+
+    def build() -> "Server[Any]":
+        from ddb_mcp.server.app import build_misconfigured_server, build_server
+
+        try:
+            if isinstance(settings, Misconfigured):
+                raise settings
+            return build_server(make_service(settings), settings)
+        except Misconfigured as error:
+            return build_misconfigured_server(error)
+
+    from ddb_mcp.server.stdio import serve_stdio
+
+    serve_stdio(build)

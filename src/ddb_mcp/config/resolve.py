@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from ddb_mcp.config.loaders import check_loaded
 from ddb_mcp.config.names import check_names
@@ -15,6 +15,7 @@ from ddb_mcp.config.settings import (
     DEFAULT_AUTH_COMMAND,
     DEFAULT_AUTH_FILE,
     LOCAL_TABLE,
+    MODE,
     SETTINGS,
     DirectSettings,
     DirectStorage,
@@ -30,7 +31,7 @@ from ddb_mcp.config.settings import (
 )
 from ddb_mcp.core.errors import Misconfigured
 
-_S = TypeVar("_S", bound=Settings)
+_S = TypeVar("_S", bound=Settings | HttpSettings)
 
 _AWS = re.compile(
     "AWS_(?:PROFILE|REGION|DEFAULT_REGION|ENDPOINT_URL(?:_[A-Z]+)?"
@@ -39,14 +40,12 @@ _AWS = re.compile(
 )
 
 _OR_LOCAL = ", or DDB_MCP_MODE=local if the local file is meant."
-# Variables of a platform's own machines. They count only if both are set.
+# Variables of a platform's own machines, with common names: they count only if both are set.
 _PAIR = {"API_URL": "DDB_MCP_API_URL", "AUTH_TOKEN": "DDB_MCP_AUTH_TOKEN"}
 
 
-def resolve_settings(
-    environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
-) -> ModeSettings:
-    """The settings from the environment and from flags, which win.
+def resolve_settings(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] = {}) -> ModeSettings:
+    """Return the settings from the environment and from flags, which win.
 
     Args:
         environment: variables.
@@ -55,7 +54,7 @@ def resolve_settings(
     Raises:
         Misconfigured: an unknown variable or value, or a mode that is only half configured.
     """
-    configured = _RawSettings.read(environment, flags or {})
+    configured = _RawSettings.read(environment, flags)
     match configured.choose_mode():
         case "platform":
             return _make_platform_settings(configured)
@@ -65,12 +64,12 @@ def resolve_settings(
             return _make_local_settings(configured, LocalSettings)
 
 
-def resolve_local(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None) -> LocalSettings:
+def resolve_local(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] = {}) -> LocalSettings:
     """Return the settings of a command that only works on the local file, whatever mode the variables choose.
 
     See `resolve_settings`.
     """
-    configured = _RawSettings.read(environment, flags or {})
+    configured = _RawSettings.read(environment, flags)
     if configured.values.get("mode", "local") != "local":
         raise Misconfigured(
             f"This command works on the local file, and the mode is {configured.values['mode']}.",
@@ -79,18 +78,15 @@ def resolve_local(environment: Mapping[str, str] = os.environ, flags: Mapping[st
     return _make_local_settings(configured, LocalSettings)
 
 
-def resolve_gateway(
-    environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
-) -> GatewaySettings:
-    """The settings of a gateway, which has no prefix of its own. See `resolve_settings`.
+def resolve_gateway(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] = {}) -> GatewaySettings:
+    """Return the settings of a gateway, which has no prefix of its own. See `resolve_settings`.
 
     Raises:
-        Misconfigured: as `resolve_settings` does, and where a setting only makes sense for one prefix.
+        Misconfigured: as `resolve_settings` does, and if a setting only makes sense for one prefix.
     """
-    configured = _RawSettings.read(environment, flags or {})
-    for name in ("role_arn", "lambda_functions"):
-        if configured.values.get(name):
-            variable = next(setting.variable for setting in SETTINGS if setting.field == name)
+    configured = _RawSettings.read(environment, flags)
+    for variable in ("DDB_MCP_ROLE_ARN", "DDB_MCP_LAMBDA_FUNCTIONS"):
+        if variable in configured.given:
             raise Misconfigured(f"{variable} is for one prefix, and a gateway serves many.", next=f"Unset {variable}.")
     match configured.choose_mode():
         case "platform":
@@ -103,138 +99,154 @@ def resolve_gateway(
             return _make_local_settings(configured, LocalStorage)
 
 
-def resolve_http(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None) -> HttpSettings:
-    """The settings of serving over HTTP. See `resolve_settings`."""
-    values = _RawSettings.read(environment, flags or {}).values
-    return HttpSettings(**{name: values[name] for name in list_declared(HttpSettings) if name in values})
-
-
-def _check_aws(environment: Mapping[str, str]) -> None:
-    """Raise Misconfigured where a loader has damaged one of AWS's own variables. boto3 reads these variables."""
-    for name, value in environment.items():
-        if value and (found := _AWS.fullmatch(name)):
-            check_loaded(name, value, "secret" if found["secret"] else "path" if found["path"] else "plain")
+def resolve_http(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] = {}) -> HttpSettings:
+    """Return the settings of serving over HTTP. See `resolve_settings`."""
+    return _RawSettings.read(environment, flags).make(HttpSettings)
 
 
 class _RawSettings(NamedTuple):
-    """What environment and flags give.
+    """What environment and flags give. An empty value counts as unset.
 
     Attributes:
         values: by the name of the field.
-        sources: by the name of the variable.
+        sources: by the name of the variable, see `Settings`.
+        given: the text of each variable and flag that is not empty.
         empty: names of variables and flags that are set to nothing.
-        environment: all of it, as it came.
+        warnings: see `Settings`; `choose_mode` adds to them.
     """
 
     values: dict[str, Any]
     sources: dict[str, str]
+    given: Mapping[str, str]
     empty: frozenset[str]
-    environment: Mapping[str, str]
+    warnings: list[str]
 
     @classmethod
     def read(cls, environment: Mapping[str, str], flags: Mapping[str, str]) -> "_RawSettings":
-        """The settings in environment and flags. An empty value counts as unset.
+        """Return the settings in environment and flags.
 
         Raises:
-            Misconfigured: a name that is near a setting's, or a value that is none.
+            Misconfigured: a name is nearly that of a setting, or a value is invalid.
         """
         check_names(environment)
-        empty = frozenset(name for name, value in {**environment, **flags}.items() if not value)
-        flags = {name: value for name, value in flags.items() if value}
-        found = {name: environment[name] for name in BY_VARIABLE if environment.get(name)} | flags
-        sources = dict.fromkeys(BY_VARIABLE, "default") | dict.fromkeys(found, "environment")
-        sources |= dict.fromkeys(flags, "flag")
-        names = {name: name for name in found}
-        if "DDB_MCP_API_URL" not in found and all(environment.get(name) for name in _PAIR):
+        named = {**flags, **environment, **{name: value for name, value in flags.items() if value}}
+        given = {name: value for name, value in named.items() if value}
+        sources = {
+            name: "flag" if flags.get(name) else "environment" if name in given else "default" for name in BY_VARIABLE
+        }
+        names = {name: name for name in BY_VARIABLE if name in given}
+        if "DDB_MCP_API_URL" not in given and _PAIR.keys() <= given.keys():
             for name, variable in _PAIR.items():
-                found[variable], sources[variable], names[variable] = environment[name], f"environment: {name}", name
+                names[variable], sources[variable] = name, f"environment: {name}"
         values = {}
-        for variable, value in found.items():
+        for variable, name in names.items():
             setting = BY_VARIABLE[variable]
-            check_loaded(names[variable], value, setting.kind)
-            values[setting.field] = setting.parse(names[variable], value)
-        return cls(values, sources, empty, environment)
+            check_loaded(name, given[name], setting.kind)
+            values[setting.field] = setting.parse(name, given[name])
+        return cls(values, sources, given, frozenset(named.keys() - given.keys()), [])
 
     def choose_mode(self) -> Mode:
-        """The mode that was chosen, or that the rest means.
+        """Return the mode, and note in `sources` why it was chosen.
 
         Raises:
-            Misconfigured: what decides the mode is set by half, or to nothing.
+            Misconfigured: what decides the mode is half set, or set to nothing.
         """
-        values = self.values
-        if chosen := values.get("mode"):
+        if chosen := self.values.get("mode"):
             return cast("Mode", chosen)
+        mode, reason = self._infer_mode()
+        self.sources[MODE.variable] = f"default, because {reason}"
+        return mode
+
+    def _infer_mode(self) -> tuple[Mode, str]:
+        values = self.values
         if "api_url" in values:
-            return "platform"
+            return "platform", self._describe_set("DDB_MCP_API_URL")
         if "auth_token" in values:
             raise Misconfigured("DDB_MCP_AUTH_TOKEN is set without DDB_MCP_API_URL.", next="Set DDB_MCP_API_URL too.")
-        self._refuse_half_a_pair(*(name for name in _PAIR if name in self.environment))
+        self._check_half_a_pair()
         if "table" in values:
-            return "direct"
+            return "direct", self._describe_set("DYNAMODB_TABLE")
         if "DYNAMODB_TABLE" in self.empty and "prefix" in values:
             raise Misconfigured(
                 "DYNAMODB_TABLE is set to nothing, and DYNAMODB_PREFIX is set.", next=f"Set DYNAMODB_TABLE{_OR_LOCAL}"
             )
-        if {"auth_command", "auth_file"} & values.keys() or _file_exists(DEFAULT_AUTH_FILE):
-            return "platform"
-        self._refuse_half_a_pair(*_PAIR)
+        for variable in ("DDB_MCP_AUTH_COMMAND", "DDB_MCP_AUTH_FILE"):
+            if variable in self.given:
+                return "platform", self._describe_set(variable)
+        if _file_exists(DEFAULT_AUTH_FILE):
+            return "platform", f"{DEFAULT_AUTH_FILE} exists"
         for setting in SETTINGS:
             if setting.field in values and "local" not in setting.modes and setting.modes != "all":
                 raise Misconfigured(
                     f"{setting.variable} counts in {setting.modes} mode only, and no other setting chooses that mode.",
                     next=f"Complete the settings of {setting.modes} mode{_OR_LOCAL}",
                 )
-        return "local"
+        return "local", "nothing chooses another mode"
 
-    def _refuse_half_a_pair(self, *names: str) -> None:
-        """Raise Misconfigured where one of `names` is set and another is not, or is set to nothing."""
-        empty = [name for name in names if not self.environment.get(name)]
-        if empty and len(empty) < len(names):
-            (name,) = empty
-            other = next(other for other in _PAIR if other != name)
-            how = "is set to nothing" if name in self.empty else "is not set"
-            raise Misconfigured(f"{other} is set, and {name} {how}.", next=f"Set {name}{_OR_LOCAL}")
+    def _describe_set(self, variable: str) -> str:
+        source = self.sources[variable]
+        return "API_URL and AUTH_TOKEN are set" if source == "environment: API_URL" else f"{variable} is set"
+
+    def _check_half_a_pair(self) -> None:
+        """Warn if one of the pair is set and the other absent. Raise Misconfigured if the other is set to nothing."""
+        found = [name for name in _PAIR if name in self.given]
+        if len(found) != 1:
+            return
+        (name,) = found
+        (other,) = _PAIR.keys() - {name}
+        if other in self.empty:
+            raise Misconfigured(f"{name} is set, and {other} is set to nothing.", next=f"Set {other}{_OR_LOCAL}")
+        self.warnings.append(f"{name} is ignored, because {other} is not set; together they choose platform mode.")
 
     def make(self, kind: type[_S]) -> _S:
-        """The settings of one class. Raises Misconfigured where a required one is missing; see `_check_aws` too."""
-        if kind.mode == "direct":
-            _check_aws(self.environment)
+        """Return the settings of one class. Raises Misconfigured if a required one is missing; see `_check_aws` too."""
+        if issubclass(kind, DirectStorage):
+            _check_aws(self.given)
+        declared = list_declared(kind)
         for member in fields(kind):
             if member.default is member.default_factory is MISSING and member.name not in self.values:
-                raise_missing(list_declared(kind)[member.name].variable, kind.mode)
-        own = {name: self.values[name] for name in list_declared(kind) if name in self.values}
-        return kind(**own, sources=self.sources)
+                raise _missing_error(declared[member.name].variable, "direct")
+        own = {name: self.values[name] for name in declared if name in self.values}
+        if issubclass(kind, Settings):
+            own |= {"sources": self.sources, "warnings": tuple(self.warnings)}
+        return kind(**own)
+
+
+def _check_aws(given: Mapping[str, str]) -> None:
+    """Raise Misconfigured if a loader has damaged one of AWS's own variables, which boto3 reads."""
+    for name, value in given.items():
+        if found := _AWS.fullmatch(name):
+            check_loaded(name, value, "secret" if found["secret"] else "path" if found["path"] else "plain")
 
 
 def _make_platform_settings(configured: _RawSettings) -> PlatformSettings:
     # A token goes only where its own source says: a command or a file may bring the address along, a token may not.
-    values, environment = configured.values, configured.environment
+    values = configured.values
     if "auth_token" in values:
         if "api_url" not in values:
-            raise_missing("DDB_MCP_API_URL", "platform")
+            raise _missing_error("DDB_MCP_API_URL", "platform")
         return configured.make(PlatformSettings)
-    if not {"auth_command", "auth_file"} & values.keys() and (command := default_auth_command()):
+    if not {"auth_command", "auth_file"} & values.keys() and (command := _find_auth_command()):
         values["auth_command"] = command
     if "auth_file" in values and not _file_exists(str(values["auth_file"])):
         raise Misconfigured(f"There is no file {values['auth_file']}.", next="Correct or unset DDB_MCP_AUTH_FILE.")
     values.setdefault("auth_file", Path(os.path.expanduser(DEFAULT_AUTH_FILE)))
     if "auth_command" not in values and not _file_exists(str(values["auth_file"])):
         if "api_url" in values:
-            raise_missing("DDB_MCP_AUTH_TOKEN", "platform")
-        lacking = [name for name in _PAIR if not environment.get(name)]
-        raise_missing(lacking[0] if len(lacking) == 1 else "DDB_MCP_API_URL", "platform")
+            raise _missing_error("DDB_MCP_AUTH_TOKEN", "platform")
+        lacking = [name for name in _PAIR if name not in configured.given]
+        raise _missing_error(lacking[0] if len(lacking) == 1 else "DDB_MCP_API_URL", "platform")
     return configured.make(PlatformSettings)
 
 
-def default_auth_command() -> str | None:
-    """The platform's own token command, where this machine has it."""
+def _find_auth_command() -> str | None:
+    """Return the platform's own token command if this machine has it."""
     at_home = os.path.expanduser(f"~/.local/bin/{DEFAULT_AUTH_COMMAND}")
     return shutil.which(DEFAULT_AUTH_COMMAND) or (at_home if os.path.exists(at_home) else None)
 
 
 def _file_exists(path: str) -> bool:
-    """Whether there is a file; not where there is no home, or one that this user may not look into."""
-    # Unlike the methods of Path, these two functions do not raise then.
+    # Unlike the methods of Path, these functions do not raise without a home, or in one that this user may not read.
     return os.path.exists(os.path.expanduser(path))
 
 
@@ -253,6 +265,5 @@ def _make_local_settings(configured: _RawSettings, kind: type[_S]) -> _S:
     return configured.make(kind)
 
 
-def raise_missing(name: str, mode: str) -> NoReturn:
-    """Raise Misconfigured for a variable that a mode needs and that is not set."""
-    raise Misconfigured(f"{mode} mode needs {name}, which is not set.", next=f"Set {name}, or choose another mode.")
+def _missing_error(name: str, mode: str) -> Misconfigured:
+    return Misconfigured(f"{mode} mode needs {name}, which is not set.", next=f"Set {name}, or choose another mode.")

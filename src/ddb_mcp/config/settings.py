@@ -83,7 +83,9 @@ class Settings:
     """The settings of every mode.
 
     Attributes:
-        sources: where a value came from, by the name of its variable: `flag`, `environment` or `default`.
+        sources: where a value came from, by the name of its variable: `flag`, `environment` or `default`; for the
+            mode, also why it was chosen.
+        warnings: what was ignored, and why.
     """
 
     mode: ClassVar[Mode]
@@ -103,6 +105,7 @@ class Settings:
         int, Setting("DDB_MCP_READ_BUDGET", values.make_integer_parser(1, 100_000_000), "items that one call may read")
     ] = 100_000
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 Table = Annotated[str, Setting("DYNAMODB_TABLE", values.parse_table, "the table", f"local: {LOCAL_TABLE}")]
@@ -223,8 +226,8 @@ ModeSettings = PlatformSettings | DirectSettings | LocalSettings
 GatewaySettings = DirectStorage | LocalStorage
 
 
-def list_declared(kind: type[Settings] | type[HttpSettings]) -> dict[str, Setting]:
-    """The settings of a class, by the name of their field, in order."""
+def list_declared(kind: type[Any]) -> dict[str, Setting]:
+    """Return the settings of a dataclass, by the name of their field, in order."""
     settings = {}
     for member in fields(kind):
         for setting in getattr(member.type, "__metadata__", ()):

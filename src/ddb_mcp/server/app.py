@@ -17,8 +17,8 @@ from mcp.shared.exceptions import MCPError
 from ddb_mcp import __version__
 from ddb_mcp.config.settings import Settings
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, ReadOnly
-from ddb_mcp.core.text import quote_start
+from ddb_mcp.core.errors import DdbMcpError, Misconfigured, ReadOnly
+from ddb_mcp.core.text import escape_controls, quote_start, shorten
 from ddb_mcp.server import apps, skill
 from ddb_mcp.server.content import MARK_BYTES, count_text_bytes, make_error, make_result
 from ddb_mcp.server.resources import SkillPages
@@ -101,6 +101,17 @@ class _SingleDeployment(NamedTuple):
         return self._replace(scope=scope, read_only=self.read_only or asks_read_only(scope))
 
 
+class _Misconfigured(NamedTuple):
+    """Answers every call with what is wrong in the settings."""
+
+    error: Misconfigured
+    read_only: bool = False
+    max_bytes: int = limits.MCP_RESULT_BYTES
+
+    async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        raise self.error.with_traceback(None)
+
+
 def build_server(service: DataService, settings: Settings) -> Server[Any]:
     """The server over one deployment's service. It closes the store when it ends.
 
@@ -119,14 +130,42 @@ def build_server(service: DataService, settings: Settings) -> Server[Any]:
     return build_shared_server(caller.of, lifespan, tools_scope="public")
 
 
+def build_misconfigured_server(error: Misconfigured) -> Server[Any]:
+    """Build a server for wrong settings, and log the error. It has the tools and the skill; every call fails.
+
+    Raises:
+        Misconfigured: the skill is incomplete.
+    """
+    caller = _Misconfigured(
+        Misconfigured(
+            error.message, next=f"Ask the user to correct the server's settings and to restart it. {error.next}"
+        )
+    )
+
+    @asynccontextmanager
+    async def lifespan(server: Server[Any]) -> AsyncIterator[None]:
+        yield
+
+    server = build_shared_server(lambda ctx: caller, lifespan, tools_scope="private", cached=False)
+    said = shorten(escape_controls(f"{error.message} {error.next}"), 1000)
+    server.instructions = f"This server's settings are wrong, so every tool call fails: {said}\n{INSTRUCTIONS}"
+    logger.error("%s %s", error.message, error.next)
+    return server
+
+
 def build_shared_server(
-    caller_of: Callable[[_Context], ToolCaller], lifespan: _Lifespan, tools_scope: Literal["public", "private"]
+    caller_of: Callable[[_Context], ToolCaller],
+    lifespan: _Lifespan,
+    tools_scope: Literal["public", "private"],
+    *,
+    cached: bool = True,
 ) -> Server[Any]:
     """A server each of whose requests may be another deployment's.
 
     Args:
         caller_of: returns the `ToolCaller` of a request.
         tools_scope: `private` where callers may see different tools.
+        cached: whether clients may keep the lists and the instructions.
 
     Raises:
         Misconfigured: the skill is incomplete.
@@ -142,7 +181,9 @@ def build_shared_server(
         cache_hints={
             **{method: CacheHint(ttl_ms=_DAY_MS, scope="public") for method in _UNCHANGING},
             "tools/list": CacheHint(ttl_ms=_DAY_MS, scope=tools_scope),
-        },
+        }
+        if cached
+        else None,
         get_tool_input_schema=lambda name: None,  # no parameter is sent as a header; else each HTTP call lists tools
         on_list_tools=calls.list_tools,
         on_call_tool=calls.call_tool,
