@@ -447,6 +447,17 @@ def test_policy_is_refused_where_there_is_no_aws(run: Run, mode: str) -> None:
     assert "DYNAMODB_TABLE" in done.stderr
 
 
+# ddb-mcp skill
+
+
+def test_skill_prints_what_the_server_publishes(run: Run) -> None:
+    done = run("skill")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("---\nname: dynamodb-database\n")
+    assert "{{include" not in done.stdout
+    assert "sandbox relay_url" in done.stdout  # of auth.md
+
+
 # Serving, as hosts start it
 
 

@@ -80,6 +80,7 @@ _LIST = (
     ),
     Command("export", "write the deployment's items to a file or stdout, a line an item", module="export_items"),
     Command("import", "store the items of an export, from a file or stdin", module="import_items"),
+    Command("skill", "print the skill for agents", (), frozenset({"mode"})),
     Command("purge", "delete everything under the configured prefix"),
     Command(
         "gateway",
