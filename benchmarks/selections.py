@@ -9,9 +9,9 @@ from statistics import median
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.service import concurrency
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import NO_CONDITION, Store, WriteCondition
 
@@ -60,5 +60,5 @@ async def _each(writes: list[partial[object]]) -> None:
             await write()  # type: ignore[misc]
 
     async with anyio.create_task_group() as group:
-        for _ in range(limits.CONCURRENT_WRITES):
+        for _ in range(concurrency.CONCURRENT_WRITES):
             group.start_soon(work)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ddb_mcp.core import limits
+from ddb_mcp.stores.direct import aws as aws_module
+from ddb_mcp.stores.direct import session
 from ddb_mcp.stores.direct import session as aws_session
 from tests.direct.support import CREDENTIALS, aws
 from tests.support.faults import FaultProxy
@@ -48,17 +49,17 @@ def proxy(dynoxide: Engine) -> Iterator[FaultProxy]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine makes all its attempts, and has the time to make a client."""
-    monkeypatch.setattr(limits, "AWS_LAST_ATTEMPT_SECONDS", 1000.0)
-    monkeypatch.setattr(limits, "AWS_STUCK_SECONDS", 1000.0)
+    monkeypatch.setattr(aws_module, "AWS_LAST_ATTEMPT_SECONDS", 1000.0)
+    monkeypatch.setattr(aws_module, "AWS_STUCK_SECONDS", 1000.0)
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits between attempts, so that a fault that lasts is given up soon."""
-    monkeypatch.setattr(limits, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(aws_module, "BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture
 def impatient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits for answers too, where one will not come. A slow machine asks again."""
-    monkeypatch.setattr(limits, "AWS_READ_SECONDS", 1.0)
+    monkeypatch.setattr(session, "AWS_READ_SECONDS", 1.0)

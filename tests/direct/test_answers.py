@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Deleted, Read, WriteCondition, Written
+from ddb_mcp.stores.direct import aws as aws_module
 from ddb_mcp.stores.direct import codes
 from tests.direct.support import ANY_SCHEMA, CREDENTIALS, aws, direct
 from tests.support.faults import Answer, FaultProxy, dynamodb_error
@@ -204,7 +204,7 @@ def test_what_is_no_answer_is_unavailable(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str, body: Any
 ) -> None:
     call(portal, store, "GetItem")
-    proxy.plan(Answer(200, body), times=limits.AWS_ATTEMPTS, on=operation)
+    proxy.plan(Answer(200, body), times=aws_module.AWS_ATTEMPTS, on=operation)
     with pytest.raises(Unavailable):
         call(portal, store, operation)
 
@@ -216,7 +216,7 @@ def test_what_is_no_answer_is_unavailable(
 def test_what_is_no_error_is_no_bug(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, status: int, body: bytes
 ) -> None:
-    proxy.plan(Answer(status, body), times=limits.AWS_ATTEMPTS, on="GetItem")
+    proxy.plan(Answer(status, body), times=aws_module.AWS_ATTEMPTS, on="GetItem")
     with pytest.raises((Unavailable, Misconfigured)):
         call(portal, store, "GetItem")
 
@@ -233,13 +233,13 @@ def test_what_is_no_error_is_no_bug(
 def test_what_describes_no_table_is_unavailable(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, table: Any
 ) -> None:
-    proxy.plan(Answer(200, table if table is not None else b"null"), times=limits.AWS_ATTEMPTS, on="DescribeTable")
+    proxy.plan(Answer(200, table if table is not None else b"null"), times=aws_module.AWS_ATTEMPTS, on="DescribeTable")
     with pytest.raises(Unavailable):
         portal.call(store.info)
 
 
 def test_what_describes_no_ttl_is_unavailable(portal: BlockingPortal, proxy: FaultProxy, store: DirectStore) -> None:
-    proxy.plan(Answer(200, {}), times=limits.AWS_ATTEMPTS, on="DescribeTimeToLive")
+    proxy.plan(Answer(200, {}), times=aws_module.AWS_ATTEMPTS, on="DescribeTimeToLive")
     with pytest.raises(Unavailable):
         portal.call(store.info)
 

@@ -15,7 +15,6 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import (
     DdbMcpError,
     Forbidden,
@@ -32,6 +31,7 @@ from ddb_mcp.core.errors import (
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION
+from ddb_mcp.stores.direct import aws as aws_module
 from ddb_mcp.stores.direct import errors
 from ddb_mcp.stores.direct.errors import FailedRequest
 from ddb_mcp.stores.direct.session import AwsSession
@@ -465,7 +465,7 @@ def test_another_service_at_the_endpoint(portal: BlockingPortal, dynoxide: Engin
 def test_a_program_for_credentials_that_does_not_end_holds_up_no_call_for_ever(
     portal: BlockingPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "AWS_STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(aws_module, "AWS_STUCK_SECONDS", 0.5)
     over, program = tmp_path / "over", tmp_path / "program"
     program.write_text(f"until [ -e {over} ]; do sleep 0.1; done")
     (tmp_path / "config").write_text(f"[profile work]\ncredential_process = sh {program}\n")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -29,6 +28,8 @@ from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Deleted, Read, StorePage, WriteCondition, Written
+from ddb_mcp.stores.direct import aws as aws_module
+from ddb_mcp.stores.direct import session
 from ddb_mcp.stores.direct import session as aws_session
 from ddb_mcp.stores.direct.store import DirectStore
 from tests.direct.support import aws, direct
@@ -116,10 +117,10 @@ def test_what_passes_is_waited_out(
 def test_what_does_not_pass_is_given_up(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str
 ) -> None:
-    proxy.plan(throttled(), times=limits.AWS_ATTEMPTS, on=operation)
+    proxy.plan(throttled(), times=aws_module.AWS_ATTEMPTS, on=operation)
     with pytest.raises(Throttled):
         run(portal, {**READS, **WRITES}[operation](store))
-    assert proxy.count(operation) == limits.AWS_ATTEMPTS
+    assert proxy.count(operation) == aws_module.AWS_ATTEMPTS
     run(portal, {**READS, **WRITES}[operation](store))
 
 
@@ -155,7 +156,7 @@ def test_half_an_answer_to_a_read_is_none(
     run(portal, store.put(ITEM, NO_CONDITION))
     proxy.plan(fault, on=operation)
     assert run(portal, READS[operation](store)) == FOUND[operation]
-    proxy.plan(fault, times=limits.AWS_ATTEMPTS, on=operation)
+    proxy.plan(fault, times=aws_module.AWS_ATTEMPTS, on=operation)
     with pytest.raises(Unavailable):
         run(portal, READS[operation](store))
 
@@ -165,7 +166,7 @@ def test_half_an_answer_to_a_read_is_none(
 def test_silence_ends_in_bounded_time(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "AWS_LAST_ATTEMPT_SECONDS", 0.5)
+    monkeypatch.setattr(aws_module, "AWS_LAST_ATTEMPT_SECONDS", 0.5)
     proxy.plan(Silence(), times=10, on=operation)
     with pytest.raises(Timeout):
         run(portal, READS[operation](store))
@@ -380,7 +381,7 @@ def test_a_write_is_unknown_where_the_item_cannot_be_read_either(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore
 ) -> None:
     proxy.plan(Cut(0), on="PutItem")
-    proxy.plan(throttled(), times=limits.AWS_ATTEMPTS, on="GetItem")
+    proxy.plan(throttled(), times=aws_module.AWS_ATTEMPTS, on="GetItem")
     with pytest.raises(OutcomeUnknown):
         run(portal, store.put(ITEM, CREATE))
     assert run(portal, store.get(KEY)) == ITEM
@@ -482,13 +483,13 @@ def test_concurrent_first_calls_make_one_client(
         wait([portal.start_task_soon(store.get, KEY) for _ in range(100)])
     assert len(made) == 1
     assert proxy.count("GetItem") == 200
-    assert proxy.connections <= limits.AWS_CONNECTIONS
+    assert proxy.connections <= session.AWS_CONNECTIONS
 
 
 def test_a_call_that_waits_can_be_cancelled(
     portal: BlockingPortal, proxy: FaultProxy, store: DirectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "AWS_READ_SECONDS", 300.0)
+    monkeypatch.setattr(session, "AWS_READ_SECONDS", 300.0)
     proxy.plan(Silence(), times=10)
 
     async def cancelled() -> bool:

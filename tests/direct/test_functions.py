@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from ddb_mcp.core import limits
+from ddb_mcp.stores.direct import aws as aws_module
+from ddb_mcp.stores.direct import provisioning
 from tests.direct.support import CREDENTIALS, aws, direct, lambda_function
 from tests.support.engines import client_options
 from tests.support.faults import Answer, FaultProxy, dynamodb_error
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(provisioning, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -236,9 +237,9 @@ def test_what_is_no_answer_of_lambda_fails_that_function_alone(
     answer: Answer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(aws_module, "BACKOFF_SECONDS", 0.001)
     store = direct(ministack.create_table(), lambda_functions=("odd", name))
-    proxy.plan(answer, times=2 * limits.AWS_ATTEMPTS, on=path("odd"))
+    proxy.plan(answer, times=2 * aws_module.AWS_ATTEMPTS, on=path("odd"))
     assert [report["state"] for report in stated(portal, store)] == ["failed", "stale"]
     odd, done = provisioned(portal, store)
     assert odd["state"] == "failed"

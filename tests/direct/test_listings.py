@@ -19,6 +19,7 @@ from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.service.cursors import CursorSealer
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Position, Read
+from ddb_mcp.stores.direct import scan
 from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition
 from tests.direct.support import CREDENTIALS, aws, connected
 from tests.support.faults import FaultProxy
@@ -126,9 +127,9 @@ def test_capacity_and_what_was_read_are_reported(portal: BlockingPortal, store: 
 def test_a_position_at_a_foreign_key_brings_no_foreign_item(portal: BlockingPortal, dynoxide: Engine) -> None:
     """Such a position could only come from a broken seal; what it finds is still checked, item by item."""
     store = connected(portal, dynoxide.endpoint, fill(dynoxide, [*OWN, *FOREIGN]), "deploy#me")
-    starts = {str(segment): "18:deploy#me2#user#10s000" for segment in range(limits.SCAN_SEGMENTS)}
+    starts = {str(segment): "18:deploy#me2#user#10s000" for segment in range(scan.SCAN_SEGMENTS)}
     page = portal.call(
-        store.scan, Read(pk_prefix="deploy#me#", position=[limits.SCAN_SEGMENTS, 9999, 0, starts], limit=1000)
+        store.scan, Read(pk_prefix="deploy#me#", position=[scan.SCAN_SEGMENTS, 9999, 0, starts], limit=1000)
     )
     assert {key in OWN for key in keys_of(page.items)} <= {True}
 
@@ -145,17 +146,17 @@ def asked(portal: BlockingPortal, engine: Engine, table: str, operation: str, re
 
 def test_a_scan_goes_through_segments_that_stay_the_same(portal: BlockingPortal, dynoxide: Engine) -> None:
     requests = asked(portal, dynoxide, fill(dynoxide, [*OWN, *FOREIGN]), "scan", ALL)
-    assert {request["TotalSegments"] for request in requests} == {limits.SCAN_SEGMENTS}
-    assert {request["Segment"] for request in requests} == set(range(limits.SCAN_SEGMENTS))
+    assert {request["TotalSegments"] for request in requests} == {scan.SCAN_SEGMENTS}
+    assert {request["Segment"] for request in requests} == set(range(scan.SCAN_SEGMENTS))
     assert all(request["ConsistentRead"] for request in requests)
-    assert len(requests) < 3 * limits.SCAN_SEGMENTS  # waves, not item by item
+    assert len(requests) < 3 * scan.SCAN_SEGMENTS  # waves, not item by item
 
 
 def test_where_nothing_is_found_a_scan_goes_on_in_whole_pages(portal: BlockingPortal, dynoxide: Engine) -> None:
     table = fill(dynoxide, [(f"deploy#other#p{at % 50}", f"{at:04}") for at in range(2000)])
     first, *rest = asked(portal, dynoxide, table, "scan", Read(pk_prefix="deploy#me#", limit=20))
     assert first["Limit"] == 20
-    assert len(rest) == limits.SCAN_SEGMENTS
+    assert len(rest) == scan.SCAN_SEGMENTS
 
 
 def test_where_everything_is_own_a_scan_reads_no_more_than_it_returns(portal: BlockingPortal, dynoxide: Engine) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import ddb_mcp.stores
 from ddb_mcp.config.settings import DirectSettings
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.stores.direct import session
 from ddb_mcp.stores.direct.policy import build_policy, escape_policy_text
 from tests.support.strategies import examples
 
@@ -119,7 +119,7 @@ def test_it_fits_into_a_session() -> None:
     document = build_policy(
         settings("deploy#" + "x" * 100, lambda_functions=tuple(f"function-{at}" for at in range(10)))
     )
-    assert len(json.dumps(document, separators=(",", ":"))) <= limits.SESSION_POLICY_MAX
+    assert len(json.dumps(document, separators=(",", ":"))) <= session.SESSION_POLICY_MAX
 
 
 def test_every_action_is_one_that_the_code_calls() -> None:

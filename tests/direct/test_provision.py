@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Forbidden, Misconfigured, Timeout
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, NO_CONDITION, Written
 from ddb_mcp.stores.direct import provisioning
+from ddb_mcp.stores.direct import provisioning as provisioning_module
 from tests.direct.support import ANY_SCHEMA, CREDENTIALS, aws, direct
 from tests.support.faults import FaultProxy, dynamodb_error
 
@@ -30,7 +30,7 @@ ITEM = {"pk": {"S": "deploy#me#p"}, "sk": {"S": "s"}}
 
 @pytest.fixture(autouse=True)
 def poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(provisioning_module, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_table_that_others_are_making_or_deleting_is_waited_for(
 
 
 def test_waiting_ends(portal: BlockingPortal, proxy: FaultProxy, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "TABLE_READY_SECONDS", 0.05)
+    monkeypatch.setattr(provisioning_module, "TABLE_READY_SECONDS", 0.05)
     proxy.plan(creating("CREATING"), times=1000, on="DescribeTable")
     with pytest.raises(Timeout, match="CREATING"):
         provisioned(portal, direct(name))

@@ -17,11 +17,11 @@ import boto3
 import pytest
 
 from ddb_mcp.config.settings import DirectSettings
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Forbidden, Misconfigured, Unauthenticated, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Read
+from ddb_mcp.stores.direct import aws as aws_module
 from ddb_mcp.stores.direct.policy import build_policy
 from tests.direct.support import CREDENTIALS, aws, direct
 from tests.support.engines import client_options
@@ -157,7 +157,7 @@ def test_a_role_that_is_none_is_misconfigured(portal: BlockingPortal, proxy: Fau
 def test_a_role_that_is_not_answered_for_leaves_no_outcome_unknown(
     portal: BlockingPortal, ministack: Engine, proxy: FaultProxy, role: str
 ) -> None:
-    proxy.plan(Cut(0), times=limits.AWS_ATTEMPTS, on="/")
+    proxy.plan(Cut(0), times=aws_module.AWS_ATTEMPTS, on="/")
     item = {"pk": {"S": KEY.pk}, "sk": {"S": KEY.sk}}
     with pytest.raises(Unavailable) as caught:
         portal.call(direct(ministack.create_table(), role_arn=role).merge, Update(item), NO_CONDITION)

@@ -11,7 +11,6 @@ import pytest
 
 from ddb_mcp.cli.endpoint import describe_endpoint
 from ddb_mcp.config.resolve import resolve_local
-from ddb_mcp.core import limits
 from tests.endpoint.support import serving
 from tests.support.commands import run_command
 from tests.support.engines import environment
@@ -19,6 +18,7 @@ from tests.support.engines import environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+from ddb_mcp.cli import endpoint as endpoint_module
 from tests.support.engines import Engine
 
 
@@ -43,7 +43,7 @@ def test_an_endpoint_over_this_file(tmp_path: Path, endpoint: Engine) -> None:
 @pytest.mark.anyio
 async def test_an_address_that_never_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not taken for another program: on a busy machine, a first answer takes seconds."""
-    monkeypatch.setattr(limits, "DOCTOR_ENDPOINT_SECONDS", 0.2)
+    monkeypatch.setattr(endpoint_module, "DOCTOR_ENDPOINT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", address)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ddb_mcp.core import limits
 from ddb_mcp.endpoint.app import Endpoint
 from ddb_mcp.endpoint.requests import EndpointAccess
 from ddb_mcp.endpoint.tables import Tables
+from ddb_mcp.stores.local import deadline
 from ddb_mcp.web.listening import listen
 from ddb_mcp.web.serving import HttpServer
 from tests.endpoint.support import Table, key, refused
@@ -38,7 +38,7 @@ def table(tmp_path: Path) -> Iterator[Table]:
 
 def test_a_lock_that_is_not_had_in_time(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item = table.put("1")
-    monkeypatch.setattr(limits, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(deadline, "LOCK_SECONDS", 0.3)
     other: dict[str, Any] = {"PutRequest": {"Item": key("2")}}
     with closing(sqlite3.connect(tmp_path / f"{table.name}.sqlite3", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")

@@ -14,18 +14,17 @@ from typing import Any, Self
 
 import pytest
 
-from ddb_mcp.core import limits
 from tests.support.commands import run_command
 from tests.support.forking import DDB_MCP, Process
 
 # The command line with other budgets, for tests that cannot wait as long as an operator.
 _WITH_LIMITS = """
-import json, sys
+import importlib, json, sys
 from ddb_mcp.cli.main import main
-from ddb_mcp.core import limits
-for name, value in json.loads(sys.argv.pop(1)).items():
-    assert hasattr(limits, name)
-    setattr(limits, name, value)
+for path, value in json.loads(sys.argv.pop(1)).items():
+    module, _, name = path.rpartition(".")
+    assert hasattr(importlib.import_module(module), name)
+    setattr(importlib.import_module(module), name, value)
 sys.exit(main())
 """
 
@@ -34,7 +33,7 @@ class Operator:
     """Storage and registry in one folder, and the command line over them.
 
     Attributes:
-        limits: budgets that its commands have instead of those in `ddb_mcp.core.limits`.
+        limits: limits that its commands have instead of their own, by module and name.
     """
 
     def __init__(self, folder: Path, **settings: str) -> None:
@@ -56,8 +55,8 @@ class Operator:
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """`ddb-mcp …`, in this process."""
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.limits.items():
-                patch.setattr(limits, name, value)
+            for path, value in self.limits.items():
+                patch.setattr(path, value)
             return run_command(*arguments, environment={**self.environment, **settings})
 
     def deployments(self, *arguments: str) -> str:
@@ -72,7 +71,7 @@ class Operator:
 
     def remove(self, name: str, seconds: float = 0) -> str:
         """What `deployments remove` prints where requests are over after so many seconds."""
-        before, self.limits = self.limits, {**self.limits, "REMOVAL_SECONDS": seconds}
+        before, self.limits = self.limits, {**self.limits, "ddb_mcp.gateway.removal.REMOVAL_SECONDS": seconds}
         try:
             return self.deployments("remove", name, "--yes")
         finally:

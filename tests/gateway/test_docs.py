@@ -15,6 +15,8 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from ddb_mcp.gateway import app, budgets, registry, removal, tenant_requests, tenant_store, tenants
+from ddb_mcp.web import request_context, serving
 from tests.gateway.process import Operator
 from tests.gateway.running import RunningGateway
 
@@ -96,25 +98,25 @@ def test_every_command_is_one(tmp_path: Path) -> None:
 
 
 def test_the_table_of_budgets_is_the_one_in_force() -> None:
-    from ddb_mcp.core import limits
     from ddb_mcp.web.connection_slots import OWNER_SHARE
 
     def thousands(number: float) -> str:
         return f"{number:,.0f}"
 
-    requests, items = limits.TENANT_REQUESTS_PER_SECOND, limits.TENANT_ITEMS_PER_SECOND
+    requests, items = tenants.TENANT_REQUESTS_PER_SECOND, tenants.TENANT_ITEMS_PER_SECOND
     for told in (
-        f"{thousands(requests)} a second, {thousands(requests * limits.BURST_SECONDS)} at once",
-        f"{thousands(items)} a second, {thousands(items * limits.BURST_SECONDS)} at once after",
-        f"{thousands(limits.TENANT_OTHERS_PER_SECOND)} a second",
-        f"{limits.TENANT_BYTES_PER_SECOND // 10**6} MB a second, {limits.TENANT_BYTES_BURST // 10**6} MB at once",
-        f"{limits.TENANT_BYTES_IN_FLIGHT // 10**6} MB of bodies",
-        f"{limits.CONNECTIONS_MAX * OWNER_SHARE:.0f} requests, bodies and answers included: a quarter of a process's "
-        f"{limits.CONNECTIONS_MAX} connections; {limits.TENANT_CALLS_AT_ONCE} are worked on",
-        f"a body of {limits.BODY_MAX_BYTES // 10**6} MB, an answer of {limits.GATEWAY_ANSWER_MAX_BYTES // 10**6} MB "
-        f"(a page of {limits.GATEWAY_PAGE_BYTES // 10**6} MB), "
-        f"{thousands(limits.GATEWAY_READ_BUDGET)} items read, {limits.REQUEST_SECONDS} s",
-        f"waits {limits.REMOVAL_SECONDS:.0f} s",
-        f"at most {limits.TOKENS_MAX} a deployment",
+        f"{thousands(requests)} a second, {thousands(requests * budgets.BURST_SECONDS)} at once",
+        f"{thousands(items)} a second, {thousands(items * budgets.BURST_SECONDS)} at once after",
+        f"{thousands(budgets.TENANT_OTHERS_PER_SECOND)} a second",
+        f"{budgets.TENANT_BYTES_PER_SECOND // 10**6} MB a second, {budgets.TENANT_BYTES_BURST // 10**6} MB at once",
+        f"{budgets.TENANT_BYTES_IN_FLIGHT // 10**6} MB of bodies",
+        f"{serving.CONNECTIONS_MAX * OWNER_SHARE:.0f} requests, bodies and answers included: a quarter of a process's "
+        f"{serving.CONNECTIONS_MAX} connections; {budgets.TENANT_CALLS_AT_ONCE} are worked on",
+        f"a body of {request_context.BODY_MAX_BYTES // 10**6} MB, "
+        f"an answer of {tenant_requests.GATEWAY_ANSWER_MAX_BYTES // 10**6} MB "
+        f"(a page of {app.GATEWAY_PAGE_BYTES // 10**6} MB), "
+        f"{thousands(tenant_store.GATEWAY_READ_BUDGET)} items read, {tenant_requests.REQUEST_SECONDS} s",
+        f"waits {removal.REMOVAL_SECONDS:.0f} s",
+        f"at most {registry.TOKENS_MAX} a deployment",
     ):
         assert told in TEXT, told

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.core import limits
+from ddb_mcp.gateway import budgets
+from ddb_mcp.web import connection as connection_module
+from ddb_mcp.web import request_context
 from tests.gateway.conftest import PATH, post, request
 from tests.gateway.running import RunningGateway
 from tests.support.tenants import foreign_keys
@@ -236,7 +238,7 @@ def test_a_hundred_megabytes(gateway: RunningGateway, tokens: tuple[str, str]) -
             with socket.create_connection((host, int(port)), timeout=300) as connection:
                 connection.sendall(f"POST {PATH}put HTTP/1.1\r\nHost: x\r\n{authorization}{announced}\r\n\r\n".encode())
                 if "chunked" in announced and status == b"413":
-                    for _ in range(limits.BODY_MAX_BYTES // 100_000 + 1):
+                    for _ in range(request_context.BODY_MAX_BYTES // 100_000 + 1):
                         connection.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n")
                 assert connection.recv(1000).split()[1] == status
 
@@ -279,8 +281,8 @@ def test_bodies_that_stall_count_against_their_tenant_alone(
     gateway: RunningGateway, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100 of 3.9 MB, of which four have room."""
-    monkeypatch.setattr(limits, "ROOM_SECONDS", 2)
-    monkeypatch.setattr(limits, "BODY_SECONDS", 6)
+    monkeypatch.setattr(budgets, "ROOM_SECONDS", 2)
+    monkeypatch.setattr(request_context, "BODY_SECONDS", 6)
     loud = gateway.token("deploy#stalling")
     with standing(gateway, head(loud, "put", 3_900_000) + b"x" * 3_800_000, 100) as connections:
         assert_quiet_is_served(gateway, tokens[1])
@@ -311,8 +313,8 @@ def test_slow_connections_starve_nobody_and_end(
     gateway: RunningGateway, tokens: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200 connections that send a byte now and then: half of them in the head of a request, half in its body."""
-    monkeypatch.setattr(limits, "HEAD_SECONDS", 3)
-    monkeypatch.setattr(limits, "BODY_SECONDS", 8)
+    monkeypatch.setattr(connection_module, "HEAD_SECONDS", 3)
+    monkeypatch.setattr(request_context, "BODY_SECONDS", 8)
     host, port = gateway.url.removeprefix("http://").split(":")
     head = f"POST {PATH}put HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens[0]}\r\nContent-Length: 1000\r\n\r\n"
     ended: list[bytes] = []
@@ -332,7 +334,7 @@ def test_slow_connections_starve_nobody_and_end(
 
     connections = [socket.create_connection((host, int(port)), timeout=300) for _ in range(200)]
     request(gateway.url, "GET", "/health", None, {})  # connections are taken in their order
-    monkeypatch.setattr(limits, "HEAD_SECONDS", 300)  # for the quiet
+    monkeypatch.setattr(connection_module, "HEAD_SECONDS", 300)  # for the quiet
     with ThreadPoolExecutor(200) as pool:
         for at, connection in enumerate(connections):
             pool.submit(drip, connection, head.encode() if at % 2 else b"POST ")

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.core import limits
+from ddb_mcp.gateway import tenant_requests
 from ddb_mcp.stores.base import FEATURES
 from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.web import request_context
 from tests.gateway.conftest import PATH, Clock, post, request
 from tests.gateway.process import GatewayProcess, Operator
 from tests.gateway.running import RunningGateway, running_gateway
@@ -109,11 +110,11 @@ def test_other_methods_and_paths(gateway: RunningGateway, bearer: str) -> None:
 
 def test_bodies_have_a_limit_and_answers_do_too(gateway: RunningGateway, bearer: str) -> None:
     escaped = json.dumps({**KEY, "x": "\u0001" * 400_000})
-    assert len(json.dumps({"item": escaped})) < limits.BODY_MAX_BYTES
+    assert len(json.dumps({"item": escaped})) < request_context.BODY_MAX_BYTES
     assert post(gateway.url, "put", {"item": escaped}, authorization=bearer).status == 200
     whole = post(gateway.url, "get", KEY, authorization=bearer).document["item"]
     assert whole["x"] == "\u0001" * 400_000
-    assert post(gateway.url, "put", b" " * (limits.BODY_MAX_BYTES + 1), authorization=bearer).status == 413
+    assert post(gateway.url, "put", b" " * (request_context.BODY_MAX_BYTES + 1), authorization=bearer).status == 413
     chunks = [b" " * 1_000_000] * 5
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=300)
     connection.request("POST", PATH + "put", iter(chunks), {"Authorization": bearer}, encode_chunked=True)
@@ -378,7 +379,7 @@ def test_a_token_that_ends_while_the_body_comes_writes_nothing(tmp_path: Path, a
     with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         rest = begin_a_put(slow, gateway, token)
         operator.remove("alpha") if action == "remove" else operator.deployments(action, "alpha")
-        time.sleep(limits.RECORD_SECONDS)
+        time.sleep(tenant_requests.RECORD_SECONDS)
         token = operator.deployments("rotate" if action == "rotate" else "add", "alpha")
         slow.sendall(rest)
         assert b"401 Unauthorized" in slow.recv(1000)

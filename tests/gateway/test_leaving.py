@@ -15,8 +15,9 @@ import anyio
 import pytest
 
 from ddb_mcp.core.items import Item
-from ddb_mcp.core.limits import CONCURRENT_WRITES, TENANT_CALLS_AT_ONCE
 from ddb_mcp.gateway import access_log
+from ddb_mcp.gateway.budgets import TENANT_CALLS_AT_ONCE
+from ddb_mcp.service.concurrency import CONCURRENT_WRITES
 from ddb_mcp.stores.base import Read, StorePage, WriteCondition, Written
 from ddb_mcp.stores.local.store import LocalStore
 from tests.gateway.conftest import PATH, post

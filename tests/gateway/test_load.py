@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ddb_mcp.core import limits
+from ddb_mcp.stores.platform import api
 from tests.gateway.load import TENANTS, Load, Writers, add_rated, add_tenants
 from tests.gateway.process import GatewayProcess, Operator
 from tests.support.waiting import wait_until
@@ -50,9 +50,7 @@ def test_64_clients_of_16_tenants_go_on_where_one_of_two_gateways_is_killed(tmp_
 
 
 def test_a_kill_under_load_loses_nothing_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        limits, "PLATFORM_BACKOFF_SECONDS", 0.02
-    )  # so that clients meet the gap rather than wait it out
+    monkeypatch.setattr(api, "PLATFORM_BACKOFF_SECONDS", 0.02)  # so that clients meet the gap rather than wait it out
     operator = Operator(tmp_path)
     token = add_rated(operator)
 

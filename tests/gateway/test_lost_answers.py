@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from ddb_mcp.config.settings import PlatformSettings
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown
+from ddb_mcp.gateway import tenant_requests
 from ddb_mcp.stores.base import Written
 from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.platform import api, store
 from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.conftest import PATH, Client
 from tests.gateway.running import RunningGateway
@@ -42,7 +43,7 @@ def client(
 ) -> Client:
     """Its parameter: how long it waits for an answer."""
     settings = PlatformSettings(api_url=proxy.endpoint, auth_token=gateway.token(PREFIX))
-    monkeypatch.setattr(limits, "PLATFORM_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(api, "PLATFORM_BACKOFF_SECONDS", 0.001)
     client = connect(PlatformStore(settings, attempt_seconds=getattr(request, "param", 25)))
     client.call("delete", **KEY)
     return client
@@ -109,12 +110,12 @@ def test_a_conditional_merge(proxy: FaultProxy, client: Client) -> None:
 def test_a_merge_is_settled_by_what_it_sets_and_removes(proxy: FaultProxy, client: Client) -> None:
     client.call("put", item={**KEY, "version": 1, "old": True, "kept": 5})
     arguments = {"item": {**KEY, "version": 2}, "merge": True, "remove": ["old"]}
-    proxy.plan(NEVER_CAME, times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
+    proxy.plan(NEVER_CAME, times=api.PLATFORM_ATTEMPTS, on=PATH + "put")
     unknown(client, "put", **arguments)
     client.call("put", item={**KEY, "version": 2}, merge=True)
-    proxy.plan(NEVER_CAME, times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
+    proxy.plan(NEVER_CAME, times=api.PLATFORM_ATTEMPTS, on=PATH + "put")
     unknown(client, "put", **arguments)
-    proxy.plan(LOST, times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
+    proxy.plan(LOST, times=api.PLATFORM_ATTEMPTS, on=PATH + "put")
     assert client.call("put", **arguments) == KEY
     assert client.call("get", **KEY)["item"] == {**KEY, "version": 2, "kept": 5}
 
@@ -148,7 +149,7 @@ def test_an_addition_that_was_surely_not_done_is_repeated(proxy: FaultProxy, cli
 def test_a_step_of_a_selection_whose_answer_was_lost_is_not_repeated(
     proxy: FaultProxy, client: Client, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
-    monkeypatch.setattr(limits, "GATEWAY_WHERE_MAX", 10)
+    monkeypatch.setattr(tenant_requests, "GATEWAY_WHERE_MAX", 10)
     client.call("put", items=[{**KEY, "sk": f"{at:02}", "n": 0} for at in range(30)])
     before = sent(proxy, "put")
     where = {"pk": KEY["pk"], "filter": {"n": 0}}
@@ -193,9 +194,9 @@ def test_what_was_surely_not_done_is_repeated_though_conditional(proxy: FaultPro
 def test_when_nothing_can_be_read_either_the_outcome_is_unknown(
     proxy: FaultProxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SETTLE_SECONDS", 0.3)
+    monkeypatch.setattr(store, "SETTLE_SECONDS", 0.3)
     client.call("info")
-    proxy.plan(LOST, times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
+    proxy.plan(LOST, times=api.PLATFORM_ATTEMPTS, on=PATH + "put")
     proxy.plan(Silence(), on=PATH + "get")
     unknown(client, "put", item={**KEY, "n": 1})
     assert client.call("get", **KEY)["found"] is True
@@ -213,7 +214,7 @@ WORDS = {
 def test_a_gateway_that_says_that_nothing_was_written_is_believed(
     proxy: FaultProxy, client: Client, condition: dict[str, Any]
 ) -> None:
-    proxy.plan(Answer(503, WORDS, JSON), times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
+    proxy.plan(Answer(503, WORDS, JSON), times=api.PLATFORM_ATTEMPTS, on=PATH + "put")
     with pytest.raises(DdbMcpError) as caught:
         client.call("put", item={**KEY, "n": 1}, **condition)
     assert caught.value.code == WORDS["error"]
@@ -250,7 +251,7 @@ def test_a_platform_that_only_speaks_like_our_gateway_is_not_believed(proxy: Fau
     document = {"tableName": "t", "prefix": PREFIX, "region": "r"}
     proxy.plan(Answer(200, document, JSON), on=PATH + "info")
     client.call("info")
-    proxy.plan(Answer(503, WORDS, JSON), times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
+    proxy.plan(Answer(503, WORDS, JSON), times=api.PLATFORM_ATTEMPTS, on=PATH + "put")
     error = unknown(client, "put", item={**KEY, "n": 1})
     assert WORDS["next"] not in error.next
-    assert sent(proxy, "put") == limits.PLATFORM_ATTEMPTS
+    assert sent(proxy, "put") == api.PLATFORM_ATTEMPTS

@@ -11,6 +11,8 @@ import pytest
 from mcp import Client
 
 from ddb_mcp.core import limits
+from ddb_mcp.gateway import budgets
+from ddb_mcp.web import request_context
 from tests.gateway.conftest import post, request
 from tests.gateway.running import RunningGateway
 from tests.support.through_mcp import connected
@@ -135,7 +137,7 @@ def test_preflights(gateway: RunningGateway, token: str) -> None:
 
 def test_bodies_have_a_limit(gateway: RunningGateway, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    answer = request(gateway.url, "POST", "/mcp", b" " * (limits.BODY_MAX_BYTES + 1), headers)
+    answer = request(gateway.url, "POST", "/mcp", b" " * (request_context.BODY_MAX_BYTES + 1), headers)
     assert answer.status == 413
 
 
@@ -177,8 +179,8 @@ def test_a_message_counts_as_a_request_of_the_tenant(gateway: RunningGateway) ->
 def test_the_parsing_of_a_long_message_is_work_of_the_tenant(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "TENANT_WORK_BURST", 1e-6)
-    monkeypatch.setattr(limits, "TENANT_WORK_PER_SECOND", 1e-9)
+    monkeypatch.setattr(budgets, "TENANT_WORK_BURST", 1e-6)
+    monkeypatch.setattr(budgets, "TENANT_WORK_PER_SECOND", 1e-9)
     headers = {"Authorization": f"Bearer {gateway.token('deploy#long-messages')}", "Content-Type": "application/json"}
     long = b"[" * (limits.LOOP_BYTES + 1)
     statuses = [request(gateway.url, "POST", "/mcp", long, headers).status for _ in range(2)]

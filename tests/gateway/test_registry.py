@@ -11,10 +11,11 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
 from ddb_mcp.core.items import parse_item
 from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.gateway import prefix_claims
+from ddb_mcp.gateway import registry as registry_module
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.removal import remove_deployment
 from ddb_mcp.gateway.tenant_requests import Admission
@@ -117,7 +118,7 @@ def test_a_made_up_token_costs_no_read(run: Run, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_deployment_has_at_most_so_many_tokens(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "TOKENS_MAX", 3)
+    monkeypatch.setattr(registry_module, "TOKENS_MAX", 3)
 
     async def act(registry: Registry) -> None:
         tokens = [await registry.add("alpha", Prefix("deploy#alpha"))]
@@ -332,7 +333,7 @@ def test_an_add_that_dies_at_any_step_leaves_nothing_that_remove_and_a_minute_do
         for tenant in listed:
             removed = await remove_deployment(registry, items, tenant.name, silent, clock=clock, sleep=clock.sleep)
             assert removed == (tenant.state == "active")  # where it was never served, the data are not its own
-        clock.now += limits.CLAIM_SECONDS + 1
+        clock.now += prefix_claims.CLAIM_SECONDS + 1
         assert await registry.add("beta", Prefix("deploy#alpha#x"))
         await items.close()
         await registry.close()
@@ -358,7 +359,7 @@ def test_an_interrupted_add_holds_its_prefix_for_a_minute(tmp_path: Path, prefix
         with pytest.raises(InvalidArgument, match="overlaps"):
             await registry.add("beta", Prefix(prefix))
         assert [tenant.name for tenant in await registry.list()] == ["alpha"]
-        clock.now += limits.CLAIM_SECONDS
+        clock.now += prefix_claims.CLAIM_SECONDS
         await registry.add("beta", Prefix(prefix))
         assert [(tenant.name, tenant.state) for tenant in await registry.list()] == [("beta", "active")]
         await dying.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from ddb_mcp.core import limits
+from ddb_mcp.gateway import budgets, tenant_store
 from tests.direct.support import CREDENTIALS, aws, connected, direct, lambda_function
 from tests.gateway.conftest import Answer as Reply
 from tests.gateway.conftest import post, request
@@ -70,7 +70,7 @@ def test_a_tenant_pays_for_its_own_items_and_for_others_from_another_budget(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(gateway, "deploy#many", OTHERS)
-    monkeypatch.setattr(limits, "TENANT_OTHERS_PER_SECOND", 20)
+    monkeypatch.setattr(budgets, "TENANT_OTHERS_PER_SECOND", 20)
     small = f"Bearer {gateway.token('deploy#small', items_per_second=10)}"
     items = [{"pk": "deploy#small#a", "sk": str(at)} for at in range(5)]
     assert post(gateway.url, "put", {"items": items}, authorization=small).document["written"] == 5
@@ -88,7 +88,7 @@ def test_a_scan_of_a_small_deployment_in_a_large_table_goes_on_by_cursor(
 ) -> None:
     fill(gateway, "deploy#many", OTHERS)
     fill(gateway, "deploy#little", 6)
-    monkeypatch.setattr(limits, "GATEWAY_READ_BUDGET", 100)
+    monkeypatch.setattr(tenant_store, "GATEWAY_READ_BUDGET", 100)
     found: list[Any] = []
     body: dict[str, Any] = {}
     stops = []
@@ -171,8 +171,8 @@ def test_a_registry_that_cannot_be_read_is_the_operators_trouble_too(tmp_path: P
 def test_calls_at_once_and_bytes_are_limited_for_one_deployment_only(
     gateway: RunningGateway, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "TENANT_BYTES_PER_SECOND", 1000)
-    monkeypatch.setattr(limits, "TENANT_BYTES_BURST", 100_000)
+    monkeypatch.setattr(budgets, "TENANT_BYTES_PER_SECOND", 1000)
+    monkeypatch.setattr(budgets, "TENANT_BYTES_BURST", 100_000)
     long = {"pk": "deploy#me#a", "sk": "1", "text": "x" * 60_000}
     answers = [asked(gateway, "deploy#me", "put", item=long) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]

@@ -9,6 +9,7 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.gateway import budgets
 from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget
 from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.stores.workers import current_account
@@ -24,7 +25,7 @@ def busy(seconds: float) -> None:
 async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "TENANT_WORK_PER_SECOND", 0.001)
+    monkeypatch.setattr(budgets, "TENANT_WORK_PER_SECOND", 0.001)
     budget = TenantBudget(Tenant("a", Prefix("deploy#a"), "active", "claim", 0), 1)
     at_once = most = 0
 
@@ -45,11 +46,11 @@ async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_n
         return most
 
     assert await four() == 4
-    budget.work.take(limits.TENANT_WORK_BURST * 0.6)
+    budget.work.take(budgets.TENANT_WORK_BURST * 0.6)
     assert await four() == 1
     budget.admit()
     current_account.set(budget.account)
-    budget.work.take(limits.TENANT_WORK_BURST * 0.4 - 0.01)
+    budget.work.take(budgets.TENANT_WORK_BURST * 0.4 - 0.01)
     budget.admit()
     await budget.parse(lambda body: busy(0.05), bytes(limits.LOOP_BYTES))
     with pytest.raises(BudgetSpent, match="work"):
@@ -60,7 +61,7 @@ async def test_a_tenant_that_makes_others_wait_has_one_call_at_a_time_and_then_n
 async def test_who_waited_for_a_turn_is_refused_where_the_work_is_spent_meanwhile() -> None:
     budget = TenantBudget(Tenant("a", Prefix("deploy#a"), "active", "", 0), 1)
     budget.admit()
-    budget.work.take(limits.TENANT_WORK_BURST + 1)
+    budget.work.take(budgets.TENANT_WORK_BURST + 1)
     with pytest.raises(BudgetSpent):
         async with budget.turn():
             pass

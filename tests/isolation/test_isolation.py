@@ -17,6 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test as run
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.gateway import tenant_requests
 from ddb_mcp.stores.local.store import LocalStore
 from tests.isolation.model import Item, Key, Model, joined, key_of, owns
 from tests.isolation.worlds import (
@@ -411,6 +412,6 @@ def world(request: pytest.FixtureRequest, portal: BlockingPortal, tmp_path: Path
 
 
 def test_each_deployment_sees_exactly_its_own_items(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "GATEWAY_WHERE_MAX", WRITES_A_CALL)
+    monkeypatch.setattr(tenant_requests, "GATEWAY_WHERE_MAX", WRITES_A_CALL)
     machine = type("Machine", (Isolation,), {"world": world, "interfaces": {}})
     run(machine, settings=settings(examples(world.examples), stateful_step_count=15))

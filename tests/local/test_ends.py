@@ -14,6 +14,8 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison
 from ddb_mcp.core.errors import Timeout
 from ddb_mcp.stores.base import NO_CONDITION, Read, WriteCondition
+from ddb_mcp.stores.local import deadline, store
+from ddb_mcp.stores.local import file as file_module
 from ddb_mcp.stores.local.table import Changes, Documents, Rows, Stored, get_segment
 from tests.local.data import Data, pk
 
@@ -87,7 +89,7 @@ def test_a_condition_does_not_hold_the_file_for_long(
     long: Data, endless: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as hasty:
-        hasty.setattr(limits, "LOCK_HELD_SECONDS", 0.1)
+        hasty.setattr(deadline, "LOCK_HELD_SECONDS", 0.1)
         with pytest.raises(Timeout, match="nothing was written"):
             anyio.run(long.store.put, KEY, WriteCondition(expect=(endless,)))
     assert is_idle(long)
@@ -128,7 +130,7 @@ def test_what_reads_for_the_app_is_ended_too(data: Data) -> None:
 
 def test_sql_is_ended(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment without an item is looked for in all of the file."""
-    monkeypatch.setattr(limits, "SQLITE_STEPS", 10)
+    monkeypatch.setattr(file_module, "SQLITE_STEPS", 10)
     data.put_all([{"pk": pk("a"), "sk": f"{at:05}"} for at in range(2000)])
     empty = 1 - get_segment(pk("a").encode(), 2)
     assert anyio.run(data.store.read, Rows(segment=(empty, 2)), list) == []
@@ -151,7 +153,7 @@ def test_a_cancelled_write_does_not_wait_on_for_a_lock(data: Data, file: Path) -
 def test_a_page_ends_in_time_and_the_listing_goes_on(
     data: Data, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SQLITE_PAGE_SECONDS", -1)
+    monkeypatch.setattr(store, "SQLITE_PAGE_SECONDS", -1)
     data.put_all([{"pk": pk("a"), "sk": str(at)} for at in range(5)])
     read = Read(pk=pk("a")) if operation == "query" else Read(pk_prefix=pk(""))
     page = anyio.run(getattr(data.store, operation), read)

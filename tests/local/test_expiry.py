@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ddb_mcp.core import limits
+from ddb_mcp.stores.local import write_queue
 from tests.local.data import Child, Data, pk
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def unswept(data: Data, monkeypatch: pytest.MonkeyPatch) -> Data:
     """Data in which no sweep is due for now."""
     data.put("0")
     data.call("delete", pk=pk("a"), sk="0")
-    monkeypatch.setattr(limits, "SWEEP_SECONDS", 3600)
+    monkeypatch.setattr(write_queue, "SWEEP_SECONDS", 3600)
     return data
 
 
@@ -57,7 +57,7 @@ def test_a_hundred_at_a_time(unswept: Data, expired: int, monkeypatch: pytest.Mo
         return count
 
     assert left() == 250  # readable until it is swept
-    monkeypatch.setattr(limits, "SWEEP_SECONDS", 0)
+    monkeypatch.setattr(write_queue, "SWEEP_SECONDS", 0)
     counts = []
     for at in range(4):
         data.put(f"write {at}")
@@ -80,7 +80,7 @@ def test_a_renewed_item_is_never_swept(
     items = [{"pk": pk("session"), "sk": f"{at:04}", "ttl": expired} for at in range(600)]
     data.put_all(items)
     renewed = [{**item, "ttl": expired + YEAR} for item in random.Random(1).sample(items, len(items))]
-    monkeypatch.setattr(limits, "SWEEP_SECONDS", 0)
+    monkeypatch.setattr(write_queue, "SWEEP_SECONDS", 0)
     with Child(file) as other:
         assert other.answer("info")["result"]["provisioned"] is True
         for start in range(0, len(renewed), 100):
@@ -98,7 +98,7 @@ def test_a_sweep_that_fails_does_not_fail_the_write(
     unswept: Data, file: Path, expired: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     unswept.put("1", ttl=expired)
-    monkeypatch.setattr(limits, "SWEEP_SECONDS", 0)
+    monkeypatch.setattr(write_queue, "SWEEP_SECONDS", 0)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TRIGGER t BEFORE DELETE ON items BEGIN SELECT RAISE(ABORT, 'disk on fire'); END")
     unswept.put("2")

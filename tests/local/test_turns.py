@@ -16,6 +16,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Timeout
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, Read
+from ddb_mcp.stores.local import file as file_module
 from ddb_mcp.stores.local import write_queue
 from ddb_mcp.stores.local.file import Connection, SqliteFile, transaction
 from ddb_mcp.stores.local.table import Rows, get_segment
@@ -154,7 +155,7 @@ def test_a_read_that_is_interrupted_keeps_its_connection(
 ) -> None:
     data.put_all([{"pk": pk("a"), "sk": f"{at:05}"} for at in range(1000)])
     before = len(opened)
-    monkeypatch.setattr(limits, "SQLITE_STEPS", 10)
+    monkeypatch.setattr(file_module, "SQLITE_STEPS", 10)
     with monkeypatch.context() as hasty:
         hasty.setattr(limits, "READ_SECONDS", -1)
         with pytest.raises(Timeout):

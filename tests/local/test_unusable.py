@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import NO_CONDITION, WriteCondition
-from ddb_mcp.stores.local import deadline
+from ddb_mcp.stores.local import deadline, write_queue
+from ddb_mcp.stores.local import deadline as deadline_module
 from ddb_mcp.stores.local import place as place_of_file
 from tests.local.data import Child, Data, pk
 from tests.local.files import contents, write_and_crash
@@ -221,7 +221,7 @@ def test_a_disk_that_fills_up_loses_nothing(file: Path) -> None:
 
 
 def test_a_file_locked_for_long(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(deadline_module, "LOCK_SECONDS", 0.2)
     data.put("1")
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -237,8 +237,8 @@ def test_a_file_locked_for_long(data: Data, file: Path, monkeypatch: pytest.Monk
 
 def test_a_batch_on_a_locked_file_ends(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data.put("1")
-    monkeypatch.setattr(limits, "LOCK_SECONDS", 0.2)
-    monkeypatch.setattr(limits, "SWEEP_SECONDS", 0)  # a sweep is another write, and waits for the lock as well
+    monkeypatch.setattr(deadline_module, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(write_queue, "SWEEP_SECONDS", 0)  # a sweep is another write, and waits for the lock as well
     batch = [{"pk": pk("a"), "sk": str(at)} for at in range(100)]
 
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
@@ -272,7 +272,7 @@ def test_writes_that_are_refused_had_their_turn(data: Data, file: Path, monkeypa
                 while locks:
                     other.execute("BEGIN IMMEDIATE")
                     await anyio.sleep(0.02)
-                    now += limits.LOCK_SECONDS / 2  # by the clock of the writes
+                    now += deadline_module.LOCK_SECONDS / 2  # by the clock of the writes
                     other.execute("ROLLBACK")
                     before = list(turns)
                     while any(had < once + 2 for had, once in zip(turns, before, strict=True)):
@@ -285,7 +285,7 @@ def test_writes_that_are_refused_had_their_turn(data: Data, file: Path, monkeypa
 
 def test_reads_go_on_while_any_number_of_writes_wait(data: Data, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data.put("1")
-    monkeypatch.setattr(limits, "LOCK_SECONDS", 1000)
+    monkeypatch.setattr(deadline_module, "LOCK_SECONDS", 1000)
 
     async def put_and_get() -> None:
         key = Key(pk("a"), "1")

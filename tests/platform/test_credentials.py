@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.stores.platform import credentials as credentials_module
 from ddb_mcp.stores.platform.credentials import check_url
 from tests.platform.conftest import Client
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform
@@ -125,7 +125,7 @@ def test_a_command_may_print_a_json_string_and_leave_children_behind(
 def test_a_command_that_prints_for_ever_or_hangs_is_ended_with_its_children(
     connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch, body: str, seconds: int, code: str, said: str
 ) -> None:
-    monkeypatch.setattr(limits, "AUTH_COMMAND_SECONDS", seconds)
+    monkeypatch.setattr(credentials_module, "AUTH_COMMAND_SECONDS", seconds)
     os.mkfifo(home / "alive")
     alive = os.open(home / "alive", os.O_RDONLY | os.O_NONBLOCK)
     command = script(home / "login", f"exec 4> {home}/alive; echo started >&4; sleep 600 & {body}")
@@ -222,7 +222,7 @@ def test_commands_that_give_no_token(
     connect: Connect, home: Path, monkeypatch: pytest.MonkeyPatch, body: str, code: str
 ) -> None:
     if body.startswith("sleep"):
-        monkeypatch.setattr(limits, "AUTH_COMMAND_SECONDS", 0.5)
+        monkeypatch.setattr(credentials_module, "AUTH_COMMAND_SECONDS", 0.5)
     command = script(home / "login", body)
     client = connect(
         environment={"DDB_MCP_API_URL": "https://x.example", "DDB_MCP_AUTH_COMMAND": f"{command} --secret s3cret"}
@@ -314,13 +314,12 @@ def test_no_proxy_sees_a_token_in_the_clear(
 LEAKS = """
 import asyncio, json, logging, sys
 from ddb_mcp.config.resolve import resolve_settings
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.platform.store import PlatformStore
 
 logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)
-limits.PLATFORM_BACKOFF_SECONDS = 0.001
+api.PLATFORM_BACKOFF_SECONDS = 0.001
 url, token, prefix = sys.argv[1:4]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
+from ddb_mcp.stores.platform import api
 from tests.platform.conftest import Client
 from tests.platform.documented import PATH, PREFIX, TOKEN, DocumentedPlatform, Raw
 from tests.support.faults import Answer, Cut, Fault, FaultProxy, Silence
@@ -27,7 +27,7 @@ HTML = {"Content-Type": "text/html"}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PLATFORM_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(api, "PLATFORM_BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
 
 @pytest.mark.parametrize(("answer", "code"), REFUSALS.values(), ids=REFUSALS)
 def test_every_refusal_has_its_code(proxy: FaultProxy, client: Client, answer: Answer, code: str) -> None:
-    proxy.plan(answer, times=limits.PLATFORM_ATTEMPTS, on=PATH + "query")
+    proxy.plan(answer, times=api.PLATFORM_ATTEMPTS, on=PATH + "query")
     error = client.fails(code, "query", pk=PK)
     assert error.next
     if code == "misconfigured":
@@ -150,21 +150,21 @@ def test_what_is_safe_is_repeated_and_not_for_ever(
     proxy.plan(fault, times=2, on=PATH + operation)
     client.call(operation, **arguments)
     assert proxy.count(PATH + operation) == 3
-    proxy.plan(fault, times=limits.PLATFORM_ATTEMPTS, on=PATH + operation)
+    proxy.plan(fault, times=api.PLATFORM_ATTEMPTS, on=PATH + operation)
     if operation in ("put", "delete") and code != "throttled":
         client.call(operation, **arguments)  # a read has found it done
     else:
         client.fails(code, operation, **arguments)
-    assert proxy.count(PATH + operation) == 3 + limits.PLATFORM_ATTEMPTS
+    assert proxy.count(PATH + operation) == 3 + api.PLATFORM_ATTEMPTS
     client.call(operation, **arguments)
 
 
 LOST: dict[str, tuple[Fault, int]] = {
-    "reset": (Cut(0, "reset"), limits.PLATFORM_ATTEMPTS),
-    "cut off in its middle": (Cut(-5, "close"), limits.PLATFORM_ATTEMPTS),
+    "reset": (Cut(0, "reset"), api.PLATFORM_ATTEMPTS),
+    "cut off in its middle": (Cut(-5, "close"), api.PLATFORM_ATTEMPTS),
     "silence": (Cut(0, "hang"), 1),
-    "500": (answers(500, error="internal"), limits.PLATFORM_ATTEMPTS),
-    "502 page": (Answer(502, b"<html>", HTML), limits.PLATFORM_ATTEMPTS),
+    "500": (answers(500, error="internal"), api.PLATFORM_ATTEMPTS),
+    "502 page": (Answer(502, b"<html>", HTML), api.PLATFORM_ATTEMPTS),
     "a page with 200": (Answer(200, b"<html>", HTML), 1),
     "garbage with 200": (Answer(200, b'{"succ', JSON), 1),
 }
@@ -203,14 +203,14 @@ def test_a_write_whose_answers_are_lost_is_settled_by_one_read(
 
 
 def test_a_lost_write_after_which_nothing_can_be_read_is_unknown(proxy: FaultProxy, client: Client) -> None:
-    proxy.plan(Cut(0, "reset"), times=limits.PLATFORM_ATTEMPTS, on=PATH + "put")
+    proxy.plan(Cut(0, "reset"), times=api.PLATFORM_ATTEMPTS, on=PATH + "put")
     proxy.plan(answers(403, error="denied"), on=PATH + "get")
     client.fails("outcome_unknown", "put", item=ITEM)
     assert client.call("get", **KEY)["found"] is True
 
 
 def test_a_provision_whose_answer_is_lost_says_nothing_of_a_write(proxy: FaultProxy, client: Client) -> None:
-    proxy.plan(Cut(0, "reset"), times=limits.PLATFORM_ATTEMPTS, on=PATH + "provision")
+    proxy.plan(Cut(0, "reset"), times=api.PLATFORM_ATTEMPTS, on=PATH + "provision")
     assert "outcome" not in client.fails("unavailable", "provision").message
     assert client.call("provision")["prefix"] == PREFIX
 
@@ -280,7 +280,7 @@ def test_a_write_refused_with_status_200_is_not_done(
         platform.items[PK, "PROFILE"] = {**KEY, "n": 0} if timed_out else ITEM
     elif timed_out:
         platform.items[PK, "PROFILE"] = ITEM
-    proxy.plan(answers(200, **document), times=limits.PLATFORM_ATTEMPTS, on=PATH + operation)
+    proxy.plan(answers(200, **document), times=api.PLATFORM_ATTEMPTS, on=PATH + operation)
     expected = "outcome_unknown" if timed_out else code
     client.fails(expected, operation, **({"item": ITEM} if operation == "put" else KEY))
 
@@ -329,7 +329,7 @@ def test_no_redirect_is_followed(proxy: FaultProxy, client: Client, status: int)
 
 def test_a_redirect_to_nowhere(proxy: FaultProxy, client: Client) -> None:
     for location in ("http://[::1", "http://x:port/"):
-        proxy.plan(Answer(307, b"", {"Location": location}), times=limits.PLATFORM_ATTEMPTS, on=PATH + "get")
+        proxy.plan(Answer(307, b"", {"Location": location}), times=api.PLATFORM_ATTEMPTS, on=PATH + "get")
         client.fails("unavailable", "get", **KEY)
 
 

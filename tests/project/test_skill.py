@@ -13,7 +13,7 @@ from ddb_mcp.core import filters, limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured
 from ddb_mcp.core.keys import SEPARATORS
 from ddb_mcp.server import skill
-from ddb_mcp.service import arguments, instructions
+from ddb_mcp.service import arguments, instructions, parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,8 +130,8 @@ def test_tool_table_lists_every_tool_and_parameter() -> None:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    assert f"`limit` may differ: {limits.LIMIT_DEFAULT} by default, {limits.LIMIT_MAX} at most" in SKILL.text
-    assert f"`items` and `keys` take up to {limits.BATCH_MAX}" in SKILL.text
+    assert f"`limit` may differ: {arguments.LIMIT_DEFAULT} by default, {limits.LIMIT_MAX} at most" in SKILL.text
+    assert f"`items` and `keys` take up to {parameters.BATCH_MAX}" in SKILL.text
     assert f"`pk` {limits.PK_MAX_BYTES} bytes, `sk` {limits.SK_MAX_BYTES}" in SKILL.text
     assert f"`{' '.join(SEPARATORS)}`" in SKILL.text
     views = get_args(arguments.View)

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from mcp import Client
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.server.http_app import serve_http
+from ddb_mcp.web import request_context
 from ddb_mcp.web.listening import Listening, parse_address
 from tests.protocol.toy import build
 from tests.protocol.wire import DDB_MCP, ENVELOPE, listening
@@ -363,9 +363,9 @@ def test_what_cannot_be_served_is_refused_in_our_own_words(url: str, body: bytes
 
 
 def test_a_body_that_is_too_long_is_refused(url: str) -> None:
-    answer = _raw(url, b" " * (limits.BODY_MAX_BYTES + 1))
+    answer = _raw(url, b" " * (request_context.BODY_MAX_BYTES + 1))
     assert answer.status_code == 413
-    assert str(limits.BODY_MAX_BYTES) in answer.json()["error"]["message"]
+    assert str(request_context.BODY_MAX_BYTES) in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ddb_mcp.core import limits
+from ddb_mcp.core import conditions
 from ddb_mcp.core.conditions import Comparison, matches
 from ddb_mcp.core.errors import ConditionFailed, Unavailable
 from ddb_mcp.core.items import AttributeValue, Item
@@ -23,6 +23,7 @@ from ddb_mcp.core.text import count_bytes
 from ddb_mcp.service import outlines
 from ddb_mcp.service.reading import hints, projections
 from ddb_mcp.service.reading import page_items as entries
+from ddb_mcp.service.reading import summary as summary_module
 from ddb_mcp.service.reading.projections import parse_projection
 from ddb_mcp.service.reading.summary import Summary
 from ddb_mcp.service.service import DataService
@@ -200,12 +201,12 @@ async def test_many_clauses_look_through_a_long_list_once() -> None:
     checks: list[None] = []
     item: Item = {"l": {"L": [{"NULL": True}] * 50_000 + [{"N": "1.0"}, {"S": "a"}]}}
     assert matches(clauses, item, lambda: checks.append(None))
-    assert len(checks) * limits.STEPS_BETWEEN_CHECKS <= 60_000
+    assert len(checks) * conditions.STEPS_BETWEEN_CHECKS <= 60_000
 
 
 async def test_long_names_are_counted_by_the_name_that_is_shown() -> None:
     summary = Summary(Prefix(OWN))
-    for at in range(limits.SUMMARY_ATTRIBUTES // 5 + 1):
+    for at in range(summary_module.SUMMARY_ATTRIBUTES // 5 + 1):
         item: Item = {f"{'long' * 30}{n}": {"N": "1"} for n in range(5)}
         summary.add({"pk": {"S": f"{OWN}#a"}, "sk": {"S": str(at)}, **item})
     summary.add({"pk": {"S": f"{OWN}#a"}, "sk": {"S": "0"}, "late": {"S": "x"}})

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.items import from_json, measure_item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import count_bytes
+from ddb_mcp.service.reading import summary as summary_module
 from ddb_mcp.service.reading.summary import OTHER, Summary, classify_key
 from tests.support.strategies import HOSTILE_TEXT, attribute_values, examples, names, value
 
@@ -25,7 +25,7 @@ OWN = Prefix("deploy#abc123")
 @pytest.fixture
 def plenty(monkeypatch: pytest.MonkeyPatch) -> int:
     """A budget in which everything is shown."""
-    monkeypatch.setattr(limits, "SUMMARY_BYTES", 10_000_000)
+    monkeypatch.setattr(summary_module, "SUMMARY_BYTES", 10_000_000)
     return 10_000_000
 
 
@@ -151,7 +151,7 @@ def test_with_room_for_all_the_counts_are_exact(items: list[Item]) -> None:
             if kind == "N":
                 numbers.setdefault((*name, attribute), []).append(value(one[attribute])[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "SUMMARY_BYTES", 10_000_000)
+        patch.setattr(summary_module, "SUMMARY_BYTES", 10_000_000)
         groups = summed(*items, budget=10_000_000)
     assert {(group["pk"], group["sk"]) for group in groups} == counts.keys()
     for group in groups:
@@ -195,7 +195,7 @@ def test_30000_attributes_with_long_names_stay_in_the_budget(budget: int, plenty
     if groups[0]["pk"] != OTHER:
         shown = groups[0]["attributes"]
         assert len(shown) + groups[0]["moreAttributes"] == 30_000
-        assert len(shown) <= limits.SUMMARY_ATTRIBUTES
+        assert len(shown) <= summary_module.SUMMARY_ATTRIBUTES
 
 
 @pytest.mark.parametrize("letter", ["x", "\x01", "\u2028", "\N{GRINNING FACE}", '"'])

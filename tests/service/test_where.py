@@ -11,6 +11,7 @@ import pytest
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Throttled, Timeout, Unauthenticated
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service import concurrency
 from ddb_mcp.service.service import DataService
 from ddb_mcp.service.writing import where as selected
 from ddb_mcp.stores.base import NO_CONDITION, Deleted, StorePage
@@ -181,7 +182,7 @@ def test_no_write_begins_after_a_call_was_cancelled(store_of: Callable[[int], Fa
         sixteen, never = anyio.Event(), anyio.Event()
 
         async def wait() -> None:
-            if len(store.begun) == limits.CONCURRENT_WRITES:
+            if len(store.begun) == concurrency.CONCURRENT_WRITES:
                 sixteen.set()
             await never.wait()
 
@@ -192,7 +193,7 @@ def test_no_write_begins_after_a_call_was_cancelled(store_of: Callable[[int], Fa
             group.cancel_scope.cancel()
 
     anyio.run(cancelled)
-    assert len(store.begun) == limits.CONCURRENT_WRITES
+    assert len(store.begun) == concurrency.CONCURRENT_WRITES
     assert len(left(store)) == 60
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ddb_mcp.core import limits
+from ddb_mcp.web import connection_slots
 from ddb_mcp.web.client_faults import ClientFaults
 from ddb_mcp.web.connection_slots import KNOWN_STARTS, STRANGER_STARTS, ConnectionSlots
 
@@ -45,7 +45,7 @@ def on_loop(test: Callable[[ConnectionSlots], None], most: int = 16) -> None:
 
 @pytest.fixture(autouse=True)
 def _nobody_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "IDLE_SECONDS", 0)
+    monkeypatch.setattr(connection_slots, "IDLE_SECONDS", 0)
 
 
 def test_three_owners_cannot_take_every_place() -> None:
@@ -122,7 +122,7 @@ def test_handshakes_may_use_free_slots() -> None:
 
 
 def test_a_handshake_that_has_just_begun_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "IDLE_SECONDS", 1000)
+    monkeypatch.setattr(connection_slots, "IDLE_SECONDS", 1000)
 
     def test(slots: ConnectionSlots) -> None:
         handshakes = [Held(slots, handshake=True) for _ in range(17)]

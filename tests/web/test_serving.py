@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
-from ddb_mcp.web import client_faults
+from ddb_mcp.web import client_faults, connection_slots, framing, request_context, serving
+from ddb_mcp.web import client_faults as client_faults_module
+from ddb_mcp.web import connection as connection_module
 from ddb_mcp.web.client_faults import ClientFaults
 from ddb_mcp.web.connection_slots import ConnectionSlots
 from ddb_mcp.web.listening import Listening, listen
@@ -166,14 +167,14 @@ def test_a_process_that_serves_spares_its_collector_what_was_there_before() -> N
 def test_above_the_cap_a_connection_is_closed_and_one_that_waits_long_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(serving, "CONNECTIONS_MAX", 3)
     with running() as it, contextlib.ExitStack() as stack:
         held = [stack.enter_context(it.connect()) for _ in range(3)]
         for connection in held:
             connection.sendall(b"POST /")
-        monkeypatch.setattr(limits, "IDLE_SECONDS", 1000)
+        monkeypatch.setattr(connection_slots, "IDLE_SECONDS", 1000)
         wait_until(lambda: read_all(stack.enter_context(it.connect())) == b"")
-        monkeypatch.setattr(limits, "IDLE_SECONDS", 0)
+        monkeypatch.setattr(connection_slots, "IDLE_SECONDS", 0)
         assert it.ask() == (200, b"0")
         assert read_all(held[0]) == b""
 
@@ -213,7 +214,7 @@ def test_clients_that_connect_together_are_accepted_together(monkeypatch: pytest
 @pytest.mark.parametrize("pieces", [1, 200])
 @pytest.mark.parametrize("before", [b"", b"\r\n\r\n", head(Content_Length=2) + b"{}"])
 def test_a_head_that_is_too_long_is_refused(before: bytes, pieces: int) -> None:
-    long = before + head(X_Long="x" * 2 * limits.HEAD_MAX_BYTES)
+    long = before + head(X_Long="x" * 2 * framing.HEAD_MAX_BYTES)
     with running() as it, it.connect() as connection:
         size = len(long) // pieces + 1
         with contextlib.suppress(ConnectionError):
@@ -225,13 +226,13 @@ def test_a_head_that_is_too_long_is_refused(before: bytes, pieces: int) -> None:
 
 
 def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
+    monkeypatch.setattr(connection_module, "HEAD_SECONDS", 1)
     with running() as it, contextlib.ExitStack() as stack:
-        monkeypatch.setattr(limits, "HEAD_SECONDS", PATIENCE)  # for the head that comes
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", PATIENCE)  # for the head that comes
         kept = stack.enter_context(it.connect())
         kept.sendall(head(Content_Length=0))
         wait_until(lambda: it.app.ended)
-        monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 1)
         silent, slow = (stack.enter_context(it.connect()) for _ in range(2))
         slow.sendall(b"POST /")
         wait_until(lambda: not _takes(slow, b"x"))
@@ -252,7 +253,7 @@ def test_requests_on_one_connection_are_answered_in_order() -> None:
 
 
 def test_a_body_that_is_too_long_is_refused_and_the_connection_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODY_MAX_BYTES", 1000)
+    monkeypatch.setattr(request_context, "BODY_MAX_BYTES", 1000)
     with running() as it:
         connection = http.client.HTTPConnection("127.0.0.1", it.port, timeout=PATIENCE)
         for path, status in (("/length", 413), ("/early", 200), ("/length", 413)):
@@ -267,8 +268,8 @@ def test_a_body_that_is_too_long_is_refused_and_the_connection_goes_on(monkeypat
 
 
 def test_a_body_that_does_not_come_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.3)
-    monkeypatch.setattr(limits, "LEFTOVER_SECONDS", 0.3)
+    monkeypatch.setattr(request_context, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(connection_module, "LEFTOVER_SECONDS", 0.3)
     with running() as it, it.connect() as connection:
         connection.sendall(head(Content_Length=1000) + b"x")
         assert b" 408 " in read_all(connection)
@@ -282,7 +283,7 @@ def test_a_request_whose_length_can_be_read_in_two_ways_is_refused() -> None:
 
 
 def test_bodies_under_way_have_a_budget_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "IN_FLIGHT_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(request_context, "IN_FLIGHT_MAX_BYTES", 1_000_000)
     with running() as it:
         with it.connect() as stalled:
             stalled.sendall(head(Content_Length=1_000_000) + b"x" * 900_000)
@@ -297,8 +298,8 @@ def test_bodies_under_way_have_a_budget_in_all(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_answer_that_nobody_takes_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ANSWER_READ_SECONDS", 0.5)
-    monkeypatch.setattr(limits, "IN_FLIGHT_MAX_BYTES", 100_000_000)
+    monkeypatch.setattr(connection_module.HttpConnection, "ANSWER_READ_SECONDS", 0.5)
+    monkeypatch.setattr(request_context, "IN_FLIGHT_MAX_BYTES", 100_000_000)
     with running() as it, it.connect() as first, it.connect() as second:
         for connection in (first, second):
             connection.sendall(head("/large", Content_Length=0))
@@ -352,7 +353,7 @@ def test_trouble_is_one_line_at_once_and_one_line_a_minute(monkeypatch: pytest.M
 
     monkeypatch.setattr(handler, "emit", emit)
     monkeypatch.setattr(client_faults, "logger", own)
-    monkeypatch.setattr(limits, "FAULTS_SECONDS", 0.05)
+    monkeypatch.setattr(client_faults_module, "FAULTS_SECONDS", 0.05)
 
     async def fifty() -> None:
         faults = ClientFaults()
@@ -390,7 +391,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_a_handshake_that_does_not_come_ends_the_connection(
     certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(connection_module, "HANDSHAKE_SECONDS", 0.5)
     client = ssl.create_default_context(cafile=certificate[0])
     with running(Listening("127.0.0.1", 0, *certificate).tls()) as it:
         with it.connect() as silent, it.connect() as plain, it.connect() as gone:
@@ -398,7 +399,7 @@ def test_a_handshake_that_does_not_come_ends_the_connection(
             plain.sendall(head(Content_Length=0))
             assert read_all(silent) == b""
             assert b"HTTP" not in read_all(plain)
-        monkeypatch.setattr(limits, "HANDSHAKE_SECONDS", PATIENCE)
+        monkeypatch.setattr(connection_module, "HANDSHAKE_SECONDS", PATIENCE)
         for _ in range(5):
             connection = http.client.HTTPSConnection("127.0.0.1", it.port, context=client, timeout=PATIENCE)
             for _ in range(2):
@@ -411,8 +412,8 @@ def test_a_handshake_that_does_not_come_ends_the_connection(
 def test_open_handshakes_leave_a_connected_client_its_connection(
     certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "CONNECTIONS_MAX", 8)
-    monkeypatch.setattr(limits, "IDLE_SECONDS", 0)
+    monkeypatch.setattr(serving, "CONNECTIONS_MAX", 8)
+    monkeypatch.setattr(connection_slots, "IDLE_SECONDS", 0)
     context = ssl.create_default_context(cafile=certificate[0])
     with running(Listening("127.0.0.1", 0, *certificate).tls()) as it, contextlib.ExitStack() as stack:
         client = http.client.HTTPSConnection("127.0.0.1", it.port, context=context, timeout=PATIENCE)

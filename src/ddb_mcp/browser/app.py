@@ -12,7 +12,6 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from ddb_mcp.browser.page import browser_page
 from ddb_mcp.config.values import is_loopback
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import encode_json
 from ddb_mcp.service.operations import BY_NAME
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from ddb_mcp.service.service import DataService
+
+# A result for the data browser on this machine: room for any item, even if each character takes six bytes of JSON.
+BROWSER_RESULT_BYTES = 4 * 2**20
+
 
 # A frame made by `srcdoc` inherits this policy, and adds the stricter one that `host.html` gives it.
 _POLICY = (
@@ -95,9 +98,7 @@ class BrowserHost:
             name = request.get("name")
             if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)
-            answer = await self._service.run_operation(
-                name, request.get("arguments"), max_bytes=limits.BROWSER_RESULT_BYTES
-            )
+            answer = await self._service.run_operation(name, request.get("arguments"), max_bytes=BROWSER_RESULT_BYTES)
             result: dict[str, Any] = {"content": [], "structuredContent": add_notice(answer)}
             content = await convert(partial(_encode, result), answer)
         except DdbMcpError as error:

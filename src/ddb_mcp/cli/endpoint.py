@@ -9,9 +9,13 @@ from urllib.parse import urlsplit
 
 from ddb_mcp.config.settings import LocalSettings
 from ddb_mcp.config.values import is_http_url, is_loopback
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.instructions import ENDPOINT, make_local_environment
+
+ENDPOINT_KEEP_SECONDS = 120
+# `doctor` waits so long for the endpoint of the app, whose first answer takes seconds on a busy machine.
+DOCTOR_ENDPOINT_SECONDS = 30
+
 
 PORT = urlsplit(ENDPOINT).port or 0
 # Any key does; a request without a signature is refused.
@@ -45,7 +49,7 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     print("The app's environment:", file=sys.stderr)
     for name, value in make_local_environment(settings.table, settings.prefix.text, address).items():
         print(f"  {name}={value!r}", file=sys.stderr)
-    HttpServer(endpoint, listener, keep_seconds=limits.ENDPOINT_KEEP_SECONDS).run()
+    HttpServer(endpoint, listener, keep_seconds=ENDPOINT_KEEP_SECONDS).run()
     return 0
 
 
@@ -73,7 +77,7 @@ async def describe_endpoint(settings: LocalSettings) -> str:
     except ConnectionRefusedError:
         return f"none at {address}; `ddb-mcp endpoint` starts it"
     except TimeoutError:
-        return f"{address} does not answer within {limits.DOCTOR_ENDPOINT_SECONDS} s"
+        return f"{address} does not answer within {DOCTOR_ENDPOINT_SECONDS} s"
     except (OSError, ValueError, RecursionError):
         answer = None
     match answer:
@@ -86,7 +90,7 @@ def _describe(netloc: str, table: str) -> Any:
     """The answer to DescribeTable there. Raises OSError or ValueError where nothing answers, or no such endpoint."""
     from http.client import HTTPConnection, HTTPException
 
-    connection = HTTPConnection(netloc, timeout=limits.DOCTOR_ENDPOINT_SECONDS)
+    connection = HTTPConnection(netloc, timeout=DOCTOR_ENDPOINT_SECONDS)
     try:
         target = {"X-Amz-Target": "DynamoDB_20120810.DescribeTable", "Content-Type": "application/x-amz-json-1.0"}
         connection.request("POST", "/", json.dumps({"TableName": table}), {**target, "Authorization": _SIGNED})

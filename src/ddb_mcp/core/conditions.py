@@ -18,6 +18,9 @@ from ddb_mcp.core.items import AttributeValue, Item
 from ddb_mcp.core.keys import check_text
 from ddb_mcp.core.paths import Path, get_value
 
+# A comparison of values checks its time after this many steps; a step takes about a microsecond.
+STEPS_BETWEEN_CHECKS = 2000
+
 
 class KeyRange(NamedTuple):
     """The sort keys a query asks for: those with a prefix, or those from `low` to `high`, both included."""
@@ -63,14 +66,14 @@ class StepCounter:
 
     def __init__(self, check: CheckDeadline | None = None) -> None:
         self._check = check
-        self._left = limits.STEPS_BETWEEN_CHECKS
+        self._left = STEPS_BETWEEN_CHECKS
         self._indexes: dict[int, tuple[AttributeValue, frozenset[Any]]] = {}
 
     def count(self, steps: int) -> None:
         """Count steps that are about to be made. Raises what `check` raises."""
         self._left -= steps
         if self._left < 0 and self._check is not None:
-            self._left = limits.STEPS_BETWEEN_CHECKS
+            self._left = STEPS_BETWEEN_CHECKS
             self._check()
 
     def index(self, value: AttributeValue) -> frozenset[Any]:

@@ -13,6 +13,12 @@ from ddb_mcp.core.items import TYPE_NAMES, TYPES, AttributeValue, from_dynamodb_
 from ddb_mcp.core.paths import Path, format_path, parse_path
 from ddb_mcp.core.text import quote_start
 
+# By item sizes, of the operands of one filter together.
+OPERANDS_MAX_BYTES = 32 * 1024
+# The branches of an `$or`.
+OR_MIN, OR_MAX = 2, 10
+
+
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists", "type")
 
 # What is written here for words of MongoDB's queries, without their `$`.
@@ -50,7 +56,7 @@ def parse_filter(conditions: Mapping[str, Any], parameter: str, *, keys_allowed:
     _check_amount(conditions, parameter)
     parsed = tuple(_parse_clauses(conditions, parameter, keys_allowed))
     operands = sum(measure_value(value) for clause in iter_comparisons(parsed) for value in clause.values)
-    if operands > limits.OPERANDS_MAX_BYTES:
+    if operands > OPERANDS_MAX_BYTES:
         raise _make_length_error(parameter)
     expression = ExpressionBuilder()
     # A scan of a shared table has a clause of its own before the filter's, and must still fit.
@@ -84,18 +90,18 @@ def filter_to_json(clauses: Filter) -> dict[str, Any]:
 def _check_amount(conditions: Mapping[str, Any], parameter: str) -> None:
     """Raise InvalidArgument where there are too many conditions, or operands too long, before any is built."""
     branches = conditions.get("$or")
-    filters = [conditions, *(branches if isinstance(branches, list) and len(branches) <= limits.OR_MAX else ())]
+    filters = [conditions, *(branches if isinstance(branches, list) and len(branches) <= OR_MAX else ())]
     filters = [entry for entry in filters if isinstance(entry, Mapping)]
     if sum(map(len, filters)) > limits.OPERATORS_MAX:
         raise InvalidArgument(f"{parameter} has more than {limits.OPERATORS_MAX} conditions.")
     operands = [operand for entry in filters for name, operand in entry.items() if name != "$or"]
-    if _estimate_size(operands) > limits.OPERANDS_MAX_BYTES:
+    if _estimate_size(operands) > OPERANDS_MAX_BYTES:
         raise _make_length_error(parameter)
 
 
 def _make_length_error(parameter: str) -> InvalidArgument:
     return InvalidArgument(
-        f"{parameter} compares with more than {limits.OPERANDS_MAX_BYTES} bytes in all.",
+        f"{parameter} compares with more than {OPERANDS_MAX_BYTES} bytes in all.",
         next="Compare with fewer or shorter values.",
     )
 
@@ -103,7 +109,7 @@ def _make_length_error(parameter: str) -> InvalidArgument:
 def _estimate_size(value: Any) -> int:
     """A number of bytes that plain JSON takes as attribute values at least; counted until it is too many."""
     size, left = 0, [value]
-    while left and size <= limits.OPERANDS_MAX_BYTES:
+    while left and size <= OPERANDS_MAX_BYTES:
         value = left.pop()
         match value:
             case str():
@@ -116,7 +122,7 @@ def _estimate_size(value: Any) -> int:
                 size += len(str(value)) // 3
             case list() | dict():
                 size += len(value)
-                if size <= limits.OPERANDS_MAX_BYTES:
+                if size <= OPERANDS_MAX_BYTES:
                     left += value
                     left += value.values() if isinstance(value, dict) else ()
     return size
@@ -140,8 +146,8 @@ def _parse_clauses(conditions: Mapping[str, Any], parameter: str, keys_allowed: 
 
 
 def _parse_or(branches: Any, where: str, keys_allowed: bool) -> Or:
-    if not isinstance(branches, list) or not limits.OR_MIN <= len(branches) <= limits.OR_MAX:
-        raise InvalidArgument(f"{where} must be a list of {limits.OR_MIN} to {limits.OR_MAX} filters.")
+    if not isinstance(branches, list) or not OR_MIN <= len(branches) <= OR_MAX:
+        raise InvalidArgument(f"{where} must be a list of {OR_MIN} to {OR_MAX} filters.")
     filters = []
     for at, entry in enumerate(branches):
         if not isinstance(entry, Mapping) or not entry:

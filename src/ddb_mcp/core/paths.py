@@ -13,6 +13,10 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item, check_unicode
 from ddb_mcp.core.text import quote_start
 
+# Characters of a document path. An attribute name may have 64 KB.
+PATH_MAX = 66_000
+
+
 Path = tuple[str | int, ...]
 
 _STEP = re.compile(r"(?:`((?:[^`]|``)*+)`|([^`.\[\]]+))((?:\[(?:0|[1-9][0-9]{0,4})\])*)")
@@ -41,8 +45,8 @@ def parse_path(text: str, parameter: str) -> Path:
     Raises:
         InvalidArgument: it does not follow the grammar, is not Unicode, or has more steps than DynamoDB nests.
     """
-    if len(text) > limits.PATH_MAX:
-        raise InvalidArgument(f"{parameter}: a path has {len(text)} characters; the limit is {limits.PATH_MAX}.")
+    if len(text) > PATH_MAX:
+        raise InvalidArgument(f"{parameter}: a path has {len(text)} characters; the limit is {PATH_MAX}.")
     check_unicode(text, f"a name in {parameter}")
     steps: list[str | int] = []
     at = 0

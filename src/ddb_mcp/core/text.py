@@ -10,6 +10,10 @@ from typing import Any
 
 from ddb_mcp.core import limits
 
+# An error quotes this much of a name or a path.
+QUOTED_CHARACTERS = 100
+
+
 # What steers a terminal or a reader unseen: controls, line breaks of every kind, marks that turn the direction of text,
 # and tags. JSON escapes the first 32 by itself.
 _STEERING_RANGES = (
@@ -97,7 +101,7 @@ def count_marks(text: str) -> int:
     return text.count(",") + text.count("[") + text.count("{")
 
 
-def quote_start(text: str, characters: int = limits.QUOTED_CHARACTERS) -> str:
+def quote_start(text: str, characters: int = QUOTED_CHARACTERS) -> str:
     """The text, or its beginning with a mark that it goes on: errors quote nothing long."""
     return text if len(text) <= characters else text[:characters] + "…"
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from anyio import CapacityLimiter
 
 from ddb_mcp.config.values import is_loopback
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.bodies import encode_answer, parse_body
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from ddb_mcp.endpoint.tables import Tables
+
+DYNAMODB_BODY_MAX_BYTES = 16 * 2**20
+
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class Endpoint:
             raise EndpointError("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _parse_operation(headers)
         RequestContext.of(scope).admit()
-        body = await RequestContext.of(scope).read_body(max_bytes=limits.DYNAMODB_BODY_MAX_BYTES)
+        body = await RequestContext.of(scope).read_body(max_bytes=DYNAMODB_BODY_MAX_BYTES)
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
             request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)

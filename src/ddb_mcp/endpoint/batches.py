@@ -7,7 +7,6 @@ from typing import Any
 from anyio import create_task_group
 from anyio.lowlevel import checkpoint
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
@@ -20,16 +19,20 @@ from ddb_mcp.stores.local.file import Locked
 from ddb_mcp.stores.local.table import Changes, LocalTable, Stored
 from ddb_mcp.stores.workers import convert
 
+BATCH_GET_MAX_BYTES = 16 * 2**20
+BATCH_GET_MAX = 100
+BATCH_WRITE_MAX = 25
+
 
 async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
-    if sum(len(request["Keys"]) for request in requests.values()) > limits.BATCH_GET_MAX:
+    if sum(len(request["Keys"]) for request in requests.values()) > BATCH_GET_MAX:
         raise make_validation_error("Too many items requested for the BatchGetItem call")
     keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
     responses: dict[str, list[Encoded]] = {}
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
-    left = limits.BATCH_GET_MAX_BYTES
+    left = BATCH_GET_MAX_BYTES
     for alias, keys in keys_of.items():
         request = requests[alias]
         _refuse_duplicates(keys)
@@ -53,7 +56,7 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
 
 async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
-    if sum(map(len, requests.values())) > limits.BATCH_WRITE_MAX:
+    if sum(map(len, requests.values())) > BATCH_WRITE_MAX:
         raise make_validation_error("Too many items requested for the BatchWriteItem call")
     writes = await convert(lambda: {alias: list(_writes(entries)) for alias, entries in requests.items()}, requests)
     tables = {}

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import StepCounter
 from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
@@ -20,6 +19,9 @@ from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, encode_
 from ddb_mcp.endpoint.values import INVALID, KEYS, read_key
 from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows, get_segment
 from ddb_mcp.stores.workers import convert
+
+DYNAMODB_PAGE_BYTES = 2**20
+
 
 _INVALID_START = "The provided starting key is invalid"
 
@@ -76,13 +78,13 @@ class _PageBuilder:
             self.unmeasured.append(item)
             size_at_most += len(document) if document.isascii() else 4 * len(document)
             # An item's size is less than that of its text, and takes longer to find.
-            if size_at_most >= limits.DYNAMODB_PAGE_BYTES:
+            if size_at_most >= DYNAMODB_PAGE_BYTES:
                 size_at_most = self.measured()
             if self.filter is None or self.filter.holds(item, StepCounter(documents.check)):
                 self.matched += 1
                 if not self.counts:
                     self.items.append(encode_projected(item, self.paths))
-            if self.scanned == self.limit or size_at_most >= limits.DYNAMODB_PAGE_BYTES or members >= MEMBERS_MAX:
+            if self.scanned == self.limit or size_at_most >= DYNAMODB_PAGE_BYTES or members >= MEMBERS_MAX:
                 self.last = Key.of(item)
                 return
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
@@ -28,6 +27,9 @@ from ddb_mcp.endpoint.values import read_key
 from ddb_mcp.endpoint.writes import WriteRequest, read_condition_check, read_delete, read_put, read_update
 from ddb_mcp.stores.local.table import Changes, Decide, LocalTable, Stored, TokenReused
 from ddb_mcp.stores.workers import convert
+
+TRANSACT_MAX_BYTES = 4 * 2**20
+
 
 _READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], WriteRequest]]] = {
     "ConditionCheck": ("ConditionCheckItem", read_condition_check),
@@ -59,7 +61,7 @@ def _make_answers(
 
 
 def _check_size(items: Iterable[Item | None]) -> None:
-    if sum(measure_item(item or {}) for item in items) > limits.TRANSACT_MAX_BYTES:
+    if sum(measure_item(item or {}) for item in items) > TRANSACT_MAX_BYTES:
         raise make_validation_error("Aggregated size of the items in the transaction exceeds 4 MB")
 
 

@@ -15,19 +15,22 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
-from ddb_mcp.gateway import mcp
+from ddb_mcp.gateway import mcp, tenant_store
 from ddb_mcp.gateway.access_log import AccessLog
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.responses import charge_sent_bytes, encode_body, error_response, json_response
-from ddb_mcp.gateway.tenant_requests import Admission, TenantRequest
+from ddb_mcp.gateway.tenant_requests import GATEWAY_ANSWER_MAX_BYTES, Admission, TenantRequest
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
 from ddb_mcp.stores.workers import convert
+from ddb_mcp.web import request_context
 from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
 from ddb_mcp.web.requests import asks_read_only, parse_json_object
 from ddb_mcp.web.serving import run_lifespan
+
+GATEWAY_PAGE_BYTES = 1_000_000
+
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +103,8 @@ class Gateway:
         )
         scope["entry"]["deployment"] = request.tenant.name
         is_chunked = "transfer-encoding" in headers
-        announced = limits.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
-        async with request.budget.room.hold(min(announced, limits.BODY_MAX_BYTES)):
+        announced = request_context.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
+        async with request.budget.room.hold(min(announced, request_context.BODY_MAX_BYTES)):
             yield request
 
     async def _handle_operation(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,10 +145,10 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
     budget = request.budget
     content = await RequestContext.of(scope).read_body(count=budget.bytes.take)
     body = await budget.parse(parse_json_object, content)
-    max_bytes, read_limit = limits.GATEWAY_ANSWER_MAX_BYTES, limits.GATEWAY_READ_BUDGET
+    max_bytes, read_limit = GATEWAY_ANSWER_MAX_BYTES, tenant_store.GATEWAY_READ_BUDGET
     if operation in ("query", "scan"):
-        max_bytes = _take_limit(limits.GATEWAY_PAGE_BYTES, body, "max_bytes")
-        read_limit = _take_limit(limits.GATEWAY_READ_BUDGET, body, "read_limit")
+        max_bytes = _take_limit(GATEWAY_PAGE_BYTES, body, "max_bytes")
+        read_limit = _take_limit(tenant_store.GATEWAY_READ_BUDGET, body, "read_limit")
     async with request.turn(operation, body):
         answer = await request.run_operation(operation, body, max_bytes=max_bytes, read_limit=read_limit)
         if operation == "provision":

@@ -10,10 +10,31 @@ from typing import TypeVar
 
 import anyio
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Throttled
-from ddb_mcp.gateway.tenants import Tenant
+from ddb_mcp.gateway.tenants import TENANTS_REMEMBERED, Tenant
 from ddb_mcp.stores.workers import Account, is_large, run_in_worker
+
+# In direct mode a scan reads past other tenants' items. They are paid from a budget of their own, and one request reads
+# past no more than `GATEWAY_READ_BUDGET`.
+TENANT_OTHERS_PER_SECOND = 20_000
+# A deployment that was quiet may use its rates of this many seconds at once.
+BURST_SECONDS = 5
+# Bodies and answers together.
+TENANT_BYTES_PER_SECOND = 20_000_000
+TENANT_BYTES_BURST = 64_000_000
+# Processor time of conversions in the worker thread. A tenant has half a second of it in a second, and this much at
+# once; one that has used half of that has a single call carried out at a time.
+TENANT_WORK_PER_SECOND = 0.5
+TENANT_WORK_BURST = 2.0
+# One deployment cannot take all worker threads of the process. Beyond TENANT_CALLS_AT_ONCE its calls wait for their
+# turn; beyond a share of all connections (`web/connection_slots.py`) they are refused.
+TENANT_CALLS_AT_ONCE = 12
+# Of those, queries and scans: each may hold some thousand long items in a thread.
+TENANT_LISTINGS_AT_ONCE = 3
+# Bodies in work and answers being sent. A request that finds no room waits `ROOM_SECONDS`.
+TENANT_BYTES_IN_FLIGHT = 16_000_000
+ROOM_SECONDS = 10
+
 
 _T = TypeVar("_T")
 
@@ -74,7 +95,7 @@ class ByteRoom:
         """Take room while this is open. Raises BudgetSpent if none comes free in time."""
         amount = min(amount, self._size)
         if self._free < amount:
-            with anyio.move_on_after(limits.ROOM_SECONDS):
+            with anyio.move_on_after(ROOM_SECONDS):
                 while self._free < amount:
                     self._freed = self._freed or anyio.Event()
                     await self._freed.wait()
@@ -109,19 +130,19 @@ class TenantBudget:
 
     def __init__(self, tenant: Tenant, processes: int) -> None:
         def bucket(what: str, per_second: float, burst: float | None = None) -> TokenBucket:
-            burst = per_second * limits.BURST_SECONDS if burst is None else burst
+            burst = per_second * BURST_SECONDS if burst is None else burst
             return TokenBucket(what, per_second / processes, max(1, burst / processes))
 
         self._requests = bucket("requests", tenant.requests_per_second)
         self.items = bucket("items read", tenant.items_per_second)
-        self.others = bucket("scans", limits.TENANT_OTHERS_PER_SECOND)
-        self.bytes = bucket("bytes", limits.TENANT_BYTES_PER_SECOND, limits.TENANT_BYTES_BURST)
-        self.room = ByteRoom("bytes in flight", limits.TENANT_BYTES_IN_FLIGHT)
-        self.work = TokenBucket("work", limits.TENANT_WORK_PER_SECOND, limits.TENANT_WORK_BURST)
+        self.others = bucket("scans", TENANT_OTHERS_PER_SECOND)
+        self.bytes = bucket("bytes", TENANT_BYTES_PER_SECOND, TENANT_BYTES_BURST)
+        self.room = ByteRoom("bytes in flight", TENANT_BYTES_IN_FLIGHT)
+        self.work = TokenBucket("work", TENANT_WORK_PER_SECOND, TENANT_WORK_BURST)
         self.account = Account(tenant.name, self.work.take)
         self._parsing = anyio.Semaphore(1, fast_acquire=True)
-        self._turns = anyio.Semaphore(limits.TENANT_CALLS_AT_ONCE, fast_acquire=True)
-        self._listings = anyio.Semaphore(limits.TENANT_LISTINGS_AT_ONCE, fast_acquire=True)
+        self._turns = anyio.Semaphore(TENANT_CALLS_AT_ONCE, fast_acquire=True)
+        self._listings = anyio.Semaphore(TENANT_LISTINGS_AT_ONCE, fast_acquire=True)
         self._alone = anyio.Semaphore(1, fast_acquire=True)
 
     def admit(self) -> None:
@@ -172,6 +193,6 @@ class TenantBudgets:
         if entry is None or entry[0] != rates:
             entry = rates, TenantBudget(tenant, self._processes)
         self._budgets[tenant.name] = entry
-        if len(self._budgets) > limits.TENANTS_REMEMBERED:
+        if len(self._budgets) > TENANTS_REMEMBERED:
             self._budgets.popitem(last=False)  # quiet for so long that its budget is full again
         return entry[1]

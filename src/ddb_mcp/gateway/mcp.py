@@ -9,10 +9,9 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from starlette.types import Scope
 
-from ddb_mcp.core import limits
 from ddb_mcp.gateway.tenant_requests import TenantRequest
 from ddb_mcp.server.app import build_shared_server
-from ddb_mcp.server.content import MARK_BYTES
+from ddb_mcp.server.content import MARK_BYTES, MCP_RESULT_BYTES
 from ddb_mcp.server.streamable import StreamableHttp
 from ddb_mcp.stores.base import Progress
 
@@ -30,7 +29,7 @@ class _TenantCaller:
 
     request: TenantRequest
     entry: dict[str, Any]
-    max_bytes: int = limits.MCP_RESULT_BYTES
+    max_bytes: int = MCP_RESULT_BYTES
 
     @property
     def read_only(self) -> bool:

@@ -19,6 +19,12 @@ from ddb_mcp.gateway.records import Record, delete_record, iter_records, read_re
 from ddb_mcp.gateway.tenants import Tenant, TenantRecords
 from ddb_mcp.stores.base import Read, Store
 
+# A claim is written, compared and confirmed within seconds. An older claim is a leftover.
+CLAIM_SECONDS = 60
+# Attempts of a change while others change the same record.
+REGISTRY_ATTEMPTS = 20
+
+
 _PARTITION = "prefixes"
 
 
@@ -59,7 +65,7 @@ class PrefixClaims:
         with sound(entry):
             name, claim = entry["name"], entry["claim"]
         while (other := await self._tenants.read(name)) is not None and other.claim == claim:
-            is_stale = self._clock() - other.created > limits.CLAIM_SECONDS
+            is_stale = self._clock() - other.created > CLAIM_SECONDS
             is_older = (other.created, other.claim) < (tenant.created, tenant.claim)
             if other.state != "adding" or (is_older and not is_stale):
                 raise InvalidArgument(

@@ -10,7 +10,9 @@ from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
-from ddb_mcp.core import limits
+# How often several processes are looked after.
+WATCH_SECONDS = 1
+
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +37,11 @@ class ProcessPool:
             signal.signal(number, self._end)
         running = [self._start() for _ in range(self._count)]
         while not self._ending.is_set():
-            wait([process.sentinel for process in running], timeout=limits.WATCH_SECONDS)
+            wait([process.sentinel for process in running], timeout=WATCH_SECONDS)
             for at, process in enumerate(running):
                 if not process.is_alive() and not self._ending.is_set():
                     logger.warning("A process ended with %s; another takes its place", process.exitcode)
-                    time.sleep(limits.WATCH_SECONDS)  # a process that cannot start is not started in a busy loop
+                    time.sleep(WATCH_SECONDS)  # a process that cannot start is not started in a busy loop
                     running[at] = self._start()
         for process in running:
             process.terminate()

@@ -13,15 +13,17 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings, registry_path
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.coalescing import CoalescedReads
-from ddb_mcp.gateway.prefix_claims import PrefixClaims
+from ddb_mcp.gateway.prefix_claims import REGISTRY_ATTEMPTS, PrefixClaims
 from ddb_mcp.gateway.records import Record, read_record, sound, write_record
-from ddb_mcp.gateway.tenants import Tenant, TenantRecords, Token
+from ddb_mcp.gateway.tenants import TENANT_ITEMS_PER_SECOND, TENANT_REQUESTS_PER_SECOND, Tenant, TenantRecords, Token
 from ddb_mcp.gateway.tokens import NAME, TokenParts, format_token, generate_token, parse_token
 from ddb_mcp.stores.base import Progress, Store
+
+TOKENS_MAX = 100
+
 
 _VERSION = 1
 _FACTS = Key("registry", "facts")
@@ -131,8 +133,8 @@ class Registry:
         name: str,
         prefix: Prefix,
         *,
-        requests_per_second: int = limits.TENANT_REQUESTS_PER_SECOND,
-        items_per_second: int = limits.TENANT_ITEMS_PER_SECOND,
+        requests_per_second: int = TENANT_REQUESTS_PER_SECOND,
+        items_per_second: int = TENANT_ITEMS_PER_SECOND,
         functions: tuple[str, ...] = (),
     ) -> str:
         """Register a deployment. Returns its token.
@@ -190,9 +192,9 @@ class Registry:
 
         def change(tenant: Tenant) -> Tenant:
             older = {} if replaces else tenant.tokens
-            if len(older) >= limits.TOKENS_MAX:
+            if len(older) >= TOKENS_MAX:
                 raise InvalidArgument(
-                    f"The deployment {name} has {limits.TOKENS_MAX} tokens, which is the most.",
+                    f"The deployment {name} has {TOKENS_MAX} tokens, which is the most.",
                     next="Revoke those that nobody uses.",
                 )
             return replace(
@@ -251,7 +253,7 @@ class Registry:
 
     async def _change(self, name: str, change: Callable[[Tenant], Tenant]) -> Tenant:
         """Write what `change` makes of a deployment. Start again if somebody else has changed it meanwhile."""
-        for _ in range(limits.REGISTRY_ATTEMPTS):
+        for _ in range(REGISTRY_ATTEMPTS):
             tenant = await self.get(name)
             changed = replace(change(tenant), revision=tenant.revision + 1)
             if await self._tenants.write(changed, revision=tenant.revision, claim=tenant.claim):

@@ -5,11 +5,21 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from ddb_mcp.core import limits
 from ddb_mcp.gateway.registry import Registry
+from ddb_mcp.gateway.tenant_requests import REQUEST_SECONDS
 from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.service.transfer.purge import Advance, delete_all
 from ddb_mcp.stores.base import Progress, Store
+from ddb_mcp.stores.direct.aws import AWS_STUCK_SECONDS
+from ddb_mcp.stores.direct.session import AWS_CONNECT_SECONDS, AWS_READ_SECONDS
+from ddb_mcp.stores.local.deadline import LOCK_SECONDS
+
+# A store's attempt may outlast its request: an attempt at AWS, at the lock of a local file, or one that waits for a
+# program that gives credentials. REMOVAL_SECONDS after a deployment's last token has ended, no request of it can write
+# any more, and `remove` deletes the data.
+ATTEMPT_SECONDS = max(AWS_CONNECT_SECONDS + AWS_READ_SECONDS, LOCK_SECONDS, AWS_STUCK_SECONDS)
+REMOVAL_SECONDS = REQUEST_SECONDS + ATTEMPT_SECONDS
+
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -53,6 +63,6 @@ async def remove_deployment(
 async def _wait_for_requests(tenant: Tenant, progress: Progress, clock: Callable[[], float], sleep: Sleep) -> None:
     assert tenant.closed is not None
     passed = max(0.0, clock() - tenant.closed)  # another machine's clock may have been ahead of this one
-    if (left := limits.REMOVAL_SECONDS - passed) > 0:
+    if (left := REMOVAL_SECONDS - passed) > 0:
         await progress(f"Waiting {left:.0f} s for requests that may be under way")
         await sleep(left)

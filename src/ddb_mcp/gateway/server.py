@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 from ddb_mcp.config.settings import GatewaySettings
-from ddb_mcp.core import limits
 from ddb_mcp.core.process import log_to_stderr
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.processes import ProcessPool
@@ -14,6 +13,9 @@ from ddb_mcp.gateway.registry import Registry, make_registry_settings
 from ddb_mcp.stores import make_store
 from ddb_mcp.web.listening import Listening
 from ddb_mcp.web.serving import HttpServer
+
+GATEWAY_GRACE_SECONDS = 30
+
 
 logger = logging.getLogger(__name__)
 
@@ -59,4 +61,4 @@ def _serve_one_of_many(
 def _serve_one(settings: GatewaySettings, listening: Listening, processes: int, listener: socket.socket) -> None:
     registry = Registry(make_store(make_registry_settings(settings)))
     gateway = Gateway(registry, make_store(settings), read_only=settings.read_only, processes=processes)
-    HttpServer(gateway, listener, tls=listening.tls(), grace_seconds=limits.GATEWAY_GRACE_SECONDS).run()
+    HttpServer(gateway, listener, tls=listening.tls(), grace_seconds=GATEWAY_GRACE_SECONDS).run()

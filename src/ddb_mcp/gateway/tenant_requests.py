@@ -10,6 +10,7 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
+from ddb_mcp.gateway import tenant_store
 from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget, TenantBudgets
 from ddb_mcp.gateway.registry import Access, Registry
 from ddb_mcp.gateway.tenant_store import TenantStore, hide_operator_details
@@ -20,6 +21,18 @@ from ddb_mcp.stores.base import Progress, Store
 from ddb_mcp.stores.workers import current_account
 from ddb_mcp.web.request_context import RequestContext
 from ddb_mcp.web.requests import parse_bearer_token
+
+# Gateway: one request. It ends this long after its head has come, whatever it waits for: `BODY_SECONDS` for its body,
+# then a batch with the attempts of its last entry. A token's record is read again where it was read longer ago than
+# `RECORD_SECONDS`, because a body or a turn came late.
+REQUEST_SECONDS = limits.HOST_SECONDS
+RECORD_SECONDS = 0.5
+# One request of a `where`. A client waits longer than this for an answer, and sends no request after `WHERE_SECONDS`.
+GATEWAY_WHERE_MAX = 100
+GATEWAY_WHERE_SECONDS = 15
+
+
+GATEWAY_ANSWER_MAX_BYTES = 5_000_000
 
 
 class Admission:
@@ -52,7 +65,7 @@ class Admission:
         token = parse_bearer_token(authorization)
         if token is None:
             raise Unauthenticated("The token must come once, as Authorization: Bearer …", next=_CURRENT)
-        deadline = time.monotonic() + limits.REQUEST_SECONDS  # before its deployment's record is read
+        deadline = time.monotonic() + REQUEST_SECONDS  # before its deployment's record is read
         access = await self.authenticate(token)
         budget = self._budgets.of(access.tenant)
         budget.admit()
@@ -122,8 +135,8 @@ class TenantRequest:
         progress: Progress = ignore_progress,
         *,
         max_bytes: int,
-        max_result_bytes: int = limits.GATEWAY_ANSWER_MAX_BYTES,
-        read_limit: int = limits.GATEWAY_READ_BUDGET,
+        max_result_bytes: int = GATEWAY_ANSWER_MAX_BYTES,
+        read_limit: int = tenant_store.GATEWAY_READ_BUDGET,
     ) -> dict[str, Any]:
         """Carry out an operation of the tenant's, within its `turn`.
 
@@ -134,7 +147,7 @@ class TenantRequest:
         Raises:
             DdbMcpError: as `DataService.call`, and Unauthenticated too.
         """
-        if time.monotonic() - self.read_at > limits.RECORD_SECONDS:
+        if time.monotonic() - self.read_at > RECORD_SECONDS:
             # The token may have been revoked while a body or a turn came.
             self.tenant, read_only = await self.admission.authenticate(self.token)
             self.read_only = self.read_only or read_only
@@ -144,15 +157,15 @@ class TenantRequest:
             read_only=self.read_only,
             read_budget=read_limit,
             max_result_bytes=max_result_bytes,
-            max_writes=limits.GATEWAY_WHERE_MAX,
-            write_seconds=limits.GATEWAY_WHERE_SECONDS,
+            max_writes=GATEWAY_WHERE_MAX,
+            write_seconds=GATEWAY_WHERE_SECONDS,
             cursor_key=(await self.admission.registry.get_keys()).cursors,
         )
         return await service.run_operation(operation, arguments, progress, max_bytes=max_bytes)
 
 
 def _make_deadline_error(operation: str) -> DdbMcpError:
-    late = f"{operation} took longer than {limits.REQUEST_SECONDS} s"
+    late = f"{operation} took longer than {REQUEST_SECONDS} s"
     if operation in ("put", "delete"):
         return OutcomeUnknown(f"The outcome is unknown: {late}, and what it was to write may have been written.")
     return Timeout(f"{late}.")

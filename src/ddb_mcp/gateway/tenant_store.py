@@ -4,11 +4,15 @@ import logging
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from ddb_mcp.core import errors, limits
+from ddb_mcp.core import errors
 from ddb_mcp.gateway.budgets import TenantBudget
 from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.service.instructions import write_instructions
 from ddb_mcp.stores.base import FEATURES, Deleted, Deployment, Progress, Read, Store, StorePage, Written
+
+# Items that one request may read; its cursor continues. Small, so that no request takes long.
+GATEWAY_READ_BUDGET = 10_000
+
 
 logger = logging.getLogger(__name__)
 
@@ -69,13 +73,13 @@ class TenantStore(Store):
             return self._charge_own(await self._hide_details(self._store.scan(read)))
         if not self._others_read:  # a call that has begun goes on to its end
             self._budget.others.check()
-        left = max(1, limits.GATEWAY_READ_BUDGET - self._others_read)
+        left = max(1, GATEWAY_READ_BUDGET - self._others_read)
         page = await self._hide_details(self._store.scan(read._replace(read_limit=left)))
         own = sum(self._tenant.prefix.owns(item["pk"]["S"]) for item in page.items)
         self._budget.items.take(own)
         self._budget.others.take(page.scanned - own)
         self._others_read += page.scanned - own
-        return page._replace(scanned=own, capacity=None, spent=self._others_read >= limits.GATEWAY_READ_BUDGET)
+        return page._replace(scanned=own, capacity=None, spent=self._others_read >= GATEWAY_READ_BUDGET)
 
     def _charge_own(self, page: StorePage) -> StorePage:
         self._budget.items.take(page.scanned)

@@ -6,11 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.records import Record, delete_record, iter_records, sound, write_record
 from ddb_mcp.stores.base import Read, Store
+
+TENANT_REQUESTS_PER_SECOND = 500
+TENANT_ITEMS_PER_SECOND = 20_000
+# Tenants remembered with their budgets. One that is forgotten has been quiet so long that its budgets are full.
+TENANTS_REMEMBERED = 10_000
 
 _DEPLOYMENT = "deployment"
 
@@ -46,8 +50,8 @@ class Tenant:
     state: Literal["adding", "active", "removing"]
     claim: str
     created: int
-    requests_per_second: int = limits.TENANT_REQUESTS_PER_SECOND
-    items_per_second: int = limits.TENANT_ITEMS_PER_SECOND
+    requests_per_second: int = TENANT_REQUESTS_PER_SECOND
+    items_per_second: int = TENANT_ITEMS_PER_SECOND
     functions: tuple[str, ...] = ()
     tokens: dict[str, Token] = field(default_factory=dict)
     closed: float | None = None
@@ -82,7 +86,7 @@ class TenantRecords:
             return None
         known = self._known.get(name)
         if known is None or known[0] != item:  # parsed again only after a change
-            if len(self._known) >= limits.TENANTS_REMEMBERED:
+            if len(self._known) >= TENANTS_REMEMBERED:
                 self._known.clear()
             known = self._known[name] = item, Tenant.from_record(item_to_json(item))
         return known[1]

@@ -20,7 +20,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, ReadOnly
 from ddb_mcp.core.text import escape_controls, quote_start, shorten
 from ddb_mcp.server import apps, skill
-from ddb_mcp.server.content import MARK_BYTES, count_text_bytes, make_error, make_result
+from ddb_mcp.server.content import MARK_BYTES, MCP_RESULT_BYTES, count_text_bytes, make_error, make_result
 from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import add_skill
 from ddb_mcp.server.tools import list_tools
@@ -106,7 +106,7 @@ class _Misconfigured(NamedTuple):
 
     error: Misconfigured
     read_only: bool = False
-    max_bytes: int = limits.MCP_RESULT_BYTES
+    max_bytes: int = MCP_RESULT_BYTES
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         raise self.error.with_traceback(None)

@@ -9,10 +9,13 @@ from typing import Any
 
 from mcp_types import CallToolResult, TextContent
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import count_bytes, encode_json, shorten
 from ddb_mcp.service.results import NOTICE, add_notice, has_stored_values
+
+# A result over MCP, as a server that is not configured otherwise has it.
+MCP_RESULT_BYTES = 32_768
+
 
 _NOTICE_TEXT = encode_json({"notice": NOTICE})[:-1] + ","
 # Bytes that the notice and the fence add to the JSON of a result. The fence is new in each result.
@@ -23,7 +26,7 @@ _LONGEST = {"message": 1200, "next": 5000, "quoted": 2000}
 _ERROR_BYTES = 250
 
 
-def make_result(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
+def make_result(result: dict[str, Any], max_bytes: int = MCP_RESULT_BYTES) -> CallToolResult:
     """A tool's result. The text is one line of JSON, fenced where it carries what somebody stored.
 
     Args:
@@ -39,7 +42,7 @@ def make_result(result: dict[str, Any], max_bytes: int = limits.MCP_RESULT_BYTES
     return CallToolResult(content=[_make_text(text)], structured_content=add_notice(result))
 
 
-def make_error(error: DdbMcpError, max_bytes: int = limits.MCP_RESULT_BYTES) -> CallToolResult:
+def make_error(error: DdbMcpError, max_bytes: int = MCP_RESULT_BYTES) -> CallToolResult:
     """A tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
     shown = error.to_json()
     for name, longest in _LONGEST.items():

@@ -14,7 +14,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
 from ddb_mcp.config.values import is_loopback
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured
 from ddb_mcp.server.streamable import StreamableHttp
 from ddb_mcp.web.request_context import RequestContext
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from ddb_mcp.web.listening import Listening
+
+# Characters of the token of `--http` beyond this machine.
+HTTP_TOKEN_MIN = 20
+
 
 PATH = "/mcp"
 HEALTH_PATH = "/health"
@@ -45,7 +48,7 @@ def serve_http(
         names: host names under which clients know this machine, besides its own name and addresses.
 
     Raises:
-        Misconfigured: other machines can reach the host, and there is no token of at least `limits.HTTP_TOKEN_MIN`
+        Misconfigured: other machines can reach the host, and there is no token of at least `HTTP_TOKEN_MIN`
             characters, or no TLS; or no header can carry the token; or the address cannot be listened on.
         Whatever `build` raises.
     """
@@ -65,10 +68,10 @@ def _check_token(host: str, token: str | None) -> None:
         )
     if token and not re.fullmatch("[\x21-\x7e]+", token):
         raise Misconfigured("No client could send this DDB_MCP_HTTP_TOKEN.", next="Set it to visible ASCII, one word.")
-    if token and len(token) < limits.HTTP_TOKEN_MIN and not is_loopback(host):
+    if token and len(token) < HTTP_TOKEN_MIN and not is_loopback(host):
         raise Misconfigured(
             f"DDB_MCP_HTTP_TOKEN has {len(token)} characters, which can be guessed.",
-            next=f"Set it to a random one of at least {limits.HTTP_TOKEN_MIN} characters.",
+            next=f"Set it to a random one of at least {HTTP_TOKEN_MIN} characters.",
         )
 
 

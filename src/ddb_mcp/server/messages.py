@@ -27,12 +27,12 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.text import build_object, exceeds_members
 from ddb_mcp.service.operations import OPERATIONS
 from ddb_mcp.service.parameters import parse_arguments_object
 from ddb_mcp.stores.workers import is_large
+from ddb_mcp.web.requests import BODY_MEMBERS_MAX
 
 # This version alone has JSON-RPC batches, which the SDK lacks. A client of this version speaks the older version too.
 _VERSION_WITH_BATCHES = "2025-03-26"
@@ -56,7 +56,7 @@ _ARGUMENTS_MAX = 100
 _BATCH_MAX = 100
 _LONG_NAME = f"Invalid request: an id, a method or a parameter has more than {_NAME_MAX} characters"
 _TOO_LARGE = "Invalid request: too many members, or too much text, outside of params.arguments"
-_TOO_MANY = f"Invalid request: more than {limits.BODY_MEMBERS_MAX} members in one message"
+_TOO_MANY = f"Invalid request: more than {BODY_MEMBERS_MAX} members in one message"
 _ARGUMENTS = "ddb_mcp.arguments"
 _WRITES = [operation.name for operation in OPERATIONS if operation.writes]
 
@@ -80,7 +80,7 @@ def parse_message(text: bytes) -> JSONRPCMessage:
     """
     try:
         content = text.decode(errors="surrogateescape")  # half characters, which a tool refuses by name
-        if exceeds_members(content, limits.BODY_MEMBERS_MAX):
+        if exceeds_members(content, BODY_MEMBERS_MAX):
             raise NotAMessage(_make_error(_find_id(text), INVALID_REQUEST, _TOO_MANY))
         document, twice = _load_json(content)
     except (ValueError, RecursionError):

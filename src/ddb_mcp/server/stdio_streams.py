@@ -26,12 +26,20 @@ from mcp_types import (
     JSONRPCResponse,
 )
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.process import leave, leave_after
 from ddb_mcp.server import messages
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
+
+# MCP over stdio. When the client closes stdin, calls in flight are finished: a write has the shorter time, a listing
+# needs READ_SECONDS. The server's own clean-up comes after. A signal ends the process at once.
+STDIO_WRITE_GRACE_SECONDS = 10
+STDIO_GRACE_SECONDS = 30
+STDIO_CLEANUP_SECONDS = 2
+# Seconds between two checks whether anybody still reads stdout.
+STDIO_LOOK_SECONDS = 0.1
+
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +90,7 @@ class _ResponseWriter(_StreamBase):
         while self._unanswered:
             if self._is_reader_gone():
                 leave(0)
-            with move_on_after(limits.STDIO_LOOK_SECONDS):
+            with move_on_after(STDIO_LOOK_SECONDS):
                 await self._answered.wait()
             for request, seconds in list(self._unanswered.items()):
                 if current_time() >= end + seconds:
@@ -167,9 +175,9 @@ class _RequestReader(_StreamBase):
             self._note(message)
             return SessionMessage(message)
         # Nothing stops a worker thread: the process ends without it.
-        leave_after(limits.STDIO_GRACE_SECONDS + limits.STDIO_CLEANUP_SECONDS, 0)
+        leave_after(STDIO_GRACE_SECONDS + STDIO_CLEANUP_SECONDS, 0)
         await self._answers.wait_until_answered()
-        leave_after(limits.STDIO_CLEANUP_SECONDS, 0)
+        leave_after(STDIO_CLEANUP_SECONDS, 0)
         raise EndOfStream
 
     def _read(self) -> JSONRPCMessage | None:
@@ -186,7 +194,7 @@ class _RequestReader(_StreamBase):
     def _note(self, message: JSONRPCMessage) -> None:
         if isinstance(message, JSONRPCRequest):
             writes = messages.is_write(message)
-            seconds = limits.STDIO_WRITE_GRACE_SECONDS if writes else limits.STDIO_GRACE_SECONDS
+            seconds = STDIO_WRITE_GRACE_SECONDS if writes else STDIO_GRACE_SECONDS
             self._answers.note_request(message.id, seconds)
         elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
             request = (message.params or {}).get("requestId")

@@ -12,7 +12,10 @@ from pydantic_core import CoreSchema
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.text import quote_start
-from ddb_mcp.service.parameters import parse_arguments_object, prepare
+from ddb_mcp.service.parameters import BATCH_MAX, parse_arguments_object, prepare
+
+LIMIT_DEFAULT = 50
+
 
 View = Literal["items", "keys", "count", "summary"]
 
@@ -92,7 +95,7 @@ class PutArguments(Arguments):
         '{"SS":["a"]}, {"NS":["1"]}, {"B":"<base64>"}, {"N":"12345678901234567890"}.',
     )
     items: list[_ItemArgument] | None = Field(
-        None, max_length=limits.BATCH_MAX, description="Instead of item: independent writes, not a transaction."
+        None, max_length=BATCH_MAX, description="Instead of item: independent writes, not a transaction."
     )
     merge: bool | None = Field(None, description="Set the given attributes, keep the others.")
     remove: _Names | None = Field(None, description='Delete by path, keep the rest: ["a.b","list[0]"].')
@@ -124,7 +127,7 @@ class DeleteArguments(Arguments):
 
     pk: str | None = None
     sk: str | None = None
-    keys: list[KeyArgument] | None = Field(None, max_length=limits.BATCH_MAX, description="Instead of pk and sk.")
+    keys: list[KeyArgument] | None = Field(None, max_length=BATCH_MAX, description="Instead of pk and sk.")
     expect: dict[str, Any] | None = Field(None, description="Filter each stored item must satisfy, see query.")
     where: _Where | None = Field(
         None,
@@ -142,7 +145,7 @@ class _Listing(Arguments):
     )
     attributes: _Names | None = Field(None, description="Only these paths, and the key.")
     view: View | None = Field(None, description="summary: kinds of items, their attributes and types.")
-    limit: int | None = Field(None, ge=1, le=limits.LIMIT_MAX, description=f"Default {limits.LIMIT_DEFAULT}.")
+    limit: int | None = Field(None, ge=1, le=limits.LIMIT_MAX, description=f"Default {LIMIT_DEFAULT}.")
     cursor: str | None = Field(None, description="From the last page; repeat the rest.")
 
 

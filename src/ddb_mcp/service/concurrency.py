@@ -6,14 +6,16 @@ from typing import TypeVar
 
 import anyio
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
+
+CONCURRENT_WRITES = 16
+
 
 _T = TypeVar("_T")
 
 
 async def run_concurrently(entries: Iterable[_T], work: Callable[[_T], Awaitable[None]]) -> None:
-    """Call `work` with each entry, `limits.CONCURRENT_WRITES` at a time. An iterator decides when the last one begins.
+    """Call `work` with each entry, `CONCURRENT_WRITES` at a time. An iterator decides when the last one begins.
 
     Args:
         work: handles its errors itself: what it raises ends the others in their middle.
@@ -25,7 +27,7 @@ async def run_concurrently(entries: Iterable[_T], work: Callable[[_T], Awaitable
             await work(entry)
 
     async with anyio.create_task_group() as group:
-        for _ in range(limits.CONCURRENT_WRITES):
+        for _ in range(CONCURRENT_WRITES):
             group.start_soon(one_after_another)
 
 

@@ -7,6 +7,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.service.arguments import InfoArguments, ProvisionArguments
 from ddb_mcp.service.call_context import CallContext
 from ddb_mcp.service.instructions import write_instructions
+from ddb_mcp.service.parameters import BATCH_MAX
 from ddb_mcp.service.results import InfoResult, ProvisionResult
 from ddb_mcp.stores.base import Deployment
 
@@ -42,7 +43,7 @@ async def info(call: CallContext, arguments: InfoArguments) -> InfoResult:
             "resultBytes": call.max_result_bytes,
             "readBudget": call.read_budget,
             "limit": limits.LIMIT_MAX,
-            "batch": limits.BATCH_MAX,
+            "batch": BATCH_MAX,
         },
         "features": sorted(deployment.features),
     }

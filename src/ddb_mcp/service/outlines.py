@@ -4,13 +4,17 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import get_type
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item, exceeds_bytes, item_to_json, measure_item, measure_value, to_json
 from ddb_mcp.core.paths import Path, format_path, get_value, list_members, project
 from ddb_mcp.core.text import count_bytes
 from ddb_mcp.service.results import PlainItem
+
+# An outline: its bytes, and how many members of a long map or list it lists.
+OUTLINE_BYTES = 8192
+OUTLINE_MEMBERS = 20
+
 
 OUTLINE_NEXT = "Too long to show. Call get with attributes: paths, or parts of long values: body[0:20000]."
 OUTLINE_DELETED = "Too long to show. It was deleted, so its parts cannot be had any more."
@@ -34,7 +38,7 @@ def make_outline(
     advice: str = OUTLINE_NEXT,
     paths: Iterable[Path] | None = None,
     *,
-    most: int = limits.OUTLINE_BYTES,
+    most: int = OUTLINE_BYTES,
 ) -> dict[str, Any]:
     """Return the outline of an item: its key, its shortest values as they are, and `outline`, which lists the others.
 
@@ -86,7 +90,7 @@ def _list_values(
         room -= cost
         entries[path] = entry
         if measured <= _TIMES_MEASURED * item_bytes and exceeds_bytes(found[path], budget):
-            inner = {(*path, step): member for step, member in list_members(found[path])[: limits.OUTLINE_MEMBERS]}
+            inner = {(*path, step): member for step, member in list_members(found[path])[:OUTLINE_MEMBERS]}
             found |= inner
             waiting.extend(inner)
     listed = Counter(path[:-1] for path in entries)

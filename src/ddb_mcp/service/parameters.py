@@ -19,6 +19,23 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import exceeds_members, quote_start
 
+# DynamoDB counts 2 bytes for the smallest member of a list: an item of 400 KB has 204,800 members at most.
+MEMBERS_MAX = {"item": 250_000, "items": 250_000}
+# Members of any other parameter. Operands of 32 KB have fewer members.
+OPERANDS_MAX = 20_000
+# Entries of a parameter that is a list or an object. An expression of 4 KB has no room for more names.
+ENTRIES_MAX = {
+    "items": 100,
+    "keys": 100,
+    "attributes": 1000,
+    "remove": 1000,
+    "add": 100,
+    "where": 6,
+    "expect": 50,
+    "filter": 300,
+}
+BATCH_MAX = 100
+
 
 def parse_arguments_object(value: Any) -> dict[str, Any]:
     """Return the arguments as an object, also if they came as a JSON string, as null, or as an empty list.
@@ -76,7 +93,7 @@ def parse_text(text: str, name: str, where: str) -> Any:
 
     Raises InvalidArgument, as `check_bounds` and `parse_json` do.
     """
-    most = limits.MEMBERS_MAX.get(name, limits.OPERANDS_MAX)
+    most = MEMBERS_MAX.get(name, OPERANDS_MAX)
     if exceeds_members(text, most):
         raise _make_count_error(where, most)
     value = parse_json(text, where)
@@ -95,13 +112,13 @@ def check_bounds(value: Any, name: str, where: str) -> None:
 
     Args:
         value: JSON, as it came.
-        name: the parameter, for its limits in `limits.ENTRIES_MAX` and `limits.MEMBERS_MAX`.
+        name: the parameter, for its limits in `ENTRIES_MAX` and `MEMBERS_MAX`.
         where: how an error names it.
     """
-    most = limits.ENTRIES_MAX.get(name)
+    most = ENTRIES_MAX.get(name)
     if most is not None and isinstance(value, list | dict) and len(value) > most:
         raise InvalidArgument(f"{where} must be at most {most} entries long; it has {len(value)}.")
-    most = left = limits.MEMBERS_MAX.get(name, limits.OPERANDS_MAX)
+    most = left = MEMBERS_MAX.get(name, OPERANDS_MAX)
     waiting = [value]
     while waiting:
         inner = waiting.pop()

@@ -8,6 +8,9 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+ITEM_ENVELOPE_BYTES = len('{"deleted":true,"outlined":true,"item":}')
+
+
 PlainItem = dict[str, Any]
 Stopped = Literal["limit", "bytes", "read_budget", "timeout", "platform"]
 

@@ -13,6 +13,10 @@ from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import Deployment, Progress, Store
 from ddb_mcp.stores.workers import convert
 
+# Writes of one call with `where`, and how many keys and failures its result lists.
+WHERE_MAX = 1000
+
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,7 +61,7 @@ class DataService:
             max_bytes=max_result_bytes,
             max_result_bytes=max_result_bytes,
             read_budget=read_budget,
-            max_writes=limits.WHERE_MAX if max_writes is None else max_writes,
+            max_writes=WHERE_MAX if max_writes is None else max_writes,
             write_seconds=limits.WHERE_SECONDS if write_seconds is None else write_seconds,
             read_only=read_only,
         )

@@ -15,6 +15,9 @@ import anyio
 
 from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Unauthenticated
 
+BACKOFF_MAX_SECONDS = 2.0
+
+
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")

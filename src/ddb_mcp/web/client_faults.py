@@ -5,7 +5,9 @@ import logging
 from collections import Counter
 from typing import Any
 
-from ddb_mcp.core import limits
+# The first fault of clients is logged at once; then one line sums up the faults of each such period.
+FAULTS_SECONDS = 60
+
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ class ClientFaults:
             counts = "; ".join(f"{kind} ({n}{self._examples[kind]})" for kind, n in self._counts.items())
             logger.warning("HTTP clients: %s", counts)
             self._counts.clear()
-            self._pause = asyncio.get_running_loop().call_later(limits.FAULTS_SECONDS, self._log)
+            self._pause = asyncio.get_running_loop().call_later(FAULTS_SECONDS, self._log)
 
     def handle_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The event loop's handler of exceptions: an operating system's error is a fault, others are bugs."""

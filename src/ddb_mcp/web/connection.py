@@ -7,7 +7,6 @@ import ssl
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
-from ddb_mcp.core import limits
 from ddb_mcp.web.framing import BadFraming, Body, find_head_end, hide_upgrade
 from ddb_mcp.web.tls import TlsStream
 
@@ -17,6 +16,15 @@ if TYPE_CHECKING:
     from anyio import CancelScope
 
     from ddb_mcp.web.connection_slots import ConnectionSlots
+
+# A connection has HANDSHAKE_SECONDS for TLS, HEAD_SECONDS from the end of a response (or its own beginning) to the end
+# of the next request's head, `request_context.BODY_SECONDS` for that request's body, and ANSWER_READ_SECONDS to take
+# what is written to it. So a connection that does nothing useful holds its place for at most 30 s.
+HANDSHAKE_SECONDS = 10
+HEAD_SECONDS = 30
+# After an early answer the rest of an announced body is read away for this long, so that its sender sees the answer.
+LEFTOVER_SECONDS = 5
+
 
 _REFUSAL = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -65,6 +73,8 @@ class HttpConnection(asyncio.Protocol):
         drained: set while the client has taken nearly all that was written, and when the connection is lost.
     """
 
+    ANSWER_READ_SECONDS = 30
+
     def __init__(
         self,
         slots: ConnectionSlots,
@@ -102,7 +112,7 @@ class HttpConnection(asyncio.Protocol):
         if self._tls_context is None:
             self._open()
         elif self.slots.admit_handshake(self):
-            self._set_timer(limits.HANDSHAKE_SECONDS)
+            self._set_timer(HANDSHAKE_SECONDS)
         else:
             self.abort()
 
@@ -111,7 +121,7 @@ class HttpConnection(asyncio.Protocol):
         if self.slots.admit(self):
             self._parser = self._make_parser(self)
             self._parser.connection_made(cast(asyncio.Transport, self))
-            self._enter(State.HEAD, limits.HEAD_SECONDS)
+            self._enter(State.HEAD, HEAD_SECONDS)
         else:
             self.abort()
 
@@ -283,7 +293,7 @@ class HttpConnection(asyncio.Protocol):
         if not answered:
             return
         if self.state is State.BODY:
-            self._enter(State.DRAINING, limits.LEFTOVER_SECONDS)
+            self._enter(State.DRAINING, LEFTOVER_SECONDS)
         elif self.state is State.RESPONDING:
             self._enter(State.HEAD, self.slots.keep_seconds)
         self._advance()
@@ -330,7 +340,7 @@ class HttpConnection(asyncio.Protocol):
             self._flush()
             if self._tls is not None:
                 self._transport.write(self._tls.end())
-            self._enter(State.CLOSING, limits.ANSWER_READ_SECONDS)
+            self._enter(State.CLOSING, self.ANSWER_READ_SECONDS)
             self._held.clear()
             self._transport.close()
 

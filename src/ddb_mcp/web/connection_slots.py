@@ -6,10 +6,12 @@ import asyncio
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
-from ddb_mcp.core import limits
-
 if TYPE_CHECKING:
     from ddb_mcp.web.client_faults import ClientFaults
+
+# Where there are too many connections, a connection that has waited this long for a head is closed for a new one.
+IDLE_SECONDS = 0.1
+
 
 # The share of all connections that may serve requests of one owner at a time.
 OWNER_SHARE = 1 / 4
@@ -34,7 +36,7 @@ class ConnectionSlots:
     """The connection slots of a server.
 
     A connection is safe only while it serves a request whose caller the application has admitted. If all slots are
-    taken, a new connection replaces one that has had no such request for `limits.IDLE_SECONDS`. Strangers go first: a
+    taken, a new connection replaces one that has had no such request for `IDLE_SECONDS`. Strangers go first: a
     stranger is a connection whose last request carried no valid token.
 
     Args:
@@ -87,7 +89,7 @@ class ConnectionSlots:
     def _replace(group: dict[SlotHolder, float]) -> bool:
         """Abort the connection that has waited longest. Return False if even that one is new."""
         connection = next(iter(group), None)
-        if connection is None or group[connection] > _get_time() - limits.IDLE_SECONDS:
+        if connection is None or group[connection] > _get_time() - IDLE_SECONDS:
             return False
         connection.abort()
         return True

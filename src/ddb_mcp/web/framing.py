@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ddb_mcp.core import limits
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+HEAD_MAX_BYTES = 16_384
+
 
 _UPGRADE = re.compile(rb"\nupgrade(?=[ \t]*:)", re.I)
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -28,10 +29,10 @@ def find_head_end(held: bytearray) -> int | None:
     """Return the length of the head that `held` begins with, None while its end has not come.
 
     Raises:
-        BadFraming: it is longer than `limits.HEAD_MAX_BYTES`.
+        BadFraming: it is longer than `HEAD_MAX_BYTES`.
     """
-    end = _HEAD_END.search(held, 0, limits.HEAD_MAX_BYTES)
-    if end is None and len(held) >= limits.HEAD_MAX_BYTES:
+    end = _HEAD_END.search(held, 0, HEAD_MAX_BYTES)
+    if end is None and len(held) >= HEAD_MAX_BYTES:
         raise BadFraming
     return end and end.end()
 

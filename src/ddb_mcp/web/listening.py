@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ddb_mcp.config.values import is_loopback
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured
+
+# Connections that the kernel holds until they are accepted. It drops further ones, whose clients try again after 1 s.
+BACKLOG = 2048
 
 
 class Listening(NamedTuple):
@@ -90,7 +92,7 @@ def listen(host: str, port: int) -> socket.socket:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(limits.BACKLOG)
+        listener.listen(BACKLOG)
     except (OSError, OverflowError, TypeError, ValueError) as error:
         listener.close()
         problem = "ports end at 65535" if isinstance(error, OverflowError) else "this is not a host"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Unavailable
 from ddb_mcp.core.text import encode_json
 from ddb_mcp.web.framing import BadFraming, Body, get_body
@@ -19,6 +18,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ddb_mcp.web.connection import HttpConnection
+
+BODY_SECONDS = 20
+# An item of 400 KB, all of it characters that JSON escapes, sent as a JSON string within JSON, has less than 3 MB.
+BODY_MAX_BYTES = 4_000_000
+# Bodies being read and answers not yet taken, of all requests of a process together. Beyond it: status 503.
+IN_FLIGHT_MAX_BYTES = 128_000_000
+
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +126,7 @@ class RequestContext:
 
     @property
     def _is_overloaded(self) -> bool:
-        return self.connection.slots.bytes_in_flight > limits.IN_FLIGHT_MAX_BYTES
+        return self.connection.slots.bytes_in_flight > IN_FLIGHT_MAX_BYTES
 
     async def _refuse(self, status: int, error: DdbMcpError, headers: dict[str, str]) -> None:
         from starlette.responses import Response  # rarely needed, and a good part of the endpoint's start
@@ -142,19 +148,19 @@ class RequestContext:
         """Read the whole body of the request.
 
         Args:
-            max_bytes: how long it may be, `limits.BODY_MAX_BYTES` if not given.
+            max_bytes: how long it may be, `BODY_MAX_BYTES` if not given.
             count: called with the bytes of each piece as it comes, and may raise to end the reading.
 
         Raises:
             BodyRejected: 413 too long, 408 too slow, 503 too much at once.
             ClientGone: the client left before the body was whole.
         """
-        max_bytes = limits.BODY_MAX_BYTES if max_bytes is None else max_bytes
+        max_bytes = BODY_MAX_BYTES if max_bytes is None else max_bytes
         announced = dict(self._headers).get(b"content-length", b"0")
         if len(announced) > 15 or int(announced) > max_bytes:
             raise self._make_too_long_error(max_bytes)
         body = bytearray()
-        with anyio.move_on_after(limits.BODY_SECONDS):
+        with anyio.move_on_after(BODY_SECONDS):
             while True:
                 message = await self._receive()
                 if message["type"] != "http.request":
@@ -172,7 +178,7 @@ class RequestContext:
                 if not message.get("more_body", False):
                     return bytes(body)
         self.connection.slots.faults.note("body not sent in time")
-        raise BodyRejected(408, InvalidArgument(f"The body was not sent within {limits.BODY_SECONDS} s."))
+        raise BodyRejected(408, InvalidArgument(f"The body was not sent within {BODY_SECONDS} s."))
 
     @staticmethod
     def _make_too_long_error(max_bytes: int) -> BodyRejected:
@@ -195,7 +201,7 @@ class RequestContext:
 
     async def _wait_for_client(self) -> None:
         """Wait until the client has received nearly all that was sent. Abort the connection of one that does not."""
-        with anyio.move_on_after(limits.ANSWER_READ_SECONDS):
+        with anyio.move_on_after(self.connection.ANSWER_READ_SECONDS):
             await self.connection.drained.wait()
             return
         self.connection.slots.faults.note("answer not read in time")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import parse_json
 from ddb_mcp.core.text import exceeds_members, shorten
@@ -14,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from starlette.types import Scope
+
+# Members of a whole body or message: of the largest parameter, and of what may stand beside it.
+BODY_MEMBERS_MAX = 300_000
+
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d*))?")
 _READ_ONLY = re.compile("read_only=(true|false|1|0)")
@@ -74,16 +77,14 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a request's body, `{}` where the body is empty. Numbers are ints and Decimals.
 
     Raises:
-        InvalidArgument: the body is anything else, or has more than `limits.BODY_MEMBERS_MAX` members.
+        InvalidArgument: the body is anything else, or has more than `BODY_MEMBERS_MAX` members.
     """
     try:
         text = (body or b"{}").decode()
     except UnicodeDecodeError:
         raise InvalidArgument("The body is not JSON in UTF-8.") from None
-    if exceeds_members(text, limits.BODY_MEMBERS_MAX):
-        raise InvalidArgument(
-            f"The body has more than {limits.BODY_MEMBERS_MAX} members.", next="Send less in one call."
-        )
+    if exceeds_members(text, BODY_MEMBERS_MAX):
+        raise InvalidArgument(f"The body has more than {BODY_MEMBERS_MAX} members.", next="Send less in one call.")
     document = parse_json(text, "The body", exact=False)
     if not isinstance(document, dict):
         raise InvalidArgument("The body must be a JSON object.")

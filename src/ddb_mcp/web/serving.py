@@ -17,11 +17,12 @@ import threading
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, cast
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.process import leave_after
+from ddb_mcp.web import connection as connection_module
 from ddb_mcp.web.client_faults import ClientFaults
 from ddb_mcp.web.connection import HttpConnection
 from ddb_mcp.web.connection_slots import ConnectionSlots
+from ddb_mcp.web.listening import BACKLOG
 from ddb_mcp.web.request_context import RequestContext
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+# Connections at once: at most half of the descriptors that the process may have, so that stores have theirs.
+CONNECTIONS_MAX = 512
+# Requests under way have this long when a server ends. A gateway's clients are many, and it has longer.
+GRACE_SECONDS = 10
+
 
 _CONNECTION = "ddb_mcp.connection"
 
@@ -65,8 +72,8 @@ class HttpServer:
     Args:
         listener: from `listening.listen`; it is closed at the end.
         tls: speaks TLS on each connection.
-        grace_seconds: how long requests under way may go on after a signal, `limits.GRACE_SECONDS` if not given.
-        keep_seconds: how long an idle connection is kept, `limits.HEAD_SECONDS` if not given.
+        grace_seconds: how long requests under way may go on after a signal, `GRACE_SECONDS` if not given.
+        keep_seconds: how long an idle connection is kept, `connection_module.HEAD_SECONDS` if not given.
     """
 
     def __init__(
@@ -83,8 +90,8 @@ class HttpServer:
         self._app = app
         self._listener = listener
         self._tls = tls
-        self._grace = grace = limits.GRACE_SECONDS if grace_seconds is None else grace_seconds
-        keep = limits.HEAD_SECONDS if keep_seconds is None else keep_seconds
+        self._grace = grace = GRACE_SECONDS if grace_seconds is None else grace_seconds
+        keep = connection_module.HEAD_SECONDS if keep_seconds is None else keep_seconds
         self._slots = ConnectionSlots(ClientFaults(), _compute_max_connections(), keep)
         self._open: set[RequestContext] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -120,7 +127,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,  # a request's client stays the other end of its connection
-            backlog=limits.BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=_NO_TIMEOUT,
             timeout_graceful_shutdown=int(self._grace) + 5,  # our own comes first, and without an error in the log
         )
@@ -200,6 +207,6 @@ def _compute_max_connections() -> int:
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return limits.CONNECTIONS_MAX
+        return CONNECTIONS_MAX
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return limits.CONNECTIONS_MAX if descriptors < 0 else min(limits.CONNECTIONS_MAX, descriptors // 2)
+    return CONNECTIONS_MAX if descriptors < 0 else min(CONNECTIONS_MAX, descriptors // 2)

@@ -7,13 +7,13 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.text import count_bytes, shorten
-from ddb_mcp.service.arguments import GetArguments, QueryArguments, ScanArguments, Where
+from ddb_mcp.service.arguments import LIMIT_DEFAULT, GetArguments, QueryArguments, ScanArguments, Where
 from ddb_mcp.service.call_context import CallContext
 from ddb_mcp.service.outlines import show_item
 from ddb_mcp.service.reading.hints import explain_missing
-from ddb_mcp.service.reading.pages import PageReader
+from ddb_mcp.service.reading.pages import HINT_BYTES, PageReader
 from ddb_mcp.service.reading.projections import Projection, parse_projection
-from ddb_mcp.service.results import GetResult, PageResult, PartResult
+from ddb_mcp.service.results import ITEM_ENVELOPE_BYTES, GetResult, PageResult, PartResult
 from ddb_mcp.service.selection import parse_selection
 from ddb_mcp.stores.base import Read
 from ddb_mcp.stores.workers import convert
@@ -41,9 +41,9 @@ def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> Ge
     """The item as it is shown, in at most `max_bytes` bytes."""
     result: GetResult = {"found": True}
     hints: list[str] = []
-    room = max_bytes - limits.ITEM_ENVELOPE_BYTES
+    room = max_bytes - ITEM_ENVELOPE_BYTES
     if projection and (hint := explain_missing(projection, [item])):
-        hints.append(shorten(hint, limits.HINT_BYTES))
+        hints.append(shorten(hint, HINT_BYTES))
         room -= count_bytes({"hint": hints[0]})
     plain, outlined = show_item(item, room, paths=None if projection is None else projection.paths)
     parts: dict[str, PartResult] = {}
@@ -94,7 +94,7 @@ async def _list_items(
         projection = Projection()
     read = read._replace(
         attributes=None if projection is None or arguments.view == "summary" else projection.list_names(),
-        limit=arguments.limit or limits.LIMIT_DEFAULT,
+        limit=arguments.limit or LIMIT_DEFAULT,
         read_limit=call.read_budget,
     )
     attributes = sorted(arguments.attributes or ())  # views without attributes have none in `read`

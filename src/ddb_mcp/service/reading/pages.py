@@ -26,6 +26,17 @@ from ddb_mcp.service.selection import is_requested
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
 from ddb_mcp.stores.workers import convert, convert_in_steps, run_in_worker
 
+# A store page whose items are only counted.
+# In Python's objects, a page of small numbers takes thirty times as much.
+AGGREGATE_BYTES = 1_000_000
+HINT_SECONDS = 3
+HINT_ITEMS = 100
+# 1/HINT_SHARE of the read budget is left for a hint, even where a listing has spent the whole budget.
+HINT_SHARE = 20
+HINT_READS = 1000
+HINT_READ_BYTES = 1_000_000
+HINT_BYTES = 400
+
 
 class PageReader:
     """One call of query or scan.
@@ -88,9 +99,9 @@ class PageReader:
             if self._position == self._read.position and not self._entries:
                 raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and gave nothing.")
             self._stopped = "timeout"
-        with anyio.move_on_after(limits.HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
+        with anyio.move_on_after(HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
             reason = await self._find_hint()
-            self._hint = shorten(reason, limits.HINT_BYTES) if reason else None
+            self._hint = shorten(reason, HINT_BYTES) if reason else None
         while isinstance(page := await self._fit(), int):
             over = page
             while over > 0 and len(self._entries) > 1:
@@ -145,7 +156,7 @@ class PageReader:
             position=self._position,
             limit=limits.LIMIT_MAX if self._aggregates else self._read.limit - len(self._entries),
             read_limit=self._read.read_limit - self._scanned,
-            max_bytes=limits.AGGREGATE_BYTES if self._aggregates else max(1, self._entries.room),
+            max_bytes=AGGREGATE_BYTES if self._aggregates else max(1, self._entries.room),
         )
 
     def _reason_to_stop(self, page: StorePage) -> Stopped | None:
@@ -205,13 +216,13 @@ class PageReader:
         if self._view != "items" or self._projection is None or not self._entries.missing:
             return None
         # Items behind this page may have the paths.
-        limit = min(len(self._entries), limits.HINT_ITEMS)
+        limit = min(len(self._entries), HINT_ITEMS)
         items = await self._sample(self._read._replace(attributes=None, limit=limit)) or [self._entries.first]
         missing = self._projection._replace(paths=tuple(self._entries.missing))
         return await convert(partial(explain_missing, missing, items), items)
 
     async def _explain_empty_page(self) -> str | None:
-        keys, every = self._read.range, self._read._replace(filter=(), limit=limits.HINT_ITEMS)
+        keys, every = self._read.range, self._read._replace(filter=(), limit=HINT_ITEMS)
         # Where items were read and a filter left them out, the sort keys are not the reason. Some engines, and a
         # platform without ranges, read more than the range.
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
@@ -224,11 +235,11 @@ class PageReader:
 
     async def _sample(self, read: Read) -> list[Item]:
         """Some items for a hint. A part of the read budget is kept for hints."""
-        budget = max(self._read.read_limit - self._scanned, self._read.read_limit // limits.HINT_SHARE)
-        budget = min(limits.HINT_READS, budget)
+        budget = max(self._read.read_limit - self._scanned, self._read.read_limit // HINT_SHARE)
+        budget = min(HINT_READS, budget)
         items: list[Item] = []
         while budget > 0 and not items:
-            page = await self._fetch(read._replace(max_bytes=limits.HINT_READ_BYTES, read_limit=budget))
+            page = await self._fetch(read._replace(max_bytes=HINT_READ_BYTES, read_limit=budget))
             self._spend(page)
             items = [item for _, item in self._iter_own_items(page, read)]
             if page.next is None or page.spent:

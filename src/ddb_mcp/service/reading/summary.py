@@ -8,12 +8,20 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import takewhile
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import get_type
 from ddb_mcp.core.items import AttributeValue, Item, measure_item, to_json
 from ddb_mcp.core.keys import SEPARATORS, Prefix, get_first_segment
 from ddb_mcp.core.text import count_bytes, shorten
 from ddb_mcp.service.results import Group
+
+# A summary: the bytes and groups shown; and the groups and attributes counted. More are counted than shown, so that
+# the groups shown are the largest, not the first.
+SUMMARY_BYTES = 4096
+SUMMARY_GROUPS = 50
+SUMMARY_COUNTED = 2000
+SUMMARY_ATTRIBUTES = 20_000
+SUMMARY_NAME_BYTES = 60
+
 
 OTHER = "(other)"
 _OTHERS = (OTHER, OTHER)
@@ -38,7 +46,7 @@ def classify_key(text: str) -> str:
     for pattern, stands_for in _FOLDED:
         if pattern.match(text):
             return stands_for
-    return shorten(get_first_segment(text), limits.SUMMARY_NAME_BYTES)
+    return shorten(get_first_segment(text), SUMMARY_NAME_BYTES)
 
 
 _MORE_BYTES = len(',"moreAttributes":9999999')
@@ -84,7 +92,7 @@ class _GroupCount:
 class Summary:
     """Counts items by entity type as they come in.
 
-    Memory is bounded: by `limits.SUMMARY_COUNTED` groups, with `limits.SUMMARY_ATTRIBUTES` attributes in all.
+    Memory is bounded: by `SUMMARY_COUNTED` groups, with `SUMMARY_ATTRIBUTES` attributes in all.
 
     Args:
         prefix: the deployment's.
@@ -101,7 +109,7 @@ class Summary:
         """Count an item."""
         pk, sk = item["pk"]["S"], item["sk"]["S"]
         name = (classify_key(pk[len(self._prefix.joined) :]), classify_key(sk))
-        if name not in self._groups and len(self._groups) >= limits.SUMMARY_COUNTED:
+        if name not in self._groups and len(self._groups) >= SUMMARY_COUNTED:
             name = _OTHERS
         group = self._groups.setdefault(name, _GroupCount())
         group.count += 1
@@ -116,10 +124,10 @@ class Summary:
 
     def _count(self, group: _GroupCount, attribute: str, value: AttributeValue) -> bool:
         """Count a value; False where there are too many attributes already."""
-        name = _shown_name(attribute[: limits.SUMMARY_NAME_BYTES])
+        name = _shown_name(attribute[:SUMMARY_NAME_BYTES])
         counted = group.attributes.get(name)
         if counted is None:
-            if self._attributes >= limits.SUMMARY_ATTRIBUTES:
+            if self._attributes >= SUMMARY_ATTRIBUTES:
                 return False
             self._attributes += 1
             counted = group.attributes.setdefault(name, _AttributeCount())
@@ -133,7 +141,7 @@ class Summary:
         for the largest item of each group and then, in turns, for attributes: attributes of mixed types first, then the
         frequent ones.
         """
-        budget = min(budget, limits.SUMMARY_BYTES)
+        budget = min(budget, SUMMARY_BYTES)
         groups_by_name = self._named(min(budget // 2, budget - _OTHERS_BYTES))
         shown_groups = [(_make_group(name, group), group) for name, group in groups_by_name]
         groups = [shown for shown, _ in shown_groups]
@@ -157,9 +165,9 @@ class Summary:
         room = _Room(budget)
         fitting = takewhile(lambda entry: room.take(_make_group(*entry), _MORE_BYTES), ordered)
         named = sum(1 for _ in fitting)
-        if named == len(ordered) <= limits.SUMMARY_GROUPS:
+        if named == len(ordered) <= SUMMARY_GROUPS:
             return ordered
-        named = min(named, limits.SUMMARY_GROUPS - 1)
+        named = min(named, SUMMARY_GROUPS - 1)
         others = _GroupCount()
         for _, group in ordered[named:]:
             others.join(group)
@@ -186,10 +194,10 @@ class _Room:
         return True
 
 
-@lru_cache(limits.SUMMARY_ATTRIBUTES)
+@lru_cache(SUMMARY_ATTRIBUTES)
 def _shown_name(beginning: str) -> str:
     """Return the name by which an attribute with this beginning is counted and shown."""
-    return shorten(beginning, limits.SUMMARY_NAME_BYTES)
+    return shorten(beginning, SUMMARY_NAME_BYTES)
 
 
 def _make_group(name: tuple[str, str], group: _GroupCount) -> Group:

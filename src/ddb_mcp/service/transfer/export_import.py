@@ -15,7 +15,13 @@ from ddb_mcp.core.items import Item, parse_item, parse_json
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.text import encode_json, exceeds_members, shorten
 from ddb_mcp.service.concurrency import run_until_failure
+from ddb_mcp.service.parameters import BATCH_MAX, MEMBERS_MAX
+from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
 from ddb_mcp.stores.base import Read, Store, WriteCondition
+
+# One item as a line of an export: six characters for each byte at most, and binary values in base64.
+LINE_MAX_BYTES = 8_000_000
+
 
 _GZIP = b"\x1f\x8b"
 _TEXT = re.compile(rb"\S")
@@ -46,7 +52,7 @@ async def export_items(
     Raises:
         DdbMcpError: what the store raises.
     """
-    read = selected._replace(limit=limits.LIMIT_MAX, max_bytes=limits.AGGREGATE_BYTES)
+    read = selected._replace(limit=limits.LIMIT_MAX, max_bytes=AGGREGATE_BYTES)
     while True:
         page = await (store.scan(read) if read.pk is None else store.query(read))
         items = [item for item in page.items if own.owns(Key.of(item).pk)]
@@ -111,8 +117,8 @@ class LineSource:
             yield number, begun
 
     def _check_length(self, number: int, length: int) -> None:
-        if length > limits.LINE_MAX_BYTES:
-            raise InvalidArgument(f"{self.name}: line {number} is longer than {limits.LINE_MAX_BYTES} bytes.")
+        if length > LINE_MAX_BYTES:
+            raise InvalidArgument(f"{self.name}: line {number} is longer than {LINE_MAX_BYTES} bytes.")
 
     def _blocks(self) -> Iterator[bytes]:
         try:
@@ -172,7 +178,7 @@ class Importer:
                     shown.append(f"line {number}: {error.message}")
             if refused == _REFUSED_MAX:
                 break
-            if len(batch) == limits.BATCH_MAX or size > _BATCH_CHARACTERS:
+            if len(batch) == BATCH_MAX or size > _BATCH_CHARACTERS:
                 await self._store.check_batch(batch, self._condition)
                 batch, size = [], 0
         if refused:
@@ -197,7 +203,7 @@ class Importer:
         batch, size = dict[Key, Item](), 0
         for _, line in file.lines():
             item = self._parse_item(line)
-            if len(batch) == limits.BATCH_MAX or size > _BATCH_CHARACTERS or Key.of(item) in batch:
+            if len(batch) == BATCH_MAX or size > _BATCH_CHARACTERS or Key.of(item) in batch:
                 await self._put(batch.values(), advance)
                 batch, size = {}, 0
             batch[Key.of(item)] = item
@@ -205,8 +211,8 @@ class Importer:
         await self._put(batch.values(), advance)
 
     def _parse_item(self, line: str) -> Item:
-        if exceeds_members(line, limits.MEMBERS_MAX["item"]):  # their objects take far more memory than the line
-            raise InvalidArgument(f"the line has more than {limits.MEMBERS_MAX['item']} members.")
+        if exceeds_members(line, MEMBERS_MAX["item"]):  # their objects take far more memory than the line
+            raise InvalidArgument(f"the line has more than {MEMBERS_MAX['item']} members.")
         document = parse_json(line, "the line")
         is_wrapped = isinstance(document, dict) and document.keys() == {"Item"}
         item = parse_item(document["Item"] if is_wrapped else document, "the item")

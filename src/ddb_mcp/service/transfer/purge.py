@@ -9,6 +9,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import NotProvisioned, Unavailable
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.service.concurrency import run_until_failure
+from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
 from ddb_mcp.stores.base import NO_CONDITION, Position, Read, Store, StorePage
 
 Advance = Callable[[int], None]
@@ -103,7 +104,7 @@ async def _read_page(store: Store, prefix: Prefix, position: Position | None) ->
         attributes=(),
         position=position,
         limit=limits.LIMIT_MAX,
-        max_bytes=limits.AGGREGATE_BYTES,
+        max_bytes=AGGREGATE_BYTES,
     )
     try:
         return await store.scan(read)

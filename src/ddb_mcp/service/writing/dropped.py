@@ -4,10 +4,15 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.items import AttributeValue, measure_value, to_json
 from ddb_mcp.core.paths import Path, format_path
 from ddb_mcp.core.text import count_bytes, shorten
+
+# The sentence about dropped attributes that are too long to show.
+HIDDEN_BYTES = 300
+# Dropped values that a result outlines because they are too long to show.
+OUTLINES_MAX = 10
+
 
 _LOST = "Too long to show, and lost: it is stored nowhere any more."
 
@@ -24,9 +29,9 @@ def show_dropped(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dic
     plain = {path: {format_path(path): to_json(dropped[path])} for path in by_size[:few]}
     if few == len(dropped) and count_bytes(whole := _join_names(plain)) <= room:
         return whole, []
-    outlines = {path: {format_path(path): _make_outline(dropped[path])} for path in by_size[-limits.OUTLINES_MAX :]}
+    outlines = {path: {format_path(path): _make_outline(dropped[path])} for path in by_size[-OUTLINES_MAX:]}
     outlines = {path: outline for path, outline in outlines.items() if count_bytes(outline) < sizes[path]}
-    room -= limits.HIDDEN_BYTES
+    room -= HIDDEN_BYTES
     if count_bytes(_join_names(outlines)) > room // 2:
         outlines = {}
     costs = {path: count_bytes(entry) for path, entry in plain.items()}
@@ -42,7 +47,7 @@ def show_dropped(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dic
     entries = {path: plain[path] for path in shown_whole} | {
         path: outlines[path] for path in hidden if path in outlines
     }
-    return _join_names(entries), [shorten(text, limits.HIDDEN_BYTES)]
+    return _join_names(entries), [shorten(text, HIDDEN_BYTES)]
 
 
 def _join_names(entries: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:

@@ -18,13 +18,16 @@ from ddb_mcp.service.arguments import DeleteArguments, PutArguments
 from ddb_mcp.service.call_context import CallContext, show_failed_condition
 from ddb_mcp.service.concurrency import run_concurrently
 from ddb_mcp.service.outlines import OUTLINE_DELETED, show_item
-from ddb_mcp.service.results import DeleteResult, Failure, PutResult
+from ddb_mcp.service.results import ITEM_ENVELOPE_BYTES, DeleteResult, Failure, PutResult
 from ddb_mcp.service.writing import dropped
 from ddb_mcp.service.writing import where as selected
 from ddb_mcp.service.writing.inputs import make_update, parse_changes, parse_expect, parse_own_item
 from ddb_mcp.service.writing.warnings import list_absent_warnings, list_item_warnings
 from ddb_mcp.stores.base import WriteCondition, Written
 from ddb_mcp.stores.workers import convert, convert_in_steps
+
+WARNINGS_MAX = 10
+
 
 # One failure of a batch takes a tenth of the result's bytes at most, and shows no stored item in less than _LEAST_SHOWN
 # bytes, nor one that is longer than _MOST_SHOWN: as Python objects, wide items take a hundred times as much. Position
@@ -152,7 +155,7 @@ async def _delete_one(call: CallContext, key: Key, condition: WriteCondition) ->
     if outcome.deleted is not None:
         result["deleted"] = outcome.deleted
     if (item := call.drop_foreign(outcome.item)) is not None:
-        room = call.max_bytes - limits.ITEM_ENVELOPE_BYTES
+        room = call.max_bytes - ITEM_ENVELOPE_BYTES
         plain, outlined = await convert(partial(show_item, item, room, OUTLINE_DELETED), item)
         if outlined:
             result["outlined"] = True
@@ -238,8 +241,7 @@ def _make_put_result(write: Item | Update, written: Written, max_bytes: int) -> 
 def _fit_warnings(warnings: list[str], room: int) -> list[str]:
     """As many of the warnings as there is room for, and the number of the others."""
     fit = sum(
-        total <= room
-        for total in itertools.accumulate(count_bytes(text) + 1 for text in warnings[: limits.WARNINGS_MAX])
+        total <= room for total in itertools.accumulate(count_bytes(text) + 1 for text in warnings[:WARNINGS_MAX])
     )
     more = len(warnings) - fit
     return warnings[:fit] + ([f"and {more} more"] if more else [])

@@ -18,12 +18,17 @@ from ddb_mcp.service.arguments import DeleteArguments, PutArguments, Where
 from ddb_mcp.service.call_context import CallContext
 from ddb_mcp.service.concurrency import run_concurrently
 from ddb_mcp.service.parameters import parse_text
+from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.selection import is_requested, parse_selection
 from ddb_mcp.service.writing.inputs import make_update, parse_changes
 from ddb_mcp.service.writing.warnings import list_item_warnings
 from ddb_mcp.stores.base import Read, SelectionResult, SelectionWrite, StorePage, WriteCondition
 from ddb_mcp.stores.workers import convert
+
+# A `where` reports progress after this many items.
+WHERE_PROGRESS_ITEMS = 100
+
 
 _EXISTS = Comparison(("pk",), "exists")
 # Errors that concern one item. Any other error would also fail the next write.
@@ -80,7 +85,7 @@ def _parse_where(call: CallContext, where: Where, *, whole: bool) -> Read:
     if len(text) > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
     attributes = None if whole else ()
-    return read._replace(attributes=attributes, read_limit=call.read_budget, max_bytes=limits.AGGREGATE_BYTES)
+    return read._replace(attributes=attributes, read_limit=call.read_budget, max_bytes=AGGREGATE_BYTES)
 
 
 def _parse_change(arguments: PutArguments) -> Update:
@@ -261,7 +266,7 @@ class _SelectionWriter:
                 selected.failed.append((key, error))
             if not isinstance(error, _ERRORS_OF_ONE_ITEM):
                 selected.stopped = error
-        if selected.matched % limits.WHERE_PROGRESS_ITEMS == 0:
+        if selected.matched % WHERE_PROGRESS_ITEMS == 0:
             await self._report()
 
     async def _write_one(self, key: Key, item: Item) -> bool:

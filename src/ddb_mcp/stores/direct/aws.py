@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Timeout
+from ddb_mcp.stores.direct.session import AWS_CONNECTIONS
 from ddb_mcp.stores.retries import (
+    BACKOFF_MAX_SECONDS,
     AttemptFailed,
     LostAnswerPolicy,
     Outcome,
@@ -25,6 +26,14 @@ from ddb_mcp.stores.retries import (
 
 if TYPE_CHECKING:
     from ddb_mcp.stores.direct.session import AwsSession
+
+AWS_ATTEMPTS = 7
+# No attempt begins after this time.
+AWS_LAST_ATTEMPT_SECONDS = 12.0
+# Only a program that gives credentials can make one attempt take longer.
+AWS_STUCK_SECONDS = 30.0
+BACKOFF_SECONDS = 0.05
+
 
 Response = dict[str, Any]
 
@@ -59,7 +68,7 @@ class AwsClients:
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
         self.region = ""
-        self._threads = anyio.CapacityLimiter(limits.AWS_CONNECTIONS)
+        self._threads = anyio.CapacityLimiter(AWS_CONNECTIONS)
 
     async def request(
         self,
@@ -101,7 +110,7 @@ class AwsClients:
             nonlocal used, is_sent
             used, is_sent = self._clients.get(service), False
             try:
-                with anyio.move_on_after(limits.AWS_STUCK_SECONDS):
+                with anyio.move_on_after(AWS_STUCK_SECONDS):
                     return await anyio.to_thread.run_sync(send, abandon_on_cancel=True, limiter=self._threads)
             except Exception as failure:
                 raise self._classify(failure, service, operation, expected, sent=is_sent) from failure
@@ -111,9 +120,7 @@ class AwsClients:
             # Other programs renew credentials in files while a server runs.
             self._discard_clients(service, used)
 
-        pace = RetryPolicy(
-            limits.AWS_ATTEMPTS, limits.AWS_LAST_ATTEMPT_SECONDS, limits.BACKOFF_SECONDS, limits.BACKOFF_MAX_SECONDS
-        )
+        pace = RetryPolicy(AWS_ATTEMPTS, AWS_LAST_ATTEMPT_SECONDS, BACKOFF_SECONDS, BACKOFF_MAX_SECONDS)
         return (await run_with_retries(attempt, pace, renew=renew, write=write)).answer or {}
 
     def _classify(
@@ -163,7 +170,7 @@ class AwsClients:
 def _make_stuck_error(write: LostAnswerPolicy | None) -> DdbMcpError:
     """Return the error for a thread that does not come back. It may still send its request."""
     stuck = Timeout(
-        f"Neither AWS nor the source of its credentials answered within {limits.AWS_STUCK_SECONDS:g} s.",
+        f"Neither AWS nor the source of its credentials answered within {AWS_STUCK_SECONDS:g} s.",
         next="If AWS_PROFILE has a credential_process, run it in a terminal and fix it. Then restart the server.",
     )
     return stuck if write is None else make_outcome_unknown(stuck)

@@ -15,7 +15,6 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from ddb_mcp.config.values import is_loopback
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import (
     DdbMcpError,
     Forbidden,
@@ -31,7 +30,7 @@ from ddb_mcp.core.errors import (
 )
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.direct import codes
-from ddb_mcp.stores.direct.session import AwsSession, is_invalid_url
+from ddb_mcp.stores.direct.session import AWS_CONNECT_SECONDS, AWS_READ_SECONDS, AwsSession, is_invalid_url
 from ddb_mcp.stores.retries import Outcome
 
 _SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
@@ -388,10 +387,10 @@ _REGION = "Set AWS_REGION or AWS_DEFAULT_REGION, or `region` in the AWS profile.
 # The first kind that fits counts: a class stands before its base classes. By name, because older versions of botocore
 # lack some of them.
 _KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
-    "ReadTimeoutError": _Rule(Timeout, f"{{request.operation}} got no answer within {limits.AWS_READ_SECONDS:g} s."),
+    "ReadTimeoutError": _Rule(Timeout, f"{{request.operation}} got no answer within {AWS_READ_SECONDS:g} s."),
     "ConnectTimeoutError": _Rule(
         Timeout,
-        f"{{request.operation}} got no connection within {limits.AWS_CONNECT_SECONDS:g} s.",
+        f"{{request.operation}} got no connection within {AWS_CONNECT_SECONDS:g} s.",
         "{request.check_endpoint}",
     ),
     "ProxyConnectionError": _Rule(Unavailable, "The HTTP proxy cannot be reached.", "Check HTTPS_PROXY and NO_PROXY."),

@@ -10,12 +10,17 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unavailable, Unsupported
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import Progress
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
+
+TABLE_READY_SECONDS = 180.0
+FUNCTION_READY_SECONDS = 60.0
+FUNCTION_REREADS = 3
+POLL_SECONDS = 1.0
+
 
 TTL_ATTRIBUTE = "ttl"
 _KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
@@ -51,10 +56,10 @@ class TableSetup:
 
         Raises as `exists`, and:
             Forbidden: it is missing and may not be created.
-            Timeout: it is not there after `limits.TABLE_READY_SECONDS`.
+            Timeout: it is not there after `TABLE_READY_SECONDS`.
         """
         created = False
-        deadline = time.monotonic() + limits.TABLE_READY_SECONDS
+        deadline = time.monotonic() + TABLE_READY_SECONDS
         while (status := await self._status()) not in _USABLE:
             if time.monotonic() > deadline:
                 raise Timeout(f"The table {self.name!r} is still not usable ({status or 'missing'}).")
@@ -63,7 +68,7 @@ class TableSetup:
                 await progress(f"creating the table {self.name}")
                 continue
             await progress(f"the table {self.name} is {(status or 'creating').lower()}")
-            await anyio.sleep(limits.POLL_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
         return created
 
     async def get_ttl(self) -> str:
@@ -218,7 +223,7 @@ class LambdaFunctions(NamedTuple):
         return ("current" if self._is_current(function) else "stale"), None
 
     async def _update(self, name: str) -> tuple[str, str | None]:
-        for _ in range(1 + limits.FUNCTION_REREADS):
+        for _ in range(1 + FUNCTION_REREADS):
             function = await self._once_updated(name)
             if unreadable := _unreadable(function):
                 return "unreadable", f"{unreadable} Nothing was changed: writing would wipe the other variables."
@@ -259,11 +264,11 @@ class LambdaFunctions(NamedTuple):
 
     async def _once_updated(self, name: str) -> Response:
         """Return the configuration once no update of it is in progress; Lambda refuses changes until then."""
-        deadline = time.monotonic() + limits.FUNCTION_READY_SECONDS
+        deadline = time.monotonic() + FUNCTION_READY_SECONDS
         while (function := await self._read(name)).get("LastUpdateStatus") == "InProgress":
             if time.monotonic() > deadline:
                 raise Timeout(f"The function {name} is still being updated.")
-            await anyio.sleep(limits.POLL_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
         return function
 
     def _is_current(self, function: Response) -> bool:

@@ -14,6 +14,15 @@ from ddb_mcp.stores.base import Position, Read
 from ddb_mcp.stores.direct.aws import Response
 from ddb_mcp.stores.direct.wire import get_key
 
+SCAN_SEGMENTS = 8
+# Largest and smallest `Limit` of one request.
+PAGE_ITEMS = 1000
+PAGE_ITEMS_MIN = 16
+# Few stored items are smaller. `max_bytes` / SMALL_ITEM_BYTES is thus the most that is worth fetching.
+SMALL_ITEM_BYTES = 128
+# Over-read factor: fetch 1.5 times what the last hit rate suggests, so that most scans need one round.
+OVER_READ = 1.5
+
 
 class ScanPosition(NamedTuple):
     """Where a scan is: for each segment that is not done, the key it goes on after; and what the last round found."""
@@ -27,7 +36,7 @@ class ScanPosition(NamedTuple):
     def from_position(cls, position: Position | None) -> "ScanPosition":
         """The position in a cursor; None for the beginning."""
         if position is None:
-            return cls(dict.fromkeys(range(limits.SCAN_SEGMENTS)), limits.SCAN_SEGMENTS)
+            return cls(dict.fromkeys(range(SCAN_SEGMENTS)), SCAN_SEGMENTS)
         total, scanned, matched, starts = position
         return cls({int(segment): key and _key(key) for segment, key in starts.items()}, total, scanned, matched)
 
@@ -113,7 +122,7 @@ def _bytes(key: Key | None) -> int:
 
 def count_items_needed(read: Read) -> int:
     """The number of items that are worth fetching."""
-    return min(read.limit, max(limits.PAGE_ITEMS_MIN, read.max_bytes // limits.SMALL_ITEM_BYTES))
+    return min(read.limit, max(PAGE_ITEMS_MIN, read.max_bytes // SMALL_ITEM_BYTES))
 
 
 def plan_wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
@@ -127,9 +136,9 @@ def plan_wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
     if at.matched == at.scanned:  # at the beginning, and where everything is own
         need = min(most, count_items_needed(read))
     elif at.matched:
-        need = min(most, math.ceil(count_items_needed(read) * limits.OVER_READ * at.scanned / at.matched))
+        need = min(most, math.ceil(count_items_needed(read) * OVER_READ * at.scanned / at.matched))
     longest = max(map(_bytes, at.starts.values())) or 1
-    at_once = 1 if need <= limits.PAGE_ITEMS else 1 + limits.CURSOR_OTHER_KEYS_BYTES // longest
+    at_once = 1 if need <= PAGE_ITEMS else 1 + limits.CURSOR_OTHER_KEYS_BYTES // longest
     segments = list(at.starts)[:at_once]
     return segments, max(1, need // len(segments))
 

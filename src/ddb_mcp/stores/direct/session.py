@@ -38,8 +38,14 @@ from pydantic_core import from_json
 
 from ddb_mcp import __version__
 from ddb_mcp.config.values import is_http_url
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured
+
+AWS_CONNECT_SECONDS = 3.0
+AWS_READ_SECONDS = 10.0
+AWS_CONNECTIONS = 32
+# Characters: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+SESSION_POLICY_MAX = 2048
+
 
 logger = logging.getLogger(__name__)
 
@@ -164,10 +170,10 @@ def is_invalid_url(failure: Exception) -> bool:
 
 def _make_config() -> Config:
     return Config(
-        connect_timeout=limits.AWS_CONNECT_SECONDS,
-        read_timeout=limits.AWS_READ_SECONDS,
+        connect_timeout=AWS_CONNECT_SECONDS,
+        read_timeout=AWS_READ_SECONDS,
         retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=limits.AWS_CONNECTIONS,
+        max_pool_connections=AWS_CONNECTIONS,
         tcp_keepalive=True,
         parameter_validation=False,  # DataService has checked what is sent, and validation takes longer than sending
         user_agent=f"ddb-mcp/{__version__} botocore/{botocore.__version__}",  # else it is made twice a request
@@ -227,10 +233,10 @@ class RoleSession(AwsSession):
         self.source = source
         self._role_arn = role_arn
         self._policy = json.dumps(policy, separators=(",", ":"))
-        if len(self._policy) > limits.SESSION_POLICY_MAX:
+        if len(self._policy) > SESSION_POLICY_MAX:
             raise Misconfigured(
                 f"The session policy for DDB_MCP_ROLE_ARN has {len(self._policy)} characters; AWS takes "
-                f"{limits.SESSION_POLICY_MAX}.",
+                f"{SESSION_POLICY_MAX}.",
                 next="Shorten DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
             )
         self.register_component("credential_provider", self)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.config.settings import DirectSettings, DirectStorage
-from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison
 from ddb_mcp.core.errors import (
     ConditionFailed,
@@ -40,7 +39,7 @@ from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
 from ddb_mcp.stores.direct.policy import build_policy
 from ddb_mcp.stores.direct.provisioning import LambdaFunctions, TableSetup, make_probe_key
-from ddb_mcp.stores.direct.scan import ScanPage, ScanPosition, count_items_needed, gather, plan_wave
+from ddb_mcp.stores.direct.scan import PAGE_ITEMS, ScanPage, ScanPosition, count_items_needed, gather, plan_wave
 from ddb_mcp.stores.direct.wire import (
     encode_binary,
     format_sort_key_condition,
@@ -51,6 +50,11 @@ from ddb_mcp.stores.direct.wire import (
     make_read_parameters,
 )
 from ddb_mcp.stores.retries import LostAnswerPolicy, ReadBackResult
+
+# Attempts of an update with `remove`: a path with a missing parent is left out of the next attempt, and comes back if
+# another client stores the parent meanwhile.
+MERGE_ATTEMPTS = 4
+
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +146,7 @@ class DirectStore(Store):
     async def _merge_existing(self, update: Update, condition: WriteCondition, old_wanted: bool) -> Written:
         """Merge, without the paths of `remove` whose parents are missing."""
         sent, guard = update, condition
-        for _ in range(limits.MERGE_ATTEMPTS):
+        for _ in range(MERGE_ATTEMPTS):
             try:
                 return await self._merge(sent, update, guard, old_wanted)
             except ConditionFailed as failed:
@@ -273,7 +277,7 @@ class DirectStore(Store):
         condition += format_sort_key_condition(read.range, expression)
         start = {} if read.position is None else {"ExclusiveStartKey": Key(str(read.pk), read.position).attributes}
         # One more than wanted: a page that holds the rest then shows that nothing follows.
-        limit = limits.PAGE_ITEMS if read.filter else count_items_needed(read) + 1
+        limit = PAGE_ITEMS if read.filter else count_items_needed(read) + 1
         answer = await self._request(
             "query",
             KeyConditionExpression=condition,

@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ddb_mcp.core import limits
 from ddb_mcp.stores.local.deadline import Deadline
 from ddb_mcp.stores.local.file import Connection, SqliteFile, is_passing
+
+SQLITE_CONNECTIONS = 8
 
 
 class ConnectionPool:
@@ -60,7 +61,7 @@ class ConnectionPool:
 
     def _give_back(self, connection: Connection, *, is_sound: bool) -> None:
         """Keep a connection for the next operation, unless it only reads or met an error in the file."""
-        if connection.inode and is_sound and len(self.idle) < limits.SQLITE_CONNECTIONS:
+        if connection.inode and is_sound and len(self.idle) < SQLITE_CONNECTIONS:
             connection.deadline = None
             connection.has_made_table = False
             self.idle.append(connection)

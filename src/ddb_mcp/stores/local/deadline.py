@@ -12,6 +12,13 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Timeout, Unavailable
 from ddb_mcp.core.items import Item
 
+# LOCK_SECONDS: a call waits this long for another process's lock. LOCK_SLICE_SECONDS: SQLite waits this long before the
+# call's own deadline is checked again. LOCK_HELD_SECONDS: a write holds the lock this long at most.
+LOCK_SECONDS = 10
+LOCK_SLICE_SECONDS = 0.025
+LOCK_HELD_SECONDS = 2
+
+
 _CONTENT = {"S": str, "N": str, "B": str, "BOOL": bool, "NULL": bool, "M": dict} | dict.fromkeys(
     ("L", "SS", "NS", "BS"), list
 )
@@ -34,7 +41,7 @@ class Deadline:
     def __init__(self, seconds: float, *, long: bool = False) -> None:
         now = time.monotonic()
         self._end = now + seconds
-        self._wait_until = now + limits.LOCK_SECONDS
+        self._wait_until = now + LOCK_SECONDS
         self._hold_until = math.inf
         self._is_cancelled = False
         self._long = long
@@ -57,12 +64,12 @@ class Deadline:
         """Wait a moment for another process's lock. Raises `locked`, or Timeout, if no time is left."""
         if time.monotonic() > self._wait_until:
             raise locked
-        time.sleep(limits.LOCK_SLICE_SECONDS / 5)
+        time.sleep(LOCK_SLICE_SECONDS / 5)
         self.check()
 
     def hold_lock(self) -> None:
         """Shorten the time while the file is locked: other processes and other writes wait."""
-        self._hold_until = time.monotonic() + limits.LOCK_HELD_SECONDS
+        self._hold_until = time.monotonic() + LOCK_HELD_SECONDS
 
     def release_lock(self) -> None:
         """Restore the time that `hold_lock` shortened."""

@@ -17,10 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
-from ddb_mcp.stores.local.deadline import Deadline, timed_out
+from ddb_mcp.stores.local.deadline import LOCK_SLICE_SECONDS, Deadline, timed_out
 from ddb_mcp.stores.local.place import find_mount_problem, list_access_warnings
+
+# Instructions of SQLite's virtual machine (some milliseconds) between two checks of the call's deadline.
+SQLITE_STEPS = 50_000
+
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class Connection(sqlite3.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.set_progress_handler(self._is_late, limits.SQLITE_STEPS)
+        self.set_progress_handler(self._is_late, SQLITE_STEPS)
 
     def _is_late(self) -> bool:
         return self.deadline is not None and self.deadline.is_over
@@ -148,7 +151,7 @@ class SqliteFile:
         self.reader().close()
         connection = sqlite3.connect(
             self.path,
-            timeout=limits.LOCK_SLICE_SECONDS,
+            timeout=LOCK_SLICE_SECONDS,
             isolation_level=None,
             check_same_thread=False,
             factory=Connection,
@@ -166,7 +169,7 @@ class SqliteFile:
         """Open a connection that cannot change the file. One for writing would: SQLite moves the log into the file."""
         in_log = self._log_size() > 0
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
-        connection = sqlite3.connect(uri, uri=True, timeout=limits.LOCK_SLICE_SECONDS, factory=Connection)
+        connection = sqlite3.connect(uri, uri=True, timeout=LOCK_SLICE_SECONDS, factory=Connection)
         try:
             self._version(connection)
             if not in_log and self.path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
@@ -282,7 +285,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _use_log(connection: sqlite3.Connection) -> None:
     """Switch to WAL. Where two processes do so at once, SQLite refuses one of them at once, without waiting."""
-    deadline = time.monotonic() + limits.LOCK_SLICE_SECONDS
+    deadline = time.monotonic() + LOCK_SLICE_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

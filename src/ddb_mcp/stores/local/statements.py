@@ -13,6 +13,9 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.local.file import is_passing
 
+SWEEP_ROWS = 100
+
+
 logger = logging.getLogger(__name__)
 
 # For each version, what makes it out of the version before.
@@ -89,11 +92,11 @@ def sweep(connection: sqlite3.Connection) -> bool:
     try:
         swept = connection.execute(
             f"DELETE FROM items WHERE (pk, sk) IN ({expired})",
-            (now - limits.TTL_PAST_SECONDS, now - 1, limits.SWEEP_ROWS),
+            (now - limits.TTL_PAST_SECONDS, now - 1, SWEEP_ROWS),
         ).rowcount
     except sqlite3.Error as error:
         if is_passing(error):
             raise
         logger.warning("Expired items could not be swept: %s", error.sqlite_errorname)
         return True
-    return swept < limits.SWEEP_ROWS
+    return swept < SWEEP_ROWS

@@ -26,6 +26,12 @@ from ddb_mcp.stores.base import (
 )
 from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, get_range_end
 
+SQLITE_PAGE_ROWS = 10_000
+# A page ends after this time, so that a listing can report its position, and that others have their turn between pages
+# of long items.
+SQLITE_PAGE_SECONDS = 0.03
+
+
 logger = logging.getLogger(__name__)
 
 
@@ -125,11 +131,11 @@ def _fill_page(read: Read, documents: Documents) -> StorePage:
     items: list[Item] = []
     scanned = size = 0
     last: list[str] | None = None
-    end = time.monotonic() + limits.SQLITE_PAGE_SECONDS
+    end = time.monotonic() + SQLITE_PAGE_SECONDS
     for document in documents:
         is_full = (
             len(items) >= read.limit
-            or scanned >= min(read.read_limit, limits.SQLITE_PAGE_ROWS)
+            or scanned >= min(read.read_limit, SQLITE_PAGE_ROWS)
             or size > read.max_bytes
             or (scanned and time.monotonic() > end)
         )

@@ -28,6 +28,13 @@ from ddb_mcp.stores.local.file import Connection, Locked, SqliteFile
 from ddb_mcp.stores.local.write_queue import WriteQueue
 from ddb_mcp.stores.workers import Meter, current_account, run_in_worker
 
+# A read of a few items may take this long on the event loop. After it, a thread reads instead.
+BRIEF_SECONDS = 0.003
+# How long a `ClientRequestToken` names one request:
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+TOKEN_SECONDS = 600
+
+
 _T = TypeVar("_T")
 
 # Members of the stored items that one call holds as objects, two for an attribute value: 300,000 values take 100 MB.
@@ -225,7 +232,7 @@ class LocalTable:
             done = connection.execute("SELECT request FROM tokens WHERE token = ?", (token,)).fetchone()
             if done is None:
                 result = _change(keys, decide, connection, deadline)
-                connection.execute("INSERT INTO tokens VALUES (?, ?, ?)", (token, request, now + limits.TOKEN_SECONDS))
+                connection.execute("INSERT INTO tokens VALUES (?, ?, ?)", (token, request, now + TOKEN_SECONDS))
                 return result
             if done[0] != request:
                 raise TokenReused("The token was used for another request within the last ten minutes.")
@@ -291,7 +298,7 @@ class LocalTable:
             read: tuple[_T] | None = None
             began = time.thread_time()
             with suppress(LongItem, Locked, Timeout):
-                read = (once(Deadline(limits.BRIEF_SECONDS)),)
+                read = (once(Deadline(BRIEF_SECONDS)),)
             current_account.get().charge(time.thread_time() - began)
             await (
                 checkpoint()

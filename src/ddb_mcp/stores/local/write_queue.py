@@ -18,6 +18,9 @@ from ddb_mcp.stores.local.file import Connection, Locked, transaction
 from ddb_mcp.stores.local.statements import sweep
 from ddb_mcp.stores.workers import current_account, pause_after, release_frames
 
+SWEEP_SECONDS = 60
+
+
 _T = TypeVar("_T")
 
 Change = Callable[[Connection, Deadline], _T]
@@ -196,7 +199,7 @@ class WriteQueue:
         """Open a transaction. Expired items are swept before, so that what is written now can be read for a while."""
         with self._pool.open(deadline, create=True) as connection:
             assert connection
-            if time.monotonic() - self._swept >= limits.SWEEP_SECONDS and sweep(connection):
+            if time.monotonic() - self._swept >= SWEEP_SECONDS and sweep(connection):
                 self._swept = time.monotonic()
             with transaction(connection):
                 yield connection

@@ -9,15 +9,29 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from ddb_mcp import __version__
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Timeout
 from ddb_mcp.stores.platform.answers import Answer
 from ddb_mcp.stores.platform.credentials import PATH, Credentials, CredentialSource
-from ddb_mcp.stores.platform.errors import make_connection_failure, parse_answer
-from ddb_mcp.stores.retries import AttemptFailed, Completed, LostAnswerPolicy, Outcome, RetryPolicy, run_with_retries
+from ddb_mcp.stores.platform.errors import PLATFORM_ANSWER_MAX_BYTES, make_connection_failure, parse_answer
+from ddb_mcp.stores.retries import (
+    BACKOFF_MAX_SECONDS,
+    AttemptFailed,
+    Completed,
+    LostAnswerPolicy,
+    Outcome,
+    RetryPolicy,
+    run_with_retries,
+)
 
 if TYPE_CHECKING:
     import httpx
+
+PLATFORM_CONNECT_SECONDS = 5
+PLATFORM_CALL_SECONDS = 50
+PLATFORM_ATTEMPTS = 4
+PLATFORM_BACKOFF_SECONDS = 0.2
+PLATFORM_CONNECTIONS = 32
+
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +50,7 @@ class PlatformApi:
         self._attempt_seconds = attempt_seconds
         self._call_seconds = call_seconds
         self._clients: dict[bool, httpx.AsyncClient] = {}
-        self._slots = anyio.CapacityLimiter(limits.PLATFORM_CONNECTIONS)
+        self._slots = anyio.CapacityLimiter(PLATFORM_CONNECTIONS)
 
     async def request(
         self, operation: str, body: Mapping[str, Any], *, ours: bool = False, write: LostAnswerPolicy | None = None
@@ -63,9 +77,7 @@ class PlatformApi:
             nonlocal credentials
             credentials = await self._credentials.renew(credentials)
 
-        pace = RetryPolicy(
-            limits.PLATFORM_ATTEMPTS, self._call_seconds, limits.PLATFORM_BACKOFF_SECONDS, limits.BACKOFF_MAX_SECONDS
-        )
+        pace = RetryPolicy(PLATFORM_ATTEMPTS, self._call_seconds, PLATFORM_BACKOFF_SECONDS, BACKOFF_MAX_SECONDS)
         return await run_with_retries(attempt, pace, renew=renew, write=write)
 
     async def close(self) -> None:
@@ -80,7 +92,7 @@ class PlatformApi:
 
         started = time.monotonic()
         # A late attempt is shorter: hosts give up on a call after 60 s, and a lost answer must be resolved before.
-        seconds = min(self._attempt_seconds, called + limits.PLATFORM_CALL_SECONDS - anyio.current_time())
+        seconds = min(self._attempt_seconds, called + PLATFORM_CALL_SECONDS - anyio.current_time())
         try:
             with anyio.fail_after(seconds):
                 response, body = await self._post(f"{credentials.url}{PATH}/{operation}", content, credentials)
@@ -100,7 +112,7 @@ class PlatformApi:
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
-                if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
+                if len(body) > PLATFORM_ANSWER_MAX_BYTES:
                     break
         return response, bytes(body)
 
@@ -116,10 +128,10 @@ class PlatformApi:
                 self._clients[tls] = httpx.AsyncClient(
                     verify=tls,
                     headers={"Accept": "application/json", "User-Agent": f"ddb-mcp/{__version__}"},
-                    timeout=httpx.Timeout(None, connect=limits.PLATFORM_CONNECT_SECONDS),
+                    timeout=httpx.Timeout(None, connect=PLATFORM_CONNECT_SECONDS),
                     limits=httpx.Limits(
-                        max_connections=limits.PLATFORM_CONNECTIONS,
-                        max_keepalive_connections=limits.PLATFORM_CONNECTIONS,
+                        max_connections=PLATFORM_CONNECTIONS,
+                        max_keepalive_connections=PLATFORM_CONNECTIONS,
                     ),
                     # A proxy would see the token of an http:// request; that of https:// goes through it in a tunnel.
                     trust_env=tls,

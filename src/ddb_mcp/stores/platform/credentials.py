@@ -22,8 +22,11 @@ import anyio
 
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.config.values import is_http_url, is_loopback
-from ddb_mcp.core import limits
 from ddb_mcp.core.errors import Misconfigured, Unauthenticated
+
+AUTH_COMMAND_SECONDS = 20
+AUTH_COMMAND_MAX_BYTES = 65_536
+
 
 PATH = "/api/data/dynamodb"
 """Where the API is under the platform's address."""
@@ -209,16 +212,16 @@ async def _run_command(command: list[str], source: str) -> str:
         finally:
             os.close(writer)
         try:
-            with anyio.move_on_after(limits.AUTH_COMMAND_SECONDS) as time:
+            with anyio.move_on_after(AUTH_COMMAND_SECONDS) as time:
                 await process.wait()
         finally:
             await _kill(process)
         if os.name == "posix":
             os.set_blocking(reader, False)
-        printed = output.read(limits.AUTH_COMMAND_MAX_BYTES) or b""
+        printed = output.read(AUTH_COMMAND_MAX_BYTES) or b""
     if time.cancelled_caught:
         raise Unauthenticated(
-            f"{source} gave no token within {limits.AUTH_COMMAND_SECONDS} s.",
+            f"{source} gave no token within {AUTH_COMMAND_SECONDS} s.",
             next="Run it in a terminal to see what it waits for.",
         )
     if process.returncode != 0:

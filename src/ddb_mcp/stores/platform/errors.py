@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ddb_mcp.config.values import is_loopback
-from ddb_mcp.core import errors, limits
+from ddb_mcp.core import errors
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -33,6 +33,9 @@ from ddb_mcp.stores.retries import AttemptFailed, Outcome
 
 if TYPE_CHECKING:
     import httpx
+
+PLATFORM_ANSWER_MAX_BYTES = 10_000_000
+
 
 _OWN_CODES = {
     error.code: error
@@ -215,8 +218,8 @@ def _classify_outcome(refusal: ErrorAnswer, error: DdbMcpError, *, refused: bool
 
 def _parse_document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
     """Return the JSON of an answer, and what is wrong with the answer's form; empty if nothing is."""
-    if len(body) > limits.PLATFORM_ANSWER_MAX_BYTES:
-        return None, f"more than {limits.PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
+    if len(body) > PLATFORM_ANSWER_MAX_BYTES:
+        return None, f"more than {PLATFORM_ANSWER_MAX_BYTES // 1_000_000} MB"
     if not body.strip():
         return None, ""
     if not _JSON.match(response.headers.get("content-type", "application/json")) or body.lstrip().startswith(b"<"):

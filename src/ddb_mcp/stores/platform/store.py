@@ -56,7 +56,7 @@ from ddb_mcp.stores.platform.answers import (
 )
 from ddb_mcp.stores.platform.api import PlatformApi
 from ddb_mcp.stores.platform.credentials import CredentialSource
-from ddb_mcp.stores.platform.errors import parse_gateway_error
+from ddb_mcp.stores.platform.errors import PLATFORM_ANSWER_MAX_BYTES, parse_gateway_error
 from ddb_mcp.stores.platform.requests import (
     condition_members,
     filter_json,
@@ -67,6 +67,13 @@ from ddb_mcp.stores.platform.requests import (
     update_members,
 )
 from ddb_mcp.stores.retries import Completed, LostAnswerPolicy, ReadBackResult
+
+SETTLE_SECONDS = 8
+# A query page with fewer bytes ended at the end of the partition, not at DynamoDB's 1 MB a page.
+WELL_UNDER_A_PAGE_BYTES = 512 * 1024
+# Platforms cap `limit` at round numbers: a multiple of this many items may be the cap, not the end.
+PLATFORM_PAGE_ITEMS = 100
+
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +231,7 @@ class PlatformStore(Store):
 
         async def read_back() -> ReadBackResult:
             try:
-                with anyio.fail_after(limits.SETTLE_SECONDS):
+                with anyio.fail_after(SETTLE_SECONDS):
                     return "done" if is_visible_in(write, await self.get(key)) else "not done"
             except TimeoutError:
                 return "undecided"
@@ -279,7 +286,7 @@ class PlatformStore(Store):
         Raises:
             Unavailable: the page ends elsewhere now, because somebody has added or deleted items before its end.
         """
-        shorter = {**body, "limit": at + 1, "max_bytes": limits.PLATFORM_ANSWER_MAX_BYTES}
+        shorter = {**body, "limit": at + 1, "max_bytes": PLATFORM_ANSWER_MAX_BYTES}
         document = _answer(await self._call(operation, shorter)).document
         items = parse_items(document, typed=True)
         if not items or Key.of(items[-1]) != last:
@@ -329,8 +336,8 @@ def _is_short(items: list[Item], limit: int) -> bool:
     """Whether a query with these items ended because there are no more, not at a limit of the platform's own."""
     return (
         len(items) < limit
-        and (len(items) % limits.PLATFORM_PAGE_ITEMS != 0 or not items)
-        and sum(map(measure_item, items)) < limits.WELL_UNDER_A_PAGE_BYTES
+        and (len(items) % PLATFORM_PAGE_ITEMS != 0 or not items)
+        and sum(map(measure_item, items)) < WELL_UNDER_A_PAGE_BYTES
     )
 
 
