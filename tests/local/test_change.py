@@ -140,7 +140,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(data: Data, file: Pat
     assert counts(data) == [7, 7]
     data.close()
     with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_twenty_threads_bring_it_up_to_date_at_once(file: Path) -> None:

@@ -16,7 +16,8 @@ from ddb_mcp.core.errors import Timeout
 from ddb_mcp.stores.base import NO_CONDITION, Read, WriteCondition
 from ddb_mcp.stores.local import deadline, store
 from ddb_mcp.stores.local import file as file_module
-from ddb_mcp.stores.local.table import Changes, Documents, Rows, Stored, get_segment
+from ddb_mcp.stores.local.statements import get_segment
+from ddb_mcp.stores.local.table import Changes, Documents, Rows, Stored
 from tests.local.data import Data, pk
 
 if TYPE_CHECKING:

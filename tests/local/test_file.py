@@ -146,7 +146,7 @@ def test_the_file_says_what_it_is(data: Data, file: Path) -> None:
     data.close()
     with closing(sqlite3.connect(file)) as connection:
         found = [connection.execute(f"PRAGMA {n}").fetchone()[0] for n in ("application_id", "user_version")]
-        assert found == [int.from_bytes(b"ddmc"), 2]
+        assert found == [int.from_bytes(b"ddmc"), 3]
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 

@@ -19,7 +19,8 @@ from ddb_mcp.stores.base import NO_CONDITION, Read
 from ddb_mcp.stores.local import file as file_module
 from ddb_mcp.stores.local import write_queue
 from ddb_mcp.stores.local.file import Connection, SqliteFile, transaction
-from ddb_mcp.stores.local.table import Rows, get_segment
+from ddb_mcp.stores.local.statements import get_segment
+from ddb_mcp.stores.local.table import Rows
 from ddb_mcp.stores.workers import Account, current_account
 from tests.local.data import Data, pk
 

@@ -90,11 +90,11 @@ def test_another_programs_file_that_waits_to_be_rolled_back(data: Data, file: Pa
 def test_a_newer_file(data: Data, file: Path, sound: bytes, in_log: bool) -> None:
     file.write_bytes(sound)
     if in_log:
-        write_and_crash(file, "PRAGMA user_version = 3")
+        write_and_crash(file, "PRAGMA user_version = 4")
     else:
         with closing(sqlite3.connect(file)) as connection:
-            connection.execute("PRAGMA user_version = 3")
-    assert all("newer ddb-mcp (schema 3)" in message for message in refuses_everything(data, file))
+            connection.execute("PRAGMA user_version = 4")
+    assert all("newer ddb-mcp (schema 4)" in message for message in refuses_everything(data, file))
 
 
 @pytest.mark.parametrize("left", [1, 15, 16, 99, 100, 511, 512, 4095, 4096, 4097, 8192, 0.5, -4096, -1000, -1])

@@ -17,7 +17,8 @@ from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.key_conditions import read_key_condition
 from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, encode_projected, read_only_projection
 from ddb_mcp.endpoint.values import INVALID, KEYS, read_key
-from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows, get_segment
+from ddb_mcp.stores.local.statements import get_segment
+from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows
 from ddb_mcp.stores.workers import convert
 
 DYNAMODB_PAGE_BYTES = 2**20

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, CheckDeadline, Filter, KeyRange, are_equal, matches
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError
+from ddb_mcp.core.indexes import Index
 from ddb_mcp.core.items import AttributeValue, Item, exceeds_bytes
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.paths import Path, get_value
@@ -31,6 +32,7 @@ class Deployment(NamedTuple):
     Attributes:
         prefix: None where the store does not know it; the platform store does.
         features: what the store can do beyond the documented platform API, by the names in `FEATURES`.
+        indexes: the table's secondary indexes, None if unknown.
         details: further members of the result, for example `lambdaFunctions` in direct mode.
     """
 
@@ -41,13 +43,14 @@ class Deployment(NamedTuple):
     created: bool = False
     features: frozenset[str] = frozenset()
     instructions: str | None = None
+    indexes: tuple[Index, ...] | None = None
     details: Mapping[str, Any] = MappingProxyType({})
 
 
-FEATURES = frozenset({"add", "conditions", "merge", "or", "pages", "paths", "types", "where"})
+FEATURES = frozenset({"add", "conditions", "indexes", "merge", "or", "pages", "paths", "types", "where"})
 """conditions: `create_only` and `expect`. merge: `merge` and `remove`. pages: ranges, filters, projections, cursors.
 types: values in typed form. or: `$or` and `type` in filters. paths: document paths in `remove`, and names in
-backticks. add: `add`. where: `where` and what goes with it."""
+backticks. add: `add`. where: `where` and what goes with it. indexes: `index` in queries."""
 
 
 class WriteCondition(NamedTuple):
@@ -156,11 +159,13 @@ class Deleted(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One page's worth of a query (`pk` is set) or of a scan (`pk_prefix` is set).
+    """One page's worth of a query (`pk` is set) or of a scan (`pk_prefix` is set). A query of an index has both.
 
     Attributes:
+        secondary_index: `pk` and `range` are then values of its keys, as text. `pk_prefix` is still of the table's
+            partition key: items of other deployments are read, counted in `scanned` and left out, as in a scan.
         filter: clauses that items must satisfy; the store applies them.
-        attributes: top-level names to return besides the key; None for all.
+        attributes: top-level names to return besides the table's key (and the index's); None for all.
         position: where to go on, None for the beginning.
         limit: the most items that come back.
         read_limit: the most stored items that are read, filtered or not; a store may overshoot by one round of pages.
@@ -180,10 +185,14 @@ class Read(NamedTuple):
     read_limit: int = 100_000
     max_bytes: int = 1_000_000
     pk_is_longer: bool = False
+    secondary_index: Index | None = None
 
     def names(self, item: Item) -> bool:
         """Whether the key of an item is among those that this reads."""
         pk, sk = Key.of(item)
+        if self.secondary_index is not None:
+            is_own = pk.startswith(self.pk_prefix or "")
+            return is_own and self.secondary_index.selects(item, self.pk or "", self.range)
         if self.pk is not None:
             return pk == self.pk and self.range.contains(sk)
         return pk.startswith(self.pk_prefix or "") and not (self.pk_is_longer and pk == self.pk_prefix)
@@ -310,9 +319,17 @@ class Store(ABC):
         """
         return None
 
+    async def get_indexes(self, *, required: bool = False) -> tuple[Index, ...]:
+        """Return the table's secondary indexes, as they were at most a minute ago; empty if they cannot be known.
+
+        Args:
+            required: raise the error (Forbidden, Unsupported) if they cannot be known.
+        """
+        return ()
+
     @abstractmethod
     async def query(self, read: Read) -> StorePage:
-        """A page of the items of one partition key, in sort-key order."""
+        """A page of the items of one partition key, of the table or of an index, in sort-key order."""
 
     @abstractmethod
     async def scan(self, read: Read) -> StorePage:

@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class SqliteFile:
         path: the file.
         application_id: marks our files: https://sqlite.org/pragma.html#pragma_application_id
         schema: for each version, the statements that make it out of the version before.
+        prepare: called with each new connection.
 
     Attributes:
         path: the file, without symbolic links.
@@ -76,7 +77,15 @@ class SqliteFile:
     `explain`.
     """
 
-    def __init__(self, path: Path, *, application_id: int, schema: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        application_id: int,
+        schema: Sequence[str],
+        prepare: Callable[[sqlite3.Connection], None] = lambda _: None,
+    ) -> None:
+        self._prepare = prepare
         self.path = Path(os.path.realpath(path))
         self._application_id = application_id
         self._schema = schema
@@ -157,6 +166,7 @@ class SqliteFile:
             factory=Connection,
         )
         try:
+            self._prepare(connection)
             if self._version(connection) < len(self._schema):
                 connection.has_made_table = self._make(connection)
             connection.execute("PRAGMA synchronous = FULL")
@@ -171,6 +181,7 @@ class SqliteFile:
         uri = f"{self.path.absolute().as_uri()}?{'mode=ro' if in_log else 'immutable=1'}"
         connection = sqlite3.connect(uri, uri=True, timeout=LOCK_SLICE_SECONDS, factory=Connection)
         try:
+            self._prepare(connection)
             self._version(connection)
             if not in_log and self.path.stat().st_size % connection.execute("PRAGMA page_size").fetchone()[0]:
                 raise self.unusable("is damaged: it ends within a page")  # SQLite reads over the end

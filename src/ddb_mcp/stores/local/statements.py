@@ -4,11 +4,15 @@ import json
 import logging
 import re
 import sqlite3
+import threading
 import time
+from binascii import crc32
 from contextlib import suppress
 from decimal import Decimal
+from typing import Any, cast
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.indexes import Index, IndexKey, KeyType
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.local.file import is_passing
@@ -31,7 +35,82 @@ CREATE INDEX tokens_expires ON tokens (expires);
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO about VALUES ('created', strftime('%s', 'now')), ('id', lower(hex(randomblob(16))));
 """,
+    # An SQLite index of each secondary index calls `index_key`, which older versions lack.
+    """
+CREATE TABLE indexes (name TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID;
+""",
 )
+
+
+class _IndexKeys(threading.local):
+    """`index_key(document, name, type)` in SQL: the sort bytes of an item's index key, NULL if it has no such key.
+
+    SQLite calls it several times for each document that it stores or deletes. Each thread keeps the last one.
+    """
+
+    def __init__(self) -> None:
+        self._document = ""
+        self._item: Any = {}
+
+    def __call__(self, document: str, name: bytes, kind: str) -> bytes | None:
+        try:
+            if document != self._document:
+                self._document, self._item = document, json.loads(document)
+            return IndexKey(name.decode(), cast("KeyType", kind)).get_sort_bytes(self._item)
+        except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):  # a damaged document
+            self._document, self._item = "", {}
+            return None
+
+
+def get_segment(pk: bytes, segments: int) -> int:
+    """Return which of so many segments of a parallel scan a partition is in: the same in every process, for ever."""
+    return crc32(pk) * segments >> 32
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Add the functions that the statements of this module use to a connection."""
+    connection.create_function("segment_of", 2, get_segment, deterministic=True)
+    connection.create_function("index_key", 3, _IndexKeys(), deterministic=True)
+
+
+def _quote_index_name(name: str) -> str:
+    return f"secondary_{name.encode().hex()}"  # SQLite ignores the case of names
+
+
+def format_index_key(key: IndexKey) -> str:
+    """Return the SQL of an item's index key. The attribute's name is a literal of digits: it cannot end the SQL."""
+    return f"index_key(document, x'{key.name.encode().hex()}', '{key.type}')"
+
+
+def load_indexes(connection: sqlite3.Connection) -> tuple[Index, ...]:
+    """Return the table's secondary indexes in the order of their names. Raises sqlite3.DataError if one is damaged."""
+    try:
+        found = connection.execute("SELECT definition FROM indexes ORDER BY name").fetchall()
+    except sqlite3.OperationalError as error:
+        if is_passing(error):
+            raise
+        return ()  # a file of an older version that may not be written
+    try:
+        return tuple(Index.from_json(json.loads(definition)) for (definition,) in found)
+    except (ValueError, TypeError, KeyError) as error:
+        raise sqlite3.DataError("an index's definition is damaged") from error
+
+
+def create_index(connection: sqlite3.Connection, index: Index) -> None:
+    """Create a secondary index over the items that are there and those to come."""
+    keys = [format_index_key(key) for key in index.keys]
+    present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
+    name = _quote_index_name(index.name)
+    connection.execute(f"CREATE INDEX {name} ON items ({', '.join(keys)}, pk, sk) WHERE {present}")
+    connection.execute(
+        "INSERT INTO indexes VALUES (?, ?)", (index.name, json.dumps({**index.to_json(), "local": index.local}))
+    )
+
+
+def drop_index(connection: sqlite3.Connection, name: str) -> None:
+    """Drop a secondary index. Nothing happens if there is none with this name."""
+    connection.execute(f"DROP INDEX IF EXISTS {_quote_index_name(name)}")
+    connection.execute("DELETE FROM indexes WHERE name = ?", (name,))
 
 
 def encode_key(key: Key) -> tuple[bytes, bytes]:

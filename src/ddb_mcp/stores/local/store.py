@@ -9,6 +9,7 @@ from pathlib import Path
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange, matches
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.indexes import Index, IndexKey
 from ddb_mcp.core.items import Item, measure_item, select_attributes
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
@@ -106,29 +107,36 @@ class LocalStore(LocalTable, Store):
 
     async def query(self, read: Read) -> StorePage:
         assert read.pk is not None
-        rows = Rows(read.pk, bounds=_make_bounds(read.range), after=_to_key(read.position), descending=read.descending)
+        index = read.secondary_index
+        sort_key = (index.sk or index.pk) if index else IndexKey("sk")
+        rows = Rows(
+            read.pk, bounds=make_bounds(read.range, sort_key), descending=read.descending, secondary_index=index
+        )
+        if read.position is not None:
+            *before, pk, sk = read.position
+            rows = rows._replace(after=Key(pk, sk), after_sort_key=sort_key.encode(before[0]) if before else b"")
         return await self.read(rows, partial(_fill_page, read))
 
     async def scan(self, read: Read) -> StorePage:
         assert read.pk_prefix is not None
-        rows = Rows(pk_prefix=read.pk_prefix, pk_is_longer=read.pk_is_longer, after=_to_key(read.position))
+        after = None if read.position is None else Key(*read.position)
+        rows = Rows(pk_prefix=read.pk_prefix, pk_is_longer=read.pk_is_longer, after=after)
         return await self.read(rows, partial(_fill_page, read))
 
 
-def _make_bounds(keys: KeyRange) -> tuple[tuple[str, bytes], ...]:
+def make_bounds(keys: KeyRange, sort_key: IndexKey) -> tuple[tuple[str, bytes], ...]:
+    """Return a range as comparisons with the bytes of a sort key."""
     pairs = ((">=", keys.low), ("<=", keys.high), (">=", keys.prefix))
-    bounds = [(comparison, bound.encode()) for comparison, bound in pairs if bound is not None]
-    if keys.prefix is not None:
-        bounds.append(("<", get_range_end(keys.prefix.encode())))
+    bounds = [(comparison, sort_key.encode(bound)) for comparison, bound in pairs if bound is not None]
+    if keys.prefix is not None and (end := get_range_end(sort_key.encode(keys.prefix))):
+        bounds.append(("<", end))
     return tuple(bounds)
 
 
-def _to_key(position: Position | None) -> Key | None:
-    return None if position is None else Key(*position)
-
-
 def _fill_page(read: Read, documents: Documents) -> StorePage:
+    index = read.secondary_index
     items: list[Item] = []
+    positions: list[list[str]] = []  # not the items, which a page may outlive
     scanned = size = 0
     last: list[str] | None = None
     end = time.monotonic() + SQLITE_PAGE_SECONDS
@@ -144,23 +152,25 @@ def _fill_page(read: Read, documents: Documents) -> StorePage:
             break
         item = documents.item(document)
         scanned += 1
-        last = _get_position(item)
-        if matches(read.filter, item, documents.check):
+        last = _get_position(item, index)
+        if index:
+            item = select_attributes(item, index.projected)
+        if (index is None or read.names(item)) and matches(read.filter, item, documents.check):
             size += len(document)
             items.append(select_attributes(item, read.attributes))
+            positions.append(last)
     else:
         last = None
-    return StorePage(items, last, scanned, _make_after(items))
+    return StorePage(items, last, scanned, _make_after(positions))
 
 
-def _make_after(items: list[Item]) -> Callable[[int], Awaitable[Position]]:
-    positions = [_get_position(item) for item in items]  # not the items, which a page may outlive
-
+def _make_after(positions: list[list[str]]) -> Callable[[int], Awaitable[Position]]:
     async def after(at: int) -> Position:
         return positions[at]
 
     return after
 
 
-def _get_position(item: Item) -> list[str]:
-    return [item["pk"]["S"], item["sk"]["S"]]
+def _get_position(item: Item, index: Index | None) -> list[str]:
+    before = [(index.sk or index.pk).get_text(item) or ""] if index else []
+    return [*before, item["pk"]["S"], item["sk"]["S"]]

@@ -5,12 +5,11 @@ items lie together.
 """
 
 import time
-from binascii import crc32
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
@@ -18,6 +17,7 @@ from anyio.to_thread import run_sync
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import CheckDeadline
 from ddb_mcp.core.errors import InvalidArgument, Timeout
+from ddb_mcp.core.indexes import Index
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.text import count_marks
@@ -81,11 +81,12 @@ class Rows(NamedTuple):
     """Stored items in the order of their keys, by bytes of UTF-8.
 
     Attributes:
+        secondary_index: the index that they are in. `pk`, `bounds` and the order are then of its keys.
         pk: their partition key.
         pk_prefix: the beginning of their partition keys. Without `pk` and `pk_prefix`: all rows.
         pk_is_longer: leave out the partition whose key is `pk_prefix` itself.
         bounds: comparisons with the sort key, such as `(">=", b"a")`.
-        after: the key after which they begin.
+        after: the key after which they begin; in a partition of an index, with `after_sort_key` before it.
         descending: the greatest sort key first; only within a partition.
         segment: number and count of a parallel scan's segments.
     """
@@ -97,35 +98,47 @@ class Rows(NamedTuple):
     descending: bool = False
     segment: tuple[int, int] = (0, 1)
     pk_is_longer: bool = False
+    secondary_index: Index | None = None
+    after_sort_key: bytes = b""
 
     def statement(self) -> tuple[str, list[bytes | int]]:
         """The SQL that selects them, and its parameters."""
+        index, partition, sort_key = self.secondary_index, "pk", "sk"
         where: list[str] = ["TRUE"]
         parameters: list[bytes | int] = []
+        if index is not None:
+            keys = [statements.format_index_key(key) for key in index.keys]
+            where = [f"{key} IS NOT NULL" for key in keys]
+            partition, sort_key = keys[0], keys[-1]  # without a sort key, that of all items of a partition is equal
         if self.pk is not None:
-            where, parameters = ["pk = ?"], [self.pk.encode()]
+            where.append(f"{partition} = ?")
+            parameters.append(index.pk.encode(self.pk) if index else self.pk.encode())
         elif self.pk_prefix:
             start = self.pk_prefix.encode()
-            where, parameters = [f"pk {'>' if self.pk_is_longer else '>='} ?", "pk < ?"], [start, get_range_end(start)]
+            where += [f"pk {'>' if self.pk_is_longer else '>='} ?", "pk < ?"]
+            parameters += [start, get_range_end(start)]
         for comparison, bound in self.bounds:
-            where.append(f"sk {comparison} ?")
+            where.append(f"{sort_key} {comparison} ?")
             parameters.append(bound)
-        if self.after is not None and self.pk is not None:
-            where.append("sk < ?" if self.descending else "sk > ?")
+        beyond = "<" if self.descending else ">"
+        if self.after is None:
+            pass
+        elif index is not None and self.pk is not None:
+            # The first comparison alone lets SQLite seek; the others are for items with equal sort keys.
+            where.append(f"{sort_key} {beyond}= ? AND ({sort_key} {beyond} ? OR (pk, sk) {beyond} (?, ?))")
+            parameters += [self.after_sort_key, self.after_sort_key, *statements.encode_key(self.after)]
+        elif self.pk is not None:
+            where.append(f"sk {beyond} ?")
             parameters.append(self.after.sk.encode())
-        elif self.after is not None:
+        else:
             where.append("(pk, sk) > (?, ?)")
             parameters += statements.encode_key(self.after)
         if self.segment[1] > 1:  # SQLite reads no document of another segment
             where.append("segment_of(pk, ?) = ?")
             parameters += [self.segment[1], self.segment[0]]
-        order = "pk, sk" if self.pk is None else f"sk {'DESC' if self.descending else 'ASC'}"
+        columns = ["pk", "sk"] if self.pk is None else [sort_key, "pk", "sk"] if index else ["sk"]
+        order = ", ".join(f"{column} {'DESC' if self.descending else 'ASC'}" for column in columns)
         return f"SELECT document FROM items WHERE {' AND '.join(where)} ORDER BY {order}", parameters
-
-
-def get_segment(pk: bytes, segments: int) -> int:
-    """Which of so many segments of a parallel scan a partition is in: the same in every process, for ever."""
-    return crc32(pk) * segments >> 32
 
 
 class LocalTable:
@@ -146,9 +159,12 @@ class LocalTable:
 
     def __init__(self, path: Path, *, registry: bool = False) -> None:
         application_id = _REGISTRY_ID if registry else _APPLICATION_ID
-        self._file = SqliteFile(path, application_id=application_id, schema=statements.SCHEMA)
+        self._file = SqliteFile(
+            path, application_id=application_id, schema=statements.SCHEMA, prepare=statements.add_functions
+        )
         self._connections = ConnectionPool(self._file)
         self._writes = WriteQueue(self._connections)
+        self._indexes: tuple[Any, tuple[Index, ...]] | None = None
 
     @property
     def path(self) -> Path:
@@ -194,8 +210,6 @@ class LocalTable:
         def read(connection: Connection | None, deadline: Deadline) -> _T:
             if connection is None:
                 return take(Documents(iter(()), deadline))
-            if rows.segment[1] > 1:
-                connection.create_function("segment_of", 2, get_segment, deterministic=True)
             with closing(connection.execute(statement, parameters)) as found:
                 return take(Documents((document for (document,) in found), deadline))
 
@@ -254,6 +268,35 @@ class LocalTable:
             connection.executemany("INSERT INTO about VALUES (?, ?)", noted.items())
 
         await self._writes.write(note)
+
+    async def get_indexes(self, *, required: bool = False) -> tuple[Index, ...]:
+        """Return the table's secondary indexes in the order of their names."""
+
+        def get(connection: Connection | None, deadline: Deadline) -> tuple[Index, ...]:
+            if connection is None:
+                return ()
+            (version,) = connection.execute("PRAGMA schema_version").fetchone()
+            if self._indexes is None or self._indexes[0] != (connection.inode, version):
+                self._indexes = (connection.inode, version), statements.load_indexes(connection)
+            return self._indexes[1]
+
+        return await self._read(get, brief=True)
+
+    async def create_indexes(self, indexes: Iterable[Index]) -> None:
+        """Create secondary indexes, over the items that are there too, unless there are some with their names."""
+
+        def create(connection: Connection, deadline: Deadline) -> None:
+            deadline.release_lock()  # readers go on, and writers wait: it takes seconds for 100,000 items
+            known = {index.name for index in statements.load_indexes(connection)}
+            for index in indexes:
+                if index.name not in known:
+                    statements.create_index(connection, index)
+
+        await self._writes.write(create)
+
+    async def drop_index(self, name: str) -> None:
+        """Drop a secondary index. Nothing happens if there is none with this name."""
+        await self._writes.write(lambda connection, _: statements.drop_index(connection, name))
 
     async def extent(self) -> tuple[int, int]:
         """The number of items, and the bytes of the file."""
@@ -346,8 +389,9 @@ def _snapshot(connection: Connection) -> Iterator[None]:
 
 
 def get_range_end(start: bytes) -> bytes:
-    """The first byte string after all that start with `start`; UTF-8 has no byte 0xFF."""
-    return start[:-1] + bytes([start[-1] + 1])
+    """The first byte string after all that start with `start`; empty if there is none, which UTF-8 never has."""
+    start = start.rstrip(b"\xff")
+    return start[:-1] + bytes([start[-1] + 1]) if start else b""
 
 
 def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -> Stored:
