@@ -629,6 +629,8 @@ def test_each_setting_is_listed_once_with_the_modes_that_it_counts_in() -> None:
         "DYNAMODB_PREFIX": "direct, local",
         "DDB_MCP_LAMBDA_FUNCTIONS": "direct",
         "DDB_MCP_ROLE_ARN": "direct",
+        "DDB_MCP_INDEXES": "direct, local",
+        "DDB_MCP_SHARED_INDEXES": "direct, local",
         "DDB_MCP_LOCAL_PATH": "local",
         "DDB_MCP_API_URL": "platform",
         "DDB_MCP_AUTH_TOKEN": "platform",

@@ -16,7 +16,7 @@ from ddb_mcp.core.conditions import KeyRange
 from ddb_mcp.core.errors import InvalidArgument, InvalidCursor, PrefixViolation
 from ddb_mcp.core.filters import parse_filter
 from ddb_mcp.core.keys import Key, Prefix
-from ddb_mcp.service.cursors import CursorSealer
+from ddb_mcp.service.cursors import SCAN_CURSOR_LENGTHS, CursorSealer, count_sealed_bytes
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Position, Read
 from ddb_mcp.stores.direct import scan
@@ -275,7 +275,7 @@ def test_the_length_of_a_cursor_does_not_tell_others_keys(portal: BlockingPortal
         while not (page := portal.call(service.run_operation, "scan", arguments))["complete"]:
             lengths.add(len(page["cursor"]))
             arguments["cursor"] = page["cursor"]
-    assert lengths == {limits.PADDED_CURSOR_BYTES}
+    assert lengths == {count_sealed_bytes(limits.CURSOR_BYTES)}
 
 
 @pytest.mark.parametrize("own", [5, 150, 900])
@@ -336,7 +336,7 @@ def test_every_position_of_a_scan_fits_into_two_lengths(
             ],
         )
         for position in [*map(page.get_position_after, range(len(page.entries))), page.get_end()]:
-            cursor = seal.seal([position, 10**6], "call", padded=True)
+            cursor = seal.seal([position, 10**6], "call", SCAN_CURSOR_LENGTHS)
             assert len(base64.urlsafe_b64decode(cursor + "==")) - 28 in (
                 limits.CURSOR_BYTES,
                 limits.LONG_CURSOR_BYTES,

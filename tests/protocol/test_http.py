@@ -202,7 +202,7 @@ def test_addresses() -> None:
     "text", ["", "localhost", ":80", "localhost:", "localhost:x", "localhost:65536", "::1:80", "a:-1"]
 )
 def test_what_is_no_address_is_a_clear_error(text: str) -> None:
-    with pytest.raises(Misconfigured, match="no address"):
+    with pytest.raises(Misconfigured, match="not a valid listen address"):
         parse_address(text)
 
 

@@ -14,7 +14,7 @@ from ddb_mcp.core.errors import InvalidCursor
 from ddb_mcp.core.items import exceeds_bytes, item_to_json, measure_item, measure_value, to_json
 from ddb_mcp.core.paths import get_value, parse_path
 from ddb_mcp.core.text import count_bytes, encode_json, shorten, truncate
-from ddb_mcp.service.cursors import CursorSealer
+from ddb_mcp.service.cursors import SCAN_CURSOR_LENGTHS, CursorSealer
 from ddb_mcp.service.outlines import make_outline, show_item
 from tests.support.strategies import HOSTILE_TEXT, examples, items, json_values, texts
 
@@ -183,15 +183,15 @@ def test_the_length_of_a_padded_cursor_does_not_tell_what_is_in_it() -> None:
     """One that guesses a foreign key right, and whose guess is then in the position twice, sees no difference."""
     seal, secret = CursorSealer(), "deploy#other#user#5f3a9c1e"
     lengths = {
-        len(seal.seal([8, 3, 1, {"0": secret, "1": guess}], CALL, padded=True))
+        len(seal.seal([8, 3, 1, {"0": secret, "1": guess}], CALL, SCAN_CURSOR_LENGTHS))
         for guess in (secret, "deploy#other#user#ffffffff", "deploy#abc123#x", "\u2028" * 20, '"' * 300)
     }
     assert len(lengths) == 1
-    long = {len(seal.seal(["x" * length], CALL, padded=True)) for length in (1021, 2000, 4000)}
+    long = {len(seal.seal(["x" * length], CALL, SCAN_CURSOR_LENGTHS)) for length in (1021, 2000, 4000)}
     assert len(long) == 1
     assert min(long) > max(lengths)
     position = ["x" * 5000, "é"]
-    assert seal.open(seal.seal(position, CALL, padded=True), CALL) == position
+    assert seal.open(seal.seal(position, CALL, SCAN_CURSOR_LENGTHS), CALL) == position
 
 
 def test_nothing_in_a_cursor_is_compressed() -> None:

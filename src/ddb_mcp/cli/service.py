@@ -32,6 +32,7 @@ def make_service(settings: ModeSettings) -> "DataService":
         read_only=settings.read_only,
         read_budget=settings.read_budget,
         max_result_bytes=settings.max_result_bytes,
+        shared_indexes=() if isinstance(settings, PlatformSettings) else settings.shared_indexes,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from ddb_mcp.config import values
 from ddb_mcp.config.loaders import Kind
+from ddb_mcp.core.indexes import Index
 from ddb_mcp.core.keys import Prefix
 
 Mode = Literal["platform", "direct", "local"]
@@ -114,12 +115,31 @@ OwnPrefix = Annotated[
 ]
 
 
+Indexes = Annotated[
+    tuple[Index, ...],
+    Setting(
+        "DDB_MCP_INDEXES",
+        values.parse_index_definitions,
+        "secondary indexes that provision creates: NAME=PK[:TYPE][,SK[:TYPE]]; …",
+    ),
+]
+SharedIndexes = Annotated[
+    tuple[str, ...],
+    Setting(
+        "DDB_MCP_SHARED_INDEXES",
+        values.parse_words,
+        "indexes, separated by commas, whose keys need no prefix; * for all, in a table of this app alone",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DirectStorage(Settings):
     """A table behind DynamoDB's API. AWS's own variables and files are read by boto3."""
 
     mode: ClassVar[Mode] = "direct"
     table: Table
+    indexes: Indexes = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +158,7 @@ class DirectSettings(DirectStorage):
     role_arn: Annotated[
         str, Setting("DDB_MCP_ROLE_ARN", values.parse_text, "role to assume, limited to the prefix")
     ] = ""
+    shared_indexes: SharedIndexes = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +170,7 @@ class LocalStorage(Settings):
     local_path: Annotated[
         Path, Setting("DDB_MCP_LOCAL_PATH", values.parse_path, "the SQLite file", "in the user's data directory")
     ]
+    indexes: Indexes = ()
     registry: bool = False
 
 
@@ -162,6 +184,7 @@ class LocalSettings(LocalStorage):
     """One deployment in an SQLite file on this machine."""
 
     prefix: OwnPrefix = field(default_factory=lambda: Prefix(LOCAL_PREFIX))
+    shared_indexes: SharedIndexes = ()
 
 
 @dataclass(frozen=True, kw_only=True)

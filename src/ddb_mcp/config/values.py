@@ -13,6 +13,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from ddb_mcp.core.errors import Misconfigured
+from ddb_mcp.core.indexes import Index, parse_indexes
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import shorten
 
@@ -88,6 +89,15 @@ def parse_words(name: str, value: str) -> tuple[str, ...]:
             f"{_describe(name, value)}.", next="Write the names with commas between them, without brackets."
         )
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def parse_index_definitions(name: str, value: str) -> tuple[Index, ...]:
+    """See `parse_indexes`."""
+    try:
+        return parse_indexes(value)
+    except ValueError as error:
+        example = "GSI1=GSI1PK,GSI1SK; byScore=GSI1PK,score:N"
+        raise Misconfigured(f"{name} is not a list of indexes: {error}.", next=f"An example is: {example}") from None
 
 
 def parse_path(name: str, value: str) -> Path:

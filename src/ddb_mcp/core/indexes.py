@@ -71,12 +71,17 @@ class Index:
         return (self.pk,) if self.sk is None else (self.pk, self.sk)
 
     @property
+    def key_names(self) -> tuple[str, ...]:
+        """The names of its key attributes."""
+        return tuple(key.name for key in self.keys)
+
+    @property
     def projected(self) -> tuple[str, ...] | None:
         """The names of all attributes that a query of the index returns; None for all."""
         if self.projection == "ALL":
             return None
         extra = self.projection if isinstance(self.projection, tuple) else ()
-        return (*_TABLE_KEYS, *(key.name for key in self.keys), *extra)
+        return (*_TABLE_KEYS, *self.key_names, *extra)
 
     def contains(self, item: Item) -> bool:
         """Return whether the item is in the index: it has all key attributes, with the right types."""

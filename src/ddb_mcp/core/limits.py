@@ -41,8 +41,8 @@ CURSOR_BYTES = 1024
 CURSOR_KEYS_BYTES = 896
 LONG_CURSOR_BYTES = 4096
 CURSOR_OTHER_KEYS_BYTES = 880
-# Characters of a padded cursor in base64, with its nonce of 12 bytes and its tag of 16.
-PADDED_CURSOR_BYTES = (CURSOR_BYTES + 12 + 16) * 4 // 3 + 1
+# The cursor of an index fits the longest sort key in base64, and the longest key of the table.
+INDEX_CURSOR_BYTES = 4608
 
 # JSON of more bytes is converted in a worker thread, not in the event loop, see `stores/workers.py`.
 LOOP_BYTES = 65_536

@@ -151,6 +151,11 @@ class _Listing(Arguments):
 
 class QueryArguments(_Listing):
     pk: str = Field(description="Full partition key, prefix included.")
+    index: str | None = Field(
+        None,
+        description="A secondary index, see info. pk and sk_* are then values of its keys, numbers as text. "
+        "May lag behind writes.",
+    )
     sk_prefix: str | None = None
     sk_from: str | None = Field(None, description="Inclusive, as is sk_to.")
     sk_to: str | None = None

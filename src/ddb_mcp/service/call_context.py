@@ -1,11 +1,12 @@
 """One call of an operation: its deployment, its store, and how much it may read and return."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple
 
 from ddb_mcp.core.errors import ConditionFailed
+from ddb_mcp.core.indexes import IndexRules
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import count_bytes
@@ -30,6 +31,7 @@ class CallContext(NamedTuple):
         read_budget: stored items that a query or scan may read.
         max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds.
         read_only: whether the service refuses writes.
+        shared_indexes: see `IndexRules`.
     """
 
     store: Store
@@ -43,6 +45,11 @@ class CallContext(NamedTuple):
     max_writes: int
     write_seconds: float
     read_only: bool
+    shared_indexes: Collection[str]
+
+    async def get_index_rules(self, *, required: bool = False) -> IndexRules:
+        """Return the table's indexes as this deployment may use them. Raises as `Store.get_indexes`."""
+        return IndexRules(await self.store.get_indexes(required=required), self.prefix, self.shared_indexes)
 
     @property
     def prefix(self) -> Prefix:

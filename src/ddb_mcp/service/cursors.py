@@ -4,12 +4,15 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidCursor
 from ddb_mcp.stores.base import Position
+
+SCAN_CURSOR_LENGTHS = (limits.CURSOR_BYTES, limits.LONG_CURSOR_BYTES)
+INDEX_CURSOR_LENGTHS = (limits.INDEX_CURSOR_BYTES,)
 
 
 class CursorSealer:
@@ -24,21 +27,21 @@ class CursorSealer:
     def __init__(self, key: bytes | None = None) -> None:
         self._key = key or os.urandom(32)
 
-    def seal(self, position: Position, call: Any, *, padded: bool = False) -> str:
+    def seal(self, position: Position, call: Any, lengths: Sequence[int] = ()) -> str:
         """A cursor for `position` that opens only with an equal `call`.
 
         Args:
             position: see `Position`. It is not compressed: the length would show what two keys have in common.
             call: JSON-able.
-            padded: whether the position may hold other deployments' keys. The cursor then has one of two lengths.
+            lengths: if the position may hold other deployments' keys, the one or two lengths that a cursor may have.
         """
         nonce = os.urandom(12)
         texts: list[bytes] = []
         structure = json.dumps(_split_keys(position, texts), separators=(",", ":")).encode()
         plain = _END.join([structure, *texts])
-        if padded:
+        if lengths:
             is_short = max(map(len, texts), default=0) * len(texts) <= limits.CURSOR_KEYS_BYTES
-            plain = plain.ljust(limits.CURSOR_BYTES if is_short else limits.LONG_CURSOR_BYTES, _END)
+            plain = plain.ljust(lengths[0] if is_short else lengths[-1], _END)
         sealed = nonce + self._cipher().encrypt(nonce, plain, _hash_binding(call))
         return _encode_base64(sealed)
 
@@ -63,6 +66,11 @@ class CursorSealer:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         return AESGCM(self._key)
+
+
+def count_sealed_bytes(length: int) -> int:
+    """Return the characters of a cursor in base64, with its nonce of 12 bytes and its tag of 16."""
+    return (length + 12 + 16) * 4 // 3 + 1
 
 
 # UTF-8 does not have this byte.

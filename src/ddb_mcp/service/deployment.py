@@ -56,6 +56,7 @@ def _describe_table(call: CallContext, deployment: Deployment) -> dict[str, Any]
         "prefix": call.prefix.text,
         "region": deployment.region,
         "mode": call.store.mode,
+        **({} if deployment.indexes is None else {"indexes": [index.to_json() for index in deployment.indexes]}),
     }
 
 

@@ -43,6 +43,7 @@ class _Whereabouts(_Result):
     region: str
     mode: str
     instructions: str
+    indexes: NotRequired[list[dict[str, Any]]]
     ttl: NotRequired[str]
     lambdaFunctions: NotRequired[list[dict[str, Any]]]
     warnings: NotRequired[list[str]]

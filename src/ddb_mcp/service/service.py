@@ -1,6 +1,7 @@
 """`DataService`: the operations of one deployment over any store."""
 
 import logging
+from collections.abc import Collection
 from functools import partial
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ class DataService:
         max_result_bytes: bytes of compact JSON that one result may have.
         max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds; None for the limits.
         cursor_key: see `CursorSealer`.
+        shared_indexes: see `IndexRules`.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class DataService:
         max_writes: int | None = None,
         write_seconds: float | None = None,
         cursor_key: bytes | None = None,
+        shared_indexes: Collection[str] = (),
     ) -> None:
         self.store = store
         self._prefix = prefix
@@ -64,6 +67,7 @@ class DataService:
             max_writes=WHERE_MAX if max_writes is None else max_writes,
             write_seconds=limits.WHERE_SECONDS if write_seconds is None else write_seconds,
             read_only=read_only,
+            shared_indexes=shared_indexes,
         )
 
     async def run_operation(

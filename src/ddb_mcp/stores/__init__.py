@@ -20,4 +20,5 @@ def make_store(settings: ModeSettings | GatewaySettings) -> "Store":
         return DirectStore(settings)
     from ddb_mcp.stores.local.store import LocalStore
 
-    return LocalStore(settings.local_path, settings.table, registry=settings.registry)
+    indexes = () if settings.registry else settings.indexes
+    return LocalStore(settings.local_path, settings.table, indexes=indexes, registry=settings.registry)

@@ -1,20 +1,21 @@
 """`get`, `query` and `scan`."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ddb_mcp.core import limits
 from ddb_mcp.core.filters import filter_to_json
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.text import count_bytes, shorten
 from ddb_mcp.service.arguments import LIMIT_DEFAULT, GetArguments, QueryArguments, ScanArguments, Where
 from ddb_mcp.service.call_context import CallContext
+from ddb_mcp.service.cursors import INDEX_CURSOR_LENGTHS, SCAN_CURSOR_LENGTHS, count_sealed_bytes
 from ddb_mcp.service.outlines import show_item
 from ddb_mcp.service.reading.hints import explain_missing
 from ddb_mcp.service.reading.pages import HINT_BYTES, PageReader
 from ddb_mcp.service.reading.projections import Projection, parse_projection
 from ddb_mcp.service.results import ITEM_ENVELOPE_BYTES, GetResult, PageResult, PartResult
-from ddb_mcp.service.selection import parse_selection
+from ddb_mcp.service.selection import parse_index_selection, parse_selection
 from ddb_mcp.stores.base import Read
 from ddb_mcp.stores.workers import convert
 
@@ -63,12 +64,15 @@ def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> Ge
 
 
 async def query(call: CallContext, arguments: QueryArguments) -> PageResult:
-    """Items of one partition key, in sort-key order.
+    """Items of one partition key of the table or of an index, in sort-key order.
 
     Raises:
         InvalidArgument, PrefixViolation, InvalidCursor: an argument is wrong.
         DdbMcpError: what the store raises, and Timeout where it gave nothing in time.
     """
+    if arguments.index is not None:
+        read = await parse_index_selection(call, arguments)
+        return await _list_items(call, "query", arguments, read._replace(descending=bool(arguments.descending)))
     where = Where.model_construct(
         pk=arguments.pk,
         sk_prefix=arguments.sk_prefix,
@@ -92,14 +96,22 @@ async def _list_items(
     projection = await convert(partial(parse_projection, arguments.attributes, parts=False), arguments.attributes)
     if arguments.view in ("keys", "count"):
         projection = Projection()
+    index = read.secondary_index
+    names = None if projection is None or arguments.view == "summary" else projection.list_names()
+    if names is not None and index is not None:
+        names = (*names, *index.key_names)
     read = read._replace(
-        attributes=None if projection is None or arguments.view == "summary" else projection.list_names(),
+        attributes=names,
         limit=arguments.limit or LIMIT_DEFAULT,
         read_limit=call.read_budget,
     )
     attributes = sorted(arguments.attributes or ())  # views without attributes have none in `read`
     bound = [operation, call.prefix.joined, arguments.view or "items", attributes, *_make_binding(read)]
-    padded = operation == "scan" and call.store.positions_may_be_foreign
+    lengths: Sequence[int] = ()
+    if index is not None:
+        lengths = INDEX_CURSOR_LENGTHS
+    elif operation == "scan" and call.store.positions_may_be_foreign:
+        lengths = SCAN_CURSOR_LENGTHS
     carried = 0
     if arguments.cursor is not None:
         position, carried = call.seal.open(arguments.cursor, bound)
@@ -111,14 +123,14 @@ async def _list_items(
         view=arguments.view or "items",
         projection=projection,
         max_bytes=call.max_bytes,
-        cursor_bytes=limits.PADDED_CURSOR_BYTES if padded else 0,
+        cursor_bytes=count_sealed_bytes(lengths[0]) if lengths else 0,
         carried=carried,
-        seal=lambda position, total: call.seal.seal([position, total], bound, padded=padded),
+        seal=lambda position, total: call.seal.seal([position, total], bound, lengths),
     )
     return await listing.read_page(call.progress)
 
 
 def _make_binding(read: Read) -> list[Any]:
     """The parts of a read that a cursor is bound to: not its limits, nor the order of members in its filter."""
-    unlimited = read._replace(filter=(), attributes=None, limit=0, read_limit=0, max_bytes=0)
-    return [unlimited, filter_to_json(read.filter)]
+    unlimited = read._replace(filter=(), attributes=None, limit=0, read_limit=0, max_bytes=0, secondary_index=None)
+    return [unlimited, filter_to_json(read.filter), read.secondary_index and read.secondary_index.to_json()]

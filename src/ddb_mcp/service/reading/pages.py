@@ -13,6 +13,7 @@ import anyio
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS
 from ddb_mcp.core.errors import DdbMcpError, Timeout
+from ddb_mcp.core.indexes import IndexKey
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import count_bytes, shorten
@@ -226,8 +227,11 @@ class PageReader:
         # Where items were read and a filter left them out, the sort keys are not the reason. Some engines, and a
         # platform without ranges, read more than the range.
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
-            items = await self._sample(every._replace(range=ALL_SORT_KEYS, attributes=()))
-            return explain_no_sort_key(keys.prefix or "", [item["sk"]["S"] for item in items])
+            index = self._read.secondary_index
+            sort_key = index.sk if index and index.sk else IndexKey("sk")
+            names = index.key_names if index else ()
+            items = await self._sample(every._replace(range=ALL_SORT_KEYS, attributes=names))
+            return explain_no_sort_key(keys.prefix or "", [text for item in items if (text := sort_key.get_text(item))])
         if self._read.filter:
             items = await self._sample(every._replace(attributes=None))
             return await convert(partial(explain_no_match, self._read.filter, items), items)
@@ -266,6 +270,8 @@ class PageReader:
             page["hint"] = "This summary covers what this call read; the other pages of the listing cover the rest."
         elif self._hint:
             page["hint"] = self._hint
+        elif self._view == "items" and (index := self._read.secondary_index) and index.projected:
+            page["hint"] = shorten(f"This index has only {', '.join(index.projected)}; get shows the rest.", HINT_BYTES)
         page["scanned"] = self._scanned
         if self._capacity is not None:
             page["capacity"] = self._capacity

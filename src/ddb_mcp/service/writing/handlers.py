@@ -9,6 +9,7 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, Timeout
+from ddb_mcp.core.indexes import IndexRules
 from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import format_path
@@ -59,24 +60,29 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
     condition = WriteCondition(bool(arguments.create_only), parse_expect(arguments.expect))
     names = arguments.remove, arguments.add
     change = await convert(partial(parse_changes, *names), *names) if merges else None
+    rules = await call.get_index_rules()
+    rules.check_additions(change.add if change else {})
 
     if arguments.items is not None:
         values = {f"items[{at}]": value for at, value in enumerate(arguments.items)}
-        return await _put_batch(call, await _parse_write(call, values, change), condition)
-    (write,) = await _parse_write(call, {"item": arguments.item}, change)
+        return await _put_batch(call, await _parse_write(call, values, change, rules), condition)
+    (write,) = await _parse_write(call, {"item": arguments.item}, change, rules)
     written = await _write(call, write, condition)
     return await convert(
         partial(_make_put_result, write, written, call.max_bytes), _get_item(write), *written.dropped.values()
     )
 
 
-async def _parse_write(call: CallContext, values: dict[str, Any], change: Update | None) -> list[Item | Update]:
+async def _parse_write(
+    call: CallContext, values: dict[str, Any], change: Update | None, rules: IndexRules
+) -> list[Item | Update]:
     """Return the writes of these items, by the names that errors give them. Raises InvalidArgument, PrefixViolation."""
     writes: list[Item | Update] = []
 
     def check() -> Iterator[None]:
         for where, value in values.items():
             item = parse_own_item(call, value, where)
+            rules.check_item(item, where)
             writes.append(make_update(item, change, where) if change else item)
             yield
 

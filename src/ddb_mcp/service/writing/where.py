@@ -8,7 +8,7 @@ import anyio
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import Comparison, are_equal
-from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, Timeout
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, PrefixViolation, Timeout
 from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.items import Item, convert_attributes, from_json, measure_item
 from ddb_mcp.core.keys import Key
@@ -17,6 +17,7 @@ from ddb_mcp.core.updates import Update
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments, Where
 from ddb_mcp.service.call_context import CallContext
 from ddb_mcp.service.concurrency import run_concurrently
+from ddb_mcp.service.cursors import SCAN_CURSOR_LENGTHS
 from ddb_mcp.service.parameters import parse_text
 from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
@@ -32,7 +33,7 @@ WHERE_PROGRESS_ITEMS = 100
 
 _EXISTS = Comparison(("pk",), "exists")
 # Errors that concern one item. Any other error would also fail the next write.
-_ERRORS_OF_ONE_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown)
+_ERRORS_OF_ONE_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown, PrefixViolation)
 
 
 async def put(call: CallContext, arguments: PutArguments) -> PutResult:
@@ -49,7 +50,11 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
     if arguments.copy_to is not None:
         selection = selection._replace(copy_to=_parse_copy_to(call, arguments))
     else:
-        selection = selection._replace(change=await convert(partial(_parse_change, arguments), arguments.item))
+        change = await convert(partial(_parse_change, arguments), arguments.item)
+        rules = await call.get_index_rules()
+        rules.check_item(change.item, "item")
+        rules.check_additions(change.add)
+        selection = selection._replace(change=change)
     return cast("PutResult", await _write_selected(call, "put", selection, arguments.cursor))
 
 
@@ -138,8 +143,8 @@ async def _write_selected(
         selected = await _SelectionWriter(call, selection).run()
     result: dict[str, Any] = {"matched": selected.matched, "complete": selected.complete}
     if not selected.complete and selected.next is not None:
-        padded = read.pk is None and call.store.positions_may_be_foreign
-        seal = partial(call.seal.seal, selected.next, bound, padded=padded)
+        lengths = SCAN_CURSOR_LENGTHS if read.pk is None and call.store.positions_may_be_foreign else ()
+        seal = partial(call.seal.seal, selected.next, bound, lengths)
         result["cursor"] = await convert(seal, change and change.item)
     if not selection.dry_run:
         result["written" if operation == "put" else "deletedCount"] = selected.written
@@ -287,6 +292,7 @@ class _SelectionWriter:
         """Store a copy where there is no item. An equal item that is there already counts as written."""
         if await convert(partial(measure_item, copy), copy) > limits.ITEM_MAX_BYTES:
             raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
+        (await self._call.get_index_rules()).check_item(copy, "the copy")
         try:
             await self._call.store.put(copy, WriteCondition(create_only=True), room=0)
         except (ConditionFailed, OutcomeUnknown):

@@ -42,6 +42,7 @@ class LocalStore(LocalTable, Store):
     Args:
         path: the file.
         table: the name that results report.
+        indexes: secondary indexes that `provision` creates.
         registry: see `LocalTable`.
 
     Raises (each method): as `LocalTable` does.
@@ -50,9 +51,10 @@ class LocalStore(LocalTable, Store):
     mode = "local"
     positions_may_be_foreign = False
 
-    def __init__(self, path: Path, table: str, *, registry: bool = False) -> None:
+    def __init__(self, path: Path, table: str, *, indexes: tuple[Index, ...] = (), registry: bool = False) -> None:
         super().__init__(path, registry=registry)
         self._table = table
+        self._declared = indexes
         for warning in self._file.warnings():
             logger.warning("%s", warning)
 
@@ -60,17 +62,30 @@ class LocalStore(LocalTable, Store):
         created = await self.create()
         if (await self.about()).get("ttl") == "off":  # the app's CreateTable leaves it off, as DynamoDB does
             await self.note(lambda noted: {**noted, "ttl": "on"})
-        return self._deployment(provisioned=True, created=created)
+        if self._declared:
+            await self.create_indexes(self._declared)
+        deployment = await self._deployment(provisioned=True)
+        known = {index.name: index for index in deployment.indexes or ()}
+        warnings = [
+            f"The index {index.name} is there with other keys than DDB_MCP_INDEXES says; it was left as it is."
+            for index in self._declared
+            if known[index.name].keys != index.keys
+        ]
+        return deployment._replace(created=created, details={"warnings": warnings} if warnings else {})
 
     async def info(self) -> Deployment:
-        deployment = self._deployment(provisioned=await self.exists())
+        deployment = await self._deployment(provisioned=await self.exists())
         if warnings := await self.warnings():
             return deployment._replace(details={"warnings": warnings})
         return deployment
 
-    def _deployment(self, *, provisioned: bool, created: bool = False) -> Deployment:
+    async def _deployment(self, *, provisioned: bool) -> Deployment:
         return Deployment(
-            table_name=self._table, region="local", provisioned=provisioned, created=created, features=FEATURES
+            table_name=self._table,
+            region="local",
+            provisioned=provisioned,
+            features=FEATURES,
+            indexes=await self.get_indexes(),
         )
 
     async def get(self, key: Key) -> Item | None:
@@ -114,7 +129,9 @@ class LocalStore(LocalTable, Store):
         )
         if read.position is not None:
             *before, pk, sk = read.position
-            rows = rows._replace(after=Key(pk, sk), after_sort_key=sort_key.encode(before[0]) if before else b"")
+            # In an index without a sort key, all items of a partition have the partition key in its place.
+            after_sort_key = sort_key.encode(before[0] or read.pk) if before else b""
+            rows = rows._replace(after=Key(pk, sk), after_sort_key=after_sort_key)
         return await self.read(rows, partial(_fill_page, read))
 
     async def scan(self, read: Read) -> StorePage:
@@ -172,5 +189,5 @@ def _make_after(positions: list[list[str]]) -> Callable[[int], Awaitable[Positio
 
 
 def _get_position(item: Item, index: Index | None) -> list[str]:
-    before = [(index.sk or index.pk).get_text(item) or ""] if index else []
+    before = [(index.sk and index.sk.get_text(item)) or ""] if index else []
     return [*before, item["pk"]["S"], item["sk"]["S"]]
