@@ -172,7 +172,7 @@ def _fill_page(read: Read, documents: Documents) -> StorePage:
         last = _get_position(item, index)
         if index:
             item = select_attributes(item, index.projected)
-        if (index is None or read.names(item)) and matches(read.filter, item, documents.check):
+        if (index is None or last[1].startswith(read.pk_prefix or "")) and matches(read.filter, item, documents.check):
             size += len(document)
             items.append(select_attributes(item, read.attributes))
             positions.append(last)
