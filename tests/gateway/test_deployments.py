@@ -171,7 +171,11 @@ def test_an_interrupted_removal_goes_on(operator: Operator) -> None:
 
     anyio.run(prepare)
     operator.deployments("add", "alpha")
-    operator.limits = {"REMOVAL_SECONDS": 0, "LOCK_SECONDS": 300, "READ_SECONDS": 300}
+    operator.limits = {
+        "ddb_mcp.gateway.removal.REMOVAL_SECONDS": 0,
+        "ddb_mcp.stores.local.deadline.LOCK_SECONDS": 300,
+        "ddb_mcp.core.limits.READ_SECONDS": 300,
+    }
     command = operator.command("gateway", "deployments", "remove", "alpha", "--yes")
     with closing(sqlite3.connect(operator.folder / "items.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")  # the removal waits for this lock until it is interrupted

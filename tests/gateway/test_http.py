@@ -374,7 +374,10 @@ def test_a_token_made_or_ended_while_it_serves(tmp_path: Path) -> None:
 @pytest.mark.parametrize("action", ["rotate", "remove"])
 def test_a_token_that_ends_while_the_body_comes_writes_nothing(tmp_path: Path, action: str) -> None:
     operator = Operator(tmp_path)
-    operator.limits = {"BODY_SECONDS": 300, "REQUEST_SECONDS": 300}
+    operator.limits = {
+        "ddb_mcp.web.request_context.BODY_SECONDS": 300,
+        "ddb_mcp.gateway.tenant_requests.REQUEST_SECONDS": 300,
+    }
     token = operator.deployments("add", "alpha")
     with operator.serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         rest = begin_a_put(slow, gateway, token)

@@ -137,7 +137,10 @@ def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_an
     operator: Operator,
 ) -> None:
     """The first removal is killed in its middle; the second one finishes. A slow machine has requests out of time."""
-    operator.limits = {"REQUEST_SECONDS": 3, "REMOVAL_SECONDS": 3 + 13}
+    operator.limits = {
+        "ddb_mcp.gateway.tenant_requests.REQUEST_SECONDS": 3,
+        "ddb_mcp.gateway.removal.REMOVAL_SECONDS": 3 + 13,
+    }
     tokens = {name: operator.deployments("add", name) for name in ("alpha", "beta")}
     statuses: dict[str, Counter[int]] = {"alpha": Counter(), "beta": Counter()}
     acknowledged: dict[str, set[str]] = {"alpha": set(), "beta": set()}
