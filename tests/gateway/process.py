@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.commands import run_command
 from tests.support.forking import DDB_MCP, Process
+from tests.support.waiting import wait_until
 
 # The command line with other budgets, for tests that cannot wait as long as an operator.
 _WITH_LIMITS = """
@@ -87,7 +88,7 @@ class GatewayProcess:
     def __init__(self, operator: Operator, port: int, arguments: tuple[str, ...]) -> None:
         self._operator = operator
         self._log = operator.folder / f"log-{time.monotonic_ns()}"
-        self._command = operator.command("gateway", "serve", "--port", str(port), *arguments)
+        self._command = operator.command("gateway", "serve", "--port", str(port), "--drain-seconds", "0", *arguments)
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -117,9 +118,16 @@ class GatewayProcess:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
-    def requests(self) -> list[dict[str, Any]]:
-        """The access log."""
-        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+    def requests(self, least: int = 1) -> list[dict[str, Any]]:
+        """The access log, once it has so many lines: a line comes after its response."""
+        entries: list[dict[str, Any]] = []
+
+        def has_enough() -> bool:
+            entries[:] = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+            return len(entries) >= least
+
+        wait_until(has_enough)
+        return entries
 
     def kill(self) -> None:
         """kill -9"""

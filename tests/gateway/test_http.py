@@ -187,7 +187,7 @@ def test_every_curl_call_of_the_skill(tmp_path: Path) -> None:
             assert answers[2]["item"] == ada
             assert answers[3]["items"] == answers[4]["items"] == [ada]
             assert answers[5]["deleted"] is True
-            assert [(entry["operation"], entry["status"]) for entry in gateway.requests()] == [
+            assert [(entry["tool"], entry["status"]) for entry in gateway.requests(7)] == [
                 (operation, 200) for operation in ("provision", "info", "put", "get", "query", "scan", "delete")
             ]
             assert token not in gateway.log
@@ -337,14 +337,14 @@ def test_each_request_is_a_line_in_the_log(tmp_path: Path) -> None:
         request(gateway.url, "PUT", PATH + "put", b"{}", {"Authorization": "Bearer secret-token"})
         post(gateway.url, "drop", {}, authorization="Bearer secret-token")
         post(gateway.url, "scan", {}, authorization="Bearer secret-token")
-        assert [(entry["operation"], entry["status"]) for entry in gateway.requests()] == [
+        assert [(entry["tool"], entry["status"]) for entry in gateway.requests(5)] == [
             ("health", 200),
             (None, 404),
             (None, 405),
             (None, 404),
             ("scan", 401),
         ]
-        assert all(entry["bytes"] > 10 and entry["ms"] >= 0 for entry in gateway.requests())
+        assert all(entry["bytes_out"] > 10 and entry["ms"] >= 0 for entry in gateway.requests())
         assert "secret" not in gateway.log
 
 

@@ -120,7 +120,7 @@ def test_a_read_ends_and_is_logged(
         wait_until(lambda: store.under_way == ["scan"])
     wait_until(lambda: store.under_way == [])
     wait_until(lambda: len(logged) == 1)
-    assert logged[0]["deployment"]
+    assert logged[0]["tenant"]
     if path != "/mcp":
         assert logged[0]["status"] == 499
 

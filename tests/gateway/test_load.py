@@ -46,7 +46,7 @@ def test_64_clients_of_16_tenants_go_on_where_one_of_two_gateways_is_killed(tmp_
         assert load.lost > 0
         assert load.answers.keys() == {200}
         assert {entry["status"] for entry in left.requests()} == {200}
-        assert {entry["deployment"] for entry in left.requests()} == {f"t{at}" for at in range(TENANTS)}
+        assert {entry["tenant"] for entry in left.requests()} == {f"t{at}" for at in range(TENANTS)}
 
 
 def test_a_kill_under_load_loses_nothing_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

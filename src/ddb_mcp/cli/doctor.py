@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from ddb_mcp import __version__
 from ddb_mcp.cli.service import make_service
@@ -23,6 +23,8 @@ from ddb_mcp.core.text import escape_controls
 from ddb_mcp.service.service import DataService
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 MASK = "set, not shown"
 _WHERE = ("mode", "table", "prefix", "local_path", "api_url")
@@ -51,7 +53,7 @@ async def run_checks(settings: Settings, http: HttpSettings, service: DataServic
     say(f"ddb-mcp {__version__}, mcp {version('mcp')}, Python {platform.python_version()}, {sys.platform}")
     _list_settings(settings, http, say)
     say("\nSteps")
-    steps = _Steps(say)
+    steps = Steps(say)
     info = await steps.run_step("info", lambda: service.run_operation("info", {}))
     if info is not None:
         say(f"  {'':<26} table {info['tableName']}, region {info['region']}, prefix {info['prefix']}")
@@ -80,15 +82,16 @@ async def run_checks(settings: Settings, http: HttpSettings, service: DataServic
 
 
 @dataclass
-class _Steps:
+class Steps:
     """Runs each step, says how it went, and collects what to fix."""
 
     say: Callable[[str], None]
     fixes: list[str] = field(default_factory=list)
 
-    async def run_step(self, name: str, step: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any] | None:
+    async def run_step(self, name: str, step: Callable[[], Awaitable[_T]]) -> _T | None:
+        """Run a step, and return its result; None if it failed."""
         started = time.perf_counter()
-        result, outcome = None, "ok"
+        outcome, result = "ok", None
         try:
             result = await step()
         except DdbMcpError as error:

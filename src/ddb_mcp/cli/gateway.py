@@ -16,6 +16,7 @@ from ddb_mcp.cli.progress import format_count, report_progress
 from ddb_mcp.cli.serve import listening, tls_arguments
 from ddb_mcp.cli.service import require_writing
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings
+from ddb_mcp.config.values import parse_words
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured
 from ddb_mcp.core.keys import PREFIX_ADVICE, Prefix
 from ddb_mcp.service.transfer.purge import ItemCount, count_items
@@ -38,12 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _action(commands, flags, "init", _init, "make the registry of deployments", named=False)
     serving = commands.add_parser("serve", help="serve the HTTP API and MCP", parents=[flags], allow_abbrev=False)
-    serving.add_argument("--host", default="127.0.0.1", help="address to listen on, default 127.0.0.1")
-    serving.add_argument("--port", type=int, default=8787, help="port, default 8787; 0 for any free one")
     tls_arguments(serving)
     serving.add_argument("--processes", type=_positive, default=1, metavar="N", help="processes on the port, default 1")
+    serving.add_argument(
+        "--drain-seconds", type=float, default=5, metavar="S", help="serve so long after SIGTERM, default 5"
+    )
+    serving.add_argument("--metrics-port", type=int, metavar="N", help="serve metrics for Prometheus on this port")
+    serving.add_argument("--metrics-host", default="127.0.0.1", metavar="HOST", help="and address, default 127.0.0.1")
     serving.set_defaults(run=_serve)
-    deployments = commands.add_parser("deployments", help="add, list, show, rotate and remove deployments")
+    checking = _action(commands, flags, "check", _check, "try what a gateway needs, and write nothing", named=False)
+    for parser in (serving, checking):
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default 127.0.0.1")
+        parser.add_argument("--port", type=int, default=8787, help="port, default 8787; 0 for any free one")
+    deployments = commands.add_parser("deployments", help="add, list, show, update, rotate and remove deployments")
     _configure_deployments(deployments.add_subparsers(required=True, metavar="ACTION"), flags)
     tokens = commands.add_parser("tokens", help="add, list and revoke further tokens of a deployment")
     _configure_tokens(tokens.add_subparsers(required=True, metavar="ACTION"), flags)
@@ -53,15 +61,16 @@ def _configure_deployments(actions: Any, flags: argparse.ArgumentParser) -> None
     text = "register a deployment and print its token, once"
     adding = _action(actions, flags, "add", _add, text, makes_token=True)
     adding.add_argument("--prefix", dest="own_prefix", help="what it owns, default deploy#NAME")
-    adding.add_argument("--requests-per-second", type=_positive, metavar="N", help="its requests, default 500")
-    adding.add_argument("--items-per-second", type=_positive, metavar="N", help="items it may read, default 20000")
-    adding.add_argument(
-        "--lambda-functions",
-        dest="own_functions",
-        metavar="A,B",
-        default="",
-        help="functions that its provision gives DYNAMODB_TABLE and DYNAMODB_PREFIX",
-    )
+    updating = _action(actions, flags, "update", _update, "change its rates or functions; tokens and data stay")
+    for parser in (adding, updating):
+        parser.add_argument("--requests-per-second", type=_positive, metavar="N", help="its requests, default 500")
+        parser.add_argument("--items-per-second", type=_positive, metavar="N", help="items it may read, default 20000")
+        parser.add_argument(
+            "--lambda-functions",
+            dest="own_functions",
+            metavar="A,B",
+            help="functions that its provision gives DYNAMODB_TABLE and DYNAMODB_PREFIX",
+        )
     _action(actions, flags, "list", _list, "list the deployments", named=False)
     _action(actions, flags, "show", _show, "one deployment and its tokens, as JSON")
     text = "end all its tokens at once and give it a new one"
@@ -138,15 +147,21 @@ async def _init(registry: "Registry", settings: GatewaySettings, arguments: argp
 
 
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
-    from ddb_mcp.gateway.server import log_requests, serve_gateway
+    from ddb_mcp.gateway.server import serve_gateway
 
     if not re.fullmatch(r"[\w.:%-]*", arguments.host):
         raise Misconfigured(
             f"--host {arguments.host!r} is not a host name or an address.", next="Give one, such as 127.0.0.1 or ::1."
         )
-    log_requests()
     _with_registry(settings, arguments, _ready)
-    serve_gateway(settings, listening(arguments.host, arguments.port, arguments), arguments.processes)
+    metrics_at = None if arguments.metrics_port is None else (arguments.metrics_host, arguments.metrics_port)
+    serve_gateway(
+        settings,
+        listening(arguments.host, arguments.port, arguments),
+        processes=arguments.processes,
+        drain_seconds=arguments.drain_seconds,
+        metrics_at=metrics_at,
+    )
     return 0
 
 
@@ -157,21 +172,42 @@ async def _ready(registry: "Registry", settings: GatewaySettings, arguments: arg
 
 
 async def _add(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
-    rates = {
-        name: value
-        for name in ("requests_per_second", "items_per_second")
-        if (value := getattr(arguments, name)) is not None
-    }
-    functions = tuple(part.strip() for part in arguments.own_functions.split(",") if part.strip())
-    if functions and settings.mode == "local":
-        raise InvalidArgument("Lambda functions cannot reach a local file.", next="Leave --lambda-functions out.")
+    given = _read_changes(settings, arguments)
     try:
         prefix = Prefix(arguments.own_prefix or f"deploy#{arguments.name}")
     except Misconfigured as wrong:
         raise Misconfigured(wrong.message, next=f"Give another --prefix. {PREFIX_ADVICE}") from None
     await registry.create_if_missing(print_progress)
     about = f"{arguments.name} owns the keys that start with {prefix.joined}"
-    await _hand_out(lambda: registry.add(arguments.name, prefix, functions=functions, **rates), about, arguments)
+    await _hand_out(lambda: registry.add(arguments.name, prefix, **given), about, arguments)
+
+
+def _read_changes(settings: GatewaySettings, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the rates and functions that are given."""
+    names = ("requests_per_second", "items_per_second")
+    given: dict[str, Any] = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    if arguments.own_functions is not None:
+        given["functions"] = parse_words("--lambda-functions", arguments.own_functions)
+        if given["functions"] and settings.mode == "local":
+            raise InvalidArgument("Lambda functions cannot reach a local file.", next="Leave --lambda-functions out.")
+    return given
+
+
+async def _update(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
+    given = _read_changes(settings, arguments)
+    if not given:
+        raise InvalidArgument(
+            "There is nothing to change.",
+            next="Give --requests-per-second, --items-per-second or --lambda-functions.",
+        )
+    await registry.update(arguments.name, **given)
+    await _show(registry, settings, arguments)
+
+
+async def _check(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
+    from ddb_mcp.cli.gateway_check import check_gateway
+
+    return 0 if await check_gateway(registry, settings, arguments.host, arguments.port) else 1
 
 
 async def _list(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
@@ -225,7 +261,7 @@ async def _owned(store: "Store", tenant: "Tenant") -> ItemCount:
 
 
 async def _add_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
-    read_only = "DDB_MCP_READ_ONLY" in arguments.flags  # given on this command line, whatever the environment says
+    read_only = settings.read_only
     about = f"One more token of {arguments.name}" + (", which cannot write" if read_only else "")
     await _hand_out(lambda: registry.add_token(arguments.name, read_only=read_only), about, arguments)
 

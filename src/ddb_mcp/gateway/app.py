@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
 from ddb_mcp.gateway import mcp, tenant_store
-from ddb_mcp.gateway.access_log import AccessLog
+from ddb_mcp.gateway.access_log import CLIENT_GONE, AccessLog, note_error
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.responses import charge_sent_bytes, encode_body, error_response, json_response
 from ddb_mcp.gateway.tenant_requests import GATEWAY_ANSWER_MAX_BYTES, Admission, TenantRequest
@@ -78,12 +78,17 @@ class Gateway:
         await run_lifespan(receive, send, self._registry.close, self._store.close, running=self._mcp.running())
 
     async def _handle_health(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 200 if one row of the registry can be read. The storage is not read: anybody can call this."""
+        """Answer 200 if one row of the registry can be read; 503 if not, or if the server will soon end.
+
+        The storage is not read: anybody can call this.
+        """
         if scope["method"] in ("GET", "HEAD"):
-            scope["entry"]["operation"] = "health"
+            scope["entry"]["tool"] = "health"
             response = json_response({"status": "ok"}, 200)
             try:
                 await self._registry.check()
+                if RequestContext.of(scope).is_draining:
+                    response = json_response({"status": "draining"}, 503)
             except DdbMcpError as error:
                 _log_unreadable(error)
                 response = json_response({"status": "the registry cannot be read"}, 503)
@@ -99,9 +104,8 @@ class Gateway:
         """
         headers = Headers(scope=scope)
         request = await self._admission.admit(
-            headers.getlist("authorization"), RequestContext.of(scope), read_only=asks_read_only(scope)
+            headers.getlist("authorization"), RequestContext.of(scope), scope["entry"], read_only=asks_read_only(scope)
         )
-        scope["entry"]["deployment"] = request.tenant.name
         is_chunked = "transfer-encoding" in headers
         announced = request_context.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
         async with request.budget.room.hold(min(announced, request_context.BODY_MAX_BYTES)):
@@ -115,7 +119,7 @@ class Gateway:
         elif scope["method"] != "POST":
             response = _method_not_allowed("POST")
         else:
-            entry["operation"] = operation
+            entry.update(interface="api", tool=operation)
             try:
                 async with self._admitted(scope) as request:
                     response = await _run_operation(scope, request, operation)
@@ -127,7 +131,7 @@ class Gateway:
     async def _handle_mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one message of an MCP client. Streams that nobody writes to are not opened."""
         entry = scope["entry"]
-        entry["operation"] = "mcp"
+        entry["interface"] = "mcp"
         if scope["method"] != "POST":
             await _method_not_allowed("POST")(scope, receive, send)
             return
@@ -159,12 +163,12 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
 async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
     """Return the response to a request that failed."""
     if isinstance(failure, ClientGone):
-        return Response(status_code=499)
+        return Response(status_code=CLIENT_GONE)
     status = failure.status if isinstance(failure, BodyRejected) else None
     error = failure.error if isinstance(failure, BodyRejected) else failure
     if not isinstance(error, DdbMcpError):
-        error = Internal.log(logger, error, str(entry["operation"]))
-    entry["error"] = error.code
+        error = Internal.log(logger, error, str(entry["tool"]))
+    note_error(entry, error)
     return await convert(partial(error_response, error, status), getattr(error, "item", None))
 
 

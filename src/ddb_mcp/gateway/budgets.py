@@ -40,9 +40,15 @@ _T = TypeVar("_T")
 
 
 class BudgetSpent(Throttled):
-    """`wait`: seconds until it is worth asking again."""
+    """A budget of the tenant is spent.
+
+    Attributes:
+        budget: its name.
+        wait: seconds until it is worth asking again.
+    """
 
     def __init__(self, what: str, wait: float) -> None:
+        self.budget = what
         self.wait = max(1, math.ceil(wait))
         super().__init__(f"This deployment has had its {what} for now.", next=f"Wait {self.wait} s, then call again.")
 

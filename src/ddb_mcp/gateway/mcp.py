@@ -9,6 +9,8 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from starlette.types import Scope
 
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.gateway.access_log import note_error
 from ddb_mcp.gateway.tenant_requests import TenantRequest
 from ddb_mcp.server.app import build_shared_server
 from ddb_mcp.server.content import MARK_BYTES, MCP_RESULT_BYTES
@@ -37,11 +39,15 @@ class _TenantCaller:
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         self.entry["tool"] = operation
-        async with self.request.turn(operation, arguments):
-            most = self.max_bytes - MARK_BYTES
-            return await self.request.run_operation(
-                operation, arguments, progress, max_bytes=most, max_result_bytes=self.max_bytes
-            )
+        try:
+            async with self.request.turn(operation, arguments):
+                most = self.max_bytes - MARK_BYTES
+                return await self.request.run_operation(
+                    operation, arguments, progress, max_bytes=most, max_result_bytes=self.max_bytes
+                )
+        except DdbMcpError as error:
+            note_error(self.entry, error)
+            raise
 
 
 def make_application() -> StreamableHttp:

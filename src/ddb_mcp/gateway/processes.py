@@ -10,6 +10,8 @@ from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
+from ddb_mcp.gateway import metrics
+
 # How often several processes are looked after.
 WATCH_SECONDS = 1
 
@@ -31,8 +33,12 @@ class ProcessPool:
         self._arguments = arguments
         self._ending = threading.Event()
 
-    def run(self) -> None:
-        """Return after SIGTERM or SIGINT, when the processes have ended. Call it from the main thread."""
+    def run(self, close: Callable[[], None]) -> None:
+        """Return after SIGTERM or SIGINT, when the processes have ended. Call it from the main thread.
+
+        Args:
+            close: closes what this process and the others share, as soon as no further process is started.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         running = [self._start() for _ in range(self._count)]
@@ -41,8 +47,10 @@ class ProcessPool:
             for at, process in enumerate(running):
                 if not process.is_alive() and not self._ending.is_set():
                     logger.warning("A process ended with %s; another takes its place", process.exitcode)
+                    metrics.forget_process(process.pid or 0)
                     time.sleep(WATCH_SECONDS)  # a process that cannot start is not started in a busy loop
                     running[at] = self._start()
+        close()
         for process in running:
             process.terminate()
         for process in running:

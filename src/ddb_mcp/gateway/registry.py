@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ddb_mcp.config.settings import DirectStorage, GatewaySettings, registry_path
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured, NotProvisioned, Unavailable
@@ -23,6 +23,7 @@ from ddb_mcp.gateway.tokens import NAME, TokenParts, format_token, generate_toke
 from ddb_mcp.stores.base import Progress, Store
 
 TOKENS_MAX = 100
+KEYS_SECONDS = 50
 
 
 _VERSION = 1
@@ -49,6 +50,7 @@ class Access(NamedTuple):
 
     tenant: Tenant
     read_only: bool
+    token_id: str
 
 
 class RegistryKeys(NamedTuple):
@@ -82,6 +84,7 @@ class Registry:
         self._claims = PrefixClaims(store, self._tenants, clock)
         self._reads = CoalescedReads(self._tenants.read)
         self._keys: RegistryKeys | None = None
+        self._keys_read_at = 0.0
 
     async def create_if_missing(self, progress: Progress) -> bool:
         """Create the table and the registry's secret if missing. Return True if this call made the secret."""
@@ -96,8 +99,8 @@ class Registry:
         return await self._read_facts() is not None
 
     async def get_keys(self) -> RegistryKeys:
-        """Return the keys. They are read once."""
-        if self._keys is None:
+        """Return the keys. They are read again after a minute: the registry may have been deleted and made anew."""
+        if self._keys is None or time.monotonic() - self._keys_read_at > KEYS_SECONDS:
             facts = await self._read_facts()
             if facts is None:
                 raise Misconfigured("There is no registry yet.", next="Make it with: ddb-mcp gateway init")
@@ -108,6 +111,7 @@ class Registry:
                 )
             with sound(facts):
                 secret = bytes.fromhex(facts["secret"])
+            self._keys_read_at = time.monotonic()
             self._keys = RegistryKeys(*(hmac.digest(secret, purpose, "sha256") for purpose in (b"tokens", b"cursors")))
         return self._keys
 
@@ -126,7 +130,7 @@ class Registry:
         stored = tenant.tokens.get(parts.id)
         if tenant.state != "active" or stored is None or not hmac.compare_digest(stored.hash, parts.hash):
             return None
-        return Access(tenant, stored.read_only)
+        return Access(tenant, stored.read_only, parts.id)
 
     async def add(
         self,
@@ -178,6 +182,17 @@ class Registry:
                 f"There is no deployment {name!r}.", next="List them with: ddb-mcp gateway deployments list"
             )
         return tenant
+
+    async def update(self, name: str, **changes: Any) -> None:
+        """Change the rates or functions of a deployment, for requests from now on.
+
+        Args:
+            changes: `requests_per_second`, `items_per_second`, `functions`.
+
+        Raises:
+            InvalidArgument: there is no such deployment, or it is being added or removed.
+        """
+        await self._change_active(name, lambda tenant: replace(tenant, **changes))
 
     async def rotate(self, name: str) -> str:
         """Revoke all tokens of a deployment and return a new one. Raises InvalidArgument if the name is unknown."""

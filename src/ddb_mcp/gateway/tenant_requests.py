@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
+from ddb_mcp.core.errors import DdbMcpError, Misconfigured, NotProvisioned, OutcomeUnknown, Timeout, Unauthenticated
 from ddb_mcp.gateway import tenant_store
 from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget, TenantBudgets
 from ddb_mcp.gateway.registry import Access, Registry
@@ -51,10 +51,13 @@ class Admission:
         self._read_only = read_only
         self._budgets = TenantBudgets(processes)
 
-    async def admit(self, authorization: Sequence[str], context: RequestContext, *, read_only: bool) -> "TenantRequest":
+    async def admit(
+        self, authorization: Sequence[str], context: RequestContext, entry: dict[str, Any], *, read_only: bool
+    ) -> "TenantRequest":
         """Admit a request with these `Authorization` headers. Its tenant is charged for conversions of this task.
 
         Args:
+            entry: the request's line in the access log; whose it is, is noted there.
             read_only: refuse writes, even if the token allows them.
 
         Raises:
@@ -67,6 +70,7 @@ class Admission:
             raise Unauthenticated("The token must come once, as Authorization: Bearer …", next=_CURRENT)
         deadline = time.monotonic() + REQUEST_SECONDS  # before its deployment's record is read
         access = await self.authenticate(token)
+        entry.update(tenant=access.tenant.name, token_id=access.token_id)
         budget = self._budgets.of(access.tenant)
         budget.admit()
         current_account.set(budget.account)
@@ -80,6 +84,8 @@ class Admission:
         try:
             access = await self.registry.authenticate(token)
         except DdbMcpError as error:
+            if isinstance(error, NotProvisioned):  # of the operator's table, not of the tenant's
+                error = Misconfigured(error.message, next=error.next)
             raise hide_operator_details(error, "the registry") from error
         if access is None:
             raise Unauthenticated("The token is not one that opens a deployment.", next=_CURRENT)
@@ -149,7 +155,7 @@ class TenantRequest:
         """
         if time.monotonic() - self.read_at > RECORD_SECONDS:
             # The token may have been revoked while a body or a turn came.
-            self.tenant, read_only = await self.admission.authenticate(self.token)
+            self.tenant, read_only, _ = await self.admission.authenticate(self.token)
             self.read_only = self.read_only or read_only
         service = DataService(
             TenantStore(self.admission.store, self.tenant, self.budget),

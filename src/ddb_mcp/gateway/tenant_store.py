@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from ddb_mcp.core import errors
+from ddb_mcp.gateway import metrics
 from ddb_mcp.gateway.budgets import TenantBudget
 from ddb_mcp.gateway.tenants import Tenant
 from ddb_mcp.service.instructions import write_instructions
@@ -121,6 +122,8 @@ def hide_operator_details(error: errors.DdbMcpError, whose: str) -> errors.DdbMc
         error: from the storage or the registry.
         whose: names the tenant or the registry in the log.
     """
+    if type(error) in _OPERATOR_ERRORS or type(error) in _PASSING_ERRORS:
+        metrics.count_backend_error("registry" if whose == "the registry" else "storage", error.code)
     if type(error) in _OPERATOR_ERRORS:
         logger.error("%s: the storage refuses the gateway: %s", whose, _format_error(error))
         return errors.Unavailable("The platform cannot use its storage.", next=_OPERATORS)

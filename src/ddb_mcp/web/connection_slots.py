@@ -44,6 +44,7 @@ class ConnectionSlots:
         keep_seconds: how long a connection may stay idle after a response.
 
     Attributes:
+        is_draining: whether the server will soon end, so that each response closes its connection.
         bytes_in_flight: request bodies being read and responses not yet taken by clients, over all connections.
     """
 
@@ -51,6 +52,7 @@ class ConnectionSlots:
         self.faults = faults
         self.keep_seconds = keep_seconds
         self.bytes_in_flight = 0
+        self.is_draining = False
         self._most = most
         self._all: set[SlotHolder] = set()
         self._handshakes: dict[SlotHolder, float] = {}  # since when; the longest first

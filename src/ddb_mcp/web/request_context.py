@@ -49,6 +49,9 @@ class RequestContext:
 
     Args:
         scope, receive, send: uvicorn's. The application gets others.
+
+    Attributes:
+        body_bytes: how much of the body has been read.
     """
 
     def __init__(self, connection: HttpConnection, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +62,7 @@ class RequestContext:
         self._receive = receive
         self._send = send
         self._owner: str | None = None
-        self._body_bytes = 0
+        self.body_bytes = 0
         self._started = False
         self._complete = False
         self._work = anyio.CancelScope()
@@ -80,6 +83,11 @@ class RequestContext:
             return False
         self._owner = owner
         return True
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server will soon end."""
+        return self.connection.slots.is_draining
 
     def outlive_client(self) -> None:
         """Finish the request even if its client leaves from now on. Without this call, it is cancelled then."""
@@ -102,7 +110,7 @@ class RequestContext:
                 raise
             logger.debug("A request failed whose client had left", exc_info=True)
         finally:
-            self.connection.slots.bytes_in_flight -= self._body_bytes
+            self.connection.slots.bytes_in_flight -= self.body_bytes
             self.connection.slots.finish(self.connection, self._owner)
             self.connection.finish(answered=self._complete)
 
@@ -170,7 +178,7 @@ class RequestContext:
                     raise self._make_too_long_error(max_bytes)
                 if count:
                     count(len(piece))
-                self._body_bytes += len(piece)
+                self.body_bytes += len(piece)
                 self.connection.slots.bytes_in_flight += len(piece)
                 if self._is_overloaded:
                     raise BodyRejected(503, Unavailable("The server has too much to do."))
@@ -188,6 +196,8 @@ class RequestContext:
         """Send a message, and return once the client has received nearly all that was sent."""
         if message["type"] == "http.response.start":
             self._started = True
+            if self.is_draining:
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
         elif not message.get("more_body", False):
             self._complete = True
         length = len(message.get("body", b""))

@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn, with limits on connections, heads, bodies and answers. Only this module imports uvicorn.
 
 It depends on these of uvicorn's names, which no document promises: `AutoHTTPProtocol`, the arguments with which a
-protocol is made (of which `app_state` becomes the scope's `state`), and `Server.handle_exit`.
+protocol is made (of which `app_state` becomes the scope's `state`), `Server.handle_exit` and `Server.servers`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 CONNECTIONS_MAX = 512
 # Requests under way have this long when a server ends. A gateway's clients are many, and it has longer.
 GRACE_SECONDS = 10
+# Between the end of the listener and that of idle connections: what they have sent by then is read.
+_LAST_READ_SECONDS = 0.3
 
 
 _CONNECTION = "ddb_mcp.connection"
@@ -73,6 +75,8 @@ class HttpServer:
         listener: from `listening.listen`; it is closed at the end.
         tls: speaks TLS on each connection.
         grace_seconds: how long requests under way may go on after a signal, `GRACE_SECONDS` if not given.
+        drain_seconds: how long requests are still accepted after SIGTERM, with responses that close their connections.
+            A proxy before several servers then loses no request if one is restarted.
         keep_seconds: how long an idle connection is kept, `connection_module.HEAD_SECONDS` if not given.
     """
 
@@ -83,6 +87,7 @@ class HttpServer:
         *,
         tls: ssl.SSLContext | None = None,
         grace_seconds: float | None = None,
+        drain_seconds: float = 0,
         keep_seconds: float | None = None,
     ) -> None:
         import uvicorn
@@ -95,13 +100,23 @@ class HttpServer:
         self._slots = ConnectionSlots(ClientFaults(), _compute_max_connections(), keep)
         self._open: set[RequestContext] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        end = self._schedule_end
+        end, slots = self._schedule_end, self._slots
 
         class Process(uvicorn.Server):
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                loop = asyncio.get_event_loop()
+                if drain_seconds and sig == signal.SIGTERM and not slots.is_draining:
+                    slots.is_draining = True
+                    loop.call_soon_threadsafe(loop.call_later, drain_seconds, self.end_drain, sig)
+                    return
                 end()
                 leave_after(grace + 2, 128 + sig)  # a worker thread may delay the end
                 super().handle_exit(sig, frame)
+
+            def end_drain(self, sig: int) -> None:
+                for server in self.servers:
+                    server.close()
+                asyncio.get_running_loop().call_later(_LAST_READ_SECONDS, self.handle_exit, sig, None)
 
         self._server = Process(self._config())
 
