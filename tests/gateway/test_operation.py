@@ -260,3 +260,10 @@ def test_an_unknown_path_is_not_in_the_log(tmp_path: Path) -> None:
         request(gateway.url, "GET", "/secret", None, {})
         (entry,) = gateway.requests()
         assert (entry["tool"], entry["interface"], entry["status"]) == (None, None, 404)
+
+
+def test_processes_on_one_port_leave_no_connection_waiting(tmp_path: Path) -> None:
+    """Each may accept what another has been woken for too, and must not wait then."""
+    with Operator(tmp_path).serve("--processes", "2") as gateway:
+        for _ in range(400):
+            assert httpx.get(f"{gateway.url}/health", timeout=PATIENCE / 10).status_code == 200

@@ -202,6 +202,9 @@ def _duplicate_listener(listener: socket.socket) -> list[socket.socket]:
     uvloop accepts one connection of each in a turn of the loop. Where turns are long, a client would wait for as many
     turns as others had connected before.
     """
+    # `dup` sets the mode that this object knows, and all processes on the socket share the mode: in blocking mode, a
+    # process whose connection another has accepted would wait for the next one, with its event loop.
+    listener.setblocking(False)
     more = 15 if os.name == "posix" else 0  # elsewhere there is no uvloop, and asyncio accepts all in one turn
     return [listener, *(listener.dup() for _ in range(more))]
 
