@@ -115,6 +115,10 @@ ABSENT: dict[str, Any] = {
     "404 without content": Raw(404, b""),
     "404 null": Raw(404, b"null"),
     "success false": {"success": False, "error": "Item not found"},
+    "an empty object": {},
+    "success only": {"success": True},
+    "what the SDK returns": {"$metadata": {"httpStatusCode": 200, "attempts": 1}},
+    "with a message": {"success": True, "message": "done", "$metadata": {}},
 }
 
 
@@ -126,8 +130,8 @@ def test_every_form_of_an_absent_item(platform: DocumentedPlatform, client: Clie
 
 UNREADABLE: dict[str, Any] = {
     "other members": {"welcome": "to the platform"},
-    "an empty object": {},
-    "success only": {"success": True},
+    "success of another kind": {"success": "yes"},
+    "success and other members": {"success": True, "result": None},
     "a list": [1],
     "a number": 5,
     "no content": Raw(200, b""),

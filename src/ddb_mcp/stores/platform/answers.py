@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # What AWS and its engines call tables and regions. A sentence is none.
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
+# Members of an answer that say nothing of an item. The AWS SDK's own result for an absent item has only `$metadata`.
+_ABOUT_ANSWER = frozenset({"$metadata", "success", "message"})
 _CONTINUATIONS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "hasMore")
 
 
@@ -97,6 +99,8 @@ def _find_item(answer: Answer) -> Any:
         return None
     if isinstance(document, Mapping):
         if document.get("found") is False or ("data" in document and document["data"] is None):
+            return None
+        if document.keys() <= _ABOUT_ANSWER and document.get("success", True) is True:
             return None
         for holder in (document, document.get("data")):
             if is_item(holder):
