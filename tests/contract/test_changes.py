@@ -168,6 +168,22 @@ def test_a_path_of_an_item_that_is_not_there(api: Api) -> None:
     assert api.item("c", "none") is None
 
 
+@pytest.mark.parametrize("condition", [{}, {"expect": {"x": {"exists": False}}}], ids=str)
+@pytest.mark.parametrize("remove", [["a"], ["a.b", "c"], ["l[0]"]], ids=str)
+def test_remove_alone_creates_nothing(api: Api, remove: list[str], condition: dict[str, Any]) -> None:
+    key = {"pk": api.pk("c"), "sk": "none"}
+    result = api.call("put", item=key, remove=remove, **condition)
+    assert result == {
+        **key,
+        "created": False,
+        "warnings": [f"remove: there was nothing at {', '.join(remove)}"],
+    }
+    assert api.item("c", "none") is None
+    batch = api.call("put", items=[key, {**key, "sk": "other"}], remove=remove, **condition)
+    assert (batch["written"], batch["failed"]) == (2, [])
+    assert api.call("query", pk=api.pk("c"))["items"] == []
+
+
 def test_a_batch_names_what_was_absent(api: Api) -> None:
     api.put("c", "1", **DEEP)
     items = [{"pk": api.pk("c"), "sk": sk} for sk in ("1", "2")]

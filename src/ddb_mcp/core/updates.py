@@ -37,6 +37,11 @@ class Update(NamedTuple):
         """Whether twice has the same effect as once. Then the stored item shows whether it was done."""
         return not self.add and not any(isinstance(path[-1], int) for path in self.remove)
 
+    @property
+    def only_removes(self) -> bool:
+        """Whether it sets and adds nothing. Then it does not create an item."""
+        return bool(self.remove) and not self.add and self.item.keys() <= {"pk", "sk"}
+
     def apply(self, old: Item | None) -> Item:
         """The item after the update. `old` is the stored item, None where there is none.
 

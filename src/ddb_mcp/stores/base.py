@@ -127,9 +127,8 @@ class Written(NamedTuple):
         """Return the outcome of an update of `old`, which made it `new`. Raises InvalidArgument as `Update.apply`."""
         new, absent = update.apply(old) if new is None else new, update.find_absent(old)
         removed = {path: found for path in update.remove if (found := get_value(old or {}, path)) is not None}
-        return cls(
-            old is None, {**removed, **find_lost_values(old, new)}, {name: new[name] for name in update.add}, absent
-        )
+        created = old is None and not update.only_removes
+        return cls(created, {**removed, **find_lost_values(old, new)}, {name: new[name] for name in update.add}, absent)
 
     def limit(self, room: int | None, removed: Collection[Path] = ()) -> "Written":
         """Return the outcome without its values, unless `room` is None; `gone` leaves out what was to be removed."""
@@ -299,7 +298,7 @@ class Store(ABC):
 
     @abstractmethod
     async def merge(self, update: Update, condition: WriteCondition, *, room: int | None = None) -> Written:
-        """Carry out the update atomically; creates the item if it is absent.
+        """Carry out the update atomically. Creates the item if it is absent, unless the update only removes.
 
         Raises InvalidArgument also for what only the stored item makes wrong, see `Update.apply`.
         """

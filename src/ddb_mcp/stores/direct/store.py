@@ -51,6 +51,7 @@ from ddb_mcp.stores.direct.wire import (
 )
 from ddb_mcp.stores.retries import LostAnswerPolicy, ReadBackResult
 
+_EXISTS = Comparison(("pk",), "exists")
 # Attempts of an update with `remove`: a path with a missing parent is left out of the next attempt, and comes back if
 # another client stores the parent meanwhile.
 MERGE_ATTEMPTS = 4
@@ -214,6 +215,10 @@ class DirectStore(Store):
             old_wanted: whether the item that was there before is asked for.
         """
 
+        only_removes = isinstance(write, Update) and write.only_removes
+        # Some engines would create an item.
+        guard = condition._replace(expect=(_EXISTS, *condition.expect)) if only_removes else condition
+
         async def read_back() -> ReadBackResult:
             stored = await self.get(key)
             if condition == NO_CONDITION:
@@ -226,13 +231,15 @@ class DirectStore(Store):
                 write=LostAnswerPolicy(None if isinstance(write, Update) and not write.is_idempotent else read_back),
                 expected=("ConditionalCheckFailedException",),
                 ReturnValues="ALL_OLD" if old_wanted else "NONE",
-                **_make_condition_parameters(condition, expression),
+                **_make_condition_parameters(guard, expression),
                 **parameters,
                 **make_placeholder_parameters(expression),
             )
         except ExpectedError as refused:
             stored = refused.response.get("Item")
             shown = stored if stored is not None and has_key(key, stored) else None
+            if only_removes and shown is None and await self._is_absent(key, condition):
+                return True, None
             raise await self._condition_failed(key, condition, shown) from None
         if not answer or not old_wanted:
             return False, None
@@ -241,6 +248,10 @@ class DirectStore(Store):
             return True, old
         self._schema_is_known = False
         return False, None
+
+    async def _is_absent(self, key: Key, condition: WriteCondition) -> bool:
+        """Return whether a write was refused because there is no item, and not because of `condition`."""
+        return condition == NO_CONDITION or (condition.is_satisfied_by(None) and await self.get(key) is None)
 
     async def _condition_failed(self, key: Key, condition: WriteCondition, item: Item | None) -> ConditionFailed:
         if item is None:  # there is none, or the engine does not return it

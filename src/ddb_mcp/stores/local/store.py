@@ -109,7 +109,8 @@ class LocalStore(LocalTable, Store):
             new = update.apply(old)
             if (size := measure_item(new)) > limits.ITEM_MAX_BYTES:
                 raise InvalidArgument(f"The merged item would have {size} bytes; the limit is {limits.ITEM_MAX_BYTES}.")
-            return {key: new}, Written.from_update(update, old, new).limit(room, update.remove)
+            changes = {} if old is None and update.only_removes else {key: new}
+            return changes, Written.from_update(update, old, new).limit(room, update.remove)
 
         return await self.change([key], merge)
 
