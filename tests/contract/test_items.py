@@ -492,6 +492,45 @@ def test_a_ttl_that_expires_nothing_or_at_once_is_warned_about(api: Api, ttl: An
     assert stored["ttl"] in (ttl, 4102444800)
 
 
+@pytest.mark.parametrize(
+    ("change", "spelled"),
+    [
+        ({"item": {"address.city": "Rome"}, "merge": True}, "address.city as `address.city`"),
+        ({"item": {"list[0]": 1}, "merge": True}, "list[0] as `list[0]`"),
+        ({"item": {"`a.b`": 1}, "merge": True}, "`a.b` as ```a.b```"),
+        ({"add": {"stock.left": -1}}, "stock.left as `stock.left`"),
+    ],
+    ids=str,
+)
+def test_a_name_that_looks_like_a_path_is_stored_and_warned_about(
+    api: Api, change: dict[str, Any], spelled: str
+) -> None:
+    key = {"pk": api.pk("n"), "sk": "1"}
+    (name,) = {**change.get("item", {}), **change.get("add", {})}
+    (warning,) = api.call("put", **{**change, "item": {**key, **change.get("item", {})}})["warnings"]
+    assert f"{spelled}." in warning
+    assert api.item("n", "1") is not None
+    spelling = spelled.split(" as ")[1]
+    assert api.call("query", pk=key["pk"], filter={spelling: {"exists": True}})["count"] == 1
+    assert api.call("put", item=key, remove=[spelling])["dropped"]
+    api.put("n", "2")
+    where = api.call("put", where={"pk": key["pk"]}, **{n: v for n, v in change.items() if n != "merge"})
+    assert [spelled in text for text in where["warnings"]] == [True]
+    (warning,) = api.call("put", items=[{**key, name: 1}], merge=True)["warnings"]
+    assert warning.startswith("items[0]: ")
+    assert "warnings" not in api.put("n", "3", **{name: 1}), "a whole item may have any names"
+    assert "warnings" not in api.call("put", item={**key, "a": {"b.c": 1}, "odd.": 1}, merge=True)
+
+
+def test_no_warning_about_a_ttl_that_the_call_does_not_write(api: Api) -> None:
+    api.put("t", "1", ttl=1)
+    assert "warnings" not in api.call("put", item={"pk": api.pk("t"), "sk": "1", "n": 1}, merge=True)
+    where = {"pk": api.pk("t"), "filter": {"n": 2}}
+    assert "warnings" not in api.call("put", where=where, item={"ttl": 1})
+    assert "warnings" not in api.call("put", where={"pk": api.pk("t")}, item={"ttl": 1}, dry_run=True)
+    assert "warnings" in api.call("put", where={"pk": api.pk("t")}, item={"ttl": 1})
+
+
 def test_a_read_only_service_refuses_writes(backend: Backend) -> None:
     writer = backend.api()
     writer.call("provision")

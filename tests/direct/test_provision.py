@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ddb_mcp.core.errors import Forbidden, Misconfigured, Timeout
-from ddb_mcp.core.keys import Key
+from ddb_mcp.core.keys import Key, Prefix
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import FEATURES, NO_CONDITION, Written
 from ddb_mcp.stores.direct import provisioning
 from ddb_mcp.stores.direct import provisioning as provisioning_module
-from tests.direct.support import ANY_SCHEMA, CREDENTIALS, aws, direct
+from tests.direct.support import ANY_SCHEMA, CREDENTIALS, aws, connected, direct
 from tests.support.faults import FaultProxy, dynamodb_error
 
 if TYPE_CHECKING:
@@ -159,6 +160,26 @@ def test_ttl_on_another_attribute_is_left_alone(portal: BlockingPortal, dynoxide
     assert "expires" in made.details["warnings"][0]
     after = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     assert after == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+
+
+@pytest.mark.parametrize("attribute", [None, "expires", "ttl"])
+def test_no_expiry_is_predicted_for_a_table_that_is_known_to_expire_nothing_by_ttl(
+    portal: BlockingPortal, dynoxide: Engine, attribute: str | None
+) -> None:
+    table = dynoxide.create_table()
+    if attribute:
+        dynoxide.client().update_time_to_live(
+            TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute}
+        )
+    service = DataService(connected(portal, dynoxide.endpoint, table, "deploy#me"), Prefix("deploy#me"))
+
+    def put() -> dict[str, Any]:
+        item = {"pk": "deploy#me#a", "sk": "1", "ttl": 1}
+        return portal.call(service.run_operation, "put", {"item": item})
+
+    assert "warnings" in put(), "nobody has said yet what the table does"
+    portal.call(service.run_operation, "info", {})
+    assert ("warnings" in put()) is (attribute == "ttl")
 
 
 def test_ttl_enabled_by_another_between_read_and_write(

@@ -8,9 +8,13 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
+from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local import write_queue
+from ddb_mcp.stores.local.store import LocalStore
 from tests.local.data import Child, Data, pk
 
 if TYPE_CHECKING:
@@ -36,6 +40,24 @@ def unswept(data: Data, monkeypatch: pytest.MonkeyPatch) -> Data:
 def test_what_is_put_expired_can_be_read_until_the_next_sweep(data: Data, expired: int) -> None:
     data.put_all([{"pk": pk("late"), "sk": "1", "ttl": expired}])
     assert data.call("get", pk=pk("late"), sk="1")["found"] is True
+
+
+def test_no_expiry_is_predicted_while_ttl_is_off(tmp_path: Path) -> None:
+    """The app's `CreateTable` leaves it off; `provision` turns it on."""
+    store = LocalStore(tmp_path / "items.sqlite3", "t")
+    service = DataService(store, Prefix("deploy#me"))
+
+    async def warnings() -> list[tuple[bool, str | None]]:
+        await store.note(lambda noted: {**noted, "ttl": "off"})
+        found = []
+        for operation in ("info", "provision", "info"):
+            described = await service.run_operation(operation, {})
+            written = await service.run_operation("put", {"item": {"pk": "deploy#me#a", "sk": "1", "ttl": 1}})
+            found.append(("warnings" in written, described.get("ttl")))
+        await store.close()
+        return found
+
+    assert anyio.run(warnings) == [(False, "disabled"), (True, None), (True, None)]
 
 
 def test_a_hundred_at_a_time(unswept: Data, expired: int, monkeypatch: pytest.MonkeyPatch) -> None:

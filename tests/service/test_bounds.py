@@ -220,14 +220,14 @@ async def test_long_names_are_counted_by_the_name_that_is_shown() -> None:
 async def test_a_batch_that_is_large_together_is_converted_in_the_worker(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, members: int
 ) -> None:
-    threads: dict[str, set[bool]] = {"parse_own_item": set(), "make_update": set(), "list_item_warnings": set()}
+    threads: dict[str, set[bool]] = {"parse_own_item": set(), "make_update": set(), "list_write_warnings": set()}
 
     def recorded(name: str) -> Callable[..., Any]:
         function = getattr(writing, name)
 
-        def record(*arguments: Any) -> Any:
+        def record(*arguments: Any, **options: Any) -> Any:
             threads[name].add(threading.current_thread() is threading.main_thread())
-            return function(*arguments)
+            return function(*arguments, **options)
 
         return record
 
@@ -258,7 +258,7 @@ async def test_what_was_dropped_is_written_out_as_far_as_it_fits(counted: Callab
 async def test_warnings_write_out_a_few_paths(counted: Callable[[Any, str], list[Any]]) -> None:
     texts = counted(warnings, "format_path")
     maps = {"M": {str(at): {"M": {"S": {"S": "x"}}} for at in range(10_000)}}
-    assert len(warnings.list_item_warnings({"m": deep(maps)})) == 1
+    assert len(warnings.list_write_warnings({"m": deep(maps)}, ttl_is_off=False)) == 1
     assert len(texts) == 10
 
 

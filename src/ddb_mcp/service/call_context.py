@@ -32,6 +32,7 @@ class CallContext(NamedTuple):
         max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds.
         read_only: whether the service refuses writes.
         shared_indexes: see `IndexRules`.
+        ttl_is_off: whether `provision` or `info` last said that the table expires nothing by `ttl`.
     """
 
     store: Store
@@ -46,6 +47,7 @@ class CallContext(NamedTuple):
     write_seconds: float
     read_only: bool
     shared_indexes: Collection[str]
+    ttl_is_off: bool = False
 
     async def get_index_rules(self, *, required: bool = False) -> IndexRules:
         """Return the table's indexes as this deployment may use them. Raises as `Store.get_indexes`."""

@@ -113,6 +113,8 @@ class DataService:
                 self._prefix = Prefix(deployment.prefix, one_segment=True)
             except Misconfigured as wrong:
                 raise Misconfigured(f"{wrong.message} The platform gave it.", next="Ask whoever runs it.") from None
+        state = deployment.details.get("ttl", "")
+        self._call = self._call._replace(ttl_is_off=state == "disabled" or state.startswith("on "))
         return deployment
 
     def _get_prefix(self) -> Prefix:

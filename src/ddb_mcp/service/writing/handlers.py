@@ -23,7 +23,7 @@ from ddb_mcp.service.results import ITEM_ENVELOPE_BYTES, DeleteResult, Failure, 
 from ddb_mcp.service.writing import dropped
 from ddb_mcp.service.writing import where as selected
 from ddb_mcp.service.writing.inputs import make_update, parse_changes, parse_expect, parse_own_item
-from ddb_mcp.service.writing.warnings import list_absent_warnings, list_item_warnings
+from ddb_mcp.service.writing.warnings import list_absent_warnings, list_write_warnings
 from ddb_mcp.stores.base import WriteCondition, Written
 from ddb_mcp.stores.workers import convert, convert_in_steps
 
@@ -68,9 +68,7 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
         return await _put_batch(call, await _parse_write(call, values, change, rules), condition)
     (write,) = await _parse_write(call, {"item": arguments.item}, change, rules)
     written = await _write(call, write, condition)
-    return await convert(
-        partial(_make_put_result, write, written, call.max_bytes), _get_item(write), *written.dropped.values()
-    )
+    return await convert(partial(_make_put_result, call, write, written), _get_item(write), *written.dropped.values())
 
 
 async def _parse_write(
@@ -99,7 +97,10 @@ async def _put_batch(call: CallContext, writes: list[Item | Update], condition: 
 
     def warn() -> Iterator[None]:
         for at, outcome in written.items():
-            texts = [*list_item_warnings(_get_item(writes[at])), *list_absent_warnings(outcome)]
+            texts = [
+                *list_write_warnings(writes[at], ttl_is_off=call.ttl_is_off),
+                *list_absent_warnings(outcome),
+            ]
             if gone := [shorten(format_path(path), 50) for path in outcome.gone]:
                 texts.append(shorten(f"replaced a stored item; gone: {', '.join(gone)}", 300))
             warnings.extend(f"items[{at}]: {text}" for text in texts)
@@ -221,15 +222,15 @@ def _refuse_twice(keys: list[Key], parameter: str) -> None:
         raise InvalidArgument(f"{parameter}[{twice}] has the same key as an entry before it.")
 
 
-def _make_put_result(write: Item | Update, written: Written, max_bytes: int) -> PutResult:
-    item = _get_item(write)
-    key, warnings = Key.of(item), [*list_item_warnings(item), *list_absent_warnings(written)]
+def _make_put_result(call: CallContext, write: Item | Update, written: Written) -> PutResult:
+    key, warnings = Key.of(_get_item(write)), list_write_warnings(write, ttl_is_off=call.ttl_is_off)
+    warnings += list_absent_warnings(written)
     result: PutResult = {"pk": key.pk, "sk": key.sk}
     if written.created is not None:
         result["created"] = written.created
     values: PutResult = {}
     if written.updated or written.dropped:
-        room = max_bytes - limits.ENVELOPE_BYTES - count_bytes(result) - count_bytes(warnings)
+        room = call.max_bytes - limits.ENVELOPE_BYTES - count_bytes(result) - count_bytes(warnings)
     if written.updated:
         values["updated"] = item_to_json(written.updated)
         if count_bytes(values["updated"]) > room:

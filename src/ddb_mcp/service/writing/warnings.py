@@ -3,21 +3,51 @@
 import time
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item
-from ddb_mcp.core.paths import Path, format_path, list_members
+from ddb_mcp.core.paths import Path, format_path, list_members, parse_path
 from ddb_mcp.core.text import shorten
+from ddb_mcp.core.updates import Update
 from ddb_mcp.service.writing.inputs import MONGODB_WORDS, list_mongodb_words
 from ddb_mcp.stores.base import Written
 
 _MAPS_NAMED = 10
+_NAMES_NAMED = 3
 _MS_THRESHOLD = 10**11
 # Type names that count in DynamoDB JSON only, with the stored type of what such a map would hold.
 _UNTAKEN = {"S": "S", "BOOL": "BOOL", "NULL": "BOOL", "L": "L"}
 
 
-def list_item_warnings(item: Item) -> list[str]:
-    """Warnings about attributes that probably do not do what was meant."""
-    return [*_warn_of_ttl(item), *_warn_of_maps(item), *_warn_of_words(item)]
+def list_write_warnings(write: Item | Update, *, ttl_is_off: bool) -> list[str]:
+    """Return warnings about attributes that probably do not do what was meant.
+
+    Args:
+        write: a whole item, or an update.
+        ttl_is_off: whether the table is known to expire nothing by `ttl`, which is then an attribute like any other.
+    """
+    item, literal = (write.item, _warn_of_literal_names(write)) if isinstance(write, Update) else (write, [])
+    return [*([] if ttl_is_off else _warn_of_ttl(item)), *_warn_of_maps(item), *_warn_of_words(item), *literal]
+
+
+def _warn_of_literal_names(update: Update) -> list[str]:
+    """Return a warning about names of an update that `filter` and `remove` would take for document paths."""
+    names = [name for name in (*update.item, *update.add) if _is_path(name)]
+    if not names:
+        return []
+    pairs = ", ".join(f"{shorten(name, 50)} as {shorten(format_path((name,)), 60)}" for name in names[:_NAMES_NAMED])
+    advice = "item and add take names, not paths; to change a value inside a map or list, set the whole attribute."
+    return [
+        shorten(
+            f"stored as literal names, which filter, attributes and remove spell in backticks: {pairs}. {advice}", 600
+        )
+    ]
+
+
+def _is_path(name: str) -> bool:
+    try:
+        return parse_path(name, "item") != (name,)
+    except InvalidArgument:
+        return False
 
 
 def _warn_of_words(item: Item) -> list[str]:

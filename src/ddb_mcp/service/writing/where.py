@@ -23,7 +23,7 @@ from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
 from ddb_mcp.service.results import DeleteResult, Failure, PutResult
 from ddb_mcp.service.selection import is_requested, parse_selection
 from ddb_mcp.service.writing.inputs import make_update, parse_changes
-from ddb_mcp.service.writing.warnings import list_item_warnings
+from ddb_mcp.service.writing.warnings import list_write_warnings
 from ddb_mcp.stores.base import Read, SelectionResult, SelectionWrite, StorePage, WriteCondition
 from ddb_mcp.stores.workers import convert
 
@@ -149,7 +149,10 @@ async def _write_selected(
     if not selection.dry_run:
         result["written" if operation == "put" else "deletedCount"] = selected.written
         result["failedCount"] = selected.failures
-    warnings = await convert(partial(list_item_warnings, change.item), change.item) if change else []
+    warnings = []
+    if change and selected.written:
+        warn = partial(list_write_warnings, change, ttl_is_off=call.ttl_is_off)
+        warnings = await convert(warn, change.item)
     if selected.stopped is not None:
         stopped = selected.stopped
         texts = ("The call stopped early.", stopped.message, stopped.quoted, stopped.next)

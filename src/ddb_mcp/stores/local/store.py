@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange, matches
@@ -74,10 +75,11 @@ class LocalStore(LocalTable, Store):
         return deployment._replace(created=created, details={"warnings": warnings} if warnings else {})
 
     async def info(self) -> Deployment:
+        details: dict[str, Any] = {"warnings": warnings} if (warnings := await self.warnings()) else {}
+        if (await self.about()).get("ttl") == "off":
+            details["ttl"] = "disabled"
         deployment = await self._deployment(provisioned=await self.exists())
-        if warnings := await self.warnings():
-            return deployment._replace(details={"warnings": warnings})
-        return deployment
+        return deployment._replace(details=details)
 
     async def _deployment(self, *, provisioned: bool) -> Deployment:
         return Deployment(
