@@ -1,5 +1,6 @@
 """`where`: one write to every item that it selects, the same on every store and through the gateway."""
 
+import json
 import threading
 import uuid
 from collections.abc import Callable
@@ -36,13 +37,42 @@ def test_delete_what_a_filter_selects(api: Api) -> None:
     where = {"pk": api.pk("w"), "sk_from": "0010", "filter": {"odd": 1}}
     assert api.call("delete", where=where, dry_run=True) == {
         "matched": 10,
-        "keys": [{"pk": api.pk("w"), "sk": f"00{at}"} for at in (11, 13, 15, 17, 19)],
         "complete": True,
+        "sample": [{"pk": api.pk("w"), "sk": f"00{at}", "odd": 1} for at in (11, 13, 15, 17, 19)],
     }
     assert len(rows(api)) == 30
     assert api.call("delete", where=where) == {"matched": 10, "deletedCount": 10, **DONE}
     assert [row["at"] for row in rows(api)] == [*range(10), *range(10, 30, 2)]
     assert api.call("delete", where=where) == {"matched": 0, "deletedCount": 0, **DONE}
+
+
+def test_a_sample_shows_what_the_filter_names(api: Api) -> None:
+    seed(api, 3, "w", deep={"n": [1, {"x": 2.5}, "y"], "z": 1}, tags={"SS": ["a"]}, **{"a.b": True}, other=5)
+    named = {"deep": {"n": [{"x": 2.5}]}, "tags": {"SS": ["a"]}, "a.b": True}
+    where = {
+        "pk_prefix": api.pk("w"),
+        "sk_from": "0001",
+        "filter": {"$or": [{"deep.n[1].x": 2.5}, {"absent": 1}], "tags": {"contains": "a"}, "`a.b`": True},
+    }
+    for operation, change in (("delete", {}), ("put", {"item": {"x": 1}}), ("put", {"remove": ["x"]})):
+        result = api.call(operation, where=where, dry_run=True, **change)
+        assert result["matched"] == 2
+        assert result["sample"] == [{"pk": api.pk("w"), "sk": sk, **named} for sk in ("0001", "0002")]
+    whole = api.call("put", where={"pk": api.pk("w")}, copy_to=api.pk("v"), dry_run=True)
+    assert whole["sample"] == [{"pk": api.pk("w"), "sk": f"000{at}"} for at in range(3)]
+    assert api.call("delete", where={**where, "sk_from": "0009"}, dry_run=True)["sample"] == []
+
+
+def test_a_sample_fits_into_the_result(backend: Backend) -> None:
+    api = backend.api(max_result_bytes=3000)
+    api.call("provision")
+    api.put_all([{"pk": api.pk("w"), "sk": f"{at}", "long": "x" * 4000, "short": at} for at in range(8)])
+    where = {"pk": api.pk("w"), "filter": {"long": {"exists": True}, "short": {"ge": 0}}}
+    result = api.call("delete", where=where, dry_run=True)
+    assert (result["matched"], len(result["sample"])) == (8, 5)
+    assert [item["short"] for item in result["sample"]] == [0, 1, 2, 3, 4]
+    assert [item["outline"]["attributes"][0]["path"] for item in result["sample"]] == ["long"] * 5
+    assert len(json.dumps(result, separators=(",", ":"))) <= 3000
 
 
 def test_delete_across_partitions(api: Api) -> None:

@@ -69,7 +69,7 @@ CALLS: list[tuple[str, dict[str, Any], bool]] = [
     ("delete", KEY, False),
     ("delete", {"pk": LONG["pk"], "sk": "LONG"}, True),
 ]
-STORED = ("item", "items", "parts", "groups", "dropped", "updated", "failed", "keys")
+STORED = ("item", "items", "parts", "groups", "dropped", "updated", "failed", "sample")
 FENCED = re.compile(r"<(stored-data-[0-9a-f]{16})>\n(.*)\n</\1>")
 
 

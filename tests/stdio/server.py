@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PREFIX = "deploy#local"
 FENCED = re.compile(r"<(stored-data-[0-9a-f]{16})>\n([^\n]*)\n</\1>")
-STORED = ("item", "items", "parts", "groups", "dropped", "updated", "failed", "keys", "hint", "warnings")
+STORED = ("item", "items", "parts", "groups", "dropped", "updated", "failed", "sample", "hint", "warnings")
 
 
 def pk(suffix: str) -> str:

@@ -29,7 +29,7 @@ HOST_SECONDS = 60
 READ_SECONDS = 25
 BATCH_SECONDS = READ_SECONDS
 WHERE_SECONDS = READ_SECONDS
-WHERE_KEYS = 5
+WHERE_SAMPLE = 5
 WHERE_FAILURES = 20
 LIMIT_MAX = 1000
 # Bytes of a result besides its items: its other members and an ordinary cursor.

@@ -112,7 +112,7 @@ class PutArguments(Arguments):
         '"filter"}, up to 1000 a call. While complete is false, call again with cursor.',
     )
     copy_to: str | None = Field(None, description="With where.pk: another pk; stores each there, if its sk is free.")
-    dry_run: bool | None = Field(None, description="With where: only count.")
+    dry_run: bool | None = Field(None, description="With where: only count, and show a sample.")
     cursor: str | None = Field(None, description="With where: from the last call; repeat its arguments.")
 
 
@@ -133,7 +133,7 @@ class DeleteArguments(Arguments):
         None,
         description='Delete all items that match, up to 1000 a call, as in put: {"pk":…,"filter":{"status":"old"}}.',
     )
-    dry_run: bool | None = Field(None, description="With where: only count.")
+    dry_run: bool | None = Field(None, description="With where: only count, and show a sample.")
     cursor: str | None = Field(None, description="With where: from the last call; repeat its arguments.")
 
 

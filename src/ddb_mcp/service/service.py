@@ -14,7 +14,7 @@ from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import Deployment, Progress, Store
 from ddb_mcp.stores.workers import convert
 
-# Writes of one call with `where`, and how many keys and failures its result lists.
+# Writes of one call with `where`.
 WHERE_MAX = 1000
 
 

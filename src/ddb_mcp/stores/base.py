@@ -247,7 +247,7 @@ class SelectionResult:
         written: items whose write was done.
         failed: keys of the first items whose write was not done, or may not have been done, and why.
         failures: how many such items there are.
-        keys: of the first items of a dry run.
+        sample: the first items of a dry run: their keys, and what the filter names of them.
         next: the position before the first selected item whose write was not begun; None at the end.
         complete: whether the write of every selected item was begun.
         stopped: the error that ended the call before its end.
@@ -257,7 +257,7 @@ class SelectionResult:
     written: int = 0
     failed: list[tuple[Key, DdbMcpError]] = field(default_factory=list)
     failures: int = 0
-    keys: list[Key] = field(default_factory=list)
+    sample: list[Item] = field(default_factory=list)
     next: Position | None = None
     complete: bool = False
     stopped: DdbMcpError | None = None

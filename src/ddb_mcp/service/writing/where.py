@@ -7,20 +7,22 @@ from typing import Any, cast
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, are_equal
+from ddb_mcp.core.conditions import Comparison, are_equal, iter_comparisons
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, PrefixViolation, Timeout
 from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.items import Item, convert_attributes, from_json, measure_item
 from ddb_mcp.core.keys import Key
+from ddb_mcp.core.paths import project
 from ddb_mcp.core.text import count_bytes
 from ddb_mcp.core.updates import Update
 from ddb_mcp.service.arguments import DeleteArguments, PutArguments, Where
 from ddb_mcp.service.call_context import CallContext
 from ddb_mcp.service.concurrency import run_concurrently
 from ddb_mcp.service.cursors import SCAN_CURSOR_LENGTHS
+from ddb_mcp.service.outlines import show_item
 from ddb_mcp.service.parameters import parse_text
 from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
-from ddb_mcp.service.results import DeleteResult, Failure, PutResult
+from ddb_mcp.service.results import DeleteResult, Failure, PlainItem, PutResult
 from ddb_mcp.service.selection import is_requested, parse_selection
 from ddb_mcp.service.writing.inputs import make_update, parse_changes
 from ddb_mcp.service.writing.warnings import list_write_warnings
@@ -45,8 +47,7 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
     """
     _refuse(arguments, "item, remove, add or copy_to", "items", "merge", "create_only", "expect")
     assert arguments.where is not None
-    read = _parse_where(call, arguments.where, whole=arguments.copy_to is not None)
-    selection = SelectionWrite(read, dry_run=bool(arguments.dry_run))
+    selection = SelectionWrite(_parse_where(call, arguments.where), dry_run=bool(arguments.dry_run))
     if arguments.copy_to is not None:
         selection = selection._replace(copy_to=_parse_copy_to(call, arguments))
     else:
@@ -62,7 +63,7 @@ async def delete(call: CallContext, arguments: DeleteArguments) -> DeleteResult:
     """Delete every item that `where` selects. Raises as `put` does."""
     _refuse(arguments, "", "pk", "sk", "keys", "expect")
     assert arguments.where is not None
-    selection = SelectionWrite(_parse_where(call, arguments.where, whole=False), dry_run=bool(arguments.dry_run))
+    selection = SelectionWrite(_parse_where(call, arguments.where), dry_run=bool(arguments.dry_run))
     return cast("DeleteResult", await _write_selected(call, "delete", selection, arguments.cursor))
 
 
@@ -74,8 +75,8 @@ def _refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str
         raise InvalidArgument(f"{refused[0]} does not go together with where.", next=advice)
 
 
-def _parse_where(call: CallContext, where: Where, *, whole: bool) -> Read:
-    """The items that are selected. `whole`: all attributes are needed, not only the keys.
+def _parse_where(call: CallContext, where: Where) -> Read:
+    """Return the read of the items that are selected.
 
     Raises:
         InvalidArgument, PrefixViolation: see `parse_selection`; or everything of the deployment is selected.
@@ -89,8 +90,7 @@ def _parse_where(call: CallContext, where: Where, *, whole: bool) -> Read:
     text = ExpressionBuilder().condition((_EXISTS, *read.filter))
     if len(text) > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
-    attributes = None if whole else ()
-    return read._replace(attributes=attributes, read_limit=call.read_budget, max_bytes=AGGREGATE_BYTES)
+    return read._replace(read_limit=call.read_budget, max_bytes=AGGREGATE_BYTES)
 
 
 def _parse_change(arguments: PutArguments) -> Update:
@@ -160,13 +160,23 @@ async def _write_selected(
     if warnings:
         result["warnings"] = warnings
     if selection.dry_run:
-        result["keys"] = [key._asdict() for key in selected.keys]
+        result["sample"] = await _show_sample(selected.sample, call.max_bytes - count_bytes({**result, "sample": []}))
     else:
         result["failed"] = [_make_failure(key, error) for key, error in selected.failed]
-    shown = result["keys" if selection.dry_run else "failed"]
+    shown = result["sample" if selection.dry_run else "failed"]
     while shown and count_bytes(result) > call.max_bytes:
         shown.pop()
     return result
+
+
+async def _show_sample(sample: list[Item], room: int) -> list[PlainItem]:
+    """Return the items as plain JSON, or as outlines, in `room` bytes, of which each has an equal share."""
+    shown: list[PlainItem] = []
+    for item in sample:
+        share = room // (len(sample) - len(shown)) - len(",")
+        shown.append((await convert(partial(show_item, item, share), item))[0])
+        room -= count_bytes(shown[-1]) + len(",")
+    return shown
 
 
 def _get_time() -> float:
@@ -181,6 +191,7 @@ class _SelectionWriter:
         self._selection = selection
         self._read = selection.read
         self._guard = WriteCondition(expect=(_EXISTS, *selection.read.filter))
+        self._named = [clause.path for clause in iter_comparisons(selection.read.filter)]
         self._until = _get_time() + call.write_seconds
         self._scanned = 0
         self._selected = SelectionResult(next=selection.read.position)
@@ -231,19 +242,29 @@ class _SelectionWriter:
 
     async def _fetch(self, read: Read) -> StorePage | None:
         """A page, None where the time of the call is over first."""
-        read = read._replace(read_limit=max(1, self._read.read_limit - self._scanned))
+        read = read._replace(
+            read_limit=max(1, self._read.read_limit - self._scanned), attributes=self._list_attributes()
+        )
         store = self._call.store
         with anyio.move_on_after(self._until - anyio.current_time()):
             return await (store.query if read.pk is not None else store.scan)(read)
         return None
 
+    def _list_attributes(self) -> tuple[str, ...] | None:
+        """Return the attributes that the next page needs besides the keys: all to copy, those of a sample, or none."""
+        if not self._selection.dry_run:
+            return () if self._selection.copy_to is None else None
+        names = dict.fromkeys(str(path[0]) for path in self._named if path[0] not in ("pk", "sk"))
+        return tuple(names) if len(self._selected.sample) < limits.WHERE_SAMPLE else ()
+
     def _selects(self, item: Item) -> bool:
         return is_requested(item, self._read, self._call.prefix)
 
     def _count(self, page: StorePage) -> None:
-        keys = [Key.of(item) for item in page.items if self._selects(item)]
-        self._selected.matched += len(keys)
-        self._selected.keys += keys[: limits.WHERE_KEYS - len(self._selected.keys)]
+        selected = self._selected
+        items = [item for item in page.items if self._selects(item)]
+        selected.matched += len(items)
+        selected.sample += [project(item, self._named) for item in items[: limits.WHERE_SAMPLE - len(selected.sample)]]
 
     async def _write_to(self, page: StorePage) -> int:
         """Write to the items of a page, several at a time. Returns how many writes were begun."""

@@ -178,7 +178,7 @@ class PlatformStore(Store):
                     raise
                 done.stopped = error
                 return done
-            _add_step(done, get_members(answer.document))
+            _add_step(done, get_members(answer.document), typed="types" in features)
             await progress(f"{done.matched} items selected, {done.written} written")
             is_full = not selection.dry_run and done.matched >= selection.read.limit
             if done.next is None or done.stopped or is_full or anyio.current_time() >= deadline:
@@ -365,7 +365,7 @@ def _path(name: str, features: frozenset[str]) -> Path:
     return parse_path(name, "dropped") if "paths" in features else (name,)
 
 
-def _add_step(done: SelectionResult, facts: Mapping[str, Any]) -> None:
+def _add_step(done: SelectionResult, facts: Mapping[str, Any], *, typed: bool) -> None:
     """Add the platform's answer to one step. Raises Unavailable where it is not in the known form."""
     matched, cursor = parse_count(facts.get("matched")), facts.get("cursor")
     written = parse_count(facts.get("written", facts.get("deletedCount", Decimal(0))))
@@ -377,9 +377,7 @@ def _add_step(done: SelectionResult, facts: Mapping[str, Any]) -> None:
     for entry in facts.get("failed") or ():
         if is_item(entry) and len(done.failed) < limits.WHERE_FAILURES:
             done.failed.append((Key(entry["pk"], entry["sk"]), parse_gateway_error(entry.get("error"))))
-    for entry in facts.get("keys") or ():
-        if is_item(entry) and len(done.keys) < limits.WHERE_KEYS:
-            done.keys.append(Key(entry["pk"], entry["sk"]))
+    done.sample = [*done.sample, *parse_items(facts.get("sample") or [], typed=typed)][: limits.WHERE_SAMPLE]
     done.complete = facts["complete"]
     # If an error ended this step early, the next step meets it again, or goes on.
     done.next = cursor if is_valid_text(cursor) and not done.complete else None
