@@ -124,9 +124,8 @@ def clean_up_0_1(agent: Agent) -> None:
 
 
 def rename(agent: Agent) -> None:
-    copied = agent("put", where={"pk": pk("team#old")}, copy_to=pk("team#blue"))
-    assert (copied["complete"], copied["failedCount"]) == (True, 0)
-    agent("delete", where={"pk": pk("team#old")})
+    moved = agent("put", where={"pk": pk("team#old")}, move_to=pk("team#blue"))
+    assert (moved["complete"], moved["failedCount"]) == (True, 0)
 
 
 def rename_0_1(agent: Agent) -> None:

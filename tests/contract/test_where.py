@@ -173,6 +173,12 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("put", {"where": {"pk": "OWN"}, "item": {"n": {"$inc": 1}}}, "$inc"),
     ("put", {"where": {"pk": "OWN"}, "item": {"a": 1}, "remove": ["a.b"]}, "touch"),
     ("put", {"where": {"pk": "OWN"}, "item": {"a": 1}, "copy_to": "OWN2"}, "item does not go together with copy_to"),
+    ("put", {"where": {"pk": "OWN"}, "copy_to": "OWN2", "move_to": "OWN2"}, "does not go together with copy_to"),
+    ("put", {"where": {"pk": "OWN"}, "add": {"a": 1}, "move_to": "OWN2"}, "add does not go together with move_to"),
+    ("put", {"where": {"pk": "OWN"}, "move_to": "OWN2", "merge": True}, "merge does not go together with where"),
+    ("put", {"where": {"pk": "OWN"}, "move_to": "OWN"}, "where.pk itself"),
+    ("put", {"where": {"pk_prefix": "OWN"}, "move_to": "OWN2"}, "move_to wants where.pk"),
+    ("put", {"item": {"pk": "OWN", "sk": "s"}, "move_to": "OWN2"}, "move_to goes with where only"),
     ("put", {"where": {"pk_prefix": "OWN"}, "copy_to": "OWN2"}, "copy_to wants where.pk"),
     ("put", {"where": {"pk": "OWN"}, "copy_to": "OWN"}, "where.pk itself"),
     ("put", {"item": {"pk": "OWN", "sk": "s"}, "copy_to": "OWN2"}, "copy_to goes with where only"),
@@ -200,7 +206,8 @@ def test_keys_of_others_are_refused(api: Api) -> None:
     for where in ({"pk": "deploy#other#a"}, {"pk_prefix": "deploy#other#"}, {"pk_prefix": "deploy"}):
         api.fails("prefix_violation", "delete", where=where)
         api.fails("prefix_violation", "put", where=where, item={"a": 1})
-    api.fails("prefix_violation", "put", where={"pk": api.pk("w")}, copy_to="deploy#other#a")
+    for target in ("copy_to", "move_to"):
+        api.fails("prefix_violation", "put", where={"pk": api.pk("w")}, **{target: "deploy#other#a"})
 
 
 # Races: a writer beside it
@@ -304,6 +311,130 @@ def test_a_copy_that_was_interrupted_and_is_run_again_ends_right(
     beside(interrupt)
     assert api.call("put", where={"pk": api.pk("old")}, copy_to=api.pk("new"))["written"] == 30
     assert rows(api, "new") == rows(api, "old")
+
+
+# Moves
+
+
+def test_a_move_renames_a_partition(api: Api) -> None:
+    seed(api, 25, "old", tags={"SS": ["a"]}, big={"N": "12345678901234567890"}, ttl=4102444800)
+    api.put("old", "bare")
+    before = rows(api, "old")
+    where = {"pk": api.pk("old")}
+    dry = api.call("put", where=where, move_to=api.pk("new"), dry_run=True)
+    assert (dry["matched"], len(rows(api, "old")), rows(api, "new")) == (26, 26, [])
+    assert api.call("put", where=where, move_to=api.pk("new")) == {"matched": 26, "written": 26, **DONE}
+    assert (rows(api, "old"), rows(api, "new")) == ([], before)
+    assert api.call("put", where=where, move_to=api.pk("new")) == {"matched": 0, "written": 0, **DONE}
+
+
+@pytest.mark.deviates("dynalite", reason="no list and no map equals another", raises=AssertionError)
+def test_lists_and_maps_move_too(api: Api) -> None:
+    seed(api, 2, "old", deep={"n": [1, {"x": None, "y": {"NS": ["1", "2"]}}]}, empty={}, none=[])
+    before = rows(api, "old")
+    assert api.call("put", where={"pk": api.pk("old")}, move_to=api.pk("new"))["written"] == 2
+    assert (rows(api, "old"), rows(api, "new")) == ([], before)
+
+
+def test_a_move_of_what_a_filter_selects(api: Api) -> None:
+    seed(api, 10, "old")
+    where = {"pk": api.pk("old"), "sk_from": "0004", "filter": {"odd": 1}}
+    assert api.call("put", where=where, move_to=api.pk("new"))["written"] == 3
+    assert [row["at"] for row in rows(api, "new")] == [5, 7, 9]
+    assert [row["at"] for row in rows(api, "old")] == [0, 1, 2, 3, 4, 6, 8]
+
+
+def test_a_move_of_more_than_one_call_may_do_is_gone_on_with(backend: Backend) -> None:
+    writer = backend.api()
+    writer.call("provision")
+    seed(writer, 130, "old")
+    api = backend.api(writer.prefix, max_writes=100)
+    results = finish(api, "put", where={"pk": api.pk("old")}, move_to=api.pk("new"))
+    assert [result["written"] for result in results] == [100, 30]
+    assert (len(rows(api, "old")), len(rows(api, "new"))) == (0, 130)
+
+
+def test_a_move_replaces_nothing(api: Api) -> None:
+    seed(api, 3, "old")
+    api.put("new", "0001", mine=True)
+    result = api.call("put", where={"pk": api.pk("old")}, move_to=api.pk("new"))
+    assert (result["matched"], result["written"], result["failedCount"]) == (3, 2, 1)
+    assert result["failed"][0]["sk"] == "0001"
+    assert result["failed"][0]["error"]["code"] == "condition_failed"
+    assert api.item("new", "0001") == {"pk": api.pk("new"), "sk": "0001", "mine": True}
+    assert [row["sk"] for row in rows(api, "old")] == ["0001"]
+
+
+def test_a_move_that_was_interrupted_and_is_run_again_ends_right(api: Api) -> None:
+    seed(api, 30, "old")
+    before = rows(api, "old")
+    for at in range(0, 20, 2):  # copied and not yet deleted
+        api.put("new", f"{at:04}", at=at, odd=at % 2)
+    api.call("delete", where={"pk": api.pk("old"), "sk_to": "0008", "filter": {"odd": 0}})
+    assert api.call("put", where={"pk": api.pk("old")}, move_to=api.pk("new"))["failed"] == []
+    assert (rows(api, "old"), rows(api, "new")) == ([], before)
+
+
+def test_what_changes_while_it_is_moved_is_left_where_it_is(
+    api: Api, beside: Callable[[Callable[[], None]], None]
+) -> None:
+    seed(api, 6, "old")
+
+    def happens() -> None:
+        api.call("delete", pk=api.pk("old"), sk="0001")
+        api.put("old", "0002", at=200)
+        api.call("put", item={"pk": api.pk("old"), "sk": "0003"}, remove=["odd"])
+
+    beside(happens)
+    result = api.call("put", where={"pk": api.pk("old")}, move_to=api.pk("new"))
+    assert (result["matched"], result["written"], result["failedCount"]) == (6, 3, 3)
+    assert {entry["sk"]: entry["error"]["code"] for entry in result["failed"]} == dict.fromkeys(
+        ("0001", "0002", "0003"), "condition_failed"
+    )
+    assert rows(api, "old") == [{"sk": "0002", "at": 200}, {"sk": "0003", "at": 3}]
+    moved = [row["sk"] for row in rows(api, "new") if row["sk"] != "0001"]
+    assert moved == ["0000", "0004", "0005"]
+    assert api.call("put", where={"pk": api.pk("old")}, move_to=api.pk("new"))["written"] == 2
+    assert [row["at"] for row in rows(api, "new") if row["sk"] != "0001"] == [0, 200, 3, 4, 5]
+    assert rows(api, "old") == []
+
+
+def test_an_attribute_that_is_added_while_its_item_is_moved_is_not_lost(
+    api: Api, beside: Callable[[Callable[[], None]], None]
+) -> None:
+    seed(api, 3, "old")
+
+    def happens() -> None:
+        api.call("put", item={"pk": api.pk("old"), "sk": "0001", "later": 1}, merge=True)
+
+    beside(happens)
+    result = api.call("put", where={"pk": api.pk("old")}, move_to=api.pk("new"))
+    if result["failed"]:
+        assert rows(api, "old") == [{"sk": "0001", "at": 1, "odd": 1, "later": 1}]
+        api.call("put", where={"pk": api.pk("old")}, move_to=api.pk("new"))
+    assert rows(api, "old") == []
+    assert rows(api, "new")[1] == {"sk": "0001", "at": 1, "odd": 1, "later": 1}
+
+
+def test_two_moves_at_once_lose_nothing(api: Api) -> None:
+    seed(api, 60, "old")
+    before = rows(api, "old")
+    calls = [api.start("put", where={"pk": api.pk("old")}, move_to=api.pk("new")) for _ in range(2)]
+    matched = sum(call.result()["matched"] for call in calls)
+    assert matched >= 60
+    assert (rows(api, "old"), rows(api, "new")) == ([], before)
+
+
+def test_an_item_too_wide_to_compare_fails_alone(api: Api, backend: Backend) -> None:
+    api.put("old", "wide", **{f"a{at}": at for at in range(149)})
+    api.put("old", "wider", **{f"a{at}": at for at in range(150)})
+    result = api.call("put", where={"pk": api.pk("old")}, move_to=api.pk("new"))
+    if backend.name in ("local", "gateway", "mcp"):  # in one transaction
+        assert result["written"] == 2
+        return
+    assert (result["written"], result["failedCount"]) == (1, 1)
+    assert (result["failed"][0]["sk"], result["failed"][0]["error"]["code"]) == ("wider", "invalid_argument")
+    assert ([row["sk"] for row in rows(api, "old")], [row["sk"] for row in rows(api, "new")]) == (["wider"], ["wide"])
 
 
 # Against a model

@@ -164,6 +164,29 @@ def test_a_step_of_a_selection_whose_answer_was_lost_is_not_repeated(
     assert client.call("query", pk=KEY["pk"], view="count")["count"] == 0
 
 
+@pytest.mark.parametrize("fault", [LOST, NEVER_CAME], ids=str)
+def test_a_move_of_which_a_step_was_lost_is_finished_by_the_same_call(
+    proxy: FaultProxy, client: Client, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr(tenant_requests, "GATEWAY_WHERE_MAX", 10)
+    items = [{**KEY, "sk": f"{at:02}", "n": at} for at in range(30)]
+    client.call("put", items=items)
+    move = {"where": {"pk": KEY["pk"]}, "move_to": PREFIX + "#b"}
+    proxy.plan(fault, on=PATH + "put")
+    unknown(client, "put", **move)
+    left = client.call("query", pk=KEY["pk"], view="count")["count"]
+    assert left == (20 if isinstance(fault, Cut) else 30)
+    assert client.call("put", **move) == {
+        "matched": left,
+        "complete": True,
+        "written": left,
+        "failedCount": 0,
+        "failed": [],
+    }
+    assert client.call("query", pk=PREFIX + "#b")["items"] == [{**item, "pk": PREFIX + "#b"} for item in items]
+    client.call("delete", where={"pk": PREFIX + "#b"})
+
+
 def test_a_conditional_delete(proxy: FaultProxy, client: Client) -> None:
     client.call("put", item={**KEY, "n": 1})
     proxy.plan(NEVER_CAME, on=PATH + "delete")

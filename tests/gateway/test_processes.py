@@ -10,16 +10,22 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
+from ddb_mcp.config.settings import PlatformSettings
+from ddb_mcp.core.errors import DdbMcpError
+from ddb_mcp.service.service import DataService
+from ddb_mcp.stores.platform.store import PlatformStore
 from tests.gateway.conftest import post
 from tests.gateway.load import Writers, add_rated
 from tests.gateway.process import GatewayProcess, Operator
 from tests.support.commands import run_process
 from tests.support.engines import Engine
 from tests.support.forking import Process
+from tests.support.moves import items_to_move, list_places, wait_for_some_moved
 from tests.support.waiting import wait_until
 
 
@@ -197,3 +203,39 @@ def test_a_removal_during_load_from_four_gateways_takes_that_deployment_whole_an
                 break
             body["cursor"] = page["cursor"]
         assert acknowledged["beta"] <= found <= acknowledged["beta"] | out_of_time
+
+
+def test_a_move_through_a_gateway_that_is_killed_is_finished_by_the_same_call(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    token = add_rated(operator)
+    file = tmp_path / "items.sqlite3"
+    old, new = "deploy#alpha#old", "deploy#alpha#new"
+    move = {"where": {"pk": old}, "move_to": new}
+    with operator.serve() as gateway:
+        for batch in items_to_move(old):
+            assert through(gateway, token, {"items": batch})["failed"] == []
+        with ThreadPoolExecutor(1) as threads:
+            call = threads.submit(through, gateway, token, move)
+            wait_for_some_moved(file, new)
+            gateway.kill()
+            assert isinstance(call.exception(300), DdbMcpError)
+    places = list_places(file)
+    assert set(map(len, places.values())) == {1}, "each item is in one place"
+    assert set().union(*places.values()) == {old, new}, "it was killed in its middle"
+    with operator.serve() as gateway:
+        result = through(gateway, token, move)
+        assert (result["complete"], result["failed"]) == (True, [])
+    assert list_places(file) == {key: [new] for key in places}
+
+
+def through(gateway: GatewayProcess, token: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The result of a put, by a client of its own."""
+
+    async def put() -> dict[str, Any]:
+        store = PlatformStore(PlatformSettings(api_url=gateway.url, auth_token=token))
+        try:
+            return await DataService(store, None).run_operation("put", arguments)
+        finally:
+            await store.close()
+
+    return anyio.run(put)

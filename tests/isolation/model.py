@@ -68,12 +68,12 @@ class Model:
             new[name] = new.get(name, 0) + number
         self.put(new)
 
-    def copy(self, selected: dict[Key, Item], pk: str) -> int:
-        """Store copies under another partition key where nothing is. Return the number of copies that are there."""
-        copies = [{**item, "pk": pk} for item in selected.values()]
-        for copy in copies:
+    def copy(self, selected: dict[Key, Item], pk: str) -> list[Key]:
+        """Store copies under another partition key where nothing is. Return the keys of the items that have a copy."""
+        copies = {key: {**item, "pk": pk} for key, item in selected.items()}
+        for copy in copies.values():
             self.items.setdefault(key_of(copy), copy)
-        return sum(self.items[key_of(copy)] == copy for copy in copies)
+        return [key for key, copy in copies.items() if self.items[key_of(copy)] == copy]
 
     def delete(self, *keys: Key) -> int:
         """Delete items. Return how many there were."""

@@ -202,12 +202,12 @@ class Isolation(RuleBasedStateMachine):
         suffix=suffixes,
         whole=st.booleans(),
         at_least=bounds,
-        kind=st.sampled_from(["item", "remove", "add", "copy_to", "delete", "dry_run"]),
+        kind=st.sampled_from(["item", "remove", "add", "copy_to", "move_to", "delete", "dry_run"]),
     )
     def where(self, who: int, way: int, suffix: str, whole: bool, at_least: int | None, kind: str) -> None:
         pk = self.pk(who, suffix)
         words: dict[str, Any] = {"pk": pk}
-        if whole and kind != "copy_to":  # a filter narrows
+        if whole and kind not in ("copy_to", "move_to"):  # a filter narrows
             words, at_least = {}, at_least or 0
         selected = self.model.select(self.prefixes[who], words.get("pk"), at_least)
         target = self.pk(who, "copies")
@@ -216,6 +216,7 @@ class Isolation(RuleBasedStateMachine):
             "remove": {"remove": ["long", "m.x"]},
             "add": {"add": {"n": 1}},
             "copy_to": {"copy_to": target},
+            "move_to": {"move_to": target},
             "dry_run": {"dry_run": True, "item": {"changed": True}},
             "delete": {},
         }
@@ -225,8 +226,11 @@ class Isolation(RuleBasedStateMachine):
             self.pages(who, way, operation, where={**words, "filter": condition(at_least) or None}, **change)
         )
         written = len(selected)
-        if kind == "copy_to":
-            written = self.model.copy(selected, target)
+        if kind in ("copy_to", "move_to"):
+            copied = self.model.copy(selected, target)
+            written = len(copied)
+            if kind == "move_to":
+                self.model.delete(*copied)
         elif kind == "delete":
             self.model.delete(*selected)
         elif kind != "dry_run":
@@ -332,6 +336,7 @@ class Isolation(RuleBasedStateMachine):
             ("put", {"item": key, "create_only": True}),
             ("put", {"where": {"pk": pk}, "add": {"n": 1}}),
             ("put", {"where": {"pk": named["pk"]}, "copy_to": pk}),
+            ("put", {"where": {"pk": named["pk"]}, "move_to": pk}),
             ("delete", key),
             ("delete", {"keys": [named, key]}),
             ("delete", {"where": {"pk": pk}}),

@@ -289,6 +289,7 @@ def test_narrowing_is_done_here(platform: DocumentedPlatform, client: Client) ->
         {"item": KEY, "add": {"n": 1}},
         {"where": {"pk": PK}, "item": {"a": 1}},
         {"where": {"pk": PK}, "copy_to": PK + "2"},
+        {"where": {"pk": PK}, "move_to": PK + "2"},
         {"where": {"pk": PK}, "add": {"n": 1}, "dry_run": True},
         {"item": {**KEY, "tags": {"SS": ["a"]}}},
         {"item": {**KEY, "deep": [{"x": {"B": "aGk="}}]}},
@@ -315,6 +316,8 @@ LACKS: list[tuple[set[str], dict[str, Any], str]] = [
     ({"where", "conditions"}, {"where": {"pk": PK}, "item": {"a": 1}}, "merge"),
     ({"where", "conditions", "merge"}, {"where": {"pk": PK}, "add": {"n": 1}}, "add"),
     ({"where", "conditions", "merge"}, {"where": {"pk": PK}, "remove": ["a.b"]}, "paths"),
+    ({"where", "conditions", "merge"}, {"where": {"pk": PK}, "move_to": PK + "2"}, "move_to"),
+    ({"where", "conditions", "merge"}, {"where": {"pk": PK}, "move_to": PK + "2", "dry_run": True}, "move_to"),
     (
         {"where", "conditions"},
         {"where": {"pk": PK, "filter": {"$or": [{"a": 1}, {"b": 1}]}}, "copy_to": PK + "2"},

@@ -5,9 +5,15 @@ What kill -9 leaves: `tests/endpoint/test_durable.py`.
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
+import pytest
+from mcp.shared.exceptions import MCPError
+
 from tests.stdio.server import Server, pk
+from tests.support.moves import items_to_move, list_places, wait_for_some_moved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,3 +53,21 @@ def test_two_servers_and_500_races_have_500_winners(file: Path) -> None:
         assert len({name for _, name in winners}) == 2, "nobody raced"
         stored = [(item["sk"], item["by"]) for item in one.everything()]
         assert stored == sorted(winners)
+
+
+def test_a_move_that_is_killed_has_each_item_once_and_the_same_call_finishes_it(file: Path) -> None:
+    with Server(file) as server:
+        for batch in items_to_move(pk("old")):
+            assert server.result("put", items=batch)["failed"] == []
+        call = server.start("put", where={"pk": pk("old")}, move_to=pk("new"))
+        wait_for_some_moved(file, pk("new"))
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(MCPError):
+            call.result(300)
+    places = list_places(file)
+    assert set(map(len, places.values())) == {1}, "each item is in one place"
+    assert set().union(*places.values()) == {pk("old"), pk("new")}, "it was killed in its middle"
+    with Server(file) as server:
+        result = server.result("put", where={"pk": pk("old")}, move_to=pk("new"))
+        assert (result["complete"], result["failed"]) == (True, [])
+    assert list_places(file) == {key: [pk("new")] for key in places}

@@ -63,6 +63,9 @@ class TenantStore(Store):
     async def delete(self, *arguments: Any, **options: Any) -> Deleted:
         return await self._hide_details(self._store.delete(*arguments, **options))
 
+    async def move(self, *arguments: Any, **options: Any) -> bool:
+        return await self._hide_details(self._store.move(*arguments, **options))
+
     async def check_batch(self, *arguments: Any, **options: Any) -> None:
         await self._hide_details(self._store.check_batch(*arguments, **options))
 

@@ -108,10 +108,11 @@ class PutArguments(Arguments):
     )
     where: _Where | None = Field(
         None,
-        description='Change or copy all items that match: {"pk" or "pk_prefix", "sk_prefix", "sk_from", "sk_to", '
+        description='Change, copy or move all items that match: {"pk" or "pk_prefix", "sk_prefix", "sk_from", "sk_to", '
         '"filter"}, up to 1000 a call. While complete is false, call again with cursor.',
     )
     copy_to: str | None = Field(None, description="With where.pk: another pk; stores each there, if its sk is free.")
+    move_to: str | None = Field(None, description="As copy_to, and deletes each copied: renames a partition.")
     dry_run: bool | None = Field(None, description="With where: only count, and show a sample.")
     cursor: str | None = Field(None, description="With where: from the last call; repeat its arguments.")
 

@@ -47,10 +47,10 @@ class Deployment(NamedTuple):
     details: Mapping[str, Any] = MappingProxyType({})
 
 
-FEATURES = frozenset({"add", "conditions", "indexes", "merge", "or", "pages", "paths", "types", "where"})
+FEATURES = frozenset({"add", "conditions", "indexes", "merge", "move", "or", "pages", "paths", "types", "where"})
 """conditions: `create_only` and `expect`. merge: `merge` and `remove`. pages: ranges, filters, projections, cursors.
 types: values in typed form. or: `$or` and `type` in filters. paths: document paths in `remove`, and names in
-backticks. add: `add`. where: `where` and what goes with it. indexes: `index` in queries."""
+backticks. add: `add`. where: `where` and what goes with it. move: `move_to`. indexes: `index` in queries."""
 
 
 class WriteCondition(NamedTuple):
@@ -228,13 +228,15 @@ class SelectionWrite(NamedTuple):
     Attributes:
         read: which items, and where to go on. Its `limit` is how many are written to at most.
         change: sets, adds and removes in each; its `item` has no key. None for another kind of write.
-        copy_to: the partition key under which each is stored too. Without it and without `change`, each is deleted.
+        copy_to: the partition key under which each is stored too.
+        move_to: the partition key to which each is moved. Without any of these, each is deleted.
         dry_run: nothing is written, and more than `limit` are counted.
     """
 
     read: Read
     change: Update | None = None
     copy_to: str | None = None
+    move_to: str | None = None
     dry_run: bool = False
 
 
@@ -306,6 +308,13 @@ class Store(ABC):
     @abstractmethod
     async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         """Delete an item."""
+
+    async def move(self, item: Item, copy: Item) -> bool:
+        """Store `copy` and delete `item`, as it was read, in one transaction. False where the store has none for it.
+
+        Raises ConditionFailed if `item` is gone or has changed, or another item has the key of `copy`.
+        """
+        return False
 
     async def check_batch(self, writes: Sequence[Item | Update], condition: WriteCondition) -> None:
         """Raise Unsupported if the store cannot do one of these writes. `writes` is empty for deletes."""

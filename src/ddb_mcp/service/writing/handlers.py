@@ -51,7 +51,7 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
     """
     if arguments.where is not None:
         return await selected.put(call, arguments)
-    _refuse_alone(arguments, "copy_to", "dry_run", "cursor")
+    _refuse_alone(arguments, "copy_to", "move_to", "dry_run", "cursor")
     if (arguments.item is None) == (arguments.items is None):
         raise InvalidArgument("Give either item or items.")
     merges = bool(arguments.merge or arguments.remove or arguments.add)

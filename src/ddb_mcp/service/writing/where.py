@@ -7,7 +7,7 @@ from typing import Any, cast
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison, are_equal, iter_comparisons
+from ddb_mcp.core.conditions import iter_comparisons
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, PrefixViolation, Timeout
 from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.items import Item, convert_attributes, from_json, measure_item
@@ -25,6 +25,7 @@ from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
 from ddb_mcp.service.results import DeleteResult, Failure, PlainItem, PutResult
 from ddb_mcp.service.selection import is_requested, parse_selection
 from ddb_mcp.service.writing.inputs import make_update, parse_changes
+from ddb_mcp.service.writing.moves import EXISTS, copy_item, move_item
 from ddb_mcp.service.writing.warnings import list_write_warnings
 from ddb_mcp.stores.base import Read, SelectionResult, SelectionWrite, StorePage, WriteCondition
 from ddb_mcp.stores.workers import convert
@@ -33,23 +34,25 @@ from ddb_mcp.stores.workers import convert
 WHERE_PROGRESS_ITEMS = 100
 
 
-_EXISTS = Comparison(("pk",), "exists")
+_CHANGES = "item, remove, add, copy_to or move_to"
 # Errors that concern one item. Any other error would also fail the next write.
 _ERRORS_OF_ONE_ITEM = (ConditionFailed, InvalidArgument, OutcomeUnknown, PrefixViolation)
 
 
 async def put(call: CallContext, arguments: PutArguments) -> PutResult:
-    """Set, add and remove in every item that `where` selects, or store each under another partition key.
+    """Set, add and remove in every item that `where` selects, or copy or move each to another partition.
 
     Raises:
         InvalidArgument, PrefixViolation: an argument is wrong, or does not go together with `where`.
         DdbMcpError: what the store raises before anything was written; later errors are in the result.
     """
-    _refuse(arguments, "item, remove, add or copy_to", "items", "merge", "create_only", "expect")
+    _refuse(arguments, _CHANGES, "items", "merge", "create_only", "expect")
     assert arguments.where is not None
     selection = SelectionWrite(_parse_where(call, arguments.where), dry_run=bool(arguments.dry_run))
     if arguments.copy_to is not None:
-        selection = selection._replace(copy_to=_parse_copy_to(call, arguments))
+        selection = selection._replace(copy_to=_parse_target(call, arguments, "copy_to"))
+    elif arguments.move_to is not None:
+        selection = selection._replace(move_to=_parse_target(call, arguments, "move_to"))
     else:
         change = await convert(partial(_parse_change, arguments), arguments.item)
         rules = await call.get_index_rules()
@@ -87,7 +90,7 @@ def _parse_where(call: CallContext, where: Where) -> Read:
             "where must narrow: it selects everything of this deployment.",
             next="Give where a pk, a longer pk_prefix or a filter; to delete all, `ddb-mcp purge` asks a person.",
         )
-    text = ExpressionBuilder().condition((_EXISTS, *read.filter))
+    text = ExpressionBuilder().condition((EXISTS, *read.filter))
     if len(text) > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
     return read._replace(read_limit=call.read_budget, max_bytes=AGGREGATE_BYTES)
@@ -106,23 +109,23 @@ def _parse_change(arguments: PutArguments) -> Update:
     shared = parse_changes(arguments.remove, arguments.add)
     update = make_update(convert_attributes(item or {}, from_json, "item"), shared, "item")
     if not (update.item or update.remove or update.add):
-        raise InvalidArgument("There is nothing to write.", next="With where, give item, remove, add or copy_to.")
+        raise InvalidArgument("There is nothing to write.", next=f"With where, give {_CHANGES}.")
     if measure_item(update.item) > limits.ITEM_MAX_BYTES:
         raise InvalidArgument(f"item has more than {limits.ITEM_MAX_BYTES} bytes by DynamoDB's size rules.")
     return update
 
 
-def _parse_copy_to(call: CallContext, arguments: PutArguments) -> str:
-    """The partition key to copy to. Raises InvalidArgument or PrefixViolation."""
-    for name in ("item", "remove", "add"):
+def _parse_target(call: CallContext, arguments: PutArguments, parameter: str) -> str:
+    """Return the partition key in `copy_to` or `move_to`. Raises InvalidArgument or PrefixViolation."""
+    for name in {"item", "remove", "add", "copy_to", "move_to"} - {parameter}:
         if getattr(arguments, name) is not None:
-            raise InvalidArgument(f"{name} does not go together with copy_to.", next="Copy first, then change.")
+            raise InvalidArgument(f"{name} does not go together with {parameter}.", next="Make two calls.")
     assert arguments.where is not None
     if arguments.where.pk is None:
-        raise InvalidArgument("copy_to wants where.pk: it copies one partition to another.")
-    pk = call.prefix.check_pk(str(arguments.copy_to), "copy_to")
+        raise InvalidArgument(f"{parameter} wants where.pk: it takes one partition to another.")
+    pk = call.prefix.check_pk(getattr(arguments, parameter), parameter)
     if pk == arguments.where.pk:
-        raise InvalidArgument("copy_to is where.pk itself; give another pk.")
+        raise InvalidArgument(f"{parameter} is where.pk itself; give another pk.")
     return pk
 
 
@@ -133,7 +136,7 @@ async def _write_selected(
     read, change = selection.read, selection.change
     clauses = sorted(map(repr, read.filter))
     bound: list[Any] = [operation, call.prefix.joined, read.pk, read.pk_prefix, read.range, clauses, selection.copy_to]
-    bound += [change and [change.item, change.remove, dict(change.add)], selection.dry_run]
+    bound += [selection.move_to, change and [change.item, change.remove, dict(change.add)], selection.dry_run]
     if cursor is not None:
         position = await convert(partial(call.seal.open, cursor, bound), change and change.item)
         read = read._replace(position=position)
@@ -190,7 +193,8 @@ class _SelectionWriter:
         self._call = call
         self._selection = selection
         self._read = selection.read
-        self._guard = WriteCondition(expect=(_EXISTS, *selection.read.filter))
+        self._guard = WriteCondition(expect=(EXISTS, *selection.read.filter))
+        self._target = selection.copy_to or selection.move_to
         self._named = [clause.path for clause in iter_comparisons(selection.read.filter)]
         self._until = _get_time() + call.write_seconds
         self._scanned = 0
@@ -253,7 +257,7 @@ class _SelectionWriter:
     def _list_attributes(self) -> tuple[str, ...] | None:
         """Return the attributes that the next page needs besides the keys: all to copy, those of a sample, or none."""
         if not self._selection.dry_run:
-            return () if self._selection.copy_to is None else None
+            return None if self._target else ()
         names = dict.fromkeys(str(path[0]) for path in self._named if path[0] not in ("pk", "sk"))
         return tuple(names) if len(self._selected.sample) < limits.WHERE_SAMPLE else ()
 
@@ -301,8 +305,9 @@ class _SelectionWriter:
     async def _write_one(self, key: Key, item: Item) -> bool:
         """Write to one item. Returns whether it was written."""
         store, change = self._call.store, self._selection.change
-        if self._selection.copy_to is not None:
-            return await self._copy({**item, "pk": {"S": self._selection.copy_to}})
+        if self._target is not None:
+            await self._copy(item, {**item, "pk": {"S": self._target}})
+            return True
         try:
             if change is None:
                 return (await store.delete(key, self._guard, room=0)).deleted is not False
@@ -312,18 +317,15 @@ class _SelectionWriter:
             raise ConditionFailed(f"The item {change_seen}.", next="Left alone; nothing was written to it.") from None
         return True
 
-    async def _copy(self, copy: Item) -> bool:
-        """Store a copy where there is no item. An equal item that is there already counts as written."""
+    async def _copy(self, item: Item, copy: Item) -> None:
         if await convert(partial(measure_item, copy), copy) > limits.ITEM_MAX_BYTES:
             raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
         (await self._call.get_index_rules()).check_item(copy, "the copy")
-        try:
-            await self._call.store.put(copy, WriteCondition(create_only=True), room=0)
-        except (ConditionFailed, OutcomeUnknown):
-            stored = await self._call.store.get(Key.of(copy))
-            if stored is None or not await convert(partial(are_equal, {"M": stored}, {"M": copy}), stored):
-                raise
-        return True
+        store = self._call.store
+        if self._selection.move_to is None:
+            await copy_item(store, copy)
+        elif not await store.move(item, copy):
+            await move_item(store, item, copy)
 
 
 def _make_failure(key: Key, error: DdbMcpError) -> Failure:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange, matches
-from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.errors import ConditionFailed, InvalidArgument
 from ddb_mcp.core.indexes import Index, IndexKey
 from ddb_mcp.core.items import Item, measure_item, select_attributes
 from ddb_mcp.core.keys import Key
@@ -25,6 +25,7 @@ from ddb_mcp.stores.base import (
     StorePage,
     WriteCondition,
     Written,
+    is_visible_in,
 )
 from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, get_range_end
 
@@ -122,6 +123,19 @@ class LocalStore(LocalTable, Store):
             return {key: None}, Deleted(stored[key] is not None, stored[key]).limit(room)
 
         return await self.change([key], delete)
+
+    async def move(self, item: Item, copy: Item) -> bool:
+        source, target = Key.of(item), Key.of(copy)
+
+        def move(stored: Stored) -> tuple[Changes, bool]:
+            if not is_visible_in(item, stored[source]):
+                state = "is gone" if stored[source] is None else "has changed"
+                raise ConditionFailed(f"The item {state}.", next="Left alone; call again for what is there now.")
+            if not is_visible_in(copy, stored[target]):
+                WriteCondition(create_only=True).check(stored[target], room=0)
+            return {target: copy, source: None}, True
+
+        return await self.change([source, target], move)
 
     async def query(self, read: Read) -> StorePage:
         assert read.pk is not None

@@ -85,6 +85,14 @@ def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tu
         body["dry_run"] = True
     if selection.copy_to is not None:
         return "put", {**body, "copy_to": selection.copy_to}
+    if selection.move_to is not None:
+        _need(
+            "move",
+            features,
+            "move_to",
+            "Use copy_to until it is complete, then delete with where, with no writer beside.",
+        )
+        return "put", {**body, "move_to": selection.move_to}
     if change is None:
         return "delete", body
     changed = update_members(change, features, "item")
