@@ -76,7 +76,7 @@ def test_description_names_the_triggers() -> None:
 def test_skill_is_small_enough_to_read() -> None:
     # The specification advises under 500 lines; the bytes are our own aim.
     assert SKILL.text.count("\n") < 500
-    assert SKILL.size <= 23_000
+    assert SKILL.size <= 27_500
 
 
 # Loading

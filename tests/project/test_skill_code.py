@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from ddb_mcp.cli import export_items
 from ddb_mcp.config.resolve import resolve_settings
 from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.service.arguments import Where
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.local.store import LocalStore
 from tests.support.engines import environment
-from tests.support.skill_blocks import blocks, run_bash, run_handler
+from tests.support.faults import Answer, FaultProxy, throttled
+from tests.support.skill_blocks import blocks, run_bash, run_functions, run_handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +32,14 @@ if TYPE_CHECKING:
     from tests.support.engines import Engine
 
 (HANDLER,) = blocks("javascript")
-LOCAL_ENVIRONMENT, MOVING, CREDENTIALS, CURL = blocks("bash")
+(PYTHON,) = blocks("python")
+LOCAL_ENVIRONMENT, BACKFILL, UNDO, CREDENTIALS, CURL = blocks("bash")
 CALLS = [call for block in blocks("jsonl") for call in block.calls()]
 OWN = Prefix("deploy#abc123")
 
 
 def test_every_block_is_of_a_kind_that_is_run_here() -> None:
-    assert {block.language for block in blocks()} == {"javascript", "bash", "jsonl"}
+    assert {block.language for block in blocks()} == {"javascript", "python", "bash", "jsonl"}
 
 
 # Tool calls
@@ -55,7 +60,7 @@ def test_calls_do_what_the_skill_says_one_after_the_other(tmp_path: Path) -> Non
     selected = [
         result["matched"] for result, (_, arguments) in zip(results, CALLS, strict=True) if "where" in arguments
     ]
-    assert selected == [1, 1, 1, 1], "every example with where finds something"
+    assert selected == [1, 1, 1, 1, 1], "every example with where finds something"
     assert renamed["item"]["left"] == 1
 
 
@@ -222,23 +227,147 @@ def test_numbers_beyond_2_53_in_the_document_client(dynoxide: Engine, app: dict[
     assert written["Item"]["value"] == {"L": [stored["large"], stored["long"]]}
 
 
+ADD_ADA: dict[str, Any] = {"add_user": {"email": "ada@example.com", "name": "Ada"}}
+
+
+@pytest.mark.parametrize(("prefix", "own"), [("deploy#abc123", "deploy#abc123#"), ("dep_abc123_", "dep_abc123_")])
+def test_python_writes_items_of_its_deployment(
+    dynoxide: Engine, app: dict[str, str], tmp_path: Path, prefix: str, own: str
+) -> None:
+    app["DYNAMODB_PREFIX"] = prefix
+    user, taken = run_functions(PYTHON.code, [ADD_ADA] * 2, app, tmp_path)
+    assert taken["error"] == ["TransactionCanceledException", "ConditionalCheckFailed", "None"]
+    renames = [{"rename_user": {"id": user, "name": name, "version": 1}} for name in ("Ada L.", "Eve")]
+    assert run_functions(PYTHON.code, renames, app, tmp_path) == [
+        None,
+        {"error": ["ConditionalCheckFailedException"]},
+    ]
+    stored = dynoxide.client().scan(TableName=app["DYNAMODB_TABLE"])["Items"]
+    assert sorted(stored, key=lambda item: item["sk"]["S"]) == [
+        {"pk": {"S": f"{own}email#ada@example.com"}, "sk": {"S": "CLAIM"}, "user": {"S": user}},
+        {
+            "pk": {"S": f"{own}user#{user}"},
+            "sk": {"S": "PROFILE"},
+            "email": {"S": "ada@example.com"},
+            "name": {"S": "Ada L."},
+            "version": {"N": "2"},
+        },
+    ]
+    assert all(Prefix(prefix).owns(item["pk"]["S"]) for item in stored)
+
+
+def test_python_reads_every_page_of_what_was_stored(dynoxide: Engine, app: dict[str, str], tmp_path: Path) -> None:
+    for at in range(25):
+        hidden: dict[str, Any] = {} if at % 4 == 0 else {"hidden": {"BOOL": True}}
+        key = {"pk": {"S": OWN.joined + "user#7"}, "sk": {"S": f"POST#{at:03}"}}
+        dynoxide.client().put_item(TableName=app["DYNAMODB_TABLE"], Item={**key, **hidden})
+    found, after = [], None
+    for _ in range(8):
+        call = {"list_posts": {"id": "7", "limit": 2, "after": after}}
+        ((posts, after),) = run_functions(PYTHON.code, [call], app, tmp_path)
+        found += [post["sk"] for post in posts]
+        if after is None:
+            break
+    assert found == [f"POST#{at:03}" for at in range(24, -1, -4)]
+    assert after is None
+
+
+CONFLICT = Answer(
+    400,
+    {
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled, ... for specific reasons [None, TransactionConflict]",
+        "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}],
+    },
+)
+
+
+@pytest.mark.parametrize("language", ["javascript", "python"])
+@pytest.mark.parametrize("fault", [CONFLICT, throttled()], ids=["conflict", "throttled"])
+def test_app_code_repeats_what_passes_and_gives_up_what_does_not(
+    dynoxide: Engine, app: dict[str, str], tmp_path: Path, language: str, fault: Answer
+) -> None:
+    def add() -> Any:
+        if language == "python":
+            return run_functions(PYTHON.code, [ADD_ADA], app, tmp_path)[0]
+        (answer,) = run_handler(HANDLER.code, [request("POST", "/users", ADD_ADA["add_user"])], app, tmp_path)
+        return answer["statusCode"]
+
+    app["AWS_MAX_ATTEMPTS"] = "1"  # what the SDKs repeat themselves is no matter here
+    for times, outcome in ((5, 503), (4, 201)):
+        with FaultProxy(dynoxide.endpoint) as proxy:
+            app["AWS_ENDPOINT_URL_DYNAMODB"] = proxy.endpoint
+            proxy.plan(fault, times=times, on="TransactWriteItems")
+            added = add()
+            assert proxy.count("TransactWriteItems") == 5
+        if language == "javascript":
+            assert added == outcome
+        else:
+            assert isinstance(added, str if outcome == 201 else dict)
+    assert len(dynoxide.client().scan(TableName=app["DYNAMODB_TABLE"])["Items"]) == 2
+
+
 # Shell
 
 
-def test_moving_many_items_changes_those_that_were_chosen(tmp_path: Path) -> None:
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A shell on a local file with items."""
     variables = environment(
         DDB_MCP_LOCAL_PATH=str(tmp_path / "items.sqlite3"), DYNAMODB_PREFIX=OWN.text, HOME=str(tmp_path)
     )
     variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"
-    items = [{"pk": f"{OWN.joined}user#{at}", "sk": "PROFILE", "n": at} for at in range(60)]
+    shell = Shell(tmp_path, variables)
+    items: list[dict[str, Any]] = [{"pk": f"{OWN.joined}user#{at}", "sk": "PROFILE", "n": at} for at in range(60)]
+    items += [{"pk": f"{OWN.joined}user#{at}", "sk": f"ORDER#{at}", "status": "open"} for at in range(40)]
     items.append({"pk": OWN.joined + "user#pro", "sk": "PROFILE", "plan": "pro"})
-    items.append({"pk": OWN.joined + "order#1", "sk": "ORDER"})
     given = "".join(json.dumps(item) + "\n" for item in items)
     command = [str(Path(sys.executable).with_name("ddb-mcp")), "import"]
     subprocess.run(command, env=variables, input=given, text=True, check=True, capture_output=True)
-    assert "60 items imported" in run_bash(f"cd {shlex.quote(str(tmp_path))}\n{MOVING.code}", variables)
-    scanned = run_bash('ddb-mcp call scan --all filter=\'{"plan": "free"}\'', variables)
-    assert {item["pk"] for item in json.loads(scanned)["items"]} == {item["pk"] for item in items[:60]}
+    return shell
+
+
+@dataclass
+class Shell:
+    folder: Path
+    variables: dict[str, str]
+
+    def run(self, code: str) -> str:
+        return run_bash(f"cd {shlex.quote(str(self.folder))}\n{code}", self.variables)
+
+    def scan(self, **arguments: str) -> list[dict[str, Any]]:
+        given = " ".join(shlex.quote(f"{name}={text}") for name, text in arguments.items())
+        items: list[dict[str, Any]] = json.loads(self.run(f"ddb-mcp call scan --all {given}"))["items"]
+        return items
+
+
+def test_a_backfill_stores_an_item_for_each_that_there_is_and_can_be_run_again(shell: Shell) -> None:
+    written = {"pk": f"{OWN.joined}status#open", "sk": "ORDER#7#7", "user": "7", "by": "the app"}
+    shell.run(f"ddb-mcp call put item={shlex.quote(json.dumps(written))}")
+    for _ in range(2):
+        output = shell.run(BACKFILL.code)
+        assert '"count":40' in output.replace(" ", "")
+        assert output.splitlines()[-1].strip() == "40"
+    found = {item["sk"]: item for item in shell.scan(pk_prefix=f"{OWN.joined}status#open")}
+    assert found["ORDER#7#7"] == written
+    assert found["ORDER#39#39"] == {"pk": f"{OWN.joined}status#open", "sk": "ORDER#39#39", "user": "39"}
+
+
+def test_a_bulk_change_is_undone_by_the_export_that_was_made_before(shell: Shell) -> None:
+    export, undo = UNDO.code.split("# after")
+    before = shell.scan()
+    shell.run(export)
+    (arguments,) = (arguments for _, arguments in CALLS if arguments.get("item") == {"plan": "free"})
+    change = {name: value for name, value in arguments.items() if name != "dry_run"}
+    given = " ".join(shlex.quote(f"{name}={json.dumps(value)}") for name, value in change.items())
+    assert json.loads(shell.run(f"ddb-mcp call put {given}"))["written"] == 60
+    assert shell.scan() != before
+    shell.run(f"# after{undo}")
+    assert shell.scan() == before
+
+
+def test_export_takes_the_words_of_where() -> None:
+    assert set(export_items._WHERE) == set(Where.model_fields)
 
 
 class Platform(ThreadingHTTPServer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,22 @@ const events = JSON.parse(require('node:fs').readFileSync(0, 'utf8'));
   for (const event of events) answers.push(await handler(event));
   process.stdout.write(JSON.stringify(answers));
 })();
+"""
+
+
+# The block is written to app.py; this calls its functions with the arguments from standard input.
+_CALL_FUNCTIONS = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import app
+
+def call(function, arguments):
+    try:
+        return getattr(app, function)(**arguments)
+    except app.ClientError as error:
+        return {"error": app.codes_of(error)}
+
+print(json.dumps([call(*pair) for entry in json.load(sys.stdin) for pair in entry.items()], default=str))
 """
 
 
@@ -71,6 +88,14 @@ def run_handler(code: str, events: Sequence[Mapping[str, Any]], env: Mapping[str
     function.write_text(code)
     env = {**env, "NODE_PATH": str(NODE_MODULES)}
     answers: list[Any] = json.loads(_run([str(NODE), "-e", _CALL_HANDLER, str(function)], env, json.dumps(events)))
+    return answers
+
+
+def run_functions(code: str, calls: Sequence[Mapping[str, Any]], env: Mapping[str, str], folder: Path) -> list[Any]:
+    """Load `code` as a Python module; return what each call, `{function: arguments}`, returns, or its error's codes."""
+    (folder / "app.py").write_text(code)
+    command = [sys.executable, "-c", _CALL_FUNCTIONS, str(folder)]
+    answers: list[Any] = json.loads(_run(command, env, json.dumps(calls)))
     return answers
 
 
