@@ -103,6 +103,9 @@ class Comparison(NamedTuple):
         return compare(self.operator, value, self.values, steps)
 
 
+ITEM_EXISTS = Comparison(("pk",), "exists")
+
+
 class Or(NamedTuple):
     """One clause of a filter: filters of which one must hold."""
 

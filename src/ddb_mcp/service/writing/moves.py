@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import Comparison
+from ddb_mcp.core.conditions import ITEM_EXISTS, Comparison
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, OutcomeUnknown
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
@@ -17,9 +17,8 @@ from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import Store, WriteCondition, is_visible_in
 from ddb_mcp.stores.workers import convert
 
-EXISTS = Comparison(("pk",), "exists")
-# Attributes of an item that one condition can compare, and the key's two. Each takes an operator and an AND, and EXISTS
-# is an operator too.
+# Attributes of an item that one condition can compare, and the key's two. Each takes an operator and an AND, and
+# ITEM_EXISTS is an operator too.
 _ATTRIBUTES_MAX = (limits.OPERATORS_MAX - 1) // 2 + 2
 
 
@@ -68,7 +67,7 @@ async def move_item(store: Store, source: Item, copy: Item) -> None:
         if added:
             absent = (Comparison((name,), "exists", exists=False) for name in added)
             update = Update({**Key.of(copy).attributes, **added})
-            await store.merge(update, WriteCondition(expect=(EXISTS, *absent)), room=0)
+            await store.merge(update, WriteCondition(expect=(ITEM_EXISTS, *absent)), room=0)
 
 
 async def _remove_copy(store: Store, copy: Item) -> None:
@@ -115,4 +114,4 @@ async def _delete_unchanged(store: Store, item: Item) -> Item:
 
 def _list_clauses(item: Item) -> tuple[Comparison, ...]:
     equal = (Comparison((name,), "eq", (value,)) for name, value in item.items() if name not in ("pk", "sk"))
-    return (EXISTS, *equal)
+    return (ITEM_EXISTS, *equal)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import iter_comparisons
+from ddb_mcp.core.conditions import ITEM_EXISTS, iter_comparisons
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, OutcomeUnknown, PrefixViolation, Timeout
 from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.items import Item, convert_attributes, from_json, measure_item
@@ -25,7 +25,7 @@ from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
 from ddb_mcp.service.results import DeleteResult, Failure, PlainItem, PutResult
 from ddb_mcp.service.selection import is_requested, parse_selection
 from ddb_mcp.service.writing.inputs import make_update, parse_changes
-from ddb_mcp.service.writing.moves import EXISTS, copy_item, move_item
+from ddb_mcp.service.writing.moves import copy_item, move_item
 from ddb_mcp.service.writing.warnings import list_write_warnings
 from ddb_mcp.stores.base import Read, SelectionResult, SelectionWrite, StorePage, WriteCondition
 from ddb_mcp.stores.workers import convert
@@ -90,7 +90,7 @@ def _parse_where(call: CallContext, where: Where) -> Read:
             "where must narrow: it selects everything of this deployment.",
             next="Give where a pk, a longer pk_prefix or a filter; to delete all, `ddb-mcp purge` asks a person.",
         )
-    text = ExpressionBuilder().condition((EXISTS, *read.filter))
+    text = ExpressionBuilder().condition((ITEM_EXISTS, *read.filter))
     if len(text) > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
     return read._replace(read_limit=call.read_budget, max_bytes=AGGREGATE_BYTES)
@@ -193,7 +193,7 @@ class _SelectionWriter:
         self._call = call
         self._selection = selection
         self._read = selection.read
-        self._guard = WriteCondition(expect=(EXISTS, *selection.read.filter))
+        self._guard = WriteCondition(expect=(ITEM_EXISTS, *selection.read.filter))
         self._target = selection.copy_to or selection.move_to
         self._named = [clause.path for clause in iter_comparisons(selection.read.filter)]
         self._until = _get_time() + call.write_seconds

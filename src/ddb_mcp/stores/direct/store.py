@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.config.settings import DirectSettings, DirectStorage
-from ddb_mcp.core.conditions import Comparison
+from ddb_mcp.core.conditions import ITEM_EXISTS, Comparison
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -51,7 +51,6 @@ from ddb_mcp.stores.direct.wire import (
 )
 from ddb_mcp.stores.retries import LostAnswerPolicy, ReadBackResult
 
-_EXISTS = Comparison(("pk",), "exists")
 # Attempts of an update with `remove`: a path with a missing parent is left out of the next attempt, and comes back if
 # another client stores the parent meanwhile.
 MERGE_ATTEMPTS = 4
@@ -217,7 +216,7 @@ class DirectStore(Store):
 
         only_removes = isinstance(write, Update) and write.only_removes
         # Some engines would create an item.
-        guard = condition._replace(expect=(_EXISTS, *condition.expect)) if only_removes else condition
+        guard = condition._replace(expect=(ITEM_EXISTS, *condition.expect)) if only_removes else condition
 
         async def read_back() -> ReadBackResult:
             stored = await self.get(key)
