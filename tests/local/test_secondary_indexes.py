@@ -137,7 +137,8 @@ def test_sqlite_seeks_in_the_index(data: Data, file: Path) -> None:
         add_functions(connection)
         for descending in (False, True):
             after: dict[str, Any] = {"after": Key("a", "b"), "after_sort_key": b"1", "descending": descending}
-            for rows in (Rows("x", secondary_index=INDEXES[0]), Rows("x", secondary_index=INDEXES[1], **after)):
+            scan = Rows(secondary_index=INDEXES[1], **{**after, "after_partition": b"x", "descending": False})
+            for rows in (Rows("x", secondary_index=INDEXES[0]), Rows("x", secondary_index=INDEXES[1], **after), scan):
                 statement, parameters = rows.statement()
                 ((*_, plan),) = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
                 assert plan.startswith("SEARCH items USING INDEX secondary_"), plan

@@ -131,7 +131,7 @@ def _encode_tags(tags: dict[str, str]) -> str:
 
 async def _description(name: str, table: LocalTable) -> dict[str, Any]:
     noted = await table.about()
-    items, size = await table.extent()
+    items, size, _ = await table.extent()
     return {
         "AttributeDefinitions": _ATTRIBUTES,
         "TableName": name,

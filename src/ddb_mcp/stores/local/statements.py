@@ -9,6 +9,7 @@ import time
 from binascii import crc32
 from contextlib import suppress
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, cast
 
 from ddb_mcp.core import limits
@@ -82,6 +83,22 @@ def format_index_key(key: IndexKey) -> str:
     return f"index_key(document, x'{key.name.encode().hex()}', '{key.type}')"
 
 
+def format_presence(index: Index) -> str:
+    """Return the SQL of whether an item is in the index."""
+    return " AND ".join(f"{format_index_key(key)} IS NOT NULL" for key in index.keys)
+
+
+def count_items(connection: sqlite3.Connection, index: Index) -> int:
+    """Return how many items are in the index."""
+    (count,) = connection.execute(f"SELECT count(*) FROM items WHERE {format_presence(index)}").fetchone()
+    return int(count)
+
+
+@lru_cache(maxsize=256)
+def _parse_index(definition: str) -> Index:
+    return Index.from_json(json.loads(definition))
+
+
 def load_indexes(connection: sqlite3.Connection) -> tuple[Index, ...]:
     """Return the table's secondary indexes in the order of their names. Raises sqlite3.DataError if one is damaged."""
     try:
@@ -91,17 +108,16 @@ def load_indexes(connection: sqlite3.Connection) -> tuple[Index, ...]:
             raise
         return ()  # a file of an older version that may not be written
     try:
-        return tuple(Index.from_json(json.loads(definition)) for (definition,) in found)
+        return tuple(_parse_index(definition) for (definition,) in found)
     except (ValueError, TypeError, KeyError) as error:
         raise sqlite3.DataError("an index's definition is damaged") from error
 
 
 def create_index(connection: sqlite3.Connection, index: Index) -> None:
     """Create a secondary index over the items that are there and those to come."""
-    keys = [format_index_key(key) for key in index.keys]
-    present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
+    keys = ", ".join(map(format_index_key, index.keys))
     name = _quote_index_name(index.name)
-    connection.execute(f"CREATE INDEX {name} ON items ({', '.join(keys)}, pk, sk) WHERE {present}")
+    connection.execute(f"CREATE INDEX {name} ON items ({keys}, pk, sk) WHERE {format_presence(index)}")
     connection.execute(
         "INSERT INTO indexes VALUES (?, ?)", (index.name, json.dumps({**index.to_json(), "local": index.local}))
     )

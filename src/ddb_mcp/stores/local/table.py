@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
@@ -48,7 +48,13 @@ _REGISTRY_ID = 0x64646D67
 
 
 class Stored(dict[Key, Item | None]):
-    """The stored items of some keys. Long work on them calls `check`, which raises where the call is over."""
+    """The stored items of some keys. Long work on them calls `check`, which raises where the call is over.
+
+    Attributes:
+        indexes: the table's secondary indexes, if the items are to be changed.
+    """
+
+    indexes: tuple[Index, ...] = ()
 
     def __init__(self, items: Mapping[Key, Item | None], check: CheckDeadline) -> None:
         super().__init__(items)
@@ -86,7 +92,8 @@ class Rows(NamedTuple):
         pk_prefix: the beginning of their partition keys. Without `pk` and `pk_prefix`: all rows.
         pk_is_longer: leave out the partition whose key is `pk_prefix` itself.
         bounds: comparisons with the sort key, such as `(">=", b"a")`.
-        after: the key after which they begin; in a partition of an index, with `after_sort_key` before it.
+        after: the key after which they begin; in an index, with `after_sort_key` before it, and without `pk` with
+            `after_partition` before both.
         descending: the greatest sort key first; only within a partition.
         segment: number and count of a parallel scan's segments.
     """
@@ -100,6 +107,7 @@ class Rows(NamedTuple):
     pk_is_longer: bool = False
     secondary_index: Index | None = None
     after_sort_key: bytes = b""
+    after_partition: bytes = b""
 
     def statement(self) -> tuple[str, list[bytes | int]]:
         """The SQL that selects them, and its parameters."""
@@ -108,7 +116,7 @@ class Rows(NamedTuple):
         parameters: list[bytes | int] = []
         if index is not None:
             keys = [statements.format_index_key(key) for key in index.keys]
-            where = [f"{key} IS NOT NULL" for key in keys]
+            where = [statements.format_presence(index)]
             partition, sort_key = keys[0], keys[-1]  # without a sort key, that of all items of a partition is equal
         if self.pk is not None:
             where.append(f"{partition} = ?")
@@ -120,25 +128,31 @@ class Rows(NamedTuple):
         for comparison, bound in self.bounds:
             where.append(f"{sort_key} {comparison} ?")
             parameters.append(bound)
-        beyond = "<" if self.descending else ">"
-        if self.after is None:
-            pass
-        elif index is not None and self.pk is not None:
-            # The first comparison alone lets SQLite seek; the others are for items with equal sort keys.
-            where.append(f"{sort_key} {beyond}= ? AND ({sort_key} {beyond} ? OR (pk, sk) {beyond} (?, ?))")
-            parameters += [self.after_sort_key, self.after_sort_key, *statements.encode_key(self.after)]
-        elif self.pk is not None:
-            where.append(f"sk {beyond} ?")
-            parameters.append(self.after.sk.encode())
-        else:
-            where.append("(pk, sk) > (?, ?)")
-            parameters += statements.encode_key(self.after)
+        if self.after is not None:
+            beginning, values = self._begin_after(self.after, partition, sort_key)
+            where.append(beginning)
+            parameters += values
         if self.segment[1] > 1:  # SQLite reads no document of another segment
             where.append("segment_of(pk, ?) = ?")
             parameters += [self.segment[1], self.segment[0]]
-        columns = ["pk", "sk"] if self.pk is None else [sort_key, "pk", "sk"] if index else ["sk"]
+        columns = [] if self.pk is not None else [partition] if index else ["pk"]
+        columns += [sort_key, "pk", "sk"] if index else ["sk"]
         order = ", ".join(f"{column} {'DESC' if self.descending else 'ASC'}" for column in columns)
         return f"SELECT document FROM items WHERE {' AND '.join(where)} ORDER BY {order}", parameters
+
+    def _begin_after(self, after: Key, partition: str, sort_key: str) -> tuple[str, list[bytes | int]]:
+        """Return the SQL of whether rows come after this key, and its parameters."""
+        beyond = "<" if self.descending else ">"
+        key = statements.encode_key(after)
+        if self.secondary_index is None:
+            return ("(pk, sk) > (?, ?)", [*key]) if self.pk is None else (f"sk {beyond} ?", [key[1]])
+        # The first comparison alone lets SQLite seek; the others are for items with equal keys.
+        comparison = f"{sort_key} {beyond}= ? AND ({sort_key} {beyond} ? OR (pk, sk) {beyond} (?, ?))"
+        values: list[bytes | int] = [self.after_sort_key, self.after_sort_key, *key]
+        if self.pk is None:
+            comparison = f"{partition} >= ? AND ({partition} > ? OR {comparison})"
+            values = [self.after_partition, self.after_partition, *values]
+        return comparison, values
 
 
 class LocalTable:
@@ -164,7 +178,6 @@ class LocalTable:
         )
         self._connections = ConnectionPool(self._file)
         self._writes = WriteQueue(self._connections)
-        self._indexes: tuple[Any, tuple[Index, ...]] | None = None
 
     @property
     def path(self) -> Path:
@@ -273,23 +286,25 @@ class LocalTable:
         """Return the table's secondary indexes in the order of their names."""
 
         def get(connection: Connection | None, deadline: Deadline) -> tuple[Index, ...]:
-            if connection is None:
-                return ()
-            (version,) = connection.execute("PRAGMA schema_version").fetchone()
-            if self._indexes is None or self._indexes[0] != (connection.inode, version):
-                self._indexes = (connection.inode, version), statements.load_indexes(connection)
-            return self._indexes[1]
+            return statements.load_indexes(connection) if connection else ()
 
         return await self._read(get, brief=True)
 
-    async def create_indexes(self, indexes: Iterable[Index]) -> None:
-        """Create secondary indexes, over the items that are there too, unless there are some with their names."""
+    async def create_indexes(
+        self, indexes: Iterable[Index], check: Callable[[Sequence[Index]], None] = lambda known: None
+    ) -> None:
+        """Create secondary indexes, over the items that are there too, unless there are some with their names.
+
+        Args:
+            check: takes the indexes that are there. What it raises ends the transaction.
+        """
 
         def create(connection: Connection, deadline: Deadline) -> None:
+            known = statements.load_indexes(connection)
+            check(known)
             deadline.release_lock()  # readers go on, and writers wait: it takes seconds for 100,000 items
-            known = {index.name for index in statements.load_indexes(connection)}
             for index in indexes:
-                if index.name not in known:
+                if index.name not in {each.name for each in known}:
                     statements.create_index(connection, index)
 
         await self._writes.write(create)
@@ -298,14 +313,16 @@ class LocalTable:
         """Drop a secondary index. Nothing happens if there is none with this name."""
         await self._writes.write(lambda connection, _: statements.drop_index(connection, name))
 
-    async def extent(self) -> tuple[int, int]:
-        """The number of items, and the bytes of the file."""
+    async def extent(self) -> tuple[int, int, dict[str, int]]:
+        """The number of items, the bytes of the file, and the number of items in each secondary index."""
 
-        def extent(connection: Connection | None, deadline: Deadline) -> tuple[int, int]:
+        def extent(connection: Connection | None, deadline: Deadline) -> tuple[int, int, dict[str, int]]:
             if connection is None:
-                return 0, 0
+                return 0, 0, {}
             (count,) = connection.execute("SELECT count(*) FROM items").fetchone()
-            return count, self.path.stat().st_size if count else 0
+            size = self.path.stat().st_size if count else 0
+            indexes = statements.load_indexes(connection)
+            return count, size, {index.name: statements.count_items(connection, index) for index in indexes}
 
         return await self._read(extent)
 
@@ -415,7 +432,9 @@ def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -
 
 
 def _change(keys: Sequence[Key], decide: Decide[_T], connection: Connection, deadline: Deadline) -> _T:
-    changes, result = decide(_load_all(connection, keys, deadline))
+    stored = _load_all(connection, keys, deadline)
+    stored.indexes = statements.load_indexes(connection)
+    changes, result = decide(stored)
     for key, item in changes.items():
         deadline.check()
         statements.store_item(connection, key, item)
