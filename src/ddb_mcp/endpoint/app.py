@@ -52,6 +52,7 @@ _OPERATIONS: dict[str, Callable[[EndpointRequest], Awaitable[dict[str, Any]]]] =
     "TransactGetItems": transactions.transact_get_items,
     "TransactWriteItems": transactions.transact_write_items,
     "CreateTable": control.create_table,
+    "UpdateTable": control.update_table,
     "DescribeTable": control.describe_table,
     "DeleteTable": control.delete_table,
     "ListTables": control.list_tables,

@@ -11,10 +11,10 @@ from ddb_mcp.core.errors import DdbMcpError, Timeout
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import make_validation_error
+from ddb_mcp.endpoint.errors import make_validation_error, require_valid
 from ddb_mcp.endpoint.reads import read_and_encode
 from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, count_write_units, read_only_projection
-from ddb_mcp.endpoint.values import read_item, read_key
+from ddb_mcp.endpoint.values import check_index_keys, read_item, read_key
 from ddb_mcp.stores.local.file import Locked
 from ddb_mcp.stores.local.table import Changes, LocalTable, Stored
 from ddb_mcp.stores.workers import convert
@@ -26,8 +26,8 @@ BATCH_WRITE_MAX = 25
 
 async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
-    if sum(len(request["Keys"]) for request in requests.values()) > BATCH_GET_MAX:
-        raise make_validation_error("Too many items requested for the BatchGetItem call")
+    count = sum(len(request["Keys"]) for request in requests.values())
+    require_valid(count <= BATCH_GET_MAX, "Too many items requested for the BatchGetItem call")
     keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
     responses: dict[str, list[Encoded]] = {}
     unprocessed: dict[str, Any] = {}
@@ -56,14 +56,17 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
 
 async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
-    if sum(map(len, requests.values())) > BATCH_WRITE_MAX:
-        raise make_validation_error("Too many items requested for the BatchWriteItem call")
+    count = sum(map(len, requests.values()))
+    require_valid(count <= BATCH_WRITE_MAX, "Too many items requested for the BatchWriteItem call")
     writes = await convert(lambda: {alias: list(_writes(entries)) for alias, entries in requests.items()}, requests)
     tables = {}
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
         _refuse_duplicates(keys)
-        tables[alias] = await call.find_table(alias, keys, writes=True)
+        tables[alias] = name, table = await call.find_table(alias, keys, writes=True)
+        indexes = await table.get_indexes()
+        for _, item in pairs:
+            check_index_keys(indexes, item or {})
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
     failures: dict[Key, DdbMcpError] = {}
@@ -73,7 +76,7 @@ async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
         if failures:
             late = [request for request, (key, _) in zip(requests[alias], pairs, strict=True) if key in failures]
             unprocessed[alias] = late
-    if sum(map(len, unprocessed.values())) == sum(map(len, requests.values())):
+    if sum(map(len, unprocessed.values())) == count:
         raise next(iter(failures.values()))  # nothing was done at all
     return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units)}
 
@@ -122,5 +125,4 @@ def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]
 
 
 def _refuse_duplicates(keys: list[Key]) -> None:
-    if len(set(keys)) < len(keys):
-        raise make_validation_error("Provided list of item keys contains duplicates")
+    require_valid(len(set(keys)) == len(keys), "Provided list of item keys contains duplicates")

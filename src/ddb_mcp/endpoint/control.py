@@ -2,24 +2,28 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
+from ddb_mcp.endpoint import indexes
+from ddb_mcp.endpoint.errors import EndpointError, require_valid
 from ddb_mcp.endpoint.requests import EndpointRequest
 from ddb_mcp.endpoint.tables import make_access_denied, make_arn, parse_table_name
+from ddb_mcp.endpoint.values import TABLE
 from ddb_mcp.stores.local.table import LocalTable
 
-_KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-_ATTRIBUTES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
 _TTL = "ttl"
 _WHAT = "A table of the endpoint of ddb-mcp has the string keys pk (HASH) and sk (RANGE)"
 _UNSUPPORTED = (
-    "LocalSecondaryIndexes",
-    "GlobalSecondaryIndexes",
     "VectorIndexes",
+    "VectorIndexUpdates",
     "GlobalTableSourceArn",
+    "ReplicaUpdates",
+    "GlobalTableWitnessUpdates",
+    "MultiRegionConsistency",
     "DeletionProtectionEnabled",
+    "DisassociationProtectionEnabled",
 )
 _LISTED_MAX = 100
 _TAGS_MAX = 50
@@ -29,26 +33,49 @@ async def create_table(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
     name = parse_table_name(request["TableName"])
     call.check_access(call.operation, name, (), writes=True)
-    _check_schema(request)
+    _refuse_unsupported(request)
+    has_keys = request.get("KeySchema") == indexes.describe_keys(TABLE)
+    require_valid(has_keys, f"{_WHAT}, and KeySchema says otherwise.")
+    types = indexes.read_attribute_types(request)
+    has_types = types.get("pk") == types.get("sk") == "S"
+    require_valid(has_types, f"{_WHAT}, and AttributeDefinitions says otherwise.")
+    defined = indexes.read_indexes(request, types)
     tags = _encode_tags(_read_tags(request.get("Tags") or []))
     table = await call.tables.make(name)
     if table is None:
         raise EndpointError("ResourceInUseException", f"Table already exists: {name}")
     await table.note(lambda noted: {**noted, "ttl": "off", "tags": tags})
+    await table.create_indexes(defined)
     return {"TableDescription": await _description(name, table)}
 
 
-def _check_schema(request: dict[str, Any]) -> None:
-    for parameter, wanted in (("KeySchema", _KEYS), ("AttributeDefinitions", _ATTRIBUTES)):
-        if sorted(sorted(entry.items()) for entry in request.get(parameter) or ()) != [
-            sorted(entry.items()) for entry in wanted
-        ]:
-            raise make_validation_error(f"{_WHAT}, and {parameter} says otherwise.")
+def _refuse_unsupported(request: dict[str, Any]) -> None:
     for unknown in _UNSUPPORTED:
-        if request.get(unknown):
-            raise make_validation_error(f"{_WHAT}, and nothing else; take {unknown} out.")
-    if (request.get("StreamSpecification") or {}).get("StreamEnabled"):
-        raise make_validation_error("The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
+        require_valid(not request.get(unknown), f"{_WHAT}, indexes, and nothing else; take {unknown} out.")
+    has_streams = (request.get("StreamSpecification") or {}).get("StreamEnabled")
+    require_valid(not has_streams, "The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
+
+
+async def update_table(call: EndpointRequest) -> dict[str, Any]:
+    """Create or delete one global index. Throughput, billing, encryption and class are accepted, and change nothing."""
+    request = call.request
+    _refuse_unsupported(request)
+    name, table = await call.find_table(request["TableName"], writes=True)
+    updates = request.get("GlobalSecondaryIndexUpdates") or []
+    changes = [(kind, action) for update in updates for kind, action in update.items() if action and kind != "Update"]
+    if len(changes) > 1:
+        raise EndpointError(
+            "LimitExceededException",
+            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table",
+        )
+    for kind, action in changes:
+        if kind == "Create":
+            index = indexes.read_index(action, indexes.read_attribute_types(request), local=False)
+            await table.create_indexes([index], partial(indexes.check_new_index, index))
+        else:
+            indexes.check_deletion(action["IndexName"], await table.get_indexes())
+            await table.drop_index(action["IndexName"])
+    return {"TableDescription": await _description(name, table)}
 
 
 async def describe_table(call: EndpointRequest) -> dict[str, Any]:
@@ -82,12 +109,12 @@ async def describe_time_to_live(call: EndpointRequest) -> dict[str, Any]:
 async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     attribute, enabled = (call.request["TimeToLiveSpecification"][member] for member in ("AttributeName", "Enabled"))
     _, table = await call.find_table(call.request["TableName"], writes=True)
-    if attribute != _TTL:
-        raise make_validation_error(f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
+    is_known = attribute == _TTL
+    require_valid(is_known, f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
 
     def turn(noted: dict[str, str]) -> dict[str, str]:
-        if enabled == (noted.get("ttl") != "off"):
-            raise make_validation_error(f"TimeToLive is already {'enabled' if enabled else 'disabled'}")
+        is_change = enabled == (noted.get("ttl") == "off")
+        require_valid(is_change, f"TimeToLive is already {'enabled' if enabled else 'disabled'}")
         return {**noted, "ttl": "on" if enabled else "off"}
 
     await table.note(turn)
@@ -124,21 +151,21 @@ def _read_tags(tags: list[dict[str, str]]) -> dict[str, str]:
 
 
 def _encode_tags(tags: dict[str, str]) -> str:
-    if len(tags) > _TAGS_MAX:
-        raise make_validation_error(f"A table has at most {_TAGS_MAX} tags.")
+    require_valid(len(tags) <= _TAGS_MAX, f"A table has at most {_TAGS_MAX} tags.")
     return json.dumps(tags)
 
 
 async def _description(name: str, table: LocalTable) -> dict[str, Any]:
     noted = await table.about()
-    items, size, _ = await table.extent()
+    known = await table.get_indexes()
+    items, size, counts = await table.extent()
     return {
-        "AttributeDefinitions": _ATTRIBUTES,
+        "AttributeDefinitions": indexes.describe_attributes(known),
         "TableName": name,
-        "KeySchema": _KEYS,
+        "KeySchema": indexes.describe_keys(TABLE),
         "TableStatus": "ACTIVE",
         "CreationDateTime": float(noted.get("created", 0)),
-        "ProvisionedThroughput": {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
+        "ProvisionedThroughput": indexes.NO_THROUGHPUT,
         "TableSizeBytes": size,
         "ItemCount": items,
         "TableArn": make_arn(name),
@@ -146,4 +173,5 @@ async def _description(name: str, table: LocalTable) -> dict[str, Any]:
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
         "TableClassSummary": {"TableClass": "STANDARD"},
         "DeletionProtectionEnabled": False,
+        **indexes.describe_indexes(name, known, counts, size / max(items, 1)),
     }

@@ -50,6 +50,12 @@ def make_validation_error(message: str) -> EndpointError:
     return EndpointError("ValidationException", message)
 
 
+def require_valid(fits: bool, message: str) -> None:
+    """Raise EndpointError with this message unless a request fits."""
+    if not fits:
+        raise make_validation_error(message)
+
+
 def make_serialization_error(message: str) -> EndpointError:
     """The error of a body that is not JSON of the right types."""
     return EndpointError("SerializationException", message)

@@ -1,17 +1,20 @@
 """Key conditions of queries: one partition key, and a range of sort keys. Loops are over an expression's operators."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ddb_mcp.core.conditions import StepCounter
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import COMPARATOR_SIGNS
-from ddb_mcp.core.keys import Key
-from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error
+from ddb_mcp.core.indexes import Index, IndexKey
+from ddb_mcp.endpoint.errors import KeySchemaError, require_valid
 from ddb_mcp.endpoint.expressions import nodes
 from ddb_mcp.endpoint.expressions.checks import OPERATOR_NAMES
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
-from ddb_mcp.endpoint.values import INVALID, KEYS, check_key_text
+from ddb_mcp.endpoint.values import INVALID, check_key_text
 from ddb_mcp.stores.local.table import get_range_end
+
+# Comparisons with the sort key, such as `(">=", b"a")`.
+Bounds = tuple[tuple[str, bytes], ...]
 
 _PARAMETER = "KeyConditionExpression"
 _MIRRORED = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
@@ -19,38 +22,37 @@ _MIRRORED = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 @dataclass(frozen=True)
 class KeyCondition:
-    """The partition key, and comparisons with the sort key, such as `(">=", b"a")`."""
+    """A key condition, and its test of each attribute."""
 
     condition: nodes.ConditionNode
-    pk: str
-    bounds: tuple[tuple[str, bytes], ...]
+    tests: Mapping[str, nodes.FunctionTest]
 
-    def check_start(self, after: Key) -> None:
-        """Raise EndpointError if no page of this query ends with a key."""
-        if after.pk != self.pk:
-            raise make_validation_error(
-                "The provided starting key is outside query boundaries based on provided conditions"
-            )
-        if not self.condition.holds(after.attributes, StepCounter()):
-            raise make_validation_error("The provided starting key does not match the range key predicate")
+    def resolve(self, index: Index) -> tuple[str, Bounds]:
+        """Return the partition key and the range of a query of the index, or of `TABLE`. Raises EndpointError."""
+        partition = self.tests.get(index.pk.name)
+        missed = index.pk if partition is None else index.sk if self._names_others(index) else None
+        if missed:
+            raise KeySchemaError(f"Query condition missed key schema element: {missed.name}")
+        if partition is None or partition.operator != "eq" or self._names_others(index):
+            raise KeySchemaError("Query key condition not supported")
+        (pk,) = _get_texts(index, index.pk, partition)
+        ranged = self.tests.get(index.sk.name) if index.sk else None
+        return pk, _make_bounds(index, ranged) if ranged else ()
+
+    def _names_others(self, index: Index) -> bool:
+        return not self.tests.keys() <= {key.name for key in index.keys}
 
 
 def read_key_condition(reader: ExpressionReader) -> KeyCondition:
-    """Return the partition key and the range of a query. Raises EndpointError or InvalidArgument."""
+    """Return the key condition of a query. Raises EndpointError or InvalidArgument."""
     whole = reader.read_condition(_PARAMETER)
     assert whole is not None
     tests: dict[str, nodes.FunctionTest] = {}
     for part in whole.parts if isinstance(whole, nodes.Combination) and whole.word == "AND" else (whole,):
         name, test = _parse_test(part)
-        if name in tests:
-            raise make_validation_error("KeyConditionExpressions must only contain one condition per key")
+        require_valid(name not in tests, "KeyConditionExpressions must only contain one condition per key")
         tests[name] = test
-    if missed := "pk" if "pk" not in tests else "sk" if tests.keys() - set(KEYS) else None:
-        raise KeySchemaError(f"Query condition missed key schema element: {missed}")
-    if tests["pk"].operator != "eq":
-        raise KeySchemaError("Query key condition not supported")
-    (pk,) = _get_texts("pk", tests["pk"])
-    return KeyCondition(whole, pk, _make_bounds(tests["sk"]) if "sk" in tests else ())
+    return KeyCondition(whole, tests)
 
 
 def _parse_test(part: nodes.ConditionNode) -> tuple[str, nodes.FunctionTest]:
@@ -74,19 +76,21 @@ def _get_name(part: nodes.ConditionNode) -> str:
     return part.word if isinstance(part, nodes.Combination) else "NOT"
 
 
-def _get_texts(name: str, test: nodes.FunctionTest) -> list[str]:
+def _get_texts(index: Index, key: IndexKey, test: nodes.FunctionTest) -> list[str]:
     values = [operand.value for operand in test.operands if isinstance(operand, nodes.Literal)]
     for value in values:
-        if "S" not in value:
+        if key.type not in value:
             raise KeySchemaError(f"{INVALID}Condition parameter type does not match schema type")
-        check_key_text(name, value["S"])
-    return [value["S"] for value in values]
+        check_key_text(index, key, value[key.type])
+    return [value[key.type] for value in values]
 
 
-def _make_bounds(test: nodes.FunctionTest) -> tuple[tuple[str, bytes], ...]:
-    bounds = [text.encode() for text in _get_texts("sk", test)]
+def _make_bounds(index: Index, test: nodes.FunctionTest) -> Bounds:
+    assert index.sk
+    bounds = [index.sk.encode(text) for text in _get_texts(index, index.sk, test)]
     if test.operator == "between":
         return (">=", bounds[0]), ("<=", bounds[1])
     if test.operator == "begins_with":
-        return (">=", bounds[0]), ("<", get_range_end(bounds[0]))
+        end = get_range_end(bounds[0])
+        return (">=", bounds[0]), *((("<", end),) if end else ())
     return ((COMPARATOR_SIGNS[test.operator], bounds[0]),)

@@ -6,17 +6,18 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.core.conditions import StepCounter
-from ddb_mcp.core.items import Item, measure_item
+from ddb_mcp.core.indexes import Index
+from ddb_mcp.core.items import Item, measure_item, select_attributes
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.core.text import count_marks
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error
+from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error, require_valid
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.key_conditions import read_key_condition
 from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, encode_projected, read_only_projection
-from ddb_mcp.endpoint.values import INVALID, KEYS, read_key
+from ddb_mcp.endpoint.values import INVALID, KEYS, TABLE, check_key_text, encode_item, read_key, read_value
 from ddb_mcp.stores.local.statements import get_segment
 from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows
 from ddb_mcp.stores.workers import convert
@@ -33,7 +34,7 @@ async def get_item(call: EndpointRequest) -> dict[str, Any]:
     name, table = await call.find_table(call.request["TableName"], [key])
     size, item = await read_and_encode(table, key, paths)
     answer = {} if item is None else {"Item": item}
-    return {**answer, **_consumed(call, name, lambda: size)}
+    return {**answer, **_consumed(call, name, TABLE, lambda: size)}
 
 
 async def read_and_encode(table: LocalTable, key: Key, paths: Iterable[Path] | None) -> tuple[int, Encoded | None]:
@@ -48,32 +49,44 @@ async def read_and_encode(table: LocalTable, key: Key, paths: Iterable[Path] | N
     return await table.read(Rows(key.pk, bounds=(("=", key.sk.encode()),)), take)
 
 
-def _consumed(call: EndpointRequest, table: str, size: Callable[[], int]) -> dict[str, Any]:
-    return call.consumed(table, lambda: count_read_units(size(), consistent=bool(call.request.get("ConsistentRead"))))
+def _consumed(call: EndpointRequest, table: str, index: Index, size: Callable[[], int]) -> dict[str, Any]:
+    consistent = bool(call.request.get("ConsistentRead"))
+    consumed = call.consumed(table, lambda: count_read_units(size(), consistent=consistent))
+    if index is not TABLE and "Table" in (capacity := consumed.get("ConsumedCapacity", {})):
+        kind = "LocalSecondaryIndexes" if index.local else "GlobalSecondaryIndexes"
+        capacity |= {"Table": {"CapacityUnits": 0.0}, kind: {index.name: capacity["Table"]}}
+    return consumed
 
 
 @dataclass
 class _PageBuilder:
-    """The rows that one request reads: at most `limit` items, 1 MB and `MEMBERS_MAX` members, before the filter."""
+    """The rows that one request reads: at most `limit` items, 1 MB and `MEMBERS_MAX` members, before the filter.
+
+    Attributes:
+        keys: the attributes of `last`.
+        projected: the attributes that the filter and the client may see; None for all.
+    """
 
     filter: ConditionNode | None
     filter_names: list[str | int]
     paths: tuple[Path, ...] | None
     limit: int | None
     counts: bool
+    keys: tuple[str, ...] = KEYS
+    projected: tuple[str, ...] | None = None
     items: list[Encoded] = field(default_factory=list)
     matched: int = 0
     scanned: int = 0
     size: int = 0
     unmeasured: list[Item] = field(default_factory=list)
-    last: Key | None = None
+    last: Item | None = None
 
     def fill(self, documents: Documents) -> None:
         """Take items until the page is full; `last` is then where the next page goes on."""
         self.items, self.matched, self.scanned, self.size, self.last = [], 0, 0, 0, None
         self.unmeasured, size_at_most, members = [], 0, 0
         for document in documents:
-            item = documents.item(document)
+            item = select_attributes(documents.item(document), self.projected)
             self.scanned += 1
             members += count_marks(document)
             self.unmeasured.append(item)
@@ -86,7 +99,7 @@ class _PageBuilder:
                 if not self.counts:
                     self.items.append(encode_projected(item, self.paths))
             if self.scanned == self.limit or size_at_most >= DYNAMODB_PAGE_BYTES or members >= MEMBERS_MAX:
-                self.last = Key.of(item)
+                self.last = {name: item[name] for name in self.keys}
                 return
 
     def measured(self) -> int:
@@ -100,57 +113,69 @@ class _PageBuilder:
         if not self.counts:
             answer["Items"] = self.items
         if self.last is not None:
-            answer["LastEvaluatedKey"] = self.last.attributes
+            answer["LastEvaluatedKey"] = encode_item(self.last)
         return answer
 
 
 async def query(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
-    if "KeyConditionExpression" not in request:
-        raise make_validation_error(
-            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
-        )
+    require_valid(
+        "KeyConditionExpression" in request,
+        "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
+    )
     reader = await convert(partial(ExpressionReader, request), request)
     keys = read_key_condition(reader)
     page = _page(request, reader)
-    name, table = await _find_table(call)
-    for named in page.filter_names:
-        if named in KEYS:
-            raise make_validation_error(
-                f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {named}"
-            )
-    call.check_access(call.operation, name, [Key(keys.pk, "")], writes=False)
-    after = _start_key(request)
-    if after is not None:
-        keys.check_start(after)
-    rows = Rows(keys.pk, bounds=keys.bounds, after=after, descending=request.get("ScanIndexForward") is False)
+    name, table, index = await _find_index(call)
+    pk, bounds = keys.resolve(index)
+    for key in index.keys:
+        require_valid(
+            key.name not in page.filter_names,
+            f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {key.name}",
+        )
+    _limit_to_projection(page, call, index)
+    # Only a string can start with the prefix. An error names the index as IAM would.
+    partition = Key(pk if index.pk.type == "S" else "", "")
+    resource = name if index is TABLE else f"{name}/index/{index.name}"
+    call.check_access(call.operation, resource, [partition], writes=False)
+    start = _read_start(request, index)
+    if start is not None:
+        is_inside = index.pk.get_text(start) == pk
+        require_valid(is_inside, "The provided starting key is outside query boundaries based on provided conditions")
+        matches = keys.condition.holds(start, StepCounter())
+        require_valid(matches, "The provided starting key does not match the range key predicate")
+    descending = request.get("ScanIndexForward") is False
+    rows = _make_rows(index, start)._replace(pk=pk, bounds=bounds, descending=descending)
     return await _listing(call, name, table, rows, page)
 
 
 async def scan(call: EndpointRequest) -> dict[str, Any]:
     page = _page(call.request, await convert(partial(ExpressionReader, call.request), call.request))
     segment = _segment(call.request)
-    name, table = await _find_table(call)
-    after = _start_key(call.request)
-    if after is not None and get_segment(after.pk.encode(), segment[1]) != segment[0]:
+    name, table, index = await _find_index(call)
+    _limit_to_projection(page, call, index)
+    start = _read_start(call.request, index)
+    if start is not None and get_segment(start["pk"]["S"].encode(), segment[1]) != segment[0]:
         raise make_validation_error(f"{_INVALID_START}: it is not in the provided Segment of TotalSegments")
-    return await _listing(call, name, table, Rows(after=after, segment=segment), page)
+    return await _listing(call, name, table, _make_rows(index, start)._replace(segment=segment), page)
 
 
 async def _listing(
     call: EndpointRequest, name: str, table: LocalTable, rows: Rows, page: _PageBuilder
 ) -> dict[str, Any]:
     await table.read(rows, page.fill)
-    return await convert(lambda: {**page.answer(), **_consumed(call, name, page.measured)}, page.unmeasured)
+    index = rows.secondary_index or TABLE
+    return await convert(lambda: {**page.answer(), **_consumed(call, name, index, page.measured)}, page.unmeasured)
 
 
 def _page(request: dict[str, Any], reader: ExpressionReader) -> _PageBuilder:
     filter_, names = reader.read_condition("FilterExpression"), reader.named
     paths = reader.read_projection()
     reader.check_all_used()
-    select = request.get("Select") or ("SPECIFIC_ATTRIBUTES" if paths is not None else "ALL_ATTRIBUTES")
-    if select == "ALL_PROJECTED_ATTRIBUTES":
-        raise make_validation_error(f"{INVALID}{select} can be used only when Querying using an IndexName")
+    by_default = "ALL_PROJECTED_ATTRIBUTES" if "IndexName" in request else "ALL_ATTRIBUTES"
+    select = request.get("Select") or ("SPECIFIC_ATTRIBUTES" if paths is not None else by_default)
+    has_index = select != "ALL_PROJECTED_ATTRIBUTES" or "IndexName" in request
+    require_valid(has_index, f"{INVALID}{select} can be used only when Querying using an IndexName")
     if paths is not None and select != "SPECIFIC_ATTRIBUTES":
         what = "only the Count" if select == "COUNT" else select
         raise make_validation_error(f"Cannot specify the ProjectionExpression when choosing to get {what}")
@@ -159,18 +184,71 @@ def _page(request: dict[str, Any], reader: ExpressionReader) -> _PageBuilder:
     return _PageBuilder(filter_, names, paths, request.get("Limit"), select == "COUNT")
 
 
-async def _find_table(call: EndpointRequest) -> tuple[str, LocalTable]:
+async def _find_index(call: EndpointRequest) -> tuple[str, LocalTable, Index]:
+    """Return the name and the table of a request, and its index, `TABLE` if it has none. Raises EndpointError."""
     name, table = await call.find_table(call.request["TableName"])
-    if (index := call.request.get("IndexName")) is not None:
-        raise make_validation_error(f"The table does not have the specified index: {index}")
-    return name, table
+    wanted = call.request.get("IndexName")
+    if wanted is None:
+        return name, table, TABLE
+    index = next((index for index in await table.get_indexes() if index.name == wanted), None)
+    if index is None:
+        raise make_validation_error(f"The table does not have the specified index: {wanted}")
+    is_consistent = index.local or not call.request.get("ConsistentRead")
+    require_valid(is_consistent, "Consistent reads are not supported on global secondary indexes")
+    return name, table, index
 
 
-def _start_key(request: dict[str, Any]) -> Key | None:
-    key = request.get("ExclusiveStartKey")
-    if key is not None and key.keys() != {"pk", "sk"}:
-        raise KeySchemaError(f"{_INVALID_START}: The provided key element does not match the schema")
-    return None if key is None else read_key(key)
+def _limit_to_projection(page: _PageBuilder, call: EndpointRequest, index: Index) -> None:
+    """Let a page show what the index projects. Raises EndpointError if more is requested than the index can give.
+
+    A local index gives other attributes too, which DynamoDB fetches from the table.
+    """
+    page.keys = tuple(dict.fromkeys((*KEYS, *(key.name for key in index.keys))))
+    if (projected := index.projected) is None:
+        return
+    absent = sorted({str(name) for name in page.filter_names} - set(projected))
+    require_valid(
+        not absent or call.operation != "Query",
+        f"{INVALID}Secondary index {index.name} does not project one or more filter attributes: [{', '.join(absent)}]",
+    )
+    absent = [str(path[0]) for path in page.paths or () if path[0] not in projected]
+    wants_all = call.request.get("Select") == "ALL_ATTRIBUTES"
+    require_valid(
+        index.local or not wants_all,
+        f"{INVALID}Select type ALL_ATTRIBUTES is not supported for global secondary index {index.name} because its "
+        "projection type is not ALL",
+    )
+    require_valid(
+        index.local or not absent,
+        f"{INVALID}Global secondary index {index.name} does not project [{', '.join(absent)}]",
+    )
+    page.projected = None if wants_all or absent else projected
+
+
+def _read_start(request: dict[str, Any], index: Index) -> Item | None:
+    """Return the keys after which the page begins, None for the first page. Raises EndpointError."""
+    given = request.get("ExclusiveStartKey")
+    if given is None:
+        return None
+    mismatch = KeySchemaError(f"{_INVALID_START}: The provided key element does not match the schema")
+    if given.keys() != {*KEYS, *(key.name for key in index.keys)}:
+        raise mismatch
+    start: Item = read_key({name: given[name] for name in KEYS}).attributes
+    for key in index.keys:
+        start[key.name] = value = read_value(given[key.name])
+        if key.type not in value:
+            raise mismatch
+        check_key_text(index, key, value[key.type])
+    return start
+
+
+def _make_rows(index: Index, start: Item | None) -> Rows:
+    """Return the rows of an index, or of `TABLE`, after these keys."""
+    rows = Rows(secondary_index=None if index is TABLE else index)
+    if start is None:
+        return rows
+    partition, sort_key = (key.get_sort_bytes(start) or b"" for key in (index.keys[0], index.keys[-1]))
+    return rows._replace(after=Key.of(start), after_partition=partition, after_sort_key=sort_key)
 
 
 def _segment(request: dict[str, Any]) -> tuple[int, int]:
@@ -182,9 +260,9 @@ def _segment(request: dict[str, Any]) -> tuple[int, int]:
         raise make_validation_error(
             f"The {absent} parameter is required but was not present in the request when {other} parameter is present"
         )
-    if segment >= total:
-        raise make_validation_error(
-            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
-            f"Segment: {segment} is not less than TotalSegments: {total}"
-        )
+    require_valid(
+        segment < total,
+        "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+        f"Segment: {segment} is not less than TotalSegments: {total}",
+    )
     return segment, total

@@ -14,7 +14,7 @@ from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.bodies import Encoded, encode
-from ddb_mcp.endpoint.errors import EndpointError, make_validation_error, translate_error
+from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, make_validation_error, require_valid, translate_error
 from ddb_mcp.endpoint.requests import (
     EndpointRequest,
     count_read_units,
@@ -61,8 +61,8 @@ def _make_answers(
 
 
 def _check_size(items: Iterable[Item | None]) -> None:
-    if sum(measure_item(item or {}) for item in items) > TRANSACT_MAX_BYTES:
-        raise make_validation_error("Aggregated size of the items in the transaction exceeds 4 MB")
+    size = sum(measure_item(item or {}) for item in items)
+    require_valid(size <= TRANSACT_MAX_BYTES, "Aggregated size of the items in the transaction exceeds 4 MB")
 
 
 def _units_of_reads(stored: Stored) -> float:
@@ -110,6 +110,8 @@ def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, I
         try:
             changes |= write.changes(stored)
             reasons.append(_NONE)
+        except KeySchemaError:  # an empty key of an index
+            raise
         except (InvalidArgument, EndpointError) as error:
             failure = translate_error(error)
             code = "ValidationError" if failure.kind == "ValidationException" else "ConditionalCheckFailed"
@@ -149,12 +151,12 @@ async def _find_table(
 ) -> tuple[str, LocalTable]:
     """Return the one table of a transaction. Raises EndpointError if there are several, or one key comes twice."""
     names = [parse_table_name(request["TableName"]) for request in requests]
-    if len(set(zip(names, keys, strict=True))) < len(names):
-        raise make_validation_error("Transaction request cannot include multiple operations on one item")
+    is_distinct = len(set(zip(names, keys, strict=True))) == len(names)
+    require_valid(is_distinct, "Transaction request cannot include multiple operations on one item")
     name, *others = sorted(set(names))
-    if others:
-        raise make_validation_error(
-            "The endpoint of ddb-mcp has a file for each table, and a transaction is on one of them: "
-            f"{', '.join([name, *others[:4]])} are several."
-        )
+    require_valid(
+        not others,
+        "The endpoint of ddb-mcp has a file for each table, and a transaction is on one of them: "
+        f"{', '.join([name, *others[:4]])} are several.",
+    )
     return await call.find_table(name)

@@ -1,13 +1,16 @@
 """Attribute values, items and keys as requests carry them. Errors use DynamoDB's words."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from ddb_mcp.core import limits
+from ddb_mcp.core.conditions import get_type
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.indexes import Index, IndexKey
 from ddb_mcp.core.items import (
+    TYPE_NAMES,
     TYPES,
     AttributeValue,
     Item,
@@ -15,20 +18,24 @@ from ddb_mcp.core.items import (
     from_dynamodb_json,
     map_values,
     measure_item,
+    measure_value,
 )
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded, encode
 from ddb_mcp.endpoint.errors import KeySchemaError, make_serialization_error, make_validation_error
 
 KEYS = ("pk", "sk")
+# The keys of every table, as those of an index without a name.
+TABLE = Index("", IndexKey("pk"), IndexKey("sk"))
+_NOT_VALID = "One or more parameter values are not valid. "
+_INDEX_KEY = "a secondary index key"
 INVALID = "One or more parameter values were invalid: "
 _MISMATCH = "The provided key element does not match the schema"
 _SUPPLIED = "Supplied AttributeValue {}, must contain exactly one of the supported datatypes"
 _EMPTY_SETS = {"SS": "An string set  may", "NS": "An number set  may", "BS": "Binary sets should"}
-_KEY_LIMITS = {
-    "pk": (limits.PK_MAX_BYTES, "Size of hashkey has exceeded the maximum size limit of2048 bytes"),
-    "sk": (limits.SK_MAX_BYTES, "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"),
-}
+_EMPTY_KEY = "The AttributeValue for a key attribute cannot contain an empty {} value."
+_PK_TOO_LONG = "Size of hashkey has exceeded the maximum size limit of2048 bytes"
+_SK_TOO_LONG = "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"
 
 
 def read_value(value: Any, depth: int = 0) -> AttributeValue:
@@ -123,13 +130,13 @@ def read_item(attributes: Mapping[str, Any]) -> Item:
     for name in attributes:
         check_name(name)
     item = {name: read_value(value) for name, value in attributes.items()}
-    for name in KEYS:
-        if name not in item:
-            raise KeySchemaError(f"{INVALID}Missing the key {name} in the item")
-        if "S" not in item[name]:
-            kind = next(iter(item[name]))
-            raise KeySchemaError(f"{INVALID}Type mismatch for key {name} expected: S actual: {kind}")
-        check_key_text(name, item[name]["S"])
+    for key in TABLE.keys:
+        if key.name not in item:
+            raise KeySchemaError(f"{INVALID}Missing the key {key.name} in the item")
+        if "S" not in item[key.name]:
+            kind = get_type(item[key.name])
+            raise KeySchemaError(f"{INVALID}Type mismatch for key {key.name} expected: S actual: {kind}")
+        check_key_text(TABLE, key, item[key.name]["S"])
     if measure_item(item) > limits.ITEM_MAX_BYTES:
         raise make_validation_error("Item size has exceeded the maximum allowed size")
     return item
@@ -140,26 +147,52 @@ def read_key(attributes: Mapping[str, Any]) -> Key:
     if attributes.keys() != set(KEYS):
         raise KeySchemaError(_MISMATCH)
     texts = []
-    for name in KEYS:
-        given = attributes[name]
+    for key in TABLE.keys:
+        given = attributes[key.name]
         kinds = [kind for kind in given if given[kind] is not None] if isinstance(given, dict) else []
         if kinds and "S" not in kinds:  # not read, however long
             raise KeySchemaError(_MISMATCH)
         texts.append(read_value(given)["S"])
-        check_key_text(name, texts[-1])
+        check_key_text(TABLE, key, texts[-1])
     return Key(*texts)
 
 
-def check_key_text(name: str, text: str) -> None:
-    """Raise EndpointError if DynamoDB could not hold this text as a key."""
+def check_key_text(index: Index, key: IndexKey, text: str) -> None:
+    """Raise EndpointError if DynamoDB could not hold this content of a key of the index, or of `TABLE`."""
     if not text:
-        raise KeySchemaError(
-            "One or more parameter values are not valid. "
-            f"The AttributeValue for a key attribute cannot contain an empty string value. Key: {name}"
-        )
-    max_bytes, message = _KEY_LIMITS[name]
-    if len(text.encode()) > max_bytes:
-        raise KeySchemaError(INVALID + message)
+        raise KeySchemaError(f"{_NOT_VALID}{_EMPTY_KEY.format(TYPE_NAMES[key.type])} Key: {key.name}")
+    is_partition = key is index.pk
+    if measure_value({key.type: text}) > (limits.PK_MAX_BYTES if is_partition else limits.SK_MAX_BYTES):
+        raise KeySchemaError(INVALID + (_PK_TOO_LONG if is_partition else _SK_TOO_LONG))
+
+
+def check_index_keys(indexes: Iterable[Index], item: Item, updated: Collection[str | int] | None = None) -> None:
+    """Raise EndpointError if an attribute cannot be the key of an index.
+
+    Args:
+        indexes: the table's.
+        updated: the attributes that an UpdateItem changes; None for a whole item that is put.
+    """
+    for index in indexes:
+        for key in index.keys:
+            value = item.get(key.name)
+            if value is None or key.name in KEYS or (updated is not None and key.name not in updated):
+                continue
+            if key.type not in value:
+                raise make_validation_error(
+                    f"{INVALID}Type mismatch for Index Key {key.name} Expected: {key.type} Actual: {get_type(value)} "
+                    f"IndexName: {index.name}"
+                )
+            empty = _EMPTY_KEY.format(TYPE_NAMES[key.type])
+            if not value[key.type] and updated is None:
+                where = f"IndexName: {index.name}, IndexKey: {key.name}"
+                raise KeySchemaError(
+                    f"{_NOT_VALID}A value specified for {_INDEX_KEY} is not supported. {empty} {where}"
+                )
+            if not value[key.type]:
+                what = f"The update expression attempted to update {_INDEX_KEY} to a value that is not supported."
+                raise KeySchemaError(f"{_NOT_VALID}{what} {empty}")
+            check_key_text(index, key, value[key.type])
 
 
 def encode_item(item: Item) -> Encoded:

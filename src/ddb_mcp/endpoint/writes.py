@@ -10,11 +10,11 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path, project
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
+from ddb_mcp.endpoint.errors import EndpointError, require_valid
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.requests import EndpointRequest, count_write_units
-from ddb_mcp.endpoint.values import INVALID, KEYS, encode_item, read_item, read_key
+from ddb_mcp.endpoint.values import INVALID, KEYS, check_index_keys, encode_item, read_item, read_key
 from ddb_mcp.stores.local.table import Changes, Stored
 from ddb_mcp.stores.workers import convert
 
@@ -28,6 +28,7 @@ class WriteRequest:
         condition: must hold for the stored item.
         change: makes the new item of the stored item; None if nothing is to change.
         paths: what an UpdateItem changes.
+        item: what a PutItem stores.
     """
 
     request: Mapping[str, Any]
@@ -35,22 +36,30 @@ class WriteRequest:
     condition: ConditionNode | None
     change: Callable[[Item | None], Item | None] | None
     paths: Iterable[Path] = ()
+    item: Item | None = None
 
     def changes(self, stored: Stored) -> Changes:
         """Return the new item. Raises EndpointError, also if the condition does not hold, or InvalidArgument."""
+        if self.item is not None:
+            check_index_keys(stored.indexes, self.item)
         old = stored[self.key]
         if self.condition is not None and not self.condition.holds(old or {}, StepCounter(stored.check)):
             is_shown = self.request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
             members: dict[str, Any] = {"Item": encode_item(old)} if old and is_shown else {}
             raise EndpointError("ConditionalCheckFailedException", "The conditional request failed", **members)
-        return {} if self.change is None else {self.key: self.change(old)}
+        if self.change is None:
+            return {}
+        new = self.change(old)
+        if new is not None and self.item is None:
+            check_index_keys(stored.indexes, new, {path[0] for path in self.paths})
+        return {self.key: new}
 
 
 def read_put(request: Mapping[str, Any]) -> WriteRequest:
     """Return the write that a PutItem describes. Raises EndpointError or InvalidArgument, as the other functions do."""
     reader = ExpressionReader(request)
     item = read_item(request["Item"])
-    return WriteRequest(request, Key.of(item), _read_condition(reader), lambda old: item)
+    return WriteRequest(request, Key.of(item), _read_condition(reader), lambda old: item, item=item)
 
 
 def read_delete(request: Mapping[str, Any]) -> WriteRequest:
@@ -72,10 +81,8 @@ def read_update(request: Mapping[str, Any]) -> WriteRequest:
     update, condition = reader.read_update(), _read_condition(reader)
     key = read_key(request["Key"])
     for path in update.paths:
-        if path[0] in KEYS:
-            raise make_validation_error(
-                f"{INVALID}Cannot update attribute {path[0]}. This attribute is part of the key"
-            )
+        fits = path[0] not in KEYS
+        require_valid(fits, f"{INVALID}Cannot update attribute {path[0]}. This attribute is part of the key")
 
     def change(old: Item | None) -> Item | None:
         new = update.apply(key.attributes if old is None else old)
@@ -95,8 +102,8 @@ def _read_condition(reader: ExpressionReader) -> ConditionNode | None:
 async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: EndpointRequest) -> dict[str, Any]:
     """Do the one write that a request describes, and answer it."""
     returned = call.request.get("ReturnValues", "NONE")
-    if call.operation != "UpdateItem" and returned not in ("NONE", "ALL_OLD"):
-        raise make_validation_error("ReturnValues can only be ALL_OLD or NONE")
+    fits = call.operation == "UpdateItem" or returned in ("NONE", "ALL_OLD")
+    require_valid(fits, "ReturnValues can only be ALL_OLD or NONE")
     write = await convert(partial(read, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [write.key], writes=True)
 

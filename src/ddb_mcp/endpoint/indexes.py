@@ -1,0 +1,146 @@
+"""Secondary indexes in CreateTable, UpdateTable and DescribeTable."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from ddb_mcp.core.indexes import INDEXES_MAX, LOCAL_INDEXES_MAX, Index, IndexKey, KeyType
+from ddb_mcp.endpoint.errors import EndpointError, require_valid
+from ddb_mcp.endpoint.tables import make_arn
+from ddb_mcp.endpoint.values import INVALID, TABLE
+
+NO_THROUGHPUT = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+# Attributes that all indexes of a table project besides keys.
+_PROJECTED_MAX = 100
+_UNDEFINED = "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], AttributeDefinitions: [{}]"
+_SEVERAL = "The endpoint of ddb-mcp does not support indexes with several partition or sort key attributes, such as {}."
+_OTHER_PARTITION = (
+    "Index KeySchema does not have the same leading hash key as table KeySchema for index: {}. index hash key: {}, "
+    "table hash key: pk"
+)
+
+
+def read_indexes(request: Mapping[str, Any], types: Mapping[str, KeyType]) -> list[Index]:
+    """Return the indexes that a CreateTable defines. Raises EndpointError."""
+    indexes = []
+    for kind in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
+        require_valid(request.get(kind) != [], f"{INVALID}List of {kind} is empty")
+        indexes += [read_index(entry, types, local=kind.startswith("Local")) for entry in request.get(kind) or ()]
+    used = dict.fromkeys(key.name for index in (TABLE, *indexes) for key in index.keys)
+    defined = f"AttributeDefinitions: [{', '.join(types)}], keys used: [{', '.join(used)}]"
+    require_valid(types.keys() <= used.keys(), f"{INVALID}Some AttributeDefinitions are not used. {defined}")
+    check_indexes(indexes)
+    return indexes
+
+
+def read_attribute_types(request: Mapping[str, Any]) -> dict[str, KeyType]:
+    """Return the types of the attributes that a request defines."""
+    definitions = request.get("AttributeDefinitions") or ()
+    return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
+
+
+def read_index(entry: Mapping[str, Any], types: Mapping[str, KeyType], *, local: bool) -> Index:
+    """Return the index that a request defines. Raises EndpointError."""
+    name = entry["IndexName"]
+    keys, kinds = ([element[member] for element in entry["KeySchema"]] for member in ("AttributeName", "KeyType"))
+    require_valid(kinds[0] == "HASH", "Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+    require_valid(kinds[1:] in ([], ["RANGE"]), _SEVERAL.format(name))
+    require_valid(types.keys() >= set(keys), INVALID + _UNDEFINED.format(", ".join(keys), ", ".join(types)))
+    require_valid(
+        keys[1:] != keys[:1], "Both the Hash Key and the Range Key element in the KeySchema have the same name"
+    )
+    if local:
+        require_valid(len(keys) == 2, f"{INVALID}Index KeySchema does not have a range key for index: {name}")
+        require_valid(keys[0] == "pk", INVALID + _OTHER_PARTITION.format(name, keys[0]))
+    pk, *sks = (IndexKey(key, types[key]) for key in keys)
+    return Index(name, pk, sks[0] if sks else None, _read_projection(entry["Projection"]), local)
+
+
+def _read_projection(projection: Mapping[str, Any]) -> Any:
+    kind, names = projection.get("ProjectionType"), projection.get("NonKeyAttributes")
+    require_valid(kind is not None, f"{INVALID}Unknown ProjectionType: null")
+    specified = "not specified" if names is None else "specified"
+    fits = (kind == "INCLUDE") == (names is not None)
+    require_valid(fits, f"{INVALID}ProjectionType is {kind}, but NonKeyAttributes is {specified}")
+    return kind if names is None else tuple(names)
+
+
+def check_indexes(indexes: Sequence[Index]) -> None:
+    """Raise EndpointError if a table cannot have all of these indexes."""
+    types: dict[str, str] = {}
+    for key in chain.from_iterable(index.keys for index in (TABLE, *indexes)):
+        known = types.setdefault(key.name, key.type)
+        require_valid(known == key.type, f"{INVALID}The key {key.name} is of type {known}, not {key.type}.")
+    for name, count in Counter(index.name for index in indexes).items():
+        require_valid(count == 1, f"{INVALID}Duplicate index name: {name}")
+    local = sum(index.local for index in indexes)
+    require_valid(
+        local <= LOCAL_INDEXES_MAX,
+        f"{INVALID}Number of LocalSecondaryIndexes exceeds per-table limit of {LOCAL_INDEXES_MAX}",
+    )
+    require_valid(
+        len(indexes) - local <= INDEXES_MAX,
+        f"{INVALID}GlobalSecondaryIndex count exceeds the per-table limit of {INDEXES_MAX}",
+    )
+    projected = sum(len(index.projection) for index in indexes if isinstance(index.projection, tuple))
+    require_valid(
+        projected <= _PROJECTED_MAX,
+        f"{INVALID}The indexes of a table have at most {_PROJECTED_MAX} NonKeyAttributes in all, not {projected}.",
+    )
+
+
+def check_new_index(index: Index, known: Sequence[Index]) -> None:
+    """Raise EndpointError if a table with the known indexes cannot have one more."""
+    is_new = index.name not in {each.name for each in known}
+    require_valid(is_new, "Attempting to create an index which already exists")
+    check_indexes([*known, index])
+
+
+def check_deletion(name: str, known: Sequence[Index]) -> None:
+    """Raise EndpointError if no UpdateTable can delete the index with this name."""
+    local = next((index.local for index in known if index.name == name), None)
+    if local is None:
+        raise EndpointError("ResourceNotFoundException", f"Requested resource not found: Index: {name} not found")
+    require_valid(not local, f"Cannot delete an index that is not a GlobalSecondaryIndex: {name}")
+
+
+def describe_attributes(indexes: Iterable[Index]) -> list[dict[str, str]]:
+    """Return the AttributeDefinitions of a table."""
+    types = {key.name: key.type for index in (TABLE, *indexes) for key in index.keys}
+    return [{"AttributeName": name, "AttributeType": kind} for name, kind in types.items()]
+
+
+def describe_keys(index: Index) -> list[dict[str, str]]:
+    """Return the KeySchema of an index, or of `TABLE`."""
+    pairs = zip(index.keys, ("HASH", "RANGE"), strict=False)
+    return [{"AttributeName": key.name, "KeyType": kind} for key, kind in pairs]
+
+
+def describe_indexes(
+    table: str, indexes: Iterable[Index], counts: Mapping[str, int], item_bytes: float
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the members of a table's description that list its indexes.
+
+    Args:
+        counts: the number of items in each index.
+        item_bytes: the size of an item.
+    """
+    described: dict[str, list[dict[str, Any]]] = {}
+    for index in indexes:
+        extra = index.projection if isinstance(index.projection, tuple) else None
+        count = counts.get(index.name, 0)
+        description: dict[str, Any] = {
+            "IndexName": index.name,
+            "KeySchema": describe_keys(index),
+            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(extra)}
+            if extra
+            else {"ProjectionType": index.projection},
+            "IndexSizeBytes": int(count * item_bytes),
+            "ItemCount": count,
+            "IndexArn": f"{make_arn(table)}/index/{index.name}",
+        }
+        if not index.local:
+            description |= {"IndexStatus": "ACTIVE", "ProvisionedThroughput": NO_THROUGHPUT}
+        described.setdefault(f"{'Local' if index.local else 'Global'}SecondaryIndexes", []).append(description)
+    return described
