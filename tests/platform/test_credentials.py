@@ -316,6 +316,7 @@ import asyncio, json, logging, sys
 from ddb_mcp.config.resolve import resolve_settings
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.service.service import DataService
+from ddb_mcp.stores.platform import api
 from ddb_mcp.stores.platform.store import PlatformStore
 
 logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)
