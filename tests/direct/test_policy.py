@@ -40,7 +40,7 @@ def test_items_by_leading_keys_and_the_rest_apart() -> None:
                 "Sid": "OwnItems",
                 "Effect": "Allow",
                 "Action": [f"dynamodb:{name}" for name in ("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem")],
-                "Resource": table,
+                "Resource": [table, f"{table}/index/*"],
                 "Condition": {
                     "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["deploy#abc123#*"]},
                     "Null": {"dynamodb:LeadingKeys": "false"},

@@ -14,6 +14,7 @@ from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import FEATURES, NO_CONDITION, Written
 from ddb_mcp.stores.direct import provisioning
 from ddb_mcp.stores.direct import provisioning as provisioning_module
+from ddb_mcp.stores.direct.indexes import define_attributes
 from tests.direct.support import ANY_SCHEMA, CREDENTIALS, aws, connected, direct
 from tests.support.faults import FaultProxy, dynamodb_error
 
@@ -202,7 +203,7 @@ def creating(status: str) -> Any:
     described = {
         "TableStatus": status,
         "KeySchema": provisioning._KEY_SCHEMA,
-        "AttributeDefinitions": provisioning._KEY_TYPES,
+        "AttributeDefinitions": define_attributes(provisioning._KEYS),
     }
     return Answer(200, {"Table": described})
 

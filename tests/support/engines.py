@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -152,8 +152,13 @@ class Engine:
 
         return boto3.client("dynamodb", endpoint_url=endpoint or self.endpoint, **client_options())
 
-    def create_table(self) -> str:
-        """Make a table as `provision` does (string keys `pk` and `sk`, on demand) and return its name."""
+    def create_table(self, keys: Mapping[str, Any] | None = None, **indexes: Any) -> str:
+        """Make a table as `provision` does (string keys `pk` and `sk`, on demand) and return its name.
+
+        Args:
+            keys: types of further key attributes.
+            indexes: `GlobalSecondaryIndexes` and `LocalSecondaryIndexes`.
+        """
         name = f"table-{uuid.uuid4().hex[:12]}"
         client = self.client()
         client.create_table(
@@ -163,10 +168,11 @@ class Engine:
                 {"AttributeName": "sk", "KeyType": "RANGE"},
             ],
             AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
+                {"AttributeName": key, "AttributeType": kind}
+                for key, kind in {"pk": "S", "sk": "S", **(keys or {})}.items()
             ],
             BillingMode="PAY_PER_REQUEST",
+            **indexes,
         )
         client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
         return name

@@ -22,6 +22,8 @@ from ddb_mcp.core.updates import Update, find_lost_values
 Position = Any
 """Where a listing goes on: JSON-able, made and understood by one store, sealed before it leaves the server."""
 
+INDEXES_KEPT_SECONDS = 60
+
 Progress = Callable[[str], Awaitable[None]]
 """Reports to the caller, if it asked for reports, what is being done."""
 

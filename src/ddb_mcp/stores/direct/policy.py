@@ -22,8 +22,9 @@ def build_policy(
         account: its account's id; `*` for any.
     """
     table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
+    own = [table, f"{table}/index/*"]
     items = {
-        **_make_statement("OwnItems", "dynamodb", _READ if settings.read_only else _READ + _WRITE, table),
+        **_make_statement("OwnItems", "dynamodb", _READ if settings.read_only else _READ + _WRITE, own),
         # ForAllValues holds for a request without keys too; Null demands that it has some.
         "Condition": {
             "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [escape_policy_text(settings.prefix.joined) + "*"]},

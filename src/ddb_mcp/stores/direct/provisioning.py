@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import anyio
 
 from ddb_mcp.core.errors import DdbMcpError, Forbidden, Misconfigured, NotProvisioned, Timeout, Unavailable, Unsupported
+from ddb_mcp.core.indexes import Index, IndexKey
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.stores.base import Progress
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
+from ddb_mcp.stores.direct.indexes import TableIndexes, define_attributes, define_index
 
 TABLE_READY_SECONDS = 180.0
 FUNCTION_READY_SECONDS = 60.0
@@ -24,7 +26,7 @@ POLL_SECONDS = 1.0
 
 TTL_ATTRIBUTE = "ttl"
 _KEY_SCHEMA = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-_KEY_TYPES = [{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"}]
+_KEYS = (IndexKey("pk"), IndexKey("sk"))
 _USABLE = ("ACTIVE", "UPDATING")
 _UNUSABLE = ("INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED")
 
@@ -35,12 +37,18 @@ class TableSetup:
 
     Attributes:
         own: the deployment's prefix, None for a gateway; a key under it is read where the table may not be described.
+        indexes: takes what the table's description says of its indexes.
+        declared: indexes to create with the table.
+        description: the table's, by the last DescribeTable; None if it may not be described.
         warnings: what could not be done or read, and what still works.
     """
 
     aws: AwsClients
     name: str
     own: Prefix | None
+    indexes: TableIndexes
+    declared: tuple[Index, ...]
+    description: Response | None = None
     warnings: list[str] = field(default_factory=list)
 
     async def exists(self) -> bool:
@@ -52,7 +60,9 @@ class TableSetup:
         return await self._status() in _USABLE
 
     async def create_if_missing(self, progress: Progress) -> bool:
-        """Create the table if it is missing, and wait until it can be used. Return whether this call created it.
+        """Create the table if it is missing, and wait until it can be used, with the indexes that were created.
+
+        Return whether this call created it.
 
         Raises as `exists`, and:
             Forbidden: it is missing and may not be created.
@@ -60,7 +70,7 @@ class TableSetup:
         """
         created = False
         deadline = time.monotonic() + TABLE_READY_SECONDS
-        while (status := await self._status()) not in _USABLE:
+        while (status := await self._status()) not in _USABLE or (created and self._is_building_indexes()):
             if time.monotonic() > deadline:
                 raise Timeout(f"The table {self.name!r} is still not usable ({status or 'missing'}).")
             if status is None and not created:
@@ -70,6 +80,14 @@ class TableSetup:
             await progress(f"the table {self.name} is {(status or 'creating').lower()}")
             await anyio.sleep(POLL_SECONDS)
         return created
+
+    def _is_building_indexes(self) -> bool:
+        return self.description is not None and "CREATING" in self.indexes.states.values()
+
+    def warn_of_indexes(self, declared: tuple[Index, ...] = ()) -> None:
+        """Add what is wrong with the indexes, and which of these are missing, to the warnings."""
+        if self.description is not None:
+            self.warnings += self.indexes.list_warnings(self.description, declared)
 
     async def get_ttl(self) -> str:
         """Return TTL's state: `enabled`, `enabling`, `disabled`, `disabling`, `unknown`, or `on <other attribute>`."""
@@ -141,6 +159,8 @@ class TableSetup:
             raise Misconfigured(
                 f"The table {self.name!r} is {status.lower()}.", next="Restore the table or its encryption key."
             )
+        self.indexes.take(table)
+        self.description = table
         return status
 
     async def _status_by_reading(self) -> str | None:
@@ -149,14 +169,17 @@ class TableSetup:
         except NotProvisioned:
             return None
         warning = (
-            "The permission dynamodb:DescribeTable is missing, so the table was only seen to answer; "
-            "reading and writing items works."
+            "The permission dynamodb:DescribeTable is missing, so the table was only seen to answer, and its indexes "
+            "are unknown: query cannot use them, and writes to their keys are not checked. All else works."
         )
         if warning not in self.warnings:
             self.warnings.append(warning)
         return "ACTIVE"
 
     async def _create(self) -> bool:
+        indexes: dict[str, Any] = {}
+        if self.declared:
+            indexes["GlobalSecondaryIndexes"] = list(map(define_index, self.declared))
         try:
             await self.aws.request(
                 "dynamodb",
@@ -164,8 +187,11 @@ class TableSetup:
                 expected=codes.ACCESS_DENIED | {"ResourceInUseException"},
                 TableName=self.name,
                 KeySchema=_KEY_SCHEMA,
-                AttributeDefinitions=_KEY_TYPES,
+                AttributeDefinitions=define_attributes(
+                    [*_KEYS, *(key for index in self.declared for key in index.keys)]
+                ),
                 BillingMode="PAY_PER_REQUEST",
+                **indexes,
             )
         except ExpectedError as refused:
             if refused.code in codes.ACCESS_DENIED:

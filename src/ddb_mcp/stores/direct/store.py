@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ddb_mcp.config.settings import DirectSettings, DirectStorage
-from ddb_mcp.core.conditions import ITEM_EXISTS, Comparison
+from ddb_mcp.core.conditions import ITEM_EXISTS, Comparison, matches
 from ddb_mcp.core.errors import (
     ConditionFailed,
     DdbMcpError,
@@ -17,6 +17,7 @@ from ddb_mcp.core.errors import (
     Unavailable,
 )
 from ddb_mcp.core.expressions import ExpressionBuilder
+from ddb_mcp.core.indexes import Index
 from ddb_mcp.core.items import Item, select_attributes
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.updates import Update
@@ -37,16 +38,18 @@ from ddb_mcp.stores.base import (
 )
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
+from ddb_mcp.stores.direct.indexes import TableIndexes
 from ddb_mcp.stores.direct.policy import build_policy
 from ddb_mcp.stores.direct.provisioning import LambdaFunctions, TableSetup, make_probe_key
 from ddb_mcp.stores.direct.scan import PAGE_ITEMS, ScanPage, ScanPosition, count_items_needed, gather, plan_wave
 from ddb_mcp.stores.direct.wire import (
     encode_binary,
-    format_sort_key_condition,
     get_capacity,
     get_key,
+    get_query_position,
     has_key,
     make_placeholder_parameters,
+    make_query_parameters,
     make_read_parameters,
 )
 from ddb_mcp.stores.retries import LostAnswerPolicy, ReadBackResult
@@ -79,6 +82,8 @@ class DirectStore(Store):
             self._prefix, self._function_names = settings.prefix, settings.lambda_functions
             role, role_policy = settings.role_arn or None, _make_session_policy(settings)
         self._aws = AwsClients(self._table, role, role_policy)
+        self._declared = settings.indexes
+        self._indexes = TableIndexes(self._aws, self._table)  # shared with the stores of `for_deployment`
         self._schema_is_known = False
 
     def for_deployment(self, prefix: Prefix, functions: tuple[str, ...]) -> "DirectStore":
@@ -93,16 +98,18 @@ class DirectStore(Store):
 
     async def provision(self, progress: Progress) -> Deployment:
         self._schema_is_known = False
-        table = TableSetup(self._aws, self._table, self._prefix)
+        table = TableSetup(self._aws, self._table, self._prefix, self._indexes, self._declared)
         created = await table.create_if_missing(progress)
+        table.warn_of_indexes(self._declared)
         ttl = await table.enable_ttl()
         functions = await self._functions.update(progress)
         return self._deployment(table, provisioned=True, created=created, ttl=ttl, functions=functions)
 
     async def info(self) -> Deployment:
         self._schema_is_known = False
-        table = TableSetup(self._aws, self._table, self._prefix)
+        table = TableSetup(self._aws, self._table, self._prefix, self._indexes, self._declared)
         provisioned = await table.exists()
+        table.warn_of_indexes()
         ttl = await table.get_ttl() if provisioned else None
         functions = await self._functions.get_states()
         return self._deployment(table, provisioned=provisioned, created=False, ttl=ttl, functions=functions)
@@ -118,6 +125,7 @@ class DirectStore(Store):
             provisioned=provisioned,
             created=created,
             features=FEATURES,
+            indexes=None if table.description is None else self._indexes.known,
             details={name: value for name, value in details.items() if value},
         )
 
@@ -280,37 +288,46 @@ class DirectStore(Store):
         else:
             self._schema_is_known = True
 
+    async def get_indexes(self, *, required: bool = False) -> tuple[Index, ...]:
+        return await self._indexes.get(required=required)
+
     async def query(self, read: Read) -> StorePage:
         await self._check_schema()
-        expression = ExpressionBuilder()
-        condition = f"{expression.path('pk')}={expression.value({'S': read.pk})}"
-        condition += format_sort_key_condition(read.range, expression)
-        start = {} if read.position is None else {"ExclusiveStartKey": Key(str(read.pk), read.position).attributes}
+        index, sent = read.secondary_index, read
         # One more than wanted: a page that holds the rest then shows that nothing follows.
         limit = PAGE_ITEMS if read.filter else count_items_needed(read) + 1
-        answer = await self._request(
-            "query",
-            KeyConditionExpression=condition,
-            ScanIndexForward=not read.descending,
-            Limit=min(limit, max(1, read.read_limit)),
-            **start,
-            **make_read_parameters(read, expression, expression.condition(read.filter)),
-        )
+        if index is not None:
+            if index.projected:  # DynamoDB refuses names of other attributes, in a filter too
+                sent = read._replace(filter=(), attributes=None)
+            if read.position is not None:
+                limit = max([limit, *read.position[3:]])
+        answer = await self._send_query(sent, min(limit, max(1, read.read_limit)))
         items = [
-            select_attributes(item, read.attributes)
+            item
             for item in answer["Items"]
-            if (key := get_key(item)).pk == read.pk and read.range.contains(key.sk)
+            if get_key(item) and read.names(item) and (sent is read or matches(read.filter, item))
         ]
+        positions = [get_query_position(item, index) for item in items]
         last = answer.get("LastEvaluatedKey")
-        following = None if last is None else get_key(last).sk
-        sort_keys = [item["sk"]["S"] for item in items]
+        following = None if last is None else get_query_position(last, index)
+        if index is not None and following is not None and len(items) < answer["ScannedCount"] // 2:
+            following.append(min(PAGE_ITEMS, 4 * limit))  # mostly other deployments' items: the next page is larger
 
         async def after(at: int) -> Position:
-            return sort_keys[at]
+            return positions[at]
 
         if len(items) > read.limit:
-            following = sort_keys[read.limit - 1]
-        return StorePage(items[: read.limit], following, answer["ScannedCount"], after, get_capacity(answer))
+            following = positions[read.limit - 1]
+        shown = [select_attributes(item, read.attributes) for item in items[: read.limit]]
+        return StorePage(shown, following, answer["ScannedCount"], after, get_capacity(answer))
+
+    async def _send_query(self, read: Read, limit: int) -> Response:
+        try:
+            return await self._request("query", **make_query_parameters(read, limit))
+        except (InvalidArgument, Misconfigured):
+            if read.secondary_index is not None:
+                await self._indexes.check_queryable(read.secondary_index)
+            raise
 
     async def scan(self, read: Read) -> StorePage:
         await self._check_schema()
@@ -347,6 +364,7 @@ class DirectStore(Store):
             return await self._aws.request("dynamodb", operation, TableName=self._table, **options)
         except (NotProvisioned, Misconfigured):  # there may be another table of that name when it is asked for again
             self._schema_is_known = False
+            self._indexes.forget()
             raise
 
 

@@ -9,23 +9,71 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import ALL_SORT_KEYS, KeyRange
 from ddb_mcp.core.errors import Unavailable
 from ddb_mcp.core.expressions import ExpressionBuilder
+from ddb_mcp.core.indexes import Index, IndexKey
 from ddb_mcp.core.items import AttributeValue, Item, map_values
 from ddb_mcp.core.keys import Key
-from ddb_mcp.stores.base import Read
+from ddb_mcp.stores.base import Position, Read
 from ddb_mcp.stores.direct.aws import Response
 
 logger = logging.getLogger(__name__)
 
 
-def format_sort_key_condition(keys: KeyRange, expression: ExpressionBuilder) -> str:
+_TABLE = Index("", IndexKey("pk"), IndexKey("sk"))
+
+
+def make_query_parameters(read: Read, limit: int) -> dict[str, Any]:
+    """Return the parameters of a query of the table or of an index.
+
+    Other deployments' items in an index are left out by a filter, which may not name a key of the index, or by the
+    index's sort key if that is `pk`.
+
+    Args:
+        limit: how many stored items are read.
+    """
+    index, expression = read.secondary_index or _TABLE, ExpressionBuilder()
+    keys, own = read.range, ""
+    if "pk" not in index.key_names:
+        own = f"begins_with({expression.path('pk')},{expression.value({'S': read.pk_prefix})})"
+    elif index.pk.name != "pk" and keys == ALL_SORT_KEYS:
+        keys = KeyRange(prefix=read.pk_prefix)
+    condition = f"{expression.path(index.pk.name)}={expression.value({index.pk.type: read.pk})}"
+    if index.sk is not None:
+        condition += _format_sort_key_condition(keys, index.sk, expression)
+    text = " AND ".join(filter(None, [own, expression.condition(read.filter)]))
+    return {
+        "KeyConditionExpression": condition,
+        "ScanIndexForward": not read.descending,
+        "Limit": limit,
+        **({"IndexName": index.name} if read.secondary_index else {}),
+        **({} if read.position is None else {"ExclusiveStartKey": _make_start_key(read, read.position)}),
+        **make_read_parameters(read, expression, text),
+    }
+
+
+def get_query_position(item: Item, index: Index | None) -> Position:
+    """Return the position after an item: its sort key, and in an index its key too."""
+    key = get_key(item)
+    return [(index.sk and index.sk.get_text(item)) or "", *key] if index else key.sk
+
+
+def _make_start_key(read: Read, position: Position) -> dict[str, Any]:
+    index = read.secondary_index
+    if index is None:
+        return Key(str(read.pk), position).attributes
+    sort_key, pk, sk, *_ = position
+    texts = {index.pk: read.pk, **({index.sk: sort_key} if index.sk else {}), IndexKey("pk"): pk, IndexKey("sk"): sk}
+    return encode_binary({key.name: {key.type: text} for key, text in texts.items()})
+
+
+def _format_sort_key_condition(keys: KeyRange, sort_key: IndexKey, expression: ExpressionBuilder) -> str:
     """Return the sort key's part of a key condition, with its AND; empty for all sort keys."""
     if keys == ALL_SORT_KEYS:
         return ""
-    sk = expression.path("sk")
+    sk, kind = expression.path(sort_key.name), sort_key.type
     if keys.prefix is not None:
-        return f" AND begins_with({sk},{expression.value({'S': keys.prefix})})"
-    low = keys.low and expression.value({"S": keys.low})
-    high = keys.high and expression.value({"S": keys.high})
+        return f" AND begins_with({sk},{expression.value({kind: keys.prefix})})"
+    low = keys.low and expression.value({kind: keys.low})
+    high = keys.high and expression.value({kind: keys.high})
     if low and high:
         return f" AND {sk} BETWEEN {low} AND {high}"
     return f" AND {sk}>={low}" if low else f" AND {sk}<={high}"
@@ -65,7 +113,7 @@ def make_read_parameters(read: Read, expression: ExpressionBuilder, text: str) -
         **({"FilterExpression": text} if text else {}),
         **make_projection_parameter(read.attributes, expression),
         **make_placeholder_parameters(expression),
-        "ConsistentRead": True,
+        "ConsistentRead": read.secondary_index is None or read.secondary_index.local,
         "ReturnConsumedCapacity": "TOTAL",
     }
 
