@@ -304,6 +304,8 @@ def test_a_gateway_has_storage_and_no_prefix() -> None:
         (PLATFORM, "DDB_MCP_MODE"),
         ({**DIRECT, "DDB_MCP_ROLE_ARN": "arn:aws:iam::123456789012:role/app"}, "DDB_MCP_ROLE_ARN"),
         ({**DIRECT, "DDB_MCP_LAMBDA_FUNCTIONS": "api"}, "DDB_MCP_LAMBDA_FUNCTIONS"),
+        ({**DIRECT, "DDB_MCP_SHARED_INDEXES": "*"}, "DDB_MCP_SHARED_INDEXES"),
+        ({"DDB_MCP_SHARED_INDEXES": "GSI1"}, "DDB_MCP_SHARED_INDEXES"),
     ],
 )
 def test_what_makes_no_gateway_is_refused(environment: dict[str, str], named: str) -> None:

@@ -10,7 +10,7 @@ import itertools
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -18,8 +18,14 @@ from ddb_mcp.core.indexes import Index, IndexKey, parse_indexes
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import NO_CONDITION, Store
+from ddb_mcp.stores.direct.indexes import define_index
 from ddb_mcp.stores.local.store import LocalStore
 from tests.contract.conftest import Api
+from tests.direct.support import connected
+from tests.gateway.running import running_gateway
+from tests.support.engines import ENGINES
+from tests.support.through_mcp import OverMcp
+from tests.support.through_mcp import connected as client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,12 +33,16 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
+    from tests.support.engines import Engine
+
 INDEXES = (
     *parse_indexes("GSI1=GSI1PK,GSI1SK; byScore=GSI1PK,score:N; byRank=rank:N,when; byRaw=GSI1PK,raw:B; only=alone"),
     *parse_indexes("inverted=sk,pk; byState=state,pk"),
     Index("keysOnly", IndexKey("GSI1PK"), IndexKey("GSI1SK"), "KEYS_ONLY"),
     Index("some", IndexKey("GSI1PK"), IndexKey("GSI1SK"), ("note",)),
 )
+
+Start: TypeAlias = "Callable[[ExitStack, pytest.FixtureRequest, Path], Indexed]"
 
 
 @dataclass
@@ -55,21 +65,87 @@ class Indexed:
         self.portal.call(self.store.put, item, NO_CONDITION)
 
 
-def _start_local(stack: ExitStack, portal: BlockingPortal, folder: Path) -> Indexed:
+def _start_local(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Indexed:
+    portal: BlockingPortal = request.getfixturevalue("portal")
     store = LocalStore(folder / "items.sqlite3", "contract", indexes=INDEXES)
     stack.callback(portal.call, store.close)
     return Indexed(portal, store, lambda prefix, options: DataService(store, prefix, **options))
 
 
-BACKENDS: dict[str, Callable[[ExitStack, BlockingPortal, Path], Indexed]] = {"local": _start_local}
+def _start_direct(engine: str) -> Start:
+    def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Indexed:
+        running: Engine = request.getfixturevalue(engine)
+        portal: BlockingPortal = request.getfixturevalue("portal")
+        store = connected(portal, running.endpoint, create_indexed_table(running), "deploy#contract")
+        stack.callback(portal.call, store.close)
+        return Indexed(portal, store, lambda prefix, options: DataService(store, prefix, **options))
+
+    return start
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+def create_indexed_table(engine: Engine) -> str:
+    types = {key.name: key.type for index in INDEXES for key in index.keys}
+    definitions: list[Any] = []
+    for index in INDEXES:
+        projection: dict[str, Any] = {"ProjectionType": index.projection}
+        if isinstance(index.projection, tuple):
+            projection = {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(index.projection)}
+        definitions.append({**define_index(index), "Projection": projection})
+    return engine.create_table(types, GlobalSecondaryIndexes=definitions)
+
+
+def _start_gateway(behind: Start) -> Start:
+    def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Indexed:
+        below = behind(stack, request, folder)
+        gateway = stack.enter_context(running_gateway(below.store, folder))
+
+        def connect(prefix: Prefix, options: dict[str, Any]) -> Any:
+            if "shared_indexes" in options:  # a gateway takes none; somebody else may use the table itself
+                return below.connect(prefix, options)
+            store = gateway.store(prefix)
+            stack.callback(below.portal.call, store.close)
+            return DataService(store, prefix, **options)
+
+        return Indexed(below.portal, below.store, connect)
+
+    return start
+
+
+def _start_mcp(behind: Start) -> Start:
+    """The official client and a gateway, over MCP all the way."""
+
+    def start(stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> Indexed:
+        below = behind(stack, request, folder)
+        gateway = stack.enter_context(running_gateway(below.store, folder))
+
+        def connect(prefix: Prefix, options: dict[str, Any]) -> Any:
+            if options:
+                return below.connect(prefix, options)
+            client = client_of(gateway.url, gateway.token(prefix.text), "")
+            return OverMcp(stack.enter_context(below.portal.wrap_async_context_manager(client)))
+
+        return Indexed(below.portal, below.store, connect)
+
+    return start
+
+
+BACKENDS: dict[str, Start] = {
+    "local": _start_local,
+    **{engine: _start_direct(engine) for engine in ENGINES if engine != "endpoint"},
+    "gateway": _start_gateway(_start_local),
+    "gateway-dynoxide": _start_gateway(_start_direct("dynoxide")),
+    "mcp": _start_mcp(_start_local),
+}
+_EVERY_TIME = ("local", "dynoxide", "gateway", "gateway-dynoxide", "mcp")
+_PARAMETERS = [name if name in _EVERY_TIME else pytest.param(name, marks=pytest.mark.extended) for name in BACKENDS]
+
+
+@pytest.fixture(scope="module", params=_PARAMETERS)
 def table(
     request: pytest.FixtureRequest, portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Indexed]:
     with ExitStack() as stack:
-        table = BACKENDS[request.param](stack, portal, tmp_path_factory.mktemp(request.param))
+        table = BACKENDS[request.param](stack, request, tmp_path_factory.mktemp(request.param))
         table.api().call("provision")
         yield table
 

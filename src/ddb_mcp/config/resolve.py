@@ -85,7 +85,7 @@ def resolve_gateway(environment: Mapping[str, str] = os.environ, flags: Mapping[
         Misconfigured: as `resolve_settings` does, and if a setting only makes sense for one prefix.
     """
     configured = _RawSettings.read(environment, flags)
-    for variable in ("DDB_MCP_ROLE_ARN", "DDB_MCP_LAMBDA_FUNCTIONS"):
+    for variable in ("DDB_MCP_ROLE_ARN", "DDB_MCP_LAMBDA_FUNCTIONS", "DDB_MCP_SHARED_INDEXES"):
         if variable in configured.given:
             raise Misconfigured(f"{variable} is for one prefix, and a gateway serves many.", next=f"Unset {variable}.")
     match configured.choose_mode():

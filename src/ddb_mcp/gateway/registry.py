@@ -41,7 +41,7 @@ def make_registry_settings(settings: GatewaySettings) -> GatewaySettings:
     if len(table) > _TABLE_MAX:
         raise Misconfigured(f"The name {table!r} of the registry's table is too long.", next="Rename the table.")
     if isinstance(settings, DirectStorage):
-        return replace(settings, table=table)
+        return replace(settings, table=table, indexes=())
     return replace(settings, table=table, local_path=registry_path(settings.local_path), registry=True)
 
 

@@ -1,10 +1,11 @@
 """The storage as a tenant may see it: counts without other tenants' items, errors without the operator's details."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from ddb_mcp.core import errors
+from ddb_mcp.core.indexes import Index
 from ddb_mcp.gateway import metrics
 from ddb_mcp.gateway.budgets import TenantBudget
 from ddb_mcp.gateway.tenants import Tenant
@@ -40,7 +41,7 @@ class TenantStore(Store):
         self.positions_may_be_foreign = store.positions_may_be_foreign
         self._tenant = tenant
         self._budget = budget
-        self._others_read = 0  # items of others that a scan has read
+        self._others_read = 0  # items of others that a listing has read
 
     async def provision(self, progress: Progress) -> Deployment:
         own = self._store.for_deployment(self._tenant.prefix, self._tenant.functions)
@@ -69,16 +70,25 @@ class TenantStore(Store):
     async def check_batch(self, *arguments: Any, **options: Any) -> None:
         await self._hide_details(self._store.check_batch(*arguments, **options))
 
+    async def get_indexes(self, *, required: bool = False) -> tuple[Index, ...]:
+        return await self._hide_details(self._store.get_indexes(required=required))
+
     async def query(self, read: Read) -> StorePage:
+        if read.secondary_index is not None:
+            return await self._read_among_others(self._store.query, read)
         return self._charge_own(await self._hide_details(self._store.query(read)))
 
     async def scan(self, read: Read) -> StorePage:
         if self._store.mode == "local":  # it finds a deployment's items without reading others
             return self._charge_own(await self._hide_details(self._store.scan(read)))
+        return await self._read_among_others(self._store.scan, read)
+
+    async def _read_among_others(self, fetch: Callable[[Read], Awaitable[StorePage]], read: Read) -> StorePage:
+        """Read a page for which items of other tenants may be read. Its counts are of the tenant's own items."""
         if not self._others_read:  # a call that has begun goes on to its end
             self._budget.others.check()
         left = max(1, GATEWAY_READ_BUDGET - self._others_read)
-        page = await self._hide_details(self._store.scan(read._replace(read_limit=left)))
+        page = await self._hide_details(fetch(read._replace(read_limit=left)))
         own = sum(self._tenant.prefix.owns(item["pk"]["S"]) for item in page.items)
         self._budget.items.take(own)
         self._budget.others.take(page.scanned - own)

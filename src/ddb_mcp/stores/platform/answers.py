@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import InvalidArgument, NotProvisioned, Unavailable
+from ddb_mcp.core.indexes import INDEXES_MAX, LOCAL_INDEXES_MAX, Index
 from ddb_mcp.core.items import AttributeValue, Item, convert_attributes, from_json
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import FEATURES, Deployment
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
 # Members of an answer that say nothing of an item. The AWS SDK's own result for an absent item has only `$metadata`.
 _ABOUT_ANSWER = frozenset({"$metadata", "success", "message"})
+# Names of indexes and attributes. A sentence is none.
+_WORD = re.compile(r"\S{1,255}")
 _CONTINUATIONS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "hasMore")
 
 
@@ -74,7 +77,27 @@ def parse_deployment(document: Any) -> Deployment:
         created=members.get("created") is True,
         features=FEATURES.intersection(filter(is_valid_text, features if isinstance(features, list) else ())),
         instructions=text("instructions"),
+        indexes=_parse_indexes(members.get("indexes")),
     )
+
+
+def _parse_indexes(shown: Any) -> tuple[Index, ...] | None:
+    """Return the indexes whose definitions can be read; None if there is no list of them."""
+    if not isinstance(shown, list):
+        return None
+    indexes = []
+    for entry in shown[: INDEXES_MAX + LOCAL_INDEXES_MAX]:
+        try:
+            index = Index.from_json(entry)
+            is_valid = all(map(_WORD.fullmatch, (index.name, *index.key_names, *(index.projected or ()))))
+            is_valid = is_valid and all(key.type in ("S", "N", "B") for key in index.keys)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            is_valid = False
+        if is_valid:
+            indexes.append(index)
+        else:
+            logger.warning("Platform fault: info lists an index that cannot be read; it is ignored.")
+    return tuple(indexes)
 
 
 def parse_item_answer(answer: Answer, key: Key, *, typed: bool) -> Item | None:

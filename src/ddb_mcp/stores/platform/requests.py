@@ -13,7 +13,7 @@ from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import NO_CONDITION, Read, SelectionWrite, WriteCondition
 
 
-def _need(feature: str, features: frozenset[str], what: str, instead: str) -> None:
+def need(feature: str, features: frozenset[str], what: str, instead: str) -> None:
     if feature not in features:
         raise Unsupported(f"This platform does not have {what}; nothing was sent.", next=instead)
 
@@ -22,7 +22,7 @@ def condition_members(condition: WriteCondition, features: frozenset[str]) -> di
     """The members of a write's body for a condition. Raises Unsupported."""
     if condition == NO_CONDITION:
         return {}
-    _need("conditions", features, "conditions (create_only, expect)", "Get the item, decide, and write without them.")
+    need("conditions", features, "conditions (create_only, expect)", "Get the item, decide, and write without them.")
     if condition.create_only:
         return {"create_only": True}
     return {"expect": filter_json(condition.expect, "expect", features)}
@@ -31,10 +31,10 @@ def condition_members(condition: WriteCondition, features: frozenset[str]) -> di
 def filter_json(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
     """The clauses as JSON for a platform that evaluates them itself. Raises Unsupported where it cannot."""
     if any(isinstance(clause, Or) or clause.operator == "type" for clause in clauses):
-        _need("or", features, "$or and type in a filter", "Ask for each alternative in a call of its own.")
+        need("or", features, "$or and type in a filter", "Ask for each alternative in a call of its own.")
     steps = (step for clause in iter_comparisons(clauses) for step in clause.path if isinstance(step, str))
     if any(format_path((step,)) != step for step in steps):
-        _need("paths", features, "names with dots, brackets or backticks in a filter", "Leave that name out.")
+        need("paths", features, "names with dots, brackets or backticks in a filter", "Leave that name out.")
     return plain_filter(clauses, parameter, features)
 
 
@@ -58,14 +58,14 @@ def plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> d
 
 def update_members(update: Update, features: frozenset[str], where: str) -> dict[str, Any]:
     """The members of a put's body for an update. Raises Unsupported."""
-    _need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
+    need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
     body: dict[str, Any] = {"item": item_text(update.item, features, where), "merge": True}
     if update.remove and "paths" not in features and any(len(path) > 1 for path in update.remove):
-        _need("paths", features, "document paths in remove", "Get the map or list, and merge all of it.")
+        need("paths", features, "document paths in remove", "Get the map or list, and merge all of it.")
     if update.remove:
         body["remove"] = [format_path(path) if "paths" in features else path[0] for path in update.remove]
     if update.add:
-        _need("add", features, "add", "Get the item, and merge the sum with expect on the value that it was made of.")
+        need("add", features, "add", "Get the item, and merge the sum with expect on the value that it was made of.")
         body["add"] = {name: to_json(value) for name, value in update.add.items()}
     return body
 
@@ -73,7 +73,7 @@ def update_members(update: Update, features: frozenset[str], where: str) -> dict
 def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tuple[str, dict[str, Any]]:
     """The operation and the body for a selection. Raises Unsupported."""
     for feature in ("where", "conditions"):
-        _need(
+        need(
             feature, features, "where", "List the keys, and write to each; expect guards each write where it is known."
         )
     read, change = selection.read, selection.change
@@ -102,9 +102,11 @@ def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tu
 
 def key_members(read: Read) -> dict[str, Any]:
     """The members of a body that say which keys are read."""
+    index = read.secondary_index
     members = {
         "pk": read.pk,
-        "pk_prefix": read.pk_prefix,
+        "pk_prefix": None if index else read.pk_prefix,
+        "index": index and index.name,
         "sk_prefix": read.range.prefix,
         "sk_from": read.range.low,
         "sk_to": read.range.high,

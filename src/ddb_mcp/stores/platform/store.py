@@ -4,6 +4,7 @@
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -21,11 +22,13 @@ from ddb_mcp.core.errors import (
     OutcomeUnknown,
     Unavailable,
 )
+from ddb_mcp.core.indexes import Index
 from ddb_mcp.core.items import Item, measure_item, select_attributes
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.paths import Path, format_path, parse_path
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import (
+    INDEXES_KEPT_SECONDS,
     NO_CONDITION,
     Deleted,
     Deployment,
@@ -62,6 +65,7 @@ from ddb_mcp.stores.platform.requests import (
     filter_json,
     item_text,
     key_members,
+    need,
     plain_filter,
     selection_request,
     update_members,
@@ -99,6 +103,7 @@ class PlatformStore(Store):
     def __init__(self, settings: PlatformSettings, *, attempt_seconds: float = 25, call_seconds: float = 30) -> None:
         self._api = PlatformApi(CredentialSource(settings), attempt_seconds=attempt_seconds, call_seconds=call_seconds)
         self._deployment: Deployment | None = None
+        self._indexes_expire = 0.0
 
     async def provision(self, progress: Progress) -> Deployment:
         done = await self._call("provision", {})
@@ -110,6 +115,7 @@ class PlatformStore(Store):
         document = _answer(await self._call("info", {})).document
         read_only = {"readOnly": True} if get_members(document).get("readOnly") is True else {}
         self._deployment = parse_deployment(document)._replace(details=read_only)
+        self._indexes_expire = time.monotonic() + INDEXES_KEPT_SECONDS
         return self._deployment
 
     async def get(self, key: Key) -> Item | None:
@@ -183,6 +189,15 @@ class PlatformStore(Store):
             is_full = not selection.dry_run and done.matched >= selection.read.limit
             if done.next is None or done.stopped or is_full or anyio.current_time() >= deadline:
                 return done
+
+    async def get_indexes(self, *, required: bool = False) -> tuple[Index, ...]:
+        known = await self._known()
+        if required:
+            for feature in ("indexes", "pages"):
+                need(feature, known.features, "index in a query", "Query by pk, or scan with a filter.")
+        if "indexes" in known.features and time.monotonic() >= self._indexes_expire:
+            known = await self.info()
+        return known.indexes or ()
 
     async def query(self, read: Read) -> StorePage:
         return await self._list("query", read)
@@ -261,9 +276,8 @@ class PlatformStore(Store):
         cursor = facts.get("cursor")
         capacity, scanned = (parse_count(facts.get(name)) for name in ("capacity", "scanned"))
         position_of = {Key.of(item): at for at, item in enumerate(items)}
-        # An item that is too long for the platform's page is not too long for its answer to `get`.
         for at in parse_outlined(facts.get("outlined"), items):
-            items[at] = select_attributes(await self.get(Key.of(items[at])) or {}, read.attributes)
+            items[at] = await self._get_listed(Key.of(items[at]), read)
         shown = [item for item in items if item]
         keys = [Key.of(item) for item in shown]
 
@@ -279,6 +293,11 @@ class PlatformStore(Store):
             complete=facts.get("complete") is True,
             full=facts.get("stopped") == "bytes",
         )
+
+    async def _get_listed(self, key: Key, read: Read) -> Item:
+        """Return an item as `read` lists it: one that is too long for a page is not too long for a `get`."""
+        projected = read.secondary_index.projected if read.secondary_index else None
+        return select_attributes(select_attributes(await self.get(key) or {}, projected), read.attributes)
 
     async def _cursor_after(self, last: Key, at: int, operation: str, body: dict[str, Any]) -> Position | None:
         """The cursor after the item `last`, number `at` of a page. The platform gives it with a page that ends there.
