@@ -23,6 +23,7 @@ from ddb_mcp.config.settings import (
 )
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.gateway.registry import make_registry_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -319,6 +320,38 @@ def test_what_works_on_the_local_file_alone_takes_it_whatever_the_rest_means() -
     assert (found.table, found.local_path) == ("table", Path("/data/items.sqlite3"))
     with pytest.raises(Misconfigured, match="direct"):
         resolve_local({**DIRECT, "DDB_MCP_MODE": "direct"})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("GSI1", "not of the form"),
+        ("GSI1=", "not of the form"),
+        ("GSI1=a,b,c", "not of the form"),
+        ("GSI1=a:X", "not a type"),
+        ("G=a", "3 to 255"),
+        ("my index=a", "3 to 255"),
+        ("GSI1=a; GSI1=b", "twice"),
+        ("GSI1=a,a", "twice"),
+        ("GSI1=a; GSI2=a:N", "two types"),
+        ("GSI1=pk:N", "two types"),
+        ("; ".join(f"index{at}=a" for at in range(21)), "at most 20"),
+    ],
+)
+def test_index_definitions_that_are_refused(text: str, reason: str) -> None:
+    for resolve in (resolve_settings, resolve_gateway):
+        with pytest.raises(Misconfigured, match=reason) as caught:
+            resolve({**DIRECT, "DDB_MCP_INDEXES": text})
+        assert caught.value.message.startswith("DDB_MCP_INDEXES")
+        assert "GSI1=GSI1PK,GSI1SK" in str(caught.value.next)
+
+
+def test_a_gateway_takes_index_definitions() -> None:
+    environment = {**DIRECT, "DDB_MCP_INDEXES": "GSI1=GSI1PK,GSI1SK; byScore=GSI1PK,score:N"}
+    for more in ({}, {"DDB_MCP_MODE": "local"}):
+        settings = resolve_gateway({**environment, **more})
+        assert [index.name for index in settings.indexes] == ["GSI1", "byScore"]
+        assert make_registry_settings(settings).indexes == ()
 
 
 def test_http_settings() -> None:

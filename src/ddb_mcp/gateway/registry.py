@@ -42,7 +42,8 @@ def make_registry_settings(settings: GatewaySettings) -> GatewaySettings:
         raise Misconfigured(f"The name {table!r} of the registry's table is too long.", next="Rename the table.")
     if isinstance(settings, DirectStorage):
         return replace(settings, table=table, indexes=())
-    return replace(settings, table=table, local_path=registry_path(settings.local_path), registry=True)
+    path = registry_path(settings.local_path)
+    return replace(settings, table=table, indexes=(), local_path=path, registry=True)
 
 
 class Access(NamedTuple):

@@ -20,5 +20,4 @@ def make_store(settings: ModeSettings | GatewaySettings) -> "Store":
         return DirectStore(settings)
     from ddb_mcp.stores.local.store import LocalStore
 
-    indexes = () if settings.registry else settings.indexes
-    return LocalStore(settings.local_path, settings.table, indexes=indexes, registry=settings.registry)
+    return LocalStore(settings.local_path, settings.table, indexes=settings.indexes, registry=settings.registry)

@@ -26,7 +26,7 @@ class TableIndexes:
     def __init__(self, aws: AwsClients, table: str) -> None:
         self._aws = aws
         self._table = table
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._expires = 0.0
         self.known: tuple[Index, ...] | None = None
         self.states: dict[str, str] = {}

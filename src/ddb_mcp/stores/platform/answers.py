@@ -89,14 +89,13 @@ def _parse_indexes(shown: Any) -> tuple[Index, ...] | None:
     for entry in shown[: INDEXES_MAX + LOCAL_INDEXES_MAX]:
         try:
             index = Index.from_json(entry)
-            is_valid = all(map(_WORD.fullmatch, (index.name, *index.key_names, *(index.projected or ()))))
-            is_valid = is_valid and all(key.type in ("S", "N", "B") for key in index.keys)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            is_valid = False
-        if is_valid:
-            indexes.append(index)
-        else:
-            logger.warning("Platform fault: info lists an index that cannot be read; it is ignored.")
+            names = (index.name, *index.key_names, *(index.projected or ()))
+            if all(map(_WORD.fullmatch, names)) and all(key.type in ("S", "N", "B") for key in index.keys):
+                indexes.append(index)
+                continue
+        except (AttributeError, KeyError, TypeError, ValueError):
+            pass
+        logger.warning("Platform fault: info lists an index that cannot be read; it is ignored.")
     return tuple(indexes)
 
 

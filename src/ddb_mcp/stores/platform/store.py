@@ -107,16 +107,18 @@ class PlatformStore(Store):
 
     async def provision(self, progress: Progress) -> Deployment:
         done = await self._call("provision", {})
-        reported = parse_deployment(_answer(done).document)
-        self._deployment = reported
+        reported = self._remember(parse_deployment(_answer(done).document))
         return reported._replace(created=reported.created and not done.repeated)
 
     async def info(self) -> Deployment:
         document = _answer(await self._call("info", {})).document
         read_only = {"readOnly": True} if get_members(document).get("readOnly") is True else {}
-        self._deployment = parse_deployment(document)._replace(details=read_only)
+        return self._remember(parse_deployment(document)._replace(details=read_only))
+
+    def _remember(self, deployment: Deployment) -> Deployment:
+        self._deployment = deployment
         self._indexes_expire = time.monotonic() + INDEXES_KEPT_SECONDS
-        return self._deployment
+        return deployment
 
     async def get(self, key: Key) -> Item | None:
         features = (await self._known()).features
