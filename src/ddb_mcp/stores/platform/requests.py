@@ -86,7 +86,7 @@ def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tu
     if selection.copy_to is not None:
         return "put", {**body, "copy_to": selection.copy_to}
     if selection.move_to is not None:
-        _need(
+        need(
             "move",
             features,
             "move_to",
