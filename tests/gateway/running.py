@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
+from ddb_mcp.gateway.access_log import log_request
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.stores.base import Store
@@ -138,7 +139,7 @@ def _serving(make: Callable[[], ASGIApp], listener: socket.socket) -> Iterator[N
     made: list[HttpServer] = []
 
     def serve() -> None:
-        made.append(HttpServer(make(), listener))
+        made.append(HttpServer(make(), listener, log=log_request))
         made[0].run()
 
     thread = threading.Thread(target=serve)

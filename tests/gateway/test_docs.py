@@ -30,7 +30,7 @@ def block(language: str, word: str) -> str:
 
 
 def claude_code(token: str) -> tuple[str, str]:
-    words = shlex.split(block("sh", "claude mcp add").replace("$AUTH_TOKEN", token))
+    words = shlex.split(block("sh", "claude mcp add").replace("$GATEWAY_TOKEN", token))
     assert words[:5] == ["claude", "mcp", "add", "--transport", "http"]
     return words[6], words[8].removeprefix("Authorization: ")
 
@@ -44,12 +44,12 @@ def vs_code(token: str) -> tuple[str, str]:
 
 def cursor(token: str) -> tuple[str, str]:
     server = json.loads(block("json", "mcpServers"))["mcpServers"]["dynamodb"]
-    return server["url"], server["headers"]["Authorization"].replace("${env:AUTH_TOKEN}", token)
+    return server["url"], server["headers"]["Authorization"].replace("${env:GATEWAY_TOKEN}", token)
 
 
 def codex(token: str) -> tuple[str, str]:
     server = tomllib.loads(block("toml", "mcp_servers"))["mcp_servers"]["dynamodb"]
-    assert server["bearer_token_env_var"] == "AUTH_TOKEN"
+    assert server["bearer_token_env_var"] == "GATEWAY_TOKEN"
     return server["url"], f"Bearer {token}"
 
 
@@ -81,11 +81,13 @@ def test_every_command_is_one(tmp_path: Path) -> None:
     operator = Operator(tmp_path)
     told = set(re.findall(r"`gateway ((?:deployments |tokens )?[a-z]+)", TEXT))
     assert told == {
+        "check",
         "init",
         "serve",
         "deployments add",
         "deployments list",
         "deployments rotate",
+        "deployments update",
         "deployments remove",
         "tokens add",
     }

@@ -187,11 +187,11 @@ def test_every_curl_call_of_the_skill(tmp_path: Path) -> None:
             assert answers[2]["item"] == ada
             assert answers[3]["items"] == answers[4]["items"] == [ada]
             assert answers[5]["deleted"] is True
-            assert [(entry["tool"], entry["status"]) for entry in gateway.requests(7)] == [
-                (operation, 200) for operation in ("provision", "info", "put", "get", "query", "scan", "delete")
-            ]
-            assert token not in gateway.log
-            assert "Ada" not in gateway.log
+        assert [(entry["tool"], entry["status"]) for entry in gateway.requests()] == [
+            (operation, 200) for operation in ("provision", "info", "put", "get", "query", "scan", "delete")
+        ]
+        assert token not in gateway.log
+        assert "Ada" not in gateway.log
 
 
 def test_seven_tools_over_stdio_through_the_gateway(gateway: RunningGateway, tmp_path: Path) -> None:
@@ -324,6 +324,10 @@ def test_its_end_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+MEMBERS = ["time", "client", "tenant", "token_id", "interface", "tool", "status", "error", "ms"]
+MEMBERS += ["bytes_in", "bytes_out"]
+
+
 def _listens(port: int) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) == 0
@@ -337,15 +341,61 @@ def test_each_request_is_a_line_in_the_log(tmp_path: Path) -> None:
         request(gateway.url, "PUT", PATH + "put", b"{}", {"Authorization": "Bearer secret-token"})
         post(gateway.url, "drop", {}, authorization="Bearer secret-token")
         post(gateway.url, "scan", {}, authorization="Bearer secret-token")
-        assert [(entry["tool"], entry["status"]) for entry in gateway.requests(5)] == [
-            ("health", 200),
-            (None, 404),
-            (None, 405),
-            (None, 404),
-            ("scan", 401),
-        ]
-        assert all(entry["bytes_out"] > 10 and entry["ms"] >= 0 for entry in gateway.requests())
-        assert "secret" not in gateway.log
+    assert all(list(entry) == MEMBERS and entry["client"] == "127.0.0.1" for entry in gateway.requests())
+    assert [(entry["tool"], entry["status"], entry["error"]) for entry in gateway.requests()] == [
+        (None, 200, None),
+        (None, 404, "not_found"),
+        ("put", 405, "method_not_allowed"),
+        (None, 404, "not_found"),
+        ("scan", 401, "unauthenticated"),
+    ]
+    assert all(entry["bytes_out"] > 10 and entry["ms"] >= 0 for entry in gateway.requests())
+    assert "secret" not in gateway.log
+
+
+def test_the_log_tells_tenant_token_tool_and_outcome_on_both_interfaces(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    token = operator.deployments("add", "alice")
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Accept": "application/json"}
+    item = {"pk": "deploy#alice#secret", "sk": "secret", "text": "secret"}
+    calls: list[tuple[str, Any]] = [
+        ("put", {"item": item}),
+        ("put", {"item": item, "create_only": True}),
+        ("get", {"pk": "deploy#bob#secret", "sk": "secret"}),
+    ]
+
+    def message(method: str, params: Any) -> bytes:
+        return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+
+    with operator.serve() as gateway:
+        sent = [json.dumps(arguments).encode() for _, arguments in calls]
+        got = [request(gateway.url, "POST", PATH + calls[at][0], body, headers) for at, body in enumerate(sent)]
+        sent += [message("tools/call", {"name": tool, "arguments": arguments}) for tool, arguments in calls]
+        sent += [message("tools/call", {"name": "secret", "arguments": {}}), message("secret", {}), b"[{},{}]", b"{"]
+        got += [request(gateway.url, "POST", "/mcp", body, headers) for body in sent[3:]]
+    lines = gateway.requests()
+    outcomes = [None, "condition_failed", "prefix_violation"]
+    assert [(line["interface"], line["tool"], line["error"]) for line in lines] == [
+        *(("api", tool, outcome) for (tool, _), outcome in zip(calls, outcomes, strict=True)),
+        *(("mcp", tool, outcome) for (tool, _), outcome in zip(calls, outcomes, strict=True)),
+        *[("mcp", None, "invalid_request")] * 2,
+        *[("mcp", None, "bad_request")] * 2,  # a batch, whose requests are all refused, and what is not JSON
+    ]
+    assert [line["status"] for line in lines] == [answer.status for answer in got]
+    assert [line["bytes_in"] for line in lines] == [len(body) for body in sent]
+    assert [line["bytes_out"] for line in lines] == [int(answer.headers["Content-Length"]) for answer in got]
+    assert {(line["tenant"], line["token_id"]) for line in lines} == {("alice", token.split("_")[2])}
+    assert "secret" not in gateway.log
+    assert token not in gateway.log
+
+
+def test_the_log_has_what_is_refused_before_the_gateway_sees_it(tmp_path: Path) -> None:
+    with Operator(tmp_path).serve() as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+        framing = b"Transfer-Encoding: gzip, chunked\r\n"
+        connection.sendall(b"POST /mcp HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n0\r\n\r\n")
+        assert b" 400 " in connection.recv(1000)
+    (line,) = gateway.requests()
+    assert (line["status"], line["error"], line["interface"]) == (400, "invalid_argument", None)
 
 
 def test_a_read_only_gateway(tmp_path: Path) -> None:

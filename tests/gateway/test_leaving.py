@@ -120,9 +120,9 @@ def test_a_read_ends_and_is_logged(
         wait_until(lambda: store.under_way == ["scan"])
     wait_until(lambda: store.under_way == [])
     wait_until(lambda: len(logged) == 1)
-    assert logged[0]["tenant"]
-    if path != "/mcp":
-        assert logged[0]["status"] == 499
+    line = logged[0]
+    assert line["tenant"]
+    assert (line["tool"], line["status"], line["error"]) == ("scan", 499, "client_gone")
 
 
 def test_a_write_is_done(gateway: RunningGateway, store: Slow) -> None:

@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Misconfigured, Unavailable
-from ddb_mcp.core.items import parse_item
+from ddb_mcp.core.items import item_to_json, parse_item
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway import prefix_claims
 from ddb_mcp.gateway import registry as registry_module
@@ -374,7 +374,6 @@ def test_an_interrupted_add_holds_its_prefix_for_a_minute(tmp_path: Path, prefix
         {"tokens": None},
         {"tokens": {"a": {"hash": "x"}}},
         {"tokens": {"a": {"hash": 5, "read_only": False, "created": 1}}},
-        {"more": 1},
         {"prefix": ""},
         {"functions": 5},
         {"requests_per_second": "many"},
@@ -392,6 +391,24 @@ def test_a_damaged_record_is_the_operators_to_mend(run: Run, damage: dict[str, A
         with pytest.raises(Unavailable) as caught:  # what the tenant sees
             await Admission(registry, registry.store).authenticate(token)
         assert "alpha" not in f"{caught.value.message} {caught.value.next}"
+
+    run(act)
+
+
+def test_a_record_of_a_newer_version_is_served_and_left_alone(run: Run) -> None:
+    async def act(registry: Registry) -> None:
+        token = await registry.add("alpha", Prefix("deploy#alpha"))
+        (record,) = [tenant.to_record() for tenant in await registry.list()]
+        await registry.store.put(parse_item({**record, "quota": {"bytes": 5}}), NO_CONDITION)
+        access = await registry.authenticate(token)
+        assert access is not None
+        assert (access.tenant.name, access.tenant.unknown) == ("alpha", ("quota",))
+        for change in (registry.update("alpha", items_per_second=1), registry.rotate("alpha")):
+            with pytest.raises(Misconfigured, match=r"record of alpha was written by a newer ddb-mcp"):
+                await change
+        stored = await registry.store.get(Key("deployment#alpha", "deployment"))
+        assert stored is not None
+        assert item_to_json(stored)["quota"] == {"bytes": 5}
 
     run(act)
 

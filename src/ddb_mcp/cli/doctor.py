@@ -75,10 +75,7 @@ async def run_checks(settings: Settings, http: HttpSettings, service: DataServic
         say(f"  {'endpoint for the app':<26} {await describe_endpoint(settings)}")
         steps.fixes += list_access_warnings(settings.local_path)  # in read-only mode too
     say(f"\nNot seen: {'; '.join(_hide(settings))}.")
-    say("\nFix this" if steps.fixes else "\nAll is well.")
-    for fix in dict.fromkeys(steps.fixes):
-        say(f"  {fix}")
-    return not steps.fixes
+    return not steps.list_fixes()
 
 
 @dataclass
@@ -103,6 +100,13 @@ class Steps:
             self.fixes.append("This is a bug in ddb-mcp. Report it with the details above.")
         self.say(f"  {name:<26} {outcome}, {_ms(started)}")
         return result
+
+    def list_fixes(self) -> bool:
+        """Say what to fix. Return whether there is anything."""
+        self.say("\nFix this" if self.fixes else "\nAll is well.")
+        for fix in dict.fromkeys(self.fixes):
+            self.say(f"  {fix}")
+        return bool(self.fixes)
 
 
 def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], None]) -> None:

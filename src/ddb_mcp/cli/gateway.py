@@ -207,7 +207,7 @@ async def _update(registry: "Registry", settings: GatewaySettings, arguments: ar
 async def _check(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     from ddb_mcp.cli.gateway_check import check_gateway
 
-    return 0 if await check_gateway(registry, settings, arguments.host, arguments.port) else 1
+    return await check_gateway(registry, settings, arguments)
 
 
 async def _list(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:

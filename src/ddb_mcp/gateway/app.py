@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
-from ddb_mcp.gateway import mcp, tenant_store
-from ddb_mcp.gateway.access_log import CLIENT_GONE, AccessLog, note_error
+from ddb_mcp.gateway import mcp, metrics, tenant_requests, tenant_store
+from ddb_mcp.gateway.access_log import CLIENT_GONE, note_error
 from ddb_mcp.gateway.registry import Registry
 from ddb_mcp.gateway.responses import charge_sent_bytes, encode_body, error_response, json_response
 from ddb_mcp.gateway.tenant_requests import GATEWAY_ANSWER_MAX_BYTES, Admission, TenantRequest
@@ -53,7 +54,6 @@ class Gateway:
         self._store = store
         self._admission = Admission(registry, store, read_only=read_only, processes=processes)
         self._mcp = mcp.make_application()
-        self._logged = AccessLog(self._route)
         # Without cookies, a page of any origin can do no more than whoever gave it a token.
         self._mcp_route = CORSMiddleware(self._handle_mcp, ["*"], ["POST"], ["*"])
 
@@ -61,7 +61,8 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         else:
-            await self._logged(scope, receive, send)
+            with metrics.in_flight():
+                await self._route(scope, receive, send)
 
     def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["path"] in (mcp.PATH, f"{mcp.PATH}/"):
@@ -74,7 +75,7 @@ class Gateway:
         try:
             await self._registry.get_keys()  # now, so that no made-up token costs a read
         except DdbMcpError as error:
-            _log_unreadable(error)
+            tenant_store.hide_registry_error(error)
         await run_lifespan(receive, send, self._registry.close, self._store.close, running=self._mcp.running())
 
     async def _handle_health(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,14 +84,14 @@ class Gateway:
         The storage is not read: anybody can call this.
         """
         if scope["method"] in ("GET", "HEAD"):
-            scope["entry"]["tool"] = "health"
             response = json_response({"status": "ok"}, 200)
             try:
-                await self._registry.check()
+                with anyio.fail_after(tenant_requests.REGISTRY_SECONDS):
+                    await self._registry.check()
                 if RequestContext.of(scope).is_draining:
                     response = json_response({"status": "draining"}, 503)
-            except DdbMcpError as error:
-                _log_unreadable(error)
+            except (DdbMcpError, TimeoutError) as error:
+                tenant_store.hide_registry_error(error)
                 response = json_response({"status": "the registry cannot be read"}, 503)
         else:
             response = _method_not_allowed("GET, HEAD")
@@ -104,7 +105,7 @@ class Gateway:
         """
         headers = Headers(scope=scope)
         request = await self._admission.admit(
-            headers.getlist("authorization"), RequestContext.of(scope), scope["entry"], read_only=asks_read_only(scope)
+            headers.getlist("authorization"), RequestContext.of(scope), read_only=asks_read_only(scope)
         )
         is_chunked = "transfer-encoding" in headers
         announced = request_context.BODY_MAX_BYTES if is_chunked else int(headers.get("content-length", 0))
@@ -113,25 +114,26 @@ class Gateway:
 
     async def _handle_operation(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one of the seven operations for the deployment of the request's token."""
-        entry, operation = scope["entry"], scope["path"].removeprefix(PATH)
+        context, operation = RequestContext.of(scope), scope["path"].removeprefix(PATH)
+        if operation in BY_NAME:
+            context.facts |= {"interface": "api", "tool": operation}
         if operation not in BY_NAME:
             response = json_response({"error": "not_found", "message": _ROUTE}, 404)
         elif scope["method"] != "POST":
             response = _method_not_allowed("POST")
         else:
-            entry.update(interface="api", tool=operation)
             try:
                 async with self._admitted(scope) as request:
                     response = await _run_operation(scope, request, operation)
                 send = charge_sent_bytes(request.budget, send)
             except Exception as error:
-                response = await _error_response(error, entry)
+                response = await _error_response(error, context)
         await response(scope, receive, send)
 
     async def _handle_mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one message of an MCP client. Streams that nobody writes to are not opened."""
-        entry = scope["entry"]
-        entry["interface"] = "mcp"
+        context = RequestContext.of(scope)
+        context.facts["interface"] = "mcp"
         if scope["method"] != "POST":
             await _method_not_allowed("POST")(scope, receive, send)
             return
@@ -141,7 +143,7 @@ class Gateway:
                 charged = charge_sent_bytes(budget, send)
                 await self._mcp(scope, receive, charged, count=budget.bytes.take, parse=budget.parse)
         except Exception as error:
-            await (await _error_response(error, entry))(scope, receive, send)
+            await (await _error_response(error, context))(scope, receive, send)
 
 
 async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -> Response:
@@ -160,20 +162,16 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
         return Response(await convert(partial(encode_body, answer), answer), media_type="application/json")
 
 
-async def _error_response(failure: Exception, entry: dict[str, Any]) -> Response:
+async def _error_response(failure: Exception, context: RequestContext) -> Response:
     """Return the response to a request that failed."""
     if isinstance(failure, ClientGone):
         return Response(status_code=CLIENT_GONE)
     status = failure.status if isinstance(failure, BodyRejected) else None
     error = failure.error if isinstance(failure, BodyRejected) else failure
     if not isinstance(error, DdbMcpError):
-        error = Internal.log(logger, error, str(entry["tool"]))
-    note_error(entry, error)
+        error = Internal.log(logger, error, str(context.facts.get("tool")))
+    note_error(context, error)
     return await convert(partial(error_response, error, status), getattr(error, "item", None))
-
-
-def _log_unreadable(error: DdbMcpError) -> None:
-    logger.error("The registry cannot be read: %s: %s %s", error.code, error.message, error.next)
 
 
 def _take_limit(most: int, body: dict[str, Any], name: str) -> int:

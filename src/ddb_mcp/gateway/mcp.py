@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from starlette.types import Scope
 
@@ -23,14 +23,9 @@ _CALLER = "ddb_mcp.caller"
 
 @dataclass(frozen=True)
 class _TenantCaller:
-    """A tenant's request.
-
-    Attributes:
-        entry: its line in the access log.
-    """
+    """A tenant's request."""
 
     request: TenantRequest
-    entry: dict[str, Any]
     max_bytes: int = MCP_RESULT_BYTES
 
     @property
@@ -38,7 +33,7 @@ class _TenantCaller:
         return self.request.read_only
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        self.entry["tool"] = operation
+        self.request.context.facts["tool"] = operation
         try:
             async with self.request.turn(operation, arguments):
                 most = self.max_bytes - MARK_BYTES
@@ -46,7 +41,7 @@ class _TenantCaller:
                     operation, arguments, progress, max_bytes=most, max_result_bytes=self.max_bytes
                 )
         except DdbMcpError as error:
-            note_error(self.entry, error)
+            note_error(self.request.context, error)
             raise
 
 
@@ -57,12 +52,23 @@ def make_application() -> StreamableHttp:
     async def nothing(server: Server[Any]) -> AsyncIterator[None]:
         yield
 
-    return StreamableHttp(build_shared_server(_get_caller, nothing, tools_scope="private"))
+    server = build_shared_server(_get_caller, nothing, tools_scope="private")
+    server.middleware.append(_note_refusal)
+    return StreamableHttp(server)
+
+
+async def _note_refusal(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Note a JSON-RPC error, such as for an unknown method or tool, whose HTTP status is often 200."""
+    try:
+        return await call_next(ctx)
+    except Exception:
+        _get_caller(ctx).request.context.facts["error"] = "invalid_request"
+        raise
 
 
 def make_scope(request: TenantRequest, scope: Scope) -> Scope:
     """The scope of a tenant's request, with whose it is."""
-    return {**scope, _CALLER: _TenantCaller(request, scope["entry"])}
+    return {**scope, _CALLER: _TenantCaller(request)}
 
 
 def _get_caller(ctx: ServerRequestContext[Any, Any]) -> _TenantCaller:

@@ -92,9 +92,7 @@ def in_flight() -> "AbstractContextManager[Any]":
 def count_request(entry: dict[str, Any], seconds: float) -> None:
     """Count a request that has ended, by its line in the access log."""
     if _metrics:
-        status = entry["status"]
-        outcome = entry["error"] or ("ok" if status < 400 else "client_gone" if status == 499 else str(status))
-        labels = entry["interface"] or "", entry["tool"] or "", outcome
+        labels = entry["interface"] or "", entry["tool"] or "", entry["error"] or "ok"
         _metrics.requests.labels(*labels).inc()
         _metrics.seconds.labels(*labels).observe(seconds)
 

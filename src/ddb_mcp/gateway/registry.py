@@ -23,7 +23,8 @@ from ddb_mcp.gateway.tokens import NAME, TokenParts, format_token, generate_toke
 from ddb_mcp.stores.base import Progress, Store
 
 TOKENS_MAX = 100
-KEYS_SECONDS = 50
+# The registry's secret is read again after this time, so a registry that was made anew is noticed.
+KEYS_SECONDS = 30
 
 
 _VERSION = 1
@@ -47,11 +48,17 @@ def make_registry_settings(settings: GatewaySettings) -> GatewaySettings:
 
 
 class Access(NamedTuple):
-    """The access that a token gives."""
+    """The access that a token gives.
+
+    Attributes:
+        token_id: of the token.
+        cursor_key: seals cursors.
+    """
 
     tenant: Tenant
     read_only: bool
     token_id: str
+    cursor_key: bytes
 
 
 class RegistryKeys(NamedTuple):
@@ -60,10 +67,12 @@ class RegistryKeys(NamedTuple):
     Attributes:
         tokens: marks tokens as this registry's.
         cursors: seals cursors.
+        read_at: when they were read, by `time.monotonic`.
     """
 
     tokens: bytes
     cursors: bytes
+    read_at: float
 
 
 class Registry:
@@ -84,8 +93,8 @@ class Registry:
         self._tenants = TenantRecords(store)
         self._claims = PrefixClaims(store, self._tenants, clock)
         self._reads = CoalescedReads(self._tenants.read)
+        self._key_reads = CoalescedReads(lambda _: self._read_keys())
         self._keys: RegistryKeys | None = None
-        self._keys_read_at = 0.0
 
     async def create_if_missing(self, progress: Progress) -> bool:
         """Create the table and the registry's secret if missing. Return True if this call made the secret."""
@@ -100,38 +109,45 @@ class Registry:
         return await self._read_facts() is not None
 
     async def get_keys(self) -> RegistryKeys:
-        """Return the keys. They are read again after a minute: the registry may have been deleted and made anew."""
-        if self._keys is None or time.monotonic() - self._keys_read_at > KEYS_SECONDS:
-            facts = await self._read_facts()
-            if facts is None:
-                raise Misconfigured("There is no registry yet.", next="Make it with: ddb-mcp gateway init")
-            if facts.get("version") != _VERSION:
-                raise Misconfigured(
-                    f"The registry is of version {facts.get('version')}, and this ddb-mcp reads version {_VERSION}.",
-                    next="Upgrade ddb-mcp.",
-                )
-            with sound(facts):
-                secret = bytes.fromhex(facts["secret"])
-            self._keys_read_at = time.monotonic()
-            self._keys = RegistryKeys(*(hmac.digest(secret, purpose, "sha256") for purpose in (b"tokens", b"cursors")))
+        """Return the keys. They are read again every `KEYS_SECONDS`."""
+        if self._keys is None or time.monotonic() - self._keys.read_at > KEYS_SECONDS:
+            await self.check()
+        assert self._keys is not None
         return self._keys
 
     async def check(self) -> None:
-        """Read one item, to see that the registry can be read."""
-        await self.store.get(_FACTS)
+        """Read the keys, to see whether the registry can be read."""
+        self._keys = await self._key_reads.get("")
+
+    async def _read_keys(self) -> RegistryKeys:
+        facts, now = await self._read_facts(), time.monotonic()
+        if facts is None:
+            raise Misconfigured("There is no registry.", next="Make it with: ddb-mcp gateway init")
+        if facts.get("version") != _VERSION:
+            raise Misconfigured(
+                f"The registry is of version {facts.get('version')}, and this ddb-mcp reads version {_VERSION}.",
+                next="Upgrade ddb-mcp.",
+            )
+        with sound(facts):
+            secret = bytes.fromhex(facts["secret"])
+        return RegistryKeys(hmac.digest(secret, b"tokens", "sha256"), hmac.digest(secret, b"cursors", "sha256"), now)
 
     async def authenticate(self, token: str) -> Access | None:
         """Return the access that a token gives, None if it gives none.
 
         Reads the record after this call, together with other callers; not at all if the token was made up.
         """
-        parts = parse_token(token, (await self.get_keys()).tokens)
-        if parts is None or (tenant := await self._reads.get(parts.name)) is None:
+        keys = await self.get_keys()
+        parts = parse_token(token, keys.tokens)
+        if parts is None:
+            return None
+        if (tenant := await self._reads.get(parts.name)) is None:
+            await self.check()  # the whole registry may be gone
             return None
         stored = tenant.tokens.get(parts.id)
         if tenant.state != "active" or stored is None or not hmac.compare_digest(stored.hash, parts.hash):
             return None
-        return Access(tenant, stored.read_only, parts.id)
+        return Access(tenant, stored.read_only, parts.id, keys.cursors)
 
     async def add(
         self,
@@ -184,16 +200,9 @@ class Registry:
             )
         return tenant
 
-    async def update(self, name: str, **changes: Any) -> None:
-        """Change the rates or functions of a deployment, for requests from now on.
-
-        Args:
-            changes: `requests_per_second`, `items_per_second`, `functions`.
-
-        Raises:
-            InvalidArgument: there is no such deployment, or it is being added or removed.
-        """
-        await self._change_active(name, lambda tenant: replace(tenant, **changes))
+    async def update(self, name: str, **options: Any) -> None:
+        """Change members of a deployment's record. Raises InvalidArgument if the name is unknown."""
+        await self._change_active(name, lambda tenant: replace(tenant, **options))
 
     async def rotate(self, name: str) -> str:
         """Revoke all tokens of a deployment and return a new one. Raises InvalidArgument if the name is unknown."""
@@ -271,6 +280,8 @@ class Registry:
         """Write what `change` makes of a deployment. Start again if somebody else has changed it meanwhile."""
         for _ in range(REGISTRY_ATTEMPTS):
             tenant = await self.get(name)
+            if tenant.unknown:
+                raise Misconfigured(f"The record of {name} was written by a newer ddb-mcp.", next="Upgrade this one.")
             changed = replace(change(tenant), revision=tenant.revision + 1)
             if await self._tenants.write(changed, revision=tenant.revision, claim=tenant.claim):
                 return changed

@@ -9,6 +9,7 @@ from typing import Any
 from ddb_mcp.config.settings import GatewaySettings
 from ddb_mcp.core.process import log_to_stderr
 from ddb_mcp.gateway import metrics
+from ddb_mcp.gateway.access_log import log_request
 from ddb_mcp.gateway.app import Gateway
 from ddb_mcp.gateway.processes import ProcessPool
 from ddb_mcp.gateway.registry import Registry, make_registry_settings
@@ -77,5 +78,10 @@ def _serve_one(
     registry = Registry(make_store(make_registry_settings(settings)))
     gateway = Gateway(registry, make_store(settings), read_only=settings.read_only, processes=processes)
     HttpServer(
-        gateway, listener, tls=listening.tls(), grace_seconds=GATEWAY_GRACE_SECONDS, drain_seconds=drain_seconds
+        gateway,
+        listener,
+        tls=listening.tls(),
+        grace_seconds=GATEWAY_GRACE_SECONDS,
+        drain_seconds=drain_seconds,
+        log=log_request,
     ).run()

@@ -9,12 +9,11 @@ from typing import Any
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError, Misconfigured, NotProvisioned, OutcomeUnknown, Timeout, Unauthenticated
+from ddb_mcp.core.errors import DdbMcpError, OutcomeUnknown, Timeout, Unauthenticated
 from ddb_mcp.gateway import tenant_store
 from ddb_mcp.gateway.budgets import BudgetSpent, TenantBudget, TenantBudgets
 from ddb_mcp.gateway.registry import Access, Registry
-from ddb_mcp.gateway.tenant_store import TenantStore, hide_operator_details
-from ddb_mcp.gateway.tenants import Tenant
+from ddb_mcp.gateway.tenant_store import TenantStore, hide_registry_error
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.service.service import DataService, ignore_progress
 from ddb_mcp.stores.base import Progress, Store
@@ -27,6 +26,8 @@ from ddb_mcp.web.requests import parse_bearer_token
 # `RECORD_SECONDS`, because a body or a turn came late.
 REQUEST_SECONDS = limits.HOST_SECONDS
 RECORD_SECONDS = 0.5
+# A registry that has not answered by then is out of reach.
+REGISTRY_SECONDS = 15
 # One request of a `where`. A client waits longer than this for an answer, and sends no request after `WHERE_SECONDS`.
 GATEWAY_WHERE_MAX = 100
 GATEWAY_WHERE_SECONDS = 15
@@ -51,13 +52,10 @@ class Admission:
         self._read_only = read_only
         self._budgets = TenantBudgets(processes)
 
-    async def admit(
-        self, authorization: Sequence[str], context: RequestContext, entry: dict[str, Any], *, read_only: bool
-    ) -> "TenantRequest":
+    async def admit(self, authorization: Sequence[str], context: RequestContext, *, read_only: bool) -> "TenantRequest":
         """Admit a request with these `Authorization` headers. Its tenant is charged for conversions of this task.
 
         Args:
-            entry: the request's line in the access log; whose it is, is noted there.
             read_only: refuse writes, even if the token allows them.
 
         Raises:
@@ -70,23 +68,21 @@ class Admission:
             raise Unauthenticated("The token must come once, as Authorization: Bearer …", next=_CURRENT)
         deadline = time.monotonic() + REQUEST_SECONDS  # before its deployment's record is read
         access = await self.authenticate(token)
-        entry.update(tenant=access.tenant.name, token_id=access.token_id)
+        context.facts |= {"tenant": access.tenant.name, "token_id": access.token_id}
         budget = self._budgets.of(access.tenant)
         budget.admit()
         current_account.set(budget.account)
         if not context.admit(access.tenant.name):
             raise BudgetSpent("calls at once", 1)
-        is_read_only = access.read_only or read_only or self._read_only
-        return TenantRequest(self, token, access.tenant, is_read_only, budget, deadline, context)
+        return TenantRequest(self, token, access, read_only or self._read_only, budget, deadline, context)
 
     async def authenticate(self, token: str) -> Access:
         """Return the access that a token gives now. Raises Unauthenticated or Unavailable."""
         try:
-            access = await self.registry.authenticate(token)
-        except DdbMcpError as error:
-            if isinstance(error, NotProvisioned):  # of the operator's table, not of the tenant's
-                error = Misconfigured(error.message, next=error.next)
-            raise hide_operator_details(error, "the registry") from error
+            with anyio.fail_after(REGISTRY_SECONDS):
+                access = await self.registry.authenticate(token)
+        except (DdbMcpError, TimeoutError) as error:
+            raise hide_registry_error(error) from error
         if access is None:
             raise Unauthenticated("The token is not one that opens a deployment.", next=_CURRENT)
         return access
@@ -100,8 +96,8 @@ class TenantRequest:
     """One request of a tenant.
 
     Attributes:
-        tenant: its deployment as the registry had it at `read_at`.
-        read_only: whether the gateway, the token or the request allows no writing.
+        access: its token's, as the registry had it at `read_at`.
+        is_limited: whether the gateway or the request allows no writing, whatever the token allows.
         budget: its tenant's.
         deadline: by `time.monotonic`; no attempt of a store is begun after it.
         context: of its connection.
@@ -109,12 +105,17 @@ class TenantRequest:
 
     admission: Admission
     token: str
-    tenant: Tenant
-    read_only: bool
+    access: Access
+    is_limited: bool
     budget: TenantBudget
     deadline: float
     context: RequestContext
     read_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it may not write."""
+        return self.is_limited or self.access.read_only
 
     @asynccontextmanager
     async def turn(self, operation: str, arguments: Mapping[str, Any]) -> AsyncIterator[None]:
@@ -155,17 +156,16 @@ class TenantRequest:
         """
         if time.monotonic() - self.read_at > RECORD_SECONDS:
             # The token may have been revoked while a body or a turn came.
-            self.tenant, read_only, _ = await self.admission.authenticate(self.token)
-            self.read_only = self.read_only or read_only
+            self.access = await self.admission.authenticate(self.token)
         service = DataService(
-            TenantStore(self.admission.store, self.tenant, self.budget),
-            self.tenant.prefix,
+            TenantStore(self.admission.store, self.access.tenant, self.budget),
+            self.access.tenant.prefix,
             read_only=self.read_only,
             read_budget=read_limit,
             max_result_bytes=max_result_bytes,
             max_writes=GATEWAY_WHERE_MAX,
             write_seconds=GATEWAY_WHERE_SECONDS,
-            cursor_key=(await self.admission.registry.get_keys()).cursors,
+            cursor_key=self.access.cursor_key,
         )
         return await service.run_operation(operation, arguments, progress, max_bytes=max_bytes)
 

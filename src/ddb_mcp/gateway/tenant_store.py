@@ -132,18 +132,28 @@ def hide_operator_details(error: errors.DdbMcpError, whose: str) -> errors.DdbMc
     An error that the tenant's own arguments have caused is returned unchanged.
 
     Args:
-        error: from the storage or the registry.
-        whose: names the tenant or the registry in the log.
+        error: from the storage.
+        whose: names the tenant in the log.
     """
-    if type(error) in _OPERATOR_ERRORS or type(error) in _PASSING_ERRORS:
-        metrics.count_backend_error("registry" if whose == "the registry" else "storage", error.code)
-    if type(error) in _OPERATOR_ERRORS:
+    if isinstance(error, _OPERATOR_ERRORS):
+        metrics.count_backend_error("storage", error.code)
         logger.error("%s: the storage refuses the gateway: %s", whose, _format_error(error))
         return errors.Unavailable("The platform cannot use its storage.", next=_OPERATORS)
-    if type(error) not in _PASSING_ERRORS:
-        return error
-    logger.warning("%s: %s", whose, _format_error(error))
-    return type(error)(_PASSING_ERRORS[type(error)])
+    for passing, message in _PASSING_ERRORS.items():
+        if isinstance(error, passing):
+            metrics.count_backend_error("storage", error.code)
+            logger.warning("%s: %s", whose, _format_error(error))
+            return passing(message)
+    return error
+
+
+def hide_registry_error(error: errors.DdbMcpError | TimeoutError) -> errors.DdbMcpError:
+    """Log why the registry cannot be read, and return the error that a tenant may see."""
+    if not isinstance(error, errors.DdbMcpError):
+        error = errors.Timeout("It does not answer.")
+    metrics.count_backend_error("registry", error.code)
+    logger.error("The registry cannot be read: %s", _format_error(error))
+    return errors.Unavailable("The platform cannot read its registry.", next=_OPERATORS)
 
 
 def _format_error(error: errors.DdbMcpError) -> str:

@@ -1,11 +1,12 @@
 """Deployments as the registry's table holds them: a record each, under its name."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
 
+from ddb_mcp.core.errors import NotProvisioned
 from ddb_mcp.core.items import Item, item_to_json
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.gateway.records import Record, delete_record, iter_records, sound, write_record
@@ -41,9 +42,8 @@ class Tenant:
         tokens: by their ids.
         closed: when its last token was revoked, in seconds since 1970; None while it has one.
         revision: changes with each change.
+        unknown: members that a newer version has added. Such a record is served, and changed only by that version.
     """
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
 
     name: str
     prefix: Annotated[Prefix, PlainValidator(Prefix), PlainSerializer(attrgetter("text"))]
@@ -56,6 +56,7 @@ class Tenant:
     tokens: dict[str, Token] = field(default_factory=dict)
     closed: float | None = None
     revision: int = 1
+    unknown: Annotated[tuple[str, ...], Field(exclude=True)] = ()
 
     def to_record(self) -> Record:
         """Return the record as the table holds it."""
@@ -66,10 +67,12 @@ class Tenant:
     def from_record(cls, record: Record) -> "Tenant":
         """Return the deployment that `record` describes. Raises Misconfigured if the record is damaged."""
         with sound(record):
-            return _TENANT.validate_python({name: value for name, value in record.items() if name not in ("pk", "sk")})
+            unknown = tuple(sorted(record.keys() - _MEMBERS))
+            return _TENANT.validate_python({**record, "unknown": unknown})
 
 
 _TENANT = TypeAdapter(Tenant)
+_MEMBERS = {"pk", "sk", *(member.name for member in fields(Tenant))}
 
 
 class TenantRecords:
@@ -81,7 +84,10 @@ class TenantRecords:
 
     async def read(self, name: str) -> Tenant | None:
         """Return a deployment, None if there is none with this name. Each call reads its record."""
-        item = await self._store.get(_make_key(name))
+        try:
+            item = await self._store.get(_make_key(name))
+        except NotProvisioned:
+            return None
         if item is None:
             return None
         known = self._known.get(name)

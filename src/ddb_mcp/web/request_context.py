@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -51,7 +52,10 @@ class RequestContext:
         scope, receive, send: uvicorn's. The application gets others.
 
     Attributes:
-        body_bytes: how much of the body has been read.
+        client: address and port of the other end of its connection.
+        facts: what the application notes about the request, for its log.
+        status: of the response, None before it has begun.
+        bytes_in, bytes_out: of the bodies, as far as they were read and sent.
     """
 
     def __init__(self, connection: HttpConnection, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,9 +66,12 @@ class RequestContext:
         self._receive = receive
         self._send = send
         self._owner: str | None = None
-        self.body_bytes = 0
-        self._started = False
+        self._started = time.monotonic()
         self._complete = False
+        self.client: tuple[str, int] | None = scope["client"]
+        self.facts: dict[str, Any] = {}
+        self.status: int | None = None
+        self.bytes_in = self.bytes_out = 0
         self._work = anyio.CancelScope()
 
     @staticmethod
@@ -72,6 +79,16 @@ class RequestContext:
         """Return the context of a request, by the scope that the application was given."""
         context: RequestContext = scope[_CONTEXT]
         return context
+
+    @property
+    def seconds(self) -> float:
+        """The time since the request came."""
+        return time.monotonic() - self._started
+
+    @property
+    def was_abandoned(self) -> bool:
+        """Whether the client left before it had the whole response."""
+        return self.connection.is_lost and not self._complete
 
     def admit(self, owner: str | None = None) -> bool:
         """Admit the caller, so that its connection keeps its slot. Return False if its owner has too many requests.
@@ -110,7 +127,7 @@ class RequestContext:
                 raise
             logger.debug("A request failed whose client had left", exc_info=True)
         finally:
-            self.connection.slots.bytes_in_flight -= self.body_bytes
+            self.connection.slots.bytes_in_flight -= self.bytes_in
             self.connection.slots.finish(self.connection, self._owner)
             self.connection.finish(answered=self._complete)
 
@@ -140,12 +157,13 @@ class RequestContext:
         from starlette.responses import Response  # rarely needed, and a good part of the endpoint's start
 
         members = error.to_json()
+        self.facts["error"] = error.code
         body = encode_json({"error": members.pop("code"), **members})
         await Response(body, status, headers, media_type="application/json")(self._scope, self._receive, self.send)
 
     async def _abandon(self) -> None:
         try:
-            if self._started:
+            if self.status is not None:
                 await self.send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
                 await self._refuse(503, Unavailable("The server is ending."), {"Connection": "close"})
@@ -178,7 +196,7 @@ class RequestContext:
                     raise self._make_too_long_error(max_bytes)
                 if count:
                     count(len(piece))
-                self.body_bytes += len(piece)
+                self.bytes_in += len(piece)
                 self.connection.slots.bytes_in_flight += len(piece)
                 if self._is_overloaded:
                     raise BodyRejected(503, Unavailable("The server has too much to do."))
@@ -195,12 +213,13 @@ class RequestContext:
     async def send(self, message: Message) -> None:
         """Send a message, and return once the client has received nearly all that was sent."""
         if message["type"] == "http.response.start":
-            self._started = True
+            self.status = message["status"]
             if self.is_draining:
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
         elif not message.get("more_body", False):
             self._complete = True
         length = len(message.get("body", b""))
+        self.bytes_out += length
         self.connection.slots.bytes_in_flight += length
         try:
             await self._send(message)

@@ -78,6 +78,7 @@ class HttpServer:
         drain_seconds: how long requests are still accepted after SIGTERM, with responses that close their connections.
             A proxy before several servers then loses no request if one is restarted.
         keep_seconds: how long an idle connection is kept, `connection_module.HEAD_SECONDS` if not given.
+        log: called with each request when it has finished.
     """
 
     def __init__(
@@ -89,12 +90,14 @@ class HttpServer:
         grace_seconds: float | None = None,
         drain_seconds: float = 0,
         keep_seconds: float | None = None,
+        log: Callable[[RequestContext], None] = lambda context: None,
     ) -> None:
         import uvicorn
 
         self._app = app
         self._listener = listener
         self._tls = tls
+        self._log = log
         self._grace = grace = GRACE_SECONDS if grace_seconds is None else grace_seconds
         keep = connection_module.HEAD_SECONDS if keep_seconds is None else keep_seconds
         self._slots = ConnectionSlots(ClientFaults(), _compute_max_connections(), keep)
@@ -179,6 +182,7 @@ class HttpServer:
             await context.run(self._app)
         finally:
             self._open.discard(context)
+            self._log(context)
 
     def _schedule_end(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
