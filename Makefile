@@ -43,6 +43,7 @@ test-engines: engines
 	$(PYTEST) --ignore=tests/conformance -m extended
 
 conformance: engines
+	@$(BIN)/python -m tests.support.nginx
 	$(BIN)/python -m pytest tests/conformance
 
 coverage: engines

@@ -42,20 +42,20 @@ def main() -> None:
     """Install Debian's Chromium if there is no browser; exit with 1 where that fails and CI is set."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if _program() is None and shutil.which("apt-get") and os.geteuid() == 0:
-        logging.info("Installing Debian's chromium")
-        _install()
+        install("chromium", "fonts-dejavu-core")
     if _program() is None:
         logging.error("No Chromium. The tests of the data browser cannot run; `playwright install chromium` gets one.")
         sys.exit(1 if CI else 0)
 
 
-def _install() -> None:
+def install(*packages: str) -> None:
+    """Install packages of Debian's; log what cannot be installed."""
+    logging.info("Installing Debian's %s", packages[0])
     apt = ("apt-get", "-q")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         # The lists that are there may do where they cannot be updated, for example by a mirror that is behind.
         subprocess.run([*apt, "update"], env=quiet, stdout=subprocess.DEVNULL, check=False)
-        packages = ("chromium", "fonts-dejavu-core")
         subprocess.run(
             [*apt, "install", "-y", "--no-install-recommends", *packages],
             env=quiet,
@@ -63,7 +63,7 @@ def _install() -> None:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        logging.error("Not installed: chromium (%s).", error)
+        logging.error("Not installed: %s (%s).", packages[0], error)
 
 
 def _program() -> str | None:

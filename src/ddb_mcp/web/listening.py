@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import ssl
+import struct
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +17,9 @@ from ddb_mcp.core.errors import Misconfigured
 
 # Connections that the kernel holds until they are accepted. It drops further ones, whose clients try again after 1 s.
 BACKLOG = 2048
+# From Linux's headers: https://man7.org/linux/man-pages/man7/socket.7.html
+_SO_ATTACH_FILTER = 26
+_BPF_RETURN = 0x06
 
 
 class Listening(NamedTuple):
@@ -63,6 +70,19 @@ class Listening(NamedTuple):
         scheme = "https" if self.tls_certificate else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return listener, f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def drop_new_connections(listener: socket.socket) -> None:
+    """Have the kernel ignore new connections, so that none waits unaccepted when the listener is closed.
+
+    Such a connection would be reset after its client has sent a request, which no proxy repeats. Now the client tries
+    to connect again after a second, and is refused. Linux only: https://docs.kernel.org/networking/filter.html
+    """
+    if sys.platform == "linux":
+        code = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+        with suppress(OSError):
+            program = struct.pack("HP", 1, ctypes.addressof(code))
+            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def parse_address(text: str) -> tuple[str, int]:

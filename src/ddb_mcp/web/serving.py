@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn, with limits on connections, heads, bodies and answers. Only this module imports uvicorn.
 
 It depends on these of uvicorn's names, which no document promises: `AutoHTTPProtocol`, the arguments with which a
-protocol is made (of which `app_state` becomes the scope's `state`), `Server.handle_exit` and `Server.servers`.
+protocol is made (of which `app_state` becomes the scope's `state`), and `Server.handle_exit`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ddb_mcp.web import connection as connection_module
 from ddb_mcp.web.client_faults import ClientFaults
 from ddb_mcp.web.connection import HttpConnection
 from ddb_mcp.web.connection_slots import ConnectionSlots
-from ddb_mcp.web.listening import BACKLOG
+from ddb_mcp.web.listening import BACKLOG, drop_new_connections
 from ddb_mcp.web.request_context import RequestContext
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 CONNECTIONS_MAX = 512
 # Requests under way have this long when a server ends. A gateway's clients are many, and it has longer.
 GRACE_SECONDS = 10
-# Between the end of the listener and that of idle connections: what they have sent by then is read.
+# From the last new connection to the end of idle ones: connections that wait are accepted, and their requests read.
 _LAST_READ_SECONDS = 0.3
 
 
@@ -117,8 +117,7 @@ class HttpServer:
                 super().handle_exit(sig, frame)
 
             def end_drain(self, sig: int) -> None:
-                for server in self.servers:
-                    server.close()
+                drop_new_connections(listener)
                 asyncio.get_running_loop().call_later(_LAST_READ_SECONDS, self.handle_exit, sig, None)
 
         self._server = Process(self._config())
