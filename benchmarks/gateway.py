@@ -1,7 +1,8 @@
 """The gateway under load, as a ratio to the store behind it called directly by the same clients in the same run.
 
 `python -m benchmarks.gateway [SECONDS]`: 64 clients, half writes and half reads, for 60 s on each side; then every
-acknowledged write is looked for. Then 16 tenants on two processes, of which one is killed midway.
+acknowledged write is looked for. Then 16 tenants on two processes, of which one is killed midway; what the access
+log and the metrics cost; and an import in batches beside one request an item.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ import anyio
 from tests.gateway.load import Connection, Load, add_tenants, headers
 from tests.gateway.process import Operator
 
+from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
+from ddb_mcp.service.transfer.export_import import Importer, LineSource
 from ddb_mcp.stores.local.store import LocalStore
+from ddb_mcp.stores.platform.store import PlatformStore
 
 CLIENTS = 64
 PREFIX = "deploy#bench"
@@ -117,16 +121,27 @@ def _cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+# `log_requests` would enable the logger again, so its lines go no further.
+_WITHOUT_LOG = """
+import logging, sys
+from ddb_mcp.cli.main import main
+logging.getLogger("ddb_mcp.gateway.access").addFilter(lambda record: False)
+sys.exit(main())
+"""
+
+
 @contextlib.contextmanager
-def _gateway(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """A gateway process over SQLite: its address, a token and its id."""
+def _gateway(folder: Path, *flags: str, logs: bool = True) -> Iterator[tuple[str, str, int]]:
+    """A gateway process over SQLite: its address, a token and its id. `logs`: whether it writes its access log."""
     options = ["--mode", "local", "--local-path", str(folder / "items")]
     rates = ["--requests-per-second", "1000000", "--items-per-second", "100000000"]
     add = [DDB_MCP, "gateway", "deployments", "add", "bench", "--prefix", PREFIX, *options, *rates]
     token = subprocess.run(add, check=True, capture_output=True, text=True).stdout.strip()
     log = folder / "log"
     with log.open("w") as output:
-        server = subprocess.Popen([DDB_MCP, "gateway", "serve", "--port", "0", *options], stderr=output)
+        command = [DDB_MCP] if logs else [sys.executable, "-c", _WITHOUT_LOG]
+        serve = ["gateway", "serve", "--port", "0", "--drain-seconds", "0", *options, *flags]
+        server = subprocess.Popen([*command, *serve], stderr=output)
     try:
         while not (listening := re.search(r"Listening on (\S+)", log.read_text())):
             assert server.poll() is None, log.read_text()
@@ -180,6 +195,61 @@ def two_processes(seconds: float) -> None:
     )
 
 
+def observation(seconds: float) -> None:
+    """Print the gateway's processor time a call without its log, with it, and with metrics too, in turns."""
+    sides: dict[str, dict[str, Any]] = {
+        "neither log nor metrics": {"logs": False},
+        "access log": {},
+        "access log and metrics": {"flags": ["--metrics-port", "0"]},
+    }
+    spent: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(3):
+        for name, side in sides.items():
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                _gateway(Path(folder), *side.get("flags", ()), logs=side.get("logs", True)) as (url, token, process),
+            ):
+                before = _cpu_seconds(process)
+                outcome = anyio.run(_through, url, token, seconds / 12)
+                spent[name].append((_cpu_seconds(process) - before) / len(outcome.latencies) * 1e6)
+    least = statistics.median(spent["neither log nor metrics"])
+    for name, figures in spent.items():
+        cost = statistics.median(figures)
+        print(f"{name:24} {cost:6.0f} µs of the gateway's processor time a call, {cost / least:.2f}")
+
+
+class _OneByOne(PlatformStore):
+    """Sends each item in a request of its own."""
+
+    async def put_batch(self, items: Any, condition: Any) -> None:
+        return None
+
+
+async def _import(store: PlatformStore, file: Path) -> float:
+    with file.open("rb") as stream:
+        source = LineSource(file.name, stream)
+        importer = Importer(store, Prefix(PREFIX))
+        count = await importer.validate(source)
+        started = time.perf_counter()
+        await importer.write_items(source, lambda items: None)
+        assert importer.written == count
+    await store.close()
+    return time.perf_counter() - started
+
+
+def imports(items: int) -> None:
+    """Print how long an import through the gateway takes, in batches and with one request an item."""
+    with tempfile.TemporaryDirectory() as name, _gateway(Path(name)) as (url, token, _):
+        file = Path(name) / "items.jsonl"
+        rows = ({"pk": f"{PREFIX}#{at % 50}", "sk": f"{at:06}", "text": "x" * 300} for at in range(items))
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        settings = PlatformSettings(api_url=url, auth_token=token)
+        alone, batches = (anyio.run(_import, kind(settings), file) for kind in (_OneByOne, PlatformStore))
+    print(
+        f"import of {items} items: one request an item {alone:.1f} s, in batches {batches:.1f} s: {batches / alone:.2f}"
+    )
+
+
 def main(seconds: float = 60) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as name:
@@ -199,6 +269,8 @@ def main(seconds: float = 60) -> None:
         f"{len(direct.acknowledged) + len(through.acknowledged)} acknowledged keys, all there"
     )
     two_processes(seconds)
+    observation(seconds)
+    imports(round(20_000 * min(1, seconds / 60)))
 
 
 if __name__ == "__main__":

@@ -49,10 +49,13 @@ class Deployment(NamedTuple):
     details: Mapping[str, Any] = MappingProxyType({})
 
 
-FEATURES = frozenset({"add", "conditions", "indexes", "merge", "move", "or", "pages", "paths", "types", "where"})
+FEATURES = frozenset(
+    {"add", "batches", "conditions", "indexes", "merge", "move", "or", "pages", "paths", "types", "where"}
+)
 """conditions: `create_only` and `expect`. merge: `merge` and `remove`. pages: ranges, filters, projections, cursors.
 types: values in typed form. or: `$or` and `type` in filters. paths: document paths in `remove`, and names in
-backticks. add: `add`. where: `where` and what goes with it. move: `move_to`. indexes: `index` in queries."""
+backticks. add: `add`. where: `where` and what goes with it. move: `move_to`. indexes: `index` in queries.
+batches: `items` in `put`."""
 
 
 class WriteCondition(NamedTuple):
@@ -321,6 +324,13 @@ class Store(ABC):
     async def check_batch(self, writes: Sequence[Item | Update], condition: WriteCondition) -> None:
         """Raise Unsupported if the store cannot do one of these writes. `writes` is empty for deletes."""
         return
+
+    async def put_batch(self, items: Sequence[Item], condition: WriteCondition) -> list[DdbMcpError | None] | None:
+        """Store up to 100 items in one request. Return for each its error, None if it was stored.
+
+        Return None, with nothing sent, if the store leaves this to its caller, who calls `put` for each.
+        """
+        return None
 
     async def write_selected(self, selection: SelectionWrite, progress: Progress) -> SelectionResult | None:
         """Write to every item of a selection. None where the store leaves this to the service, which writes one by one.

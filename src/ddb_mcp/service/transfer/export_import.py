@@ -6,11 +6,14 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Ou
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
+from typing import IO, TypeVar
+
+import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import ConditionFailed, InvalidArgument, PrefixViolation
+from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, InvalidArgument, PrefixViolation, Throttled
 from ddb_mcp.core.items import Item, parse_item, parse_json
 from ddb_mcp.core.keys import Key, Prefix
 from ddb_mcp.core.text import encode_json, exceeds_members, shorten
@@ -19,9 +22,13 @@ from ddb_mcp.service.parameters import BATCH_MAX, MEMBERS_MAX
 from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
 from ddb_mcp.stores.base import Read, Store, WriteCondition
 
+# An import waits so long for a store that asks to send less.
+THROTTLED_SECONDS = 300
 # One item as a line of an export: six characters for each byte at most, and binary values in base64.
 LINE_MAX_BYTES = 8_000_000
 
+
+_T = TypeVar("_T")
 
 _GZIP = b"\x1f\x8b"
 _TEXT = re.compile(rb"\S")
@@ -226,12 +233,45 @@ class Importer:
         return item
 
     async def _put(self, items: Iterable[Item], advance: Callable[[int], None]) -> None:
-        async def put(item: Item) -> None:
-            try:
-                await self._store.put(item, self._condition)
-                self.written += 1
-            except ConditionFailed:
-                self.existing += 1
-            advance(1)
+        """Store items, in one request if the store can."""
+        batch = list(items)
 
-        await run_until_failure(items, put)
+        async def put(item: Item) -> None:
+            await count(await self._wait_for_room(partial(self._put_one, item)), item)
+
+        async def count(error: DdbMcpError | None, item: Item) -> None:
+            if isinstance(error, Throttled):
+                await put(item)
+            elif error is None or isinstance(error, ConditionFailed):
+                self.written += error is None
+                self.existing += error is not None
+                advance(1)
+            else:
+                raise error
+
+        try:
+            errors = await self._wait_for_room(partial(self._store.put_batch, batch, self._condition)) if batch else []
+        except InvalidArgument:  # each item is small enough, and all together are not
+            errors = None
+        if errors is None:
+            await run_until_failure(batch, put)
+        else:
+            await run_until_failure(zip(errors, batch, strict=True), lambda entry: count(*entry))
+
+    async def _put_one(self, item: Item) -> ConditionFailed | None:
+        try:
+            await self._store.put(item, self._condition)
+        except ConditionFailed as failed:
+            return failed
+        return None
+
+    async def _wait_for_room(self, write: Callable[[], Awaitable[_T]]) -> _T:
+        """Write, again and again while the store asks to send less. Raises Throttled if that lasts too long."""
+        deadline = anyio.current_time() + THROTTLED_SECONDS
+        while True:
+            try:
+                return await write()
+            except Throttled:
+                if anyio.current_time() > deadline:
+                    raise
+                await anyio.sleep(1)

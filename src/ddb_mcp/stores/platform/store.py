@@ -151,6 +151,21 @@ class PlatformStore(Store):
             elif "types" not in features:
                 item_text(write, features, f"items[{at}]")
 
+    async def put_batch(self, items: Sequence[Item], condition: WriteCondition) -> list[DdbMcpError | None] | None:
+        features = (await self._known()).features
+        if "batches" not in features:
+            return None
+        texts = [item_text(item, features, f"items[{at}]") for at, item in enumerate(items)]
+        # Twice is as good as once, except under a condition.
+        write = LostAnswerPolicy(repeat=condition == NO_CONDITION)
+        done = await self._call("put", {"items": texts, **condition_members(condition, features)}, write)
+        facts = get_members(_answer(done).document)
+        failed = [entry for entry in facts.get("failed") or () if isinstance(entry, Mapping)]
+        errors = {parse_count(entry.get("index")): parse_gateway_error(entry.get("error")) for entry in failed}
+        if parse_count(facts.get("written")) != len(items) - len(errors) or not errors.keys() <= {*range(len(items))}:
+            raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
+        return [errors.get(Decimal(at)) for at in range(len(items))]
+
     async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
         features = (await self._known()).features
         body = {"pk": key.pk, "sk": key.sk, **condition_members(condition, features)}
