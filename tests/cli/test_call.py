@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ddb_mcp.cli.commands import TOOLS
 from ddb_mcp.cli.main import main
+from ddb_mcp.server.tools import list_tools
 from tests.gateway.process import Operator
 
 PK = "deploy#local#user#7"
@@ -147,3 +151,43 @@ def test_help_has_an_example_and_the_tools(operator: Operator) -> None:
     shown = operator.run("call", "--help").stdout
     assert "provision, info, get, put, delete, query, scan" in shown
     assert "ddb-mcp call get pk=" in shown
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("words", [["{}", "--help"], ["--read-only", "{}", "-h"], ["-h", "{}", "pk=x"]])
+def test_the_help_of_a_tool_has_its_published_parameters(operator: Operator, tool: str, words: list[str]) -> None:
+    shown = operator.run("call", *(word.format(tool) for word in words)).stdout
+    (published,) = (listed for listed in list_tools(read_only=False) if listed.name == tool)
+    assert " ".join((published.description or "").split()) in " ".join(shown.split())
+    listed = re.findall(r"^  (\w+) +(\S.*)$", shown.partition("parameters:\n")[2], re.MULTILINE)
+    properties = published.input_schema["properties"]
+    assert [name for name, _ in listed] == list(properties)
+    required = [name for name, kind in listed if kind.endswith(", required")]
+    assert required == published.input_schema.get("required", [])
+    for parameter in properties.values():
+        assert " ".join(parameter.get("description", "").split()) in " ".join(shown.split())
+
+
+def test_a_cursor_continues_in_the_next_command(operator: Operator) -> None:
+    items = [{"pk": PK, "sk": f"{at:02}"} for at in range(9)]
+    call(operator, "put", json.dumps({"items": items}))
+    for words in (["query", f"pk={PK}"], ["scan"], ["scan", 'filter={"sk": {"ge": "00"}}']):
+        found: list[str] = []
+        page = call(operator, *words, "limit=4")
+        while "cursor" in page:
+            found += [item["sk"] for item in page["items"]]
+            page = call(operator, *words, "limit=4", f"cursor={page['cursor']}")
+        assert [*found, *(item["sk"] for item in page["items"])] == [item["sk"] for item in items]
+    (key,) = operator.folder.rglob("cursors.key")
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    cursor = call(operator, "scan", "limit=4")["cursor"]
+    words = ["call", "scan", "limit=4", f"cursor={cursor}"]
+    assert "invalid_cursor" in operator.run(*words, DDB_MCP_LOCAL_PATH=str(operator.folder / "other")).stderr
+    key.write_bytes(b"short")
+    assert "invalid_cursor" in operator.run(*words).stderr
+
+
+def test_a_state_directory_that_cannot_be_written_stops_nothing(operator: Operator) -> None:
+    (operator.folder / "state").write_text("a file")
+    done = operator.run("call", "scan", XDG_STATE_HOME=str(operator.folder / "state"))
+    assert (done.returncode, done.stderr) == (0, "")

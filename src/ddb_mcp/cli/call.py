@@ -3,12 +3,13 @@
 import argparse
 import difflib
 import sys
+import textwrap
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from ddb_mcp.cli.commands import TOOLS
 from ddb_mcp.cli.files import name_errors
-from ddb_mcp.cli.service import make_service
+from ddb_mcp.cli.service import derive_cursor_key, make_service
 from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from ddb_mcp.service.service import DataService
 
 _EXAMPLES = """\
-The tools: provision, info, get, put, delete, query, scan; the skill and the README say what they take. An argument is
-NAME=VALUE, where VALUE is text, or JSON for what is no text; or one JSON object has them all. Numbers keep every digit.
+The tools: provision, info, get, put, delete, query, scan. `ddb-mcp call TOOL --help` lists the parameters of one.
+An argument is NAME=VALUE, where VALUE is text or JSON, as its type demands; or one JSON object has them all. Numbers
+keep every digit. A cursor continues a listing in a later call.
 
 examples:
   ddb-mcp call scan view=summary
@@ -43,6 +45,23 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
     parser.add_argument("--all", action="store_true", help="of query and scan: follow the pages to the end")
 
 
+def describe_tool(name: str) -> str:
+    """Return the help of `ddb-mcp call TOOL`: the parameters in the tool's published schema."""
+    from ddb_mcp.service.arguments import InputSchema
+    from ddb_mcp.service.operations import BY_NAME
+
+    operation = BY_NAME[name]
+    schema = operation.arguments.model_json_schema(schema_generator=InputSchema)
+    usage = f"usage: ddb-mcp call [SETTING ...] {name} [JSON | - | NAME=VALUE ...]"
+    lines = [usage, "", textwrap.fill(operation.description, 100), "", "parameters:"]
+    wrap = textwrap.TextWrapper(85, " " * 15, " " * 15, break_long_words=False, break_on_hyphens=False)
+    for parameter, described in schema["properties"].items():
+        kind = " | ".join(described.get("enum", [described["type"]]))
+        lines.append(f"  {parameter:<12} {kind}{', required' if parameter in schema.get('required', ()) else ''}")
+        lines += wrap.wrap(described.get("description", ""))
+    return "\n".join([*lines, *([] if schema["properties"] else ["  none"]), "", "settings: ddb-mcp call --help"])
+
+
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     """Call the tool. Returns 1 where it fails, else 0. Raises InvalidArgument for a wrong line."""
     import anyio
@@ -61,7 +80,7 @@ async def _call(settings: ModeSettings, tool: str, words: list[str], every_page:
     from ddb_mcp.core.text import encode_json
     from ddb_mcp.service.results import add_notice
 
-    service = make_service(settings)
+    service = make_service(settings, derive_cursor_key(settings))
     try:
         tool_arguments = _arguments(words)
         if every_page:

@@ -79,6 +79,11 @@ def parse_arguments(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     """The command and its arguments. Settings may stand anywhere on the line. Ends the process for a wrong line."""
     command, rest = _split(list(words))
     parser = make_parser(command)
+    if command.name == "call" and {"-h", "--help"} & set(rest) and (tools := [word for word in rest if word in TOOLS]):
+        from ddb_mcp.cli.call import describe_tool
+
+        print(describe_tool(tools[0]))
+        parser.exit()
     if command.nested:
         arguments, unknown = parser.parse_known_args(rest)
     else:
