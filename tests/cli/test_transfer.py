@@ -24,7 +24,8 @@ import pytest
 
 from ddb_mcp.cli.files import write_whole_file
 from ddb_mcp.core.errors import InvalidArgument
-from ddb_mcp.service.transfer.export_import import LineSource
+from ddb_mcp.core.items import parse_item
+from ddb_mcp.service.transfer.sources import ItemSource
 from tests.gateway.process import Operator
 from tests.platform.documented import PREFIX, TOKEN, DocumentedPlatform, Raw
 from tests.support.commands import run_command
@@ -173,14 +174,24 @@ def test_items_under_a_prefix_of_one_segment_can_be_moved_in_local_mode(operator
 
 
 FOREIGN = [
-    ("another deployment's", lines(ITEMS[0], {"pk": {"S": "deploy#two#a"}, "sk": {"S": "1"}}), "line 2: pk is outside"),
-    ("the prefix alone", lines({"pk": {"S": "deploy#one#"}, "sk": {"S": "1"}}), "line 1: pk is outside"),
-    ("a longer name", lines({"pk": {"S": "deploy#one1#a"}, "sk": {"S": "1"}}), "line 1: pk is outside"),
-    ("no key", lines(ITEMS[0], {"pk": {"S": "deploy#one#a"}}), "line 2: the item has no 'sk'"),
-    ("no JSON", lines(ITEMS[0]) + "nonsense\n", "line 2: the line"),
+    (
+        "another deployment's",
+        lines(ITEMS[0], {"pk": {"S": "deploy#two#a"}, "sk": {"S": "1"}}),
+        "line 2 of stdin: pk is outside",
+    ),
+    ("the prefix alone", lines({"pk": {"S": "deploy#one#"}, "sk": {"S": "1"}}), "line 1 of stdin: pk is outside"),
+    ("a longer name", lines({"pk": {"S": "deploy#one1#a"}, "sk": {"S": "1"}}), "line 1 of stdin: pk is outside"),
+    ("no key", lines(ITEMS[0], {"pk": {"S": "deploy#one#a"}}), "line 2 of stdin: the item has no 'sk'"),
+    ("no JSON", lines(ITEMS[0]) + "nonsense\n", "line 2 of stdin: the item"),
     ("a member twice", '{"Item": {"pk": {"S": "deploy#one#a"}, "pk": {"S": "deploy#two#a"}}}\n', "twice"),
-    ("a list", "[]\n", "line 1: the item must be a JSON object"),
-    ("39 digits", lines({**ITEMS[0], "n": {"N": "1" * 39}}), "line 1"),
+    ("a list in a list", "[[]]\n", "item 1 of stdin: the item must be a JSON object"),
+    ("a number in a list", f"[5, {json.dumps(ITEMS[0])}]", "item 1 of stdin: the item is not valid JSON"),
+    ("a text in a list", f'[{json.dumps(ITEMS[0])}, "x"]', "item 2 of stdin: the item"),
+    ("a foreign item in a list", json.dumps([{"pk": "deploy#two#a", "sk": "1"}]), "1 of 1 items of stdin cannot"),
+    ("half a list", f"[{json.dumps(ITEMS[0])}, {{", "stdin ends within item 2 of stdin"),
+    ("two lists", "[][]", "more after its array"),
+    ("a scan without an end", '{"Items": []', "more after its array"),
+    ("39 digits", lines({**ITEMS[0], "n": {"N": "1" * 39}}), "line 1 of stdin"),
     ("no UTF-8", b"\xff\xfe{\x00", "not UTF-8"),
     ("half a file", gzip.compress(lines(*ITEMS).encode())[:-9], "damaged"),
     ("a line without end", b"x" * 8_100_000, "longer than"),
@@ -198,11 +209,11 @@ def test_one_line_that_is_no_own_item_keeps_all_out(operator: Operator, given: s
 def test_a_file_of_another_deployment_names_the_flag_and_the_first_lines(operator: Operator) -> None:
     many = lines(*({"pk": {"S": f"deploy#two#{at}"}, "sk": {"S": "1"}} for at in range(20)))
     done = run(operator, "import", given=many)
-    assert "20 of 20 lines" in done.stderr
+    assert "20 of 20 lines of stdin" in done.stderr
     assert "--from-prefix" in done.stderr
     assert done.stderr.count("line ") == 5
     mixed = run(operator, "import", "--from-prefix", "deploy#two", given=many + lines(ITEMS[0]))
-    assert "1 of 21 lines" in mixed.stderr
+    assert "1 of 21 lines of stdin" in mixed.stderr
 
 
 # Writing
@@ -212,6 +223,55 @@ def test_the_later_of_two_lines_with_one_key_wins(operator: Operator) -> None:
     key = {"pk": {"S": "deploy#one#a"}, "sk": {"S": "1"}}
     run(operator, "import", given=lines(*({**key, "at": {"N": str(at)}} for at in range(50))))
     assert parsed(run(operator, "export").stdout) == [{**key, "at": {"N": "49"}}]
+
+
+@pytest.mark.parametrize("create_only", [[], ["--create-only"]])
+def test_a_repeated_key_is_one_item(operator: Operator, create_only: list[str]) -> None:
+    key = {"pk": {"S": "deploy#one#a"}, "sk": {"S": "1"}}
+    repeated = [{**key, "at": {"N": str(at)}} for at in range(700)]  # several batches
+    given = lines(*repeated[:350], ITEMS[0], *repeated[350:])
+    there = ", 0 items there already" if create_only else ""
+    assert run(operator, "import", "--dry-run", *create_only, given=given).stdout == "2 items would be imported\n"
+    done = run(operator, "import", *create_only, given=given)
+    assert (done.stdout, done.stderr) == (f"2 items imported{there}\n", "")
+    assert parsed(run(operator, "export").stdout) == [repeated[-1], ITEMS[0]]
+    if create_only:
+        again = run(operator, "import", *create_only, given=given)
+        assert again.stdout == "0 items imported, 2 items there already\n"
+
+
+def forms(items: list[dict[str, Any]]) -> dict[str, str]:
+    """The same items in every form that `import` reads; plain JSON has no types here."""
+    counts = {"Count": len(items), "ScannedCount": len(items), "ConsumedCapacity": None}
+    plain = [{name: next(iter(value.values())) for name, value in item.items()} for item in items]
+    return {
+        "lines": lines(*items),
+        "plain lines": "".join(json.dumps(item) + "\n" for item in plain),
+        "lines with Windows' ends": lines(*items).replace("\n", "\r\n"),
+        "an array": json.dumps(items),
+        "a plain array": json.dumps(plain, indent=4),
+        "an array of lines": json.dumps([{"Item": item} for item in items]),
+        "a scan": json.dumps({"Items": items, **counts}, indent=4),
+        "a scan as AWS documents it": json.dumps(dict(sorted({"Items": items, **counts}.items())), indent=4),
+        "a scan on one line that stopped": json.dumps({"Items": items, **counts, "NextToken": "[]}"}),
+    }
+
+
+@pytest.mark.parametrize("form", forms([]))
+def test_every_form_of_20_000_items(operator: Operator, form: str) -> None:
+    """With what could be taken for the end of a text: quotes, backslashes and brackets in strings."""
+    text = {"S": 'a "]}\\" \\ {[ \u2028 é\n' + "x" * 60}
+    items = [{"pk": {"S": f"deploy#one#{at % 7}"}, "sk": {"S": f"{at:06}"}, 'n]"': text} for at in range(20_000)]
+    given = forms(items)[form].encode()
+    file = operator.folder / "items"
+    file.write_bytes(gzip.compress(given, 1) if "array" in form else given)
+    with file.open("rb") as stream:
+        found = [
+            parse_item(json.loads(text).get("Item") or json.loads(text)) for _, text in ItemSource("f", stream).texts()
+        ]
+    assert found == items
+    if form.endswith("array"):
+        assert run(operator, "import", str(file)).stdout == "20000 items imported\n"
 
 
 def test_create_only_leaves_what_is_there(filled: Operator) -> None:
@@ -371,12 +431,12 @@ def test_from_a_local_file_to_a_table(filled: Operator, dynoxide: Engine) -> Non
 # Files that are not what they seem
 
 
-def lines_of(folder: Path, content: bytes) -> list[tuple[int, str]]:
-    """The lines of a file with this content."""
+def lines_of(folder: Path, content: bytes) -> list[tuple[str, str]]:
+    """The texts of the items in a file with this content, with their places."""
     file = folder / "items.jsonl"
     file.write_bytes(content)
     with file.open("rb") as stream:
-        return list(LineSource("items.jsonl", stream).lines())
+        return list(ItemSource("items.jsonl", stream).texts())
 
 
 def steps_of(work: Callable[[], object]) -> int:
@@ -409,16 +469,16 @@ def test_blank_lines_are_skipped_together(tmp_path: Path, blank: bytes) -> None:
 def test_lines_among_blank_ones_keep_their_numbers(tmp_path: Path) -> None:
     text = b"\xef\xbb\xbf\n" + b"\n" * 2_000_000 + b"  a\r\n" + b" \r\n" * 1_000_000 + b"b" * 3_000_000 + b"\n\n \nc"
     for content in (text, gzip.compress(text[:99]) + gzip.compress(text[99:])):
-        found = [(number, line[:1], len(line)) for number, line in lines_of(tmp_path, content)]
+        found = [(int(place.split()[1]), line[:1], len(line)) for place, line in lines_of(tmp_path, content)]
         assert found == [(2_000_002, "a", 1), (3_000_003, "b", 3_000_000), (3_000_006, "c", 1)]
 
 
-@pytest.mark.parametrize("character", [b"x", b" ", b"\r", b"\x00"])
-def test_a_packed_line_of_10_gb_is_refused_after_8_mb(tmp_path: Path, character: bytes) -> None:
-    packed = gzip.compress(character * 2**24) * 640
+@pytest.mark.parametrize("beginning", [b"x", b" ", b"\r", b"\x00", b"[x", b'{"Items": [ ', b'["a'])
+def test_a_packed_line_of_10_gb_is_refused_after_8_mb(tmp_path: Path, beginning: bytes) -> None:
+    packed = gzip.compress(beginning) + gzip.compress(beginning[-1:] * 2**24) * 640
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidArgument, match="line 1 is longer than"):
+        with pytest.raises(InvalidArgument, match=r"1 of items\.jsonl is longer than"):
             lines_of(tmp_path, packed)
         assert tracemalloc.get_traced_memory()[1] < 60_000_000
     finally:
@@ -427,12 +487,12 @@ def test_a_packed_line_of_10_gb_is_refused_after_8_mb(tmp_path: Path, character:
 
 def test_wrong_lines_are_read_up_to_a_thousand(operator: Operator) -> None:
     done = run(operator, "import", "--dry-run", given=gzip.compress(b"x\n" * MEMBER))
-    assert "stdin: 1000 of the first 1000 lines cannot be imported" in done.stderr
+    assert "1000 of the first 1000 lines of stdin cannot be imported" in done.stderr
 
 
 def test_a_line_with_too_many_members_is_refused_before_it_is_read(operator: Operator) -> None:
     line = f'{{"pk": "deploy#one#a", "sk": "1", "l": [{"[]," * 2_000_000}[]]}}'
-    assert "line 1: the line has more than 250000 members" in run(operator, "import", given=line).stderr
+    assert "line 1 of stdin: the item has more than 250000 members" in run(operator, "import", given=line).stderr
 
 
 def test_a_pipe_by_name_and_a_dash_are_read(operator: Operator) -> None:
@@ -470,7 +530,7 @@ def test_each_error_names_its_file(filled: Operator, words: str, code: int, said
     exit_code, out, errors = shell(filled, words, before=limit)
     assert (exit_code, out) == (code, "")
     assert said.format(folder=filled.folder) in errors
-    kept = {"items.sqlite3", "items.sqlite3-shm", "items.sqlite3-wal", "items.jsonl", "link", "pipe", "other"}
+    kept = {".local", "items.sqlite3", "items.sqlite3-shm", "items.sqlite3-wal", "items.jsonl", "link", "pipe", "other"}
     assert set(os.listdir(filled.folder)) <= kept
 
 

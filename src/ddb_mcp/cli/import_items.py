@@ -15,13 +15,14 @@ from ddb_mcp.config.settings import ModeSettings
 from ddb_mcp.core.keys import Prefix
 
 if TYPE_CHECKING:
-    from ddb_mcp.service.transfer.export_import import LineSource
+    from ddb_mcp.service.transfer.sources import ItemSource
 
 _BLOCK_BYTES = 2**16
 _EXAMPLE = """\
-A line is an item: {"Item": {"pk": {"S": "deploy#abc123#user#7"}, …}}, as export and AWS write them, or the item in
-plain JSON. Nothing is stored unless every line is an item of this deployment. Items that are there already are
-replaced. An import that was interrupted can be run again.
+FILE has an item a line: {"Item": {"pk": {"S": "deploy#abc123#user#7"}, …}}, as export and AWS write them, or the item
+in plain JSON. It can be a JSON array of items too, or the output of `aws dynamodb scan`. Nothing is stored unless all
+are items of this deployment. Of items with one key, the last counts. Items that are there already are replaced. An
+import that was interrupted can be run again.
 
 example:
   ddb-mcp import --from-prefix 'deploy#old' users.jsonl.gz"""
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
         "--from-prefix", metavar="PREFIX", help="the prefix in the file, replaced in pk alone by the own one"
     )
     parser.add_argument("--create-only", action="store_true", help="leave items alone that are there already")
-    parser.add_argument("--dry-run", action="store_true", help="check the lines and count them; store nothing")
+    parser.add_argument("--dry-run", action="store_true", help="check the items and count them; store nothing")
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
@@ -51,7 +52,7 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         return anyio.run(_import, settings, arguments, file)
 
 
-async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "LineSource") -> int:
+async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "ItemSource") -> int:
     from ddb_mcp.service.transfer.export_import import Importer
 
     source = Prefix(arguments.from_prefix, one_segment=True) if arguments.from_prefix else None
@@ -61,7 +62,8 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "
         if arguments.dry_run:
             print(f"{format_count(count)} would be imported")
             return 0
-        with report_progress("imported", count) as progress:
+        done_as = "imported or there already" if arguments.create_only else "imported"
+        with report_progress(done_as, count) as progress:
             await importer.write_items(file, progress.advance)
     there = f", {format_count(importer.existing)} there already" if arguments.create_only else ""
     print(f"{format_count(importer.written)} imported{there}")
@@ -69,14 +71,14 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "
 
 
 @contextmanager
-def _input(path: Path | None) -> Iterator["LineSource"]:
+def _input(path: Path | None) -> Iterator["ItemSource"]:
     """Yield the file. Copies what can be read only once: every line is read before one is stored.
 
     Raises:
         InvalidArgument: the file or stdin cannot be read.
         OSError: there is no room for the copy.
     """
-    from ddb_mcp.service.transfer.export_import import LineSource, make_unreadable_error
+    from ddb_mcp.service.transfer.sources import ItemSource, make_unreadable_error
 
     is_stdin = path is None or str(path) == "-"
     name = "stdin" if is_stdin else str(path)
@@ -87,9 +89,9 @@ def _input(path: Path | None) -> Iterator["LineSource"]:
     with stream:
         if is_stdin or not stream.seekable():
             with _copy(name, stream) as copy:
-                yield LineSource(name, copy)
+                yield ItemSource(name, copy)
         else:
-            yield LineSource(name, stream)
+            yield ItemSource(name, stream)
 
 
 def _copy(name: str, stream: IO[bytes]) -> IO[bytes]:
@@ -106,7 +108,7 @@ def _copy(name: str, stream: IO[bytes]) -> IO[bytes]:
 
 
 def _blocks(name: str, stream: IO[bytes]) -> Iterator[bytes]:
-    from ddb_mcp.service.transfer.export_import import make_unreadable_error
+    from ddb_mcp.service.transfer.sources import make_unreadable_error
 
     try:
         while block := stream.read(_BLOCK_BYTES):

@@ -3,12 +3,9 @@
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html
 """
 
-import gzip
-import re
-import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import anyio
 
@@ -20,20 +17,15 @@ from ddb_mcp.core.text import encode_json, exceeds_members, shorten
 from ddb_mcp.service.concurrency import run_until_failure
 from ddb_mcp.service.parameters import BATCH_MAX, MEMBERS_MAX
 from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
+from ddb_mcp.service.transfer.sources import ItemSource, KeyIndex
 from ddb_mcp.stores.base import Read, Store, WriteCondition
 
 # An import waits so long for a store that asks to send less.
 THROTTLED_SECONDS = 300
-# One item as a line of an export: six characters for each byte at most, and binary values in base64.
-LINE_MAX_BYTES = 8_000_000
-
 
 _T = TypeVar("_T")
 
-_GZIP = b"\x1f\x8b"
-_TEXT = re.compile(rb"\S")
-_BLOCK_BYTES = 2**20
-# The characters of the lines that are held as items at once. Items of small members take a hundred times as much.
+# The characters of the texts that are held as items at once. Items of small members take a hundred times as much.
 _BATCH_CHARACTERS = 2**20
 # A file whose lines are wrong is not read to its end: 2 MB of gzip unpack to a billion wrong lines.
 _REFUSED_MAX = 1000
@@ -74,82 +66,8 @@ async def export_items(
 # Import
 
 
-class LineSource:
-    """The lines of an export, packed by gzip or not.
-
-    No more than a line and a block are in memory, whatever the file unpacks to.
-
-    Args:
-        name: how errors name it.
-        stream: can be read from its beginning again.
-    """
-
-    def __init__(self, name: str, stream: IO[bytes]) -> None:
-        self.name = name
-        self._stream = stream
-
-    def lines(self) -> Iterator[tuple[int, str]]:
-        """Yield the lines that are not blank, from the first, with their numbers from 1.
-
-        Raises:
-            InvalidArgument: the file cannot be read or is damaged, a line is longer than any item, or is not UTF-8.
-        """
-        for number, line in self._lines():
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError:
-                problem = f"{self.name}: line {number} is not UTF-8."
-                raise InvalidArgument(problem, next="Save the file as UTF-8.") from None
-            if text:
-                yield number, text
-
-    def _lines(self) -> Iterator[tuple[int, bytes]]:
-        number, begun = 1, b""
-        for block in self._blocks():
-            data, at = begun + block, 0
-            # Blank lines are counted and skipped together: a packed file can have billions of them.
-            while not data.isspace() and (text := _TEXT.search(data, at)):
-                number += data.count(b"\n", at, text.start())
-                end = data.find(b"\n", text.start())
-                at = text.start()
-                if end < 0:
-                    break
-                self._check_length(number, end - at)
-                yield number, data[at:end]
-                number, at = number + 1, end + 1
-            number += data.count(b"\n", at)
-            begun = data[max(at, data.rfind(b"\n") + 1) :]
-            self._check_length(number, len(begun))
-        if begun:
-            yield number, begun
-
-    def _check_length(self, number: int, length: int) -> None:
-        if length > LINE_MAX_BYTES:
-            raise InvalidArgument(f"{self.name}: line {number} is longer than {LINE_MAX_BYTES} bytes.")
-
-    def _blocks(self) -> Iterator[bytes]:
-        try:
-            self._stream.seek(0)
-            is_packed = self._stream.read(len(_GZIP)) == _GZIP
-            self._stream.seek(0)
-            read = gzip.GzipFile(fileobj=self._stream).read if is_packed else self._stream.read
-            while block := read(_BLOCK_BYTES):
-                yield block
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            problem = f"{self.name} is damaged: its gzip data end early or are wrong."
-            raise InvalidArgument(problem, next="Copy it again.") from None
-        except OSError as error:
-            raise make_unreadable_error(self.name, error) from None
-
-
-def make_unreadable_error(name: str, error: OSError) -> InvalidArgument:
-    """Return the error for a file or stream that cannot be read."""
-    problem = (error.strerror or str(error) or "system error").lower()
-    return InvalidArgument(f"{name} cannot be read: {problem}.", next="Correct the name, or give another file.")
-
-
 class Importer:
-    """Reads the lines of an export, checks them, and stores their items.
+    """Reads the items of an export, checks them, and stores them. Of several with one key, it stores the last.
 
     Args:
         own: the deployment's prefix.
@@ -162,44 +80,46 @@ class Importer:
         self._own = own
         self._source = source
         self._condition = WriteCondition(create_only=create_only)
+        self._keys = KeyIndex()
         self.written = 0
         self.existing = 0
 
-    async def validate(self, file: LineSource) -> int:
-        """Return the number of items in the file.
+    async def validate(self, file: ItemSource) -> int:
+        """Return the number of different keys in the file.
 
         Raises:
-            InvalidArgument: a line is no item, or none of this deployment's; the message names the first of them.
+            InvalidArgument: a text is no item, or none of this deployment's; the message names the first of them.
                 It stops looking after 1,000 of them.
             Unsupported: the store cannot take one of them.
         """
         count, refused, foreign, shown, batch, size = 0, 0, False, list[str](), list[Item](), 0
-        for number, line in file.lines():
-            count, size = count + 1, size + len(line)
+        for place, text in file.texts():
+            count, size = count + 1, size + len(text)
             try:
-                batch.append(self._parse_item(line))
+                batch.append(self._parse_item(text))
+                self._keys.add(Key.of(batch[-1]), count)
             except (InvalidArgument, PrefixViolation) as error:
                 refused += 1
                 foreign = foreign or isinstance(error, PrefixViolation)
                 if refused <= _SHOWN_ERRORS:
-                    shown.append(f"line {number}: {error.message}")
+                    shown.append(f"{place}: {error.message}")
             if refused == _REFUSED_MAX:
                 break
             if len(batch) == BATCH_MAX or size > _BATCH_CHARACTERS:
                 await self._store.check_batch(batch, self._condition)
                 batch, size = [], 0
         if refused:
-            advice = "Correct the lines."
+            advice = "Correct them."
             if foreign and self._source is None:
                 advice += " For items of another deployment, give its prefix with --from-prefix."
-            lines = f"the first {count}" if refused == _REFUSED_MAX else count
-            problem = f"{file.name}: {refused} of {lines} lines cannot be imported; nothing was stored."
+            whole = f"the first {count}" if refused == _REFUSED_MAX else count
+            problem = f"{refused} of {whole} {file.unit}s of {file.name} cannot be imported; nothing was stored."
             raise InvalidArgument(" ".join([problem, *shown]), next=advice)
         await self._store.check_batch(batch, self._condition)
-        return count
+        return self._keys.count()
 
-    async def write_items(self, file: LineSource, advance: Callable[[int], None]) -> None:
-        """Store the items of lines that were checked; of two with one key, the later wins.
+    async def write_items(self, file: ItemSource, advance: Callable[[int], None]) -> None:
+        """Store the items of a file that was checked.
 
         Args:
             advance: called with the number of items just stored, or found to be there.
@@ -207,20 +127,22 @@ class Importer:
         Raises:
             DdbMcpError: what the store raises. What was stored stays, and the same import can be run again.
         """
-        batch, size = dict[Key, Item](), 0
-        for _, line in file.lines():
-            item = self._parse_item(line)
-            if len(batch) == BATCH_MAX or size > _BATCH_CHARACTERS or Key.of(item) in batch:
-                await self._put(batch.values(), advance)
-                batch, size = {}, 0
-            batch[Key.of(item)] = item
-            size += len(line)
-        await self._put(batch.values(), advance)
+        batch, size = list[Item](), 0
+        for number, (_, text) in enumerate(file.texts(), 1):
+            item = self._parse_item(text)
+            if not self._keys.is_last(Key.of(item), number):
+                continue
+            if len(batch) == BATCH_MAX or size > _BATCH_CHARACTERS:
+                await self._put(batch, advance)
+                batch, size = [], 0
+            batch.append(item)
+            size += len(text)
+        await self._put(batch, advance)
 
-    def _parse_item(self, line: str) -> Item:
-        if exceeds_members(line, MEMBERS_MAX["item"]):  # their objects take far more memory than the line
-            raise InvalidArgument(f"the line has more than {MEMBERS_MAX['item']} members.")
-        document = parse_json(line, "the line")
+    def _parse_item(self, text: str) -> Item:
+        if exceeds_members(text, MEMBERS_MAX["item"]):  # their objects take far more memory than the text
+            raise InvalidArgument(f"the item has more than {MEMBERS_MAX['item']} members.")
+        document = parse_json(text, "the item")
         is_wrapped = isinstance(document, dict) and document.keys() == {"Item"}
         item = parse_item(document["Item"] if is_wrapped else document, "the item")
         key = Key.of(item)
