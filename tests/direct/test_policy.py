@@ -16,7 +16,7 @@ from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.direct import session
-from ddb_mcp.stores.direct.policy import build_policy, escape_policy_text
+from ddb_mcp.stores.direct.policy import build_app_policy, build_policy, escape_policy_text
 from tests.support.strategies import examples
 
 
@@ -70,6 +70,23 @@ def test_items_by_leading_keys_and_the_rest_apart() -> None:
             },
         ],
     }
+
+
+def test_the_app_may_use_its_own_items_and_the_indexes() -> None:
+    document = build_app_policy(settings(), region="eu-west-1", account="1")
+    table = "arn:aws:dynamodb:eu-west-1:1:table/app-data"
+    items = by_sid(document)["OwnItems"]
+    assert items["Resource"] == [table, f"{table}/index/*"]
+    assert items["Condition"] == {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["deploy#abc123#?*"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+    assert {action.partition(":")[2] for action in items["Action"]} == {
+        *("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
+        *("BatchGetItem", "BatchWriteItem", "ConditionCheckItem"),
+    }
+    allowed = {action for statement in document["Statement"] for action in statement["Action"]}
+    assert not allowed & {"dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:UpdateTable"}
 
 
 def test_read_only_allows_no_write() -> None:

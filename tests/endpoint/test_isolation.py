@@ -1,13 +1,16 @@
-"""Keys outside the prefix: refused in every operation, as the policy that `ddb-mcp policy` prints has it on AWS."""
+"""Keys outside the prefix are refused in every operation, as on AWS by the policy of `ddb-mcp policy --app`."""
 
 from __future__ import annotations
 
+import json
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.endpoint.support import PREFIX, key, refused, serving
+from tests.support.commands import run_command
 from tests.support.tenants import foreign_keys
 
 if TYPE_CHECKING:
@@ -21,8 +24,12 @@ FOREIGN = list(foreign_keys(PREFIX).values())
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    file: Path = tmp_path_factory.mktemp("isolation") / "items.sqlite3"
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("isolation") / "items.sqlite3"
+
+
+@pytest.fixture(scope="module")
+def engine(file: Path) -> Iterator[Engine]:
     with serving(file, "--all-keys", DYNAMODB_TABLE="items") as everything:
         client: Any = everything.client()
         everything_table = {"TableName": "items", "BillingMode": "PAY_PER_REQUEST"}
@@ -89,6 +96,58 @@ def test_no_table_is_deleted(engine: Engine) -> None:
     with pytest.raises(ClientError) as caught:
         engine.client().delete_table(TableName="items")
     refused(caught.value, "AccessDeniedException", "--all-keys")
+
+
+def actions_of(operation: str) -> set[str]:
+    """What AWS checks of a call: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
+
+    A transaction is checked by the operations of its actions.
+    """
+    name, _, kind = operation.partition(" ")
+    if name == "transact_get_items":
+        return {"GetItem"}
+    named = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+    return {"PutItem", named[kind]} if kind else {name.title().replace("_", "")}
+
+
+def allows(policy: dict[str, Any], action: str, resource: str, pks: list[str]) -> bool:
+    """Whether IAM allows an action on items with these partition keys, or on none."""
+    for statement in policy["Statement"]:
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        patterns = statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
+        if (
+            f"dynamodb:{action}" in statement["Action"]
+            and any(fnmatchcase(resource, pattern) for pattern in resources)
+            and (patterns is None or (pks and all(fnmatchcase(pk, patterns[0]) for pk in pks)))
+        ):
+            return True
+    return False
+
+
+def app_policy(*words: str) -> dict[str, Any]:
+    environment = {"DYNAMODB_TABLE": "items", "DYNAMODB_PREFIX": PREFIX}
+    policy: dict[str, Any] = json.loads(run_command("policy", "--app", *words, environment=environment).stdout)
+    return policy
+
+
+@pytest.mark.parametrize("words", [[], ["--read-only"]])
+def test_the_endpoint_enforces_the_policy_of_the_app(engine: Engine, file: Path, words: list[str]) -> None:
+    policy = app_policy(*words)
+    for resource in ("table/items", "table/items/index/GSI1"):
+        assert allows(policy, "Query", f"arn:aws:dynamodb:us-east-1:1:{resource}", [OWN["pk"]["S"]])
+    with serving(file, *words, DYNAMODB_TABLE="items") as served:
+        client: Any = served.client()
+        for pk in (OWN["pk"]["S"], *FOREIGN):
+            for operation, given in {**calls(key("9", pk)), "scan": {"TableName": "items"}}.items():
+                pks = [] if operation == "scan" else [pk, OWN["pk"]["S"]]
+                arn = "arn:aws:dynamodb:us-east-1:1:table/items"
+                allowed = all(allows(policy, action, arn, pks) for action in actions_of(operation))
+                try:
+                    getattr(client, operation.split()[0])(**given)
+                    denied = False
+                except ClientError as error:
+                    denied = error.response["Error"]["Code"] == "AccessDeniedException"
+                assert denied != allowed, (operation, pk)
 
 
 def test_a_read_only_endpoint_writes_nothing(tmp_path: Path, engine: Engine) -> None:

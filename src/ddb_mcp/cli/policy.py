@@ -1,4 +1,4 @@
-"""`ddb-mcp policy`: the least-privilege IAM policy."""
+"""`ddb-mcp policy`: the least-privilege IAM policy, of the server or of the app."""
 
 import argparse
 import json
@@ -7,9 +7,14 @@ from ddb_mcp.config.settings import DirectSettings, ModeSettings
 from ddb_mcp.core.errors import Misconfigured
 
 
+def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
+    """The arguments of `ddb-mcp policy`."""
+    parser.add_argument("--app", action="store_true", help="the policy for the role of the app, not of this server")
+
+
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     """Print the policy as JSON. Raises Misconfigured in another mode than direct."""
-    from ddb_mcp.stores.direct.policy import build_policy
+    from ddb_mcp.stores.direct.policy import build_app_policy, build_policy
     from ddb_mcp.stores.direct.session import locate_table
 
     if not isinstance(settings, DirectSettings):
@@ -17,5 +22,6 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
             f"A policy is for a table in AWS, and the mode is {settings.mode}.",
             next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX for direct mode.",
         )
-    print(json.dumps(build_policy(settings, **locate_table(settings.role_arn)), indent=2))
+    build = build_app_policy if arguments.app else build_policy
+    print(json.dumps(build(settings, **locate_table(settings.role_arn)), indent=2))
     return 0

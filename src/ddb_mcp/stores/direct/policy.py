@@ -8,6 +8,9 @@ from ddb_mcp.config.settings import DirectSettings
 _READ = ["GetItem", "Query"]
 _WRITE = ["PutItem", "UpdateItem", "DeleteItem"]
 _SET_UP = ["CreateTable", "UpdateTimeToLive"]
+# What an app's SDK calls beyond that. AWS checks each action of a transaction by the operation of the same name.
+_APP_READ = ["BatchGetItem"]
+_APP_WRITE = ["BatchWriteItem", "ConditionCheckItem"]
 
 
 def build_policy(
@@ -23,16 +26,8 @@ def build_policy(
     """
     table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
     own = [table, f"{table}/index/*"]
-    items = {
-        **_make_statement("OwnItems", "dynamodb", _READ if settings.read_only else _READ + _WRITE, own),
-        # ForAllValues holds for a request without keys too; Null demands that it has some.
-        "Condition": {
-            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [escape_policy_text(settings.prefix.joined) + "*"]},
-            "Null": {"dynamodb:LeadingKeys": "false"},
-        },
-    }
     statements = [
-        items,
+        _make_items_statement(settings, _READ if settings.read_only else _READ + _WRITE, own, "*"),
         _make_statement("ScanWholeTable", "dynamodb", ["Scan"], table),
         _make_statement("TableState", "dynamodb", ["DescribeTable", "DescribeTimeToLive"], table),
     ]
@@ -43,6 +38,38 @@ def build_policy(
         actions = ["GetFunctionConfiguration"] + ([] if settings.read_only else ["UpdateFunctionConfiguration"])
         statements.append(_make_statement("Functions", "lambda", actions, functions))
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def build_app_policy(
+    settings: DirectSettings, *, partition: str = "aws", region: str = "*", account: str = "*"
+) -> dict[str, Any]:
+    """Return the policy for the role of the deployment's app, which the endpoint enforces on this machine.
+
+    Args: as of `build_policy`.
+    """
+    table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
+    resources = [table, f"{table}/index/*"]
+    actions = _READ + _APP_READ + ([] if settings.read_only else _WRITE + _APP_WRITE)
+    statements = [
+        _make_items_statement(settings, actions, resources, "?*"),  # as here, the prefix alone is no key
+        _make_statement("ScanWholeTable", "dynamodb", ["Scan"], resources),
+        _make_statement("TableState", "dynamodb", ["DescribeTable", "DescribeTimeToLive"], table),
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _make_items_statement(
+    settings: DirectSettings, actions: list[str], resource: str | list[str], rest: str
+) -> dict[str, Any]:
+    """Return the statement for operations on items. Each partition key must be the prefix and a match of `rest`."""
+    return {
+        **_make_statement("OwnItems", "dynamodb", actions, resource),
+        # ForAllValues holds for a request without keys too; Null demands that it has some.
+        "Condition": {
+            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [escape_policy_text(settings.prefix.joined) + rest]},
+            "Null": {"dynamodb:LeadingKeys": "false"},
+        },
+    }
 
 
 def escape_policy_text(text: str) -> str:
