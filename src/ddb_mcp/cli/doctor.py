@@ -69,11 +69,12 @@ async def run_checks(settings: Settings, http: HttpSettings, service: DataServic
             await steps.run_step("get a missing item", lambda: service.run_operation("get", key))
     await service.store.close()
     if isinstance(settings, LocalSettings):
-        from ddb_mcp.cli.endpoint import describe_endpoint
+        from ddb_mcp.service.app_endpoint import find_endpoint
         from ddb_mcp.stores.local.place import list_access_warnings
 
-        say(f"  {'endpoint for the app':<26} {await describe_endpoint(settings)}")
-        steps.fixes += list_access_warnings(settings.local_path)  # in read-only mode too
+        endpoint = await find_endpoint(settings.local_path, settings.prefix)
+        say(f"  {'endpoint for the app':<26} {endpoint.state}")
+        steps.fixes += [*endpoint.warnings, *list_access_warnings(settings.local_path)]  # in read-only mode too
     say(f"\nNot seen: {'; '.join(_hide(settings))}.")
     return not steps.list_fixes()
 

@@ -4,11 +4,12 @@ import hmac
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ddb_mcp import __version__
 from ddb_mcp.cli.files import write_whole_file
-from ddb_mcp.config.settings import ModeSettings, PlatformSettings, Settings
+from ddb_mcp.config.settings import LocalSettings, ModeSettings, PlatformSettings, Settings
 from ddb_mcp.core.errors import ReadOnly
 from ddb_mcp.core.keys import Prefix
 
@@ -31,9 +32,13 @@ def make_service(settings: ModeSettings, cursor_key: bytes | None = None) -> "Da
     Args:
         cursor_key: see `CursorSealer`.
     """
+    from ddb_mcp.service.app_endpoint import find_endpoint
     from ddb_mcp.service.service import DataService
     from ddb_mcp.stores import make_store
 
+    endpoint = (
+        partial(find_endpoint, settings.local_path, settings.prefix) if isinstance(settings, LocalSettings) else None
+    )
     return DataService(
         make_store(settings),
         None if isinstance(settings, PlatformSettings) else settings.prefix,
@@ -41,6 +46,7 @@ def make_service(settings: ModeSettings, cursor_key: bytes | None = None) -> "Da
         read_budget=settings.read_budget,
         max_result_bytes=settings.max_result_bytes,
         cursor_key=cursor_key,
+        find_endpoint=endpoint,
         shared_indexes=() if isinstance(settings, PlatformSettings) else settings.shared_indexes,
     )
 

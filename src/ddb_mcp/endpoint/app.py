@@ -96,6 +96,9 @@ class Endpoint:
     async def _answer(self, scope: Scope) -> dict[str, Any]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         _check_origin(scope)
+        if (scope["method"], scope["path"]) == ("GET", "/ddb-mcp"):
+            prefix = self._access.prefix
+            return {**self._tables.location, "prefix": None if prefix is None else prefix.text}
         if scope["method"] != "POST" or scope["path"] != "/":
             raise EndpointError("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _parse_operation(headers)

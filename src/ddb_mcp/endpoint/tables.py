@@ -29,12 +29,16 @@ class Tables:
     Args:
         name: of the configured table.
         path: its file.
+
+    Attributes:
+        location: the two, for those who ask what this endpoint serves.
     """
 
     def __init__(self, name: str, path: Path) -> None:
         self._name = name
         self._path = path
         self._reserved = _files(path) | _files(registry_path(path))
+        self.location = {"table": name, "file": str(path)}
         self._open: dict[str, tuple[LocalTable, tuple[int, int]]] = {}
 
     async def find(self, name_or_arn: str) -> tuple[str, LocalTable]:

@@ -1,7 +1,7 @@
 """One call of an operation: its deployment, its store, and how much it may read and return."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import NamedTuple
 
@@ -10,12 +10,15 @@ from ddb_mcp.core.indexes import IndexRules
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import count_bytes
+from ddb_mcp.service.app_endpoint import AppEndpoint
 from ddb_mcp.service.cursors import CursorSealer
 from ddb_mcp.service.outlines import show_item
 from ddb_mcp.stores.base import Deployment, Progress, Store
 from ddb_mcp.stores.workers import convert
 
 logger = logging.getLogger(__name__)
+
+FindEndpoint = Callable[[], Awaitable[AppEndpoint]]
 
 
 class CallContext(NamedTuple):
@@ -32,6 +35,7 @@ class CallContext(NamedTuple):
         max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds.
         read_only: whether the service refuses writes.
         shared_indexes: see `IndexRules`.
+        find_endpoint: looks for the app's endpoint, see `app_endpoint`; None if the app needs none.
         ttl_is_off: whether `provision` or `info` last said that the table expires nothing by `ttl`.
     """
 
@@ -47,6 +51,7 @@ class CallContext(NamedTuple):
     write_seconds: float
     read_only: bool
     shared_indexes: Collection[str]
+    find_endpoint: FindEndpoint | None
     ttl_is_off: bool = False
 
     async def get_index_rules(self, *, required: bool = False) -> IndexRules:

@@ -6,7 +6,7 @@ from ddb_mcp import __version__
 from ddb_mcp.core import limits
 from ddb_mcp.service.arguments import InfoArguments, ProvisionArguments
 from ddb_mcp.service.call_context import CallContext
-from ddb_mcp.service.instructions import write_instructions
+from ddb_mcp.service.instructions import ENDPOINT, write_instructions
 from ddb_mcp.service.parameters import BATCH_MAX
 from ddb_mcp.service.results import InfoResult, ProvisionResult
 from ddb_mcp.stores.base import Deployment
@@ -19,9 +19,10 @@ async def provision(call: CallContext, arguments: ProvisionArguments) -> Provisi
         DdbMcpError: what `Store.provision` raises.
     """
     deployment = call.learn(await call.store.provision(call.progress))
+    access = await _describe_access(call, deployment)
     return cast(
         "ProvisionResult",
-        {**_describe_table(call, deployment), "created": deployment.created, **_describe_access(call, deployment)},
+        {**_describe_table(call, deployment), "created": deployment.created, **access},
     )
 
 
@@ -32,6 +33,7 @@ async def info(call: CallContext, arguments: InfoArguments) -> InfoResult:
         DdbMcpError: what `Store.info` raises.
     """
     deployment = call.learn(await call.store.info())
+    access = await _describe_access(call, deployment)
     facts = {
         "provisioned": deployment.provisioned,
         "version": __version__,
@@ -47,7 +49,7 @@ async def info(call: CallContext, arguments: InfoArguments) -> InfoResult:
         },
         "features": sorted(deployment.features),
     }
-    return cast("InfoResult", {**_describe_table(call, deployment), **facts, **_describe_access(call, deployment)})
+    return cast("InfoResult", {**_describe_table(call, deployment), **facts, **access})
 
 
 def _describe_table(call: CallContext, deployment: Deployment) -> dict[str, Any]:
@@ -60,13 +62,17 @@ def _describe_table(call: CallContext, deployment: Deployment) -> dict[str, Any]
     }
 
 
-def _describe_access(call: CallContext, deployment: Deployment) -> dict[str, Any]:
+async def _describe_access(call: CallContext, deployment: Deployment) -> dict[str, Any]:
     """The instructions and the store's own details, with a warning where the prefix has one segment only."""
-    text = deployment.instructions or write_instructions(
-        table=deployment.table_name, prefix=call.prefix.text, region=deployment.region, mode=call.store.mode
-    )
     details = dict(deployment.details)
     warnings = list(details.pop("warnings", ()))
+    address = ENDPOINT
+    if call.find_endpoint is not None:
+        address, _, found = await call.find_endpoint()
+        warnings += found
+    text = deployment.instructions or write_instructions(
+        deployment.table_name, call.prefix.text, deployment.region, call.store.mode, address=address
+    )
     if call.prefix.is_one_segment:
         warnings.append(
             f"The platform's prefix {call.prefix.text!r} has one segment: nothing in a key tells one deployment from "

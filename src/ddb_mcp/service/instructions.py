@@ -26,11 +26,14 @@ def make_local_environment(table: str, prefix: str, address: str = ENDPOINT) -> 
     }
 
 
-def write_instructions(table: str, prefix: str, region: str, mode: str, *, app: str | None = None) -> str:
+def write_instructions(
+    table: str, prefix: str, region: str, mode: str, *, app: str | None = None, address: str = ENDPOINT
+) -> str:
     """The facts about this deployment that an agent needs before its first call, with the real names.
 
     Args:
         app: how app code reaches the items, where it is not as the mode says.
+        address: of the endpoint, in local mode.
 
     Raises:
         Misconfigured: `prefix` is not one that a deployment can have.
@@ -39,11 +42,11 @@ def write_instructions(table: str, prefix: str, region: str, mode: str, *, app: 
     environment = f"DYNAMODB_TABLE={shlex.quote(table)} DYNAMODB_PREFIX={shlex.quote(prefix)}"
     if app is None and mode == "local":
         variables = " ".join(
-            f"{name}={shlex.quote(value)}" for name, value in make_local_environment(table, prefix).items()
+            f"{name}={shlex.quote(value)}" for name, value in make_local_environment(table, prefix, address).items()
         )
         app = (
             "The data are in an SQLite file on this machine. The app reaches the same items with the AWS SDK while "
-            f"`ddb-mcp endpoint`, started with this server's settings, serves them at {ENDPOINT}. "
+            f"`ddb-mcp endpoint`, started with this server's settings, serves them at {address}. "
             f"The app's environment: {variables}"
         )
     elif app is None:

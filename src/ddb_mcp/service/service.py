@@ -8,7 +8,7 @@ from typing import Any, cast
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import ConditionFailed, DdbMcpError, Internal, Misconfigured, NotProvisioned, ReadOnly
 from ddb_mcp.core.keys import Prefix
-from ddb_mcp.service.call_context import CallContext, show_failed_condition
+from ddb_mcp.service.call_context import CallContext, FindEndpoint, show_failed_condition
 from ddb_mcp.service.cursors import CursorSealer
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import Deployment, Progress, Store
@@ -36,6 +36,7 @@ class DataService:
         max_result_bytes: bytes of compact JSON that one result may have.
         max_writes, write_seconds: how many writes one `where` may begin, and in how many seconds; None for the limits.
         cursor_key: see `CursorSealer`.
+        find_endpoint: see `CallContext`.
         shared_indexes: see `IndexRules`.
     """
 
@@ -50,6 +51,7 @@ class DataService:
         max_writes: int | None = None,
         write_seconds: float | None = None,
         cursor_key: bytes | None = None,
+        find_endpoint: FindEndpoint | None = None,
         shared_indexes: Collection[str] = (),
     ) -> None:
         self.store = store
@@ -61,6 +63,7 @@ class DataService:
             learn=self._learn,
             seal=CursorSealer(cursor_key),
             progress=ignore_progress,
+            find_endpoint=find_endpoint,
             max_bytes=max_result_bytes,
             max_result_bytes=max_result_bytes,
             read_budget=read_budget,
