@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -133,3 +135,53 @@ def call(path: Path, tool: str, **arguments: Any) -> dict[str, Any]:
 def environment(path: Path) -> dict[str, str]:
     """The settings of local mode on this file."""
     return {"DDB_MCP_MODE": "local", "DDB_MCP_LOCAL_PATH": str(path), "DYNAMODB_PREFIX": PREFIX}
+
+
+_ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LINES = (
+    "Called twice about the broken lamp; wants a refund or a new one before Friday, whichever is quicker. ",
+    "Kunde hat die Größe verwechselt und schickt die Ware zurück. ",
+    "配達は午前中を希望しています。不在の場合は隣の方にお預けください。",
+    "تم تسليم الطلب في الوقت المحدد وكان العميل سعيدا جدا بالخدمة والتغليف. ",
+    "המשלוח הגיע באיחור של יומיים והלקוח ביקש זיכוי חלקי. ",
+    "Loved it 👩‍👩‍👧‍👦🎉 five stars ⭐⭐⭐⭐⭐ would order again 🇳🇱 ",
+)
+
+
+def people(count: int = 300) -> list[PlainItem]:
+    """Items as apps store them: UUIDs, ULIDs, long keys, 40 attributes, long texts, nested maps, several scripts."""
+    chance = random.Random(7)
+    items: list[PlainItem] = []
+    for at in range(count):
+        customer = f"CUSTOMER#{uuid.UUID(int=chance.getrandbits(128), version=4)}"
+        ulid = "01JD" + "".join(chance.choices(_ULID, k=22))
+        address = {
+            "street": f"{at} Long Road",
+            "city": _CITIES[at % 7],
+            "geo": {"lat": 52.37, "lon": {"deg": 4, "min": at}},
+        }
+        match at % 5:
+            case 0:
+                own = {
+                    "name": _NAMES[at % 7],
+                    "address": address,
+                    "email": f"customer{at}@a-rather-long-company.example",
+                }
+                items.append({**key(customer, "PROFILE"), **own, "created_at": NOW - at * DAY, "vip": at % 3 == 0})
+            case 1:
+                order = {"order_id": ulid, "note": _LINES[at % 6] * 3, "lines": [{"sku": ulid[:9], "address": address}]}
+                items.append({**key(customer, f"ORDER#{ulid}"), **order, "total": at * 7.25, "status": "paid"})
+            case 2:
+                long = f"TENANT#acme-industries-europe#REGION#eu-west-1#DEVICE#{at:06}"
+                readings = {f"sensor_{number:02}": chance.random() * 100 for number in range(40)}
+                items.append({**key(long, f"READING#2026-11-{at % 28 + 1:02}T12:00:00Z"), **readings})
+            case 3:
+                review = {"text": _LINES[at % 6], "title": _LINES[(at + 1) % 6].strip(), "stars": at % 5 + 1}
+                items.append({**key(f"مستخدم#{_LINES[3][:30]}{at}", f"REVIEW#🎉👩‍👩‍👧‍👦#{ulid}"), **review})
+            case _:
+                session = {
+                    "user": customer,
+                    "agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
+                }
+                items.append({**key(f"SESSION#{ulid}{ulid}", "SESSION"), **session, "ttl": LATER + at})
+    return items

@@ -19,24 +19,24 @@ IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
 def _items(visit: Visit) -> None:
-    visit.kind("user / ORDER").click()
+    visit.kind("CUSTOMER / ORDER").click()
     visit.find(".shape").wait_for()
-    visit.rows.nth(27).wait_for()
+    visit.rows.filter(has_text="ORDER#").nth(27).wait_for()
 
 
 def _item(visit: Visit) -> None:
-    visit.open("user / PROFILE", "user#1")
+    visit.open("CUSTOMER / PROFILE", "PROFILE")
 
 
 def _narrow_items(visit: Visit) -> None:
-    visit.kind("user / POST").click()
-    visit.find("#pager").filter(has_text="49 items").wait_for()
+    visit.kind("TENANT / READING").click()
+    visit.rows.filter(has_text="READING#").nth(27).wait_for()
 
 
 def _edit(visit: Visit) -> None:
     _item(visit)
     visit.button("Edit").click()
-    visit.labelled("Value of balance").fill("20")
+    visit.labelled("Value of vip").select_option("false")
     visit.labelled("Value of email").fill("ada@example.org")
     visit.button("Review the changes").click()
     visit.find("#confirm").wait_for()
@@ -67,11 +67,11 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         file = Path(folder) / "items.sqlite3"
-        data.store(file, data.shop())
+        data.store(file, data.people())
         with Browse(file, "--write") as process:
             for picture in PICTURES:
                 visit = Visit(browser, process.address, picture.width, 720, picture.scheme)
-                visit.kind("user / POST").wait_for()
+                visit.kind("CUSTOMER / ORDER").wait_for()
                 visit.rows.first.wait_for()
                 picture.prepare(visit)
                 path = IMAGES / f"browser-{picture.name}.png"
