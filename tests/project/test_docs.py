@@ -32,11 +32,12 @@ PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 TEXTS = {page.relative_to(PROJECT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 README = TEXTS["README.md"]
 ALL = "\n".join(TEXTS.values())
-# (page, language, text) of each fenced block. The gateway's page has tests of its own in tests/gateway/.
+# (page, language, text) of each fenced block. The gateway's page has tests of its own in tests/gateway/, the recipes in
+# test_recipes.py.
 BLOCKS = [
     (page, kind, block)
     for page, text in TEXTS.items()
-    if page != "docs/gateway.md"
+    if page not in ("docs/gateway.md", "docs/recipes.md")
     for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 ]
 BIN = Path(sys.executable).parent
