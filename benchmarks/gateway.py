@@ -30,7 +30,8 @@ from tests.gateway.process import Operator
 from ddb_mcp.config.settings import PlatformSettings
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.service.service import DataService
-from ddb_mcp.service.transfer.export_import import Importer, LineSource
+from ddb_mcp.service.transfer.export_import import Importer
+from ddb_mcp.service.transfer.sources import ItemSource
 from ddb_mcp.stores.local.store import LocalStore
 from ddb_mcp.stores.platform.store import PlatformStore
 
@@ -227,7 +228,7 @@ class _OneByOne(PlatformStore):
 
 async def _import(store: PlatformStore, file: Path) -> float:
     with file.open("rb") as stream:
-        source = LineSource(file.name, stream)
+        source = ItemSource(file.name, stream)
         importer = Importer(store, Prefix(PREFIX))
         count = await importer.validate(source)
         started = time.perf_counter()
