@@ -30,7 +30,7 @@ class KeyRange(NamedTuple):
     high: str | None = None
 
     def contains(self, sk: str) -> bool:
-        """Whether a sort key is in the range."""
+        """Return whether a sort key is in the range."""
         # Code point order is the order of the UTF-8 bytes, which is DynamoDB's.
         return (
             (self.prefix is None or sk.startswith(self.prefix))
@@ -94,7 +94,7 @@ class Comparison(NamedTuple):
     exists: bool = True
 
     def holds(self, item: Item, steps: StepCounter) -> bool:
-        """Whether the stored item satisfies the clause."""
+        """Return whether the stored item satisfies the clause."""
         value = get_value(item, self.path)
         if self.operator == "exists":
             return (value is not None) is self.exists
@@ -112,7 +112,7 @@ class Or(NamedTuple):
     filters: tuple[tuple[Comparison, ...], ...]
 
     def holds(self, item: Item, steps: StepCounter) -> bool:
-        """Whether the stored item satisfies one of the filters."""
+        """Return whether the stored item satisfies one of the filters."""
         return any(all(clause.holds(item, steps) for clause in clauses) for clauses in self.filters)
 
 

@@ -4,7 +4,7 @@ DdbMcpError
 ├── InvalidArgument      invalid_argument
 ├── PrefixViolation      prefix_violation
 ├── NotProvisioned       not_provisioned
-├── ConditionFailed      condition_failed   carries the stored item where it is known
+├── ConditionFailed      condition_failed   carries the stored item if known
 ├── InvalidCursor        invalid_cursor
 ├── ReadOnly             read_only
 ├── Unsupported          unsupported
@@ -43,14 +43,14 @@ class DdbMcpError(Exception):
         self.quoted = quoted
 
     def to_json(self) -> dict[str, Any]:
-        """The error as the contract words it: `{"code", "message", "next", "retryable"}`, `quoted` where there is
+        """Return the error as in the contract: `{"code", "message", "next", "retryable"}`, `quoted` where there is
         something to quote, and the code's own members."""
         said = {"code": self.code, "message": self.message, "next": self.next, "retryable": self.retryable}
         return said if self.quoted is None else {**said, "quoted": self.quoted}
 
 
 class InvalidArgument(DdbMcpError):
-    """What was given has a wrong shape, type, size or depth."""
+    """An argument has the wrong shape, type, size or depth."""
 
     code = "invalid_argument"
     default_next = "Correct the argument and call again."
@@ -63,14 +63,14 @@ class PrefixViolation(DdbMcpError):
 
 
 class NotProvisioned(DdbMcpError):
-    """There is no table, or no deployment, yet."""
+    """The table or the deployment does not exist yet."""
 
     code = "not_provisioned"
     default_next = "Call provision, then call again."
 
 
 class ConditionFailed(DdbMcpError):
-    """`item` is the stored item that did not satisfy the condition, None where none is known.
+    """`item` is the stored item that did not satisfy the condition, None if unknown.
 
     A store gives it in DynamoDB JSON, the service passes it on in plain JSON. `exists` stays true if a long item is
     left out of the error later.
@@ -105,7 +105,7 @@ class ReadOnly(DdbMcpError):
 
 
 class Unsupported(DdbMcpError):
-    """The platform or engine lacks what is asked for. Nothing was sent to a platform."""
+    """The platform or engine lacks the requested feature. Nothing was sent to a platform."""
 
     code = "unsupported"
 
@@ -117,13 +117,13 @@ class Unauthenticated(DdbMcpError):
 
 
 class Forbidden(DdbMcpError):
-    """The credentials are good and may not do this."""
+    """The credentials are valid but lack the permission."""
 
     code = "forbidden"
 
 
 class Throttled(DdbMcpError):
-    """The store asks to send less; after bounded repeats."""
+    """The store throttled the request, even after retries."""
 
     code = "throttled"
     retryable = True
@@ -131,7 +131,7 @@ class Throttled(DdbMcpError):
 
 
 class Unavailable(DdbMcpError):
-    """The store cannot be reached or failed; after bounded repeats."""
+    """The store cannot be reached or failed, even after retries."""
 
     code = "unavailable"
     retryable = True
@@ -139,7 +139,7 @@ class Unavailable(DdbMcpError):
 
 
 class Timeout(DdbMcpError):
-    """The store gave no answer in time; after bounded repeats."""
+    """The store did not respond in time, even after retries."""
 
     code = "timeout"
     retryable = True
@@ -170,7 +170,7 @@ class Internal(DdbMcpError):
 
     @classmethod
     def log(cls, logger: logging.Logger, failure: Exception, operation: str) -> "Internal":
-        """The error for a bug of ours. The log has the whole failure, under the id that the error's message names."""
+        """Log a bug of ours, and return an error whose message has the id of the log entry."""
         number = os.urandom(4).hex()
         logger.error("Internal error %s in %s", number, operation, exc_info=failure)
         return cls(f"Internal error {number}.")

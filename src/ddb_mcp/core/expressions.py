@@ -21,7 +21,7 @@ class ExpressionBuilder:
         self._by_name: dict[str, str] = {}
 
     def path(self, *steps: str | int) -> str:
-        """A document path in placeholders."""
+        """Return a document path in placeholders."""
         text = ""
         for step in steps:
             if isinstance(step, int):
@@ -33,17 +33,17 @@ class ExpressionBuilder:
         return text
 
     def value(self, value: AttributeValue) -> str:
-        """A placeholder for a value."""
+        """Return a placeholder for a value."""
         placeholder = f":{len(self.values)}"
         self.values[placeholder] = value
         return placeholder
 
     def condition(self, clauses: Filter) -> str:
-        """The clauses as a condition or filter expression, `""` where there are none."""
+        """Return the clauses as a condition or filter expression, `""` if there are none."""
         return " AND ".join(map(self._format_clause, clauses))
 
     def update(self, item: Item, remove: Iterable[Path] = (), add: Mapping[str, AttributeValue] | None = None) -> str:
-        """The update expression of a merge, `""` where it changes nothing.
+        """Return the update expression of a merge, `""` if it changes nothing.
 
         Args:
             item: its attributes are set, but for the key.

@@ -41,7 +41,7 @@ _FILTER_WORDS = frozenset({"or", "and", "not"})
 
 
 def parse_filter(conditions: Mapping[str, Any], parameter: str, *, keys_allowed: bool = True) -> Filter:
-    """The clauses of a filter or an expectation, all of which must hold.
+    """Return the clauses of a filter or an expectation, all of which must hold.
 
     Args:
         conditions: `{"status": "open", "total": {"gt": 10}, "address.city": {"begins_with": "Par"}}`, by document path;
@@ -71,7 +71,7 @@ def parse_filter(conditions: Mapping[str, Any], parameter: str, *, keys_allowed:
 
 
 def filter_to_json(clauses: Filter) -> dict[str, Any]:
-    """The JSON that `parse_filter` reads as these clauses, with every operand in plain JSON."""
+    """Return the JSON that `parse_filter` reads as these clauses, with every operand in plain JSON."""
     conditions: dict[str, Any] = {}
     for clause in clauses:
         if isinstance(clause, Or):
@@ -88,7 +88,7 @@ def filter_to_json(clauses: Filter) -> dict[str, Any]:
 
 
 def _check_amount(conditions: Mapping[str, Any], parameter: str) -> None:
-    """Raise InvalidArgument where there are too many conditions, or operands too long, before any is built."""
+    """Raise InvalidArgument if there are too many conditions, or operands too long, before any is built."""
     branches = conditions.get("$or")
     filters = [conditions, *(branches if isinstance(branches, list) and len(branches) <= OR_MAX else ())]
     filters = [entry for entry in filters if isinstance(entry, Mapping)]
@@ -107,7 +107,7 @@ def _make_length_error(parameter: str) -> InvalidArgument:
 
 
 def _estimate_size(value: Any) -> int:
-    """A number of bytes that plain JSON takes as attribute values at least; counted until it is too many."""
+    """Return a number of bytes that plain JSON takes as attribute values at least; counted until it is too many."""
     size, left = 0, [value]
     while left and size <= OPERANDS_MAX_BYTES:
         value = left.pop()
@@ -166,7 +166,7 @@ def _holds_filters(condition: Any) -> bool:
 
 
 def _parse_comparisons(name: str, condition: Any, parameter: str, where: str, keys_allowed: bool) -> list[Comparison]:
-    """The clauses for one document path."""
+    """Return the clauses for one document path."""
     path = parse_path(name, parameter)
     if not keys_allowed and path[0] in ("pk", "sk"):
         raise InvalidArgument(

@@ -72,12 +72,12 @@ class Index:
 
     @property
     def key_names(self) -> tuple[str, ...]:
-        """The names of its key attributes."""
+        """Return the names of its key attributes."""
         return tuple(key.name for key in self.keys)
 
     @property
     def projected(self) -> tuple[str, ...] | None:
-        """The names of all attributes that a query of the index returns; None for all."""
+        """Return the names of all attributes that a query of the index returns; None for all."""
         if self.projection == "ALL":
             return None
         extra = self.projection if isinstance(self.projection, tuple) else ()

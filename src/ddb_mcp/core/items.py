@@ -40,7 +40,7 @@ TYPED_IN_PLAIN_JSON = frozenset({"N", "B", "SS", "NS", "BS", "M"})
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _PLAIN_NUMBER_LENGTH = 40
-# What has more digits than this is refused before they are looked at one by one.
+# Longer number texts are refused before their digits are examined.
 _NUMBERS = Context(prec=limits.NUMBER_MAX_CHARACTERS, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact, InvalidOperation])
 
 
@@ -78,7 +78,7 @@ def parse_json(text: str, where: str, *, exact: bool = True) -> Any:
     Args:
         text: the JSON.
         where: how an error names it.
-        exact: False where a host may have rounded integers before they became text: these are ints then, so that
+        exact: False if a host may have rounded integers before they became text: these are ints then, so that
             large ones can be refused.
 
     Raises:
@@ -155,7 +155,7 @@ def from_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
 
 
 def is_typed(value: Mapping[str, Any]) -> bool:
-    """Whether a plain JSON object is a typed value rather than a map."""
+    """Return whether a plain JSON object is a typed value rather than a map."""
     return len(value) == 1 and next(iter(value)) in TYPED_IN_PLAIN_JSON
 
 
@@ -365,7 +365,7 @@ def measure_item(item: Mapping[str, AttributeValue]) -> int:
 
 
 def exceeds_bytes(value: AttributeValue, most: int) -> bool:
-    """Whether the plain JSON of a value certainly has more than `most` bytes. About `most` members are looked at."""
+    """Return whether the plain JSON of a value certainly exceeds `most` bytes. Looks at about `most` members."""
     length, waiting = 0, [value]
     while waiting and length <= most:
         ((kind, content),) = waiting.pop().items()

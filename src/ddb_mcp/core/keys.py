@@ -31,12 +31,12 @@ class Key(NamedTuple):
 
     @classmethod
     def of(cls, item: Mapping[str, Mapping[str, Any]]) -> "Key":
-        """The key of an item in DynamoDB JSON."""
+        """Return the key of an item in DynamoDB JSON."""
         return cls(item["pk"]["S"], item["sk"]["S"])
 
     @property
     def attributes(self) -> dict[str, dict[str, str]]:
-        """The key in DynamoDB JSON."""
+        """Return the key in DynamoDB JSON."""
         return {"pk": {"S": self.pk}, "sk": {"S": self.sk}}
 
 
@@ -99,16 +99,16 @@ class Prefix:
 
     @property
     def is_one_segment(self) -> bool:
-        """Whether nothing in it tells this deployment from others."""
+        """Return whether nothing in it tells this deployment from others."""
         return len(_split_segments(self.text)) < 2
 
     @cached_property
     def joined(self) -> str:
-        """The beginning of every partition key of this deployment."""
+        """Return the beginning of every partition key of this deployment."""
         return self.text if self.text[-1:] in SEPARATORS and self.text else self.text + JOINER
 
     def owns(self, pk: str) -> bool:
-        """Whether a partition key belongs to this deployment."""
+        """Return whether a partition key belongs to this deployment."""
         return len(pk) > len(self.joined) and pk.startswith(self.joined)
 
     def check_pk(self, pk: str, parameter: str = "pk") -> str:
@@ -124,7 +124,7 @@ class Prefix:
         return pk
 
     def check_key(self, pk: str, sk: str, where: str = "") -> Key:
-        """The key, if this deployment owns it and DynamoDB could hold it. Raises as `check` and `check_sk` do.
+        """Return the key, if this deployment owns it and DynamoDB could hold it. Raises as `check` and `check_sk` do.
 
         Args:
             where: what comes before `pk` and `sk` in messages, for example `items[3].`.
@@ -132,7 +132,7 @@ class Prefix:
         return Key(self.check_pk(pk, f"{where}pk"), check_sk(sk, f"{where}sk"))
 
     def check_pk_prefix(self, pk_prefix: str | None) -> str:
-        """The beginning of a scan's partition keys: `pk_prefix`, or the joined prefix without it.
+        """Return the beginning of a scan's partition keys: `pk_prefix`, or the joined prefix without it.
 
         Raises InvalidArgument or PrefixViolation as `check` does; the joined prefix alone is allowed here.
         """
@@ -151,14 +151,14 @@ class Prefix:
         return PrefixViolation(f"{parameter} is outside this deployment: it must start with {self.joined!r}.", next=fix)
 
     def _looks_relative(self, pk: str) -> bool:
-        """A key that could be somebody's full key is never completed: `deploy#other#x` is no relative key."""
+        """Return whether `pk` looks relative. `deploy#other#x` does not: it may be another deployment's full key."""
         own, key = _fold_lookalikes(_split_segments(self.text)[0]), _fold_lookalikes(pk)
         printable = pk.isprintable() and pk.strip() == pk
         return printable and not own.startswith(get_first_segment(key)) and own not in key
 
 
 def get_first_segment(text: str) -> str:
-    """The part before the first separator, the whole text where there is none."""
+    """Return the part before the first separator, the whole text if there is none."""
     return re.split(f"[{re.escape(SEPARATORS)}]", text, maxsplit=1)[0]
 
 

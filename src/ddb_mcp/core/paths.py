@@ -36,11 +36,11 @@ class Part(NamedTuple):
 
 
 def parse_path(text: str, parameter: str) -> Path:
-    """A document path such as `address.lines[0]` as its steps.
+    """Return a document path such as `address.lines[0]` as its steps.
 
     Args:
         text: the path.
-        parameter: how errors name the parameter that it was given for.
+        parameter: how errors name the parameter.
 
     Raises:
         InvalidArgument: it does not follow the grammar, is not Unicode, or has more steps than DynamoDB nests.
@@ -63,7 +63,7 @@ def parse_path(text: str, parameter: str) -> Path:
 
 
 def parse_part(text: str, parameter: str) -> Part | None:
-    """The part that a text such as `body[0:20000]` names, None where it ends in no range. Raises InvalidArgument."""
+    """Return the part that a text such as `body[0:20000]` names, None if it has no range. Raises InvalidArgument."""
     match = _PART.search(text)
     if match is None:
         return None
@@ -74,7 +74,7 @@ def parse_part(text: str, parameter: str) -> Part | None:
 
 
 def format_path(path: Path) -> str:
-    """The text that `parse_path` reads as this path."""
+    """Return the text that `parse_path` reads as this path."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{_format_name(step)}" for step in path)[1:]
 
 
@@ -86,7 +86,7 @@ def _format_name(name: str) -> str:
 
 
 def get_value(item: Item, path: Path) -> AttributeValue | None:
-    """The value at a document path, None where there is none."""
+    """Return the value at a document path, None if there is none."""
     value: AttributeValue | None = {"M": item}
     for step in path:
         value = _get_member(value, step) if value else None
@@ -109,13 +109,13 @@ def list_members(value: AttributeValue) -> list[tuple[str | int, AttributeValue]
 
 
 def drop_nested(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """The paths in their order, each once, without those that begin with another of them."""
+    """Return the paths in their order, each once, without those that begin with another of them."""
     distinct = dict.fromkeys(paths)
     return tuple(path for path in distinct if not any(path[:length] in distinct for length in range(1, len(path))))
 
 
 def find_overlap(paths: Iterable[Path]) -> tuple[Path, Path] | None:
-    """Two of the paths that one update cannot name together, None where there are none.
+    """Return two of the paths that one update cannot name together, None if there are none.
 
     These are two equal paths, a path and another path that begins with it, and two paths that take one value both for a
     map and for a list.
@@ -138,7 +138,7 @@ def find_overlap(paths: Iterable[Path]) -> tuple[Path, Path] | None:
 
 
 def project(item: Item, paths: Iterable[Path], *, keys: bool = True) -> Item:
-    """The item's projection by these paths, as DynamoDB makes it; with `pk` and `sk`, if `keys`.
+    """Return the item's projection by these paths, as DynamoDB makes it; with `pk` and `sk`, if `keys`.
 
     Each value stands at its place in the item. Lists are closed up; of paths that overlap, the shorter wins; a map or
     list of which nothing is left is left out.
@@ -173,7 +173,7 @@ def _project_value(value: AttributeValue, tree: _Tree | None) -> AttributeValue 
 
 
 def remove_paths(item: Item, paths: Iterable[Path]) -> Item:
-    """The item without what is at these paths; all positions mean the item as it is given, which is not changed."""
+    """Return the item without what is at these paths. Positions refer to the original item, which is not modified."""
     rest: Item = _remove_from({"M": item}, _build_tree(paths))["M"]
     return rest
 
@@ -190,7 +190,7 @@ def _remove_from(value: AttributeValue, tree: _Tree) -> AttributeValue:
 
 
 def _build_tree(paths: Iterable[Path]) -> _Tree:
-    """The paths as a tree, in which the shorter of two that overlap wins."""
+    """Return the paths as a tree, in which the shorter of two that overlap wins."""
     tree: _Tree = {}
     for path in paths:
         inside: _Tree | None = tree

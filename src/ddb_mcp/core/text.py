@@ -31,12 +31,12 @@ _PIECE = 1024
 
 
 def encode_json(value: Any) -> str:
-    """JSON on one line without spaces. What steers a reader unseen is escaped in it, which leaves values exact."""
+    """Encode JSON on one line without spaces. Escapes invisible control characters; values stay exact."""
     return escape_controls(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def escape_controls(text: str) -> str:
-    """The text, for people and logs, with `\\uXXXX` for each character that steers a terminal or a reader unseen."""
+    """Return the text, for logs and terminals, with `\\uXXXX` for what may steer a terminal or mislead a reader."""
     return text.translate(_make_escapes()) if _STEERING.search(text) else text
 
 
@@ -46,12 +46,12 @@ def _make_escapes() -> dict[int, str]:
 
 
 def count_bytes(value: Any) -> int:
-    """Bytes of UTF-8 of the compact JSON. A lone surrogate that some store let in counts as its escape."""
+    """Return the size of the compact JSON in bytes of UTF-8. A lone surrogate counts as its escape."""
     return len(encode_json(value).encode(errors="backslashreplace"))
 
 
 def truncate(text: str, max_bytes: int) -> str:
-    """As much of the text's beginning as takes `max_bytes` bytes of JSON, its quotes among them."""
+    """Return as much of the text's beginning as takes `max_bytes` bytes of JSON, its quotes among them."""
     left = max_bytes - len('""')
     for at in range(0, len(text), _PIECE):
         piece = text[at : at + _PIECE]
@@ -68,20 +68,20 @@ def _count_content_bytes(text: str) -> int:
 
 
 def shorten(text: str, max_bytes: int) -> str:
-    """The text, or as much of its beginning as takes `max_bytes` bytes of JSON with a mark that it goes on."""
+    """Return the text, or as much of its beginning as takes `max_bytes` bytes of JSON with a mark that it goes on."""
     if len(truncate(text, max_bytes)) == len(text):
         return text
     return truncate(text, max_bytes - len("…".encode())) + "…"
 
 
 def exceeds_members(text: str, most: int) -> bool:
-    """Whether JSON has more than so many members, counted in its text, before anything is built from it.
+    """Return whether JSON has more than `most` members, counted in its text before it is parsed.
 
     Args:
         text: JSON, or anything else.
         most: members of all its lists and objects together.
     """
-    # Commas in strings are no members; few texts have so many that their strings must be looked at.
+    # Commas in strings do not separate members, but few texts have enough of them to matter.
     return count_marks(text) > most and _count_marks_outside_strings(text) > most
 
 
@@ -102,12 +102,12 @@ def count_marks(text: str) -> int:
 
 
 def quote_start(text: str, characters: int = QUOTED_CHARACTERS) -> str:
-    """The text, or its beginning with a mark that it goes on: errors quote nothing long."""
+    """Return the text, or its beginning with a mark that it goes on: errors quote nothing long."""
     return text if len(text) <= characters else text[:characters] + "…"
 
 
 def build_object(pairs: list[tuple[str, Any]], on_duplicate: Callable[[str], object]) -> dict[str, Any]:
-    """The JSON object with these members, for `json.loads(object_pairs_hook=…)`.
+    """Return the JSON object with these members, for `json.loads(object_pairs_hook=…)`.
 
     Args:
         on_duplicate: called with a name, quoted, that two members have. The last of them is taken if it returns.

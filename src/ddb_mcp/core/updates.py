@@ -34,16 +34,16 @@ class Update(NamedTuple):
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether twice has the same effect as once. Then the stored item shows whether it was done."""
+        """Return whether twice has the same effect as once. Then the stored item shows whether it was done."""
         return not self.add and not any(isinstance(path[-1], int) for path in self.remove)
 
     @property
     def only_removes(self) -> bool:
-        """Whether it sets and adds nothing. Then it does not create an item."""
+        """Return whether it sets and adds nothing. Then it does not create an item."""
         return bool(self.remove) and not self.add and self.item.keys() <= {"pk", "sk"}
 
     def apply(self, old: Item | None) -> Item:
-        """The item after the update. `old` is the stored item, None where there is none.
+        """Return the item after the update. `old` is the stored item, None if there is none.
 
         Raises:
             InvalidArgument: the types of what is added and what is stored differ, or their sum has too many digits.
@@ -53,17 +53,17 @@ class Update(NamedTuple):
         return {**remove_paths(stored, self.remove), **self.item, **sums}
 
     def find_absent(self, old: Item | None) -> tuple[Path, ...]:
-        """The paths in `remove` at which there is nothing."""
+        """Return the paths in `remove` at which there is nothing."""
         return tuple(path for path in self.remove if get_value(old or {}, path) is None)
 
     def is_seen_in(self, stored: Item) -> bool:
-        """Whether the stored item has what is set, and has not what is removed."""
+        """Return whether the stored item has what is set, and has not what is removed."""
         sets = all(name in stored and are_equal(stored[name], value) for name, value in self.item.items())
         return sets and self.find_absent(stored) == self.remove
 
 
 def find_lost_values(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
-    """The values that were stored and are nowhere in the new item, by path.
+    """Return the values that were stored and are nowhere in the new item, by path.
 
     These are attributes and members of maps that are gone, and maps, lists and sets that another type replaces; no
     scalars that were overwritten.
@@ -83,7 +83,7 @@ def find_lost_values(old: Item | None, new: Item) -> dict[Path, AttributeValue]:
 
 
 def _add_value(stored: AttributeValue | None, added: AttributeValue, name: str) -> AttributeValue:
-    """The value that an attribute has after `add`."""
+    """Return the value that an attribute has after `add`."""
     if stored is None:
         return added
     ((kind, _),) = added.items()
@@ -96,7 +96,7 @@ def _add_value(stored: AttributeValue | None, added: AttributeValue, name: str) 
 
 
 def unite(stored: AttributeValue, added: AttributeValue, where: str = "The sum") -> AttributeValue:
-    """A stored number and another, or the union of two sets of one type.
+    """Return a stored number and another, or the union of two sets of one type.
 
     Raises:
         InvalidArgument: DynamoDB could not keep the sum, which errors call `where`.
@@ -108,7 +108,7 @@ def unite(stored: AttributeValue, added: AttributeValue, where: str = "The sum")
 
 
 def subtract_members(value: AttributeValue, other: AttributeValue) -> list[str]:
-    """The members of a set, in their order, that another set of its type does not have."""
+    """Return the members of a set, in their order, that another set of its type does not have."""
     ((kind, content),) = value.items()
     known = to_member_set(other)
     return [member for member in content if (Decimal(member) if kind == "NS" else member) not in known]
