@@ -20,7 +20,7 @@ class _Damage(NamedTuple):
         kinds: the values that it is wrong in; a name after `$` is right in a command, say.
         happened: what follows the variable's name in the message; `{found}` is what the pattern found.
         advice: what to do.
-        mended: the value as it was probably meant; empty where nobody can tell.
+        mended: the value as it was probably meant; empty if unknown.
     """
 
     kinds: frozenset[Kind]
@@ -85,7 +85,7 @@ _DAMAGES = (
 
 
 def check_loaded(name: str, value: str, kind: Kind) -> None:
-    """Raise Misconfigured where a loader has damaged a value. Values of commands and secrets are not shown."""
+    """Raise Misconfigured if a loader has damaged a value. Values of commands and secrets are not shown."""
     for flaw in _DAMAGES:
         match = re.search(flaw.pattern, value) if kind in flaw.kinds else None
         if match is None:

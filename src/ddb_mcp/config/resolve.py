@@ -105,7 +105,7 @@ def resolve_http(environment: Mapping[str, str] = os.environ, flags: Mapping[str
 
 
 class _RawSettings(NamedTuple):
-    """What environment and flags give. An empty value counts as unset.
+    """The values from the environment and from flags. An empty value counts as unset.
 
     Attributes:
         values: by the name of the field.
@@ -229,7 +229,7 @@ def _make_platform_settings(configured: _RawSettings) -> PlatformSettings:
     if not {"auth_command", "auth_file"} & values.keys() and (command := _find_auth_command()):
         values["auth_command"] = command
     if "auth_file" in values and not _file_exists(str(values["auth_file"])):
-        raise Misconfigured(f"There is no file {values['auth_file']}.", next="Correct or unset DDB_MCP_AUTH_FILE.")
+        raise Misconfigured(f"{values['auth_file']} does not exist.", next="Correct or unset DDB_MCP_AUTH_FILE.")
     values.setdefault("auth_file", Path(os.path.expanduser(DEFAULT_AUTH_FILE)))
     if "auth_command" not in values and not _file_exists(str(values["auth_file"])):
         if "api_url" in values:

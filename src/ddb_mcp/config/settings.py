@@ -32,7 +32,7 @@ class Setting(NamedTuple):
     Attributes:
         parse: reads and checks the value; takes the variable's name and the text.
         help: what it is for, in a few words.
-        default: the default in words, where it is not simply the field's own.
+        default: the default in words, if it differs from the field's own.
         field: the name of the field that holds it.
         modes: the modes that it counts in, separated by commas, or `all`.
     """
@@ -47,17 +47,17 @@ class Setting(NamedTuple):
 
     @property
     def flag(self) -> str | None:
-        """The flag of the command line, None where there is none."""
+        """Return the flag of the command line, None if there is none."""
         return None if self.secret else self.word
 
     @property
     def word(self) -> str:
-        """The variable, written as a flag."""
+        """Return the variable, written as a flag."""
         return "--" + self.variable.removeprefix("DDB_MCP_").lower().replace("_", "-")
 
     @property
     def kind(self) -> Kind:
-        """The kind of text, for the checks of `loaders`."""
+        """Return the kind of text, for the checks of `loaders`."""
         if self.secret:
             return "secret"
         return (
@@ -66,7 +66,7 @@ class Setting(NamedTuple):
 
     @property
     def is_switch(self) -> bool:
-        """Whether the flag takes no value."""
+        """Return whether the flag takes no value."""
         return self.parse is values.parse_switch
 
 

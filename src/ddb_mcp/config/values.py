@@ -26,7 +26,7 @@ def parse_text(name: str, value: str) -> str:
 
 
 def parse_command(name: str, value: str) -> str:
-    """A command line that can be split into words."""
+    """Return a command line that can be split into words."""
     try:
         shlex.split(value, posix=os.name == "posix")
     except ValueError:
@@ -42,7 +42,7 @@ def parse_switch(name: str, value: str) -> bool:
 
 
 def make_choice_parser(*words: str) -> Callable[[str, str], str]:
-    """A parser for one of some words, in upper or lower case."""
+    """Return a parser for one of some words, in upper or lower case."""
 
     def parse(name: str, value: str) -> str:
         folded = value.upper() if words[0].isupper() else value.lower()
@@ -54,7 +54,7 @@ def make_choice_parser(*words: str) -> Callable[[str, str], str]:
 
 
 def make_integer_parser(least: int, most: int) -> Callable[[str, str], int]:
-    """A parser for a whole number from `least` to `most`."""
+    """Return a parser for a whole number from `least` to `most`."""
 
     def parse(name: str, value: str) -> int:
         if not re.fullmatch("[0-9]{1,12}", value) or not least <= int(value) <= most:
@@ -65,7 +65,7 @@ def make_integer_parser(least: int, most: int) -> Callable[[str, str], int]:
 
 
 def parse_table(name: str, value: str) -> str:
-    """The name of a table: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html"""
+    """Return a table name: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html"""
     if value.startswith("arn:"):
         raise Misconfigured(
             f"{_describe(name, value)}, an ARN.", next=f"Write the name alone: {value.rpartition('/')[2]}"
@@ -83,7 +83,7 @@ def parse_prefix(name: str, value: str) -> Prefix:
 
 
 def parse_words(name: str, value: str) -> tuple[str, ...]:
-    """A list separated by commas."""
+    """Return a list separated by commas."""
     if value.startswith("["):
         raise Misconfigured(
             f"{_describe(name, value)}.", next="Write the names with commas between them, without brackets."
@@ -101,7 +101,7 @@ def parse_index_definitions(name: str, value: str) -> tuple[Index, ...]:
 
 
 def parse_path(name: str, value: str) -> Path:
-    """A whole path on this system; `~` is the home directory. It need not exist."""
+    """Return a whole path on this system; `~` is the home directory. It need not exist."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", value):
         meant = re.sub(r"^\w+:(//(localhost)?(?=/))?", "", value)
         advice = (
@@ -133,7 +133,7 @@ def _is_foreign_path(value: str) -> bool:
 
 
 def parse_address(name: str, value: str) -> str:
-    """The address of a platform: the part before the API's own path."""
+    """Return the address of a platform: the part before the API's own path."""
     if not is_http_url(value):  # which may hold a password
         raise Misconfigured(f"{name} is not an http:// or https:// URL.", next=f"Correct {name}.")
     if match := re.search("/api/data/dynamodb(/.*)?$", value):
@@ -145,7 +145,7 @@ def parse_address(name: str, value: str) -> str:
 
 
 def is_http_url(text: str) -> bool:
-    """Whether a text is a URL of HTTP, with a host and, if it has one, a port from 1 to 65535."""
+    """Return whether a text is a URL of HTTP, with a host and, if it has one, a port from 1 to 65535."""
     try:
         parts = urlsplit(text)
         host = parts.netloc.rpartition("@")[2]
@@ -159,7 +159,7 @@ def is_http_url(text: str) -> bool:
 
 @lru_cache(64)  # a face asks at each request
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine and nothing else."""
+    """Return whether a host name or address means this machine and nothing else."""
     if host.lower() == "localhost":
         return True
     try:
