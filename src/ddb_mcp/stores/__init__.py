@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def make_store(settings: ModeSettings | GatewaySettings) -> "Store":
-    """The store of the settings' mode. Nothing is opened or connected yet."""
+    """Return the store of the settings' mode. Nothing is opened or connected yet."""
     if isinstance(settings, PlatformSettings):
         from ddb_mcp.stores.platform.store import PlatformStore
 

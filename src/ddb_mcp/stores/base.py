@@ -20,7 +20,7 @@ from ddb_mcp.core.paths import Path, get_value
 from ddb_mcp.core.updates import Update, find_lost_values
 
 Position = Any
-"""Where a listing goes on: JSON-able, made and understood by one store, sealed before it leaves the server."""
+"""The position of a listing, as JSON. Only its own store reads it, and it is sealed before it leaves the server."""
 
 INDEXES_KEPT_SECONDS = 60
 
@@ -29,10 +29,10 @@ Progress = Callable[[str], Awaitable[None]]
 
 
 class Deployment(NamedTuple):
-    """Where a deployment's data is, as `provision` and `info` report it.
+    """A deployment and the location of its data, as `provision` and `info` report it.
 
     Attributes:
-        prefix: None where the store does not know it; the platform store does.
+        prefix: None if the store does not know it; the platform store does.
         features: what the store can do beyond the documented platform API, by the names in `FEATURES`.
         indexes: the table's secondary indexes, None if unknown.
         details: further members of the result, for example `lambdaFunctions` in direct mode.
@@ -65,7 +65,7 @@ class WriteCondition(NamedTuple):
     expect: Filter = ()
 
     def is_satisfied_by(self, stored: Item | None, check: CheckDeadline | None = None) -> bool:
-        """Whether the stored item satisfies this. `check`: see `matches`."""
+        """Return whether the stored item satisfies this. `check`: see `matches`."""
         return not (self.create_only and stored is not None) and matches(self.expect, stored or {}, check)
 
     def check(self, stored: Item | None, check: CheckDeadline | None = None, *, room: int | None = None) -> None:
@@ -75,7 +75,7 @@ class WriteCondition(NamedTuple):
                 raise self.make_error(stored)
 
     def make_error(self, stored: Item | None) -> ConditionFailed:
-        """The error for a write that a store refused because this did not hold."""
+        """Return the error for a write that a store refused because this did not hold."""
         advice = None
         if self.create_only:
             message = "create_only: there is an item with this key already."
@@ -109,7 +109,7 @@ class Written(NamedTuple):
     """The outcome of a put or an update.
 
     Attributes:
-        created: whether there was no item before; None where the store cannot tell.
+        created: whether there was no item before; None if the store cannot tell.
         dropped: the values that were stored and are gone, by path.
         updated: the new values of the attributes in `Update.add`.
         absent: paths of `Update.remove` at which there was nothing.
@@ -124,7 +124,7 @@ class Written(NamedTuple):
 
     @classmethod
     def from_replacement(cls, old: Item | None, new: Item) -> "Written":
-        """The outcome of storing `new` where `old` was."""
+        """Return the outcome of storing `new` where `old` was."""
         return cls(old is None, find_lost_values(old, new))
 
     @classmethod
@@ -145,14 +145,14 @@ class Written(NamedTuple):
 
 
 def is_visible_in(write: Item | Update | None, stored: Item | None) -> bool:
-    """Whether the stored item is as a write makes it: a put of an item, an update, or a delete (None)."""
+    """Return whether the stored item is as a write makes it: a put of an item, an update, or a delete (None)."""
     if write is None or stored is None:
         return write is stored
     return write.is_seen_in(stored) if isinstance(write, Update) else are_equal({"M": write}, {"M": stored})
 
 
 class Deleted(NamedTuple):
-    """The outcome of a delete. `deleted` is None where the store cannot tell; `item`: the item before, where known."""
+    """The outcome of a delete. `deleted` is None if the store cannot tell; `item`: the item before, if known."""
 
     deleted: bool | None
     item: Item | None = None
@@ -192,7 +192,7 @@ class Read(NamedTuple):
     secondary_index: Index | None = None
 
     def names(self, item: Item) -> bool:
-        """Whether the key of an item is among those that this reads."""
+        """Return whether the key of an item is among those that this reads."""
         pk, sk = Key.of(item)
         if self.secondary_index is not None:
             is_own = pk.startswith(self.pk_prefix or "")
@@ -211,8 +211,8 @@ class StorePage(NamedTuple):
         scanned: stored items read for it.
         after: gives the position after `items[n]`, so that a page can be left in its middle; None if the store cannot
             go on from there. Raises DdbMcpError where the store has to be asked. It does not hold the items.
-        capacity: capacity units it cost, where the store reports them.
-        complete: False where `next` is None and still nobody knows whether there is more (a platform without pages).
+        capacity: capacity units it cost, if the store reports them.
+        complete: False if `next` is None but more items may follow (a platform without pages).
         full: the next item is known not to fit into what was left of `max_bytes`.
         spent: the call must end here, whatever `scanned` says: the store has read enough for it.
     """
@@ -273,13 +273,13 @@ class SelectionResult:
 class Store(ABC):
     """The seven operations over one kind of storage.
 
-    Every method raises the errors of `ddb_mcp.core.errors` and no others: NotProvisioned where the table is missing,
-    ConditionFailed where a condition does not hold (with the stored item where it is known), Throttled, Unavailable and
+    Every method raises the errors of `ddb_mcp.core.errors` and no others: NotProvisioned if the table is missing,
+    ConditionFailed if a condition does not hold (with the stored item if known), Throttled, Unavailable and
     Timeout after the store's own bounded retries, Unsupported before anything is sent. Methods are safe to call
     concurrently, and to cancel: a cancelled write may still happen.
 
     `room` bounds the memory of a batch: an outcome then holds none of the values that were stored, and ConditionFailed
-    an item of at most so many bytes of JSON, from the moment the store knows the outcome. None: all of them. 0: a store
+    an item of at most `room` bytes of JSON, from the moment the store knows the outcome. None: all of them. 0: a store
     need not ask what was stored, and its outcome may say no more than that the write was done.
     """
 
@@ -293,11 +293,11 @@ class Store(ABC):
 
     @abstractmethod
     async def info(self) -> Deployment:
-        """The deployment as it is; changes nothing."""
+        """Return the deployment as it is; changes nothing."""
 
     @abstractmethod
     async def get(self, key: Key) -> Item | None:
-        """The whole stored item, strongly consistent; None where there is none."""
+        """Return the whole stored item, strongly consistent; None if there is none."""
 
     @abstractmethod
     async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
@@ -315,7 +315,7 @@ class Store(ABC):
         """Delete an item."""
 
     async def move(self, item: Item, copy: Item) -> bool:
-        """Store `copy` and delete `item`, as it was read, in one transaction. False where the store has none for it.
+        """Store `copy` and delete `item`, as it was read, in one transaction. False if the store has none for it.
 
         Raises ConditionFailed if `item` is gone or has changed, or another item has the key of `copy`.
         """
@@ -333,7 +333,7 @@ class Store(ABC):
         return None
 
     async def write_selected(self, selection: SelectionWrite, progress: Progress) -> SelectionResult | None:
-        """Write to every item of a selection. None where the store leaves this to the service, which writes one by one.
+        """Write to every item of a selection. None if the store leaves this to the service, which writes one by one.
 
         Raises OutcomeUnknown where an answer was lost; its message says how many items were written before.
         """
@@ -349,11 +349,11 @@ class Store(ABC):
 
     @abstractmethod
     async def query(self, read: Read) -> StorePage:
-        """A page of the items of one partition key, of the table or of an index, in sort-key order."""
+        """Return a page of the items of one partition key, of the table or of an index, in sort-key order."""
 
     @abstractmethod
     async def scan(self, read: Read) -> StorePage:
-        """A page of the items whose partition keys begin with `pk_prefix`."""
+        """Return a page of the items whose partition keys begin with `pk_prefix`."""
 
     @abstractmethod
     async def close(self) -> None:

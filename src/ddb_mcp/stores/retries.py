@@ -70,14 +70,14 @@ class RetryPolicy(NamedTuple):
 
 
 ReadBackResult = Literal["done", "not done", "undecided"]
-"""What the stored item tells of a write whose answer was lost."""
+"""Whether the stored item shows that a write whose response was lost was done."""
 
 
 class LostAnswerPolicy(NamedTuple):
     """The way to resolve a lost answer of a write.
 
     Attributes:
-        read_back: reads the item once, strongly consistent, and says whether the write was done. None where the stored
+        read_back: reads the item once, strongly consistent, and says whether the write was done. None if the stored
             item cannot show this.
         repeat: whether the write may be sent again before `read_back`: only where twice is as good as once.
     """
@@ -105,7 +105,7 @@ async def run_with_retries(
     renew: Callable[[], Awaitable[None]],
     write: LostAnswerPolicy | None = None,
 ) -> Completed[_T]:
-    """Repeat `attempt` until it succeeds or cannot be repeated. What it raises besides AttemptFailed passes.
+    """Repeat `attempt` until it succeeds or cannot be repeated. Exceptions other than AttemptFailed propagate.
 
     Args:
         attempt: sends the request once.

@@ -5,12 +5,12 @@ _PLAIN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 
 
 def is_untrusted_certificate(failure: object) -> bool:
-    """Whether the certificate is one that this machine does not trust."""
+    """Return whether the certificate is one that this machine does not trust."""
     return "CERTIFICATE_VERIFY_FAILED" in str(failure)
 
 
 def is_plain_http(failure: object) -> bool:
-    """Whether TLS was spoken to what speaks plain HTTP."""
+    """Return whether TLS was spoken to what speaks plain HTTP."""
     return any(words in str(failure) for words in _PLAIN)
 
 

@@ -192,7 +192,7 @@ def _advance(steps: Iterator[object]) -> bool:
 
 
 def is_large(*values: Any) -> bool:
-    """Whether a conversion of the values would hold up the event loop. Looks at `LOOP_MEMBERS` members at most."""
+    """Return whether a conversion of the values would block the event loop. Looks at up to `LOOP_MEMBERS` members."""
     left, rest = LOOP_MEMBERS, list(values)
     while rest and left > 0:
         left -= 1

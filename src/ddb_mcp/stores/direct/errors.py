@@ -59,7 +59,7 @@ class FailedRequest(NamedTuple):
         service: `dynamodb` or `lambda`.
         operation: the operation as AWS names it, for example `GetItem`.
         table: the table's name.
-        session: None where none could be made.
+        session: None if it could not be made.
     """
 
     service: str
@@ -69,12 +69,12 @@ class FailedRequest(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The service as people name it."""
+        """Return the service as people name it."""
         return _SERVICES[self.service]
 
     @property
     def variable(self) -> str:
-        """The variable that has the service's address."""
+        """Return the variable that has the service's address."""
         return f"AWS_ENDPOINT_URL_{self.service.upper()}"
 
     @property
@@ -84,7 +84,7 @@ class FailedRequest(NamedTuple):
 
     @property
     def profile(self) -> str:
-        """The AWS profile whose credentials a person renews."""
+        """Return the AWS profile whose credentials a person renews."""
         return (self.session and self.session.source.profile) or "default"
 
     @property
@@ -196,7 +196,7 @@ class _ErrorResponse(NamedTuple):
 
     @property
     def quoted(self) -> str | None:
-        """The first sentence of the message: what follows may quote what was sent."""
+        """Return the first sentence of the message: what follows may quote what was sent."""
         return " ".join(self.message.split()).partition(". ")[0][:_QUOTED_MAX] or None
 
 
@@ -212,7 +212,7 @@ def _map_response(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpErro
 
 
 def _map_unknown_code(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
-    """The default for a code that is in no table, for example one that AWS has added since."""
+    """Return the default for a code that is in no table, for example one that AWS has added since."""
     return Internal(
         f"{request.name} refused {refusal.operation} with an error that this version of ddb-mcp does not know.",
         next="Upgrade ddb-mcp, or report the error's code to the maintainers.",
@@ -233,7 +233,7 @@ def _map_access_denied(refusal: _ErrorResponse, request: FailedRequest) -> DdbMc
 def _map_not_found(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     if request.service == "lambda":
         return NotProvisioned(
-            "There is no such function in this account and region.", next="Correct DDB_MCP_LAMBDA_FUNCTIONS."
+            "The function does not exist in this account and region.", next="Correct DDB_MCP_LAMBDA_FUNCTIONS."
         )
     return NotProvisioned(f"The table {request.table!r} does not exist in this account and region.")
 
@@ -333,7 +333,7 @@ _BY_STATUS: dict[int, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = 
 
 
 def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
-    """The error where the settings kept the request from being sent; None where it may have been sent."""
+    """Return the error where the settings kept the request from being sent; None if it may have been sent."""
     error = failure.kwargs.get("error")
     text = f"{failure} {error}"
     if tls.is_untrusted_certificate(text):
@@ -422,7 +422,7 @@ _KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
     ),
     "NoRegionError": _Rule(Misconfigured, "No AWS region is configured.", _REGION),
     "BaseEndpointResolverError EndpointProviderError InvalidRegionError UnknownRegionError": _Rule(
-        Misconfigured, "There is no such AWS region.", _REGION
+        Misconfigured, "The AWS region does not exist.", _REGION
     ),
     "BotoCoreError": _Rule(
         Misconfigured,

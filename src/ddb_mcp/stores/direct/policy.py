@@ -16,7 +16,7 @@ _APP_WRITE = ["BatchWriteItem", "ConditionCheckItem"]
 def build_policy(
     settings: DirectSettings, *, partition: str = "aws", region: str = "*", account: str = "*"
 ) -> dict[str, Any]:
-    """The policy for a table and prefix, one statement for each thing that a deployment may be denied.
+    """Return the policy for a table and prefix, one statement for each thing that a deployment may be denied.
 
     Args:
         settings: `table`, `prefix`, `lambda_functions` and `read_only` count.
@@ -73,7 +73,7 @@ def _make_items_statement(
 
 
 def escape_policy_text(text: str) -> str:
-    """Text that means itself in a policy's values.
+    """Escape text for use in a policy's values.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
     """
@@ -90,7 +90,7 @@ def _make_statement(sid: str, service: str, actions: list[str], resource: str | 
 
 
 def _make_function_arn(name: str, partition: str, region: str, account: str) -> str:
-    """The ARN of a function by its name, by `account:function:name`, or by its ARN: the forms that Lambda takes."""
+    """Return the ARN of a function by its name, by `account:function:name`, or by its ARN, as Lambda accepts it."""
     if name.startswith("arn:"):
         return name
     its_account, _, own_name = name.rpartition(":function:")

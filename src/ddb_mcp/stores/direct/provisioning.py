@@ -52,7 +52,7 @@ class TableSetup:
     warnings: list[str] = field(default_factory=list)
 
     async def exists(self) -> bool:
-        """Whether the table can be used.
+        """Return whether the table can be used.
 
         Raises:
             Misconfigured: it has another key schema, or is archived.

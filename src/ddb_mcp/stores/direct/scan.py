@@ -25,7 +25,7 @@ OVER_READ = 1.5
 
 
 class ScanPosition(NamedTuple):
-    """Where a scan is: for each segment that is not done, the key it goes on after; and what the last round found."""
+    """The position of a scan: the key to continue after in each unfinished segment, and what the last round found."""
 
     starts: dict[int, Key | None]
     total: int
@@ -34,7 +34,7 @@ class ScanPosition(NamedTuple):
 
     @classmethod
     def from_position(cls, position: Position | None) -> "ScanPosition":
-        """The position in a cursor; None for the beginning."""
+        """Return the position in a cursor; None for the beginning."""
         if position is None:
             return cls(dict.fromkeys(range(SCAN_SEGMENTS)), SCAN_SEGMENTS)
         total, scanned, matched, starts = position
@@ -51,11 +51,11 @@ class ScanPage(NamedTuple):
     scanned: int
 
     def get_end(self) -> Position | None:
-        """The position after all items, None at the end of the table."""
+        """Return the position after all items, None at the end of the table."""
         return self._position(dict(self.ends)) if self.ends else None
 
     def get_position_after(self, n: int) -> Position:
-        """The position after item `n`: its segment goes on there, later segments with items are read again."""
+        """Return the position after item `n`: its segment goes on there, later segments with items are read again."""
         segment, key = self.entries[n]
         ends = dict(self.ends)
         for other, _ in self.entries[n + 1 :]:
@@ -121,16 +121,16 @@ def _bytes(key: Key | None) -> int:
 
 
 def count_items_needed(read: Read) -> int:
-    """The number of items that are worth fetching."""
+    """Return the number of items that are worth fetching."""
     return min(read.limit, max(PAGE_ITEMS_MIN, read.max_bytes // SMALL_ITEM_BYTES))
 
 
 def plan_wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
-    """Which segments to ask next, and for how many items each.
+    """Return which segments to ask next, and for how many items each.
 
-    One segment where it probably holds the items wanted, else every segment that is left. The estimate comes from the
-    last round. A table of this deployment's items alone is read in order. A table of mostly others' items is read in
-    waves that probably hold enough, and in whole pages after a round that found nothing.
+    One segment if it probably holds enough items, else all remaining segments, estimated from the last round. A table
+    with this deployment's items alone is read in order. A table with mostly other deployments' items is read in waves
+    that probably hold enough, and in whole pages after a round that found nothing.
     """
     most = need = max(1, read.read_limit)
     if at.matched == at.scanned:  # at the beginning, and where everything is own
@@ -144,7 +144,7 @@ def plan_wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
 
 
 async def gather(calls: list[Callable[[], Awaitable[Response]]]) -> list[Response]:
-    """The answers of concurrent calls, in order; the first failure ends the others and is raised as it is."""
+    """Return the answers of concurrent calls, in order; the first failure ends the others and is raised as it is."""
     answers: dict[int, Response] = {}
     failure: DdbMcpError | None = None
 

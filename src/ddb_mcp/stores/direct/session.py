@@ -164,7 +164,7 @@ _IS_NO_URL = re.compile("^[Ii]nvalid endpoint|^Port |^Invalid IPv6 URL|an IPv4 o
 
 
 def is_invalid_url(failure: Exception) -> bool:
-    """Whether botocore or Python refuses an endpoint because it is not a URL."""
+    """Return whether botocore or Python refuses an endpoint because it is not a URL."""
     return isinstance(failure, ValueError) and _IS_NO_URL.search(str(failure)) is not None
 
 
@@ -242,7 +242,7 @@ class RoleSession(AwsSession):
         self.register_component("credential_provider", self)
 
     def load_credentials(self) -> DeferredRefreshableCredentials:
-        """The role's credentials, in place of what the chain of providers would find."""
+        """Return the role's credentials, in place of what the chain of providers would find."""
         credentials = self.source.get_credentials()
         if credentials is None:
             raise NoCredentialsError

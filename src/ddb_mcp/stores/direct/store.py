@@ -189,7 +189,7 @@ class DirectStore(Store):
         except InvalidArgument:  # an engine that keeps other digits than DynamoDB
             logger.warning("The engine added what DynamoDB would have refused; the new values are not known.")
             outcome = Written.from_update(update._replace(add={}), old)
-        # Where nothing was there, DynamoDB returns nothing. Where an engine returns the key, `created` is unknown.
+        # DynamoDB returns nothing for a new item. If an engine returns the key, `created` is unknown.
         return outcome._replace(created=None) if old is not None and old.keys() == {"pk", "sk"} else outcome
 
     async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
@@ -272,7 +272,7 @@ class DirectStore(Store):
         return condition.make_error(item)
 
     async def _check_schema(self) -> None:
-        """Raise Misconfigured where the table has another key schema. Asks the table until the schema is known.
+        """Raise Misconfigured if the table has another key schema. Asks the table until the schema is known.
 
         A get names the whole key: such a table refuses it. A put would replace the item with the table's own key, which
         nobody has checked; a query or a scan could show such items.
@@ -369,7 +369,7 @@ class DirectStore(Store):
 
 
 def _make_session_policy(settings: DirectSettings) -> dict[str, Any]:
-    """The policy that limits the role. Raises Misconfigured where `role_arn` is not the ARN of a role."""
+    """Return the policy that limits the role. Raises Misconfigured if `role_arn` is not the ARN of a role."""
     if not settings.role_arn:
         return {}
     role = re.fullmatch(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/[!-~]+", settings.role_arn)
@@ -382,7 +382,7 @@ def _make_session_policy(settings: DirectSettings) -> dict[str, Any]:
 
 
 def _make_condition_parameters(condition: WriteCondition, expression: ExpressionBuilder) -> dict[str, str]:
-    """The parameters that make a write conditional."""
+    """Return the parameters that make a write conditional."""
     text = expression.condition(condition.expect)
     if condition.create_only:
         text = f"attribute_not_exists({expression.path('pk')})"

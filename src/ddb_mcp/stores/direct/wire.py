@@ -119,7 +119,7 @@ def make_read_parameters(read: Read, expression: ExpressionBuilder, text: str) -
 
 
 def has_key(key: Key, item: Item) -> bool:
-    """Whether an answer's item has this key. Another item may be another deployment's, and is not shown."""
+    """Return whether an answer's item has this key. Another item may be another deployment's, and is not shown."""
     if key.attributes.items() <= item.items():
         return True
     logger.error("The store answered with another item than the one that was asked for; it is not shown.")

@@ -52,7 +52,7 @@ class Deadline:
 
     @property
     def is_over(self) -> bool:
-        """Whether the operation was cancelled, or its time is over."""
+        """Return whether the operation was cancelled, or its time is over."""
         return self._is_cancelled or time.monotonic() > min(self._end, self._hold_until)
 
     def check(self) -> None:
@@ -102,7 +102,7 @@ class Deadline:
 
 
 def _are_values(values: Iterable[dict[str, Any]], depth: int) -> bool:
-    """Whether these are attribute values, inside of so many lists and maps."""
+    """Return whether these are attribute values, nested this deep in lists and maps."""
     for value in values:
         ((kind, content),) = value.items()
         if not isinstance(content, _CONTENT[kind]) or (kind in _WITHIN and not _WITHIN[kind](content, depth)):

@@ -138,7 +138,7 @@ class SqliteFile:
             )
 
     def is_writable(self) -> bool:
-        """Whether this user may write the file and the files beside it."""
+        """Return whether this user may write the file and the files beside it."""
         # SQLite's files beside a read-only file would be read-only too, and stay so when the file becomes writable.
         return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
 
@@ -239,7 +239,7 @@ class SqliteFile:
         )
 
     def _version(self, connection: sqlite3.Connection) -> int:
-        """The version of the schema, 0 where nothing is in the file yet. Raises Misconfigured where it is not ours."""
+        """Return the schema version, 0 for an empty file. Raises Misconfigured if the file is not ours."""
         # One statement sees one state, whatever other processes do.
         application, version, tables = connection.execute(
             "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
@@ -284,7 +284,7 @@ def is_passing(error: sqlite3.Error) -> bool:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """One read-check-write, alone among all processes on the file."""
+    """Hold the write lock over one read-check-write, against all processes."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -295,7 +295,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _use_log(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. Where two processes do so at once, SQLite refuses one of them at once, without waiting."""
+    """Switch to WAL. If two processes switch at once, SQLite fails one of them immediately."""
     deadline = time.monotonic() + LOCK_SLICE_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Where a file lies: whether SQLite can share it there, and who else can open or replace it."""
+"""Checks a file's location: whether SQLite can share it there, and who else can open or replace it."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def find_mount_problem(path: Path) -> tuple[str, str] | None:
 
 
 def _find_mount(path: str) -> tuple[str, str]:
-    """The mount point that holds a path and the kind of its file system; empty if unknown."""
+    """Return the mount point that holds a path and the kind of its file system; empty if unknown."""
     if os.name == "nt":
         return "", "smb" if path.startswith("\\\\") else ""
     best, kind = "", ""

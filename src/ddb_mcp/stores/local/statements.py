@@ -64,7 +64,7 @@ class _IndexKeys(threading.local):
 
 
 def get_segment(pk: bytes, segments: int) -> int:
-    """Return which of so many segments of a parallel scan a partition is in: the same in every process, for ever."""
+    """Return the segment of a parallel scan that a partition is in. It never changes, in any process."""
     return crc32(pk) * segments >> 32
 
 

@@ -110,7 +110,7 @@ class Rows(NamedTuple):
     after_partition: bytes = b""
 
     def statement(self) -> tuple[str, list[bytes | int]]:
-        """The SQL that selects them, and its parameters."""
+        """Return the SQL that selects them, and its parameters."""
         index, partition, sort_key = self.secondary_index, "pk", "sk"
         where: list[str] = ["TRUE"]
         parameters: list[bytes | int] = []
@@ -162,7 +162,7 @@ class LocalTable:
     for reads.
 
     Args:
-        path: the file. Its directory is made, for the user alone, where it is missing.
+        path: the file. Creates its directory, private to the user, if it does not exist.
         registry: it is a gateway's registry of deployments.
 
     Raises (each method):
@@ -181,7 +181,7 @@ class LocalTable:
 
     @property
     def path(self) -> Path:
-        """The file, without symbolic links."""
+        """Return the file, without symbolic links."""
         return self._file.path
 
     async def create(self) -> bool:
@@ -232,10 +232,10 @@ class LocalTable:
         """Read items, let `decide` say what is to be stored, and store it: one transaction, alone on the file.
 
         Args:
-            keys: of the items that `decide` is given.
+            keys: of the items that `decide` receives.
             decide: takes each key's stored item, None if there is none; returns what is to be stored by key, None
                 for no item, and the result. It runs in a worker thread, while others wait for the file: a long
-                comparison calls `check`. What it raises ends the transaction, and nothing is written then.
+                comparison calls `check`. An exception rolls the transaction back.
 
         Returns:
             What `decide` returns as its result.
@@ -243,7 +243,7 @@ class LocalTable:
         return await self._writes.write(partial(_change, keys, decide))
 
     async def change_once(self, token: str, request: bytes, keys: Sequence[Key], decide: Decide[_T]) -> _T | None:
-        """`change`, but at most once for a token within ten minutes. None where it was done before.
+        """`change`, but at most once for a token within ten minutes. None if it was done before.
 
         Args:
             token: the caller's name for this change.
@@ -268,7 +268,7 @@ class LocalTable:
         return await self._writes.write(change)
 
     async def about(self) -> dict[str, str]:
-        """The facts that are noted about the table, by name."""
+        """Return the facts that are noted about the table, by name."""
 
         return await self._read(lambda connection, _: statements.load_about(connection) if connection else {})
 
@@ -296,7 +296,7 @@ class LocalTable:
         """Create secondary indexes, over the items that are there too, unless there are some with their names.
 
         Args:
-            check: takes the indexes that are there. What it raises ends the transaction.
+            check: takes the indexes that are there. An exception rolls the transaction back.
         """
 
         def create(connection: Connection, deadline: Deadline) -> None:
@@ -314,7 +314,7 @@ class LocalTable:
         await self._writes.write(lambda connection, _: statements.drop_index(connection, name))
 
     async def extent(self) -> tuple[int, int, dict[str, int]]:
-        """The number of items, the bytes of the file, and the number of items in each secondary index."""
+        """Return the number of items, the bytes of the file, and the number of items in each secondary index."""
 
         def extent(connection: Connection | None, deadline: Deadline) -> tuple[int, int, dict[str, int]]:
             if connection is None:
@@ -406,7 +406,7 @@ def _snapshot(connection: Connection) -> Iterator[None]:
 
 
 def get_range_end(start: bytes) -> bytes:
-    """The first byte string after all that start with `start`; empty if there is none, which UTF-8 never has."""
+    """Return the first byte string after all that start with `start`; empty if there is none, which UTF-8 never has."""
     start = start.rstrip(b"\xff")
     return start[:-1] + bytes([start[-1] + 1]) if start else b""
 

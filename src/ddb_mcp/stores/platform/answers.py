@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
 
 def get_members(document: Any) -> Mapping[str, Any]:
-    """The members of an answer, those of `data` among them."""
+    """Return the members of an answer, those of `data` among them."""
     if not isinstance(document, Mapping):
         return {}
     data = document.get("data")
@@ -49,7 +49,7 @@ def get_members(document: Any) -> Mapping[str, Any]:
 
 
 def parse_deployment(document: Any) -> Deployment:
-    """The deployment that `provision` and `info` report.
+    """Return the deployment that `provision` and `info` report.
 
     Raises:
         NotProvisioned: the platform says that there is none yet.
@@ -100,18 +100,18 @@ def _parse_indexes(shown: Any) -> tuple[Index, ...] | None:
 
 
 def parse_item_answer(answer: Answer, key: Key, *, typed: bool) -> Item | None:
-    """The item in an answer, None where the answer says that there is none.
+    """Return the item in an answer, None if the answer says that there is none.
 
     Raises:
-        Unavailable: the answer has none of the forms above, or has another item than the one asked for.
+        Unavailable: the answer has none of the forms above, or has another item than the one requested.
     """
     found = _find_item(answer)
     if found is None:
         return None
     item = _parse_item(found, typed=typed)
     if Key.of(item) != key:
-        logger.error("Platform fault: another item was returned than the one asked for; it was left out.")
-        raise Unavailable("The platform answered with another item than the one asked for.")
+        logger.error("Platform fault: another item was returned than the one requested; it was left out.")
+        raise Unavailable("The platform answered with another item than the one requested.")
     return item
 
 
@@ -133,7 +133,7 @@ def _find_item(answer: Answer) -> Any:
 
 
 def parse_items(document: Any, *, typed: bool) -> list[Item]:
-    """The items of a listing; a null for the list is an empty one. Raises Unavailable where there is no list."""
+    """Return the items of a listing; null counts as an empty list. Raises Unavailable if there is no list."""
     members = get_members(document)
     candidates = [document, *(members[name] for name in ("items", "Items", "data") if name in members)]
     lists = [value for value in candidates if isinstance(value, list)]
@@ -143,14 +143,14 @@ def parse_items(document: Any, *, typed: bool) -> list[Item]:
 
 
 def is_at_end(document: Any) -> bool | None:
-    """Whether the platform marked the end of a listing; None where it says nothing."""
+    """Return whether the platform marked the end of a listing; None if it says nothing."""
     members = get_members(document)
     marks = [not members[name] for name in _CONTINUATIONS if name in members]
     return all(marks) if marks else None
 
 
 def parse_outlined(outlined: Any, items: list[Item]) -> list[int]:
-    """Which of a page's items are outlines. Raises Unavailable where this cannot be read."""
+    """Return which of a page's items are outlines. Raises Unavailable if this cannot be read."""
     numbers = list(map(parse_count, outlined)) if isinstance(outlined, list) else [] if outlined is None else [None]
     if not all(at is not None and at < len(items) and at == int(at) for at in numbers):
         raise Unavailable("The platform's answer is not in a form that ddb-mcp reads.")
@@ -158,17 +158,17 @@ def parse_outlined(outlined: Any, items: list[Item]) -> list[int]:
 
 
 def parse_count(value: Any) -> Decimal | None:
-    """The number, if it is from 0 to 2^53: a larger one could fill the memory with its digits."""
+    """Return the number, if it is from 0 to 2^53: a larger one could fill the memory with its digits."""
     return value if isinstance(value, Decimal) and 0 <= value < limits.EXACT_INTEGER else None
 
 
 def is_valid_text(value: Any) -> bool:
-    """Whether this is a non-empty string without lone surrogates, which could not be sent on."""
+    """Return whether this is a non-empty string without lone surrogates, which could not be sent on."""
     return isinstance(value, str) and value.encode(errors="ignore").decode() == value != ""
 
 
 def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
-    """An attribute value from a platform to which every object is a map."""
+    """Return an attribute value from a platform to which every object is a map."""
     if isinstance(value, list | dict) and depth > limits.MAX_DEPTH:
         raise InvalidArgument(f"{where} is nested deeper than DynamoDB can store.")
     if isinstance(value, list):
@@ -187,7 +187,7 @@ def parse_attributes(members: Mapping[str, Any], *, typed: bool) -> Item:
 
 
 def is_item(value: Any) -> bool:
-    """Whether this is a JSON object with a key."""
+    """Return whether this is a JSON object with a key."""
     return isinstance(value, Mapping) and all(isinstance(value.get(name), str) for name in ("pk", "sk"))
 
 

@@ -105,7 +105,7 @@ class PlatformApi:
         return parse_answer(operation, response, body, credentials, ours=ours)
 
     async def _post(self, url: str, content: bytes, credentials: Credentials) -> "tuple[httpx.Response, bytes]":
-        """The answer, whatever it is; its body cut off above the maximum. No redirect is followed."""
+        """Return the answer, whatever it is; its body cut off above the maximum. No redirect is followed."""
         headers = {"Authorization": f"Bearer {credentials.token}", "Content-Type": "application/json"}
         client = self._get_client(tls=url.startswith("https:"))
         async with client.stream("POST", url, content=content, headers=headers) as response:
@@ -117,7 +117,7 @@ class PlatformApi:
         return response, bytes(body)
 
     def _get_client(self, *, tls: bool) -> "httpx.AsyncClient":
-        """The client for https, or the one for http, which is spared the 30 ms that loading the certificates takes."""
+        """Return the client for https or for http. The one for http skips loading certificates, which takes 30 ms."""
         if tls not in self._clients:
             import httpx
 

@@ -1,4 +1,4 @@
-"""Where a platform's address and token come from: the environment, a command, or a file.
+"""Reads a platform's address and token from the environment, a command, or a file.
 
 A token goes only to the address that its own source gave, or that was configured together with it. Nothing here ever
 puts a token, or what a command printed, into an exception or a log.
@@ -29,7 +29,7 @@ AUTH_COMMAND_MAX_BYTES = 65_536
 
 
 PATH = "/api/data/dynamodb"
-"""Where the API is under the platform's address."""
+"""The path of the API under the platform's address."""
 _SCHEME = re.compile(r"bearer\b[ :]", re.I)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _TOKEN_NAMES = ("token", "access_token", "accessToken", "auth_token", "AUTH_TOKEN")
@@ -197,7 +197,7 @@ def _token_and_url(document: Any) -> tuple[str | None, str | None]:
 async def _run_command(command: list[str], source: str) -> str:
     """Return the output of a command, which is shown nowhere.
 
-    It is read from the pipe once the command has ended, since children that it leaves behind may keep the pipe open. A
+    It is read from the pipe once the command has exited, since children that it leaves behind may keep the pipe open. A
     command that prints more than the pipe holds waits until its time is over.
     """
     reader, writer = os.pipe()
@@ -235,7 +235,7 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     """Kill a process that still runs, with the children that it has started."""
     if process.returncode is not None:
         return
-    with contextlib.suppress(OSError):  # it has just ended
+    with contextlib.suppress(OSError):  # it has just exited
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)  # it leads the group of what it has started
         else:

@@ -115,7 +115,7 @@ def _make_connect_error(credentials: Credentials) -> DdbMcpError:
             f"Nothing listens at {credentials.origin}: the gateway is not running.",
             next="Start it with `ddb-mcp gateway serve`, or correct the platform's address.",
         )
-    return Unavailable(f"There is no connection to {credentials.origin}.")
+    return Unavailable(f"Cannot connect to {credentials.origin}.")
 
 
 # Answers
@@ -127,7 +127,7 @@ class ErrorAnswer(NamedTuple):
     Attributes:
         code: the error's name, which is never shown.
         text: the message, without the token and control characters.
-        problem: what is wrong with the answer's form; empty where it is JSON.
+        problem: what is wrong with the answer's form; empty if it is JSON.
     """
 
     operation: str
@@ -145,7 +145,7 @@ class ErrorAnswer(NamedTuple):
         return self.said("message") or self.said("error")
 
     def said(self, name: str) -> str:
-        """A member's text, safe to be shown."""
+        """Return a member's text, safe to be shown."""
         words = _CONTROL.sub(" ", self._given(name).replace(self.token, "(token)"))
         return quote_start(" ".join(words.encode(errors="replace").decode().split()), _SHOWN)
 
@@ -155,7 +155,7 @@ class ErrorAnswer(NamedTuple):
 
     @property
     def kind(self) -> type[DdbMcpError]:
-        """The class of our error, by the answer's code, its status, or its words."""
+        """Return the class of our error, by the answer's code, its status, or its words."""
         if own := _OWN_CODES.get(self.code):
             return own
         if self.status in (401, 403, 429):
@@ -171,12 +171,12 @@ class ErrorAnswer(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Whether the status says that all is well."""
+        """Return whether the status says that all is well."""
         return 200 <= self.status < 300
 
     @property
     def is_absent(self) -> bool:
-        """Whether the answer means that there is no item, not that there is no deployment."""
+        """Return whether the answer means that there is no item, not that there is no deployment."""
         if self.operation not in ("get", "delete") or self.problem:
             return False
         named = _NOT_PROVISIONED.search(f"{self.code} {self.text}") or self.code in _OWN_CODES
@@ -231,7 +231,7 @@ def _parse_document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:
 
 
 def _reports_failure(operation: str, document: Any) -> bool:
-    """Whether an answer says that the operation failed, whatever its status: by `success`, or by `error` alone."""
+    """Return whether an answer says that the operation failed, by `success` or `error` alone, whatever its status."""
     if not isinstance(document, Mapping):
         return False
     if {"pk", "sk"} <= document.keys() and (operation == "get" or document.keys() - {"pk", "sk", "error", "message"}):

@@ -1,4 +1,4 @@
-"""Bodies of a platform's requests. What the platform lacks is refused here, before anything is sent."""
+"""Bodies of a platform's requests. Raises Unsupported for features that the platform lacks, before anything is sent."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def need(feature: str, features: frozenset[str], what: str, instead: str) -> Non
 
 
 def condition_members(condition: WriteCondition, features: frozenset[str]) -> dict[str, Any]:
-    """The members of a write's body for a condition. Raises Unsupported."""
+    """Return the members of a write's body for a condition. Raises Unsupported."""
     if condition == NO_CONDITION:
         return {}
     need("conditions", features, "conditions (create_only, expect)", "Get the item, decide, and write without them.")
@@ -29,7 +29,7 @@ def condition_members(condition: WriteCondition, features: frozenset[str]) -> di
 
 
 def filter_json(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
-    """The clauses as JSON for a platform that evaluates them itself. Raises Unsupported where it cannot."""
+    """Return the clauses as JSON for a platform that evaluates them itself. Raises Unsupported if it cannot."""
     if any(isinstance(clause, Or) or clause.operator == "type" for clause in clauses):
         need("or", features, "$or and type in a filter", "Ask for each alternative in a call of its own.")
     steps = (step for clause in iter_comparisons(clauses) for step in clause.path if isinstance(step, str))
@@ -39,7 +39,7 @@ def filter_json(clauses: Filter, parameter: str, features: frozenset[str]) -> di
 
 
 def plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
-    """The clauses as JSON. Raises Unsupported where they have values that the platform cannot have."""
+    """Return the clauses as JSON. Raises Unsupported if they have values that the platform cannot have."""
     if "types" not in features:
         for clause in iter_comparisons(clauses):
             where = f"{parameter}.{clause.path[0]}"
@@ -57,7 +57,7 @@ def plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> d
 
 
 def update_members(update: Update, features: frozenset[str], where: str) -> dict[str, Any]:
-    """The members of a put's body for an update. Raises Unsupported."""
+    """Return the members of a put's body for an update. Raises Unsupported."""
     need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
     body: dict[str, Any] = {"item": item_text(update.item, features, where), "merge": True}
     if update.remove and "paths" not in features and any(len(path) > 1 for path in update.remove):
@@ -71,7 +71,7 @@ def update_members(update: Update, features: frozenset[str], where: str) -> dict
 
 
 def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tuple[str, dict[str, Any]]:
-    """The operation and the body for a selection. Raises Unsupported."""
+    """Return the operation and the body for a selection. Raises Unsupported."""
     for feature in ("where", "conditions"):
         need(
             feature, features, "where", "List the keys, and write to each; expect guards each write where it is known."
@@ -101,7 +101,7 @@ def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tu
 
 
 def key_members(read: Read) -> dict[str, Any]:
-    """The members of a body that say which keys are read."""
+    """Return the members of a body that say which keys are read."""
     index = read.secondary_index
     members = {
         "pk": read.pk,
@@ -115,7 +115,7 @@ def key_members(read: Read) -> dict[str, Any]:
 
 
 def item_text(item: Item, features: frozenset[str], where: str) -> str:
-    """The item as a JSON string. Raises Unsupported where the platform could not have it exactly."""
+    """Return the item as a JSON string. Raises Unsupported if the platform could not have it exactly."""
     if "types" in features:
         return encode_json(item_to_json(item))
     return json.dumps({name: _untyped(value, f"{where}.{name}") for name, value in item.items()}, ensure_ascii=False)

@@ -93,8 +93,9 @@ class PlatformStore(Store):
     Raises (each method):
         Misconfigured, Unauthenticated: there are no credentials that the platform takes.
         DdbMcpError: the platform's own refusal, by the code that fits it.
-        Unsupported: the platform lacks what is asked for; nothing was sent.
-        Unavailable, Timeout, Throttled: after bounded repeats; Unavailable too for what is not an answer of the API.
+        Unsupported: the platform lacks the requested feature; nothing was sent.
+        Unavailable, Timeout, Throttled: after a bounded number of retries; Unavailable also if the
+            response is not one of the API's.
     """
 
     mode = "platform"
@@ -253,7 +254,7 @@ class PlatformStore(Store):
         return self._deployment or await self.info()
 
     def _write(self, key: Key, condition: WriteCondition, write: Item | Update | None) -> LostAnswerPolicy:
-        """The way to resolve a lost answer of a put, an update, or a delete (None).
+        """Return the way to resolve a lost answer of a put, an update, or a delete (None).
 
         Nothing decides a conditional write: what it would have stored, or deleted, may be the work of another client
         that met the condition at the same time. Nor does the item show whether an addition was made.
@@ -271,7 +272,7 @@ class PlatformStore(Store):
         return LostAnswerPolicy(read_back, repeat=True)
 
     async def _page(self, operation: str, read: Read, known: Deployment) -> StorePage:
-        """A page of a platform that narrows and continues itself."""
+        """Return a page of a platform that narrows and continues itself."""
         body = key_members(read)
         body["limit"] = min(read.limit, limits.LIMIT_MAX)
         body["max_bytes"] = read.max_bytes + limits.ENVELOPE_BYTES
@@ -317,7 +318,7 @@ class PlatformStore(Store):
         return select_attributes(select_attributes(await self.get(key) or {}, projected), read.attributes)
 
     async def _cursor_after(self, last: Key, at: int, operation: str, body: dict[str, Any]) -> Position | None:
-        """The cursor after the item `last`, number `at` of a page. The platform gives it with a page that ends there.
+        """Return the cursor after the item `last`, number `at` of a page, from a page that ends there.
 
         Raises:
             Unavailable: the page ends elsewhere now, because somebody has added or deleted items before its end.
@@ -331,7 +332,7 @@ class PlatformStore(Store):
         return cursor if is_valid_text(cursor) else None
 
     async def _narrowed(self, operation: str, read: Read, known: Deployment) -> StorePage:
-        """A page of a platform that takes a limit only: ranges and filters are applied here, to what it returned."""
+        """Return a page of a platform that only supports a limit, with ranges and filters applied to it here."""
         assert known.prefix is not None
         prefix = Prefix(known.prefix, one_segment=True)
         plain_filter(read.filter, "filter", known.features)
@@ -369,7 +370,7 @@ class PlatformStore(Store):
 
 
 def _is_short(items: list[Item], limit: int) -> bool:
-    """Whether a query with these items ended because there are no more, not at a limit of the platform's own."""
+    """Return whether a query with these items ended because there are no more, not at a limit of the platform's own."""
     return (
         len(items) < limit
         and (len(items) % PLATFORM_PAGE_ITEMS != 0 or not items)
@@ -383,7 +384,7 @@ def _answer(done: Completed[Answer]) -> Answer:
 
 
 def _written(done: Completed[Answer], features: frozenset[str]) -> Written:
-    """The outcome of a put. A platform without our extensions may echo the item with attributes of any name."""
+    """Return the outcome of a put. A platform without our extensions may echo the item with attributes of any name."""
     facts = get_members(done.answer.document) if done.answer and "conditions" in features else {}
     created, dropped, updated = (facts.get(name) for name in ("created", "dropped", "updated"))
     if not isinstance(created, bool) or (done.repeated and not created):
@@ -397,12 +398,12 @@ def _written(done: Completed[Answer], features: frozenset[str]) -> Written:
 
 
 def _path(name: str, features: frozenset[str]) -> Path:
-    """The path in an answer; without the feature `paths` every sign is part of an attribute's name."""
+    """Return the path in an answer; without the feature `paths` every sign is part of an attribute's name."""
     return parse_path(name, "dropped") if "paths" in features else (name,)
 
 
 def _add_step(done: SelectionResult, facts: Mapping[str, Any], *, typed: bool) -> None:
-    """Add the platform's answer to one step. Raises Unavailable where it is not in the known form."""
+    """Add the platform's answer to one step. Raises Unavailable if it is not in the known form."""
     matched, cursor = parse_count(facts.get("matched")), facts.get("cursor")
     written = parse_count(facts.get("written", facts.get("deletedCount", Decimal(0))))
     if matched is None or written is None or not isinstance(facts.get("complete"), bool):
