@@ -1,4 +1,4 @@
-"""The arguments of each tool: one strict model a tool, for the MCP face and for the gateway.
+"""The arguments of each tool: one strict model a tool, for MCP and for the gateway.
 
 Unknown arguments are refused by name. `parameters` undoes what hosts do to the others.
 """
@@ -45,7 +45,7 @@ class Arguments(BaseModel):
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        """The checked arguments. Raises InvalidArgument, which names the parameter and what is wrong with it."""
+        """Return the checked arguments. Raises InvalidArgument, which names the parameter and what is wrong with it."""
         arguments = parse_arguments_object(value)
         if not cls.model_fields:  # hosts that send something with every call send it to these too
             return cls()
@@ -185,7 +185,7 @@ _EXPECTED = {
 
 
 def _to_invalid_argument(invalid: ValidationError) -> InvalidArgument:
-    """The first problem that pydantic found, an unknown name before all others, in our own words."""
+    """Return the first problem that pydantic found, an unknown name before all others, in our own words."""
     errors = invalid.errors(include_url=False, include_input=False)
     error = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")

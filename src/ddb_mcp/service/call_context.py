@@ -60,11 +60,11 @@ class CallContext(NamedTuple):
 
     @property
     def prefix(self) -> Prefix:
-        """The deployment's prefix."""
+        """Return the deployment's prefix."""
         return self.get_prefix()
 
     def drop_foreign(self, item: Item | None) -> Item | None:
-        """The item; None, and a line in the log, where a store returned another deployment's item."""
+        """Return the item; None, and a line in the log, where a store returned another deployment's item."""
         if item is None or self.prefix.owns(item["pk"]["S"]):
             return item
         logger.error("The store returned an item of another deployment; it was left out.")
@@ -72,7 +72,7 @@ class CallContext(NamedTuple):
 
 
 async def show_failed_condition(call: CallContext, failed: ConditionFailed, max_bytes: int) -> ConditionFailed:
-    """The failure with its stored item as plain JSON, in at most `max_bytes` bytes."""
+    """Return the failure with its stored item as plain JSON, in at most `max_bytes` bytes."""
     item = call.drop_foreign(failed.item)
     failed.item = None
     if item is None:

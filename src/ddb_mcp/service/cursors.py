@@ -28,7 +28,7 @@ class CursorSealer:
         self._key = key or os.urandom(32)
 
     def seal(self, position: Position, call: Any, lengths: Sequence[int] = ()) -> str:
-        """A cursor for `position` that opens only with an equal `call`.
+        """Return a cursor for `position` that opens only with an equal `call`.
 
         Args:
             position: see `Position`. It is not compressed: the length would show what two keys have in common.
@@ -46,7 +46,7 @@ class CursorSealer:
         return _encode_base64(sealed)
 
     def open(self, cursor: str, call: Any) -> Position:
-        """The position in the cursor. Raises InvalidCursor if it is forged, altered, stale, or from another call."""
+        """Return the position in the cursor. Raises InvalidCursor if it is altered, stale, or from another call."""
         from cryptography.exceptions import InvalidTag
 
         try:

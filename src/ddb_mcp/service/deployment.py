@@ -13,7 +13,7 @@ from ddb_mcp.stores.base import Deployment
 
 
 async def provision(call: CallContext, arguments: ProvisionArguments) -> ProvisionResult:
-    """Make the table where it is missing, and describe the deployment.
+    """Create the table if it does not exist, and describe the deployment.
 
     Raises:
         DdbMcpError: what `Store.provision` raises.

@@ -10,7 +10,7 @@ ENDPOINT = "http://127.0.0.1:8000"
 
 
 def make_local_environment(table: str, prefix: str, address: str = ENDPOINT) -> dict[str, str]:
-    """The app's environment for an endpoint on this machine.
+    """Return the app's environment for an endpoint on this machine.
 
     Any credentials do there, and the SDKs insist on some. boto3 reads AWS_DEFAULT_REGION, the JavaScript SDK
     AWS_REGION.

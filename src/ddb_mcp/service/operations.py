@@ -1,4 +1,4 @@
-"""The seven operations: one table of names, texts, arguments and results for every face."""
+"""The seven operations: their names, texts, arguments and results, for every interface."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple

@@ -110,7 +110,7 @@ def _list_values(
 
 
 def _stands_in_item(path: Path, entry: dict[str, Any]) -> bool:
-    """Whether a value is shown as a member of the item, rather than by its path in `outline`."""
+    """Return whether a value is shown as a member of the item, rather than by its path in `outline`."""
     return len(path) == 1 and path[0] != "outline" and "value" in entry
 
 
@@ -130,7 +130,7 @@ def _outline_value(path: Path, value: AttributeValue) -> dict[str, Any]:
 def show_item(
     item: Item, room: int, next: str = OUTLINE_NEXT, paths: Iterable[Path] | None = None
 ) -> tuple[PlainItem, bool]:
-    """The item as plain JSON, or its outline where that is too long, and whether it is an outline.
+    """Return the item as plain JSON, or its outline where that is too long, and whether it is an outline.
 
     Args:
         item: the whole item.
@@ -143,7 +143,7 @@ def show_item(
 
 
 def fit_whole(item: Item, room: int) -> tuple[PlainItem, int] | None:
-    """The item as plain JSON and its bytes, None where it is longer than `room` bytes."""
+    """Return the item as plain JSON and its bytes, None if it is longer than `room` bytes."""
     if exceeds_bytes({"M": item}, room):  # saves the conversion
         return None
     plain = item_to_json(item)

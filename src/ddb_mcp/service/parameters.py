@@ -56,7 +56,7 @@ def prepare(
     never_empty: Collection[str],
     where: str = "",
 ) -> dict[str, Any]:
-    """The arguments for `model`: bounded, without those that count as omitted, each of the kind that is wanted.
+    """Return the arguments for `model`: bounded, without those that count as omitted, each of the kind that is wanted.
 
     Args:
         model: the tool's arguments, or a parameter that is an object.
@@ -89,7 +89,7 @@ def prepare(
 
 
 def parse_text(text: str, name: str, where: str) -> Any:
-    """The value of a parameter that is a JSON string. Its members are counted before and after it is read.
+    """Return the value of a parameter that is a JSON string. Its members are counted before and after it is read.
 
     Raises InvalidArgument, as `check_bounds` and `parse_json` do.
     """
@@ -108,7 +108,7 @@ def _make_count_error(where: str, most: int) -> InvalidArgument:
 
 
 def check_bounds(value: Any, name: str, where: str) -> None:
-    """Raise InvalidArgument where a parameter has more entries, or more members within them, than any call needs.
+    """Raise InvalidArgument if a parameter has more entries, or more members within them, than any call needs.
 
     Args:
         value: JSON, as it came.
@@ -146,14 +146,14 @@ def _parameters_of(model: type[BaseModel]) -> dict[str, tuple[Any, type[BaseMode
 
 
 def _plain_type(annotation: Any) -> Any:
-    """An annotation without its `| None` and without what is annotated."""
+    """Return an annotation without its `| None` and without what is annotated."""
     if get_origin(annotation) in (Union, UnionType):
         annotation = get_args(annotation)[0]
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _parse_if_text(value: Any, kind: Any, name: str, where: str) -> Any:
-    """The value; parsed, where it is a JSON string of the wanted kind; an integer, where a whole float stands for one.
+    """Return the value, parsed if it is a JSON string of the wanted type, and as an integer if it is a whole float.
 
     Members of an object or a list stay as they are. Raises InvalidArgument for broken JSON, or too much of it.
     """
@@ -171,7 +171,7 @@ def _parse_if_text(value: Any, kind: Any, name: str, where: str) -> Any:
 
 
 def _to_integer(value: Any) -> Any:
-    """A whole float or Decimal as an integer; everything else as it is."""
+    """Return a whole float or Decimal as an integer; everything else as it is."""
     # A comparison with NaN is false, and one of Decimal's NaN an error.
     if (
         isinstance(value, float | Decimal)
@@ -183,7 +183,7 @@ def _to_integer(value: Any) -> Any:
 
 
 def _make_unknown_error(name: str, known: list[str], where: str) -> InvalidArgument:
-    """The error for an argument that a tool does not have, or a member that a parameter does not have."""
+    """Return the error for an argument that a tool does not have, or a member that a parameter does not have."""
     name = quote_start(name)
     near = difflib.get_close_matches(name, known, 1)
     advice = f"Did you mean {near[0]}?" if near else f"The arguments are {', '.join(known)}."

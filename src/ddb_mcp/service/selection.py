@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def parse_selection(where: Where, own: Prefix, named: str = "") -> Read:
-    """The query, where there is a partition key, or else the scan.
+    """Return the query, where there is a partition key, or else the scan.
 
     Args:
         own: the deployment's prefix.
@@ -41,7 +41,7 @@ def parse_selection(where: Where, own: Prefix, named: str = "") -> Read:
 
 
 async def parse_index_selection(call: CallContext, arguments: QueryArguments) -> Read:
-    """The query of a secondary index.
+    """Return the query of a secondary index.
 
     An index whose partitions each belong to one deployment is asked for its own partitions only. On any other index,
     items of other deployments are read and left out, as in a scan.
@@ -74,7 +74,7 @@ async def parse_index_selection(call: CallContext, arguments: QueryArguments) ->
 
 
 def is_requested(item: Item, read: Read, own: Prefix) -> bool:
-    """Whether an item that a read returned is the deployment's own and one of those requested. If not, it is logged."""
+    """Return whether an item is the deployment's own and matches the read. Logs an item that does not."""
     if own.owns(item["pk"]["S"]) and read.names(item):
         return True
     logger.error("The store returned an item of another deployment, or one outside the read; it was left out.")
@@ -82,6 +82,6 @@ def is_requested(item: Item, read: Read, own: Prefix) -> bool:
 
 
 def _to_clauses(keys: KeyRange) -> Filter:
-    """A range of sort keys as clauses of a filter: a scan takes no range."""
+    """Return a range of sort keys as clauses of a filter: a scan takes no range."""
     bounds = (("begins_with", keys.prefix), ("ge", keys.low), ("le", keys.high))
     return tuple(Comparison(("sk",), operator, ({"S": text},)) for operator, text in bounds if text is not None)

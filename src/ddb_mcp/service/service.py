@@ -30,7 +30,7 @@ class DataService:
 
     Args:
         store: where the data is.
-        prefix: the deployment's; None where the store's `info` reports it (platform mode).
+        prefix: the deployment's; None if the store's `info` reports it (platform mode).
         read_only: refuse the operations that write.
         read_budget: stored items that one query or scan may read.
         max_result_bytes: bytes of compact JSON that one result may have.

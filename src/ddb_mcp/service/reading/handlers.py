@@ -24,7 +24,7 @@ _LEFT_OUT_BYTES = 80
 
 
 async def get(call: CallContext, arguments: GetArguments) -> GetResult:
-    """One item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read.
+    """Return one item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read.
 
     Raises:
         InvalidArgument, PrefixViolation: an argument is wrong.
@@ -39,7 +39,7 @@ async def get(call: CallContext, arguments: GetArguments) -> GetResult:
 
 
 def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> GetResult:
-    """The item as it is shown, in at most `max_bytes` bytes."""
+    """Return the item as it is shown, in at most `max_bytes` bytes."""
     result: GetResult = {"found": True}
     hints: list[str] = []
     room = max_bytes - ITEM_ENVELOPE_BYTES
@@ -131,6 +131,6 @@ async def _list_items(
 
 
 def _make_binding(read: Read) -> list[Any]:
-    """The parts of a read that a cursor is bound to: not its limits, nor the order of members in its filter."""
+    """Return the parts of a read that a cursor is bound to: not its limits, nor the order of members in its filter."""
     unlimited = read._replace(filter=(), attributes=None, limit=0, read_limit=0, max_bytes=0, secondary_index=None)
     return [unlimited, filter_to_json(read.filter), read.secondary_index and read.secondary_index.to_json()]

@@ -26,7 +26,7 @@ _BEGINNINGS_NAMED = 5
 
 
 def explain_no_match(clauses: Filter, items: Sequence[Item]) -> str | None:
-    """A reason that can be seen in some unfiltered items why no item matched, or None."""
+    """Return a reason that can be seen in some unfiltered items why no item matched, or None."""
     explained = (clause for clause in iter_comparisons(clauses) if clause.operator not in ("ne", "exists", "type"))
     reasons = (_explain_comparison(clause, items) for clause in islice(explained, _CLAUSES_EXPLAINED)) if items else ()
     return next(filter(None, reasons), None)
@@ -49,7 +49,7 @@ def _explain_comparison(clause: Comparison, items: Sequence[Item]) -> str | None
 
 
 def _name_type(kind: str) -> str:
-    """A type with its article."""
+    """Return a type with its article."""
     return TYPE_NAMES[kind] if kind in ("B", "NULL") else f"a {TYPE_NAMES[kind]}"
 
 
@@ -74,7 +74,7 @@ def _list_inner_types(value: AttributeValue) -> set[str]:
 
 
 def explain_missing(projection: Projection, items: Sequence[Item]) -> str | None:
-    """Paths that none of the items has, with the nearest names there are, and values that have no parts; or None."""
+    """Return a hint about paths that no item has, with the nearest names, or about values without parts; or None."""
     if not items:
         return None
     in_parts = [part.path for part in projection.parts.values()]
@@ -99,7 +99,7 @@ def _explain_partless(path: Path, items: Sequence[Item]) -> str | None:
 
 
 def _suggest_path(path: Path, items: Sequence[Item]) -> str:
-    """The end of a hint about a path that nothing is at: the path that was probably meant."""
+    """Return the end of a hint about a path that nothing is at: the path that was probably meant."""
     depth = next(n for n in range(len(path)) if not any(get_value(item, path[: n + 1]) for item in items))
     parents = [parent for item in items if (parent := get_value(item, path[:depth])) is not None]
     before = format_path(path[:depth])[:_NAME_SHOWN]
@@ -115,7 +115,7 @@ def _suggest_path(path: Path, items: Sequence[Item]) -> str:
 
 
 def _find_near_path(path: Path, depth: int, parents: Iterable[AttributeValue]) -> str | None:
-    """The path with the name at `depth` put right, or that name alone where the rest leads nowhere."""
+    """Return the path with the name at `depth` put right, or that name alone where the rest leads nowhere."""
     names = list(dict.fromkeys(_iter_names(parents)))
     rest = ".".join(str(step) for step in path[depth:])
     if rest in names:
@@ -146,10 +146,10 @@ def _iter_names(parents: Iterable[AttributeValue]) -> Iterator[str]:
 
 
 def explain_no_sort_key(prefix: str, keys: Sequence[str]) -> str:
-    """The beginnings of the sort keys of a partition, where none was in the range that was asked for.
+    """Return the beginnings of the sort keys of a partition, where none was in the range that was asked for.
 
     Args:
-        prefix: the query's `sk_prefix`, empty where it has none.
+        prefix: the query's `sk_prefix`, empty if it has none.
         keys: some sort keys of the partition.
     """
     if not keys:
@@ -165,7 +165,7 @@ def explain_no_sort_key(prefix: str, keys: Sequence[str]) -> str:
 
 
 def _get_beginning(key: str) -> str:
-    """A sort key's first segment with its separator."""
+    """Return a sort key's first segment with its separator."""
     return key[: len(get_first_segment(key)) + 1]
 
 

@@ -24,7 +24,7 @@ class PageItem(NamedTuple):
     is_last: bool
 
     async def position(self) -> Position | None:
-        """Where to go on after it."""
+        """The position after this item."""
         return self.page.next if self.is_last else await self.page.after(self.at)
 
 
@@ -57,26 +57,26 @@ class PageItems:
 
     @property
     def last(self) -> PageItem:
-        """The last item taken."""
+        """Return the last item taken."""
         return self._entries[-1]
 
     @property
     def items(self) -> list[PlainItem]:
-        """The items as they are shown."""
+        """Return the items as they are shown."""
         return [entry.shown for entry in self._entries]
 
     @property
     def outlined(self) -> list[int]:
-        """The positions in `shown` of outlines."""
+        """Return the positions in `shown` of outlines."""
         return [at for at, entry in enumerate(self._entries) if entry.outlined]
 
     @property
     def room(self) -> int:
-        """Bytes that are left."""
+        """Return the bytes that are left."""
         return self._max_bytes - self.bytes
 
     def add(self, page: StorePage, at: int) -> bool:
-        """Take an item of a page; False where it does not fit."""
+        """Take an item of a page; False if it does not fit."""
         item, room = page.items[at], self._max_bytes - 1
         whole_item = fit_whole(self._project(item), room)
         plain = whole_item[0] if whole_item else make_outline(item, room, paths=self._paths)
@@ -103,5 +103,5 @@ class PageItems:
         self._entries[0] = entry._replace(shown=shown, outlined=True)
 
     def first_whole(self) -> PlainItem:
-        """The first item whole, whatever its length."""
+        """Return the first item whole, whatever its length."""
         return item_to_json(self._project(self.first))

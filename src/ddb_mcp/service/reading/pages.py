@@ -86,11 +86,11 @@ class PageReader:
         self._hint: str | None = None
 
     async def read_page(self, progress: Progress) -> PageResult:
-        """The page.
+        """Return the page.
 
         Raises:
             Timeout: no store page came back in time.
-            DdbMcpError: what the store raises; what was read before is lost, and the same call reads it again.
+            DdbMcpError: what the store raises. Items read before are lost; the same call reads them again.
         """
         with anyio.move_on_after(limits.READ_SECONDS) as scope:
             await self._read_on(progress)
@@ -117,9 +117,9 @@ class PageReader:
         return await run_in_worker(self._make_fitting_page) if is_long else self._make_fitting_page()
 
     def _make_fitting_page(self) -> PageResult | int:
-        """The page; where it is too long with its last items, by how many bytes.
+        """Return the page, and by how many bytes it is too long with its last items.
 
-        Its only item is shown in full instead of outlined where there is room, and shorter where it is too long.
+        Its only item is shown in full instead of outlined if there is room, and shorter if it is too long.
         """
         page = self._make_page()
         if (over := self._measure(page) - self._max_bytes) > 0 and self._entries:
@@ -161,7 +161,7 @@ class PageReader:
         )
 
     def _reason_to_stop(self, page: StorePage) -> Stopped | None:
-        """Why nothing is read after this page, None where there is no reason or no more."""
+        """Return why nothing is read after this page, None if there is no reason or no more."""
         if page.next is None:
             return None if page.complete else "platform"
         if not self._aggregates and len(self._entries) >= self._read.limit:
@@ -171,7 +171,7 @@ class PageReader:
         return "read_budget" if page.spent or self._scanned >= self._read.read_limit else None
 
     async def _take(self, page: StorePage) -> bool:
-        """Put a page's items into the result; False where an item did not fit and the page was left in its middle."""
+        """Put a page's items into the result; False if an item did not fit and the page was left in its middle."""
         taken = len(page.items)
 
         def take() -> Iterator[None]:
@@ -209,7 +209,7 @@ class PageReader:
         self._position, self._entries_before = position, len(self._entries)
 
     async def _find_hint(self) -> str | None:
-        """Why the first page is empty or has nothing at a path, where one small read shows it."""
+        """Return why the first page is empty or has nothing at a path, where one small read shows it."""
         if self._read.position is not None:
             return None
         if not self._count and not self._entries:
@@ -238,7 +238,7 @@ class PageReader:
         return None
 
     async def _sample(self, read: Read) -> list[Item]:
-        """Some items for a hint. A part of the read budget is kept for hints."""
+        """Return some items for a hint. A part of the read budget is kept for hints."""
         budget = max(self._read.read_limit - self._scanned, self._read.read_limit // HINT_SHARE)
         budget = min(HINT_READS, budget)
         items: list[Item] = []

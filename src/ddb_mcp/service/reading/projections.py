@@ -22,7 +22,7 @@ class Projection(NamedTuple):
     parts: Mapping[str, Part] = MappingProxyType({})
 
     def list_names(self) -> tuple[str, ...]:
-        """The top-level names that are needed of an item."""
+        """Return the top-level names that are needed of an item."""
         paths = (*self.paths, *(part.path for part in self.parts.values()))
         return tuple(dict.fromkeys(str(path[0]) for path in paths))
 
@@ -48,7 +48,7 @@ class Projection(NamedTuple):
 
 
 def parse_projection(attributes: Sequence[str] | None, *, parts: bool) -> Projection | None:
-    """The projection of a call's `attributes`, None for whole items.
+    """Return the projection of a call's `attributes`, None for whole items.
 
     Args:
         attributes: document paths, and parts such as `body[0:20000]`.

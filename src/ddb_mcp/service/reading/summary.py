@@ -42,7 +42,7 @@ _FOLDED = [
 
 
 def classify_key(text: str) -> str:
-    """The kind of a key: its first segment, or `<number>`, `<time>` or `<id>` where it begins with one."""
+    """Return the kind of a key: its first segment, or `<number>`, `<time>` or `<id>` where it begins with one."""
     for pattern, stands_for in _FOLDED:
         if pattern.match(text):
             return stands_for
@@ -123,7 +123,7 @@ class Summary:
         group.uncounted = max(group.uncounted, uncounted)
 
     def _count(self, group: _GroupCount, attribute: str, value: AttributeValue) -> bool:
-        """Count a value; False where there are too many attributes already."""
+        """Count a value; False if there are too many attributes already."""
         name = _shown_name(attribute[:SUMMARY_NAME_BYTES])
         counted = group.attributes.get(name)
         if counted is None:
@@ -135,7 +135,7 @@ class Summary:
         return True
 
     def groups(self, budget: int) -> list[Group]:
-        """The groups, largest first and `(other)` last, in at most `budget` bytes of compact JSON.
+        """Return the groups, largest first and `(other)` last, in at most `budget` bytes of compact JSON.
 
         Half of the bytes are for the groups' names and counts; groups that do not fit are counted together. The rest is
         for the largest item of each group and then, in turns, for attributes: attributes of mixed types first, then the
@@ -160,7 +160,7 @@ class Summary:
         return groups
 
     def _named(self, budget: int) -> list[tuple[tuple[str, str], _GroupCount]]:
-        """The groups that are shown by name, and the others as one."""
+        """Return the groups that are shown by name, and the others as one."""
         ordered = sorted(self._groups.items(), key=lambda entry: (entry[0] == _OTHERS, -entry[1].count))
         room = _Room(budget)
         fitting = takewhile(lambda entry: room.take(_make_group(*entry), _MORE_BYTES), ordered)
@@ -182,7 +182,7 @@ class _Room:
 
     @property
     def is_spent(self) -> bool:
-        """Whether no attribute fits any more."""
+        """Return whether no attribute fits any more."""
         return self._left < len('{"a":{"S":1}}')
 
     def take(self, members: object, more: int = 0) -> bool:
@@ -205,7 +205,7 @@ def _make_group(name: tuple[str, str], group: _GroupCount) -> Group:
 
 
 def _order_attributes(group: _GroupCount) -> list[tuple[str, _AttributeCount]]:
-    """The attributes, the one that is shown first at the end."""
+    """Return the attributes, the one that is shown first at the end."""
     ordered = sorted(group.attributes.items(), key=lambda entry: (len(entry[1].types) == 1, -entry[1].types.total()))
     return ordered[::-1]
 

@@ -71,7 +71,7 @@ class Importer:
 
     Args:
         own: the deployment's prefix.
-        source: the prefix of the lines' keys, which `own` replaces; None where they have `own` already.
+        source: the prefix of the lines' keys, which `own` replaces; None if they have `own` already.
         create_only: leave stored items alone.
     """
 
@@ -125,7 +125,7 @@ class Importer:
             advance: called with the number of items just stored, or found to be there.
 
         Raises:
-            DdbMcpError: what the store raises. What was stored stays, and the same import can be run again.
+            DdbMcpError: what the store raises. Items stored so far stay, and the same import can be run again.
         """
         batch, size = list[Item](), 0
         for number, (_, text) in enumerate(file.texts(), 1):

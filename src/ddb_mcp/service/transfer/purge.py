@@ -20,7 +20,7 @@ _COUNTED = 1000
 
 @dataclass(frozen=True)
 class ItemCount:
-    """`exact` is False where there may be more."""
+    """`exact` is False if there may be more."""
 
     items: int
     exact: bool
@@ -32,14 +32,14 @@ class ItemCount:
 
 @dataclass(frozen=True)
 class PurgeResult:
-    """`complete` is False where the store cannot tell whether it showed everything (a platform without pages)."""
+    """`complete` is False if the store cannot tell whether it showed everything (a platform without pages)."""
 
     deleted: int
     complete: bool
 
 
 async def count_items(store: Store, prefix: Prefix) -> ItemCount:
-    """The number of items under `prefix`, up to 1,000, within the time of a listing.
+    """Return the number of items under `prefix`, up to 1,000, within the time of a listing.
 
     Raises:
         DdbMcpError: what the store raises.
@@ -89,7 +89,7 @@ async def delete_all(store: Store, prefix: Prefix, advance: Advance) -> PurgeRes
 
 
 async def _iter_pages(store: Store, prefix: Prefix) -> AsyncIterator[StorePage]:
-    """The pages of everything under `prefix`, keys only; none where there is no table yet."""
+    """Yield the pages of all items under `prefix`, keys only; none if there is no table yet."""
     page: StorePage | None = await _read_page(store, prefix, None)
     while page is not None:
         # Read before the keys that it starts from are deleted: dynoxide finds nothing after such a key.

@@ -246,7 +246,7 @@ def _make_put_result(call: CallContext, write: Item | Update, written: Written) 
 
 
 def _fit_warnings(warnings: list[str], room: int) -> list[str]:
-    """As many of the warnings as there is room for, and the number of the others."""
+    """Return as many of the warnings as there is room for, and the number of the others."""
     fit = sum(
         total <= room for total in itertools.accumulate(count_bytes(text) + 1 for text in warnings[:WARNINGS_MAX])
     )

@@ -32,7 +32,7 @@ MONGODB_WORDS = {
 
 
 def parse_expect(expect: dict[str, Any] | None) -> Filter:
-    """The clauses of `expect`, none where it is omitted. Raises InvalidArgument."""
+    """Return the clauses of `expect`, none if it is omitted. Raises InvalidArgument."""
     return () if expect is None else parse_filter(expect, "expect")
 
 
@@ -43,7 +43,7 @@ def list_mongodb_words(item: Item) -> list[str]:
 
 
 def parse_changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Update:
-    """The part of an update that is the same for all items: one without an item.
+    """Return the part of an update that is the same for all items: one without an item.
 
     Raises:
         InvalidArgument: a path or a number is not valid, or two paths touch one another.
@@ -55,7 +55,7 @@ def parse_changes(remove: list[str] | None, add: Mapping[str, Any] | None) -> Up
 
 
 def parse_own_item(call: CallContext, value: Any, where: str) -> Item:
-    """An item as it came, checked. Raises InvalidArgument or PrefixViolation."""
+    """Return an item as it came, checked. Raises InvalidArgument or PrefixViolation."""
     if isinstance(value, str):
         value = parse_text(value, "item", where)
         if isinstance(value, str):
@@ -69,7 +69,7 @@ def parse_own_item(call: CallContext, value: Any, where: str) -> Item:
 
 
 def make_update(item: Item, change: Update, where: str) -> Update:
-    """The update of one item. Raises InvalidArgument."""
+    """Return the update of one item. Raises InvalidArgument."""
     if words := list_mongodb_words(item):
         raise InvalidArgument(f"{where} has {words[0]}, which is not known here.", next=MONGODB_WORDS[words[0]])
     update = change._replace(item=item)
@@ -93,7 +93,7 @@ def _parse_additions(add: Mapping[str, Any]) -> dict[str, AttributeValue]:
 
 
 def _check_paths(update: Update) -> None:
-    """Raise InvalidArgument where two paths of an update touch, or where it names the key."""
+    """Raise InvalidArgument if two paths of an update touch, or if it names the key."""
     key = next((path for path in (*update.remove, *((name,) for name in update.add)) if path[0] in _KEY), None)
     if key is not None:
         raise InvalidArgument(f"{key[0]} is in the key, which never changes.", next="Put the item under another key.")

@@ -23,7 +23,7 @@ _ATTRIBUTES_MAX = (limits.OPERATORS_MAX - 1) // 2 + 2
 
 
 async def copy_item(store: Store, copy: Item) -> None:
-    """Store a copy where there is no item. An equal item that is there already counts as stored.
+    """Store a copy unless another item is there. An equal item counts as stored.
 
     Raises:
         ConditionFailed: another item is there.
@@ -38,7 +38,7 @@ async def copy_item(store: Store, copy: Item) -> None:
 
 
 async def move_item(store: Store, source: Item, copy: Item) -> None:
-    """Store `copy`, then delete `source` if it is as given; if not, remove the copy again. Repeating it finishes it.
+    """Store `copy`, then delete `source` if it is unchanged; if not, remove the copy again. Repeating it finishes it.
 
     Raises:
         InvalidArgument: no condition can compare so many attributes; nothing was written.
@@ -86,7 +86,7 @@ async def _remove_copy(store: Store, copy: Item) -> None:
 
 
 async def _delete_unchanged(store: Store, item: Item) -> Item:
-    """Delete an item that has the attributes given. Returns those that were added to it since it was read.
+    """Delete an item if it still has these attributes. Returns those that were added to it since it was read.
 
     No condition can exclude attributes whose names are unknown; the answer to the delete has them.
 

@@ -14,7 +14,7 @@ from ddb_mcp.stores.base import Written
 _MAPS_NAMED = 10
 _NAMES_NAMED = 3
 _MS_THRESHOLD = 10**11
-# Type names that count in DynamoDB JSON only, with the stored type of what such a map would hold.
+# Type names that count in DynamoDB JSON only, with the stored type of the value in such a map.
 _UNTAKEN = {"S": "S", "BOOL": "BOOL", "NULL": "BOOL", "L": "L"}
 
 
@@ -51,13 +51,13 @@ def _is_path(name: str) -> bool:
 
 
 def _warn_of_words(item: Item) -> list[str]:
-    """Which words of MongoDB's updates are stored as names; a put that replaces the item may have any names."""
+    """Return which words of MongoDB's updates are stored as names; a put that replaces the item may have any names."""
     words = list_mongodb_words(item)
     return [f"{word} is stored as a name and changes nothing. {MONGODB_WORDS[word]}" for word in words]
 
 
 def _warn_of_maps(item: Item) -> list[str]:
-    """A warning about maps such as `{"S": "Ada"}` in a plain item: they look like DynamoDB JSON."""
+    """Return a warning about maps such as `{"S": "Ada"}` in a plain item: they look like DynamoDB JSON."""
     found: list[str] = []
     waiting: list[tuple[Path, AttributeValue]] = [((), {"M": item})]
     while waiting and len(found) < _MAPS_NAMED:  # each name may be as long as its item is deep
@@ -75,7 +75,7 @@ def _warn_of_maps(item: Item) -> list[str]:
 
 
 def _warn_of_ttl(item: Item) -> list[str]:
-    """Why a `ttl` expires nothing, or expires the item at once."""
+    """Return why a `ttl` expires nothing, or expires the item at once."""
     if "ttl" not in item:
         return []
     ((kind, content),) = item["ttl"].items()
@@ -92,7 +92,7 @@ def _warn_of_ttl(item: Item) -> list[str]:
 
 
 def list_absent_warnings(written: Written) -> list[str]:
-    """A warning about paths of `remove` at which there was nothing."""
+    """Return a warning about paths of `remove` at which there was nothing."""
     if not written.absent:
         return []
     names = ", ".join(shorten(format_path(path), 50) for path in written.absent[:10])

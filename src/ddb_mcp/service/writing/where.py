@@ -71,7 +71,7 @@ async def delete(call: CallContext, arguments: DeleteArguments) -> DeleteResult:
 
 
 def _refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str) -> None:
-    """Raise InvalidArgument where one of the named arguments is given, which do not go together with `where`."""
+    """Raise InvalidArgument if an argument is set that cannot be combined with `where`."""
     refused = [name for name in names if getattr(arguments, name) is not None]
     if refused:
         advice = f"With where, give {instead}." if instead else "Put what narrows it into where."
@@ -97,7 +97,7 @@ def _parse_where(call: CallContext, where: Where) -> Read:
 
 
 def _parse_change(arguments: PutArguments) -> Update:
-    """The change of each item. Raises InvalidArgument."""
+    """Return the change of each item. Raises InvalidArgument."""
     item = arguments.item
     if isinstance(item, str):
         item = parse_text(item, "item", "item")
@@ -220,7 +220,7 @@ class _SelectionWriter:
         return selected
 
     async def _write_page(self) -> bool:
-        """Read a page and write to its items. False where the call ends."""
+        """Read a page and write to its items. False if the call ends."""
         selected, dry_run = self._selected, self._selection.dry_run
         start = selected.next
         limit = limits.LIMIT_MAX if dry_run else self._read.limit - selected.matched
@@ -245,7 +245,7 @@ class _SelectionWriter:
         await self._call.progress(f"{self._selected.matched} items selected, {self._selected.written} written")
 
     async def _fetch(self, read: Read) -> StorePage | None:
-        """A page, None where the time of the call is over first."""
+        """Return a page, None if the time of the call is over first."""
         read = read._replace(
             read_limit=max(1, self._read.read_limit - self._scanned), attributes=self._list_attributes()
         )
@@ -329,7 +329,7 @@ class _SelectionWriter:
 
 
 def _make_failure(key: Key, error: DdbMcpError) -> Failure:
-    """A failed write by its key, without the stored item: there may be many failures."""
+    """Return a failed write by its key, without the stored item: there may be many failures."""
     shown = error.to_json()
     shown.pop("item", None)
     return {"pk": key.pk, "sk": key.sk, "error": shown}
