@@ -68,7 +68,7 @@ class ToolCaller(Protocol):
     def max_bytes(self) -> int: ...
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """The structured result of an operation. Raises DdbMcpError."""
+        """Return the structured result of an operation. Raises DdbMcpError."""
         ...
 
 
@@ -113,7 +113,7 @@ class _Misconfigured(NamedTuple):
 
 
 def build_server(service: DataService, settings: Settings) -> Server[Any]:
-    """The server over one deployment's service. It closes the store when it ends.
+    """Return the server over one deployment's service. It closes the store when it ends.
 
     Raises:
         Misconfigured: the skill is incomplete.
@@ -160,7 +160,7 @@ def build_shared_server(
     *,
     cached: bool = True,
 ) -> Server[Any]:
-    """A server each of whose requests may be another deployment's.
+    """Return a server each of whose requests may be another deployment's.
 
     Args:
         caller_of: returns the `ToolCaller` of a request.
@@ -237,7 +237,7 @@ class _ToolCalls:
 
 
 def _count_items(result: dict[str, Any]) -> int:
-    """The number of items of a result, for the log."""
+    """Return the number of items of a result, for the log."""
     for name in ("count", "matched", "written", "deletedCount"):
         if name in result:
             return int(result[name])

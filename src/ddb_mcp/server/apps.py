@@ -20,7 +20,7 @@ TOOL_META = {"ui": {"resourceUri": URI}}
 
 
 def is_supported_by(ctx: ServerRequestContext[Any, Any]) -> bool:
-    """Whether the client has said that it shows pages of this type. No other client is told of the page."""
+    """Return whether the client has said that it shows pages of this type. No other client is told of the page."""
     capabilities = ctx.session.client_capabilities
     settings = ((capabilities and capabilities.extensions) or {}).get(EXTENSION_ID) or {}
     mime_types = settings.get("mimeTypes")
@@ -28,7 +28,7 @@ def is_supported_by(ctx: ServerRequestContext[Any, Any]) -> bool:
 
 
 def describe_page() -> types.Resource:
-    """The page as `resources/list` names it."""
+    """Return the page as `resources/list` names it."""
     return types.Resource(
         uri=URI,
         name="data-browser",
@@ -39,6 +39,6 @@ def describe_page() -> types.Resource:
 
 
 def read_page() -> types.TextResourceContents:
-    """The page as `resources/read` gives it. It asks its host for no permission and no address."""
+    """Return the page as `resources/read` gives it. It asks its host for no permission and no address."""
     meta = {"ui": {"prefersBorder": True}}
     return types.TextResourceContents(uri=URI, mime_type=MIME_TYPE, text=browser_page(), _meta=meta)

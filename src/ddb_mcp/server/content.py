@@ -27,7 +27,7 @@ _ERROR_BYTES = 250
 
 
 def make_result(result: dict[str, Any], max_bytes: int = MCP_RESULT_BYTES) -> CallToolResult:
-    """A tool's result. The text is one line of JSON, fenced where it carries what somebody stored.
+    """Return a tool's result. The text is one line of JSON, fenced where it carries what somebody stored.
 
     Args:
         max_bytes: bytes of the text. Operations keep items within it; other members are shortened here to fit.
@@ -43,7 +43,7 @@ def make_result(result: dict[str, Any], max_bytes: int = MCP_RESULT_BYTES) -> Ca
 
 
 def make_error(error: DdbMcpError, max_bytes: int = MCP_RESULT_BYTES) -> CallToolResult:
-    """A tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
+    """Return a tool's error, in the text alone: clients check `structuredContent` against the schema of a success."""
     shown = error.to_json()
     for name, longest in _LONGEST.items():
         if name in shown:
@@ -55,7 +55,7 @@ def make_error(error: DdbMcpError, max_bytes: int = MCP_RESULT_BYTES) -> CallToo
 
 
 def _shorten_failures(result: dict[str, Any], room: int) -> dict[str, Any]:
-    """The result with only the code of each failure, then with fewer failures. `failedCount` always counts all."""
+    """Return the result with each failure's code only, then with fewer failures. `failedCount` always counts all."""
     failed: list[dict[str, Any]] = result.get("failed", [])
     if failed:
         codes = [{**entry, "error": {"code": entry["error"]["code"]}} for entry in failed]
@@ -70,7 +70,7 @@ def _shorten_failures(result: dict[str, Any], room: int) -> dict[str, Any]:
 
 
 def count_text_bytes(result: CallToolResult) -> int:
-    """Bytes of the result's text, for the log."""
+    """Return the size of the result's text in bytes, for the log."""
     return sum(len(block.text.encode()) for block in result.content if isinstance(block, TextContent))
 
 

@@ -76,7 +76,7 @@ def _check_token(host: str, token: str | None) -> None:
 
 
 def _list_own_names(host: str, names: Iterable[str]) -> frozenset[str]:
-    """The names and addresses of this machine, as `Host` headers have them, without a port."""
+    """Return the names and addresses of this machine, as `Host` headers have them, without a port."""
     own = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *names}
     if not is_loopback(host):
         own |= {socket.gethostname(), socket.getfqdn()}
@@ -144,17 +144,17 @@ class _McpApplication:
 
 
 def _make_not_found(status: int, headers: dict[str, str] | None = None) -> Response:
-    """The answer beside `/mcp`. Hosts probe the well-known addresses of OAuth, and fail at an answer without JSON."""
+    """Return the 404 for paths other than `/mcp`, in JSON: hosts probe OAuth's well-known addresses and expect it."""
     body = {"error": "not_found", "message": f"MCP is served at {PATH}. There is no OAuth here."}
     return JSONResponse(body, status, headers)
 
 
 def _refuse_foreign(scope: Scope, header: str, value: str) -> Response:
-    """The answer to a request for another server. Its fault is counted."""
+    """Return the answer to a request for another server. Its fault is counted."""
     RequestContext.of(scope).connection.slots.faults.note(f"{header} is not a name in DDB_MCP_HTTP_HOSTS", value)
     body = {
         "error": "forbidden",
-        "message": f"The {header} {value[:100]!a} is none of this server's names.",
+        "message": f"The {header} {value[:100]!a} is not one of this server's names.",
         "next": "Whoever runs the server can add the name to DDB_MCP_HTTP_HOSTS.",
     }
     return JSONResponse(body, 421 if header == "Host" else 403)

@@ -70,7 +70,7 @@ class NotAMessage(Exception):
 
 
 def parse_message(text: bytes) -> JSONRPCMessage:
-    """The message in one line, or in one HTTP body. Fractions in it are Decimals, integers are ints.
+    """Return the message in one line, or in one HTTP body. Fractions in it are Decimals, integers are ints.
 
     All but the arguments of a call is small, so that the event loop may handle it, and send parts of it back.
 
@@ -96,35 +96,35 @@ def parse_message(text: bytes) -> JSONRPCMessage:
 
 
 def is_write(message: JSONRPCMessage) -> bool:
-    """Whether it calls a tool that writes."""
+    """Return whether it calls a tool that writes."""
     return _get_call(message).get("name") in _WRITES
 
 
 def has_arguments(message: JSONRPCMessage) -> bool:
-    """Whether it calls a tool with arguments."""
+    """Return whether it calls a tool with arguments."""
     return isinstance(_get_call(message).get("arguments"), dict)
 
 
 def _get_call(message: JSONRPCMessage) -> dict[str, Any]:
-    """The parameters of a `tools/call`, `{}` of any other message."""
+    """Return the parameters of a `tools/call`, `{}` of any other message."""
     if isinstance(message, JSONRPCRequest) and message.method == "tools/call":
         return message.params or {}
     return {}
 
 
 def attach_arguments(scope: MutableMapping[str, Any], message: JSONRPCMessage) -> MutableMapping[str, Any]:
-    """The scope of an HTTP request that carries the arguments of its call past the SDK, which would round them."""
+    """Return the scope of an HTTP request that carries its call's arguments past the SDK, which would round them."""
     return {**scope, _ARGUMENTS: _get_call(message)["arguments"]} if has_arguments(message) else scope
 
 
 def get_attached_arguments(request: Any) -> dict[str, Any] | None:
-    """The arguments that `attach_arguments` put into the scope of this HTTP request, None over stdio."""
+    """Return the arguments that `attach_arguments` put into the scope of this HTTP request, None over stdio."""
     arguments: dict[str, Any] | None = getattr(request, "scope", {}).get(_ARGUMENTS)
     return arguments
 
 
 def _load_json(text: str) -> tuple[Any, list[str]]:
-    """The document, and the names of members that come twice in one object. Raises ValueError and RecursionError."""
+    """Return the document, and the names that occur twice in one object. Raises ValueError and RecursionError."""
     twice: list[str] = []
     document = json.loads(
         text,
@@ -168,7 +168,7 @@ def _validate(document: Any) -> JSONRPCMessage:
 
 
 def _get_id(document: Any) -> int | str | None:
-    """The id that an answer to this request needs, None if it has none or one that cannot be sent back."""
+    """Return the id that an answer to this request needs, None if it has none or one that cannot be sent back."""
     if not isinstance(document, dict) or "method" not in document:
         return None
     request = document.get("id")
@@ -186,7 +186,7 @@ def _refuse_batch(documents: list[Any]) -> list[JSONRPCError]:
 
 
 def _find_id(text: bytes) -> int | str | None:
-    """The id of a request that is not JSON, from the places where SDKs write ids. None where there is no id."""
+    """Return the id of a request that is not JSON, from the places where SDKs write ids. None if there is no id."""
     beginning = text[:_ID_WITHIN]
     found = _ID_AT_BEGINNING.match(beginning)
     if not found and _METHOD_AT_BEGINNING.match(beginning):
@@ -199,7 +199,7 @@ def _make_error(request: int | str | None, code: int, problem: str) -> JSONRPCEr
 
 
 def _correct_deviations(message: JSONRPCMessage) -> JSONRPCMessage:
-    """The message, with known deviations of hosts corrected that the SDK would refuse or not answer."""
+    """Return the message, with known deviations of hosts corrected that the SDK would refuse or not answer."""
     if not isinstance(message, JSONRPCRequest) or message.params is None:
         return message
     if message.method == "tools/call" and "arguments" in message.params:
@@ -212,7 +212,7 @@ def _correct_deviations(message: JSONRPCMessage) -> JSONRPCMessage:
 
 
 def _bounded(message: JSONRPCMessage, document: dict[str, Any]) -> JSONRPCMessage:
-    """The message. Raises NotAMessage if too much stands outside of the arguments of a call."""
+    """Return the message. Raises NotAMessage if too much stands outside of the arguments of a call."""
     params = document.get("params") or {}
     if has_arguments(message):
         if len(_get_call(message)["arguments"]) > _ARGUMENTS_MAX:

@@ -1,6 +1,6 @@
 """The skill as it is served.
 
-`skill/SKILL.md` is the only file served. What it includes (`auth.md`) is a source fragment: its text is already in the
+`skill/SKILL.md` is the only file served. Its include (`auth.md`) is a source fragment: its text is already in the
 served SKILL.md, nothing links to it, and a second copy would only be read twice.
 """
 
@@ -27,7 +27,7 @@ class Skill(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the text in UTF-8."""
+        """Return the size of the text in bytes of UTF-8."""
         return len(self.text.encode())
 
 
@@ -35,7 +35,7 @@ def load_skill(folder: Path | None = None) -> Skill:
     """Reads the skill from `folder`, by default from the installed package or, in a checkout, from beside `src`.
 
     Raises:
-        Misconfigured: SKILL.md, or a file that it includes, is missing or is no plain file name in the folder, or
+        Misconfigured: SKILL.md, or a file that it includes, is missing or is not a plain file name in the folder, or
             SKILL.md does not begin with front matter.
     """
     if folder is None:
@@ -52,7 +52,7 @@ def _read(folder: Path, name: str) -> str:
         return (folder / name).read_text(encoding="utf-8")
     except OSError:
         raise Misconfigured(
-            f"The skill is incomplete: {name!r} is no readable file in {folder}.", next="Install ddb-mcp again."
+            f"The skill is incomplete: {name!r} is not a readable file in {folder}.", next="Install ddb-mcp again."
         ) from None
 
 

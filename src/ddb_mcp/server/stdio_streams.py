@@ -106,7 +106,7 @@ class _ResponseWriter(_StreamBase):
         return self._poller is not None and bool(self._poll() & ~select.POLLOUT)
 
     def _takes_at_once(self, line: bytes) -> bool:
-        """Whether a line can be written without waiting: whatever is writable takes PIPE_BUF bytes."""
+        """Return whether a line can be written without waiting: whatever is writable takes PIPE_BUF bytes."""
         if self._poller is None or len(line) > select.PIPE_BUF or self._limiter.borrowed_tokens:
             return False
         return self._poll() == select.POLLOUT
@@ -181,7 +181,7 @@ class _RequestReader(_StreamBase):
         raise EndOfStream
 
     def _read(self) -> JSONRPCMessage | None:
-        """The next message, None at the end of stdin. Raises NotAMessage.
+        """Return the next message, None at the end of stdin. Raises NotAMessage.
 
         Lines may have any length: only the client that sends them waits, and this thread parses one at a time.
         """

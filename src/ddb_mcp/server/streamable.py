@@ -100,7 +100,7 @@ def _let_calls_finish() -> None:
 
 
 def _parse_accept(scope: Scope) -> tuple[bool, bool]:
-    """Whether the client takes JSON, and events. One that takes anything, or does not say, gets plain JSON."""
+    """Return whether the client takes JSON, and events. One that takes anything, or does not say, gets plain JSON."""
     fields = Headers(scope=scope).getlist("accept") or ["*/*"]
     types = {part.partition(";")[0].strip().lower() for part in ",".join(fields).split(",")}
     return bool(types & {_JSON, "application/*", "*/*"}), bool(types & {_EVENTS, "text/*"})
@@ -111,7 +111,7 @@ def _set_header(scope: Scope, name: bytes, value: bytes) -> Scope:
 
 
 def _make_body(message: JSONRPCMessage, receive: Receive) -> Receive:
-    """A `receive` that gives the SDK the message without a tool's arguments; `attach_arguments` carries those.
+    """Return a `receive` that gives the SDK the message without a tool's arguments; `attach_arguments` carries those.
 
     `messages.parse` has refused a message with more than a little else, so that encoding it again takes no time.
     """
@@ -130,7 +130,7 @@ def _make_body(message: JSONRPCMessage, receive: Receive) -> Receive:
 
 
 def _convert_to_events(send: Send) -> Send:
-    """A `send` that turns a JSON answer into a stream of one event, for a client that takes nothing else."""
+    """Return a `send` that turns a JSON answer into a stream of one event, for a client that takes nothing else."""
     turns = False
 
     async def turned(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The seven tools as models see them. What they take and return is defined in `arguments` and `results`."""
+"""The seven tools as models see them. Their arguments and results are defined in `arguments` and `results`."""
 
 from functools import cache
 from typing import Any
@@ -13,7 +13,7 @@ from ddb_mcp.service.operations import OPERATIONS, Operation
 
 @cache
 def list_tools(*, read_only: bool, with_app: bool = False) -> list[Tool]:
-    """The tools as `tools/list` publishes them.
+    """Return the tools as `tools/list` publishes them.
 
     Args:
         read_only: leave out those that write.
