@@ -41,7 +41,7 @@ class ClientFaults:
             self._pause = asyncio.get_running_loop().call_later(FAULTS_SECONDS, self._log)
 
     def handle_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The event loop's handler of exceptions: an operating system's error is a fault, others are bugs."""
+        """Handle the event loop's exceptions: count OSErrors as client faults, and log all others as bugs."""
         if isinstance(context.get("exception"), OSError):
             self.note(f"{context.get('message', 'connection failed')}: {type(context['exception']).__name__}")
         else:

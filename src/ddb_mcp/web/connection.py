@@ -102,7 +102,7 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing more can be sent."""
+        """Return whether nothing more can be sent."""
         return self.state is State.CLOSED
 
     # What asyncio calls
@@ -173,7 +173,7 @@ class HttpConnection(asyncio.Protocol):
     # The states
 
     def _enter(self, state: State, seconds: float | None = None) -> None:
-        """Go to another state, and end the connection if it is still there after so many seconds."""
+        """Enter a state, and close the connection if it is still in that state after `seconds`."""
         assert state in TRANSITIONS[self.state], (self.state, state)
         self.state = state
         self._set_timer(seconds)
@@ -242,7 +242,7 @@ class HttpConnection(asyncio.Protocol):
             self._enter(State.HEAD, self.slots.keep_seconds)
 
     def _is(self, state: State) -> bool:
-        """Whether the state is this now; a call of the parser may have changed it."""
+        """Return whether the state is this now; a call of the parser may have changed it."""
         return self.state is state
 
     def _refuse(self) -> None:
@@ -271,7 +271,7 @@ class HttpConnection(asyncio.Protocol):
     # What a request context calls
 
     def begin(self, body: Body) -> bool:
-        """The application starts with a request that has this body. Returns False if the client has left."""
+        """Note that the application starts on a request with this body. Return False if the client has left."""
         if self.state is not State.STARTING:
             self.abort()
             return False
@@ -288,7 +288,7 @@ class HttpConnection(asyncio.Protocol):
             work.cancel()
 
     def finish(self, *, answered: bool) -> None:
-        """The application has ended. If it has not answered, uvicorn answers, and closes the connection."""
+        """Note that the application has returned. If it sent no response, uvicorn sends one and closes."""
         self._work = None
         if not answered:
             return
@@ -345,7 +345,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def is_closing(self) -> bool:
-        """Whether nothing more can be written."""
+        """Return whether nothing more can be written."""
         return self.state in (State.CLOSING, State.CLOSED)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Where a request's head and body end."""
+"""Finds the end of a request's head and of its body."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UPGRADE = re.compile(rb"\nupgrade(?=[ \t]*:)", re.I)
 _HEAD_END = re.compile(rb"\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 _LINE_MAX_BYTES = 1024
-# Chunks may have one byte each. Others have their turn after so many.
+# Chunks may have one byte each. After this many, other connections have their turn.
 _CHUNKS_AT_ONCE = 64
 # A body of 16 MB in pieces of 1 KB has fewer.
 _CHUNKS_MAX = 20_000
@@ -38,7 +38,7 @@ def find_head_end(held: bytearray) -> int | None:
 
 
 def hide_upgrade(head: bytes) -> bytes:
-    """The head of a request that asks for no other protocol. llhttp would give the body to that protocol."""
+    """Return the head of a request that asks for no other protocol. llhttp would give the body to that protocol."""
     return _UPGRADE.sub(b"\nx-upgrade", head)
 
 
@@ -96,7 +96,7 @@ class ChunkedBody(Body):
         return bytes(taken)
 
     def _seen(self, line: bytes) -> bytes:
-        """What the parser is to see of a line: the size of a chunk, or a trailer."""
+        """Return what the parser should see of a line: the size of a chunk, or a trailer."""
         if self._is_last:
             self.is_over = line == b"\r\n"
             return b"0\r\n\r\n" if self.is_over else b""
@@ -111,7 +111,7 @@ class ChunkedBody(Body):
 
 
 def get_body(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Body:
-    """The body that a request announces. Raises BadFraming."""
+    """Return the body that a request announces. Raises BadFraming."""
     framing = [(name, value.lower()) for name, value in headers if name in (b"content-length", b"transfer-encoding")]
     match framing:
         case _ if method == "CONNECT":

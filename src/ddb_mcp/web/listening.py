@@ -1,4 +1,4 @@
-"""Where a server listens: its address, its socket and its TLS."""
+"""A server's listen address, its socket and its TLS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BPF_RETURN = 0x06
 
 
 class Listening(NamedTuple):
-    """Where a server listens, and who speaks TLS there.
+    """A listen address, and how TLS is terminated there.
 
     Attributes:
         host: a name or an address; an IPv6 address without brackets.

@@ -103,7 +103,7 @@ class RequestContext:
 
     @property
     def is_draining(self) -> bool:
-        """Whether the server will soon end."""
+        """Return whether the server will soon end."""
         return self.connection.slots.is_draining
 
     def outlive_client(self) -> None:
@@ -174,7 +174,7 @@ class RequestContext:
         """Read the whole body of the request.
 
         Args:
-            max_bytes: how long it may be, `BODY_MAX_BYTES` if not given.
+            max_bytes: how long it may be, `BODY_MAX_BYTES` by default.
             count: called with the bytes of each piece as it comes, and may raise to end the reading.
 
         Raises:

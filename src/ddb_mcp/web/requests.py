@@ -24,7 +24,7 @@ _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.I)
 
 
 def find_foreign_header(scope: Scope, is_own: Callable[[str], bool], port: int | None = None) -> tuple[str, str] | None:
-    """`Host` or `Origin` with its value, where it names another server; None where the request is for this server.
+    """Return `Host` or `Origin` with its value if it names another server, None if the request is for this server.
 
     The check keeps web pages out. A page that rebinds its own name to this address sends that name as `Host`, and a
     page that calls another server sends its own address as `Origin`.
@@ -50,7 +50,7 @@ def _names_server(authority: str, is_own: Callable[[str], bool], port: int | Non
 
 
 def parse_bearer_token(authorization: Sequence[str]) -> str | None:
-    """The token in a request's `Authorization` headers. None where they are not exactly one bearer token.
+    """Return the token in a request's `Authorization` headers. None if they are not exactly one bearer token.
 
     https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     """
@@ -59,7 +59,7 @@ def parse_bearer_token(authorization: Sequence[str]) -> str | None:
 
 
 def asks_read_only(scope: Scope) -> bool:
-    """Whether a request's address limits it to reading: `?read_only=true`.
+    """Return whether a request's address limits it to reading: `?read_only=true`.
 
     Raises:
         InvalidArgument: the address has any other parameter. A misspelt one must not give write access.
@@ -74,7 +74,7 @@ def asks_read_only(scope: Scope) -> bool:
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a request's body, `{}` where the body is empty. Numbers are ints and Decimals.
+    """Return the JSON object in a request's body, `{}` where the body is empty. Numbers are ints and Decimals.
 
     Raises:
         InvalidArgument: the body is anything else, or has more than `BODY_MEMBERS_MAX` members.

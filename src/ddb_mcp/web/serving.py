@@ -74,7 +74,7 @@ class HttpServer:
     Args:
         listener: from `listening.listen`; it is closed at the end.
         tls: speaks TLS on each connection.
-        grace_seconds: how long requests under way may go on after a signal, `GRACE_SECONDS` if not given.
+        grace_seconds: how long requests under way may go on after a signal, `GRACE_SECONDS` by default.
         drain_seconds: how long requests are still accepted after SIGTERM, with responses that close their connections.
             A proxy before several servers then loses no request if one is restarted.
         keep_seconds: how long an idle connection is kept, `connection_module.HEAD_SECONDS` if not given.
@@ -161,7 +161,7 @@ class HttpServer:
 
     @property
     def started(self) -> bool:
-        """Whether connections are accepted."""
+        """Return whether connections are accepted."""
         return self._server.started
 
     def stop(self) -> None:
@@ -200,9 +200,9 @@ _NO_TIMEOUT = 10**6
 
 
 def _duplicate_listener(listener: socket.socket) -> list[socket.socket]:
-    """The listening socket under several descriptors.
+    """Return the listening socket under several descriptors.
 
-    uvloop accepts one connection of each in a turn of the loop. Where turns are long, a client would wait for as many
+    uvloop accepts one connection of each in a turn of the loop. If turns are long, a client would wait for as many
     turns as others had connected before.
     """
     # `dup` sets the mode that this object knows, and all processes on the socket share the mode: in blocking mode, a
