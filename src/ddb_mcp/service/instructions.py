@@ -29,7 +29,7 @@ def make_local_environment(table: str, prefix: str, address: str = ENDPOINT) -> 
 def write_instructions(
     table: str, prefix: str, region: str, mode: str, *, app: str | None = None, address: str = ENDPOINT
 ) -> str:
-    """The facts about this deployment that an agent needs before its first call, with the real names.
+    """Return the facts about this deployment that an agent needs before its first call, with the real names.
 
     Args:
         app: how app code reaches the items, where it is not as the mode says.

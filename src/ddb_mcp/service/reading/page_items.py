@@ -24,7 +24,7 @@ class PageItem(NamedTuple):
     is_last: bool
 
     async def position(self) -> Position | None:
-        """The position after this item."""
+        """Return the position after this item."""
         return self.page.next if self.is_last else await self.page.after(self.at)
 
 
