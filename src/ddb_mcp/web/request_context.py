@@ -82,12 +82,12 @@ class RequestContext:
 
     @property
     def seconds(self) -> float:
-        """The time since the request came."""
+        """Return the time since the request came."""
         return time.monotonic() - self._started
 
     @property
     def was_abandoned(self) -> bool:
-        """Whether the client left before it had the whole response."""
+        """Return whether the client left before it had the whole response."""
         return self.connection.is_lost and not self._complete
 
     def admit(self, owner: str | None = None) -> bool:
