@@ -1,3 +1,3 @@
 """DynamoDB for coding agents: one deployment's slice of a shared table, over MCP."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
