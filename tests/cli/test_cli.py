@@ -119,7 +119,7 @@ def test_a_secret_as_a_flag_is_refused_with_its_variable_and_not_shown(run: Run,
         ({"DYNAMODB_PREFIX": "deploy"}, "unquoted # begins a comment"),
         ({"DYNAMODB_PREFX": "deploy#a"}, "DYNAMODB_PREFIX"),
         ({"DDB-MCP-READONLY": "1"}, "DDB_MCP_READ_ONLY"),
-        ({"API_URL": "http://x.example", "AUTH_TOKEN": ""}, "AUTH_TOKEN is set to nothing"),
+        ({"API_URL": "http://x.example", "AUTH_TOKEN": ""}, "AUTH_TOKEN is empty"),
         ({"DDB_MCP_LOCAL_PATH": "items.db"}, "relative path"),
         ({"DDB_MCP_AUTH_TOKEN": SECRET}, "DDB_MCP_API_URL"),
     ],
@@ -273,7 +273,7 @@ def test_doctor_shows_what_was_given_where_the_data_are_and_each_step(run: Run, 
     shown = {words[0]: words[1:] for line in done.stdout.splitlines() if (words := line.split())}
     given = ["DDB_MCP_MODE", "DDB_MCP_READ_ONLY", "DYNAMODB_TABLE", "DYNAMODB_PREFIX", "DDB_MCP_LOCAL_PATH"]
     assert [name for name in shown if name in {s.variable for s in SETTINGS}] == given
-    assert " ".join(shown["DDB_MCP_MODE"]) == "local default, because nothing chooses another mode"
+    assert " ".join(shown["DDB_MCP_MODE"]) == "local default, because nothing selects another mode"
     assert shown["DDB_MCP_READ_ONLY"] == ["on", "flag"]
     assert shown["DYNAMODB_PREFIX"] == ["deploy#abc", "environment"]
     assert shown["DDB_MCP_LOCAL_PATH"][0].startswith(str(tmp_path))

@@ -153,14 +153,14 @@ def test_a_half_configured_mode_names_what_is_missing(environment: dict[str, str
 @pytest.mark.parametrize(
     ("environment", "flags", "named"),
     [
-        ({"API_URL": "https://pair.example", "AUTH_TOKEN": ""}, {}, "AUTH_TOKEN is set to nothing"),
-        ({"API_URL": "", "AUTH_TOKEN": "pair-token"}, {}, "API_URL is set to nothing"),
-        ({**DIRECT, "API_URL": "https://pair.example", "AUTH_TOKEN": ""}, {}, "AUTH_TOKEN is set to nothing"),
-        ({"DYNAMODB_TABLE": "", "DYNAMODB_PREFIX": "deploy#x"}, {}, "DYNAMODB_TABLE is set to nothing"),
-        ({"DYNAMODB_PREFIX": "deploy#x"}, {"DYNAMODB_TABLE": ""}, "DYNAMODB_TABLE is set to nothing"),
-        ({"DDB_MCP_ROLE_ARN": "arn:aws:iam::123456789012:role/app"}, {}, "DDB_MCP_ROLE_ARN counts in direct mode"),
-        ({"DDB_MCP_LAMBDA_FUNCTIONS": "api"}, {}, "DDB_MCP_LAMBDA_FUNCTIONS counts in direct mode"),
-        ({"DDB_MCP_ALLOW_HTTP": "1"}, {}, "DDB_MCP_ALLOW_HTTP counts in platform mode"),
+        ({"API_URL": "https://pair.example", "AUTH_TOKEN": ""}, {}, "AUTH_TOKEN is empty"),
+        ({"API_URL": "", "AUTH_TOKEN": "pair-token"}, {}, "API_URL is empty"),
+        ({**DIRECT, "API_URL": "https://pair.example", "AUTH_TOKEN": ""}, {}, "AUTH_TOKEN is empty"),
+        ({"DYNAMODB_TABLE": "", "DYNAMODB_PREFIX": "deploy#x"}, {}, "DYNAMODB_TABLE is empty"),
+        ({"DYNAMODB_PREFIX": "deploy#x"}, {"DYNAMODB_TABLE": ""}, "DYNAMODB_TABLE is empty"),
+        ({"DDB_MCP_ROLE_ARN": "arn:aws:iam::123456789012:role/app"}, {}, "DDB_MCP_ROLE_ARN applies to direct mode"),
+        ({"DDB_MCP_LAMBDA_FUNCTIONS": "api"}, {}, "DDB_MCP_LAMBDA_FUNCTIONS applies to direct mode"),
+        ({"DDB_MCP_ALLOW_HTTP": "1"}, {}, "DDB_MCP_ALLOW_HTTP applies to platform mode"),
     ],
 )
 def test_half_of_another_mode_is_never_silently_the_local_file(
@@ -191,7 +191,7 @@ def test_one_of_the_pair_alone_is_ignored_with_a_warning(
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
-        ({}, "default, because nothing chooses another mode"),
+        ({}, "default, because nothing selects another mode"),
         (DIRECT, "default, because DYNAMODB_TABLE is set"),
         (PLATFORM, "default, because DDB_MCP_API_URL is set"),
         (PAIR, "default, because API_URL and AUTH_TOKEN are set"),
@@ -328,11 +328,11 @@ def test_what_works_on_the_local_file_alone_takes_it_whatever_the_rest_means() -
         ("GSI1", "not of the form"),
         ("GSI1=", "not of the form"),
         ("GSI1=a,b,c", "not of the form"),
-        ("GSI1=a:X", "not a type"),
+        ("GSI1=a:X", "not a key type"),
         ("G=a", "3 to 255"),
         ("my index=a", "3 to 255"),
         ("GSI1=a; GSI1=b", "twice"),
-        ("GSI1=a,a", "twice"),
+        ("GSI1=a,a", "both keys"),
         ("GSI1=a; GSI2=a:N", "two types"),
         ("GSI1=pk:N", "two types"),
         ("; ".join(f"index{at}=a" for at in range(21)), "at most 20"),
@@ -495,15 +495,15 @@ COMMENTS = [
     ("DDB_MCP_MODE", "local #", "Write: local"),
 ]
 PATHS_THAT_ARE_NONE = [
-    ("DDB_MCP_LOCAL_PATH", "items.sqlite3", f"Write the whole path, for example {Path.cwd() / 'items.sqlite3'}"),
+    ("DDB_MCP_LOCAL_PATH", "items.sqlite3", f"Write the full path, for example {Path.cwd() / 'items.sqlite3'}"),
     ("DDB_MCP_LOCAL_PATH", "./data/items.sqlite3", "relative path"),
     ("DDB_MCP_LOCAL_PATH", "../items.sqlite3", "relative path"),
     ("DDB_MCP_LOCAL_PATH", ":memory:", "relative path"),
     ("DDB_MCP_AUTH_FILE", "auth.json", "relative path"),
-    ("DDB_MCP_LOCAL_PATH", "C:\\data\\items.sqlite3", "another system"),
-    ("DDB_MCP_LOCAL_PATH", "c:/data/items.sqlite3", "another system"),
-    ("DDB_MCP_LOCAL_PATH", "\\\\server\\share\\items.sqlite3", "another system"),
-    ("DDB_MCP_AUTH_FILE", "~\\auth.json", "another system"),
+    ("DDB_MCP_LOCAL_PATH", "C:\\data\\items.sqlite3", "another operating system"),
+    ("DDB_MCP_LOCAL_PATH", "c:/data/items.sqlite3", "another operating system"),
+    ("DDB_MCP_LOCAL_PATH", "\\\\server\\share\\items.sqlite3", "another operating system"),
+    ("DDB_MCP_AUTH_FILE", "~\\auth.json", "another operating system"),
     ("DDB_MCP_LOCAL_PATH", "file:///data/items.sqlite3", "Write: /data/items.sqlite3"),
     ("DDB_MCP_LOCAL_PATH", "file:/data/items.sqlite3", "Write: /data/items.sqlite3"),
     ("DDB_MCP_LOCAL_PATH", "sqlite:///data/items.sqlite3", "is a URL"),
@@ -518,7 +518,7 @@ KINDS = {
     "unexpanded": UNEXPANDED,
     "quoted": QUOTED,
     "white space around": SPACED,
-    "Windows line ends": WINDOWS_LINE_ENDS,
+    "Windows line endings": WINDOWS_LINE_ENDS,
     "control characters": CONTROL_CHARACTERS,
     "comment kept": COMMENTS,
     "no path of this system": PATHS_THAT_ARE_NONE,
@@ -526,7 +526,7 @@ KINDS = {
 }
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the paths are those of another system there")
+@pytest.mark.skipif(os.name == "nt", reason="the paths are those for another operating system there")
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -553,7 +553,7 @@ def test_the_platforms_own_names_are_named(home: Path) -> None:
         ("AWS_REGION", "${REGION}", "'${REGION}'"),
         ("AWS_DEFAULT_REGION", "us-east-1 ", "Write: us-east-1"),
         ("AWS_PROFILE", "'work'", "Write: work"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000\r", "Windows line ends"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000\r", "Windows line endings"),
         ("AWS_SECRET_ACCESS_KEY", '"secret-key"', "Remove the quotes"),
         ("AWS_CONFIG_FILE", "$HOME/.aws/config", "'$HOME'"),
     ],

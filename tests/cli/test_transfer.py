@@ -135,8 +135,8 @@ def test_the_words_of_where_choose(filled: Operator, words: list[str], found: li
         (["--pk-prefix", "deploy#"], "outside this deployment"),
         (["--filter", "{"], "filter"),
         (["--filter", "[1]"], "JSON object"),
-        (["--pk", "deploy#one#a", "--pk-prefix", "deploy#one#"], "one of them"),
-        (["--sk-prefix", "a", "--sk-to", "b"], "exclude"),
+        (["--pk", "deploy#one#a", "--pk-prefix", "deploy#one#"], "cannot be combined"),
+        (["--sk-prefix", "a", "--sk-to", "b"], "cannot be combined"),
     ],
 )
 def test_a_wrong_choice_is_refused(operator: Operator, words: list[str], said: str) -> None:
@@ -189,8 +189,8 @@ FOREIGN = [
     ("a text in a list", f'[{json.dumps(ITEMS[0])}, "x"]', "item 2 of stdin: the item"),
     ("a foreign item in a list", json.dumps([{"pk": "deploy#two#a", "sk": "1"}]), "1 of 1 items of stdin cannot"),
     ("half a list", f"[{json.dumps(ITEMS[0])}, {{", "stdin ends within item 2 of stdin"),
-    ("two lists", "[][]", "more after its array"),
-    ("a scan without an end", '{"Items": []', "more after its array"),
+    ("two lists", "[][]", "more data after its array"),
+    ("a scan without an end", '{"Items": []', "more data after its array"),
     ("39 digits", lines({**ITEMS[0], "n": {"N": "1" * 39}}), "line 1 of stdin"),
     ("no UTF-8", b"\xff\xfe{\x00", "not UTF-8"),
     ("half a file", gzip.compress(lines(*ITEMS).encode())[:-9], "damaged"),

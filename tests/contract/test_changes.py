@@ -97,14 +97,14 @@ def test_add_to_what_has_another_type_is_refused(api: Api, add: dict[str, Any]) 
         ({"remove": ["sk"]}, "sk is in the key"),
         ({"remove": ["pk.x"]}, "pk is in the key"),
         ({"remove": ["a..b"]}, "not a document path"),
-        ({"remove": ["a", "a.b"]}, "touch"),
+        ({"remove": ["a", "a.b"]}, "overlap"),
         ({"remove": ["a", "a"]}, "named twice"),
-        ({"remove": ["set.x"]}, "touch"),
+        ({"remove": ["set.x"]}, "overlap"),
         ({"add": {"set": 1}}, "named twice"),
         ({"add": {"n": 1}, "remove": ["n"]}, "named twice"),
-        ({"remove": ["l[0]", "l[2]"]}, "positions of one list"),
-        ({"remove": ["l[0]", "l[2].x"]}, "positions of one list"),
-        ({"remove": ["m.l[0].x", "m.l[2]"]}, "positions of one list"),
+        ({"remove": ["l[0]", "l[2]"]}, "positions in the same list"),
+        ({"remove": ["l[0]", "l[2].x"]}, "positions in the same list"),
+        ({"remove": ["m.l[0].x", "m.l[2]"]}, "positions in the same list"),
         ({"add": {"n": 1}, "create_only": True}, "create_only"),
     ],
     ids=str,
@@ -148,7 +148,7 @@ def test_remove_takes_document_paths(api: Api) -> None:
 def test_what_is_not_there_is_named_and_the_rest_is_done(api: Api, absent: str) -> None:
     api.put("c", "1", **DEEP)
     result = change(api, remove=[absent, "`a.b`"], add={"n": 1} if not absent.startswith("n") else {})
-    assert result["warnings"] == [f"remove: there was nothing at {absent}"]
+    assert result["warnings"] == [f"remove: nothing was stored at {absent}"]
     assert result["dropped"] == {"`a.b`": 1}
     expected = {name: value for name, value in DEEP.items() if name != "a.b"}
     assert stored(api) == (expected if absent.startswith("n") else {**expected, "n": 2})
@@ -176,7 +176,7 @@ def test_remove_alone_creates_nothing(api: Api, remove: list[str], condition: di
     assert result == {
         **key,
         "created": False,
-        "warnings": [f"remove: there was nothing at {', '.join(remove)}"],
+        "warnings": [f"remove: nothing was stored at {', '.join(remove)}"],
     }
     assert api.item("c", "none") is None
     batch = api.call("put", items=[key, {**key, "sk": "other"}], remove=remove, **condition)
@@ -189,7 +189,7 @@ def test_a_batch_names_what_was_absent(api: Api) -> None:
     items = [{"pk": api.pk("c"), "sk": sk} for sk in ("1", "2")]
     result = api.call("put", items=items, remove=["address.zip"], add={"n": 1})
     assert result["written"] == 2
-    assert result.get("warnings", []) in ([], ["items[1]: remove: there was nothing at address.zip"])
+    assert result.get("warnings", []) in ([], ["items[1]: remove: nothing was stored at address.zip"])
     assert (stored(api)["n"], stored(api, "2")) == (2, {"n": 1})
 
 

@@ -85,7 +85,9 @@ def test_get_can_name_attributes(api: Api) -> None:
     key = {"pk": api.pk("a"), "sk": "1"}
     result = api.call("get", **key, attributes=["two", "`dotted.name`", "dotted.name", "absent"])
     assert result["item"] == {**key, "two": 2, "dotted.name": 3}
-    assert result["hint"] == ("nothing is at `dotted.name`; did you mean ``dotted.name``? nothing is at `absent`.")
+    assert result["hint"] == (
+        "nothing is stored at `dotted.name`; did you mean ``dotted.name``? nothing is stored at `absent`."
+    )
     assert api.call("get", **key, attributes=["absent"])["item"] == key
     assert api.call("get", **key, attributes=[])["item"] == {**key, "one": 1, "two": 2, "dotted.name": 3, "name": 4}
 
@@ -138,11 +140,11 @@ def test_parts_of_texts_and_binary(api: Api) -> None:
 @pytest.mark.parametrize(
     ("attribute", "hint"),
     [
-        ("adress.city", "nothing is at `adress.city`; did you mean `address.city`?"),
-        ("address.City", "nothing is at `address.City`; did you mean `address.city`?"),
-        ("address.lines[7]", "nothing is at `address.lines[7]`; `address.lines` has 3 entries at most."),
-        ("json.a", "nothing is at `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
-        ("nowhere", "nothing is at `nowhere`."),
+        ("adress.city", "nothing is stored at `adress.city`; did you mean `address.city`?"),
+        ("address.City", "nothing is stored at `address.City`; did you mean `address.city`?"),
+        ("address.lines[7]", "nothing is stored at `address.lines[7]`; the longest `address.lines` has 3 entries."),
+        ("json.a", "nothing is stored at `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
+        ("nowhere", "nothing is stored at `nowhere`."),
     ],
 )
 def test_a_path_that_nothing_is_at_is_named(api: Api, attribute: str, hint: str) -> None:
@@ -158,7 +160,7 @@ def test_a_path_that_a_later_page_has_is_named_too(api: Api) -> None:
     for sk, attributes in (("1", {}), ("2", {"b": 1})):
         api.call("put", item={"pk": api.pk("a"), "sk": sk, **attributes})
     page = api.call("query", pk=api.pk("a"), limit=1, attributes=["b"])
-    assert (page["count"], page["hint"]) == (1, "nothing is at `b`.")
+    assert (page["count"], page["hint"]) == (1, "nothing is stored at `b`.")
 
 
 def test_what_is_not_there_is_not_found(api: Api) -> None:
@@ -196,7 +198,7 @@ def test_merge_sets_and_removes(api: Api) -> None:
         "put", item={**key, "b": 2, "c": [3], "size": "reserved"}, merge=True, remove=["a", "never there"]
     )
     assert result["dropped"] == {"a": 1, "b": {"x": 1}}
-    assert result["warnings"] == ["remove: there was nothing at never there"]
+    assert result["warnings"] == ["remove: nothing was stored at never there"]
     assert api.item("m", "1") == {**key, "b": 2, "c": [3], "size": "reserved"}
     api.call("put", item=key, merge=True)
     assert api.item("m", "1") == {**key, "b": 2, "c": [3], "size": "reserved"}
@@ -363,7 +365,7 @@ def test_a_batch_names_what_it_dropped(api: Api) -> None:
     api.put_all([{"pk": api.pk("b"), "sk": str(at), "old": at, "kept": 1} for at in range(12)])
     result = api.call("put", items=[{"pk": api.pk("b"), "sk": str(at), "kept": 1} for at in range(12)])
     assert result["written"] == 12
-    assert result["warnings"][0] == "items[0]: replaced a stored item; gone: old"
+    assert result["warnings"][0] == "items[0]: replaced a stored item; dropped: old"
     assert result["warnings"][10] == "and 2 more"
     assert "warnings" not in api.call("put", items=[{"pk": api.pk("b"), "sk": "1", "kept": 2}])
 

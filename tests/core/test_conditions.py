@@ -267,10 +267,10 @@ UNORDERED: list[Any] = [True, None, [], {}, {"SS": ["a"]}, {"NS": ["1"]}, {"L": 
         ({"a": {"between": [1]}}, "two values"),
         ({"a": {"between": [1, 2, 3]}}, "two values"),
         ({"a": {"between": {"low": 1}}}, "two values"),
-        ({"a": {"between": [2, 1]}}, "low bound above"),
-        ({"a": {"between": ["b", "a"]}}, "low bound above"),
+        ({"a": {"between": [2, 1]}}, "lower bound above"),
+        ({"a": {"between": ["b", "a"]}}, "lower bound above"),
         ({"a": {"between": ["10", 2]}}, "different types"),
-        ({"a": {"between": [{"B": "Yg=="}, {"B": "YQ=="}]}}, "low bound above"),
+        ({"a": {"between": [{"B": "Yg=="}, {"B": "YQ=="}]}}, "lower bound above"),
         ({"a": {"between": ["\uffff", "\N{GRINNING FACE}", 1]}}, "two values"),
         ({"a": {"in": []}}, "1 to 100"),
         ({"a": {"in": "abc"}}, "1 to 100"),
@@ -295,10 +295,10 @@ UNORDERED: list[Any] = [True, None, [], {}, {"SS": ["a"]}, {"NS": ["1"]}, {"L": 
         ({"$or": [{"a": 1}] * 11}, "must be a list of 2 to 10 filters"),
         ({"$or": [{"a": 1}, {}]}, "filter.$or[1] must be a filter"),
         ({"$or": [{"a": 1}, "b"]}, "filter.$or[1] must be a filter"),
-        ({"$or": [{"a": 1}, {"$or": [{"b": 1}, {"c": 1}]}]}, "does not nest"),
+        ({"$or": [{"a": 1}, {"$or": [{"b": 1}, {"c": 1}]}]}, "cannot be nested"),
         ({"$or": [{"a": 1}, {"b": {"like": 1}}]}, "filter.$or[1].b has the unknown operator"),
-        ({"$and": [{"a": 1}, {"b": 1}]}, "filter.$and is not known here"),
-        ({"$ref": 1}, "filter.$ref is not known here"),
+        ({"$and": [{"a": 1}, {"b": 1}]}, "filter.$and is not supported in a filter"),
+        ({"$ref": 1}, "filter.$ref is not supported in a filter"),
         ({"or": [{"a": 1}, {"b": 1}]}, "filter.or holds filters"),
         ({"and": [{"a": 1}]}, "filter.and holds filters"),
         ({"not": {"status": "open"}}, "filter.not holds filters"),
@@ -323,7 +323,7 @@ def test_what_is_written_here_for_words_of_another_query_language() -> None:
     words: list[tuple[dict[str, Any], str]] = [
         ({"$and": []}, "side by side"),
         ({"or": [{"a": 1}]}, '{"$or": [filter, filter]}'),
-        ({"a": {"$gt": 1}}, "Write gt, without $."),
+        ({"a": {"$gt": 1}}, "Write gt without the $."),
         ({"a": {"$gte": 1}}, "Write ge."),
         ({"a": {"$regex": "x"}}, "begins_with or contains"),
         ({"$inc": {"a": 1}}, "put with add"),
@@ -488,10 +488,10 @@ def test_a_path_leads_through_maps_and_lists() -> None:
 
 def test_ranges_that_cannot_be() -> None:
     for sk_from, sk_to in (("b", None), (None, "b"), ("a", "b")):
-        with pytest.raises(InvalidArgument, match="exclude each other"):
+        with pytest.raises(InvalidArgument, match="cannot be combined"):
             parse_range("a", sk_from, sk_to)
     for low, high in (("b", "a"), ("a", "B"), ("\N{GRINNING FACE}", "\uffff"), ("aa", "a")):
-        with pytest.raises(InvalidArgument, match="sk_from comes after sk_to"):
+        with pytest.raises(InvalidArgument, match="sk_from sorts after sk_to"):
             parse_range(None, low, high)
     for at, parameter in enumerate(("sk_prefix", "sk_from", "sk_to")):
         for text, said in (("é" * 512 + "x", "1025 bytes"), ("\ud800", "lone surrogate")):
@@ -545,26 +545,26 @@ SEEN = [
         ({"total": {"in": [1, None]}},
          "`total` is a string in 37 items, and the filter compares it with a number or null."),
         ({"tags": "a"}, "`tags` is a list in 37 items, and the filter compares it with a string."),
-        ({"stauts": "open"}, "none of 37 items looked at has `stauts`; did you mean `status`?"),
-        ({"nowhere": 1}, "none of 37 items looked at has `nowhere`."),
-        ({"SK": 1}, "none of 37 items looked at has `SK`; did you mean `sk`?"),
-        ({"adress.city": "Paris"}, "none of 37 items looked at has `adress.city`; did you mean `address.city`?"),
-        ({"address.town": "Paris"}, "none of 37 items looked at has `address.town`."),
+        ({"stauts": "open"}, "none of 37 items examined has `stauts`; did you mean `status`?"),
+        ({"nowhere": 1}, "none of 37 items examined has `nowhere`."),
+        ({"SK": 1}, "none of 37 items examined has `SK`; did you mean `sk`?"),
+        ({"adress.city": "Paris"}, "none of 37 items examined has `adress.city`; did you mean `address.city`?"),
+        ({"address.town": "Paris"}, "none of 37 items examined has `address.town`."),
         ({"address.city": 5}, "`address.city` is a string in 37 items, and the filter compares it with a number."),
         ({"status": "closed"}, None),
         ({"tags": {"contains": 5}},
-         "`tags` is a list in which a string can be contained, and the filter looks for a number."),
+         "`tags` is a list that can contain a string, and the filter looks for a number."),
         ({"status": {"contains": 5}},
-         "`status` is a string in which a string can be contained, and the filter looks for a number."),
+         "`status` is a string that can contain a string, and the filter looks for a number."),
         ({"tags": {"contains": "b"}}, None),
-        ({"note.id": 1}, "none of 37 items looked at has `note.id`; did you mean ``note.id``?"),
+        ({"note.id": 1}, "none of 37 items examined has `note.id`; did you mean ``note.id``?"),
         ({"json.a": 1},
-         "none of 37 items looked at has `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
+         "none of 37 items examined has `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
         ({"$or": [{"status": "x"}, {"total": 5}]},
          "`total` is a string in 37 items, and the filter compares it with a number."),
-        ({"tags": {"contains": ["a"]}}, "`tags`: contains looks for one member, which is the whole list or set given."),
-        ({"tags[5]": "a"}, "none of 37 items looked at has `tags[5]`; `tags` has 1 entries at most."),
-        ({"address.city.x": 1}, "none of 37 items looked at has `address.city.x`."),
+        ({"tags": {"contains": ["a"]}}, "`tags`: contains matches one member, and the filter has a whole list or set."),
+        ({"tags[5]": "a"}, "none of 37 items examined has `tags[5]`; the longest `tags` has 1 entries."),
+        ({"address.city.x": 1}, "none of 37 items examined has `address.city.x`."),
         ({"total": {"ne": 5}}, None),
         ({"nowhere": {"exists": True}}, None),
     ],
@@ -592,14 +592,14 @@ def test_what_the_sort_keys_are_where_none_is_in_the_range() -> None:
 def test_paths_that_nothing_is_at() -> None:
     for attributes, hint in [
         (["status", "address.city", "tags[0]"], None),
-        (["stauts"], "nothing is at `stauts`; did you mean `status`?"),
-        (["address.City"], "nothing is at `address.City`; did you mean `address.city`?"),
-        (["note.id"], "nothing is at `note.id`; did you mean ``note.id``?"),
-        (["tags[3]"], "nothing is at `tags[3]`; `tags` has 1 entries at most."),
-        (["json.a"], "nothing is at `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
+        (["stauts"], "nothing is stored at `stauts`; did you mean `status`?"),
+        (["address.City"], "nothing is stored at `address.City`; did you mean `address.city`?"),
+        (["note.id"], "nothing is stored at `note.id`; did you mean ``note.id``?"),
+        (["tags[3]"], "nothing is stored at `tags[3]`; the longest `tags` has 1 entries."),
+        (["json.a"], "nothing is stored at `json.a`; `json` is a string of JSON, not a map or list: read it whole."),
         (["tags[0:5]"], "`tags` is a list; only strings and binary have parts."),
         ([f"x{at}" for at in range(9)],
-         "nothing is at `x0`. nothing is at `x1`. nothing is at `x2`. and 6 more"),
+         "nothing is stored at `x0`. nothing is stored at `x1`. nothing is stored at `x2`. and 6 more"),
     ]:  # fmt: skip
         projection = parse_projection(attributes, parts=True)
         assert projection

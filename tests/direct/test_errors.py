@@ -180,7 +180,7 @@ def test_answers(code: str, expected: type[DdbMcpError]) -> None:
             "One or more parameter values were invalid: Type mismatch for Index Key gsi1pk Expected: S Actual: NULL "
             "IndexName: gsi1",
             InvalidArgument,
-            "gsi1pk is a key of the table's index gsi1, where it must be of type S, not NULL",
+            "gsi1pk is a key of the table's index gsi1, and must be of type S, not NULL",
         ),
         ("Something\n  else", InvalidArgument, "invalid"),
     ],
@@ -357,7 +357,7 @@ EXPIRED = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         ),
         *(
-            ("", {**CREDENTIALS, "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{port}"}, Misconfigured, "whole URL")
+            ("", {**CREDENTIALS, "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{port}"}, Misconfigured, "full URL")
             for port in (99999, "port")
         ),
         ("", {**CREDENTIALS, "AWS_ENDPOINT_URL_DYNAMODB": "ftp://127.0.0.1"}, Misconfigured, "AWS_ENDPOINT_URL"),

@@ -323,7 +323,7 @@ def test_whose_work_a_conditional_write_was_cannot_be_seen(
     proxy.plan(fault, on=operation)
     with pytest.raises(OutcomeUnknown) as caught:
         run(portal, write(store))
-    assert "may be another's work" in caught.value.next
+    assert "another client may have written" in caught.value.next
     assert proxy.count(operation) - asked == 1
     assert run(portal, store.get(KEY)) == wanted
 

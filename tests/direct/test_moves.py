@@ -35,7 +35,7 @@ CHANGES: dict[str, dict[str, Any] | None] = {
     "a value": {"a": {"N": "2"}, "b": {"S": "x"}},
     "an attribute less": {"a": {"N": "1"}},
     "an attribute more": {**ITEM, "later": {"N": "1"}},
-    "another item": {"c": {"N": "1"}},
+    "a different item": {"c": {"N": "1"}},
     "gone": None,
 }
 
@@ -147,7 +147,7 @@ def test_a_copy_that_has_changed_is_not_removed(partition: Partition) -> None:
             once("delete new", partial(partition.put, mine, "new")),
         )
         (failed,) = partition.move()["failed"]
-        assert "so has its copy" in failed["error"]["message"]
+        assert "its copy both changed" in failed["error"]["message"]
         assert (partition.read("old"), partition.read("new")) == ({"a": {"N": "2"}}, mine)
         partition.put(None, "new")
         partition.put(ITEM)

@@ -57,7 +57,7 @@ def test_an_endpoint_over_this_file(tmp_path: Path, endpoint: Engine) -> None:
             assert f"{state}. Start another with `ddb-mcp endpoint --port 0`" in warning
     with serving(file, "--all-keys") as engine:
         assert doctor(file, engine.endpoint)[0].startswith("ok")
-    assert doctor(file, address) == (f"none at {address}; `ddb-mcp endpoint` starts it", 0)
+    assert doctor(file, address) == (f"nothing listens at {address}; `ddb-mcp endpoint` starts it", 0)
     assert "warnings" not in info(file, address)
     assert doctor(file, endpoint.endpoint)[1] == 1
 
@@ -70,7 +70,7 @@ async def test_an_address_that_never_answers(tmp_path: Path, monkeypatch: pytest
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", address)
         found = await find_endpoint(tmp_path / "items.sqlite3", Prefix("deploy#local"))
-        assert found == (address, f"{address} does not answer within 0.2 s", ())
+        assert found == (address, f"{address} did not answer within 0.2 s", ())
 
 
 @pytest.mark.parametrize("address", ["http://example.com:8000"])
@@ -94,7 +94,7 @@ def test_an_endpoint_elsewhere_is_not_asked(tmp_path: Path, address: str) -> Non
 async def test_an_address_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", address)
     found = await find_endpoint(tmp_path / "items.sqlite3", Prefix("deploy#local"))
-    assert found == (ENDPOINT, "not asked: AWS_ENDPOINT_URL_DYNAMODB is not a valid address", ())
+    assert found == (ENDPOINT, "not checked: AWS_ENDPOINT_URL_DYNAMODB is not a valid address", ())
 
 
 @pytest.mark.parametrize(

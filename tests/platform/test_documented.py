@@ -141,7 +141,7 @@ UNREADABLE: dict[str, Any] = {
     "an item without its key": {"item": {"name": "Ada"}},
     "an item in DynamoDB JSON": {"Item": {"pk": {"S": PK}, "sk": {"S": "PROFILE"}}},
     "in another wrapper": {"result": {"item": ITEM}},
-    "another item": {"item": {**ITEM, "sk": "OTHER"}},
+    "a different item": {"item": {**ITEM, "sk": "OTHER"}},
     "a number out of range": Raw(200, b'{"item": {"pk": "%s", "sk": "PROFILE", "n": 1e999}}' % PK.encode()),
 }
 
@@ -448,7 +448,7 @@ def test_paths_alternatives_and_types_are_done_here(platform: DocumentedPlatform
     assert client.call("scan", filter={"colour": {"type": "N"}}, view="count")["count"] == 2
     found = client.call("get", pk=PK, sk="0001", attributes=["m.c[3:5]", "m.d"])
     assert found["parts"] == {"m.c[3:5]": {"text": "34", "of": 10}}
-    assert found["hint"].startswith("nothing is at `m.d`")
+    assert found["hint"].startswith("nothing is stored at `m.d`")
     assert all(body.keys() <= {"pk", "sk", "limit"} for _, body in platform.requests)
 
 

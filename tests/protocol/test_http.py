@@ -212,7 +212,7 @@ def test_a_short_token_is_not_enough_beyond_loopback() -> None:
 
 
 def test_beyond_loopback_tokens_do_not_travel_in_the_clear() -> None:
-    with pytest.raises(Misconfigured, match="in the clear"):
+    with pytest.raises(Misconfigured, match="unencrypted"):
         serve_http(build, Listening("0.0.0.0", 0), TOKEN)
 
 

@@ -250,7 +250,7 @@ def test_limits_that_are_none(model: type[Arguments], limit: Any, said: str) -> 
         ),
         (PutArguments, {"items": {"pk": "p"}}, "items must be a list."),
         (PutArguments, {"items": "{}"}, "items must be a list."),
-        (PutArguments, {"items": [{}] * 101}, "items must be at most 100 entries long; it has 101."),
+        (PutArguments, {"items": [{}] * 101}, "items has 101 entries; the limit is 100."),
         (PutArguments, {"merge": "yes"}, "merge must be true or false."),
         (PutArguments, {"merge": 0}, "merge must be true or false."),
         (PutArguments, {"create_only": 1}, "create_only must be true or false."),
@@ -270,7 +270,7 @@ def test_limits_that_are_none(model: type[Arguments], limit: Any, said: str) -> 
         (
             DeleteArguments,
             {"keys": [{"pk": "p", "sk": "s"}] * 101},
-            "keys must be at most 100 entries long; it has 101.",
+            "keys has 101 entries; the limit is 100.",
         ),
         (QueryArguments, {"filter": '{"a": 1'}, "filter is not valid JSON at character 7."),
         (QueryArguments, {"filter": '{"a": 1, "a": 2}'}, "filter has the member 'a' twice; only one could be stored."),

@@ -171,7 +171,7 @@ async def test_get_says_how_many_parts_had_no_room(store: LocalStore) -> None:
     asked = [f"s[{at}:{at + 10_000}]" for at in range(100)]
     result = await service(store).run_operation("get", {"pk": f"{OWN}#a", "sk": "1", "attributes": asked})
     assert len(result["parts"]) == 4
-    assert "96 parts have no room" in result["hint"]
+    assert "96 parts do not fit" in result["hint"]
     assert count_bytes(result) <= 32768
 
 

@@ -452,7 +452,7 @@ def test_tls_settings_that_cannot_be_used_are_clear_errors(certificate: tuple[Pa
     for wrong in ((chain, None), (None, key), (chain, tmp_path / "missing"), (key, key)):
         with pytest.raises(Misconfigured, match="TLS"):
             Listening("127.0.0.1", 0, *wrong).tls()
-    with pytest.raises(Misconfigured, match="in the clear"):
+    with pytest.raises(Misconfigured, match="unencrypted"):
         Listening("0.0.0.0", 0).tls()
     assert Listening("127.0.0.1", 0).tls() is None
     assert Listening("0.0.0.0", 0, behind_tls_proxy=True).tls() is None

@@ -35,16 +35,16 @@ def _strip(value: str) -> str:
 
 
 _UNREPLACED = (
-    "holds {found}, which nothing has replaced by its value",
-    "Write the value itself; many programs that start servers replace no variables.",
+    "holds {found}, which nothing has expanded",
+    "Write the value itself; many programs that start servers do not expand variables.",
 )
 _DAMAGES = (
     _Damage(_EVERY_KIND, rf"\A[\s{_INVISIBLE}]+\Z", "is blank", "Set it to a value, or unset it."),
     _Damage(
         _EVERY_KIND,
         r"\r\n?\Z",
-        "ends with a carriage return: the file that it comes from has Windows line ends",
-        "Save the file with LF line ends.",
+        "ends with a carriage return: the file it comes from has Windows line endings",
+        "Save the file with LF line endings.",
         _strip,
     ),
     _Damage(
@@ -58,7 +58,7 @@ _DAMAGES = (
     _Damage(
         frozenset({"plain", "path", "secret"}),
         rf"\A[{_QUOTES}]|[{_QUOTES}]\Z",
-        "has quotes around its value, which whoever loaded it took for a part of it",
+        "has quotes around its value, which were loaded as part of it",
         "Remove the quotes.",
         lambda value: value.strip(_QUOTES),
     ),
@@ -71,13 +71,13 @@ _DAMAGES = (
     _Damage(
         frozenset({"command"}),
         r"\A\S*(?:\$\{?\w+\}?|%(?![0-9A-Fa-f]{2}%)[A-Za-z_]\w*%)\S*",
-        "begins with {found}, and no shell replaces the variable in it",
-        "Write the whole path of the program.",
+        "begins with {found}, and no shell expands the variable in it",
+        "Write the full path of the program.",
     ),
     _Damage(
         frozenset({"plain"}),
         r"\s#.*",
-        "holds {found}, which whoever loaded it did not take for a comment",
+        "holds {found}, which was not loaded as a comment",
         "Remove the comment.",
         lambda value: re.sub(r"\s+#.*", "", value),
     ),

@@ -39,7 +39,7 @@ _AWS = re.compile(
     "|(?P<secret>ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN))"
 )
 
-_OR_LOCAL = ", or DDB_MCP_MODE=local if the local file is meant."
+_OR_LOCAL = ", or DDB_MCP_MODE=local to use the local file."
 # Variables of a platform's own machines, with common names: they count only if both are set.
 _PAIR = {"API_URL": "DDB_MCP_API_URL", "AUTH_TOKEN": "DDB_MCP_AUTH_TOKEN"}
 
@@ -168,7 +168,7 @@ class _RawSettings(NamedTuple):
             return "direct", self._describe_set("DYNAMODB_TABLE")
         if "DYNAMODB_TABLE" in self.empty and "prefix" in values:
             raise Misconfigured(
-                "DYNAMODB_TABLE is set to nothing, and DYNAMODB_PREFIX is set.", next=f"Set DYNAMODB_TABLE{_OR_LOCAL}"
+                "DYNAMODB_TABLE is empty, and DYNAMODB_PREFIX is set.", next=f"Set DYNAMODB_TABLE{_OR_LOCAL}"
             )
         for variable in ("DDB_MCP_AUTH_COMMAND", "DDB_MCP_AUTH_FILE"):
             if variable in self.given:
@@ -178,25 +178,25 @@ class _RawSettings(NamedTuple):
         for setting in SETTINGS:
             if setting.field in values and "local" not in setting.modes and setting.modes != "all":
                 raise Misconfigured(
-                    f"{setting.variable} counts in {setting.modes} mode only, and no other setting chooses that mode.",
+                    f"{setting.variable} applies to {setting.modes} mode only, and no other setting selects that mode.",
                     next=f"Complete the settings of {setting.modes} mode{_OR_LOCAL}",
                 )
-        return "local", "nothing chooses another mode"
+        return "local", "nothing selects another mode"
 
     def _describe_set(self, variable: str) -> str:
         source = self.sources[variable]
         return "API_URL and AUTH_TOKEN are set" if source == "environment: API_URL" else f"{variable} is set"
 
     def _check_half_a_pair(self) -> None:
-        """Warn if one of the pair is set and the other absent. Raise Misconfigured if the other is set to nothing."""
+        """Warn if one of the pair is set and the other absent. Raise Misconfigured if the other is empty."""
         found = [name for name in _PAIR if name in self.given]
         if len(found) != 1:
             return
         (name,) = found
         (other,) = _PAIR.keys() - {name}
         if other in self.empty:
-            raise Misconfigured(f"{name} is set, and {other} is set to nothing.", next=f"Set {other}{_OR_LOCAL}")
-        self.warnings.append(f"{name} is ignored, because {other} is not set; together they choose platform mode.")
+            raise Misconfigured(f"{name} is set, and {other} is empty.", next=f"Set {other}{_OR_LOCAL}")
+        self.warnings.append(f"{name} is ignored, because {other} is not set; together they select platform mode.")
 
     def make(self, kind: type[_S]) -> _S:
         """Return the settings of one class. Raises Misconfigured if a required one is missing; see `_check_aws` too."""
@@ -266,4 +266,4 @@ def _make_local_settings(configured: _RawSettings, kind: type[_S]) -> _S:
 
 
 def _missing_error(name: str, mode: str) -> Misconfigured:
-    return Misconfigured(f"{mode} mode needs {name}, which is not set.", next=f"Set {name}, or choose another mode.")
+    return Misconfigured(f"{mode} mode needs {name}, which is not set.", next=f"Set {name}, or select another mode.")

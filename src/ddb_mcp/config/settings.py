@@ -233,14 +233,14 @@ class HttpSettings:
     """The settings of `--http`. An empty token: none is demanded."""
 
     http_token: Annotated[
-        str, Setting("DDB_MCP_HTTP_TOKEN", values.parse_text, "bearer token that --http demands", secret=True)
+        str, Setting("DDB_MCP_HTTP_TOKEN", values.parse_text, "bearer token that --http requires", secret=True)
     ] = field(default="", repr=False)
     http_hosts: Annotated[
         tuple[str, ...],
         Setting(
             "DDB_MCP_HTTP_HOSTS",
             values.parse_words,
-            "host names, separated by commas, under which clients of --http know it besides this machine's own",
+            "host names, separated by commas, that clients of --http may use besides this machine's own",
         ),
     ] = ()
 

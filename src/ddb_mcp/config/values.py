@@ -30,7 +30,7 @@ def parse_command(name: str, value: str) -> str:
     try:
         shlex.split(value, posix=os.name == "posix")
     except ValueError:
-        raise Misconfigured(f"{name} has a quote that is not closed.", next=f"Correct {name}.") from None
+        raise Misconfigured(f"{name} has an unclosed quote.", next=f"Correct {name}.") from None
     return value
 
 
@@ -85,9 +85,7 @@ def parse_prefix(name: str, value: str) -> Prefix:
 def parse_words(name: str, value: str) -> tuple[str, ...]:
     """Return a list separated by commas."""
     if value.startswith("["):
-        raise Misconfigured(
-            f"{_describe(name, value)}.", next="Write the names with commas between them, without brackets."
-        )
+        raise Misconfigured(f"{_describe(name, value)}.", next="Separate the names with commas, without brackets.")
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
@@ -110,18 +108,17 @@ def parse_path(name: str, value: str) -> Path:
         raise Misconfigured(f"{name} is a URL, {shorten(value, 200)!r}, and must be a path.", next=advice)
     if _is_foreign_path(value):
         advice = f"Write a path as {platform.system()} has them, such as {Path.home() / 'data.sqlite3'}."
-        raise Misconfigured(f"{_describe(name, value)}, which is a path of another system.", next=advice)
+        raise Misconfigured(f"{_describe(name, value)}, which is a path for another operating system.", next=advice)
     try:
         parsed = Path(value).expanduser()
     except RuntimeError:
         raise Misconfigured(
-            f"{_describe(name, value)}, and that home is not known.", next="Write the whole path."
+            f"{_describe(name, value)}, and that user's home directory is unknown.", next="Write the full path."
         ) from None
     if not parsed.is_absolute():
         raise Misconfigured(
-            f"{_describe(name, value)}, a relative path: each folder that the server is started in has another such "
-            "file.",
-            next=f"Write the whole path, for example {os.path.abspath(parsed)}.",
+            f"{_describe(name, value)}, a relative path, which names a different file in each working directory.",
+            next=f"Write the full path, for example {os.path.abspath(parsed)}.",
         )
     return parsed
 

@@ -45,12 +45,12 @@ ALL_SORT_KEYS = KeyRange()
 def parse_range(sk_prefix: str | None, sk_from: str | None, sk_to: str | None) -> KeyRange:
     """Parse a query's range. Raises InvalidArgument for both kinds at once, or an inverted range."""
     if sk_prefix is not None and (sk_from is not None or sk_to is not None):
-        raise InvalidArgument("sk_prefix and sk_from/sk_to exclude each other; give one kind.")
+        raise InvalidArgument("sk_prefix cannot be combined with sk_from or sk_to.")
     for parameter, text in (("sk_prefix", sk_prefix), ("sk_from", sk_from), ("sk_to", sk_to)):
         if text is not None:
             check_text(parameter, text, limits.SK_MAX_BYTES)
     if sk_from is not None and sk_to is not None and sk_from > sk_to:
-        raise InvalidArgument("sk_from comes after sk_to in sort order (by UTF-8 bytes); exchange them.")
+        raise InvalidArgument("sk_from sorts after sk_to (by UTF-8 bytes); swap them.")
     return KeyRange(sk_prefix, sk_from, sk_to)
 
 

@@ -101,7 +101,9 @@ class ReadOnly(DdbMcpError):
     """A write where writes are switched off."""
 
     code = "read_only"
-    default_next = "Ask the user for a server without --read-only, or a token that may write, if this write is wanted."
+    default_next = (
+        "If the user wants this write, they can start the server without --read-only or use a token that may write."
+    )
 
 
 class Unsupported(DdbMcpError):
@@ -143,7 +145,7 @@ class Timeout(DdbMcpError):
 
     code = "timeout"
     retryable = True
-    default_next = "Call again; ask for less if it happens twice."
+    default_next = "Call again. If it times out again, request less."
 
 
 class OutcomeUnknown(DdbMcpError):
@@ -151,8 +153,8 @@ class OutcomeUnknown(DdbMcpError):
 
     code = "outcome_unknown"
     default_next = (
-        "Get the item before you write it again. With create_only or expect, an item that is as wanted may be "
-        "another's work: it is yours only if something in it is yours alone, such as an owner's id."
+        "Get the item before you write it again. With create_only or expect, another client may have written an item "
+        "that looks right: it is yours only if it holds a value that no other client writes, such as an owner's id."
     )
 
 
@@ -166,7 +168,7 @@ class Internal(DdbMcpError):
     """A bug of ours. See `log`."""
 
     code = "internal"
-    default_next = "Report this id to the maintainers; the details are in the server's stderr."
+    default_next = "Report this id to the maintainers; the server's stderr has the details."
 
     @classmethod
     def log(cls, logger: logging.Logger, failure: Exception, operation: str) -> "Internal":

@@ -31,8 +31,8 @@ _MONGODB_WORDS = {
     "nin": "Use ne; several ne in one filter must all hold.",
     "gte": "Write ge.",
     "lte": "Write le.",
-    "regex": "Use begins_with or contains; there are no patterns.",
-    "elemMatch": "Use contains, which looks for one whole member.",
+    "regex": "Use begins_with or contains; patterns are not supported.",
+    "elemMatch": "Use contains, which matches one whole member.",
     "set": "This is a filter; put with merge sets attributes.",
     "inc": "This is a filter; put with add adds to numbers.",
     "unset": "This is a filter; put with remove deletes attributes.",
@@ -64,7 +64,7 @@ def parse_filter(conditions: Mapping[str, Any], parameter: str, *, keys_allowed:
     size = len(own_clause + expression.condition(parsed))
     if size > limits.EXPRESSION_MAX_BYTES:
         raise InvalidArgument(
-            f"{parameter} makes an expression of {size} bytes; DynamoDB takes {limits.EXPRESSION_MAX_BYTES}.",
+            f"{parameter} makes an expression of {size} bytes; the limit is {limits.EXPRESSION_MAX_BYTES}.",
             next="Use fewer conditions or fewer values in `in`.",
         )
     return parsed
@@ -101,7 +101,7 @@ def _check_amount(conditions: Mapping[str, Any], parameter: str) -> None:
 
 def _make_length_error(parameter: str) -> InvalidArgument:
     return InvalidArgument(
-        f"{parameter} compares with more than {OPERANDS_MAX_BYTES} bytes in all.",
+        f"{parameter} compares with more than {OPERANDS_MAX_BYTES} bytes of values.",
         next="Compare with fewer or shorter values.",
     )
 
@@ -134,12 +134,12 @@ def _parse_clauses(conditions: Mapping[str, Any], parameter: str, keys_allowed: 
         if name == "$or":
             yield _parse_or(condition, where, keys_allowed)
         elif name.startswith("$"):
-            advice = _MONGODB_WORDS.get(name[1:], "A name that begins with $ is put in backticks: `$ref`.")
-            raise InvalidArgument(f"{where} is not known here.", next=advice)
+            advice = _MONGODB_WORDS.get(name[1:], "Put a name that begins with $ in backticks: `$ref`.")
+            raise InvalidArgument(f"{where} is not supported in a filter.", next=advice)
         elif name in _FILTER_WORDS and _holds_filters(condition):
             raise InvalidArgument(
-                f"{where} holds filters, and is taken for an attribute's name.",
-                next=f'{_MONGODB_WORDS[name]} An attribute {name} is compared by {{"{name}": {{"eq": …}}}}.',
+                f"{where} holds filters, but is read as an attribute name.",
+                next=f'{_MONGODB_WORDS[name]} To compare an attribute named {name}, write {{"{name}": {{"eq": …}}}}.',
             )
         else:
             yield from _parse_comparisons(name, condition, parameter, where, keys_allowed)
@@ -153,7 +153,7 @@ def _parse_or(branches: Any, where: str, keys_allowed: bool) -> Or:
         if not isinstance(entry, Mapping) or not entry:
             raise InvalidArgument(f'{where}[{at}] must be a filter such as {{"status": "open"}}.')
         if "$or" in entry:
-            raise InvalidArgument(f"{where}[{at}] has an $or in it; $or does not nest.")
+            raise InvalidArgument(f"{where}[{at}] contains an $or; $or cannot be nested.")
         clauses = _parse_clauses(entry, f"{where}[{at}]", keys_allowed)
         filters.append(tuple(clause for clause in clauses if isinstance(clause, Comparison)))
     return Or(tuple(filters))
@@ -178,7 +178,7 @@ def _parse_comparisons(name: str, condition: Any, parameter: str, where: str, ke
     if len(condition) == 1 and next(iter(condition)) in TYPES:  # no operator has a type's name
         return [Comparison(path, "eq", (from_dynamodb_json(condition, where),))]
     if not condition:
-        raise InvalidArgument(f'{where} is an empty object; equality with a map is {{"eq": {{…}}}}.')
+        raise InvalidArgument(f'{where} is an empty object; to compare with a map, write {{"eq": {{…}}}}.')
     return [_parse_comparison(path, operator, operand, where) for operator, operand in condition.items()]
 
 
@@ -212,13 +212,15 @@ def _make_operator_error(operator: str, where: str) -> InvalidArgument:
     plain = operator.removeprefix("$")
     near = difflib.get_close_matches(operator[:20], OPERATORS, 2)
     if operator != plain and plain in OPERATORS:
-        return InvalidArgument(f"{where} has the operator {operator!r}.", next=f"Write {plain}, without $.")
+        return InvalidArgument(f"{where} has the operator {operator!r}.", next=f"Write {plain} without the $.")
     if operator != plain and plain in _MONGODB_WORDS:
         return InvalidArgument(f"{where} has the unknown operator {operator!r}.", next=_MONGODB_WORDS[plain])
-    meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; there are {', '.join(OPERATORS)}."
+    meant = (
+        f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; the operators are {', '.join(OPERATORS)}."
+    )
     return InvalidArgument(
         f"{where} has the unknown operator {quote_start(operator)!r}{meant}",
-        next='An object holds operators only; equality with a map is {"eq": {…}}.',
+        next='An object may hold only operators; to compare with a map, write {"eq": {…}}.',
     )
 
 
@@ -232,4 +234,4 @@ def _check_types(operator: str, values: tuple[AttributeValue, ...], where: str) 
     if kinds[0] != kinds[1]:
         raise InvalidArgument(f"{where} has bounds of different types; no value lies between them.")
     if to_sortable(values[0]) > to_sortable(values[1]):
-        raise InvalidArgument(f"{where} has its low bound above its high one; exchange them.")
+        raise InvalidArgument(f"{where} has its lower bound above its upper bound; swap them.")

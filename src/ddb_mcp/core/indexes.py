@@ -175,15 +175,15 @@ class IndexRules:
             try:
                 self.prefix.check_pk(text, where)
             except PrefixViolation as violation:
-                message = f"{where} is the partition key of the index {index.name}, and outside this deployment: "
-                message += f"it must start with {self.prefix.joined!r}."
+                own = self.prefix.joined
+                message = f"{where} is the partition key of the index {index.name}: it must start with {own!r}."
                 raise PrefixViolation(message, next=violation.next) from None
 
 
 def _make_type_error(index: Index, key: IndexKey, where: str) -> InvalidArgument:
     return InvalidArgument(
-        f"{where} is a key of the index {index.name}, which wants a {TYPE_NAMES[key.type]}.",
-        next=f"Write a {TYPE_NAMES[key.type]}, or leave {key.name} out; the item is then not in the index.",
+        f"{where} must be a {TYPE_NAMES[key.type]}, because it is a key of the index {index.name}.",
+        next=f"Write a {TYPE_NAMES[key.type]}, or omit {key.name} to keep the item out of the index.",
     )
 
 
@@ -218,19 +218,21 @@ def parse_key_range(key: IndexKey | None, sk_prefix: str | None, sk_from: str | 
     given = {"sk_prefix": sk_prefix, "sk_from": sk_from, "sk_to": sk_to}
     if key is None:
         if any(text is not None for text in given.values()):
-            raise InvalidArgument("The index has no sort key, so sk_prefix, sk_from and sk_to select nothing.")
+            raise InvalidArgument("The index has no sort key, so sk_prefix, sk_from and sk_to do not apply.")
         return KeyRange()
     if sk_prefix is not None and (sk_from is not None or sk_to is not None):
-        raise InvalidArgument("sk_prefix and sk_from/sk_to exclude each other; give one kind.")
+        raise InvalidArgument("sk_prefix cannot be combined with sk_from or sk_to.")
     if sk_prefix is not None and key.type == "N":
-        raise InvalidArgument(f"sk_prefix does not work for {key.name}, a number.", next="Give sk_from and sk_to.")
+        raise InvalidArgument(
+            f"sk_prefix does not apply to {key.name}, which is a number.", next="Use sk_from and sk_to."
+        )
     texts = {
         name: None if text is None else parse_key_text(key, text, name, is_partition=False)
         for name, text in given.items()
     }
     low, high = (None if text is None else key.encode(text) for text in (texts["sk_from"], texts["sk_to"]))
     if low is not None and high is not None and low > high:
-        raise InvalidArgument("sk_from comes after sk_to in sort order; exchange them.")
+        raise InvalidArgument("sk_from sorts after sk_to; swap them.")
     return KeyRange(texts["sk_prefix"], texts["sk_from"], texts["sk_to"])
 
 
@@ -264,19 +266,19 @@ def parse_indexes(text: str) -> tuple[Index, ...]:
             raise ValueError(f"{definition!r} is not of the form NAME=PK[:TYPE][,SK[:TYPE]]")
         name, *given = [(part or "").strip() for part in parts.groups()]
         if not _NAME.fullmatch(name):
-            raise ValueError(f"an index has 3 to 255 letters, digits, or _ . - in its name, and not {name!r}")
+            raise ValueError(f"{name!r} is not an index name: 3 to 255 letters, digits, `_`, `.` or `-`")
         if name in indexes:
-            raise ValueError(f"the index {name} is there twice")
+            raise ValueError(f"the index {name} is declared twice")
         pairs = [(given[0], given[1]), (given[2], given[3])][: 2 if given[2] else 1]
         keys = [IndexKey(attribute, cast("KeyType", kind or "S")) for attribute, kind in pairs]
         for key in keys:
             if key.type not in ("S", "N", "B"):
-                raise ValueError(f"{key.type!r} is not a type of a key: S, N or B")
+                raise ValueError(f"{key.type!r} is not a key type; use S, N or B")
             if types.setdefault(key.name, key.type) != key.type:
-                raise ValueError(f"{key.name} is given two types, {types[key.name]} and {key.type}")
+                raise ValueError(f"{key.name} is declared with two types, {types[key.name]} and {key.type}")
         if keys[0].name == keys[-1].name and len(keys) > 1:
-            raise ValueError(f"the index {name} has {keys[0].name} twice")
+            raise ValueError(f"the index {name} uses {keys[0].name} for both keys")
         indexes[name] = Index(name, keys[0], keys[1] if len(keys) > 1 else None)
     if len(indexes) > INDEXES_MAX:
-        raise ValueError(f"a table has at most {INDEXES_MAX} indexes, and not {len(indexes)}")
+        raise ValueError(f"{len(indexes)} indexes are declared; a table has at most {INDEXES_MAX}")
     return tuple(indexes.values())

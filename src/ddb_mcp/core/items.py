@@ -165,7 +165,7 @@ def from_dynamodb_json(value: Any, where: str, depth: int = 0) -> AttributeValue
         raise InvalidArgument(
             f'{where} must be one DynamoDB JSON value such as {{"S": "text"}} or {{"N": "1"}}, '
             f"not {_describe_kind(value)}.",
-            next="Inside DynamoDB JSON every value is typed; or send the whole item as plain JSON.",
+            next="In DynamoDB JSON every value is typed. Type this one, or send the whole item as plain JSON.",
         )
     _check_depth(depth, where)
     ((kind, content),) = value.items()
@@ -283,7 +283,7 @@ def _check_plain_number(number: float, where: str) -> str:
     if abs(number) > limits.EXACT_INTEGER:
         raise InvalidArgument(
             f"{where} is beyond 2^53 as plain JSON, where hosts may already have rounded it.",
-            next='Write the digits as you had them first, as a typed number: {"N": "12345678901234567890"}.',
+            next='Write the original digits as a typed number: {"N": "12345678901234567890"}.',
         )
     return text
 
@@ -316,7 +316,7 @@ def _parse_set(kind: str, content: list[Any], where: str) -> list[str]:
     check = _SET_MEMBER[kind]
     members = [check(entry, f"{where}[{at}]") for at, entry in enumerate(content)]
     if len(set(members)) < len(members):
-        raise InvalidArgument(f"{where} has the same member twice, and a set holds each once.")
+        raise InvalidArgument(f"{where} has the same member twice; a set holds each value once.")
     return members
 
 

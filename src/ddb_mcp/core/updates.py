@@ -90,7 +90,7 @@ def _add_value(stored: AttributeValue | None, added: AttributeValue, name: str) 
     if kind not in stored:
         raise InvalidArgument(
             f"add: the stored {quote_start(name)!r} is not a {'number' if kind == 'N' else f'set of the type {kind}'}.",
-            next="Read the item; add takes a number for a number, and a set for a set of its type.",
+            next="Read the item. add takes a number for a number, and a set for a set of the same type.",
         )
     return unite(stored, added, f"add: the sum in {quote_start(name)!r}")
 

@@ -167,5 +167,5 @@ _PASSING_ERRORS: dict[type[errors.DdbMcpError], str] = {
     errors.Throttled: "The platform's storage has as much to do as it can bear; nothing was written.",
     errors.Unavailable: "The platform's storage is busy or out of reach; nothing was written.",
     errors.Timeout: "The platform's storage did not answer in time; nothing was written.",
-    errors.OutcomeUnknown: "The outcome of the write is unknown: it may have been done, or may be done yet.",
+    errors.OutcomeUnknown: "The outcome of the write is unknown: it may have been done, or may still be done.",
 }

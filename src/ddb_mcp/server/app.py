@@ -88,7 +88,7 @@ class _SingleDeployment(NamedTuple):
         if self.scope is not None and not BY_NAME[operation].ends_with_client(arguments):
             RequestContext.of(self.scope).outlive_client()
         if self.read_only and BY_NAME[operation].writes:
-            raise ReadOnly(f"This server is read-only; {operation} is switched off.")
+            raise ReadOnly(f"This server is read-only; {operation} is disabled.")
         # Calls take turns with writes and conversions, as deployments do in a gateway.
         current_account.set(current_account.get()._replace(owner=f"call {next(_CALLS)}"))
         return await self.service.run_operation(operation, arguments, progress, max_bytes=self.max_bytes - MARK_BYTES)

@@ -63,14 +63,14 @@ def serve_http(
 def _check_token(host: str, token: str | None) -> None:
     if not token and not is_loopback(host):
         raise Misconfigured(
-            f"{host} can be reached from other machines, and there is no token to keep them out.",
+            f"{host} is reachable from other machines, and no token is set.",
             next="Set DDB_MCP_HTTP_TOKEN, or listen on 127.0.0.1.",
         )
     if token and not re.fullmatch("[\x21-\x7e]+", token):
         raise Misconfigured("No client could send this DDB_MCP_HTTP_TOKEN.", next="Set it to visible ASCII, one word.")
     if token and len(token) < HTTP_TOKEN_MIN and not is_loopback(host):
         raise Misconfigured(
-            f"DDB_MCP_HTTP_TOKEN has {len(token)} characters, which can be guessed.",
+            f"DDB_MCP_HTTP_TOKEN has {len(token)} characters, which is easy to guess.",
             next=f"Set it to a random one of at least {HTTP_TOKEN_MIN} characters.",
         )
 
@@ -155,6 +155,6 @@ def _refuse_foreign(scope: Scope, header: str, value: str) -> Response:
     body = {
         "error": "forbidden",
         "message": f"The {header} {value[:100]!a} is not one of this server's names.",
-        "next": "Whoever runs the server can add the name to DDB_MCP_HTTP_HOSTS.",
+        "next": "The server's operator can add the name to DDB_MCP_HTTP_HOSTS.",
     }
     return JSONResponse(body, 421 if header == "Host" else 403)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BY_HAND = """\
-ddb-mcp: an MCP server, and it waits for the messages of an MCP host on stdin, one line of JSON each.
+ddb-mcp: an MCP server, waiting for messages from an MCP host on stdin, one line of JSON each.
 Hosts start it by themselves. To try it by hand: ddb-mcp call info. All commands: ddb-mcp --help. Ctrl-C ends it.
 """
 

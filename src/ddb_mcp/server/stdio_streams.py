@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 _SERVER_ENDED = ErrorData(
     code=INTERNAL_ERROR,
-    message="The server ended before this was answered. A write may have been done: read before you repeat it.",
+    message="The server ended before it answered this. A write may have been done: read before you repeat it.",
 )
 
 
@@ -118,7 +118,7 @@ class _ResponseWriter(_StreamBase):
         try:  # in the event loop: a result has at most the bytes that the settings allow
             line = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
         except ValueError:  # a half character, such as in the progress token that the client chose
-            logger.error("A message could not be written as JSON; it was left out")
+            logger.error("A message could not be encoded as JSON and was dropped")
             return
         line += b"\n"
         if self._takes_at_once(line):  # a thread would take longer than all of a brief call

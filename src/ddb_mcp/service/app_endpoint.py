@@ -36,7 +36,7 @@ async def find_endpoint(file: Path, prefix: Prefix) -> AppEndpoint:
     """Ask the endpoint at AWS_ENDPOINT_URL_DYNAMODB, or at the default port, whether it serves this file and prefix."""
     address = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or ENDPOINT
     if not is_http_url(address):
-        return AppEndpoint(ENDPOINT, "not asked: AWS_ENDPOINT_URL_DYNAMODB is not a valid address")
+        return AppEndpoint(ENDPOINT, "not checked: AWS_ENDPOINT_URL_DYNAMODB is not a valid address")
     parts = urlsplit(address)
     if not is_loopback(parts.hostname or ""):
         return AppEndpoint(ENDPOINT, f"not on this machine: {parts.hostname}")
@@ -45,9 +45,9 @@ async def find_endpoint(file: Path, prefix: Prefix) -> AppEndpoint:
             host, port = parts.hostname or "", parts.port or 80
             answer = await anyio.to_thread.run_sync(_ask, host, port, abandon_on_cancel=True)
     except ConnectionRefusedError:
-        return AppEndpoint(address, f"none at {address}; `ddb-mcp endpoint` starts it")
+        return AppEndpoint(address, f"nothing listens at {address}; `ddb-mcp endpoint` starts it")
     except TimeoutError:
-        return AppEndpoint(address, f"{address} does not answer within {ENDPOINT_SECONDS} s")
+        return AppEndpoint(address, f"{address} did not answer within {ENDPOINT_SECONDS} s")
     except (OSError, ValueError, RecursionError):
         answer = None
     match answer:

@@ -97,7 +97,7 @@ class PutArguments(Arguments):
     items: list[_ItemArgument] | None = Field(
         None, max_length=BATCH_MAX, description="Instead of item: independent writes, not a transaction."
     )
-    merge: bool | None = Field(None, description="Set the given attributes, keep the others.")
+    merge: bool | None = Field(None, description="Set these attributes, keep the others.")
     remove: _Names | None = Field(None, description='Delete by path, keep the rest: ["a.b","list[0]"].')
     add: dict[str, Any] | None = Field(
         None, description='Add to numbers and sets, atomic, no read: {"n":1,"tags":{"SS":["x"]}}; see `updated`.'

@@ -75,7 +75,7 @@ async def _describe_access(call: CallContext, deployment: Deployment) -> dict[st
     )
     if call.prefix.is_one_segment:
         warnings.append(
-            f"The platform's prefix {call.prefix.text!r} has one segment: nothing in a key tells one deployment from "
-            "another, so that only the platform keeps them apart."
+            f"The platform's prefix {call.prefix.text!r} has one segment: keys alone do not tell deployments apart, "
+            "so only the platform separates them."
         )
     return {**({"warnings": warnings} if warnings else {}), "instructions": text, **details}

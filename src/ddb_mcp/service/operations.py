@@ -59,7 +59,7 @@ OPERATIONS = (
     Operation(
         "provision",
         "Provision the table",
-        "Make the table (or local file) if it is missing and return table name, prefix, mode and instructions. "
+        "Create the table (or local file) if it does not exist, and return its name, prefix, mode and instructions. "
         "Call it first in a new project; safe to repeat.",
         ProvisionArguments,
         ProvisionResult,
@@ -77,7 +77,7 @@ OPERATIONS = (
     Operation(
         "get",
         "Get one item",
-        "Read one item by its full key. What is too long comes as an outline of paths. For items under one pk: query.",
+        "Read one item by its full key. A long item is returned as an outline of paths. For items under one pk: query.",
         GetArguments,
         GetResult,
         reading.get,

@@ -17,7 +17,7 @@ OUTLINE_MEMBERS = 20
 
 
 OUTLINE_NEXT = "Too long to show. Call get with attributes: paths, or parts of long values: body[0:20000]."
-OUTLINE_DELETED = "Too long to show. It was deleted, so its parts cannot be had any more."
+OUTLINE_DELETED = "Too long to show. The item is deleted, so its parts can no longer be read."
 _TIMES_MEASURED = 4
 # Values of so few bytes take no more when they are shown than when they are listed.
 _TINY_BYTES = 16

@@ -83,7 +83,7 @@ def prepare(
         if isinstance(value, str | list | dict) and not value and not is_required:
             if name not in never_empty:
                 continue
-            raise InvalidArgument(f"{where}{name} is empty.", next=f"Leave {where}{name} out, or say what it must be.")
+            raise InvalidArgument(f"{where}{name} is empty.", next=f"Omit {where}{name}, or give it a value.")
         result[name] = value
     return result
 
@@ -103,7 +103,7 @@ def parse_text(text: str, name: str, where: str) -> Any:
 
 def _make_count_error(where: str, most: int) -> InvalidArgument:
     return InvalidArgument(
-        f"{where} has more than {most} members, with those in its lists and maps.", next="Send less in one call."
+        f"{where} has more than {most} members, counting those in its lists and maps.", next="Send less in one call."
     )
 
 
@@ -117,7 +117,7 @@ def check_bounds(value: Any, name: str, where: str) -> None:
     """
     most = ENTRIES_MAX.get(name)
     if most is not None and isinstance(value, list | dict) and len(value) > most:
-        raise InvalidArgument(f"{where} must be at most {most} entries long; it has {len(value)}.")
+        raise InvalidArgument(f"{where} has {len(value)} entries; the limit is {most}.")
     most = left = MEMBERS_MAX.get(name, OPERANDS_MAX)
     waiting = [value]
     while waiting:

@@ -27,7 +27,7 @@ def parse_selection(where: Where, own: Prefix, named: str = "") -> Read:
         InvalidArgument, PrefixViolation: as `query` and `scan` raise them.
     """
     if where.pk is not None and where.pk_prefix is not None:
-        raise InvalidArgument(f"{named}pk and {named}pk_prefix are both given; give one of them.")
+        raise InvalidArgument(f"{named}pk and {named}pk_prefix cannot be combined.")
     if where.pk is not None:
         read = Read(pk=own.check_pk(where.pk, f"{named}pk"))
     else:
@@ -69,7 +69,7 @@ async def parse_index_selection(call: CallContext, arguments: QueryArguments) ->
     if named := {str(clause.path[0]) for clause in iter_comparisons(clauses)}.intersection(index.key_names):
         name = min(named)
         parameter = "pk" if name == index.pk.name else "sk_from and sk_to"
-        raise InvalidArgument(f"filter names {name}, a key of the index {index.name}.", next=f"Give {parameter}.")
+        raise InvalidArgument(f"filter cannot use {name}, a key of the index {index.name}.", next=f"Use {parameter}.")
     return Read(pk=pk, pk_prefix=call.prefix.joined, secondary_index=index, range=keys, filter=clauses)
 
 

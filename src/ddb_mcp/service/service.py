@@ -94,7 +94,7 @@ class DataService:
         checked = await convert(partial(called.arguments.parse, arguments), arguments)
         call = self._call._replace(progress=progress, max_bytes=max_bytes or self._call.max_bytes)
         if call.read_only and called.writes:
-            raise ReadOnly(f"This server is read-only; {operation} is switched off.")
+            raise ReadOnly(f"This server is read-only; {operation} is disabled.")
         try:
             if self._prefix is None and operation not in ("provision", "info"):
                 self._learn(await self.store.info())
@@ -115,7 +115,9 @@ class DataService:
             try:
                 self._prefix = Prefix(deployment.prefix, one_segment=True)
             except Misconfigured as wrong:
-                raise Misconfigured(f"{wrong.message} The platform gave it.", next="Ask whoever runs it.") from None
+                raise Misconfigured(
+                    f"{wrong.message} It comes from the platform.", next="Ask the platform's operator."
+                ) from None
         state = deployment.details.get("ttl", "")
         self._call = self._call._replace(ttl_is_off=state == "disabled" or state.startswith("on "))
         return deployment

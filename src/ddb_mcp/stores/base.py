@@ -78,9 +78,9 @@ class WriteCondition(NamedTuple):
         """Return the error for a write that a store refused because this did not hold."""
         advice = None
         if self.create_only:
-            message = "create_only: there is an item with this key already."
+            message = "create_only: an item with this key already exists."
         elif stored is None:
-            message = "expect does not hold: there is no item with this key."
+            message = "expect does not hold: no item with this key exists."
             advice = "Check the key, or create the item without expect; nothing was written."
         else:
             message = "expect does not hold for the stored item."

@@ -151,7 +151,7 @@ def make_outcome_unknown(error: DdbMcpError) -> OutcomeUnknown:
     if isinstance(error, OutcomeUnknown):
         return error
     return OutcomeUnknown(
-        f"The outcome of the write is unknown: it may have been done, or may be done yet. {error.message}",
+        f"The outcome of the write is unknown: it may have been done, or may still be done. {error.message}",
         quoted=error.quoted,
     )
 

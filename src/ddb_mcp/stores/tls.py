@@ -14,5 +14,7 @@ def is_plain_http(failure: object) -> bool:
     return any(words in str(failure) for words in _PLAIN)
 
 
-BROKEN_NEXT = "Call again in a few seconds. If it breaks each time: does the address speak http:// or https://?"
+BROKEN_NEXT = (
+    "Call again in a few seconds. If it breaks every time, check whether the address uses http:// or https://."
+)
 """Advice about a broken connection: a server that speaks TLS hangs up on plain HTTP without a word."""

@@ -49,11 +49,11 @@ class Listening(NamedTuple):
             if is_loopback(self.host) or self.behind_tls_proxy:
                 return None
             raise Misconfigured(
-                f"On {self.host or 'every address'}, tokens and data would travel in the clear.",
-                next="Give --tls-cert and --tls-key, or --behind-tls-proxy if a proxy terminates TLS.",
+                f"On {self.host or 'every address'}, tokens and data would be sent unencrypted.",
+                next="Pass --tls-cert and --tls-key, or --behind-tls-proxy if a proxy terminates TLS.",
             )
         if self.tls_certificate is None or self.tls_key is None:
-            raise Misconfigured("TLS takes a certificate and its key.", next="Give both --tls-cert and --tls-key.")
+            raise Misconfigured("TLS needs a certificate and its key.", next="Pass both --tls-cert and --tls-key.")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             context.load_cert_chain(self.tls_certificate, self.tls_key)
@@ -98,7 +98,7 @@ def parse_address(text: str) -> tuple[str, int]:
         colon = ""
     if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
         raise Misconfigured(
-            f"{text!r} is not a valid listen address.", next="Give HOST:PORT, such as 127.0.0.1:8765 or [::1]:8765."
+            f"{text!r} is not a valid listen address.", next="Use HOST:PORT, such as 127.0.0.1:8765 or [::1]:8765."
         )
     return host, int(port)
 

@@ -125,7 +125,7 @@ class RequestContext:
         except Exception:
             if not self.connection.is_lost:
                 raise
-            logger.debug("A request failed whose client had left", exc_info=True)
+            logger.debug("A request failed after its client had disconnected", exc_info=True)
         finally:
             self.connection.slots.bytes_in_flight -= self.bytes_in
             self.connection.slots.finish(self.connection, self._owner)
@@ -136,18 +136,20 @@ class RequestContext:
             body = get_body(self._scope["method"], self._headers)
         except BadFraming:
             self.connection.begin(Body(0))
-            error = InvalidArgument("A request has one Content-Length, or one Transfer-Encoding, which is chunked.")
+            error = InvalidArgument(
+                "A request must have one Content-Length, or one Transfer-Encoding, which must be chunked."
+            )
             await self._refuse(400, error, {"Connection": "close"})
             return
         if not self.connection.begin(body):
             return
         if self._is_overloaded:
-            await self._refuse(503, Unavailable("The server has too much to do."), {"Retry-After": "1"})
+            await self._refuse(503, Unavailable("The server is overloaded."), {"Retry-After": "1"})
             return
         try:
             await app(self._scope, self._receive, self.send)
         except ClientGone:
-            logger.debug("A client left before its request was whole")
+            logger.debug("A client disconnected before its request was complete")
 
     @property
     def _is_overloaded(self) -> bool:
@@ -166,7 +168,7 @@ class RequestContext:
             if self.status is not None:
                 await self.send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
-                await self._refuse(503, Unavailable("The server is ending."), {"Connection": "close"})
+                await self._refuse(503, Unavailable("The server is shutting down."), {"Connection": "close"})
         except Exception:  # an answer whose length was announced cannot end before
             self.connection.abort()
 
@@ -199,7 +201,7 @@ class RequestContext:
                 self.bytes_in += len(piece)
                 self.connection.slots.bytes_in_flight += len(piece)
                 if self._is_overloaded:
-                    raise BodyRejected(503, Unavailable("The server has too much to do."))
+                    raise BodyRejected(503, Unavailable("The server is overloaded."))
                 body += piece
                 if not message.get("more_body", False):
                     return bytes(body)

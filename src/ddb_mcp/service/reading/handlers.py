@@ -52,7 +52,7 @@ def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> Ge
         room -= count_bytes(plain) + len('"parts":,') + (_LEFT_OUT_BYTES if len(projection.parts) > 1 else 0)
         parts, left_out = projection.cut_parts(item, room)
         if left_out:
-            hints.append(f"{left_out} parts have no room here: ask for them in another call.")
+            hints.append(f"{left_out} parts do not fit here; request them in another call.")
     if outlined:
         result["outlined"] = True
     if hints:

@@ -36,7 +36,7 @@ def _explain_comparison(clause: Comparison, items: Sequence[Item]) -> str | None
     name = format_path(clause.path)[:_NAME_SHOWN]
     values = [value for item in items if (value := get_value(item, clause.path)) is not None]
     if not values:
-        return f"none of {len(items)} items looked at has `{name}`{_suggest_path(clause.path, items)}"
+        return f"none of {len(items)} items examined has `{name}`{_suggest_path(clause.path, items)}"
     operand_types = {get_type(value) for value in clause.values}
     operands = " or ".join(sorted(_name_type(kind) for kind in operand_types))
     if clause.operator == "contains":
@@ -57,13 +57,13 @@ def _explain_contains(
     name: str, values: Sequence[AttributeValue], operand_types: set[str], operands: str
 ) -> str | None:
     if operand_types & {"L", "SS", "NS", "BS"}:
-        return f"`{name}`: contains looks for one member, which is the whole list or set given."
+        return f"`{name}`: contains matches one member, and the filter has a whole list or set."
     inside = {kind for value in values for kind in _list_inner_types(value)}
     if operand_types & inside:
         return None
     holds = " and ".join(sorted(_name_type(kind) for kind in inside)) or "nothing"
     kind = _name_type(get_type(values[0]))
-    return f"`{name}` is {kind} in which {holds} can be contained, and the filter looks for {operands}."
+    return f"`{name}` is {kind} that can contain {holds}, and the filter looks for {operands}."
 
 
 def _list_inner_types(value: AttributeValue) -> set[str]:
@@ -81,7 +81,7 @@ def explain_missing(projection: Projection, items: Sequence[Item]) -> str | None
     paths = [*projection.paths, *in_parts][: max(_PATHS_NAMED, _LOOKUPS // len(items))]
     missing = [path for path in paths if all(get_value(item, path) is None for item in items)]
     texts = [
-        f"nothing is at `{format_path(path)[:_NAME_SHOWN]}`{_suggest_path(path, items)}"
+        f"nothing is stored at `{format_path(path)[:_NAME_SHOWN]}`{_suggest_path(path, items)}"
         for path in missing[:_PATHS_NAMED]
     ]
     whole = {path: kind for path in in_parts if (kind := _explain_partless(path, items))}
@@ -109,7 +109,7 @@ def _suggest_path(path: Path, items: Sequence[Item]) -> str:
     step = path[depth]
     if isinstance(step, int):
         longest = max((len(parent["L"]) for parent in parents if "L" in parent), default=None)
-        return "." if longest is None else f"; `{before}` has {longest} entries at most."
+        return "." if longest is None else f"; the longest `{before}` has {longest} entries."
     near = _find_near_path(path, depth, parents)
     return f"; did you mean `{near}`?" if near else "."
 

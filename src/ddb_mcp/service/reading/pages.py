@@ -98,7 +98,7 @@ class PageReader:
             while len(self._entries) > self._entries_before:  # the position after them is not known
                 self._entries.drop_last()
             if self._position == self._read.position and not self._entries:
-                raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and gave nothing.")
+                raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and returned nothing.")
             self._stopped = "timeout"
         with anyio.move_on_after(HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
             reason = await self._find_hint()
@@ -267,7 +267,7 @@ class PageReader:
         if outlined := self._entries.outlined:
             page["outlined"] = outlined
         if self._view == "summary" and (self._stopped or self._read.position is not None):
-            page["hint"] = "This summary covers what this call read; the other pages of the listing cover the rest."
+            page["hint"] = "This summary covers only what this call read; the other pages cover the rest."
         elif self._hint:
             page["hint"] = self._hint
         elif self._view == "items" and (index := self._read.secondary_index) and index.projected:

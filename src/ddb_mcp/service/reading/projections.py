@@ -69,7 +69,7 @@ def parse_projection(attributes: Sequence[str] | None, *, parts: bool) -> Projec
             cuts[text] = part
         else:
             raise InvalidArgument(
-                "attributes asks for a part of a value, which only get gives.", next="Call get for one item."
+                "attributes requests a part of a value, which only get returns.", next="Call get for one item."
             )
     return Projection(drop_nested(paths), cuts)
 

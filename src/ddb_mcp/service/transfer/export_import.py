@@ -111,7 +111,7 @@ class Importer:
         if refused:
             advice = "Correct them."
             if foreign and self._source is None:
-                advice += " For items of another deployment, give its prefix with --from-prefix."
+                advice += " To import another deployment's items, pass its prefix with --from-prefix."
             whole = f"the first {count}" if refused == _REFUSED_MAX else count
             problem = f"{refused} of {whole} {file.unit}s of {file.name} cannot be imported; nothing was stored."
             raise InvalidArgument(" ".join([problem, *shown]), next=advice)

@@ -117,7 +117,7 @@ class ItemSource:
         try:
             json.loads(tail[:0] if len(tail) > _TAIL_MAX_BYTES else (b'{"Items":[]' if array[1] else b"[]") + tail)
         except (ValueError, RecursionError):
-            problem = f"{self.name} has more after its array of items than the end of one JSON document."
+            problem = f"{self.name} has more data after its array of items."
             raise InvalidArgument(problem, next="Import one document at a time.") from None
 
     def _place(self, number: int) -> str:
@@ -136,7 +136,7 @@ class ItemSource:
             while block := read(_BLOCK_BYTES):
                 yield block
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            problem = f"{self.name} is damaged: its gzip data end early or are wrong."
+            problem = f"{self.name} is damaged: its gzip data is truncated or invalid."
             raise InvalidArgument(problem, next="Copy it again.") from None
         except OSError as error:
             raise make_unreadable_error(self.name, error) from None
@@ -145,7 +145,7 @@ class ItemSource:
 def make_unreadable_error(name: str, error: OSError) -> InvalidArgument:
     """Return the error for a file or stream that cannot be read."""
     problem = (error.strerror or str(error) or "system error").lower()
-    return InvalidArgument(f"{name} cannot be read: {problem}.", next="Correct the name, or give another file.")
+    return InvalidArgument(f"{name} cannot be read: {problem}.", next="Correct the name, or choose another file.")
 
 
 class KeyIndex:

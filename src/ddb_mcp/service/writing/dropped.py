@@ -14,7 +14,7 @@ HIDDEN_BYTES = 300
 OUTLINES_MAX = 10
 
 
-_LOST = "Too long to show, and lost: it is stored nowhere any more."
+_LOST = "Too long to show, and lost: it is no longer stored anywhere."
 
 
 def show_dropped(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dict[str, Any], list[str]]:
@@ -43,7 +43,7 @@ def show_dropped(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dic
     named = ", ".join(
         f"{shorten(format_path(path), 50)} ({measure_value(dropped[path])} bytes)" for path in hidden[:-6:-1]
     )
-    text = f"{len(hidden)} of the values that were dropped are too long to show, and are lost: {named}"
+    text = f"dropped values that are too long to show, and are lost ({len(hidden)}): {named}"
     entries = {path: plain[path] for path in shown_whole} | {
         path: outlines[path] for path in hidden if path in outlines
     }

@@ -53,10 +53,10 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
         return await selected.put(call, arguments)
     _refuse_alone(arguments, "copy_to", "move_to", "dry_run", "cursor")
     if (arguments.item is None) == (arguments.items is None):
-        raise InvalidArgument("Give either item or items.")
+        raise InvalidArgument("Pass either item or items.")
     merges = bool(arguments.merge or arguments.remove or arguments.add)
     if arguments.create_only and (arguments.expect or merges):
-        raise InvalidArgument("create_only does not go together with expect, merge, remove or add.")
+        raise InvalidArgument("create_only cannot be combined with expect, merge, remove or add.")
     condition = WriteCondition(bool(arguments.create_only), parse_expect(arguments.expect))
     names = arguments.remove, arguments.add
     change = await convert(partial(parse_changes, *names), *names) if merges else None
@@ -102,7 +102,7 @@ async def _put_batch(call: CallContext, writes: list[Item | Update], condition: 
                 *list_absent_warnings(outcome),
             ]
             if gone := [shorten(format_path(path), 50) for path in outcome.gone]:
-                texts.append(shorten(f"replaced a stored item; gone: {', '.join(gone)}", 300))
+                texts.append(shorten(f"replaced a stored item; dropped: {', '.join(gone)}", 300))
             warnings.extend(f"items[{at}]: {text}" for text in texts)
             yield
 
@@ -139,11 +139,11 @@ async def delete(call: CallContext, arguments: DeleteArguments) -> DeleteResult:
     if arguments.keys is None:
         for name in ("pk", "sk"):
             if getattr(arguments, name) is None:
-                raise InvalidArgument(f"{name} is missing.", next="Give pk and sk, or keys.")
+                raise InvalidArgument(f"{name} is missing.", next="Pass pk and sk, or keys.")
         key = call.prefix.check_key(cast("str", arguments.pk), cast("str", arguments.sk))
         return await _delete_one(call, key, condition)
     if arguments.pk is not None or arguments.sk is not None:
-        raise InvalidArgument("Give either pk and sk, or keys.")
+        raise InvalidArgument("Pass either pk and sk, or keys.")
     keys = [call.prefix.check_key(key.pk, key.sk, f"keys[{at}].") for at, key in enumerate(arguments.keys)]
     _refuse_twice(keys, "keys")
     await call.store.check_batch((), condition)
@@ -213,13 +213,13 @@ async def _run_batch(
 def _refuse_alone(arguments: PutArguments | DeleteArguments, *names: str) -> None:
     for name in names:
         if getattr(arguments, name) is not None:
-            raise InvalidArgument(f"{name} goes with where only.", next="Give where, or leave it out.")
+            raise InvalidArgument(f"{name} requires where.", next="Pass where, or omit it.")
 
 
 def _refuse_twice(keys: list[Key], parameter: str) -> None:
     if len(set(keys)) < len(keys):
         twice = next(at for at, key in enumerate(keys) if key in keys[:at])
-        raise InvalidArgument(f"{parameter}[{twice}] has the same key as an entry before it.")
+        raise InvalidArgument(f"{parameter}[{twice}] repeats the key of an earlier entry.")
 
 
 def _make_put_result(call: CallContext, write: Item | Update, written: Written) -> PutResult:

@@ -21,9 +21,9 @@ _ADDABLE = frozenset({"N", "SS", "NS", "BS"})
 # Words of MongoDB's updates, and what to write instead.
 MONGODB_WORDS = {
     "$inc": 'Write add: {"name": 1}, beside item.',
-    "$mul": "Read the item, and put the product with expect on the value that you read.",
+    "$mul": "Read the item, then put the product with expect on the value you read.",
     "$addToSet": 'Write add: {"name": {"SS": ["member"]}}, beside item.',
-    "$push": "Read the item, and put the whole list with expect on the list that you read.",
+    "$push": "Read the item, then put the whole list with expect on the list you read.",
     "$pull": 'Write remove: ["list[2]"], beside item.',
     "$set": "Write the attributes in item, with merge.",
     "$unset": 'Write remove: ["name"], beside item.',
@@ -71,7 +71,7 @@ def parse_own_item(call: CallContext, value: Any, where: str) -> Item:
 def make_update(item: Item, change: Update, where: str) -> Update:
     """Return the update of one item. Raises InvalidArgument."""
     if words := list_mongodb_words(item):
-        raise InvalidArgument(f"{where} has {words[0]}, which is not known here.", next=MONGODB_WORDS[words[0]])
+        raise InvalidArgument(f"{where} has {words[0]}, which put does not support.", next=MONGODB_WORDS[words[0]])
     update = change._replace(item=item)
     _check_paths(update)
     check_update(update.item, update.remove, update.add)
@@ -100,9 +100,9 @@ def _check_paths(update: Update) -> None:
     paths: list[Path] = [(name,) for name in (*update.item, *update.add) if name not in _KEY]
     if pair := find_overlap([*paths, *update.remove]):
         if pair[0] == pair[1]:
-            raise InvalidArgument(f"{_format_path(pair[0])} is named twice; one call changes each value once.")
+            raise InvalidArgument(f"{_format_path(pair[0])} is named twice; one call can change a value only once.")
         raise InvalidArgument(
-            f"{_format_path(pair[0])} and {_format_path(pair[1])} touch one another; one call changes each value once."
+            f"{_format_path(pair[0])} and {_format_path(pair[1])} overlap; one call can change a value only once."
         )
     taken: dict[Path, Path] = {}
     for path in sorted(update.remove, key=lambda path: not isinstance(path[-1], int)):
@@ -110,8 +110,8 @@ def _check_paths(update: Update) -> None:
             by = taken.get(path[:length])
             if by is not None and isinstance(path[length], int):
                 raise InvalidArgument(
-                    f"remove: {_format_path(by)} and {_format_path(path)} are positions of one list.",
-                    next="Remove one position of a list in a call: the ones behind it move up.",
+                    f"remove: {_format_path(by)} and {_format_path(path)} are positions in the same list.",
+                    next="Remove one position of a list per call: later positions shift.",
                 )
         if isinstance(path[-1], int):
             taken[path[:-1]] = path

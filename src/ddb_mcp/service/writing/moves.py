@@ -48,7 +48,7 @@ async def move_item(store: Store, source: Item, copy: Item) -> None:
     if len(source) > _ATTRIBUTES_MAX:
         raise InvalidArgument(
             "The item has too many attributes to compare them in one condition.",
-            next="Put it under the other pk, and delete this one, with no writer beside.",
+            next="While nothing else writes to it, put it under the other pk and delete this one.",
         )
     await copy_item(store, copy)
     # Once the source may be deleted, a cancelled call still goes on to the end of this item.
@@ -62,7 +62,7 @@ async def move_item(store: Store, source: Item, copy: Item) -> None:
                 ) from None
             await _remove_copy(store, copy)
             raise ConditionFailed(
-                "The item has changed while it was moved.", next="It stays, and its copy is removed; call again."
+                "The item changed during the move.", next="It was left in place and its copy was removed; call again."
             ) from None
         if added:
             absent = (Comparison((name,), "exists", exists=False) for name in added)
@@ -80,9 +80,7 @@ async def _remove_copy(store: Store, copy: Item) -> None:
     except ConditionFailed as failed:
         if not failed.exists:
             return
-    raise ConditionFailed(
-        "The item has changed while it was moved, and so has its copy.", next="Both stay; compare them."
-    )
+    raise ConditionFailed("The item and its copy both changed during the move.", next="Both were kept; compare them.")
 
 
 async def _delete_unchanged(store: Store, item: Item) -> Item:

@@ -38,7 +38,7 @@ def _warn_of_literal_names(update: Update) -> list[str]:
     advice = "item and add take names, not paths; to change a value inside a map or list, set the whole attribute."
     return [
         shorten(
-            f"stored as literal names, which filter, attributes and remove spell in backticks: {pairs}. {advice}", 600
+            f"stored under literal names; filter, attributes and remove write them in backticks: {pairs}. {advice}", 600
         )
     ]
 
@@ -70,7 +70,7 @@ def _warn_of_maps(item: Item) -> list[str]:
         return []
     names = ", ".join(shorten(name, 50) for name in sorted(found))
     return [
-        shorten(f"stored as maps that look like DynamoDB JSON, which is taken for the whole item only: {names}", 400)
+        shorten(f"stored as maps that look like DynamoDB JSON, which is recognized only for a whole item: {names}", 400)
     ]
 
 
@@ -80,14 +80,16 @@ def _warn_of_ttl(item: Item) -> list[str]:
         return []
     ((kind, content),) = item["ttl"].items()
     if kind != "N":
-        return ["ttl is not a number, so the item will never expire; it wants seconds since 1970 as a number."]
+        return ["ttl is not a number, so the item will never expire; use a number of seconds since 1970."]
     seconds, now = float(content), time.time()
     if seconds > _MS_THRESHOLD:
-        return ["ttl looks like milliseconds, so the item will not expire for ages; it wants seconds since 1970."]
+        return [
+            "ttl looks like milliseconds, so the item will not expire for thousands of years; use seconds since 1970."
+        ]
     if seconds < now - limits.TTL_PAST_SECONDS:
-        return ["ttl is more than five years past, which DynamoDB ignores, so the item will never expire."]
+        return ["ttl is more than five years in the past, which DynamoDB ignores, so the item will never expire."]
     if seconds < now:
-        return ["ttl is past already, so the item may be deleted at any moment."]
+        return ["ttl is in the past, so the item may be deleted at any moment."]
     return []
 
 
@@ -96,4 +98,4 @@ def list_absent_warnings(written: Written) -> list[str]:
     if not written.absent:
         return []
     names = ", ".join(shorten(format_path(path), 50) for path in written.absent[:10])
-    return [shorten(f"remove: there was nothing at {names}", 300)]
+    return [shorten(f"remove: nothing was stored at {names}", 300)]

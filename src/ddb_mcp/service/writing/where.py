@@ -43,7 +43,7 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
     """Set, add and remove in every item that `where` selects, or copy or move each to another partition.
 
     Raises:
-        InvalidArgument, PrefixViolation: an argument is wrong, or does not go together with `where`.
+        InvalidArgument, PrefixViolation: an argument is wrong, or cannot be combined with `where`.
         DdbMcpError: what the store raises before anything was written; later errors are in the result.
     """
     _refuse(arguments, _CHANGES, "items", "merge", "create_only", "expect")
@@ -74,8 +74,8 @@ def _refuse(arguments: PutArguments | DeleteArguments, instead: str, *names: str
     """Raise InvalidArgument if an argument is set that cannot be combined with `where`."""
     refused = [name for name in names if getattr(arguments, name) is not None]
     if refused:
-        advice = f"With where, give {instead}." if instead else "Put what narrows it into where."
-        raise InvalidArgument(f"{refused[0]} does not go together with where.", next=advice)
+        advice = f"With where, pass {instead}." if instead else "Move the selection into where."
+        raise InvalidArgument(f"{refused[0]} cannot be combined with where.", next=advice)
 
 
 def _parse_where(call: CallContext, where: Where) -> Read:
@@ -87,12 +87,12 @@ def _parse_where(call: CallContext, where: Where) -> Read:
     read = parse_selection(where, call.prefix, "where.")
     if read.pk_prefix == call.prefix.joined and not where.filter:  # a range of sort keys alone narrows nothing
         raise InvalidArgument(
-            "where must narrow: it selects everything of this deployment.",
-            next="Give where a pk, a longer pk_prefix or a filter; to delete all, `ddb-mcp purge` asks a person.",
+            "where selects every item of this deployment.",
+            next="Add a pk, a longer pk_prefix or a filter to where. `ddb-mcp purge` deletes everything.",
         )
     text = ExpressionBuilder().condition((ITEM_EXISTS, *read.filter))
     if len(text) > limits.EXPRESSION_MAX_BYTES:
-        raise InvalidArgument("where.filter is too long to guard each write with.", next="Use fewer conditions.")
+        raise InvalidArgument("where.filter is too long to guard each write.", next="Use fewer conditions.")
     return read._replace(read_limit=call.read_budget, max_bytes=AGGREGATE_BYTES)
 
 
@@ -105,11 +105,11 @@ def _parse_change(arguments: PutArguments) -> Update:
         raise InvalidArgument("item must be an object.")
     for name in ("pk", "sk"):
         if item and name in item:
-            raise InvalidArgument(f"item.{name} does not go together with where, which selects the keys.")
+            raise InvalidArgument(f"item.{name} cannot be combined with where, which selects the keys.")
     shared = parse_changes(arguments.remove, arguments.add)
     update = make_update(convert_attributes(item or {}, from_json, "item"), shared, "item")
     if not (update.item or update.remove or update.add):
-        raise InvalidArgument("There is nothing to write.", next=f"With where, give {_CHANGES}.")
+        raise InvalidArgument("There is nothing to write.", next=f"With where, pass {_CHANGES}.")
     if measure_item(update.item) > limits.ITEM_MAX_BYTES:
         raise InvalidArgument(f"item has more than {limits.ITEM_MAX_BYTES} bytes by DynamoDB's size rules.")
     return update
@@ -119,13 +119,13 @@ def _parse_target(call: CallContext, arguments: PutArguments, parameter: str) ->
     """Return the partition key in `copy_to` or `move_to`. Raises InvalidArgument or PrefixViolation."""
     for name in {"item", "remove", "add", "copy_to", "move_to"} - {parameter}:
         if getattr(arguments, name) is not None:
-            raise InvalidArgument(f"{name} does not go together with {parameter}.", next="Make two calls.")
+            raise InvalidArgument(f"{name} cannot be combined with {parameter}.", next="Make two calls.")
     assert arguments.where is not None
     if arguments.where.pk is None:
-        raise InvalidArgument(f"{parameter} wants where.pk: it takes one partition to another.")
+        raise InvalidArgument(f"{parameter} requires where.pk: it works on one partition.")
     pk = call.prefix.check_pk(getattr(arguments, parameter), parameter)
     if pk == arguments.where.pk:
-        raise InvalidArgument(f"{parameter} is where.pk itself; give another pk.")
+        raise InvalidArgument(f"{parameter} is the same as where.pk; use another pk.")
     return pk
 
 

@@ -42,7 +42,7 @@ _RENEW = {
     "sso": "Run `aws sso login --profile {request.profile}`, then call again.",
     "login": "Run `aws login --profile {request.profile}`, then call again.",
     "mfa": "Run `aws sts get-caller-identity --profile {request.profile}` and enter the code there, then call again: "
-    "the session that the AWS CLI keeps is used here too.",
+    "the server uses the session that the AWS CLI caches.",
 }
 """Advice how to renew credentials, by botocore's word for their source."""
 _RENEW_SOURCE = (
@@ -162,7 +162,7 @@ _NOT_AN_ANSWER = _Rule(
 _NO_URL = _Rule(
     Misconfigured,
     "The endpoint for AWS is not a URL.",
-    "Set {request.variable} to a whole URL like http://localhost:8000, or unset it.",
+    "Set {request.variable} to a full URL such as http://localhost:8000, or unset it.",
 )
 
 
@@ -226,7 +226,7 @@ def _map_access_denied(refusal: _ErrorResponse, request: FailedRequest) -> DdbMc
     return Forbidden(
         "These AWS credentials may not do this: the permission "
         f"{named[1] if named else f'{service}:{refusal.operation}'} is missing.",
-        next="Ask the account's administrator for it; `ddb-mcp policy` prints the whole policy that is needed.",
+        next="Ask the account's administrator for it; `ddb-mcp policy` prints the policy that is required.",
     )
 
 
@@ -245,12 +245,14 @@ def _map_invalid_request(refusal: _ErrorResponse, request: FailedRequest) -> Ddb
     for pattern, rule in _INVALID_REQUESTS:
         if found := re.search(pattern, refusal.message, re.I):
             return rule(refusal, request, found)
-    return InvalidArgument(f"{request.name} finds the {refusal.operation} request invalid.", quoted=refusal.quoted)
+    return InvalidArgument(
+        f"{request.name} rejected the {refusal.operation} request as invalid.", quoted=refusal.quoted
+    )
 
 
 _INVALID_ROLE = _Rule(
     Misconfigured,
-    "AWS refuses the request for the role as invalid.",
+    "AWS rejected the request for the role as invalid.",
     "Check the role's ARN in DDB_MCP_ROLE_ARN, or in the AWS profile.",
 )
 _INVALID_REQUESTS = (
@@ -258,7 +260,7 @@ _INVALID_REQUESTS = (
         r"Index Key:? (\S+) Expected: (\w+) Actual: (\w+) IndexName: (\S+)",
         _Rule(
             InvalidArgument,
-            "{found[1]} is a key of the table's index {found[4]}, where it must be of type {found[2]}, not {found[3]}.",
+            "{found[1]} is a key of the table's index {found[4]}, and must be of type {found[2]}, not {found[3]}.",
             "Give {found[1]} that type, or leave it out.",
         ),
     ),
@@ -284,7 +286,7 @@ _INVALID_REQUESTS = (
 _NOT_AWS = _Rule(
     Misconfigured,
     "The server at the endpoint is not {request.name} (HTTP {failure.code}).",
-    "Is {request.variable} right, with http:// or https:// as the endpoint speaks it?",
+    "Is {request.variable} right, with the endpoint's own scheme, http:// or https://?",
 )
 _UNKNOWN_KEY = _Rule(Unauthenticated, "AWS does not recognize these credentials.", "{request.renewal}")
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html and the pages of the operations
@@ -296,7 +298,7 @@ _ANSWERS: dict[str, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = {
     "UnauthorizedException UnrecognizedClientException": _UNKNOWN_KEY,
     "IncompleteSignature IncompleteSignatureException InvalidSignatureException SignatureDoesNotMatch": _Rule(
         Unauthenticated,
-        "AWS refused the signature: the secret key does not fit the access key, or this machine's clock is wrong.",
+        "AWS refused the signature: the secret key does not match the access key, or this machine's clock is wrong.",
         "Check the clock. {request.renewal}",
     ),
     " ".join(codes.ACCESS_DENIED): _map_access_denied,
@@ -314,12 +316,14 @@ _ANSWERS: dict[str, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = {
         Unavailable, "{failure.operation} met another change that is in progress, or a quota of the AWS account."
     ),
     "InvalidAction NotImplemented UnknownOperation UnknownOperationException UnsupportedOperationException": _Rule(
-        Unsupported, "The server at the endpoint does not have {failure.operation}.", "Use an engine that has it."
+        Unsupported,
+        "The server at the endpoint does not support {failure.operation}.",
+        "Use an engine that supports it.",
     ),
     "ValidationError ValidationException InvalidParameterValueException": _map_invalid_request,
     "ResourceNotFoundException": _map_not_found,
     "ItemCollectionSizeLimitExceededException": _Rule(
-        InvalidArgument, "The partition is full: where the table has a local index, one pk holds 10 GB at most."
+        InvalidArgument, "The partition is full: in a table with a local index, one pk holds at most 10 GB."
     ),
 }
 _BY_CODE = {code: rule for row, rule in _ANSWERS.items() for code in row.split()}
@@ -410,7 +414,7 @@ _KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
     ),
     "LoginError": _Rule(Unauthenticated, "The AWS login has expired, or there is none.", _RENEW["login"]),
     "RefreshWithMFAUnsupportedError": _Rule(
-        Unauthenticated, "The AWS profile wants an MFA code, which this server cannot ask for.", _RENEW["mfa"]
+        Unauthenticated, "The AWS profile requires an MFA code, which this server cannot ask for.", _RENEW["mfa"]
     ),
     "CredentialRetrievalError MetadataRetrievalError": _Rule(
         Unauthenticated, "The AWS credentials could not be obtained.", "{request.renewal}"

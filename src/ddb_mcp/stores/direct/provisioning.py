@@ -169,8 +169,8 @@ class TableSetup:
         except NotProvisioned:
             return None
         warning = (
-            "The permission dynamodb:DescribeTable is missing, so the table was only seen to answer, and its indexes "
-            "are unknown: query cannot use them, and writes to their keys are not checked. All else works."
+            "The permission dynamodb:DescribeTable is missing, so the table answers, but its keys and indexes "
+            "are unknown: query cannot use them, and writes to their keys are not checked. Everything else works."
         )
         if warning not in self.warnings:
             self.warnings.append(warning)

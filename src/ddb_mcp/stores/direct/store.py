@@ -134,7 +134,7 @@ class DirectStore(Store):
         self._schema_is_known = True
         item = answer.get("Item")
         if item is not None and not has_key(key, item):
-            raise Unavailable("The store answered with another item than the one that was asked for.")
+            raise Unavailable("The store answered with a different item than the one requested.")
         return item
 
     async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
@@ -174,7 +174,7 @@ class DirectStore(Store):
                 sent = update._replace(remove=tuple(path for path in update.remove if path not in absent))
                 still_absent = (Comparison(path, "exists", exists=False) for path in absent)
                 guard = WriteCondition(expect=(*condition.expect, *still_absent))
-        raise Unavailable("Other writes kept changing what is to be removed; nothing was written.")
+        raise Unavailable("Other writes kept changing the values to be removed; nothing was written.")
 
     async def _merge(self, sent: Update, update: Update, condition: WriteCondition, old_wanted: bool) -> Written:
         """Send the update `sent`. `update` is the caller's: `sent`, and paths at which there is nothing."""

@@ -122,7 +122,7 @@ def has_key(key: Key, item: Item) -> bool:
     """Return whether an answer's item has this key. Another item may be another deployment's, and is not shown."""
     if key.attributes.items() <= item.items():
         return True
-    logger.error("The store answered with another item than the one that was asked for; it is not shown.")
+    logger.error("The store answered with a different item than the one requested; it is not shown.")
     return False
 
 

@@ -131,4 +131,4 @@ _WITHIN: dict[str, Callable[[Any, int], bool]] = {
 
 def timed_out() -> Timeout:
     """Return the error for an operation whose time is over."""
-    return Timeout("The local store took too long; nothing was written.", next="Ask for less, and call again.")
+    return Timeout("The local store took too long; nothing was written.", next="Request less, and call again.")

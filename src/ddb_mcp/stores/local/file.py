@@ -109,7 +109,7 @@ class SqliteFile:
             raise self.unusable("is not a file")
         if status.st_nlink > 1:
             raise self.unusable(
-                "has a second name (a hard link), under which its log would not be found",
+                "has a second hard link, under whose name SQLite would not find its log",
                 next=f"Remove the other name. To find it: find / -samefile {shlex.quote(str(self.path))}",
             )
         if status.st_size == 0:
@@ -219,7 +219,7 @@ class SqliteFile:
                 return self.unusable("or its directory is not writable")
             case "ERROR" | "CONSTRAINT" | "MISMATCH" | "SCHEMA" | "TOOBIG":
                 logger.warning("%s: %s (%s)", self.path, error, name)
-                return self.unusable(f"was changed by another program: it has other tables than ddb-mcp's ({name})")
+                return self.unusable(f"was changed by another program: it has tables that are not ddb-mcp's ({name})")
         raise error
 
     def unusable(self, problem: str, *, next: str = "") -> Misconfigured:
@@ -249,7 +249,7 @@ class SqliteFile:
             return 0
         if application != self._application_id:
             raise self.unusable(
-                "is another program's SQLite file, or a gateway's registry where data belong, or the reverse"
+                "is another program's SQLite file, or a gateway's registry in place of its data, or the reverse"
             )
         if version < 0:
             raise self.unusable(f"is damaged: its version is {version}")

@@ -25,7 +25,7 @@ def find_mount_problem(path: Path) -> tuple[str, str] | None:
     """
     mount, kind = _find_mount(str(path))
     if mount == str(path):
-        return "is itself a mount point: SQLite would keep its log apart from the log of the mounted file", (
+        return "is itself a mount point: SQLite would not find the log of the mounted file", (
             "Mount the directory that holds the file instead, for example: docker -v DIRECTORY:DIRECTORY"
         )
     if kind.removeprefix("fuse.") in _NETWORK_FILE_SYSTEMS:

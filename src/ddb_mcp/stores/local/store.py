@@ -130,7 +130,9 @@ class LocalStore(LocalTable, Store):
         def move(stored: Stored) -> tuple[Changes, bool]:
             if not is_visible_in(item, stored[source]):
                 state = "is gone" if stored[source] is None else "has changed"
-                raise ConditionFailed(f"The item {state}.", next="Left alone; call again for what is there now.")
+                raise ConditionFailed(
+                    f"The item {state}.", next="Left alone; call again to include what is stored now."
+                )
             if not is_visible_in(copy, stored[target]):
                 WriteCondition(create_only=True).check(stored[target], room=0)
             return {target: copy, source: None}, True

@@ -110,8 +110,8 @@ def parse_item_answer(answer: Answer, key: Key, *, typed: bool) -> Item | None:
         return None
     item = _parse_item(found, typed=typed)
     if Key.of(item) != key:
-        logger.error("Platform fault: another item was returned than the one requested; it was left out.")
-        raise Unavailable("The platform answered with another item than the one requested.")
+        logger.error("Platform fault: another item was returned than the one requested; it was ignored.")
+        raise Unavailable("The platform answered with a different item than the one requested.")
     return item
 
 

@@ -97,7 +97,7 @@ class PlatformApi:
             with anyio.fail_after(seconds):
                 response, body = await self._post(f"{credentials.url}{PATH}/{operation}", content, credentials)
         except TimeoutError:
-            error = Timeout(f"The platform gave no answer within {seconds:.3g} s.")
+            error = Timeout(f"The platform did not answer within {seconds:.3g} s.")
             raise AttemptFailed(error, Outcome.LOST, retry=True) from None
         except (httpx.HTTPError, httpx.InvalidURL) as failure:
             raise make_connection_failure(failure, credentials) from None

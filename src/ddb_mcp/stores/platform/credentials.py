@@ -131,10 +131,10 @@ class CredentialSource:
             what = "is not one line of visible ASCII" if token else "is missing"
             advice = f"Correct {source}."
             if token and _SCHEME.match(token):
-                what, advice = "begins with the word Bearer", f"{advice} It is the token alone; ddb-mcp adds the word."
+                what, advice = "begins with the word Bearer", f"{advice} Write the token alone; ddb-mcp adds the word."
             raise Misconfigured(f"The token of {source} {what}.", next=advice)
         if not url:
-            raise Misconfigured(f"{source} gives a token without an address.", next="Set DDB_MCP_API_URL.")
+            raise Misconfigured(f"{source} returns a token without an address.", next="Set DDB_MCP_API_URL.")
         return Credentials(check_url(url, allow_http=self._settings.allow_http), token, source)
 
 
@@ -155,14 +155,14 @@ def check_url(url: str, *, allow_http: bool) -> str:
         raise _bad_url("is not an http:// or https:// URL")
     if PATH in parts.path:
         raise Misconfigured(
-            "The platform's address has the API's path in it already.",
-            next=f"Leave out {PATH} and what comes after it: the path is added here.",
+            "The platform's address already contains the API's path.",
+            next=f"Remove {PATH} and everything after it; ddb-mcp adds the path.",
         )
     if parts.username is not None or parts.query or parts.fragment:
         raise _bad_url("must not have a user name, a query or a fragment")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise Misconfigured(
-            f"The platform's address is http://{parts.hostname}, where everybody on the way could read the token.",
+            f"The platform's address is http://{parts.hostname}, so anyone on the network path could read the token.",
             next="Use https://, or set DDB_MCP_ALLOW_HTTP if the network is private.",
         )
     return url.rstrip("/")
@@ -221,8 +221,8 @@ async def _run_command(command: list[str], source: str) -> str:
         printed = output.read(AUTH_COMMAND_MAX_BYTES) or b""
     if time.cancelled_caught:
         raise Unauthenticated(
-            f"{source} gave no token within {AUTH_COMMAND_SECONDS} s.",
-            next="Run it in a terminal to see what it waits for.",
+            f"{source} printed no token within {AUTH_COMMAND_SECONDS} s.",
+            next="Run it in a terminal to see what it is waiting for.",
         )
     if process.returncode != 0:
         raise Unauthenticated(

@@ -254,7 +254,7 @@ def _redact(value: Any, token: str, depth: int = 2) -> Any:
 def _make_error(refusal: ErrorAnswer, credentials: Credentials, *, ours: bool) -> DdbMcpError:
     kind, status, quoted = refusal.kind, refusal.status, refusal.text or None
     if 300 <= status < 400:
-        return Misconfigured(f"The platform redirects (status {status}); a token is not sent on.", next=_ADDRESS)
+        return Misconfigured(f"The platform redirects (status {status}); the token is not forwarded.", next=_ADDRESS)
     if kind is Unauthenticated:
         return Unauthenticated(
             f"The platform refused the token of {credentials.source} (status {status}).",
@@ -276,7 +276,7 @@ def _make_error(refusal: ErrorAnswer, credentials: Credentials, *, ours: bool) -
     if kind is Misconfigured or (kind is NotProvisioned and refusal.operation == "provision"):
         message = f"The platform answered {refusal.operation} with status {status}."
         return Misconfigured(message, next=_ADDRESS, quoted=quoted)
-    advice = kind.default_next or "Read what the platform says, and correct the call."
+    advice = kind.default_next or "Read the platform's message, and correct the call."
     return kind(f"The platform answered with status {status}.", next=advice, quoted=quoted)
 
 
@@ -286,7 +286,7 @@ def _coded(kind: type[DdbMcpError], refusal: ErrorAnswer) -> DdbMcpError:
     message = f"The platform answered {refusal.code}."
     if kind is not ConditionFailed:
         return kind(
-            message, next=kind.default_next or "Read what the platform says, and correct the call.", quoted=quoted
+            message, next=kind.default_next or "Read the platform's message, and correct the call.", quoted=quoted
         )
     try:
         item = parse_item(refusal.document["item"])

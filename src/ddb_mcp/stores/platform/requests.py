@@ -31,10 +31,10 @@ def condition_members(condition: WriteCondition, features: frozenset[str]) -> di
 def filter_json(clauses: Filter, parameter: str, features: frozenset[str]) -> dict[str, Any]:
     """Return the clauses as JSON for a platform that evaluates them itself. Raises Unsupported if it cannot."""
     if any(isinstance(clause, Or) or clause.operator == "type" for clause in clauses):
-        need("or", features, "$or and type in a filter", "Ask for each alternative in a call of its own.")
+        need("or", features, "$or and type in a filter", "Query each alternative in its own call.")
     steps = (step for clause in iter_comparisons(clauses) for step in clause.path if isinstance(step, str))
     if any(format_path((step,)) != step for step in steps):
-        need("paths", features, "names with dots, brackets or backticks in a filter", "Leave that name out.")
+        need("paths", features, "names with dots, brackets or backticks in a filter", "Omit that name.")
     return plain_filter(clauses, parameter, features)
 
 
@@ -58,14 +58,14 @@ def plain_filter(clauses: Filter, parameter: str, features: frozenset[str]) -> d
 
 def update_members(update: Update, features: frozenset[str], where: str) -> dict[str, Any]:
     """Return the members of a put's body for an update. Raises Unsupported."""
-    need("merge", features, "merge and remove", "Get the item, change it, and put all of it.")
+    need("merge", features, "merge and remove", "Get the item, change it, and put it back whole.")
     body: dict[str, Any] = {"item": item_text(update.item, features, where), "merge": True}
     if update.remove and "paths" not in features and any(len(path) > 1 for path in update.remove):
-        need("paths", features, "document paths in remove", "Get the map or list, and merge all of it.")
+        need("paths", features, "document paths in remove", "Get the map or list, and merge it whole.")
     if update.remove:
         body["remove"] = [format_path(path) if "paths" in features else path[0] for path in update.remove]
     if update.add:
-        need("add", features, "add", "Get the item, and merge the sum with expect on the value that it was made of.")
+        need("add", features, "add", "Get the item, then merge the sum with expect on the value you read.")
         body["add"] = {name: to_json(value) for name, value in update.add.items()}
     return body
 
@@ -74,7 +74,10 @@ def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tu
     """Return the operation and the body for a selection. Raises Unsupported."""
     for feature in ("where", "conditions"):
         need(
-            feature, features, "where", "List the keys, and write to each; expect guards each write where it is known."
+            feature,
+            features,
+            "where",
+            "List the keys and write to each; expect guards each write if the platform supports it.",
         )
     read, change = selection.read, selection.change
     where = key_members(read)
@@ -90,7 +93,7 @@ def selection_request(selection: SelectionWrite, features: frozenset[str]) -> tu
             "move",
             features,
             "move_to",
-            "Use copy_to until it is complete, then delete with where, with no writer beside.",
+            "Use copy_to until it is complete, then delete with where, while nothing else writes.",
         )
         return "put", {**body, "move_to": selection.move_to}
     if change is None:

@@ -347,7 +347,7 @@ class PlatformStore(Store):
         document = _answer(await self._call(operation, body)).document
         items = parse_items(document, typed="types" in known.features)
         if foreign := sum(not prefix.owns(Key.of(item).pk) for item in items):
-            logger.error("Platform fault: %s gave %d items outside the prefix; they were left out.", operation, foreign)
+            logger.error("Platform fault: %s gave %d items outside the prefix; they were ignored.", operation, foreign)
         matching = [
             item for item in items if prefix.owns(Key.of(item).pk) and read.names(item) and matches(read.filter, item)
         ]
