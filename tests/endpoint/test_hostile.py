@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import subprocess
+import threading
 import tracemalloc
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,19 +18,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_mcp.core.keys import Key
+from ddb_mcp.endpoint import app as endpoint_app
 from ddb_mcp.endpoint import shapes
 from ddb_mcp.endpoint.app import Endpoint
 from ddb_mcp.endpoint.errors import EndpointError
-from ddb_mcp.endpoint.requests import EndpointAccess
+from ddb_mcp.endpoint.requests import EndpointAccess, EndpointRequest
 from ddb_mcp.endpoint.tables import Tables
 from ddb_mcp.endpoint.values import read_key, read_value
 from ddb_mcp.stores.local import table
 from ddb_mcp.stores.local.table import LocalTable
 from ddb_mcp.stores.workers import current_account, run_in_worker
+from ddb_mcp.web.listening import listen
+from ddb_mcp.web.serving import HttpServer
 from tests.endpoint.raw import AUTHORIZATION, ask, fails
 from tests.endpoint.support import Table, key
 from tests.support.engines import Engine
 from tests.support.strategies import examples
+from tests.support.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -381,6 +388,42 @@ def test_a_client_that_leaves_and_one_that_is_silent(endpoint: Engine, table: Ta
             client.sendall(part)
     table.put("1")
     assert table.get("1") == key("1")
+
+
+def test_a_read_ends_with_its_client_and_a_write_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real connections to a real server. Two operations are replaced by ones that last until released."""
+    began, ended, release = list[str](), list[str](), threading.Event()
+
+    async def last(call: EndpointRequest) -> dict[str, Any]:
+        began.append(call.operation)
+        try:
+            await anyio.to_thread.run_sync(release.wait, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            ended.append(f"{call.operation} cancelled")
+            raise
+        ended.append(call.operation)
+        return {}
+
+    for operation in ("GetItem", "DeleteItem"):
+        monkeypatch.setitem(endpoint_app._OPERATIONS, operation, last)
+    application = Endpoint(Tables("items", tmp_path / "items.sqlite3"), EndpointAccess(None))
+    with listen("127.0.0.1", 0) as listener:
+        server = HttpServer(application, listener)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            body = json.dumps({"TableName": "items", "Key": key()}).encode()
+            for operation in ("GetItem", "DeleteItem"):
+                with closing(http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1])) as client:
+                    headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", "Authorization": AUTHORIZATION}
+                    client.request("POST", "/", body, headers)
+                    wait_until(lambda: began[-1:] == [operation])  # noqa: B023
+            wait_until(lambda: ended == ["GetItem cancelled"])
+            release.set()
+            wait_until(lambda: ended == ["GetItem cancelled", "DeleteItem"])
+        finally:
+            server.stop()
+            thread.join(PATIENCE)
 
 
 def test_curl_is_answered(endpoint: Engine) -> None:

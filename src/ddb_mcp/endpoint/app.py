@@ -63,6 +63,8 @@ _OPERATIONS: dict[str, Callable[[EndpointRequest], Awaitable[dict[str, Any]]]] =
     "ListTagsOfResource": control.list_tags_of_resource,
     "DescribeEndpoints": control.describe_endpoints,
 }
+# These end with their client. A write that has begun is finished.
+_READS = frozenset({"GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"})
 
 
 class Endpoint:
@@ -107,7 +109,8 @@ class Endpoint:
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
             request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
-            RequestContext.of(scope).outlive_client()
+            if operation not in _READS:
+                RequestContext.of(scope).outlive_client()
             call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
             try:
                 return await _OPERATIONS[operation](call)
