@@ -104,8 +104,8 @@ class Endpoint:
         if scope["method"] != "POST" or scope["path"] != "/":
             raise EndpointError("UnknownOperationException", "DynamoDB's operations are POST requests to /", 404)
         operation = _parse_operation(headers)
-        RequestContext.of(scope).admit()
         body = await RequestContext.of(scope).read_body(max_bytes=DYNAMODB_BODY_MAX_BYTES)
+        RequestContext.of(scope).admit()  # not before, or slow bodies would keep all connections
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
             request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)

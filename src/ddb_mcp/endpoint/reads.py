@@ -19,11 +19,12 @@ from ddb_mcp.endpoint.key_conditions import read_key_condition
 from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, encode_projected, read_only_projection
 from ddb_mcp.endpoint.values import INVALID, KEYS, TABLE, check_key_text, encode_item, read_key, read_value
 from ddb_mcp.stores.local.statements import get_segment
-from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows
+from ddb_mcp.stores.local.table import Documents, LocalTable, Rows
 from ddb_mcp.stores.workers import convert
 
 DYNAMODB_PAGE_BYTES = 2**20
-
+# Not a limit of DynamoDB's. A page holds the worker thread while it is read, so others wait for all of it.
+_PAGE_MEMBERS_MAX = 100_000
 
 _INVALID_START = "The provided starting key is invalid"
 
@@ -60,7 +61,7 @@ def _consumed(call: EndpointRequest, table: str, index: Index, size: Callable[[]
 
 @dataclass
 class _PageBuilder:
-    """The rows that one request reads: at most `limit` items, 1 MB and `MEMBERS_MAX` members, before the filter.
+    """The rows that one request reads, before the filter. Ends at `limit` items, 1 MB or `_PAGE_MEMBERS_MAX` members.
 
     Attributes:
         keys: the attributes of `last`.
@@ -98,7 +99,7 @@ class _PageBuilder:
                 self.matched += 1
                 if not self.counts:
                     self.items.append(encode_projected(item, self.paths))
-            if self.scanned == self.limit or size_at_most >= DYNAMODB_PAGE_BYTES or members >= MEMBERS_MAX:
+            if self.scanned == self.limit or size_at_most >= DYNAMODB_PAGE_BYTES or members >= _PAGE_MEMBERS_MAX:
                 self.last = {name: item[name] for name in self.keys}
                 return
 
