@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core.errors import InvalidArgument, Misconfigured
-from ddb_mcp.server.streamable import StreamableHttp
+from ddb_mcp.server.streamable import StreamableHttp, parse_in_worker
 from ddb_mcp.web.request_context import RequestContext
 from ddb_mcp.web.requests import asks_read_only, find_foreign_header, parse_bearer_token
 from ddb_mcp.web.serving import HttpServer, run_lifespan
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mcp.server.lowlevel import Server
+    from mcp_types import JSONRPCMessage
     from starlette.types import Receive, Scope, Send
 
     from ddb_mcp.web.listening import Listening
@@ -131,10 +132,20 @@ class _McpApplication:
                 members = error.to_json()
                 response = JSONResponse({"error": members.pop("code"), **members}, 400)
             else:
-                RequestContext.of(scope).admit()
-                await self._mcp(scope, receive, send)
+                await self._serve(scope, receive, send)
                 return
         await response(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = RequestContext.of(scope)
+        if scope["method"] != "POST":
+            context.admit()
+
+        async def admit_and_parse(parser: Callable[[bytes], JSONRPCMessage], body: bytes) -> JSONRPCMessage:
+            context.admit()  # not before, or slow bodies would keep all connections
+            return await parse_in_worker(parser, body)
+
+        await self._mcp(scope, receive, send, parse=admit_and_parse)
 
     def _is_authorized(self, scope: Scope) -> bool:
         if not self._token:

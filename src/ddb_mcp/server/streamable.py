@@ -32,7 +32,8 @@ _JSON = "application/json"
 _EVENTS = "text/event-stream"
 
 
-async def _parse(parser: Callable[[bytes], JSONRPCMessage], body: bytes) -> JSONRPCMessage:
+async def parse_in_worker(parser: Callable[[bytes], JSONRPCMessage], body: bytes) -> JSONRPCMessage:
+    """Parse the body of a request, in the worker thread if it is long."""
     return await convert(partial(parser, body), body)
 
 
@@ -62,7 +63,7 @@ class StreamableHttp:
         send: Send,
         *,
         count: Callable[[int], None] | None = None,
-        parse: Callable[[Callable[[bytes], JSONRPCMessage], bytes], Awaitable[JSONRPCMessage]] = _parse,
+        parse: Callable[[Callable[[bytes], JSONRPCMessage], bytes], Awaitable[JSONRPCMessage]] = parse_in_worker,
     ) -> None:
         """Answer one request.
 
