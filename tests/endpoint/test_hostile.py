@@ -33,6 +33,7 @@ from ddb_mcp.web.serving import HttpServer
 from tests.endpoint.raw import AUTHORIZATION, ask, fails
 from tests.endpoint.support import Table, key
 from tests.support.engines import Engine
+from tests.support.faults import slow_bodies
 from tests.support.strategies import examples
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -388,6 +389,13 @@ def test_a_client_that_leaves_and_one_that_is_silent(endpoint: Engine, table: Ta
             client.sendall(part)
     table.put("1")
     assert table.get("1") == key("1")
+
+
+def test_slow_bodies_leave_connections_for_others(endpoint: Engine, table: Table) -> None:
+    headers = {"X-Amz-Target": "DynamoDB_20120810.PutItem", "Authorization": AUTHORIZATION}
+    with slow_bodies(endpoint.endpoint, "/", headers):
+        for _ in range(20):  # each is a connection of its own
+            assert ask(endpoint, "GetItem", {"TableName": table.name, "Key": key()}) == (200, {})
 
 
 def test_a_read_ends_with_its_client_and_a_write_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

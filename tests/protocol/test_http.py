@@ -20,6 +20,7 @@ from ddb_mcp.web import request_context
 from ddb_mcp.web.listening import Listening, parse_address
 from tests.protocol.toy import build
 from tests.protocol.wire import DDB_MCP, ENVELOPE, listening
+from tests.support.faults import slow_bodies
 from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ def guarded() -> Iterator[str]:
     """A server on all interfaces, which therefore demands a token."""
     with listening((*TOY_HTTP, "0.0.0.0", "0", TOKEN)) as (url, _):
         yield url.replace("0.0.0.0", "127.0.0.1")
+
+
+@pytest.mark.anyio
+async def test_slow_bodies_leave_connections_for_others(local: dict[str, str]) -> None:
+    with (
+        listening((*DDB_MCP, "--http", "127.0.0.1:0"), **local) as (url, _),
+        slow_bodies(url, "/mcp", {"Content-Type": "application/json", "Accept": "application/json"}),
+    ):
+        for _ in range(5):  # each is a connection of its own
+            async with Client(url, read_timeout_seconds=PATIENCE) as client:
+                assert not (await client.call_tool("info", {})).is_error
 
 
 @pytest.mark.anyio

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,21 @@ class FaultProxy:
                     del self._planned[index]
                     return fault
             return None
+
+
+@contextlib.contextmanager
+def slow_bodies(url: str, path: str, headers: Mapping[str, str], count: int = 600) -> Iterator[None]:
+    """Hold connections whose requests have sent one byte of their bodies. Some of them may be closed by the server."""
+    address = urlsplit(url)
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000"]
+    head = "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", "{"]).encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            with contextlib.suppress(ConnectionError):
+                client = socket.create_connection((address.hostname or "", address.port or 0), 60)
+                stack.enter_context(client).sendall(head)
+        time.sleep(0.3)  # a server does not close what is newer than a tenth of a second
+        yield
 
 
 def _bound(address: tuple[str, int]) -> socket.socket:
