@@ -480,8 +480,8 @@ SPACED = [
 WINDOWS_LINE_ENDS = [
     ("DYNAMODB_PREFIX", "deploy#abc123\r", "Write: deploy#abc123"),
     ("DDB_MCP_READ_ONLY", "true\r\n", "Write: true"),
-    ("DDB_MCP_AUTH_TOKEN", "secret-token\r", "LF line ends"),
-    ("DDB_MCP_AUTH_COMMAND", "print-token\r", "LF line ends"),
+    ("DDB_MCP_AUTH_TOKEN", "secret-token\r", "LF line endings"),
+    ("DDB_MCP_AUTH_COMMAND", "print-token\r", "LF line endings"),
 ]
 CONTROL_CHARACTERS = [
     ("DYNAMODB_PREFIX", "deploy#abc\x1b123", "'\\x1b'"),
