@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 LOCK ?= locks/python.txt
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The first pip with --group; Python 3.11 creates environments with an older one.
+PIP_WITH_GROUPS := pip>=25.1,<27
 # Each test file stays in one process, so that its engines and its order are its own. Files begin in the order of
 # tests/conftest.py, which also adds two workers.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
@@ -13,7 +16,8 @@ $(VENV)/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	@echo "Installing into $(VENV); this takes about a minute."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) -e '.[dev]'
+	@$(PIP_INSTALL) '$(PIP_WITH_GROUPS)'
+	@$(PIP_INSTALL) --constraint $(LOCK) --group dev -e .
 	@touch $@
 
 demo: $(VENV)/.installed

