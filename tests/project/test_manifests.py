@@ -147,6 +147,9 @@ def test_the_desktop_bundle() -> None:
     assert server["type"] == "uv"
     assert (PROJECT / server["entry_point"]).is_file()
     assert server["mcp_config"]["args"] == ["run", "--directory", "${__dirname}", NAME]
+    # `uv run` installs the group `dev` unless told otherwise.
+    uv = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]
+    assert uv["default-groups"] == []
     assert [tool["name"] for tool in given["tools"]] == TOOLS
     assert all(tool.keys() == {"name", "description"} for tool in given["tools"])
     asked = given["user_config"]
