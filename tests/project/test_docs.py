@@ -176,6 +176,25 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
             assert (PROJECT / page).parent.joinpath(link).exists(), link
 
 
+# The pages that describe the code, and the folders that their paths begin in.
+ABOUT_CODE = ["docs/architecture.md", "docs/testing.md", "docs/releasing.md", "CONTRIBUTING.md", "SECURITY.md"]
+SOURCE = PROJECT / "src" / "ddb_mcp"
+
+
+@pytest.mark.parametrize("page", ABOUT_CODE)
+def test_the_code_that_a_page_names_exists(page: str) -> None:
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    files = set(re.findall(r"(?<![\w/.])[\w.-]+(?:/[\w.-]+)*\.(?:py|json|toml|yml|md|lark)\b(?!\))", text))
+    files |= set(re.findall(r"`((?:[\w.-]+/)+)`", text))
+    modules = {path.name for path in SOURCE.rglob("*")}  # a page may name these without their folder
+    missing = {name for name in files if not any((folder / name).exists() for folder in (SOURCE, PROJECT))}
+    assert {name for name in missing if name.rstrip("/") not in modules} <= {"dist/", ".venv/", ".engines/"}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in [*SOURCE.rglob("*.py"), *PROJECT.glob("tests/**/*.py")])
+    names = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+|[A-Z]{4,})\b[^`]*`", text))
+    defined = {name for name in names if re.search(rf"^\s*(class |def )?{name}\b[^\n]*[:=]", code, re.MULTILINE)}
+    assert names - defined - {"FUZZ"} == set()
+
+
 def test_your_own_platform_runs_and_serves_an_agents_machine(tmp_path: Path) -> None:
     own = re.findall(r"^```sh\n(.*?)^```$", TEXTS["docs/gateway.md"], re.MULTILINE | re.DOTALL)[0]
     (agent,) = (text for text in _blocks("sh") if "platform.example" in text)
