@@ -189,7 +189,9 @@ def test_the_code_that_a_page_names_exists(page: str) -> None:
     modules = {path.name for path in SOURCE.rglob("*")}  # a page may name these without their folder
     missing = {name for name in files if not any((folder / name).exists() for folder in (SOURCE, PROJECT))}
     assert {name for name in missing if name.rstrip("/") not in modules} <= {"dist/", ".venv/", ".engines/"}
-    code = "\n".join(path.read_text(encoding="utf-8") for path in [*SOURCE.rglob("*.py"), *PROJECT.glob("tests/**/*.py")])
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for path in [*SOURCE.rglob("*.py"), *PROJECT.glob("tests/**/*.py")]
+    )
     names = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+|[A-Z]{4,})\b[^`]*`", text))
     defined = {name for name in names if re.search(rf"^\s*(class |def )?{name}\b[^\n]*[:=]", code, re.MULTILINE)}
     assert names - defined - {"FUZZ"} == set()
