@@ -257,11 +257,12 @@ def forms(items: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=pytest.mark.extended)])
 @pytest.mark.parametrize("form", forms([]))
-def test_every_form_of_20_000_items(operator: Operator, form: str) -> None:
+def test_every_form_of_many_items(operator: Operator, form: str, count: int) -> None:
     """With what could be taken for the end of a text: quotes, backslashes and brackets in strings."""
     text = {"S": 'a "]}\\" \\ {[ \u2028 é\n' + "x" * 60}
-    items = [{"pk": {"S": f"deploy#one#{at % 7}"}, "sk": {"S": f"{at:06}"}, 'n]"': text} for at in range(20_000)]
+    items = [{"pk": {"S": f"deploy#one#{at % 7}"}, "sk": {"S": f"{at:06}"}, 'n]"': text} for at in range(count)]
     given = forms(items)[form].encode()
     file = operator.folder / "items"
     file.write_bytes(gzip.compress(given, 1) if "array" in form else given)
@@ -271,7 +272,7 @@ def test_every_form_of_20_000_items(operator: Operator, form: str) -> None:
         ]
     assert found == items
     if form.endswith("array"):
-        assert run(operator, "import", str(file)).stdout == "20000 items imported\n"
+        assert run(operator, "import", str(file)).stdout == f"{count} items imported\n"
 
 
 def test_create_only_leaves_what_is_there(filled: Operator) -> None:
