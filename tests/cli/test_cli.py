@@ -88,7 +88,7 @@ def test_version(run: Run) -> None:
         (["doctor", "now"], "now"),
         (["provision"], "ddb-mcp call provision"),
         (["qurey"], "'query'"),
-        (["call", "--http-hosts", "a", "info"], "does not go with call"),
+        (["call", "--http-hosts", "a", "info"], "does not apply to call"),
         (["--dynamodb-prefx", "deploy#a", "call", "info"], "--dynamodb-prefix"),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_folder_that_is_not_there_is_named(filled: Operator) -> None:
     folder = filled.folder / "none"
     done = run(filled, "export", str(folder / "x.jsonl"))
     assert done.returncode == 2
-    assert f"There is no folder {folder}." in done.stderr
+    assert f"There is no directory {folder}." in done.stderr
 
 
 def test_packed_lines_are_taken_from_stdin(operator: Operator) -> None:
@@ -371,7 +371,7 @@ def test_an_import_that_fails_says_how_far_it_came(operator: Operator, platform:
     done = run(operator, "import", given=many, **on(platform))
     assert (done.returncode, done.stdout) == (2, "")
     assert "Failed: 1" in done.stderr
-    assert "of 300 items imported, the others are left. Run it again to go on." in done.stderr
+    assert "of 300 items imported; the rest is unchanged. Run it again to continue." in done.stderr
 
 
 def test_a_file_that_cannot_be_read_is_a_wrong_call(operator: Operator) -> None:
@@ -409,7 +409,7 @@ def test_an_interrupted_import_says_once_how_far_it_came(operator: Operator, pla
         go.set()
     assert (process.returncode, out) == (130, "")
     assert re.fullmatch(
-        r"Interrupted: \d+ of 300 items imported, the others are left\. Run it again to go on\.\n", said
+        r"Interrupted: \d+ of 300 items imported; the rest is unchanged\. Run it again to continue\.\n", said
     )
 
 

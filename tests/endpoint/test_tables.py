@@ -264,4 +264,6 @@ def test_a_table_that_is_not_there_yet_is_spoken_of_at_the_start(tmp_path: Path,
     said = [*iter(process.stderr.readline, "The app's environment:\n")]
     process.terminate()
     process.communicate(timeout=300)
-    assert said == ([] if there else ["The table ddb-mcp-local is not there yet; make it: ddb-mcp call provision\n"])
+    assert said == (
+        [] if there else ["The table ddb-mcp-local does not exist yet; create it with: ddb-mcp call provision\n"]
+    )

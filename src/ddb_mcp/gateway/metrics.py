@@ -77,7 +77,7 @@ def count_if_inherited() -> None:
 
 
 def forget_process(pid: int) -> None:
-    """Leave out the requests in flight of a process that has ended."""
+    """Leave out the requests in flight of a process that is revoked."""
     if _DIRECTORY in os.environ:
         from prometheus_client.multiprocess import mark_process_dead
 
@@ -90,7 +90,7 @@ def in_flight() -> "AbstractContextManager[Any]":
 
 
 def count_request(entry: dict[str, Any], seconds: float) -> None:
-    """Count a request that has ended, by its line in the access log."""
+    """Count a request that is revoked, by its line in the access log."""
     if _metrics:
         labels = entry["interface"] or "", entry["tool"] or "", entry["error"] or "ok"
         _metrics.requests.labels(*labels).inc()
