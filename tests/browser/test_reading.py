@@ -255,7 +255,7 @@ def test_a_command_that_has_ended_is_told(visit: Opening, file: Path) -> None:
         page.rows.first.wait_for()
         process.end(signal.SIGINT)
         page.button("Read").click()
-        expect(page.find("#alert")).to_contain_text("ddb-mcp browse is revoked.")
+        expect(page.find("#alert")).to_contain_text("ddb-mcp browse has ended.")
         page.trouble = [text for text in page.trouble if "ERR_CONNECTION_REFUSED" not in text]
 
 

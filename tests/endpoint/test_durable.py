@@ -133,7 +133,7 @@ class Writers:
         while any(len(self.acknowledged[each]) < count + 4 for each, count in before.items()):
             meanwhile()
             for each, running in self._running.items():
-                assert not running.done(), f"{each} is revoked: {running.exception()}"
+                assert not running.done(), f"{each} has ended: {running.exception()}"
         os.kill(self._pids[name], signal.SIGKILL)
         self._running.pop(name).result()
 

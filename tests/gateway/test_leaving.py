@@ -168,7 +168,7 @@ def test_a_write_that_waits_for_its_turn_is_not_begun(
             stack.enter_context(put(sk))
         wait_until(lambda: len(store.under_way) == TENANT_CALLS_AT_ONCE)
         put(TENANT_CALLS_AT_ONCE).close()
-        wait_until(lambda: len(logged) == 1)  # it is revoked while the others are under way
+        wait_until(lambda: len(logged) == 1)  # it has ended while the others are under way
         store.may_go_on.set()
         wait_until(lambda: store.under_way == [])
     assert store.puts == TENANT_CALLS_AT_ONCE

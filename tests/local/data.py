@@ -88,7 +88,7 @@ class Child:
     def result(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, "the child process is revoked"
+        assert line, "the child process has ended"
         answer: dict[str, Any] = json.loads(line)
         return answer
 
