@@ -110,7 +110,7 @@ SHAPES: list[tuple[str, dict[str, Any], str]] = [
     ("Scan", {"TableName": "table", "Limit": "1"}, "STRING_VALUE"),
     ("Scan", {"TableName": "table", "Limit": True}, "can not be converted"),
     ("Scan", {"TableName": "table", "Select": "ALL"}, "Member must satisfy enum value set"),
-    ("BatchGetItem", {"RequestItems": {}}, "greater than or equal to 1"),
+    ("BatchGetItem", {"RequestItems": {}}, "The requestItems parameter is required"),
     ("TransactWriteItems", {"TransactItems": []}, "greater than or equal to 1"),
     ("ListTables", {"Limit": 101}, "less than or equal to 100"),
 ]

@@ -82,7 +82,7 @@ def test_batches_that_are_refused(table: Table) -> None:
     delete: dict[str, Any] = {"DeleteRequest": {"Key": key()}}
     write(put, delete, message="Provided list of item keys contains duplicates")
     many = [{"PutRequest": {"Item": key(f"{at}")}} for at in range(26)]
-    write(*many, message=f"Value of this length at 'requestItems.{table.name}.member' failed to satisfy constraint")
+    write(*many, message=f"Value '{{{table.name}=[...]}}' at 'requestItems' failed to satisfy constraint: Map value")
     write(*many, message="length less than or equal to 25")
     write({**put, **delete}, message="one PutRequest or one DeleteRequest")
     write(put, {"PutRequest": {"Item": {"pk": {"S": "a"}}}}, message="Missing the key sk in the item")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import CapacityLimiter
 
 from ddb_mcp.config.values import is_loopback
-from ddb_mcp.core.errors import DdbMcpError, Internal
+from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.bodies import encode_answer, parse_body
 from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, translate_error
@@ -38,9 +38,8 @@ DYNAMODB_BODY_MAX_BYTES = 16 * 2**20
 logger = logging.getLogger(__name__)
 
 _TARGET = "DynamoDB_20120810."
-# Each returns the answer's body. It raises EndpointError or DdbMcpError.
 # Shapes and errors are those of https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html
-_OPERATIONS: dict[str, Callable[[EndpointRequest], Awaitable[dict[str, Any]]]] = {
+_OPERATIONS: dict[str, Callable[[EndpointRequest], Awaitable[dict[str, Any] | None]]] = {
     "GetItem": reads.get_item,
     "Query": reads.query,
     "Scan": reads.scan,
@@ -93,7 +92,7 @@ class Endpoint:
             status, answer = failure.status, failure.body()
         await _send(send, status, answer)
 
-    async def _answer(self, scope: Scope) -> dict[str, Any]:
+    async def _answer(self, scope: Scope) -> dict[str, Any] | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         _check_origin(scope)
         if (scope["method"], scope["path"]) == ("GET", "/ddb-mcp"):
@@ -106,14 +105,23 @@ class Endpoint:
         body = await RequestContext.of(scope).read_body(max_bytes=DYNAMODB_BODY_MAX_BYTES)
         # The objects of a large request take 20 times its bytes, so there is one at a time.
         async with self._large if is_large(body) else nullcontext():
-            request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
-            RequestContext.of(scope).outlive_client()
-            call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
             try:
-                return await _OPERATIONS[operation](call)
-            except KeySchemaError:
-                await call.find_tables()
+                request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
+                RequestContext.of(scope).outlive_client()
+                return await _run(EndpointRequest(self._tables, self._access, operation, request, headers["host"]))
+            except (EndpointError, InvalidArgument) as error:
+                if translate_error(error).kind == "ValidationException":  # AWS reports a wrong type before all else
+                    await convert(lambda: shapes.check_types(operation, parse_body(body)), body)
                 raise
+
+
+async def _run(call: EndpointRequest) -> dict[str, Any] | None:
+    """Return the answer to a request, None if it is an empty body. Raises EndpointError or DdbMcpError."""
+    try:
+        return await _OPERATIONS[call.operation](call)
+    except KeySchemaError:
+        await call.find_tables()
+        raise
 
 
 def _check_origin(scope: Scope) -> None:
@@ -155,8 +163,8 @@ def _parse_operation(headers: dict[str, str]) -> str:
     return operation
 
 
-async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:
-    body = await convert(partial(encode_answer, answer), answer)
+async def _send(send: Send, status: int, answer: dict[str, Any] | None) -> None:
+    body = b"" if answer is None else await convert(partial(encode_answer, answer), answer)
     identifier = f"{random.getrandbits(208):052X}"  # names the request, and is no secret
     headers = [
         (b"content-type", b"application/x-amz-json-1.0"),

@@ -71,7 +71,7 @@ def read_value(value: Any, depth: int = 0) -> AttributeValue:
         case "L", list():
             return {"L": [read_value(value, depth + 1) for value in content]}
         case "B", str():
-            return {"B": _read_binary(content)}
+            return {"B": read_binary(content)}
         case (("SS" | "NS" | "BS"), list()) if all(isinstance(member, str) for member in content):
             return {kind: _read_set(kind, content)}
     raise make_serialization_error(f"Unexpected value type in payload for {kind}")
@@ -85,6 +85,8 @@ def _read_number(text: str) -> str:
 
 
 def _find_number_problem(text: str) -> str:
+    if not text:
+        return "The parameter cannot be converted to a numeric value"
     start = text[: limits.NUMBER_MAX_CHARACTERS]
     if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,9})?", start):
         return f"The parameter cannot be converted to a numeric value: {start[:80]}"
@@ -95,7 +97,8 @@ def _find_number_problem(text: str) -> str:
     return "Number {}. Attempting to store a number with magnitude {} than supported range".format(*problem)
 
 
-def _read_binary(text: str) -> str:
+def read_binary(text: str) -> str:
+    """Return binary content in canonical Base64. Raises EndpointError."""
     try:
         found: str = from_dynamodb_json({"B": text}, "B")["B"]
     except InvalidArgument:
@@ -111,12 +114,15 @@ def _read_set(kind: str, content: list[str]) -> list[str]:
     read = _MEMBERS[kind]
     members = [read(member) for member in content]
     if len(set(members)) < len(members):
+        if kind == "NS":
+            raise make_validation_error("Input collection contains duplicates")
         shown = ", ".join(member[:40] for member in content[:20])
-        raise make_validation_error(f"{INVALID}Input collection [{shown}] contains duplicates.")
+        where = "of type BS" if kind == "BS" else ""
+        raise make_validation_error(f"{INVALID}Input collection [{shown}]{where} contains duplicates.")
     return members
 
 
-_MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS": _read_binary}
+_MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS": read_binary}
 
 
 def check_name(name: str) -> None:
