@@ -1,7 +1,6 @@
 """BatchGetItem and BatchWriteItem: up to 100 or 25 items at once, each for itself, so that one is in memory."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from anyio import create_task_group
@@ -12,9 +11,16 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.errors import make_validation_error, require_valid
+from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.reads import read_and_encode
-from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, count_write_units, read_only_projection
-from ddb_mcp.endpoint.values import check_index_keys, read_item, read_key
+from ddb_mcp.endpoint.requests import (
+    EndpointRequest,
+    Paths,
+    count_read_units,
+    count_write_units,
+    read_only_projection,
+)
+from ddb_mcp.endpoint.values import SEVERAL_TYPES, check_index_keys, check_size, read_item, read_values, to_key
 from ddb_mcp.stores.local.file import Locked
 from ddb_mcp.stores.local.table import Changes, LocalTable, Stored
 from ddb_mcp.stores.workers import convert
@@ -28,15 +34,13 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     count = sum(len(request["Keys"]) for request in requests.values())
     require_valid(count <= BATCH_GET_MAX, "Too many items requested for the BatchGetItem call")
-    keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
+    gets = await convert(lambda: {alias: _read_gets(request) for alias, request in requests.items()}, requests)
     responses: dict[str, list[Encoded]] = {}
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
     left = BATCH_GET_MAX_BYTES
-    for alias, keys in keys_of.items():
+    for alias, (keys, paths) in gets.items():
         request = requests[alias]
-        _refuse_duplicates(keys)
-        paths = await convert(partial(read_only_projection, request), request)
         name, table = await call.find_table(alias, keys)
         consistent = bool(request.get("ConsistentRead"))
         responses[name], units[name], late = [], 0.0, []
@@ -54,6 +58,14 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
     return {**answer, **call.consumed_by_tables(units)}
 
 
+def _read_gets(request: dict[str, Any]) -> tuple[list[Key], Paths]:
+    """Return the keys and the projection of one table's part. Raises EndpointError or InvalidArgument."""
+    paths = read_only_projection(ExpressionReader(request, "ProjectionExpression"))
+    keys = [to_key(read_values(key), exact=True) for key in request["Keys"]]
+    _refuse_duplicates(keys)
+    return keys, paths
+
+
 async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     count = sum(map(len, requests.values()))
@@ -62,8 +74,8 @@ async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     tables = {}
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
-        _refuse_duplicates(keys)
         tables[alias] = name, table = await call.find_table(alias, keys, writes=True)
+        _refuse_duplicates(keys)
         indexes = await table.get_indexes()
         for _, item in pairs:
             check_index_keys(indexes, item or {})
@@ -115,13 +127,12 @@ def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]
         match request.get("PutRequest"), request.get("DeleteRequest"):
             case {"Item": attributes}, None:
                 item = read_item(attributes)
-                yield Key.of(item), item
+                check_size(item)
+                yield to_key(item), item
             case None, {"Key": attributes}:
-                yield read_key(attributes), None
+                yield to_key(read_values(attributes), exact=True), None
             case _:
-                raise make_validation_error(
-                    "Each write of the BatchWriteItem call must have one PutRequest or one DeleteRequest"
-                )
+                raise make_validation_error(SEVERAL_TYPES)  # which is what AWS says
 
 
 def _refuse_duplicates(keys: list[Key]) -> None:

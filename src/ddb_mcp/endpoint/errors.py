@@ -39,10 +39,14 @@ class EndpointError(Exception):
 
 
 class KeySchemaError(EndpointError):
-    """A key that does not fit the table's. If there is no table, clients hear that instead."""
+    """A key that does not fit the table's. A missing table is reported first."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("ValidationException", message)
+    def __init__(self, message: str, kind: str = "ValidationException", **members: Any) -> None:
+        super().__init__(kind, message, **members)
+
+
+class KeyValueError(KeySchemaError):
+    """A key value that is empty or too long. It fails a transaction at once; other wrong keys cancel it."""
 
 
 def make_validation_error(message: str) -> EndpointError:

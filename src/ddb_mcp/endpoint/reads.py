@@ -1,6 +1,6 @@
 """GetItem, Query and Scan."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,12 +12,12 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.core.text import count_marks
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error, require_valid
+from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, make_validation_error, require_valid
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
-from ddb_mcp.endpoint.key_conditions import read_key_condition
-from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, encode_projected, read_only_projection
-from ddb_mcp.endpoint.values import INVALID, KEYS, TABLE, check_key_text, encode_item, read_key, read_value
+from ddb_mcp.endpoint.key_conditions import KeyCondition, parse_key_condition
+from ddb_mcp.endpoint.requests import EndpointRequest, Paths, count_read_units, encode_projected, read_get
+from ddb_mcp.endpoint.values import INVALID, KEYS, MISMATCH, TABLE, check_key_text, encode_item, read_values
 from ddb_mcp.stores.local.statements import get_segment
 from ddb_mcp.stores.local.table import MEMBERS_MAX, Documents, LocalTable, Rows
 from ddb_mcp.stores.workers import convert
@@ -29,15 +29,14 @@ _INVALID_START = "The provided starting key is invalid"
 
 
 async def get_item(call: EndpointRequest) -> dict[str, Any]:
-    paths = await convert(partial(read_only_projection, call.request), call.request)
-    key = read_key(call.request["Key"])
+    key, paths = await convert(partial(read_get, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [key])
     size, item = await read_and_encode(table, key, paths)
     answer = {} if item is None else {"Item": item}
     return {**answer, **_consumed(call, name, TABLE, lambda: size)}
 
 
-async def read_and_encode(table: LocalTable, key: Key, paths: Iterable[Path] | None) -> tuple[int, Encoded | None]:
+async def read_and_encode(table: LocalTable, key: Key, paths: Paths) -> tuple[int, Encoded | None]:
     """Read one item: return its size, and what the client gets of it, encoded."""
 
     def take(documents: Documents) -> tuple[int, Encoded | None]:
@@ -119,45 +118,57 @@ class _PageBuilder:
 
 async def query(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
-    require_valid(
-        "KeyConditionExpression" in request,
-        "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
-    )
-    reader = await convert(partial(ExpressionReader, request), request)
-    keys = read_key_condition(reader)
-    page = _page(request, reader)
+    start, keys, page = await convert(partial(_read_query, request), request)
     name, table, index = await _find_index(call)
+    start = _check_start(start, index)
     pk, bounds = keys.resolve(index)
+    # Only a string can start with the prefix. An error names the index as IAM would.
+    partition = Key(pk if index.pk.type == "S" else "", "")
+    resource = name if index is TABLE else f"{name}/index/{index.name}"
+    call.check_access(call.operation, resource, [partition], writes=False)
+    if start is not None:
+        is_inside = index.pk.get_text(start) == pk
+        require_valid(is_inside, "The provided starting key is outside query boundaries based on provided conditions")
+        matches = keys.condition.holds(start, StepCounter())
+        require_valid(matches, "The provided starting key does not match the range key predicate")
     for key in index.keys:
         require_valid(
             key.name not in page.filter_names,
             f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {key.name}",
         )
     _limit_to_projection(page, call, index)
-    # Only a string can start with the prefix. An error names the index as IAM would.
-    partition = Key(pk if index.pk.type == "S" else "", "")
-    resource = name if index is TABLE else f"{name}/index/{index.name}"
-    call.check_access(call.operation, resource, [partition], writes=False)
-    start = _read_start(request, index)
-    if start is not None:
-        is_inside = index.pk.get_text(start) == pk
-        require_valid(is_inside, "The provided starting key is outside query boundaries based on provided conditions")
-        matches = keys.condition.holds(start, StepCounter())
-        require_valid(matches, "The provided starting key does not match the range key predicate")
     descending = request.get("ScanIndexForward") is False
     rows = _make_rows(index, start)._replace(pk=pk, bounds=bounds, descending=descending)
     return await _listing(call, name, table, rows, page)
 
 
+def _read_query(request: Mapping[str, Any]) -> tuple[Item | None, KeyCondition, _PageBuilder]:
+    """Return where a query starts, its key condition and its page. Raises EndpointError or InvalidArgument."""
+    reader = ExpressionReader(request, "FilterExpression", "KeyConditionExpression", "ProjectionExpression")
+    start = _read_start(request)
+    condition = reader.read_condition("KeyConditionExpression")
+    if condition is None:
+        raise make_validation_error(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
+        )
+    page = _read_page(request, reader)
+    return start, parse_key_condition(condition), page
+
+
 async def scan(call: EndpointRequest) -> dict[str, Any]:
-    page = _page(call.request, await convert(partial(ExpressionReader, call.request), call.request))
-    segment = _segment(call.request)
+    start, segment, page = await convert(partial(_read_scan, call.request), call.request)
     name, table, index = await _find_index(call)
+    start = _check_start(start, index)
     _limit_to_projection(page, call, index)
-    start = _read_start(call.request, index)
     if start is not None and get_segment(start["pk"]["S"].encode(), segment[1]) != segment[0]:
         raise make_validation_error(f"{_INVALID_START}: it is not in the provided Segment of TotalSegments")
     return await _listing(call, name, table, _make_rows(index, start)._replace(segment=segment), page)
+
+
+def _read_scan(request: Mapping[str, Any]) -> tuple[Item | None, tuple[int, int], _PageBuilder]:
+    """Return where a scan starts, its segment and its page. Raises EndpointError or InvalidArgument."""
+    reader = ExpressionReader(request, "FilterExpression", "ProjectionExpression")
+    return _read_start(request), _read_segment(request), _read_page(request, reader)
 
 
 async def _listing(
@@ -168,7 +179,7 @@ async def _listing(
     return await convert(lambda: {**page.answer(), **_consumed(call, name, index, page.measured)}, page.unmeasured)
 
 
-def _page(request: dict[str, Any], reader: ExpressionReader) -> _PageBuilder:
+def _read_page(request: Mapping[str, Any], reader: ExpressionReader) -> _PageBuilder:
     filter_, names = reader.read_condition("FilterExpression"), reader.named
     paths = reader.read_projection()
     reader.check_all_used()
@@ -225,20 +236,27 @@ def _limit_to_projection(page: _PageBuilder, call: EndpointRequest, index: Index
     page.projected = None if wants_all or absent else projected
 
 
-def _read_start(request: dict[str, Any], index: Index) -> Item | None:
+def _read_start(request: Mapping[str, Any]) -> Item | None:
     """Return the keys after which the page begins, None for the first page. Raises EndpointError."""
     given = request.get("ExclusiveStartKey")
-    if given is None:
+    try:
+        return None if given is None else read_values(given)
+    except EndpointError as error:
+        if error.kind != "ValidationException":
+            raise
+        raise make_validation_error(f"{_INVALID_START}: {error.message}") from None
+
+
+def _check_start(start: Item | None, index: Index) -> Item | None:
+    """Return the keys if a page of the index, or of `TABLE`, can begin after them. Raises EndpointError."""
+    if start is None:
         return None
-    mismatch = KeySchemaError(f"{_INVALID_START}: The provided key element does not match the schema")
-    if given.keys() != {*KEYS, *(key.name for key in index.keys)}:
-        raise mismatch
-    start: Item = read_key({name: given[name] for name in KEYS}).attributes
-    for key in index.keys:
-        start[key.name] = value = read_value(given[key.name])
-        if key.type not in value:
-            raise mismatch
-        check_key_text(index, key, value[key.type])
+    if start.keys() != {*KEYS, *(key.name for key in index.keys)}:
+        raise KeySchemaError(_INVALID_START)
+    for key in (*TABLE.keys, *index.keys):
+        if key.type not in start[key.name]:
+            raise KeySchemaError(f"{_INVALID_START}: {MISMATCH}")
+        check_key_text(index if key in index.keys else TABLE, key, start[key.name][key.type])
     return start
 
 
@@ -251,14 +269,16 @@ def _make_rows(index: Index, start: Item | None) -> Rows:
     return rows._replace(after=Key.of(start), after_partition=partition, after_sort_key=sort_key)
 
 
-def _segment(request: dict[str, Any]) -> tuple[int, int]:
+def _read_segment(request: Mapping[str, Any]) -> tuple[int, int]:
     segment, total = request.get("Segment"), request.get("TotalSegments")
     if segment is None and total is None:
         return 0, 1
     if segment is None or total is None:
-        absent, other = ("Segment", "TotalSegments") if segment is None else ("TotalSegments", "Segment")
+        absent, when = "TotalSegments", "Segment parameter"
+        if segment is None:
+            absent, when = "Segment", "parameter TotalSegments"
         raise make_validation_error(
-            f"The {absent} parameter is required but was not present in the request when {other} parameter is present"
+            f"The {absent} parameter is required but was not present in the request when {when} is present"
         )
     require_valid(
         segment < total,

@@ -11,11 +11,14 @@ from ddb_mcp.core.paths import Path, project
 from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.tables import Tables, make_access_denied
-from ddb_mcp.endpoint.values import encode_item
+from ddb_mcp.endpoint.values import encode_item, read_values, to_key
 from ddb_mcp.stores.local.table import LocalTable
 
 _READ_UNIT = 4096
 _WRITE_UNIT = 1024
+
+Paths = tuple[Path, ...] | None
+"""The document paths of a projection, None for all attributes."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,21 @@ def count_write_units(*items: Item | None) -> float:
     return max(1, math.ceil(max(measure_item(item or {}) for item in items) / _WRITE_UNIT))
 
 
-def read_only_projection(request: Mapping[str, Any]) -> tuple[Path, ...] | None:
-    """Return the paths of the projection of a request that has no other expression, None if it has none."""
-    reader = ExpressionReader(request)
+def read_get(request: Mapping[str, Any]) -> tuple[Key, Paths]:
+    """Return the key and the projection of a request that gets one item. Raises EndpointError or InvalidArgument."""
+    reader = ExpressionReader(request, "ProjectionExpression")
+    values = read_values(request["Key"])
+    paths = read_only_projection(reader)
+    return to_key(values, exact=True), paths
+
+
+def read_only_projection(reader: ExpressionReader) -> Paths:
+    """Return the projection of a request that has no other expression."""
     paths = reader.read_projection()
     reader.check_all_used()
     return paths
 
 
-def encode_projected(item: Item, paths: Iterable[Path] | None) -> Encoded:
+def encode_projected(item: Item, paths: Paths) -> Encoded:
     """Return the part of an item that the client gets."""
     return encode_item(item if paths is None else project(item, paths, keys=False))

@@ -7,23 +7,29 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.bodies import Encoded, encode
-from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, make_validation_error, require_valid, translate_error
+from ddb_mcp.endpoint.errors import (
+    EndpointError,
+    KeySchemaError,
+    KeyValueError,
+    make_validation_error,
+    require_valid,
+    translate_error,
+)
 from ddb_mcp.endpoint.requests import (
     EndpointRequest,
+    Paths,
     count_read_units,
     count_write_units,
     encode_projected,
-    read_only_projection,
+    read_get,
 )
 from ddb_mcp.endpoint.tables import parse_table_name
-from ddb_mcp.endpoint.values import read_key
 from ddb_mcp.endpoint.writes import WriteRequest, read_condition_check, read_delete, read_put, read_update
 from ddb_mcp.stores.local.table import Changes, Decide, LocalTable, Stored, TokenReused
 from ddb_mcp.stores.workers import convert
@@ -38,21 +44,20 @@ _READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], WriteRequest]]] = {
     "Update": ("UpdateItem", read_update),
 }
 _NONE = {"Code": "None"}
+_T = TypeVar("_T")
 
 
 async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
-    paths = await convert(lambda: [read_only_projection(get) for get in gets], gets)
-    keys = [read_key(get["Key"]) for get in gets]
+    read = await convert(lambda: _read_each((read_get, get) for get in gets), gets)
+    keys, paths = [key for key, _ in read], [each for _, each in read]
     name, table = await _find_table(call, gets, keys)
     call.check_access("GetItem", name, keys, writes=False)
     answers, units = await table.items(keys, partial(_make_answers, call, paths))
     return {"Responses": answers, **call.consumed_by_tables({name: units}, "ReadCapacityUnits")}
 
 
-def _make_answers(
-    call: EndpointRequest, paths: list[tuple[Path, ...] | None], stored: Stored
-) -> tuple[list[dict[str, Encoded]], float]:
+def _make_answers(call: EndpointRequest, paths: list[Paths], stored: Stored) -> tuple[list[dict[str, Encoded]], float]:
     """Return the answer of each get, and the capacity of all. Raises EndpointError if all items are too long."""
     _check_size(stored.values())
     parts = [encode_projected(item or {}, path) for item, path in zip(stored.values(), paths, strict=True)]
@@ -62,7 +67,7 @@ def _make_answers(
 
 def _check_size(items: Iterable[Item | None]) -> None:
     size = sum(measure_item(item or {}) for item in items)
-    require_valid(size <= TRANSACT_MAX_BYTES, "Aggregated size of the items in the transaction exceeds 4 MB")
+    require_valid(size <= TRANSACT_MAX_BYTES, "Transaction payload size cannot exceed 4 MB")
 
 
 def _units_of_reads(stored: Stored) -> float:
@@ -73,7 +78,7 @@ def _units_of_reads(stored: Stored) -> float:
 async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
     actions = [_get_action(entry) for entry in call.request["TransactItems"]]
     requests = [request for _, request in actions]
-    writes = await convert(lambda: [_READERS[kind][1](request) for kind, request in actions], requests)
+    writes = await convert(lambda: _read_each((_READERS[kind][1], request) for kind, request in actions), requests)
     keys = [write.key for write in writes]
     name, table = await _find_table(call, requests, keys)
     for (kind, _), key in zip(actions, keys, strict=True):
@@ -101,6 +106,36 @@ def _get_action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return actions[0]
 
 
+def _read_each(parts: Iterable[tuple[Callable[[Mapping[str, Any]], _T], Mapping[str, Any]]]) -> list[_T]:
+    """Return what each part of a transaction describes.
+
+    Raises:
+        EndpointError, InvalidArgument: one is wrong. The first key that does not fit the table's cancels the
+            transaction, so it is raised after all parts have been read.
+    """
+    results: list[_T] = []
+    reasons: list[dict[str, Any]] = []
+    for read, request in parts:
+        try:
+            results.append(read(request))
+            reasons.append(_NONE)
+        except KeyValueError:
+            raise
+        except KeySchemaError as error:
+            is_first = len(results) == len(reasons)
+            reasons.append({"Code": "ValidationError", "Message": error.message} if is_first else _NONE)
+    if len(results) < len(reasons):
+        raise KeySchemaError(*_describe_cancellation(reasons), CancellationReasons=reasons)
+    return results
+
+
+def _describe_cancellation(reasons: Iterable[dict[str, Any]]) -> tuple[str, str]:
+    """Return the message and the type of the error of a transaction that is cancelled for these reasons."""
+    codes = ", ".join(reason["Code"] for reason in reasons)
+    message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
+    return message, "TransactionCanceledException"
+
+
 def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
     """Return the changes of all writes. Raises EndpointError, with a reason for each, if one cannot be done."""
     changes: dict[Key, Item | None] = {}
@@ -110,7 +145,7 @@ def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, I
         try:
             changes |= write.changes(stored)
             reasons.append(_NONE)
-        except KeySchemaError:  # an empty key of an index
+        except KeyValueError:
             raise
         except (InvalidArgument, EndpointError) as error:
             failure = translate_error(error)
@@ -118,12 +153,8 @@ def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, I
             reasons.append({"Code": code, "Message": failure.message, **failure.members})
     if all(reason is _NONE for reason in reasons):
         return changes
-    codes = ", ".join(reason["Code"] for reason in reasons)
-    raise EndpointError(
-        "TransactionCanceledException",
-        f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
-        CancellationReasons=reasons,
-    )
+    message, kind = _describe_cancellation(reasons)
+    raise EndpointError(kind, message, CancellationReasons=reasons)
 
 
 async def _write_once(

@@ -22,7 +22,7 @@ from ddb_mcp.core.items import (
 )
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded, encode
-from ddb_mcp.endpoint.errors import KeySchemaError, make_serialization_error, make_validation_error
+from ddb_mcp.endpoint.errors import KeySchemaError, KeyValueError, make_serialization_error, make_validation_error
 
 KEYS = ("pk", "sk")
 # The keys of every table, as those of an index without a name.
@@ -30,8 +30,9 @@ TABLE = Index("", IndexKey("pk"), IndexKey("sk"))
 _NOT_VALID = "One or more parameter values are not valid. "
 _INDEX_KEY = "a secondary index key"
 INVALID = "One or more parameter values were invalid: "
-_MISMATCH = "The provided key element does not match the schema"
-_SUPPLIED = "Supplied AttributeValue {}, must contain exactly one of the supported datatypes"
+MISMATCH = "The provided key element does not match the schema"
+_NO_TYPE = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
+SEVERAL_TYPES = _NO_TYPE.replace("is empty", "has more than one datatypes set")
 _EMPTY_SETS = {"SS": "An string set  may", "NS": "An number set  may", "BS": "Binary sets should"}
 _EMPTY_KEY = "The AttributeValue for a key attribute cannot contain an empty {} value."
 _PK_TOO_LONG = "Size of hashkey has exceeded the maximum size limit of2048 bytes"
@@ -52,7 +53,7 @@ def read_value(value: Any, depth: int = 0) -> AttributeValue:
         raise make_serialization_error("Unexpected value type in payload")
     present = [kind for kind, content in value.items() if content is not None and kind in TYPES]
     if len(present) != 1:
-        raise make_validation_error(_SUPPLIED.format("has more than one datatypes set" if present else "is empty"))
+        raise make_validation_error(SEVERAL_TYPES if present else _NO_TYPE)
     if depth >= limits.MAX_DEPTH:
         raise make_validation_error("Nesting Levels have exceeded supported limits")
     kind = present[0]
@@ -131,45 +132,53 @@ def check_name(name: str) -> None:
         raise make_validation_error(f"{INVALID}An attribute name must have 1 to {limits.NAME_MAX_BYTES} bytes")
 
 
+def read_values(attributes: Mapping[str, Any]) -> Item:
+    """Return the attributes of a key or an item in canonical form. Raises EndpointError."""
+    return {name: read_value(value) for name, value in attributes.items()}
+
+
 def read_item(attributes: Mapping[str, Any]) -> Item:
-    """A whole item: its values, its key and its size. Raises EndpointError."""
+    """Return the attributes of an item, whatever its key and its size. Raises EndpointError."""
     for name in attributes:
         check_name(name)
-    item = {name: read_value(value) for name, value in attributes.items()}
+    return read_values(attributes)
+
+
+def check_size(item: Item) -> None:
+    """Raise EndpointError if an item is too large."""
+    if measure_item(item) > limits.ITEM_MAX_BYTES:
+        raise make_validation_error("Item size has exceeded the maximum allowed size")
+
+
+def get_item_key(item: Item) -> Key:
+    """Return the key of an item that is put. Raises EndpointError."""
     for key in TABLE.keys:
         if key.name not in item:
             raise KeySchemaError(f"{INVALID}Missing the key {key.name} in the item")
         if "S" not in item[key.name]:
             kind = get_type(item[key.name])
             raise KeySchemaError(f"{INVALID}Type mismatch for key {key.name} expected: S actual: {kind}")
-        check_key_text(TABLE, key, item[key.name]["S"])
-    if measure_item(item) > limits.ITEM_MAX_BYTES:
-        raise make_validation_error("Item size has exceeded the maximum allowed size")
-    return item
+    return to_key(item)
 
 
-def read_key(attributes: Mapping[str, Any]) -> Key:
-    """The key of one item. Raises EndpointError."""
-    if attributes.keys() != set(KEYS):
-        raise KeySchemaError(_MISMATCH)
-    texts = []
+def to_key(values: Item, *, exact: bool = False) -> Key:
+    """Return the key that an item has, or, if `exact`, that its attributes are. Raises EndpointError."""
+    if not values.keys() >= set(KEYS) or (exact and len(values) > len(KEYS)):
+        raise KeySchemaError(MISMATCH)
     for key in TABLE.keys:
-        given = attributes[key.name]
-        kinds = [kind for kind in given if given[kind] is not None] if isinstance(given, dict) else []
-        if kinds and "S" not in kinds:  # not read, however long
-            raise KeySchemaError(_MISMATCH)
-        texts.append(read_value(given)["S"])
-        check_key_text(TABLE, key, texts[-1])
-    return Key(*texts)
+        if "S" not in values[key.name]:
+            raise KeySchemaError(MISMATCH)
+        check_key_text(TABLE, key, values[key.name]["S"])
+    return Key.of(values)
 
 
 def check_key_text(index: Index, key: IndexKey, text: str) -> None:
     """Raise EndpointError if DynamoDB could not hold this content of a key of the index, or of `TABLE`."""
     if not text:
-        raise KeySchemaError(f"{_NOT_VALID}{_EMPTY_KEY.format(TYPE_NAMES[key.type])} Key: {key.name}")
+        raise KeyValueError(f"{_NOT_VALID}{_EMPTY_KEY.format(TYPE_NAMES[key.type])} Key: {key.name}")
     is_partition = key is index.pk
     if measure_value({key.type: text}) > (limits.PK_MAX_BYTES if is_partition else limits.SK_MAX_BYTES):
-        raise KeySchemaError(INVALID + (_PK_TOO_LONG if is_partition else _SK_TOO_LONG))
+        raise KeyValueError(INVALID + (_PK_TOO_LONG if is_partition else _SK_TOO_LONG))
 
 
 def check_index_keys(indexes: Iterable[Index], item: Item, updated: Collection[str | int] | None = None) -> None:
@@ -192,12 +201,10 @@ def check_index_keys(indexes: Iterable[Index], item: Item, updated: Collection[s
             empty = _EMPTY_KEY.format(TYPE_NAMES[key.type])
             if not value[key.type] and updated is None:
                 where = f"IndexName: {index.name}, IndexKey: {key.name}"
-                raise KeySchemaError(
-                    f"{_NOT_VALID}A value specified for {_INDEX_KEY} is not supported. {empty} {where}"
-                )
+                raise KeyValueError(f"{_NOT_VALID}A value specified for {_INDEX_KEY} is not supported. {empty} {where}")
             if not value[key.type]:
                 what = f"The update expression attempted to update {_INDEX_KEY} to a value that is not supported."
-                raise KeySchemaError(f"{_NOT_VALID}{what} {empty}")
+                raise KeyValueError(f"{_NOT_VALID}{what} {empty}")
             check_key_text(index, key, value[key.type])
 
 

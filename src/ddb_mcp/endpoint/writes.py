@@ -10,11 +10,21 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path, project
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import EndpointError, require_valid
+from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, require_valid
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.requests import EndpointRequest, count_write_units
-from ddb_mcp.endpoint.values import INVALID, KEYS, check_index_keys, encode_item, read_item, read_key
+from ddb_mcp.endpoint.values import (
+    INVALID,
+    KEYS,
+    check_index_keys,
+    check_size,
+    encode_item,
+    get_item_key,
+    read_item,
+    read_values,
+    to_key,
+)
 from ddb_mcp.stores.local.table import Changes, Stored
 from ddb_mcp.stores.workers import convert
 
@@ -55,34 +65,46 @@ class WriteRequest:
         return {self.key: new}
 
 
+# The functions that read a write find its faults in AWS's order. They raise EndpointError or InvalidArgument.
+
+
 def read_put(request: Mapping[str, Any]) -> WriteRequest:
-    """Return the write that a PutItem describes. Raises EndpointError or InvalidArgument, as the other functions do."""
-    reader = ExpressionReader(request)
+    """Return the write that a PutItem describes."""
+    reader = ExpressionReader(request, "ConditionExpression")
     item = read_item(request["Item"])
-    return WriteRequest(request, Key.of(item), _read_condition(reader), lambda old: item, item=item)
+    _check_return_values(request)
+    check_size(item)
+    condition = _read_condition(reader)
+    return WriteRequest(request, get_item_key(item), condition, lambda old: item, item=item)
 
 
 def read_delete(request: Mapping[str, Any]) -> WriteRequest:
+    """Return the write that a DeleteItem describes."""
     return _read_by_key(request, lambda old: None)
 
 
 def read_condition_check(request: Mapping[str, Any]) -> WriteRequest:
+    """Return the write, which changes nothing, that a ConditionCheck describes."""
     return _read_by_key(request, None)
 
 
 def _read_by_key(request: Mapping[str, Any], change: Callable[[Item | None], None] | None) -> WriteRequest:
-    # DynamoDB finds fault with the expressions first, and with the key after them.
-    condition = _read_condition(ExpressionReader(request))
-    return WriteRequest(request, read_key(request["Key"]), condition, change)
+    reader = ExpressionReader(request, "ConditionExpression")
+    values = read_values(request["Key"])
+    _check_return_values(request)
+    condition = _read_condition(reader)
+    return WriteRequest(request, to_key(values, exact=True), condition, change)
 
 
 def read_update(request: Mapping[str, Any]) -> WriteRequest:
-    reader = ExpressionReader(request)
+    """Return the write that an UpdateItem describes."""
+    reader = ExpressionReader(request, "UpdateExpression", "ConditionExpression")
+    values = read_values(request["Key"])
     update, condition = reader.read_update(), _read_condition(reader)
-    key = read_key(request["Key"])
+    key = to_key(values, exact=True)
     for path in update.paths:
-        fits = path[0] not in KEYS
-        require_valid(fits, f"{INVALID}Cannot update attribute {path[0]}. This attribute is part of the key")
+        if path[0] in KEYS:
+            raise KeySchemaError(f"{INVALID}Cannot update attribute {path[0]}. This attribute is part of the key")
 
     def change(old: Item | None) -> Item | None:
         new = update.apply(key.attributes if old is None else old)
@@ -90,6 +112,11 @@ def read_update(request: Mapping[str, Any]) -> WriteRequest:
         return None if only_removes else new  # which creates nothing
 
     return WriteRequest(request, key, condition, change, update.paths)
+
+
+def _check_return_values(request: Mapping[str, Any]) -> None:
+    fits = request.get("ReturnValues", "NONE") in ("NONE", "ALL_OLD")
+    require_valid(fits, "ReturnValues can only be ALL_OLD or NONE")
 
 
 def _read_condition(reader: ExpressionReader) -> ConditionNode | None:
@@ -102,8 +129,6 @@ def _read_condition(reader: ExpressionReader) -> ConditionNode | None:
 async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: EndpointRequest) -> dict[str, Any]:
     """Do the one write that a request describes, and answer it."""
     returned = call.request.get("ReturnValues", "NONE")
-    fits = call.operation == "UpdateItem" or returned in ("NONE", "ALL_OLD")
-    require_valid(fits, "ReturnValues can only be ALL_OLD or NONE")
     write = await convert(partial(read, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [write.key], writes=True)
 

@@ -13,7 +13,12 @@ from ddb_mcp.endpoint.expressions.nodes import ConditionNode, FunctionTest, Lite
 # The operators of `FunctionTest` by DynamoDB's signs.
 COMPARATORS = {sign: operator for operator, sign in COMPARATOR_SIGNS.items()}
 # How DynamoDB's messages name an operator of `FunctionTest`, if not by the operator itself.
-OPERATOR_NAMES = COMPARATOR_SIGNS | {"between": "BETWEEN", "in": "IN", "type": "attribute_type"}
+OPERATOR_NAMES = COMPARATOR_SIGNS | {
+    "between": "BETWEEN",
+    "in": "IN",
+    "type": "attribute_type",
+    "exists": "attribute_exists",
+}
 _OPERANDS = (PathOperand, Literal, SizeOperand)
 # How many operands each function takes.
 FUNCTIONS = {
