@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,14 +36,7 @@ def test_each_row_has_a_name_of_its_own() -> None:
     assert [name for name, count in Counter(map(_id, ROWS)).items() if count > 1] == []
 
 
-# Rows that the endpoint answers otherwise, not on purpose.
-PENDING = Path(__file__).with_name("aws_answers_pending.txt").read_text("utf-8").splitlines()
-DIFFERS = pytest.mark.xfail(reason="differs from AWS", strict=True)
-
-
-@pytest.mark.parametrize(
-    "row", [pytest.param(row, id=_id(row), marks=[DIFFERS] if _id(row) in PENDING else []) for row in ROWS]
-)
+@pytest.mark.parametrize("row", ROWS, ids=_id)
 def test_the_endpoint_answers_as_aws(engine: Engine, row: Row) -> None:
     status, answer = ask(engine, row.operation, row.request)
     if isinstance(row.answer, Refusal):

@@ -70,9 +70,15 @@ def test_tables_are_made_listed_and_deleted(endpoint: Engine) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"KeySchema": KEYS[:1]}, "KeySchema says otherwise"),
-        ({"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}, KEYS[1]]}, "KeySchema says otherwise"),
-        ({"AttributeDefinitions": [ATTRIBUTES[0], {**ATTRIBUTES[1], "AttributeType": "N"}]}, "AttributeDefinitions"),
+        (
+            {"KeySchema": KEYS[:1], "AttributeDefinitions": ATTRIBUTES[:1]},
+            "has the string keys pk (HASH) and sk (RANGE)",
+        ),
+        (
+            {"KeySchema": [{**KEYS[0], "AttributeName": "sk"}, {**KEYS[1], "AttributeName": "pk"}]},
+            "has the string keys pk",
+        ),
+        ({"AttributeDefinitions": [ATTRIBUTES[0], {**ATTRIBUTES[1], "AttributeType": "N"}]}, "has the string keys"),
         ({"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}}, "no streams"),
         ({"DeletionProtectionEnabled": True}, "take DeletionProtectionEnabled out"),
         ({"BillingMode": "FREE"}, "billingMode"),

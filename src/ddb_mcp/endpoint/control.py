@@ -1,7 +1,7 @@
 """Operations on tables: create, describe, list, delete, time to live and tags."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -9,8 +9,9 @@ from uuid import UUID
 from ddb_mcp.endpoint import indexes
 from ddb_mcp.endpoint.errors import EndpointError, require_valid
 from ddb_mcp.endpoint.requests import EndpointRequest
-from ddb_mcp.endpoint.tables import make_access_denied, make_arn, parse_table_name
-from ddb_mcp.endpoint.values import TABLE
+from ddb_mcp.endpoint.shapes import describe_violation, make_violation_error
+from ddb_mcp.endpoint.tables import is_arn, make_access_denied, make_arn, parse_table_name
+from ddb_mcp.endpoint.values import INVALID, TABLE
 from ddb_mcp.stores.local.table import LocalTable
 
 _TTL = "ttl"
@@ -31,14 +32,15 @@ _TAGS_MAX = 50
 
 async def create_table(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
+    _check_definition(request)
     name = parse_table_name(request["TableName"])
     call.check_access(call.operation, name, (), writes=True)
+    mode = request.get("BillingMode") or "PROVISIONED"
+    _check_billing(mode, request, "ReadCapacityUnits and WriteCapacityUnits must both")
     _refuse_unsupported(request)
-    has_keys = request.get("KeySchema") == indexes.describe_keys(TABLE)
-    require_valid(has_keys, f"{_WHAT}, and KeySchema says otherwise.")
     types = indexes.read_attribute_types(request)
-    has_types = types.get("pk") == types.get("sk") == "S"
-    require_valid(has_types, f"{_WHAT}, and AttributeDefinitions says otherwise.")
+    keys = indexes.read_table_keys(request, types)
+    require_valid(keys == TABLE.keys, f"{_WHAT}, and the request has others.")
     defined = indexes.read_indexes(request, types)
     tags = _encode_tags(_read_tags(request.get("Tags") or []))
     table = await call.tables.make(name)
@@ -49,16 +51,47 @@ async def create_table(call: EndpointRequest) -> dict[str, Any]:
     return {"TableDescription": await _description(name, table)}
 
 
+def _check_definition(request: dict[str, Any]) -> None:
+    """Raise EndpointError if a CreateTable violates constraints that DynamoDB's model does not have."""
+    name, schema = request["TableName"], request.get("KeySchema") or []
+    problems = [
+        describe_violation("null", f"{member[0].lower()}{member[1:]}", "not be null")
+        for member in ("AttributeDefinitions", "KeySchema")
+        if member not in request
+    ]
+    if len(name) < 3:
+        problems.append(describe_violation(f"'{name}'", "tableName", "have length greater than or equal to 3"))
+    if len(schema) > 2:
+        problems.append(describe_violation("'[...]'", "keySchema", "have length less than or equal to 2"))
+    if problems:
+        raise make_violation_error(*problems)
+
+
+def _check_billing(mode: str | None, request: dict[str, Any], demand: str) -> None:
+    has_units = request.get("ProvisionedThroughput") is not None
+    require_valid(
+        mode != indexes.ON_DEMAND or not has_units,
+        f"{INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is {mode}",
+    )
+    require_valid(mode != "PROVISIONED" or has_units, f"{INVALID}{demand} be specified when BillingMode is {mode}")
+
+
 def _refuse_unsupported(request: dict[str, Any]) -> None:
     for unknown in _UNSUPPORTED:
         require_valid(not request.get(unknown), f"{_WHAT}, indexes, and nothing else; take {unknown} out.")
-    has_streams = (request.get("StreamSpecification") or {}).get("StreamEnabled")
+    stream = request.get("StreamSpecification") or {}
+    has_streams = stream.get("StreamEnabled")
     require_valid(not has_streams, "The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
+    require_valid(
+        not stream.get("StreamViewType"),
+        f"{INVALID}Table is being created with a stream disabled, UpdateViewType should not be specified",
+    )
 
 
 async def update_table(call: EndpointRequest) -> dict[str, Any]:
     """Create or delete one global index. Throughput, billing, encryption and class are accepted, and change nothing."""
     request = call.request
+    _check_changes(request)
     _refuse_unsupported(request)
     name, table = await call.find_table(request["TableName"], writes=True)
     updates = request.get("GlobalSecondaryIndexUpdates") or []
@@ -76,6 +109,29 @@ async def update_table(call: EndpointRequest) -> dict[str, Any]:
             indexes.check_deletion(action["IndexName"], await table.get_indexes())
             await table.drop_index(action["IndexName"])
     return {"TableDescription": await _description(name, table)}
+
+
+def _check_changes(request: dict[str, Any]) -> None:
+    """Raise EndpointError if an UpdateTable changes nothing, or one index twice."""
+    require_valid(
+        any(value != [] for name, value in request.items() if name not in ("TableName", "AttributeDefinitions")),
+        "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
+        "SSESpecification or ReplicaUpdates is required",
+    )
+    _check_billing(request.get("BillingMode"), request, "ProvisionedThroughput must")
+    names = set()
+    for update in request.get("GlobalSecondaryIndexUpdates") or ():
+        name = next((action["IndexName"] for action in update.values() if action), None)
+        require_valid(
+            name is not None,
+            f"{INVALID}One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, "
+            "GlobalSecondaryIndexUpdate.Delete must not be null",
+        )
+        require_valid(
+            name not in names,
+            f"{INVALID}Only one global secondary index update per index is allowed simultaneously. Index: {name}",
+        )
+        names.add(name)
 
 
 async def describe_table(call: EndpointRequest) -> dict[str, Any]:
@@ -121,25 +177,40 @@ async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     return {"TimeToLiveSpecification": {"Enabled": enabled, "AttributeName": _TTL}}
 
 
-async def tag_resource(call: EndpointRequest) -> dict[str, Any]:
-    return await _change_tags(call, lambda tags: tags | _read_tags(call.request["Tags"]))
+async def tag_resource(call: EndpointRequest) -> None:
+    """Add tags, or change the values of those that are there."""
+    new = _read_tags(call.request["Tags"])
+    await _change_tags(call, "Tag", new, lambda tags: tags | new)
 
 
-async def untag_resource(call: EndpointRequest) -> dict[str, Any]:
+async def untag_resource(call: EndpointRequest) -> None:
+    """Remove tags."""
     removed = set(call.request["TagKeys"])
-    return await _change_tags(call, lambda tags: {name: tags[name] for name in tags if name not in removed})
+    await _change_tags(
+        call, "Tag Key", removed, lambda tags: {name: tags[name] for name in tags if name not in removed}
+    )
 
 
-async def _change_tags(call: EndpointRequest, change: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, Any]:
-    _, table = await call.find_table(call.request["ResourceArn"], writes=True)
+async def _change_tags(
+    call: EndpointRequest, what: str, given: Collection[str], change: Callable[[dict[str, str]], dict[str, str]]
+) -> None:
+    arn = _read_arn(call)
+    require_valid(bool(given), f"Atleast one {what} needs to be provided as Input.")
+    _, table = await call.find_table(arn, writes=True)
     await table.note(lambda noted: {**noted, "tags": _encode_tags(change(json.loads(noted.get("tags", "{}"))))})
-    return {}
 
 
 async def list_tags_of_resource(call: EndpointRequest) -> dict[str, Any]:
-    _, table = await call.find_table(call.request["ResourceArn"])
+    """Return a table's tags."""
+    _, table = await call.find_table(_read_arn(call))
     tags = json.loads((await table.about()).get("tags", "{}"))
     return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def _read_arn(call: EndpointRequest) -> str:
+    arn: str = call.request["ResourceArn"]
+    require_valid(is_arn(arn), f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    return arn
 
 
 async def describe_endpoints(call: EndpointRequest) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from ddb_mcp.endpoint.tables import make_arn
 from ddb_mcp.endpoint.values import INVALID, TABLE
 
 NO_THROUGHPUT = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+ON_DEMAND = "PAY_PER_REQUEST"
+_KINDS = ("LocalSecondaryIndexes", "GlobalSecondaryIndexes")
 # Attributes that all indexes of a table project besides keys.
 _PROJECTED_MAX = 100
 _UNDEFINED = "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], AttributeDefinitions: [{}]"
@@ -21,12 +23,36 @@ _OTHER_PARTITION = (
 )
 
 
+def read_table_keys(request: Mapping[str, Any], types: Mapping[str, KeyType]) -> tuple[IndexKey, ...]:
+    """Return the keys of the table that a CreateTable defines. Raises EndpointError."""
+    schema = request["KeySchema"]
+    has_indexes = any(request.get(kind) is not None for kind in _KINDS)
+    require_valid(len(schema) <= len(types), "Invalid KeySchema: Some index key attribute have no definition")
+    keys = _read_keys(schema, types)
+    require_valid(
+        has_indexes or len(keys) == len(types),
+        f"{INVALID}Number of attributes in KeySchema does not exactly match number of attributes defined in "
+        "AttributeDefinitions",
+    )
+    require_valid(
+        len(keys) == 2 or not request.get("LocalSecondaryIndexes"),
+        f"{INVALID}Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
+    )
+    return keys
+
+
 def read_indexes(request: Mapping[str, Any], types: Mapping[str, KeyType]) -> list[Index]:
     """Return the indexes that a CreateTable defines. Raises EndpointError."""
     indexes = []
-    for kind in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
+    for kind in _KINDS:
         require_valid(request.get(kind) != [], f"{INVALID}List of {kind} is empty")
-        indexes += [read_index(entry, types, local=kind.startswith("Local")) for entry in request.get(kind) or ()]
+        for entry in request.get(kind) or ():
+            require_valid(
+                not entry.get("ProvisionedThroughput") or request.get("BillingMode") != ON_DEMAND,
+                f"{INVALID}ProvisionedThroughput should not be specified for index: {entry['IndexName']} when "
+                f"BillingMode is {ON_DEMAND}",
+            )
+            indexes.append(read_index(entry, types, local=kind.startswith("Local")))
     used = dict.fromkeys(key.name for index in (TABLE, *indexes) for key in index.keys)
     defined = f"AttributeDefinitions: [{', '.join(types)}], keys used: [{', '.join(used)}]"
     require_valid(types.keys() <= used.keys(), f"{INVALID}Some AttributeDefinitions are not used. {defined}")
@@ -35,25 +61,34 @@ def read_indexes(request: Mapping[str, Any], types: Mapping[str, KeyType]) -> li
 
 
 def read_attribute_types(request: Mapping[str, Any]) -> dict[str, KeyType]:
-    """Return the types of the attributes that a request defines."""
-    definitions = request.get("AttributeDefinitions") or ()
-    return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
+    """Return the types of the attributes that a request defines. Raises EndpointError."""
+    types: dict[str, KeyType] = {}
+    for definition in request.get("AttributeDefinitions") or ():
+        name = definition["AttributeName"]
+        require_valid(name not in types, f"{INVALID}Duplicate attribute in AttributeDefinitions: {name}")
+        types[name] = definition["AttributeType"]
+    return types
+
+
+def _read_keys(schema: Sequence[Mapping[str, Any]], types: Mapping[str, KeyType]) -> tuple[IndexKey, ...]:
+    names, kinds = ([element[member] for element in schema] for member in ("AttributeName", "KeyType"))
+    require_valid(types.keys() >= set(names), INVALID + _UNDEFINED.format(", ".join(names), ", ".join(types)))
+    is_distinct = names[1:] != names[:1]
+    require_valid(is_distinct, "Both the Hash Key and the Range Key element in the KeySchema have the same name")
+    for at, kind in enumerate(("HASH", "RANGE")):
+        message = f"Invalid KeySchema: The {('first', 'second')[at]} KeySchemaElement is not a {kind} key type"
+        require_valid(kinds[at : at + 1] in ([], [kind]), message)
+    return tuple(IndexKey(name, types[name]) for name in names)
 
 
 def read_index(entry: Mapping[str, Any], types: Mapping[str, KeyType], *, local: bool) -> Index:
     """Return the index that a request defines. Raises EndpointError."""
-    name = entry["IndexName"]
-    keys, kinds = ([element[member] for element in entry["KeySchema"]] for member in ("AttributeName", "KeyType"))
-    require_valid(kinds[0] == "HASH", "Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
-    require_valid(kinds[1:] in ([], ["RANGE"]), _SEVERAL.format(name))
-    require_valid(types.keys() >= set(keys), INVALID + _UNDEFINED.format(", ".join(keys), ", ".join(types)))
-    require_valid(
-        keys[1:] != keys[:1], "Both the Hash Key and the Range Key element in the KeySchema have the same name"
-    )
+    name, schema = entry["IndexName"], entry["KeySchema"]
+    require_valid([element["KeyType"] for element in schema][1:] in ([], ["RANGE"]), _SEVERAL.format(name))
+    pk, *sks = _read_keys(schema, types)
     if local:
-        require_valid(len(keys) == 2, f"{INVALID}Index KeySchema does not have a range key for index: {name}")
-        require_valid(keys[0] == "pk", INVALID + _OTHER_PARTITION.format(name, keys[0]))
-    pk, *sks = (IndexKey(key, types[key]) for key in keys)
+        require_valid(len(sks) == 1, f"{INVALID}Index KeySchema does not have a range key for index: {name}")
+        require_valid(pk.name == "pk", INVALID + _OTHER_PARTITION.format(name, pk.name))
     return Index(name, pk, sks[0] if sks else None, _read_projection(entry["Projection"]), local)
 
 

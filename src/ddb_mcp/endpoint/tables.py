@@ -139,6 +139,11 @@ def is_table_name(text: str) -> bool:
     return re.fullmatch("[a-zA-Z0-9_.-]{3,255}", text) is not None
 
 
+def is_arn(text: str) -> bool:
+    """Return whether a text is the ARN of a table."""
+    return _ARN.fullmatch(text) is not None
+
+
 def parse_table_name(name_or_arn: str) -> str:
     """Return the name of a table. Raises EndpointError."""
     arn = _ARN.fullmatch(name_or_arn)
