@@ -104,11 +104,11 @@ def test_a_body_of_20_mb(endpoint: Engine) -> None:
 SHAPES: list[tuple[str, dict[str, Any], str]] = [
     ("GetItem", {}, "Value null at 'tableName' failed to satisfy constraint: Member must not be null"),
     ("GetItem", {"TableName": "table", "Key": None}, "Value null at 'key'"),
-    ("GetItem", {"TableName": 5, "Key": {}}, "NUMBER_VALUE can not be converted to String"),
+    ("GetItem", {"TableName": 5, "Key": {}}, "NUMBER_VALUE cannot be converted to String"),
     ("GetItem", {"TableName": "table", "Key": []}, "START_ARRAY"),
     ("Scan", {"TableName": "table", "Limit": 0}, "greater than or equal to 1"),
     ("Scan", {"TableName": "table", "Limit": "1"}, "STRING_VALUE"),
-    ("Scan", {"TableName": "table", "Limit": True}, "can not be converted"),
+    ("Scan", {"TableName": "table", "Limit": True}, "cannot be converted"),
     ("Scan", {"TableName": "table", "Select": "ALL"}, "Member must satisfy enum value set"),
     ("BatchGetItem", {"RequestItems": {}}, "The requestItems parameter is required"),
     ("TransactWriteItems", {"TransactItems": []}, "greater than or equal to 1"),

@@ -108,20 +108,15 @@ class Endpoint:
             try:
                 request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
                 RequestContext.of(scope).outlive_client()
-                return await _run(EndpointRequest(self._tables, self._access, operation, request, headers["host"]))
+                call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
+                return await _OPERATIONS[operation](call)
             except (EndpointError, InvalidArgument) as error:
-                if translate_error(error).kind == "ValidationException":  # AWS reports a wrong type before all else
+                # AWS reports values of a wrong type before all else, and a missing table before its keys.
+                if translate_error(error).kind == "ValidationException":
                     await convert(lambda: shapes.check_types(operation, parse_body(body)), body)
+                if isinstance(error, KeySchemaError):
+                    await call.find_tables()
                 raise
-
-
-async def _run(call: EndpointRequest) -> dict[str, Any] | None:
-    """Return the answer to a request, None if it is an empty body. Raises EndpointError or DdbMcpError."""
-    try:
-        return await _OPERATIONS[call.operation](call)
-    except KeySchemaError:
-        await call.find_tables()
-        raise
 
 
 def _check_origin(scope: Scope) -> None:

@@ -9,13 +9,11 @@ from uuid import UUID
 from ddb_mcp.endpoint import indexes
 from ddb_mcp.endpoint.errors import EndpointError, require_valid
 from ddb_mcp.endpoint.requests import EndpointRequest
-from ddb_mcp.endpoint.shapes import describe_violation, make_violation_error
 from ddb_mcp.endpoint.tables import is_arn, make_access_denied, make_arn, parse_table_name
 from ddb_mcp.endpoint.values import INVALID, TABLE
 from ddb_mcp.stores.local.table import LocalTable
 
 _TTL = "ttl"
-_WHAT = "A table of the endpoint of ddb-mcp has the string keys pk (HASH) and sk (RANGE)"
 _UNSUPPORTED = (
     "VectorIndexes",
     "VectorIndexUpdates",
@@ -32,16 +30,12 @@ _TAGS_MAX = 50
 
 async def create_table(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
-    _check_definition(request)
     name = parse_table_name(request["TableName"])
     call.check_access(call.operation, name, (), writes=True)
     mode = request.get("BillingMode") or "PROVISIONED"
     _check_billing(mode, request, "ReadCapacityUnits and WriteCapacityUnits must both")
     _refuse_unsupported(request)
-    types = indexes.read_attribute_types(request)
-    keys = indexes.read_table_keys(request, types)
-    require_valid(keys == TABLE.keys, f"{_WHAT}, and the request has others.")
-    defined = indexes.read_indexes(request, types)
+    defined = indexes.read_definition(request)
     tags = _encode_tags(_read_tags(request.get("Tags") or []))
     table = await call.tables.make(name)
     if table is None:
@@ -49,22 +43,6 @@ async def create_table(call: EndpointRequest) -> dict[str, Any]:
     await table.note(lambda noted: {**noted, "ttl": "off", "tags": tags})
     await table.create_indexes(defined)
     return {"TableDescription": await _description(name, table)}
-
-
-def _check_definition(request: dict[str, Any]) -> None:
-    """Raise EndpointError if a CreateTable violates constraints that DynamoDB's model does not have."""
-    name, schema = request["TableName"], request.get("KeySchema") or []
-    problems = [
-        describe_violation("null", f"{member[0].lower()}{member[1:]}", "not be null")
-        for member in ("AttributeDefinitions", "KeySchema")
-        if member not in request
-    ]
-    if len(name) < 3:
-        problems.append(describe_violation(f"'{name}'", "tableName", "have length greater than or equal to 3"))
-    if len(schema) > 2:
-        problems.append(describe_violation("'[...]'", "keySchema", "have length less than or equal to 2"))
-    if problems:
-        raise make_violation_error(*problems)
 
 
 def _check_billing(mode: str | None, request: dict[str, Any], demand: str) -> None:
@@ -78,24 +56,20 @@ def _check_billing(mode: str | None, request: dict[str, Any], demand: str) -> No
 
 def _refuse_unsupported(request: dict[str, Any]) -> None:
     for unknown in _UNSUPPORTED:
-        require_valid(not request.get(unknown), f"{_WHAT}, indexes, and nothing else; take {unknown} out.")
+        require_valid(not request.get(unknown), f"{indexes.WHAT}, indexes, and nothing else; take {unknown} out.")
     stream = request.get("StreamSpecification") or {}
-    has_streams = stream.get("StreamEnabled")
-    require_valid(not has_streams, "The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
-    require_valid(
-        not stream.get("StreamViewType"),
-        f"{INVALID}Table is being created with a stream disabled, UpdateViewType should not be specified",
-    )
+    has_stream = bool(stream.get("StreamEnabled"))
+    require_valid(not has_stream, "The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
+    disabled = "Table is being created with a stream disabled, UpdateViewType should not be specified"
+    require_valid(not stream.get("StreamViewType"), INVALID + disabled)
 
 
 async def update_table(call: EndpointRequest) -> dict[str, Any]:
     """Create or delete one global index. Throughput, billing, encryption and class are accepted, and change nothing."""
     request = call.request
-    _check_changes(request)
+    changes = _read_changes(request)
     _refuse_unsupported(request)
     name, table = await call.find_table(request["TableName"], writes=True)
-    updates = request.get("GlobalSecondaryIndexUpdates") or []
-    changes = [(kind, action) for update in updates for kind, action in update.items() if action and kind != "Update"]
     if len(changes) > 1:
         raise EndpointError(
             "LimitExceededException",
@@ -111,27 +85,25 @@ async def update_table(call: EndpointRequest) -> dict[str, Any]:
     return {"TableDescription": await _description(name, table)}
 
 
-def _check_changes(request: dict[str, Any]) -> None:
-    """Raise EndpointError if an UpdateTable changes nothing, or one index twice."""
+def _read_changes(request: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the indexes that an UpdateTable creates or deletes. Raises EndpointError if it changes nothing."""
     require_valid(
         any(value != [] for name, value in request.items() if name not in ("TableName", "AttributeDefinitions")),
         "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
         "SSESpecification or ReplicaUpdates is required",
     )
     _check_billing(request.get("BillingMode"), request, "ProvisionedThroughput must")
-    names = set()
-    for update in request.get("GlobalSecondaryIndexUpdates") or ():
-        name = next((action["IndexName"] for action in update.values() if action), None)
-        require_valid(
-            name is not None,
-            f"{INVALID}One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, "
-            "GlobalSecondaryIndexUpdate.Delete must not be null",
-        )
-        require_valid(
-            name not in names,
-            f"{INVALID}Only one global secondary index update per index is allowed simultaneously. Index: {name}",
-        )
-        names.add(name)
+    kinds = ("Update", "Create", "Delete")
+    updates = request.get("GlobalSecondaryIndexUpdates") or []
+    changes = [(kind, update[kind]) for update in updates for kind in kinds if update.get(kind)]
+    null = ", ".join(f"GlobalSecondaryIndexUpdate.{kind}" for kind in kinds)
+    require_valid(len(changes) >= len(updates), f"{INVALID}One of {null} must not be null")
+    names = [action["IndexName"] for _, action in changes]
+    for name in names:
+        is_single = names.count(name) == 1
+        message = f"Only one global secondary index update per index is allowed simultaneously. Index: {name}"
+        require_valid(is_single, INVALID + message)
+    return [change for change in changes if change[0] != "Update"]
 
 
 async def describe_table(call: EndpointRequest) -> dict[str, Any]:

@@ -15,6 +15,8 @@ ON_DEMAND = "PAY_PER_REQUEST"
 _KINDS = ("LocalSecondaryIndexes", "GlobalSecondaryIndexes")
 # Attributes that all indexes of a table project besides keys.
 _PROJECTED_MAX = 100
+WHAT = "A table of the endpoint of ddb-mcp has the string keys pk (HASH) and sk (RANGE)"
+_UNITS = f"ProvisionedThroughput should not be specified for index: {{}} when BillingMode is {ON_DEMAND}"
 _UNDEFINED = "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], AttributeDefinitions: [{}]"
 _SEVERAL = "The endpoint of ddb-mcp does not support indexes with several partition or sort key attributes, such as {}."
 _OTHER_PARTITION = (
@@ -23,12 +25,13 @@ _OTHER_PARTITION = (
 )
 
 
-def read_table_keys(request: Mapping[str, Any], types: Mapping[str, KeyType]) -> tuple[IndexKey, ...]:
-    """Return the keys of the table that a CreateTable defines. Raises EndpointError."""
+def read_definition(request: Mapping[str, Any]) -> list[Index]:
+    """Return the indexes of the table that a CreateTable defines. Raises EndpointError."""
+    types = read_attribute_types(request)
     schema = request["KeySchema"]
-    has_indexes = any(request.get(kind) is not None for kind in _KINDS)
     require_valid(len(schema) <= len(types), "Invalid KeySchema: Some index key attribute have no definition")
     keys = _read_keys(schema, types)
+    has_indexes = any(request.get(kind) is not None for kind in _KINDS)
     require_valid(
         has_indexes or len(keys) == len(types),
         f"{INVALID}Number of attributes in KeySchema does not exactly match number of attributes defined in "
@@ -38,20 +41,13 @@ def read_table_keys(request: Mapping[str, Any], types: Mapping[str, KeyType]) ->
         len(keys) == 2 or not request.get("LocalSecondaryIndexes"),
         f"{INVALID}Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
     )
-    return keys
-
-
-def read_indexes(request: Mapping[str, Any], types: Mapping[str, KeyType]) -> list[Index]:
-    """Return the indexes that a CreateTable defines. Raises EndpointError."""
+    require_valid(keys == TABLE.keys, f"{WHAT}, and the request has others.")
     indexes = []
     for kind in _KINDS:
         require_valid(request.get(kind) != [], f"{INVALID}List of {kind} is empty")
         for entry in request.get(kind) or ():
-            require_valid(
-                not entry.get("ProvisionedThroughput") or request.get("BillingMode") != ON_DEMAND,
-                f"{INVALID}ProvisionedThroughput should not be specified for index: {entry['IndexName']} when "
-                f"BillingMode is {ON_DEMAND}",
-            )
+            has_units = entry.get("ProvisionedThroughput") is not None and request.get("BillingMode") == ON_DEMAND
+            require_valid(not has_units, INVALID + _UNITS.format(entry["IndexName"]))
             indexes.append(read_index(entry, types, local=kind.startswith("Local")))
     used = dict.fromkeys(key.name for index in (TABLE, *indexes) for key in index.keys)
     defined = f"AttributeDefinitions: [{', '.join(types)}], keys used: [{', '.join(used)}]"

@@ -1,6 +1,6 @@
 """Key conditions of queries: one partition key, and a range of sort keys. Loops are over an expression's operators."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ddb_mcp.core.expressions import COMPARATOR_SIGNS
@@ -44,23 +44,15 @@ class KeyCondition:
 def parse_key_condition(condition: nodes.ConditionNode) -> KeyCondition:
     """Return a condition as the key condition of a query. Raises EndpointError."""
     tests: dict[str, nodes.FunctionTest] = {}
-    for part in _list_parts(condition):
+    parts: tuple[nodes.ConditionNode, ...] = (condition,)
+    if isinstance(condition, nodes.Combination) and condition.word == "AND":
+        parts = condition.parts
+    for part in parts:
         name, test = _parse_test(part)
         require_valid(name not in tests, "KeyConditionExpressions must only contain one condition per key")
         tests[name] = test
     require_valid(len(tests) <= 2, "Conditions can be of length 1 or 2 only")
     return KeyCondition(condition, tests)
-
-
-def _list_parts(condition: nodes.ConditionNode) -> Iterator[nodes.ConditionNode]:
-    """Yield the parts that AND joins, in any parentheses. No recursion: texts may nest deeper than Python does."""
-    pending = [condition]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, nodes.Combination) and part.word == "AND":
-            pending += reversed(part.parts)
-        else:
-            yield part
 
 
 def _parse_test(part: nodes.ConditionNode) -> tuple[str, nodes.FunctionTest]:

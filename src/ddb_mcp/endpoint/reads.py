@@ -242,8 +242,6 @@ def _read_start(request: Mapping[str, Any]) -> Item | None:
     try:
         return None if given is None else read_values(given)
     except EndpointError as error:
-        if error.kind != "ValidationException":
-            raise
         raise make_validation_error(f"{_INVALID_START}: {error.message}") from None
 
 
@@ -271,15 +269,11 @@ def _make_rows(index: Index, start: Item | None) -> Rows:
 
 def _read_segment(request: Mapping[str, Any]) -> tuple[int, int]:
     segment, total = request.get("Segment"), request.get("TotalSegments")
-    if segment is None and total is None:
-        return 0, 1
+    absent = "parameter is required but was not present in the request when"
+    require_valid(segment is None or total is not None, f"The TotalSegments {absent} Segment parameter is present")
+    require_valid(segment is not None or total is None, f"The Segment {absent} parameter TotalSegments is present")
     if segment is None or total is None:
-        absent, when = "TotalSegments", "Segment parameter"
-        if segment is None:
-            absent, when = "Segment", "parameter TotalSegments"
-        raise make_validation_error(
-            f"The {absent} parameter is required but was not present in the request when {when} is present"
-        )
+        return 0, 1
     require_valid(
         segment < total,
         "The Segment parameter is zero-based and must be less than parameter TotalSegments: "

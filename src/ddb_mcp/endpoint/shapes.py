@@ -19,11 +19,16 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 }
 _TOKENS = {dict: "START_OBJECT", list: "START_ARRAY", str: "STRING_VALUE", bool: "TRUE_VALUE", int: "NUMBER_VALUE"}
 _MEASURES = {"integer": "value", "long": "value", "string": "length", "list": "length", "map": "length"}
-# The limits on list entries and placeholders for which the model has none.
+# Bounds that the model does not have, by the shape's name or the path.
 _LIST_MAX = 100
 # Three expressions have room for no more placeholders, which have two characters at least.
 _PLACEHOLDERS_MAX = 3 * limits.EXPRESSION_MAX_BYTES // 2
-_MAXIMA = {"ExpressionAttributeNameMap": _PLACEHOLDERS_MAX, "ExpressionAttributeValueMap": _PLACEHOLDERS_MAX}
+_MAXIMA = {
+    "ExpressionAttributeNameMap": _PLACEHOLDERS_MAX,
+    "ExpressionAttributeValueMap": _PLACEHOLDERS_MAX,
+    "keySchema": 2,
+}
+_REQUIRED = {"CreateTableInput": ("AttributeDefinitions", "KeySchema")}
 # Enumerations that AWS's messages list in another order than the model.
 _ENUMS = {
     "ReturnValue": "ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW",
@@ -63,7 +68,8 @@ def check_request(operation: str, request: dict[str, Any]) -> dict[str, Any]:
     shape = _get_shape(operation)
     _check_value(shape, request, "", problems)
     if problems:
-        raise make_violation_error(*problems)
+        plural = "s" if len(problems) > 1 else ""
+        raise make_validation_error(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
     return {name: request[name] for name in shape.members if request.get(name) is not None}
 
 
@@ -100,7 +106,7 @@ def _check_value(shape: Any, value: Any, path: str, problems: list[str]) -> None
         if entry is not None:
             _check_value(member, entry, at, problems)
         elif is_required and member.name != "AttributeValue":
-            problems.append(describe_violation("null", at, "not be null"))
+            problems.append(_describe_violation("null", at, "not be null"))
 
 
 def _iter_members(shape: Any, value: Any, path: str) -> Iterator[tuple[str, Any, Any, bool]]:
@@ -108,7 +114,8 @@ def _iter_members(shape: Any, value: Any, path: str) -> Iterator[tuple[str, Any,
     if shape.type_name == "structure":
         for name, member in shape.members.items():
             at = f"{path}.{name[0].lower()}{name[1:]}".lstrip(".")
-            yield at, member, value.get(name), name in shape.required_members
+            is_required = name in shape.required_members or name in _REQUIRED.get(shape.name, ())
+            yield at, member, value.get(name), is_required
     elif shape.type_name == "map":
         yield from ((f"{path}.{name[:80]}.member", shape.value, entry, True) for name, entry in value.items())
     elif shape.type_name == "list":
@@ -130,13 +137,13 @@ def _check_bounds(shape: Any, value: Any, path: str, problems: list[str]) -> Non
     if "enum" in rules and value not in rules["enum"]:
         demands = [f"satisfy enum value set: [{_ENUMS.get(shape.name) or ', '.join(rules['enum'])}]"]
     else:
-        demands = _find_broken_bounds(shape, rules, value)
-    problems += [describe_violation(_show(value), path, demand) for demand in demands]
+        demands = _find_broken_bounds(shape, rules, value, path)
+    problems += [_describe_violation(_show(value), path, demand) for demand in demands]
     if shape.type_name != "map" or shape.value.type_name != "list":
         return
     bounds = shape.value.metadata
     for name, entry in value.items():
-        if isinstance(entry, list) and _find_broken_bounds(shape.value, bounds, entry):
+        if isinstance(entry, list) and _find_broken_bounds(shape.value, bounds, entry, ""):
             problems.append(
                 f"Value '{{{name[:80]}=[...]}}' at '{path}' failed to satisfy constraint: Map value must satisfy "
                 f"constraint: [Member must have length less than or equal to {bounds['max']}, "
@@ -144,13 +151,14 @@ def _check_bounds(shape: Any, value: Any, path: str, problems: list[str]) -> Non
             )
 
 
-def _find_broken_bounds(shape: Any, rules: Any, value: Any) -> list[str]:
+def _find_broken_bounds(shape: Any, rules: Any, value: Any, path: str) -> list[str]:
     """Return what a value must do, and does not."""
     what = _MEASURES.get(shape.type_name)
     if what is None:
         return []
     measure = value if isinstance(value, int) else len(value)
-    most = rules.get("max", _LIST_MAX if shape.type_name == "list" else _MAXIMA.get(shape.name, measure))
+    most = rules.get("max") or _MAXIMA.get(shape.name) or _MAXIMA.get(path)
+    most = most or (_LIST_MAX if shape.type_name == "list" else measure)
     pattern = rules.get("pattern")
     demands = {
         f"have {what} greater than or equal to {rules.get('min')}": measure < rules.get("min", measure),
@@ -168,19 +176,9 @@ def _show(value: Any) -> str:
     return f"'[{shown}]'" if isinstance(value, list) else f"'{{{shown}}}'"
 
 
-def describe_violation(shown: str, path: str, demand: str) -> str:
-    """Return what is wrong with a member, in AWS's words."""
+def _describe_violation(shown: str, path: str, demand: str) -> str:
     return f"Value {shown} at '{path}' failed to satisfy constraint: Member must {demand}"
 
 
-def make_violation_error(*problems: str) -> EndpointError:
-    """Return the error of a request whose members violate constraints."""
-    plural = "s" if len(problems) > 1 else ""
-    return make_validation_error(f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
-
-
 def _make_type_error(kind: str, value: Any) -> EndpointError:
-    token = _TOKENS.get(type(value), "NUMBER_VALUE")
-    if kind in ("structure", "map", "list"):
-        return make_serialization_error(f"Unexpected value type in payload: {token}")
-    return make_serialization_error(f"{token} can not be converted to {kind.title()}")
+    return make_serialization_error(f"{_TOKENS.get(type(value), 'NUMBER_VALUE')} cannot be converted to {kind.title()}")

@@ -148,6 +148,9 @@ def parse_table_name(name_or_arn: str) -> str:
     """Return the name of a table. Raises EndpointError."""
     arn = _ARN.fullmatch(name_or_arn)
     name = arn[1] if arn else name_or_arn
+    if len(name) < 3:
+        problem = f"Value '{name}' at 'tableName' failed to satisfy constraint: Member must have length"
+        raise make_validation_error(f"1 validation error detected: {problem} greater than or equal to 3")
     if not is_table_name(name):
         raise make_validation_error(
             "Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded, encode
@@ -106,55 +106,50 @@ def _get_action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return actions[0]
 
 
-def _read_each(parts: Iterable[tuple[Callable[[Mapping[str, Any]], _T], Mapping[str, Any]]]) -> list[_T]:
-    """Return what each part of a transaction describes.
+def _try_each(
+    steps: Iterable[Callable[[], _T]], failures: tuple[type[EndpointError | DdbMcpError], ...], *, first: bool = False
+) -> list[_T]:
+    """Run the steps of a transaction and return their results.
 
-    Raises:
-        EndpointError, InvalidArgument: one is wrong. The first key that does not fit the table's cancels the
-            transaction, so it is raised after all parts have been read.
+    Args:
+        steps: one for each item.
+        failures: the errors that cancel the transaction, with a reason for each item.
+        first: give only the first as a reason.
     """
     results: list[_T] = []
     reasons: list[dict[str, Any]] = []
-    for read, request in parts:
+    for step in steps:
         try:
-            results.append(read(request))
+            results.append(step())
             reasons.append(_NONE)
         except KeyValueError:
             raise
-        except KeySchemaError as error:
-            is_first = len(results) == len(reasons)
-            reasons.append({"Code": "ValidationError", "Message": error.message} if is_first else _NONE)
-    if len(results) < len(reasons):
-        raise KeySchemaError(*_describe_cancellation(reasons), CancellationReasons=reasons)
-    return results
-
-
-def _describe_cancellation(reasons: Iterable[dict[str, Any]]) -> tuple[str, str]:
-    """Return the message and the type of the error of a transaction that is cancelled for these reasons."""
+        except failures as error:
+            failure = translate_error(error)
+            code = "ValidationError" if failure.kind == "ValidationException" else "ConditionalCheckFailed"
+            is_shown = len(results) == len(reasons) or not first
+            reasons.append({"Code": code, "Message": failure.message, **failure.members} if is_shown else _NONE)
+    if len(results) == len(reasons):
+        return results
     codes = ", ".join(reason["Code"] for reason in reasons)
     message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
-    return message, "TransactionCanceledException"
+    raise KeySchemaError(message, "TransactionCanceledException", CancellationReasons=reasons)
+
+
+def _read_each(parts: Iterable[tuple[Callable[[Mapping[str, Any]], _T], Mapping[str, Any]]]) -> list[_T]:
+    """Return what each part of a transaction describes. Raises EndpointError or InvalidArgument."""
+    return _try_each([partial(read, request) for read, request in parts], (KeySchemaError,), first=True)
 
 
 def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
-    """Return the changes of all writes. Raises EndpointError, with a reason for each, if one cannot be done."""
-    changes: dict[Key, Item | None] = {}
-    reasons: list[dict[str, Any]] = []
-    for write in writes:
+    """Return the changes of all writes. Raises EndpointError if one cannot be done."""
+
+    def change(write: WriteRequest) -> Changes:
         stored.check()
-        try:
-            changes |= write.changes(stored)
-            reasons.append(_NONE)
-        except KeyValueError:
-            raise
-        except (InvalidArgument, EndpointError) as error:
-            failure = translate_error(error)
-            code = "ValidationError" if failure.kind == "ValidationException" else "ConditionalCheckFailed"
-            reasons.append({"Code": code, "Message": failure.message, **failure.members})
-    if all(reason is _NONE for reason in reasons):
-        return changes
-    message, kind = _describe_cancellation(reasons)
-    raise EndpointError(kind, message, CancellationReasons=reasons)
+        return write.changes(stored)
+
+    changes = _try_each([partial(change, write) for write in writes], (InvalidArgument, EndpointError))
+    return {key: item for each in changes for key, item in each.items()}
 
 
 async def _write_once(

@@ -78,22 +78,16 @@ def read_put(request: Mapping[str, Any]) -> WriteRequest:
     return WriteRequest(request, get_item_key(item), condition, lambda old: item, item=item)
 
 
-def read_delete(request: Mapping[str, Any]) -> WriteRequest:
-    """Return the write that a DeleteItem describes."""
-    return _read_by_key(request, lambda old: None)
-
-
-def read_condition_check(request: Mapping[str, Any]) -> WriteRequest:
-    """Return the write, which changes nothing, that a ConditionCheck describes."""
-    return _read_by_key(request, None)
-
-
-def _read_by_key(request: Mapping[str, Any], change: Callable[[Item | None], None] | None) -> WriteRequest:
+def _read_by_key(change: Callable[[Item | None], Item | None] | None, request: Mapping[str, Any]) -> WriteRequest:
     reader = ExpressionReader(request, "ConditionExpression")
     values = read_values(request["Key"])
     _check_return_values(request)
     condition = _read_condition(reader)
     return WriteRequest(request, to_key(values, exact=True), condition, change)
+
+
+read_delete = partial(_read_by_key, lambda old: None)
+read_condition_check = partial(_read_by_key, None)
 
 
 def read_update(request: Mapping[str, Any]) -> WriteRequest:

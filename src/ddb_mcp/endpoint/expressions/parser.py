@@ -342,8 +342,6 @@ def _read_placeholder(name: str, value: Any) -> AttributeValue:
     try:
         return read_value(value)
     except EndpointError as failure:
-        if failure.kind != "ValidationException":
-            raise
         message = f"ExpressionAttributeValues contains invalid value: {failure.message} for key {quote_start(name)}"
         raise make_validation_error(message) from None
 
@@ -357,7 +355,7 @@ def _check_kind(section: str, value: AttributeValue, kinds: tuple[str, ...]) -> 
     return value
 
 
-def _combine(word: str, first: nodes.ConditionNode, last: nodes.ConditionNode) -> nodes.ConditionNode:
-    """Join two parts by AND or OR. The grammar nests a chain of them to the left."""
-    firsts = first.parts if isinstance(first, nodes.Combination) and first.word == word else (first,)
-    return nodes.Combination(word, (*firsts, last))
+def _combine(word: str, *parts: nodes.ConditionNode) -> nodes.ConditionNode:
+    """Join parts by AND or OR. Parts that the same word joins, also in parentheses, become parts of the whole."""
+    flat = (part.parts if isinstance(part, nodes.Combination) and part.word == word else (part,) for part in parts)
+    return nodes.Combination(word, tuple(chain.from_iterable(flat)))
