@@ -144,7 +144,7 @@ WRONG: list[tuple[dict[str, str], dict[str, Any], str]] = [
     (
         {"g": "S"},
         {"GlobalSecondaryIndexes": [SPARSE], "StreamSpecification": {"StreamEnabled": True}},
-        "The endpoint of ddb-mcp has no streams",
+        "does not support streams",
     ),
 ]
 

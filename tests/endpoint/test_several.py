@@ -144,7 +144,7 @@ def test_transactions_that_are_refused(table: Table, endpoint: Engine) -> None:
         ([{}], "TransactWriteRequest should contain"),
         ([{"Put": {"Item": key(f"{at}")}} for at in range(101)], "length less than or equal to 100"),
         ([put, {"Delete": {"TableName": arn, "Key": key()}}], "cannot include multiple operations on one item"),
-        ([put, {"Put": {"TableName": other.name, "Item": key()}}], "a transaction is on one of them"),
+        ([put, {"Put": {"TableName": other.name, "Item": key()}}], "limited to one table"),
         ([{"Put": {"Item": {**key(f"{at}"), "t": {"S": "x" * 400_000}}}} for at in range(11)], "cannot exceed 4 MB"),
     ]
     for actions, message in wrong:

@@ -1,4 +1,4 @@
-"""BatchGetItem and BatchWriteItem: up to 100 or 25 items at once, each for itself, so that one is in memory."""
+"""BatchGetItem and BatchWriteItem: up to 100 or 25 items, handled one at a time to save memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,7 +59,7 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
 
 
 def _read_gets(request: dict[str, Any]) -> tuple[list[Key], Paths]:
-    """Return the keys and the projection of one table's part. Raises EndpointError or InvalidArgument."""
+    """Parse the keys and the projection for one table. Raises EndpointError or InvalidArgument."""
     paths = read_only_projection(ExpressionReader(request, "ProjectionExpression"))
     keys = [to_key(read_values(key), exact=True) for key in request["Keys"]]
     _refuse_duplicates(keys)
@@ -89,16 +89,16 @@ async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
             late = [request for request, (key, _) in zip(requests[alias], pairs, strict=True) if key in failures]
             unprocessed[alias] = late
     if sum(map(len, unprocessed.values())) == count:
-        raise next(iter(failures.values()))  # nothing was done at all
+        raise next(iter(failures.values()))  # no write succeeded
     return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units)}
 
 
 async def _write_each(
     call: EndpointRequest, table: LocalTable, pairs: list[tuple[Key, Item | None]]
 ) -> tuple[dict[Key, DdbMcpError], float]:
-    """Do the writes, each for itself, so that one stored item at a time is in memory. They share transactions.
+    """Execute the writes one by one, so that only one stored item is in memory. They share transactions.
 
-    Returns the writes that found no time, and the capacity units of the others. Raises DdbMcpError for other failures.
+    Return the writes that timed out and the capacity units of the others. Raises DdbMcpError for other failures.
     """
     failures: dict[Key, DdbMcpError] = {}
     units: list[float] = []
@@ -122,7 +122,7 @@ async def _write_each(
 
 
 def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]:
-    """Yield each request's key and what is to be stored under it."""
+    """Yield the key and the new item of each request, None to delete it."""
     for request in requests:
         match request.get("PutRequest"), request.get("DeleteRequest"):
             case {"Item": attributes}, None:
@@ -132,7 +132,7 @@ def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]
             case None, {"Key": attributes}:
                 yield to_key(read_values(attributes), exact=True), None
             case _:
-                raise make_validation_error(SEVERAL_TYPES)  # which is what AWS says
+                raise make_validation_error(SEVERAL_TYPES)  # AWS's message
 
 
 def _refuse_duplicates(keys: list[Key]) -> None:

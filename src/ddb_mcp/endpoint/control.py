@@ -1,4 +1,4 @@
-"""Operations on tables: create, describe, list, delete, time to live and tags."""
+"""Operations on tables, time to live and tags."""
 
 import json
 from collections.abc import Callable, Collection
@@ -56,16 +56,16 @@ def _check_billing(mode: str | None, request: dict[str, Any], demand: str) -> No
 
 def _refuse_unsupported(request: dict[str, Any]) -> None:
     for unknown in _UNSUPPORTED:
-        require_valid(not request.get(unknown), f"{indexes.WHAT}, indexes, and nothing else; take {unknown} out.")
+        require_valid(not request.get(unknown), f"The ddb-mcp endpoint does not support {unknown}; remove it.")
     stream = request.get("StreamSpecification") or {}
     has_stream = bool(stream.get("StreamEnabled"))
-    require_valid(not has_stream, "The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
+    require_valid(not has_stream, "The ddb-mcp endpoint does not support streams; remove StreamSpecification.")
     disabled = "Table is being created with a stream disabled, UpdateViewType should not be specified"
     require_valid(not stream.get("StreamViewType"), INVALID + disabled)
 
 
 async def update_table(call: EndpointRequest) -> dict[str, Any]:
-    """Create or delete one global index. Throughput, billing, encryption and class are accepted, and change nothing."""
+    """Create or delete one global index. Throughput, billing, encryption and table class are accepted and ignored."""
     request = call.request
     changes = _read_changes(request)
     _refuse_unsupported(request)
@@ -86,7 +86,7 @@ async def update_table(call: EndpointRequest) -> dict[str, Any]:
 
 
 def _read_changes(request: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the indexes that an UpdateTable creates or deletes. Raises EndpointError if it changes nothing."""
+    """Return the indexes to create or delete. Raises EndpointError, also if the request changes nothing."""
     require_valid(
         any(value != [] for name, value in request.items() if name not in ("TableName", "AttributeDefinitions")),
         "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
@@ -113,7 +113,9 @@ async def describe_table(call: EndpointRequest) -> dict[str, Any]:
 async def delete_table(call: EndpointRequest) -> dict[str, Any]:
     name, table = await call.find_table(call.request["TableName"], writes=True)
     if call.access.prefix is not None:
-        raise make_access_denied(call.operation, name, "Others' items may be in it; --all-keys lifts this.")
+        raise make_access_denied(
+            call.operation, name, "It may hold items of other deployments; --all-keys lifts this restriction."
+        )
     description = {**await _description(name, table), "TableStatus": "DELETING"}
     await table.remove()
     return {"TableDescription": description}
@@ -138,7 +140,7 @@ async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     attribute, enabled = (call.request["TimeToLiveSpecification"][member] for member in ("AttributeName", "Enabled"))
     _, table = await call.find_table(call.request["TableName"], writes=True)
     is_known = attribute == _TTL
-    require_valid(is_known, f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
+    require_valid(is_known, f"In the ddb-mcp endpoint, items can only expire by the attribute {_TTL}.")
 
     def turn(noted: dict[str, str]) -> dict[str, str]:
         is_change = enabled == (noted.get("ttl") == "off")
@@ -150,7 +152,7 @@ async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
 
 
 async def tag_resource(call: EndpointRequest) -> None:
-    """Add tags, or change the values of those that are there."""
+    """Add or overwrite tags."""
     new = _read_tags(call.request["Tags"])
     await _change_tags(call, "Tag", new, lambda tags: tags | new)
 

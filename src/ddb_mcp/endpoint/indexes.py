@@ -13,12 +13,11 @@ from ddb_mcp.endpoint.values import INVALID, TABLE
 NO_THROUGHPUT = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
 ON_DEMAND = "PAY_PER_REQUEST"
 _KINDS = ("LocalSecondaryIndexes", "GlobalSecondaryIndexes")
-# Attributes that all indexes of a table project besides keys.
+# The limit on projected non-key attributes of all indexes of a table.
 _PROJECTED_MAX = 100
-WHAT = "A table of the endpoint of ddb-mcp has the string keys pk (HASH) and sk (RANGE)"
 _UNITS = f"ProvisionedThroughput should not be specified for index: {{}} when BillingMode is {ON_DEMAND}"
 _UNDEFINED = "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], AttributeDefinitions: [{}]"
-_SEVERAL = "The endpoint of ddb-mcp does not support indexes with several partition or sort key attributes, such as {}."
+_SEVERAL = "The ddb-mcp endpoint does not support indexes with several partition or sort key attributes, such as {}."
 _OTHER_PARTITION = (
     "Index KeySchema does not have the same leading hash key as table KeySchema for index: {}. index hash key: {}, "
     "table hash key: pk"
@@ -26,7 +25,7 @@ _OTHER_PARTITION = (
 
 
 def read_definition(request: Mapping[str, Any]) -> list[Index]:
-    """Return the indexes of the table that a CreateTable defines. Raises EndpointError."""
+    """Check the definition of a new table and return its indexes. Raises EndpointError."""
     types = read_attribute_types(request)
     schema = request["KeySchema"]
     require_valid(len(schema) <= len(types), "Invalid KeySchema: Some index key attribute have no definition")
@@ -41,7 +40,9 @@ def read_definition(request: Mapping[str, Any]) -> list[Index]:
         len(keys) == 2 or not request.get("LocalSecondaryIndexes"),
         f"{INVALID}Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
     )
-    require_valid(keys == TABLE.keys, f"{WHAT}, and the request has others.")
+    require_valid(
+        keys == TABLE.keys, "Tables of the ddb-mcp endpoint must have the string keys pk (HASH) and sk (RANGE)."
+    )
     indexes = []
     for kind in _KINDS:
         require_valid(request.get(kind) != [], f"{INVALID}List of {kind} is empty")
@@ -57,7 +58,7 @@ def read_definition(request: Mapping[str, Any]) -> list[Index]:
 
 
 def read_attribute_types(request: Mapping[str, Any]) -> dict[str, KeyType]:
-    """Return the types of the attributes that a request defines. Raises EndpointError."""
+    """Parse AttributeDefinitions. Raises EndpointError."""
     types: dict[str, KeyType] = {}
     for definition in request.get("AttributeDefinitions") or ():
         name = definition["AttributeName"]
@@ -78,7 +79,7 @@ def _read_keys(schema: Sequence[Mapping[str, Any]], types: Mapping[str, KeyType]
 
 
 def read_index(entry: Mapping[str, Any], types: Mapping[str, KeyType], *, local: bool) -> Index:
-    """Return the index that a request defines. Raises EndpointError."""
+    """Parse the definition of an index. Raises EndpointError."""
     name, schema = entry["IndexName"], entry["KeySchema"]
     require_valid([element["KeyType"] for element in schema][1:] in ([], ["RANGE"]), _SEVERAL.format(name))
     pk, *sks = _read_keys(schema, types)
@@ -98,7 +99,7 @@ def _read_projection(projection: Mapping[str, Any]) -> Any:
 
 
 def check_indexes(indexes: Sequence[Index]) -> None:
-    """Raise EndpointError if a table cannot have all of these indexes."""
+    """Raise EndpointError if a table cannot have these indexes together."""
     types: dict[str, str] = {}
     for key in chain.from_iterable(index.keys for index in (TABLE, *indexes)):
         known = types.setdefault(key.name, key.type)
@@ -122,14 +123,14 @@ def check_indexes(indexes: Sequence[Index]) -> None:
 
 
 def check_new_index(index: Index, known: Sequence[Index]) -> None:
-    """Raise EndpointError if a table with the known indexes cannot have one more."""
+    """Raise EndpointError if a table with the known indexes cannot have this one too."""
     is_new = index.name not in {each.name for each in known}
     require_valid(is_new, "Attempting to create an index which already exists")
     check_indexes([*known, index])
 
 
 def check_deletion(name: str, known: Sequence[Index]) -> None:
-    """Raise EndpointError if no UpdateTable can delete the index with this name."""
+    """Raise EndpointError if the index does not exist or is a local one, which cannot be deleted."""
     local = next((index.local for index in known if index.name == name), None)
     if local is None:
         raise EndpointError("ResourceNotFoundException", f"Requested resource not found: Index: {name} not found")

@@ -1,4 +1,4 @@
-"""Key conditions of queries: one partition key, and a range of sort keys. Loops are over an expression's operators."""
+"""Key conditions of queries: a partition key and a range of sort keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ _MIRRORED = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 @dataclass(frozen=True)
 class KeyCondition:
-    """A key condition, and its test of each attribute."""
+    """A key condition and its test for each attribute."""
 
     condition: nodes.ConditionNode
     tests: Mapping[str, nodes.FunctionTest]
 
     def resolve(self, index: Index) -> tuple[str, Bounds]:
-        """Return the partition key and the range of a query of the index, or of `TABLE`. Raises EndpointError."""
+        """Return the partition key and the sort key range for an index or `TABLE`. Raises EndpointError."""
         partition = self.tests.get(index.pk.name)
         missed = index.pk if partition is None else index.sk if self._names_others(index) else None
         if missed:
@@ -42,7 +42,7 @@ class KeyCondition:
 
 
 def parse_key_condition(condition: nodes.ConditionNode) -> KeyCondition:
-    """Return a condition as the key condition of a query. Raises EndpointError."""
+    """Convert a condition to a key condition. Raises EndpointError."""
     tests: dict[str, nodes.FunctionTest] = {}
     parts: tuple[nodes.ConditionNode, ...] = (condition,)
     if isinstance(condition, nodes.Combination) and condition.word == "AND":
@@ -56,7 +56,7 @@ def parse_key_condition(condition: nodes.ConditionNode) -> KeyCondition:
 
 
 def _parse_test(part: nodes.ConditionNode) -> tuple[str, nodes.FunctionTest]:
-    """Return the attribute that a part tests, and the part with the attribute as its first operand."""
+    """Return the tested attribute, and the test with the attribute as its first operand."""
     if not isinstance(part, nodes.FunctionTest) or part.operator not in (*_MIRRORED, "between", "begins_with"):
         raise make_validation_error(f"Invalid operator used in {_PARAMETER}: {_get_name(part)}")
     first, *others = part.operands

@@ -37,7 +37,7 @@ async def get_item(call: EndpointRequest) -> dict[str, Any]:
 
 
 async def read_and_encode(table: LocalTable, key: Key, paths: Paths) -> tuple[int, Encoded | None]:
-    """Read one item: return its size, and what the client gets of it, encoded."""
+    """Read an item. Return its size and its encoded projection."""
 
     def take(documents: Documents) -> tuple[int, Encoded | None]:
         for document in documents:
@@ -59,11 +59,11 @@ def _consumed(call: EndpointRequest, table: str, index: Index, size: Callable[[]
 
 @dataclass
 class _PageBuilder:
-    """The rows that one request reads: at most `limit` items, 1 MB and `MEMBERS_MAX` members, before the filter.
+    """Builds a page: at most `limit` items, 1 MB and `MEMBERS_MAX` members, before the filter.
 
     Attributes:
-        keys: the attributes of `last`.
-        projected: the attributes that the filter and the client may see; None for all.
+        keys: the key attributes in `last`.
+        projected: the attributes visible to the filter and the client; None for all.
     """
 
     filter: ConditionNode | None
@@ -81,7 +81,7 @@ class _PageBuilder:
     last: Item | None = None
 
     def fill(self, documents: Documents) -> None:
-        """Take items until the page is full; `last` is then where the next page goes on."""
+        """Add items until the page is full. Then `last` is where the next page starts."""
         self.items, self.matched, self.scanned, self.size, self.last = [], 0, 0, 0, None
         self.unmeasured, size_at_most, members = [], 0, 0
         for document in documents:
@@ -90,7 +90,7 @@ class _PageBuilder:
             members += count_marks(document)
             self.unmeasured.append(item)
             size_at_most += len(document) if document.isascii() else 4 * len(document)
-            # An item's size is less than that of its text, and takes longer to find.
+            # The size of an item is less than the length of its text, but takes longer to compute.
             if size_at_most >= DYNAMODB_PAGE_BYTES:
                 size_at_most = self.measured()
             if self.filter is None or self.filter.holds(item, StepCounter(documents.check)):
@@ -102,7 +102,7 @@ class _PageBuilder:
                 return
 
     def measured(self) -> int:
-        """The size of all items that were read."""
+        """Return the size of all items read."""
         self.size += sum(map(measure_item, self.unmeasured))
         self.unmeasured = []
         return self.size
@@ -122,7 +122,7 @@ async def query(call: EndpointRequest) -> dict[str, Any]:
     name, table, index = await _find_index(call)
     start = _check_start(start, index)
     pk, bounds = keys.resolve(index)
-    # Only a string can start with the prefix. An error names the index as IAM would.
+    # Only a string can have the prefix. The error names the index, as in IAM.
     partition = Key(pk if index.pk.type == "S" else "", "")
     resource = name if index is TABLE else f"{name}/index/{index.name}"
     call.check_access(call.operation, resource, [partition], writes=False)
@@ -143,7 +143,7 @@ async def query(call: EndpointRequest) -> dict[str, Any]:
 
 
 def _read_query(request: Mapping[str, Any]) -> tuple[Item | None, KeyCondition, _PageBuilder]:
-    """Return where a query starts, its key condition and its page. Raises EndpointError or InvalidArgument."""
+    """Parse the start, the key condition and the page of a query. Raises EndpointError or InvalidArgument."""
     reader = ExpressionReader(request, "FilterExpression", "KeyConditionExpression", "ProjectionExpression")
     start = _read_start(request)
     condition = reader.read_condition("KeyConditionExpression")
@@ -166,7 +166,7 @@ async def scan(call: EndpointRequest) -> dict[str, Any]:
 
 
 def _read_scan(request: Mapping[str, Any]) -> tuple[Item | None, tuple[int, int], _PageBuilder]:
-    """Return where a scan starts, its segment and its page. Raises EndpointError or InvalidArgument."""
+    """Parse the start, the segment and the page of a scan. Raises EndpointError or InvalidArgument."""
     reader = ExpressionReader(request, "FilterExpression", "ProjectionExpression")
     return _read_start(request), _read_segment(request), _read_page(request, reader)
 
@@ -196,7 +196,7 @@ def _read_page(request: Mapping[str, Any], reader: ExpressionReader) -> _PageBui
 
 
 async def _find_index(call: EndpointRequest) -> tuple[str, LocalTable, Index]:
-    """Return the name and the table of a request, and its index, `TABLE` if it has none. Raises EndpointError."""
+    """Return the table's name, the table and the index, `TABLE` without IndexName. Raises EndpointError."""
     name, table = await call.find_table(call.request["TableName"])
     wanted = call.request.get("IndexName")
     if wanted is None:
@@ -210,9 +210,9 @@ async def _find_index(call: EndpointRequest) -> tuple[str, LocalTable, Index]:
 
 
 def _limit_to_projection(page: _PageBuilder, call: EndpointRequest, index: Index) -> None:
-    """Let a page show what the index projects. Raises EndpointError if more is requested than the index can give.
+    """Limit a page to the attributes that an index projects. Raises EndpointError if the request needs others.
 
-    A local index gives other attributes too, which DynamoDB fetches from the table.
+    On a local index, other attributes are fetched from the table.
     """
     page.keys = tuple(dict.fromkeys((*KEYS, *(key.name for key in index.keys))))
     if (projected := index.projected) is None:
@@ -237,7 +237,7 @@ def _limit_to_projection(page: _PageBuilder, call: EndpointRequest, index: Index
 
 
 def _read_start(request: Mapping[str, Any]) -> Item | None:
-    """Return the keys after which the page begins, None for the first page. Raises EndpointError."""
+    """Parse ExclusiveStartKey. Return None if absent. Raises EndpointError."""
     given = request.get("ExclusiveStartKey")
     try:
         return None if given is None else read_values(given)
@@ -246,7 +246,7 @@ def _read_start(request: Mapping[str, Any]) -> Item | None:
 
 
 def _check_start(start: Item | None, index: Index) -> Item | None:
-    """Return the keys if a page of the index, or of `TABLE`, can begin after them. Raises EndpointError."""
+    """Return the start if it is a key of the index or `TABLE`. Raises EndpointError."""
     if start is None:
         return None
     if start.keys() != {*KEYS, *(key.name for key in index.keys)}:
@@ -259,7 +259,7 @@ def _check_start(start: Item | None, index: Index) -> Item | None:
 
 
 def _make_rows(index: Index, start: Item | None) -> Rows:
-    """Return the rows of an index, or of `TABLE`, after these keys."""
+    """Return the rows of an index or `TABLE` after the start."""
     rows = Rows(secondary_index=None if index is TABLE else index)
     if start is None:
         return rows

@@ -1,4 +1,4 @@
-"""Checks of requests against DynamoDB's service model, which botocore contains: types, required members, bounds."""
+"""Validate requests against DynamoDB's service model from botocore: types, required members and bounds."""
 
 import re
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 }
 _TOKENS = {dict: "START_OBJECT", list: "START_ARRAY", str: "STRING_VALUE", bool: "TRUE_VALUE", int: "NUMBER_VALUE"}
 _MEASURES = {"integer": "value", "long": "value", "string": "length", "list": "length", "map": "length"}
-# Bounds that the model does not have, by the shape's name or the path.
+# Limits missing from the model, by shape name or path.
 _LIST_MAX = 100
-# Three expressions have room for no more placeholders, which have two characters at least.
+# As many placeholders, of at least two characters, as fit in three expressions.
 _PLACEHOLDERS_MAX = 3 * limits.EXPRESSION_MAX_BYTES // 2
 _MAXIMA = {
     "ExpressionAttributeNameMap": _PLACEHOLDERS_MAX,
@@ -29,13 +29,13 @@ _MAXIMA = {
     "keySchema": 2,
 }
 _REQUIRED = {"CreateTableInput": ("AttributeDefinitions", "KeySchema")}
-# Enumerations that AWS's messages list in another order than the model.
+# Enumerations that AWS lists in another order than the model.
 _ENUMS = {
     "ReturnValue": "ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW",
     "ScalarAttributeType": "B, N, S",
     "Select": "SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES",
 }
-# Where the model admits an ARN: the rules for a name.
+# Constraints of a table name where the model also allows an ARN.
 _TABLE_NAME = {"min": 1, "max": 255, "pattern": "[a-zA-Z0-9_.-]+"}
 _SHOWN_MAX = 256
 _PROBLEMS_MAX = 10
@@ -53,12 +53,12 @@ def _get_shape(operation: str) -> Any:
 
 
 def check_request(operation: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a request that its operation has in DynamoDB's model and that are not null.
+    """Validate a request. Return its members without nulls and without those that the model does not have.
 
-    Attribute values are not looked into, nor the entries of lists and maps that are too long.
+    Attribute values are not checked, nor the entries of lists and maps that are too long.
 
     Raises:
-        EndpointError: the request does not fit the model.
+        EndpointError: the request violates the model.
     """
     if operation.endswith(("Table", "TimeToLive")) and request.get("TableName") is None:
         raise make_validation_error("The parameter 'TableName' is required but was not present in the request")
@@ -74,7 +74,7 @@ def check_request(operation: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_types(operation: str, request: dict[str, Any]) -> None:
-    """Raise EndpointError if any value of a request, in attribute values too, has another type than in the model."""
+    """Raise EndpointError if any value of a request, including attribute values, has the wrong type."""
     pending: list[tuple[Any, Any]] = [(_get_shape(operation), request)]
     while pending:
         shape, value = pending.pop()
@@ -110,7 +110,7 @@ def _check_value(shape: Any, value: Any, path: str, problems: list[str]) -> None
 
 
 def _iter_members(shape: Any, value: Any, path: str) -> Iterator[tuple[str, Any, Any, bool]]:
-    """Yield path, shape and value of each member or entry, and whether it must be there."""
+    """Yield the path, shape and value of each member or entry, and whether it is required."""
     if shape.type_name == "structure":
         for name, member in shape.members.items():
             at = f"{path}.{name[0].lower()}{name[1:]}".lstrip(".")
@@ -126,7 +126,7 @@ def _refuse_legacy(shape: Any, value: dict[str, Any]) -> None:
     for name in _LEGACY.intersection(shape.members):
         if value.get(name) is not None:
             raise make_validation_error(
-                f"The endpoint of ddb-mcp does not take the legacy parameter {name}; write it as an expression."
+                f"The ddb-mcp endpoint does not support the legacy parameter {name}; use an expression."
             )
 
 
@@ -152,7 +152,7 @@ def _check_bounds(shape: Any, value: Any, path: str, problems: list[str]) -> Non
 
 
 def _find_broken_bounds(shape: Any, rules: Any, value: Any, path: str) -> list[str]:
-    """Return what a value must do, and does not."""
+    """Return the constraints that a value violates, in AWS's words."""
     what = _MEASURES.get(shape.type_name)
     if what is None:
         return []
@@ -169,7 +169,7 @@ def _find_broken_bounds(shape: Any, rules: Any, value: Any, path: str) -> list[s
 
 
 def _show(value: Any) -> str:
-    """Return a value as an error shows it: a list or a map without its entries, which AWS writes as Java does."""
+    """Format a value for an error, without the entries of a list or map, which AWS formats as Java does."""
     if isinstance(value, str | int):
         return f"'{str(value)[:_SHOWN_MAX]}'"
     shown = "..." if value else ""

@@ -1,6 +1,6 @@
-"""TransactGetItems and TransactWriteItems: all as of one moment, all or nothing. One table each: a table is a file.
+"""TransactGetItems and TransactWriteItems, each on one table, since a table is a file.
 
-DynamoDB's model allows 100 items, and `LocalTable` bounds what it loads of them.
+DynamoDB's model allows 100 items, and `LocalTable` limits how much it loads of them.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
 
 
 def _make_answers(call: EndpointRequest, paths: list[Paths], stored: Stored) -> tuple[list[dict[str, Encoded]], float]:
-    """Return the answer of each get, and the capacity of all. Raises EndpointError if all items are too long."""
+    """Return the response to each get and the capacity units of all. Raises EndpointError if they are too large."""
     _check_size(stored.values())
     parts = [encode_projected(item or {}, path) for item, path in zip(stored.values(), paths, strict=True)]
     answers = [{} if part == encode({}) else {"Item": part} for part in parts]
@@ -71,7 +71,7 @@ def _check_size(items: Iterable[Item | None]) -> None:
 
 
 def _units_of_reads(stored: Stored) -> float:
-    """Return the capacity units of reads in a transaction, which cost twice as much as alone."""
+    """Return the capacity units of transactional reads, which cost twice as much."""
     return sum(2 * count_read_units(measure_item(item or {}), consistent=True) for item in stored.values())
 
 
@@ -90,7 +90,7 @@ async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
         return changes, call.units(lambda: sum(2 * count_write_units(stored[key], changes.get(key)) for key in keys))
 
     units, kind = await _write_once(call, table, keys, decide), "WriteCapacityUnits"
-    if units is None:  # done before: what it costs to see so
+    if units is None:  # repeated: AWS charges reads
         units, kind = await table.items(keys, _units_of_reads), "ReadCapacityUnits"
     return call.consumed_by_tables({name: units}, kind)
 
@@ -112,9 +112,9 @@ def _try_each(
     """Run the steps of a transaction and return their results.
 
     Args:
-        steps: one for each item.
-        failures: the errors that cancel the transaction, with a reason for each item.
-        first: give only the first as a reason.
+        steps: one per item.
+        failures: the errors that cancel the transaction, with one reason per item.
+        first: whether only the first error becomes a reason.
     """
     results: list[_T] = []
     reasons: list[dict[str, Any]] = []
@@ -137,12 +137,12 @@ def _try_each(
 
 
 def _read_each(parts: Iterable[tuple[Callable[[Mapping[str, Any]], _T], Mapping[str, Any]]]) -> list[_T]:
-    """Return what each part of a transaction describes. Raises EndpointError or InvalidArgument."""
+    """Parse each part of a transaction. Raises EndpointError or InvalidArgument."""
     return _try_each([partial(read, request) for read, request in parts], (KeySchemaError,), first=True)
 
 
 def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
-    """Return the changes of all writes. Raises EndpointError if one cannot be done."""
+    """Return the changes of all writes. Raises EndpointError if one fails."""
 
     def change(write: WriteRequest) -> Changes:
         stored.check()
@@ -155,11 +155,11 @@ def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, I
 async def _write_once(
     call: EndpointRequest, table: LocalTable, keys: Sequence[Key], decide: Decide[float]
 ) -> float | None:
-    """Do the writes and return their capacity units; None if the request's token says that they were done before."""
+    """Execute the writes and return their capacity units; None if the token shows that they are done already."""
     token = call.request.get("ClientRequestToken")
     if token is None:
         return await table.change(keys, decide)
-    # The digest leaves out what only changes the answer, such as ReturnConsumedCapacity.
+    # The digest ignores parameters that only affect the response, such as ReturnConsumedCapacity.
     writes = {"TransactItems": call.request["TransactItems"]}
     digest = await convert(lambda: hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest(), writes)
     try:
@@ -175,14 +175,14 @@ async def _write_once(
 async def _find_table(
     call: EndpointRequest, requests: Iterable[Mapping[str, Any]], keys: Iterable[Key]
 ) -> tuple[str, LocalTable]:
-    """Return the one table of a transaction. Raises EndpointError if there are several, or one key comes twice."""
+    """Return the table of a transaction. Raises EndpointError if there are several, or an item comes twice."""
     names = [parse_table_name(request["TableName"]) for request in requests]
     is_distinct = len(set(zip(names, keys, strict=True))) == len(names)
     require_valid(is_distinct, "Transaction request cannot include multiple operations on one item")
     name, *others = sorted(set(names))
     require_valid(
         not others,
-        "The endpoint of ddb-mcp has a file for each table, and a transaction is on one of them: "
-        f"{', '.join([name, *others[:4]])} are several.",
+        "In the ddb-mcp endpoint every table is a file, so a transaction is limited to one table, not "
+        f"{', '.join([name, *others[:4]])}.",
     )
     return await call.find_table(name)

@@ -1,4 +1,4 @@
-"""Attribute values, items and keys as requests carry them. Errors use DynamoDB's words."""
+"""Parse attribute values, items and keys, with DynamoDB's error messages."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -25,7 +25,7 @@ from ddb_mcp.endpoint.bodies import Encoded, encode
 from ddb_mcp.endpoint.errors import KeySchemaError, KeyValueError, make_serialization_error, make_validation_error
 
 KEYS = ("pk", "sk")
-# The keys of every table, as those of an index without a name.
+# The keys of every table, as an index.
 TABLE = Index("", IndexKey("pk"), IndexKey("sk"))
 _NOT_VALID = "One or more parameter values are not valid. "
 _INDEX_KEY = "a secondary index key"
@@ -40,14 +40,14 @@ _SK_TOO_LONG = "Aggregated size of all range keys has exceeded the size limit of
 
 
 def read_value(value: Any, depth: int = 0) -> AttributeValue:
-    """Return an attribute value in canonical form. The body's limit on members bounds the work.
+    """Parse an attribute value into its canonical form.
 
     Args:
-        value: as JSON has it.
-        depth: how many lists and maps are round it.
+        value: the parsed JSON.
+        depth: the number of lists and maps around it.
 
     Raises:
-        EndpointError: DynamoDB would refuse it.
+        EndpointError: the value is invalid.
     """
     if not isinstance(value, dict):
         raise make_serialization_error("Unexpected value type in payload")
@@ -99,7 +99,7 @@ def _find_number_problem(text: str) -> str:
 
 
 def read_binary(text: str) -> str:
-    """Return binary content in canonical Base64. Raises EndpointError."""
+    """Parse Base64 into its canonical form. Raises EndpointError."""
     try:
         found: str = from_dynamodb_json({"B": text}, "B")["B"]
     except InvalidArgument:
@@ -110,7 +110,7 @@ def read_binary(text: str) -> str:
 def _read_set(kind: str, content: list[str]) -> list[str]:
     if not content:
         raise make_validation_error(f"{INVALID}{_EMPTY_SETS[kind]} not be empty")
-    if len(content) > limits.ITEM_MAX_BYTES:  # a member has one byte at least, but for one that is empty
+    if len(content) > limits.ITEM_MAX_BYTES:  # all members but one have at least one byte
         raise make_validation_error("Item size has exceeded the maximum allowed size")
     read = _MEMBERS[kind]
     members = [read(member) for member in content]
@@ -127,18 +127,18 @@ _MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS"
 
 
 def check_name(name: str) -> None:
-    """Raise EndpointError if an attribute cannot have this name."""
+    """Raise EndpointError if this is not a valid attribute name."""
     if not 0 < len(name.encode()) <= limits.NAME_MAX_BYTES:
         raise make_validation_error(f"{INVALID}An attribute name must have 1 to {limits.NAME_MAX_BYTES} bytes")
 
 
 def read_values(attributes: Mapping[str, Any]) -> Item:
-    """Return the attributes of a key or an item in canonical form. Raises EndpointError."""
+    """Parse the attributes of a key or an item. Raises EndpointError."""
     return {name: read_value(value) for name, value in attributes.items()}
 
 
 def read_item(attributes: Mapping[str, Any]) -> Item:
-    """Return the attributes of an item, whatever its key and its size. Raises EndpointError."""
+    """Parse an item, without checking its key and size. Raises EndpointError."""
     for name in attributes:
         check_name(name)
     return read_values(attributes)
@@ -151,7 +151,7 @@ def check_size(item: Item) -> None:
 
 
 def get_item_key(item: Item) -> Key:
-    """Return the key of an item that is put. Raises EndpointError."""
+    """Return the key of an item to put. Raises EndpointError."""
     for key in TABLE.keys:
         if key.name not in item:
             raise KeySchemaError(f"{INVALID}Missing the key {key.name} in the item")
@@ -162,7 +162,7 @@ def get_item_key(item: Item) -> Key:
 
 
 def to_key(values: Item, *, exact: bool = False) -> Key:
-    """Return the key that an item has, or, if `exact`, that its attributes are. Raises EndpointError."""
+    """Convert key attributes to a key. Raises EndpointError, if `exact` also for other attributes."""
     if not values.keys() >= set(KEYS) or (exact and len(values) > len(KEYS)):
         raise KeySchemaError(MISMATCH)
     for key in TABLE.keys:
@@ -173,7 +173,7 @@ def to_key(values: Item, *, exact: bool = False) -> Key:
 
 
 def check_key_text(index: Index, key: IndexKey, text: str) -> None:
-    """Raise EndpointError if DynamoDB could not hold this content of a key of the index, or of `TABLE`."""
+    """Raise EndpointError if a key value of an index or `TABLE` is empty or too long."""
     if not text:
         raise KeyValueError(f"{_NOT_VALID}{_EMPTY_KEY.format(TYPE_NAMES[key.type])} Key: {key.name}")
     is_partition = key is index.pk
@@ -182,11 +182,11 @@ def check_key_text(index: Index, key: IndexKey, text: str) -> None:
 
 
 def check_index_keys(indexes: Iterable[Index], item: Item, updated: Collection[str | int] | None = None) -> None:
-    """Raise EndpointError if an attribute cannot be the key of an index.
+    """Raise EndpointError if an attribute is not a valid index key.
 
     Args:
-        indexes: the table's.
-        updated: the attributes that an UpdateItem changes; None for a whole item that is put.
+        indexes: the indexes of the table.
+        updated: the attributes changed by UpdateItem; None for PutItem.
     """
     for index in indexes:
         for key in index.keys:
@@ -209,7 +209,7 @@ def check_index_keys(indexes: Iterable[Index], item: Item, updated: Collection[s
 
 
 def encode_item(item: Item) -> Encoded:
-    """Return an item as DynamoDB answers it: numbers without exponents."""
+    """Encode an item as DynamoDB does, with numbers without exponents."""
     whole = encode(item)
     if "E+" not in whole.text and "E-" not in whole.text:
         return whole

@@ -1,4 +1,4 @@
-"""PutItem, UpdateItem, DeleteItem and the ConditionCheck of a transaction, each as a `WriteRequest`."""
+"""PutItem, UpdateItem, DeleteItem and ConditionCheck."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ from ddb_mcp.stores.workers import convert
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """One write to the item with a key.
+    """A write to one item.
 
     Attributes:
         request: its parameters.
-        condition: must hold for the stored item.
-        change: makes the new item of the stored item; None if nothing is to change.
-        paths: what an UpdateItem changes.
-        item: what a PutItem stores.
+        condition: the condition on the stored item.
+        change: returns the new item for the stored one; None to change nothing.
+        paths: the paths changed by UpdateItem.
+        item: the item stored by PutItem.
     """
 
     request: Mapping[str, Any]
@@ -49,7 +49,7 @@ class WriteRequest:
     item: Item | None = None
 
     def changes(self, stored: Stored) -> Changes:
-        """Return the new item. Raises EndpointError, also if the condition does not hold, or InvalidArgument."""
+        """Return the new item. Raises EndpointError or InvalidArgument, also if the condition does not hold."""
         if self.item is not None:
             check_index_keys(stored.indexes, self.item)
         old = stored[self.key]
@@ -65,11 +65,11 @@ class WriteRequest:
         return {self.key: new}
 
 
-# The functions that read a write find its faults in AWS's order. They raise EndpointError or InvalidArgument.
+# The parsers check in the same order as AWS. They raise EndpointError or InvalidArgument.
 
 
 def read_put(request: Mapping[str, Any]) -> WriteRequest:
-    """Return the write that a PutItem describes."""
+    """Parse a PutItem."""
     reader = ExpressionReader(request, "ConditionExpression")
     item = read_item(request["Item"])
     _check_return_values(request)
@@ -91,7 +91,7 @@ read_condition_check = partial(_read_by_key, None)
 
 
 def read_update(request: Mapping[str, Any]) -> WriteRequest:
-    """Return the write that an UpdateItem describes."""
+    """Parse an UpdateItem."""
     reader = ExpressionReader(request, "UpdateExpression", "ConditionExpression")
     values = read_values(request["Key"])
     update, condition = reader.read_update(), _read_condition(reader)
@@ -103,7 +103,7 @@ def read_update(request: Mapping[str, Any]) -> WriteRequest:
     def change(old: Item | None) -> Item | None:
         new = update.apply(key.attributes if old is None else old)
         only_removes = old is None and bool(update.paths) and new == key.attributes
-        return None if only_removes else new  # which creates nothing
+        return None if only_removes else new  # REMOVE alone does not create an item
 
     return WriteRequest(request, key, condition, change, update.paths)
 
@@ -114,14 +114,14 @@ def _check_return_values(request: Mapping[str, Any]) -> None:
 
 
 def _read_condition(reader: ExpressionReader) -> ConditionNode | None:
-    """Return the condition of a write, which is the last expression to be read: every placeholder must be used then."""
+    """Parse the condition, the last expression of a write, and check that all placeholders are used."""
     condition = reader.read_condition("ConditionExpression")
     reader.check_all_used()
     return condition
 
 
 async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: EndpointRequest) -> dict[str, Any]:
-    """Do the one write that a request describes, and answer it."""
+    """Execute a write and return the response."""
     returned = call.request.get("ReturnValues", "NONE")
     write = await convert(partial(read, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [write.key], writes=True)
@@ -137,7 +137,7 @@ async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: En
 
 
 def _make_returned(values: str, paths: Iterable[Path], item: Item | None) -> dict[str, Encoded]:
-    """Return the `Attributes` of the answer that `ReturnValues` asks for."""
+    """Return the `Attributes` requested by `ReturnValues`."""
     if values == "NONE" or not item:
         return {}
     if values.startswith("UPDATED"):

@@ -1,4 +1,4 @@
-"""Parse DynamoDB's expressions. Errors use DynamoDB's own words, as SDKs expect them."""
+"""Parse DynamoDB's expressions, with DynamoDB's error messages."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from lark import Lark, Tree
 
 _PROJECTION = "ProjectionExpression"
-# The unused placeholders that an error names.
+# How many unused placeholders an error lists.
 _UNUSED_NAMED = 20
 _SETS = ("SS", "NS", "BS")
-# As AWS's lexer splits a text.
+# How AWS's lexer splits an expression.
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[#:][A-Za-z0-9_]+|[0-9]+|<>|<=|>=|\S")
 _OPERATORS = frozenset({"either", "both", "negated", "compared", "between", "among", "call", "arithmetic"})
 
 
 @cache
 def load_reserved_words() -> frozenset[str]:
-    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html"""
+    """Load https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html."""
     return frozenset(File(__file__).with_name("reserved_words.txt").read_text("ascii").split())
 
 
@@ -47,7 +47,7 @@ def _make_parser() -> Lark:
 
 @lru_cache(maxsize=128)  # a tree can take 500 KB
 def _parse_tree(start: str, text: str) -> Tree[Any]:
-    """The tree of a text. Applications send few different texts, again and again."""
+    """Parse a text into a tree. Cached, since applications repeat the same few texts."""
     from lark import UnexpectedInput
 
     try:
@@ -68,7 +68,7 @@ def _parse_tree(start: str, text: str) -> Tree[Any]:
 
 
 def _make_syntax_error(text: str, at: int) -> InvalidArgument:
-    """Return the error of a syntax error at a position: AWS shows the token with the ones before and after it."""
+    """Return the error for a position. AWS shows the token there, and its neighbours as `near`."""
     tokens = list(_TOKEN.finditer(text))
     index = sum(token.end() <= at for token in tokens)
     token = tokens[index][0] if index < len(tokens) else "<EOF>"
@@ -77,19 +77,19 @@ def _make_syntax_error(text: str, at: int) -> InvalidArgument:
 
 
 class ExpressionReader:
-    """Parser of the expressions of one request, which notes the placeholders that they use.
+    """Parses the expressions of a request and tracks their placeholders.
 
-    The methods `on_RULE` take the results of a rule's parts.
+    The methods `on_RULE` receive the results of the rule's parts.
 
     Args:
-        request: the request, or a part of it.
-        expressions: the names of the expressions that it can have.
+        request: the request, or the part of it with the expressions.
+        expressions: the parameters that may hold an expression.
 
     Attributes:
-        named: the top-level attributes that the last expression names.
+        named: the top-level attributes in the last expression.
 
     Raises (the other methods too):
-        EndpointError, InvalidArgument: DynamoDB would refuse it.
+        EndpointError, InvalidArgument: an expression or a placeholder is invalid.
     """
 
     def __init__(self, request: Mapping[str, Any], *expressions: str) -> None:
@@ -107,7 +107,7 @@ class ExpressionReader:
 
     @cached_property
     def _placeholders(self) -> tuple[dict[str, str], dict[str, AttributeValue]]:
-        """The names and the values that the request defines."""
+        """The names and values that the request defines."""
         names = self._get_placeholders("Names", "#")
         for name in names.values():
             check_name(name)
@@ -125,24 +125,24 @@ class ExpressionReader:
         return members or {}
 
     def read_condition(self, parameter: str) -> nodes.ConditionNode | None:
-        """Return the condition, filter or key condition in a parameter, None if it is not there."""
+        """Parse the condition, filter or key condition in a parameter. Return None if absent."""
         condition: nodes.ConditionNode | None = self._read(parameter, "condition")
         return condition
 
     def read_projection(self) -> tuple[Path, ...] | None:
-        """Return the document paths of the projection, None if there is none."""
+        """Parse the paths of the projection. Return None if absent."""
         paths: tuple[Path, ...] | None = self._read(_PROJECTION, "projection")
         return paths
 
     def read_update(self) -> nodes.UpdateExpression:
-        """Return the changes of the update expression, none if there is none."""
+        """Parse the update expression. Return an empty update if absent."""
         update: nodes.UpdateExpression | None = self._read("UpdateExpression", "update")
         return update or nodes.UpdateExpression()
 
     def check_all_used(self) -> None:
-        """Raise InvalidArgument if no expression uses a placeholder, EndpointError if one has a path inside a key.
+        """Raise InvalidArgument if a placeholder is unused, EndpointError if a path leads into a key.
 
-        Call it after all expressions have been read.
+        Call it once all expressions are parsed.
         """
         names, values = self._placeholders
         for kind, defined in (("Names", [*names]), ("Values", [*values])):
@@ -162,7 +162,7 @@ class ExpressionReader:
         self.named = []
         if text is None:
             return None
-        self._names, self._values = self._placeholders  # whose faults AWS finds before those in the text
+        self._names, self._values = self._placeholders  # AWS checks placeholders before expressions
         size = len(text.encode())
         try:
             if size > limits.EXPRESSION_MAX_BYTES:
@@ -172,12 +172,12 @@ class ExpressionReader:
             result = self._evaluate_tree(_parse_tree(start, text))
         except InvalidArgument as error:
             raise InvalidArgument(f"Invalid {parameter}: {error.message}") from None
-        if parameter == "KeyConditionExpression":  # which has an error of its own for it
+        if parameter == "KeyConditionExpression":  # key conditions report nested paths themselves
             self._nested_key = None
         return result
 
     def _evaluate_tree(self, tree: Tree[Any]) -> Any:
-        """Return the result for a tree, from its leaves up. No recursion: texts may nest deeper than Python does."""
+        """Evaluate a tree bottom-up. Not recursive, since expressions can nest deeper than Python's stack."""
         done: dict[int, Any] = {}
         for node in tree.iter_subtrees():
             children = [done.get(id(child), child) for child in node.children]
@@ -356,6 +356,6 @@ def _check_kind(section: str, value: AttributeValue, kinds: tuple[str, ...]) -> 
 
 
 def _combine(word: str, *parts: nodes.ConditionNode) -> nodes.ConditionNode:
-    """Join parts by AND or OR. Parts that the same word joins, also in parentheses, become parts of the whole."""
+    """Join conditions by AND or OR. Flattens nested ones, including those in parentheses."""
     flat = (part.parts if isinstance(part, nodes.Combination) and part.word == word else (part,) for part in parts)
     return nodes.Combination(word, tuple(chain.from_iterable(flat)))
