@@ -3,7 +3,6 @@
 import difflib
 import ipaddress
 import os
-import platform
 import re
 import shlex
 from collections.abc import Callable
@@ -98,17 +97,8 @@ def parse_index_definitions(name: str, value: str) -> tuple[Index, ...]:
         raise Misconfigured(f"{name} is not a list of indexes: {error}.", next=f"An example is: {example}") from None
 
 
-def parse_path(name: str, value: str) -> Path:
+def parse_file_path(name: str, value: str) -> Path:
     """Return a whole path on this system; `~` is the home directory. It need not exist."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", value):
-        meant = re.sub(r"^\w+:(//(localhost)?(?=/))?", "", value)
-        advice = (
-            f"Write: {meant}" if meant.startswith("/") and value.startswith("file:") else "Write the path of a file."
-        )
-        raise Misconfigured(f"{name} is a URL, {shorten(value, 200)!r}, and must be a path.", next=advice)
-    if _is_foreign_path(value):
-        advice = f"Write a path as {platform.system()} has them, such as {Path.home() / 'data.sqlite3'}."
-        raise Misconfigured(f"{_describe(name, value)}, which is a path for another operating system.", next=advice)
     try:
         parsed = Path(value).expanduser()
     except RuntimeError:
@@ -117,16 +107,10 @@ def parse_path(name: str, value: str) -> Path:
         ) from None
     if not parsed.is_absolute():
         raise Misconfigured(
-            f"{_describe(name, value)}, a relative path, which names a different file in each working directory.",
+            f"{_describe(name, value)}, which is not a full path on this system.",
             next=f"Write the full path, for example {os.path.abspath(parsed)}.",
         )
     return parsed
-
-
-def _is_foreign_path(value: str) -> bool:
-    if os.name == "nt":
-        return value.startswith("/")
-    return bool(re.match(r"[A-Za-z]:[\\/]|\\\\|~\\", value)) or ("\\" in value and "/" not in value)
 
 
 def parse_address(name: str, value: str) -> str:
@@ -154,7 +138,7 @@ def is_http_url(text: str) -> bool:
         return False
 
 
-@lru_cache(64)  # a face asks at each request
+@lru_cache(64)  # an HTTP interface asks at each request
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address means this machine and nothing else."""
     if host.lower() == "localhost":
