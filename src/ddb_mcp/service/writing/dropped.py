@@ -34,7 +34,7 @@ def show_dropped(dropped: Mapping[Path, AttributeValue], room: int) -> tuple[dic
 
 def _show_first(values: Iterable[tuple[Path, AttributeValue]], room: int) -> dict[str, Any]:
     """Return the first of the values as plain JSON, as many as fit into `room` bytes, ordered by their paths."""
-    shown = {}
+    shown: dict[str, Any] = {}
     for path, value in values:
         if measure_value(value) > room:  # plain JSON takes no fewer bytes
             break
