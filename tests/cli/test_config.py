@@ -508,11 +508,6 @@ PATHS_THAT_ARE_NONE = [
     ("DDB_MCP_LOCAL_PATH", "sqlite:///data/items.sqlite3", "not a full path"),
     ("DDB_MCP_AUTH_FILE", "https://platform.example/auth.json", "not a full path"),
 ]
-ADDRESSES_WITH_THE_APIS_PATH = [
-    ("DDB_MCP_API_URL", "https://api.example/api/data/dynamodb", "Write: https://api.example"),
-    ("DDB_MCP_API_URL", "https://api.example/v1/api/data/dynamodb/", "Write: https://api.example/v1"),
-    ("DDB_MCP_API_URL", "https://api.example/api/data/dynamodb/info", "Write: https://api.example"),
-]
 KINDS = {
     "unexpanded": UNEXPANDED,
     "quoted": QUOTED,
@@ -521,7 +516,6 @@ KINDS = {
     "control characters": CONTROL_CHARACTERS,
     "comment kept": COMMENTS,
     "no path of this system": PATHS_THAT_ARE_NONE,
-    "address with the API's path": ADDRESSES_WITH_THE_APIS_PATH,
 }
 
 
@@ -544,27 +538,6 @@ def test_a_value_that_a_loader_has_left_is_refused_with_what_to_write(name: str,
 def test_the_platforms_own_names_are_named(home: Path) -> None:
     assert refused({**PAIR, "AUTH_TOKEN": "'pair-token'"}).message.startswith("AUTH_TOKEN has quotes")
     assert refused({**PAIR, "API_URL": "${URL}"}).message.startswith("API_URL holds '${URL}'")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("AWS_REGION", "${REGION}", "'${REGION}'"),
-        ("AWS_DEFAULT_REGION", "us-east-1 ", "white space"),
-        ("AWS_PROFILE", "'work'", "Remove the quotes"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000\r", "Windows line endings"),
-        ("AWS_SECRET_ACCESS_KEY", '"secret-key"', "Remove the quotes"),
-        ("AWS_CONFIG_FILE", "$HOME/.aws/config", "'$HOME'"),
-    ],
-)
-def test_awss_own_variables_are_checked_where_they_are_read(name: str, value: str, said: str) -> None:
-    error = refused({**DIRECT, name: value})
-    assert error.message.startswith(f"{name} ")
-    assert said in f"{error.message} {error.next}"
-    assert "secret-key" not in error.message + error.next
-    assert resolve_settings({name: value}).mode == "local"
-    with pytest.raises(Misconfigured, match=name):
-        resolve_gateway({"DYNAMODB_TABLE": "table", name: value})
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ class PlatformSettings(Settings):
 
     mode: ClassVar[Mode] = "platform"
     api_url: Annotated[
-        str, Setting("DDB_MCP_API_URL", values.parse_address, "the platform's address (or API_URL, with AUTH_TOKEN)")
+        str, Setting("DDB_MCP_API_URL", values.parse_text, "the platform's address (or API_URL, with AUTH_TOKEN)")
     ] = ""
     auth_token: Annotated[
         str,

@@ -113,18 +113,6 @@ def parse_file_path(name: str, value: str) -> Path:
     return parsed
 
 
-def parse_address(name: str, value: str) -> str:
-    """Return the address of a platform: the part before the API's own path."""
-    if not is_http_url(value):  # which may hold a password
-        raise Misconfigured(f"{name} is not an http:// or https:// URL.", next=f"Correct {name}.")
-    if match := re.search("/api/data/dynamodb(/.*)?$", value):
-        raise Misconfigured(
-            f"{name} ends with the API's own path, {match[0]!r}, which ddb-mcp adds.",
-            next=f"Write: {value[: match.start()]}",
-        )
-    return value
-
-
 def is_http_url(text: str) -> bool:
     """Return whether a text is a URL of HTTP, with a host and, if it has one, a port from 1 to 65535."""
     try:
