@@ -22,11 +22,11 @@ from ddb_mcp.core.conditions import (
     are_equal,
     iter_comparisons,
     matches,
-    parse_range,
 )
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import ExpressionBuilder
 from ddb_mcp.core.filters import OPERATORS, parse_filter
+from ddb_mcp.core.indexes import IndexKey, parse_key_range
 from ddb_mcp.core.items import AttributeValue, Item, parse_item, to_json
 from ddb_mcp.core.paths import get_value, parse_path
 from ddb_mcp.service.reading.hints import explain_missing, explain_no_match, explain_no_sort_key
@@ -489,20 +489,20 @@ def test_a_path_leads_through_maps_and_lists() -> None:
 def test_ranges_that_cannot_be() -> None:
     for sk_from, sk_to in (("b", None), (None, "b"), ("a", "b")):
         with pytest.raises(InvalidArgument, match="cannot be combined"):
-            parse_range("a", sk_from, sk_to)
+            parse_key_range(IndexKey("sk"), "a", sk_from, sk_to)
     for low, high in (("b", "a"), ("a", "B"), ("\N{GRINNING FACE}", "\uffff"), ("aa", "a")):
         with pytest.raises(InvalidArgument, match="sk_from sorts after sk_to"):
-            parse_range(None, low, high)
+            parse_key_range(IndexKey("sk"), None, low, high)
     for at, parameter in enumerate(("sk_prefix", "sk_from", "sk_to")):
         for text, said in (("é" * 512 + "x", "1025 bytes"), ("\ud800", "lone surrogate")):
             arguments: list[str | None] = [None, None, None]
             arguments[at] = text
             with pytest.raises(InvalidArgument, match=f"{parameter} .*{said}"):
-                parse_range(*arguments)
+                parse_key_range(IndexKey("sk"), *arguments)
 
 
 def test_ranges() -> None:
-    assert parse_range(None, None, None) == KeyRange()
+    assert parse_key_range(IndexKey("sk"), None, None, None) == KeyRange()
     assert KeyRange().contains("\x00")
     for arguments, inside, outside in (
         (("a", None, None), ["a", "a\x00", "a\uffff"], ["", "A", "b", "b\N{COMBINING ACUTE ACCENT}"]),
@@ -511,7 +511,7 @@ def test_ranges() -> None:
         ((None, None, "b"), ["", "b"], ["b\x00"]),
         ((None, "é" * 512, "é" * 512), ["é" * 512], ["é"]),
     ):
-        found = parse_range(*arguments)
+        found = parse_key_range(IndexKey("sk"), *arguments)
         assert all(map(found.contains, inside))
         assert not any(map(found.contains, outside))
 

@@ -14,7 +14,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.gateway.budgets import TenantBudget
 from ddb_mcp.gateway.tenants import Tenant
-from ddb_mcp.stores.workers import Turns, current_account
+from ddb_mcp.stores.workers import FairLock, current_account
 from tests.gateway.conftest import post, request
 from tests.gateway.running import RunningGateway
 
@@ -27,18 +27,18 @@ class Seen:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.owners: list[str] = []
         self.waiting = self.most = 0
-        take = Turns.take
+        take = FairLock.hold
 
         @asynccontextmanager
-        async def counted(turns: Turns, owner: str) -> AsyncIterator[None]:
+        async def counted(lock: FairLock, owner: str) -> AsyncIterator[None]:
             self.waiting += 1
             self.most = max(self.most, self.waiting)
-            async with take(turns, owner):
+            async with take(lock, owner):
                 self.waiting -= 1
                 self.owners.append(owner)
                 yield
 
-        monkeypatch.setattr(Turns, "take", counted)
+        monkeypatch.setattr(FairLock, "hold", counted)
 
 
 PK = "deploy#turns#a"

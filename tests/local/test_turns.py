@@ -105,7 +105,7 @@ def test_a_write_that_joins_while_others_are_made_has_the_next_turn(data: Data, 
                 steps.append("hostile")
                 if at == 5:  # in the thread of writes
                     anyio_loop.call_soon_threadsafe(partial(group.start_soon, write, "other", other))
-                    while not data.store._writes._waiting.get("other"):
+                    while not data.store._writes._waiting.has("other"):
                         stored.check()
                 return {}, None
 

@@ -152,18 +152,18 @@ async def test_an_abandoned_conversion_does_not_begin_and_leaves_no_gap() -> Non
 
 def test_who_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
     async def main() -> list[str]:
-        turns, had = workers.Turns(), list[str]()
+        lock, had = workers.FairLock(), list[str]()
 
         async def take(owner: str) -> None:
-            async with turns.take(owner):
+            async with lock.hold(owner):
                 had.append(owner)
 
-        async with turns.take("first"):
+        async with lock.hold("first"):
             tasks = [asyncio.create_task(take(owner)) for owner in ("cancelled", "next")]
             await anyio.wait_all_tasks_blocked()
         tasks[0].cancel()  # its turn has come, and it has not noticed
         await asyncio.wait(tasks)
-        async with turns.take("last"):
+        async with lock.hold("last"):
             return had
 
     assert asyncio.run(main()) == ["next"]

@@ -10,12 +10,9 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from operator import ge, gt, le, lt
-from typing import Any, NamedTuple
+from typing import Any, AnyStr, NamedTuple
 
-from ddb_mcp.core import limits
-from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import AttributeValue, Item
-from ddb_mcp.core.keys import check_text
 from ddb_mcp.core.paths import Path, get_value
 
 # A comparison of values checks its time after this many steps; a step takes about a microsecond.
@@ -23,35 +20,27 @@ STEPS_BETWEEN_CHECKS = 2000
 
 
 class KeyRange(NamedTuple):
-    """The sort keys a query asks for: those with a prefix, or those from `low` to `high`, both included."""
+    """The sort keys that a query selects: those with a prefix, or those from `low` to `high`, both included."""
 
     prefix: str | None = None
     low: str | None = None
     high: str | None = None
 
     def contains(self, sk: str) -> bool:
-        """Return whether a sort key is in the range."""
-        # Code point order is the order of the UTF-8 bytes, which is DynamoDB's.
-        return (
-            (self.prefix is None or sk.startswith(self.prefix))
-            and (self.low is None or sk >= self.low)
-            and (self.high is None or sk <= self.high)
-        )
+        """Return whether a sort key of the table is in the range."""
+        return is_in_range(sk, *self)  # code point order is the order of the UTF-8 bytes, which is DynamoDB's
+
+
+def is_in_range(value: AnyStr, prefix: AnyStr | None, low: AnyStr | None, high: AnyStr | None) -> bool:
+    """Return whether a value has the prefix, and lies between the bounds. None: any."""
+    return (
+        (prefix is None or value.startswith(prefix))
+        and (low is None or value >= low)
+        and (high is None or value <= high)
+    )
 
 
 ALL_SORT_KEYS = KeyRange()
-
-
-def parse_range(sk_prefix: str | None, sk_from: str | None, sk_to: str | None) -> KeyRange:
-    """Parse a query's range. Raises InvalidArgument for both kinds at once, or an inverted range."""
-    if sk_prefix is not None and (sk_from is not None or sk_to is not None):
-        raise InvalidArgument("sk_prefix cannot be combined with sk_from or sk_to.")
-    for parameter, text in (("sk_prefix", sk_prefix), ("sk_from", sk_from), ("sk_to", sk_to)):
-        if text is not None:
-            check_text(parameter, text, limits.SK_MAX_BYTES)
-    if sk_from is not None and sk_to is not None and sk_from > sk_to:
-        raise InvalidArgument("sk_from sorts after sk_to (by UTF-8 bytes); swap them.")
-    return KeyRange(sk_prefix, sk_from, sk_to)
 
 
 CheckDeadline = Callable[[], None]

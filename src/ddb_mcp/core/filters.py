@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 from ddb_mcp.core import limits
@@ -50,14 +49,16 @@ def parse_filter(conditions: Mapping[str, Any], parameter: str, *, keys_allowed:
         keys_allowed: False for a query, whose filter DynamoDB does not let touch the key.
 
     Raises:
-        InvalidArgument: a path, an operator or an operand that DynamoDB would refuse, or too much of them. How much
-            there is, is looked at first, so that a refusal costs nothing.
+        InvalidArgument: a path, an operator or an operand that DynamoDB would refuse, or too much of them.
     """
-    _check_amount(conditions, parameter)
+    _check_count(conditions, parameter)
     parsed = tuple(_parse_clauses(conditions, parameter, keys_allowed))
     operands = sum(measure_value(value) for clause in iter_comparisons(parsed) for value in clause.values)
     if operands > OPERANDS_MAX_BYTES:
-        raise _make_length_error(parameter)
+        raise InvalidArgument(
+            f"{parameter} compares with more than {OPERANDS_MAX_BYTES} bytes of values.",
+            next="Compare with fewer or shorter values.",
+        )
     expression = ExpressionBuilder()
     # A scan of a shared table has a clause of its own before the filter's, and must still fit.
     own_clause = f"begins_with({expression.path('pk')},{expression.value({'S': ''})}) AND "
@@ -87,45 +88,12 @@ def filter_to_json(clauses: Filter) -> dict[str, Any]:
     return conditions
 
 
-def _check_amount(conditions: Mapping[str, Any], parameter: str) -> None:
-    """Raise InvalidArgument if there are too many conditions, or operands too long, before any is built."""
+def _check_count(conditions: Mapping[str, Any], parameter: str) -> None:
+    """Raise InvalidArgument if there are too many conditions, before any is parsed."""
     branches = conditions.get("$or")
     filters = [conditions, *(branches if isinstance(branches, list) and len(branches) <= OR_MAX else ())]
-    filters = [entry for entry in filters if isinstance(entry, Mapping)]
-    if sum(map(len, filters)) > limits.OPERATORS_MAX:
+    if sum(len(entry) for entry in filters if isinstance(entry, Mapping)) > limits.OPERATORS_MAX:
         raise InvalidArgument(f"{parameter} has more than {limits.OPERATORS_MAX} conditions.")
-    operands = [operand for entry in filters for name, operand in entry.items() if name != "$or"]
-    if _estimate_size(operands) > OPERANDS_MAX_BYTES:
-        raise _make_length_error(parameter)
-
-
-def _make_length_error(parameter: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"{parameter} compares with more than {OPERANDS_MAX_BYTES} bytes of values.",
-        next="Compare with fewer or shorter values.",
-    )
-
-
-def _estimate_size(value: Any) -> int:
-    """Return a number of bytes that plain JSON takes as attribute values at least; counted until it is too many."""
-    size, left = 0, [value]
-    while left and size <= OPERANDS_MAX_BYTES:
-        value = left.pop()
-        match value:
-            case str():
-                size += len(value) // 4 * 3  # as base64
-            case bool() | None:
-                pass
-            case int():
-                size += value.bit_length() // 8
-            case Decimal():
-                size += len(str(value)) // 3
-            case list() | dict():
-                size += len(value)
-                if size <= OPERANDS_MAX_BYTES:
-                    left += value
-                    left += value.values() if isinstance(value, dict) else ()
-    return size
 
 
 def _parse_clauses(conditions: Mapping[str, Any], parameter: str, keys_allowed: bool) -> Iterator[Comparison | Or]:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Self, cast
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.conditions import KeyRange
+from ddb_mcp.core.conditions import KeyRange, is_in_range
 from ddb_mcp.core.errors import InvalidArgument, PrefixViolation
 from ddb_mcp.core.items import TYPE_NAMES, AttributeValue, Item, from_json
 from ddb_mcp.core.keys import Prefix, check_text
@@ -89,19 +89,14 @@ class Index:
 
     def selects(self, item: Item, pk: str, keys: KeyRange) -> bool:
         """Return whether a query for this partition and this range of sort keys returns the item."""
-        if self.pk.get_sort_bytes(item) != encode_sort_bytes(self.pk.type, pk):
+        if self.pk.get_sort_bytes(item) != self.pk.encode(pk):
             return False
         if self.sk is None:
             return True
         found = self.sk.get_sort_bytes(item)
         if found is None:
             return False
-        prefix, low, high = (None if text is None else encode_sort_bytes(self.sk.type, text) for text in keys)
-        return (
-            (prefix is None or found.startswith(prefix))
-            and (low is None or found >= low)
-            and (high is None or found <= high)
-        )
+        return is_in_range(found, *(None if text is None else self.sk.encode(text) for text in keys))
 
     def to_json(self) -> dict[str, Any]:
         """Return the index as `info` shows it."""
@@ -214,7 +209,11 @@ def parse_key_text(key: IndexKey, text: str, parameter: str, *, is_partition: bo
 
 
 def parse_key_range(key: IndexKey | None, sk_prefix: str | None, sk_from: str | None, sk_to: str | None) -> KeyRange:
-    """Parse the range of an index's sort key. Raises InvalidArgument."""
+    """Parse the range of the sort key of the table or of an index. Raises InvalidArgument.
+
+    Args:
+        key: None if the index has no sort key.
+    """
     given = {"sk_prefix": sk_prefix, "sk_from": sk_from, "sk_to": sk_to}
     if key is None:
         if any(text is not None for text in given.values()):

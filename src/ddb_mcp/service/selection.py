@@ -2,10 +2,10 @@
 
 import logging
 
-from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, iter_comparisons, parse_range
+from ddb_mcp.core.conditions import Comparison, Filter, KeyRange, iter_comparisons
 from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.filters import parse_filter
-from ddb_mcp.core.indexes import parse_key_range, parse_key_text
+from ddb_mcp.core.indexes import IndexKey, parse_key_range, parse_key_text
 from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.core.text import quote_start
@@ -33,7 +33,7 @@ def parse_selection(where: Where, own: Prefix, named: str = "") -> Read:
     else:
         pk_prefix = own.check_pk_prefix(where.pk_prefix)
         read = Read(pk_prefix=pk_prefix, pk_is_longer=pk_prefix == own.joined)
-    keys = parse_range(where.sk_prefix, where.sk_from, where.sk_to)
+    keys = parse_key_range(IndexKey("sk"), where.sk_prefix, where.sk_from, where.sk_to)
     clauses = parse_filter(where.filter, f"{named}filter", keys_allowed=where.pk is None) if where.filter else ()
     if where.pk is not None:
         return read._replace(range=keys, filter=clauses)

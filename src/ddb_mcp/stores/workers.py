@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -73,52 +73,71 @@ class Meter:
                 self._loop.call_soon_threadsafe(self._charge, self.seconds)
 
 
-class Turns:
-    """One turn at a time. Whoever has had a turn comes after all other owners that wait."""
+class RoundRobin(Generic[_T]):
+    """A queue whose owners take turns: an owner that has had a turn comes after all others that wait."""
 
     def __init__(self) -> None:
-        self._is_taken = False
-        self._waiting: dict[str, deque[anyio.Event]] = {}  # by owner; the first of the first owner is next
+        self._waiting: dict[str, deque[_T]] = {}  # the first of the first owner is next
+        self._latest = ""
 
-    @asynccontextmanager
-    async def take(self, owner: str) -> AsyncIterator[None]:
-        """Wait for a turn and hold it while this is open. A caller that is cancelled first gives up its place."""
-        if self._is_taken:
-            await self._wait(owner)
-        self._is_taken = True
-        try:
-            yield
-        finally:
-            self._pass_on(owner)
+    def has(self, owner: str) -> bool:
+        """Return whether an entry of this owner waits."""
+        return owner in self._waiting
 
-    async def _wait(self, owner: str) -> None:
-        turn = anyio.Event()
-        self._waiting.setdefault(owner, deque()).append(turn)
-        try:
-            await turn.wait()
-        except BaseException:
-            if turn.is_set():
-                self._pass_on(owner)
-            else:
-                self._waiting[owner].remove(turn)
-                self._forget_if_done(owner)
-            raise
+    def put(self, owner: str, entry: _T) -> None:
+        """Add an entry behind the others of its owner."""
+        self._waiting.setdefault(owner, deque()).append(entry)
 
-    def _pass_on(self, owner: str) -> None:
-        if owner in self._waiting:
-            self._waiting[owner] = self._waiting.pop(owner)  # behind all others
-        following = next(iter(self._waiting), None)
-        self._is_taken = following is not None
-        if following is not None:
-            self._waiting[following].popleft().set()
-            self._forget_if_done(following)
-
-    def _forget_if_done(self, owner: str) -> None:
+    def remove(self, owner: str, entry: _T) -> None:
+        """Remove an entry that waits."""
+        self._waiting[owner].remove(entry)
         if not self._waiting[owner]:
             del self._waiting[owner]
 
+    def take(self) -> _T | None:
+        """Remove and return the next entry, None if nothing waits."""
+        if self.has(self._latest):
+            self._waiting[self._latest] = self._waiting.pop(self._latest)  # behind all others
+        if not self._waiting:
+            return None
+        self._latest = next(iter(self._waiting))
+        entry = self._waiting[self._latest][0]
+        self.remove(self._latest, entry)
+        return entry
 
-_TURNS: RunVar[Turns] = RunVar("ddb_mcp.turns")
+
+class FairLock:
+    """A lock that owners hold in turn, however often one of them asks for it."""
+
+    def __init__(self) -> None:
+        self._is_held = False
+        self._waiting = RoundRobin[anyio.Event]()
+
+    @asynccontextmanager
+    async def hold(self, owner: str) -> AsyncIterator[None]:
+        """Hold the lock when it is the owner's turn. A caller that is cancelled first gives up its place."""
+        turn = anyio.Event()
+        self._waiting.put(owner, turn)
+        if not self._is_held:
+            self._pass_on()
+        try:
+            if not turn.is_set():
+                await turn.wait()
+            yield
+        finally:
+            if turn.is_set():
+                self._pass_on()
+            else:
+                self._waiting.remove(owner, turn)
+
+    def _pass_on(self) -> None:
+        following = self._waiting.take()
+        self._is_held = following is not None
+        if following is not None:
+            following.set()
+
+
+_LOCK: RunVar[FairLock] = RunVar("ddb_mcp.worker_lock")
 
 
 async def run_in_worker(convert: Callable[[], _T], *, abandon: bool = False) -> _T:
@@ -138,7 +157,7 @@ async def run_in_worker(convert: Callable[[], _T], *, abandon: bool = False) -> 
             release_frames(error)
             raise
 
-    async with _turns().take(current_account.get().owner):
+    async with _get_lock().hold(current_account.get().owner):
         try:
             return await run_sync(measured, abandon_on_cancel=abandon, limiter=anyio.CapacityLimiter(1))
         finally:
@@ -158,12 +177,13 @@ def release_frames(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def _turns() -> Turns:
+def _get_lock() -> FairLock:
+    """Return the lock of the event loop that is running."""
     try:
-        return _TURNS.get()
+        return _LOCK.get()
     except LookupError:
-        _TURNS.set(turns := Turns())
-        return turns
+        _LOCK.set(lock := FairLock())
+        return lock
 
 
 async def convert(function: Callable[[], _T], *values: Any) -> _T:

@@ -1,4 +1,4 @@
-"""AWS's error codes that more than one module asks for. `failures` has the others, and the default for new ones."""
+"""AWS's error codes that several modules use. `errors` has the others, and the default for new ones."""
 
 # DynamoDB sends these with status 400.
 THROTTLED = frozenset(

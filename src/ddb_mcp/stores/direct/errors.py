@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
-from botocore.session import Session
 
 from ddb_mcp.config.values import is_loopback
 from ddb_mcp.core.errors import (
@@ -30,14 +29,11 @@ from ddb_mcp.core.errors import (
 )
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.direct import codes
-from ddb_mcp.stores.direct.session import AWS_CONNECT_SECONDS, AWS_READ_SECONDS, AwsSession, is_invalid_url
+from ddb_mcp.stores.direct.session import AWS_READ_SECONDS, AwsSession, is_invalid_url
 from ddb_mcp.stores.retries import Outcome
 
 _SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
 _RENEW = {
-    "": "Set up AWS profile {request.profile} with `aws configure sso` or `aws configure`, or name another one in "
-    "AWS_PROFILE. Check its credential_process if it has one, and AWS_CONTAINER_CREDENTIALS_FULL_URI or "
-    "AWS_WEB_IDENTITY_TOKEN_FILE if one is set. Then call again.",
     "env": "Set fresh AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and restart the server.",
     "sso": "Run `aws sso login --profile {request.profile}`, then call again.",
     "login": "Run `aws login --profile {request.profile}`, then call again.",
@@ -45,9 +41,11 @@ _RENEW = {
     "the server uses the session that the AWS CLI caches.",
 }
 """Advice how to renew credentials, by botocore's word for their source."""
-_RENEW_SOURCE = (
-    "Renew the credentials of AWS profile {request.profile}, whose source is {request.session.method} (with SSO: `aws "
-    "sso login --profile {request.profile}`), then call again."
+_RENEW_OTHERS = (
+    "Renew the credentials of AWS profile {request.profile}{request.source}, for example with `aws sso login --profile "
+    "{request.profile}` or `aws configure`; or set AWS_PROFILE to another profile, or both AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY. Check credential_process, AWS_CONTAINER_CREDENTIALS_FULL_URI and "
+    "AWS_WEB_IDENTITY_TOKEN_FILE if one is set. Then call again."
 )
 _QUOTED_MAX = 300
 
@@ -79,7 +77,7 @@ class FailedRequest(NamedTuple):
 
     @property
     def check_endpoint(self) -> str:
-        """Advice if the endpoint does not answer as it should."""
+        """Return what to do if the endpoint does not answer as it should."""
         return f"Check the network, the region and {self.variable}, then call again."
 
     @property
@@ -88,9 +86,14 @@ class FailedRequest(NamedTuple):
         return (self.session and self.session.source.profile) or "default"
 
     @property
+    def source(self) -> str:
+        """Return where the credentials come from, as part of a sentence; empty if unknown."""
+        return f", whose source is {self.session.method}" if self.session and self.session.method else ""
+
+    @property
     def renewal(self) -> str:
-        """Advice for a person how to renew the credentials, by their source."""
-        return _RENEW.get(self.session.method if self.session else "", _RENEW_SOURCE).format(request=self)
+        """Return what a person does to renew the credentials."""
+        return _RENEW.get(self.session.method if self.session else "", _RENEW_OTHERS).format(request=self)
 
 
 def get_code(failure: Exception, operation: str) -> str:
@@ -240,8 +243,6 @@ def _map_not_found(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpErr
 
 def _map_invalid_request(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
     """DynamoDB has one code for every request it finds invalid; what is wrong is in the message alone."""
-    if refusal.operation.startswith("AssumeRole"):
-        return _INVALID_ROLE(refusal, request)
     for pattern, rule in _INVALID_REQUESTS:
         if found := re.search(pattern, refusal.message, re.I):
             return rule(refusal, request, found)
@@ -250,11 +251,6 @@ def _map_invalid_request(refusal: _ErrorResponse, request: FailedRequest) -> Ddb
     )
 
 
-_INVALID_ROLE = _Rule(
-    Misconfigured,
-    "AWS rejected the request for the role as invalid.",
-    "Check the role's ARN in DDB_MCP_ROLE_ARN, or in the AWS profile.",
-)
 _INVALID_REQUESTS = (
     (
         r"Index Key:? (\S+) Expected: (\w+) Actual: (\w+) IndexName: (\S+)",
@@ -276,10 +272,6 @@ _INVALID_REQUESTS = (
     (
         "item size",
         _Rule(InvalidArgument, "The item would be over DynamoDB's limit of 400 KB.", "Split it over several keys."),
-    ),
-    (
-        "nesting levels",
-        _Rule(InvalidArgument, "The item would be nested deeper than DynamoDB's limit.", "Flatten it."),
     ),
 )
 """By a pattern in the message."""
@@ -305,11 +297,12 @@ _ANSWERS: dict[str, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = {
     "OptInRequired RegionDisabledException SubscriptionRequiredException": _Rule(
         Forbidden, "The AWS account may not use this service or region.", "Check the region and the account."
     ),
-    "MalformedPolicyDocument MalformedPolicyDocumentException "
-    "PackedPolicyTooLarge PackedPolicyTooLargeException": _Rule(
+    "MalformedPolicyDocument MalformedPolicyDocumentException PackedPolicyTooLarge PackedPolicyTooLargeException "
+    "ValidationError": _Rule(
         Misconfigured,
-        "AWS refused the session policy for DDB_MCP_ROLE_ARN.",
-        "Check DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; `ddb-mcp policy` prints the policy.",
+        "AWS rejected the request for the role, or its session policy, as invalid.",
+        "Check DDB_MCP_ROLE_ARN or the role in the AWS profile, DYNAMODB_PREFIX and DDB_MCP_LAMBDA_FUNCTIONS; "
+        "`ddb-mcp policy` prints the policy.",
     ),
     "LimitExceededException ReplicatedWriteConflictException ResourceConflictException ResourceInUseException "
     "TransactionConflictException": _Rule(
@@ -320,7 +313,7 @@ _ANSWERS: dict[str, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = {
         "The server at the endpoint does not support {failure.operation}.",
         "Use an engine that supports it.",
     ),
-    "ValidationError ValidationException InvalidParameterValueException": _map_invalid_request,
+    "ValidationException InvalidParameterValueException": _map_invalid_request,
     "ResourceNotFoundException": _map_not_found,
     "ItemCollectionSizeLimitExceededException": _Rule(
         InvalidArgument, "The partition is full: in a table with a local index, one pk holds at most 10 GB."
@@ -365,8 +358,6 @@ def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
 
 def _map_unreachable(failure: BotoCoreError, request: FailedRequest) -> DdbMcpError:
     url = str(failure.kwargs.get("endpoint_url"))
-    if region := _is_unknown_region(url, request.session):
-        return Misconfigured(f"There is no AWS region {region!r}.", next=_REGION)
     parts = urlsplit(url)
     if is_loopback(parts.hostname or ""):
         return Unavailable(
@@ -377,37 +368,19 @@ def _map_unreachable(failure: BotoCoreError, request: FailedRequest) -> DdbMcpEr
     return Unavailable(f"{request.operation} cannot reach the endpoint.", next=request.check_endpoint)
 
 
-def _is_unknown_region(url: str, session: Session | None) -> str | None:
-    """Return the region in the host name of a service's own endpoint if AWS has no such region."""
-    region = re.match(r"https://(?:[a-z-]+|[0-9]+\.ddb)\.([a-z0-9-]+)\.amazonaws\.", url)
-    if session is None or region is None:
-        return None
-    partitions = session.get_available_partitions()
-    known = any(region[1] in session.get_available_regions("dynamodb", partition) for partition in partitions)
-    return None if known else region[1]
-
-
-_REGION = "Set AWS_REGION or AWS_DEFAULT_REGION, or `region` in the AWS profile."
 # The first kind that fits counts: a class stands before its base classes. By name, because older versions of botocore
 # lack some of them.
 _KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
-    "ReadTimeoutError": _Rule(Timeout, f"{{request.operation}} got no answer within {AWS_READ_SECONDS:g} s."),
-    "ConnectTimeoutError": _Rule(
-        Timeout,
-        f"{{request.operation}} got no connection within {AWS_CONNECT_SECONDS:g} s.",
-        "{request.check_endpoint}",
+    "ReadTimeoutError ConnectTimeoutError": _Rule(
+        Timeout, f"{{request.operation}} got no answer within {AWS_READ_SECONDS:g} s.", "{request.check_endpoint}"
     ),
     "ProxyConnectionError": _Rule(Unavailable, "The HTTP proxy cannot be reached.", "Check HTTPS_PROXY and NO_PROXY."),
     "EndpointConnectionError": _map_unreachable,
     "ConnectionError HTTPClientError IncompleteReadError ChecksumError FlexibleChecksumError": _Rule(
         Unavailable, "{request.operation}: the connection broke before the answer was complete.", tls.BROKEN_NEXT
     ),
-    "NoCredentialsError": _Rule(Unauthenticated, "There are no AWS credentials.", "{request.renewal}"),
-    "PartialCredentialsError": _Rule(
-        Unauthenticated,
-        "The AWS credentials are incomplete: the key or its secret is missing.",
-        "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and restart the server, or give both "
-        "aws_access_key_id and aws_secret_access_key in the AWS profile and call again.",
+    "NoCredentialsError PartialCredentialsError": _Rule(
+        Unauthenticated, "There are no AWS credentials, or the key or its secret is missing.", "{request.renewal}"
     ),
     "SSOError TokenRetrievalError NoAuthTokenError": _Rule(
         Unauthenticated, "The AWS SSO session has expired, or there is none.", _RENEW["sso"]
@@ -424,9 +397,10 @@ _KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
         "AWS_PROFILE names an AWS profile that does not exist.",
         "Set AWS_PROFILE to a profile that `aws configure list-profiles` shows.",
     ),
-    "NoRegionError": _Rule(Misconfigured, "No AWS region is configured.", _REGION),
-    "BaseEndpointResolverError EndpointProviderError InvalidRegionError UnknownRegionError": _Rule(
-        Misconfigured, "The AWS region does not exist.", _REGION
+    "NoRegionError BaseEndpointResolverError EndpointProviderError InvalidRegionError UnknownRegionError": _Rule(
+        Misconfigured,
+        "No AWS region is configured, or it does not exist.",
+        "Set AWS_REGION or AWS_DEFAULT_REGION, or `region` in the AWS profile.",
     ),
     "BotoCoreError": _Rule(
         Misconfigured,

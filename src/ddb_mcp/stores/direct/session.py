@@ -18,10 +18,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.credentials import (
     AssumeRoleCredentialFetcher,
-    AssumeRoleProvider,
-    CanonicalNameCredentialSourcer,
     DeferredRefreshableCredentials,
-    ProfileProviderBuilder,
 )
 from botocore.exceptions import (
     BotoCoreError,
@@ -186,22 +183,9 @@ def _never_prompt(session: botocore.session.Session) -> None:
     def refuse(prompt: str) -> NoReturn:
         raise RefreshWithMFAUnsupportedError
 
-    def client(service: str, **options: Any) -> Any:
-        return session.create_client(service, **options)
-
-    chain = session.get_component("credential_provider")
-    cache: Any = JSONFileCache(str(Path(_CLI_CACHE).expanduser()))
-    sources = [provider for provider in chain.providers if provider.METHOD in ("env", "container-role", "iam-role")]
-    ours = AssumeRoleProvider(
-        load_config=lambda: session.full_config,
-        client_creator=client,
-        cache=cache,
-        profile_name=session.get_config_variable("profile") or "default",
-        prompter=refuse,
-        credential_sourcer=CanonicalNameCredentialSourcer(sources),
-        profile_provider_builder=ProfileProviderBuilder(session, cache=cache),
-    )
-    chain.insert_before("assume-role", ours)
+    provider = session.get_component("credential_provider").get_provider("assume-role")
+    provider.cache = JSONFileCache(str(Path(_CLI_CACHE).expanduser()))
+    provider._prompter = refuse
 
 
 class _FastLoader(Loader):

@@ -16,7 +16,7 @@ from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline
 from ddb_mcp.stores.local.file import Connection, Locked, transaction
 from ddb_mcp.stores.local.statements import sweep
-from ddb_mcp.stores.workers import current_account, pause_after, release_frames
+from ddb_mcp.stores.workers import RoundRobin, current_account, pause_after, release_frames
 
 SWEEP_SECONDS = 60
 
@@ -118,9 +118,8 @@ class WriteQueue:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._guard = threading.Lock()
-        self._waiting: dict[str, deque[PendingWrite[Any]]] = {}  # by owner; the first of the first owner is next
+        self._waiting = RoundRobin[PendingWrite[Any]]()
         self._again: deque[PendingWrite[Any]] = deque()  # of a transaction that failed
-        self._latest = ""  # the owner that has had its turn
         self._is_running = False
         self._swept = 0.0
 
@@ -128,7 +127,7 @@ class WriteQueue:
         """Make a change on behalf of the current account. Return what `change` returns, once it is on the disk."""
         write = PendingWrite(change)
         with self._guard:
-            self._waiting.setdefault(write.owner, deque()).append(write)
+            self._waiting.put(write.owner, write)
             is_first, self._is_running = not self._is_running, True
         if is_first:
             # `Thread.start` would hold the event loop until the thread runs, which on a busy machine is a long time.
@@ -184,15 +183,7 @@ class WriteQueue:
     def _next(self) -> PendingWrite[Any] | None:
         if self._again:
             return self._again.popleft()
-        if not self._waiting:
-            return None
-        if self._latest in self._waiting:
-            self._waiting[self._latest] = self._waiting.pop(self._latest)  # behind all others
-        self._latest, writes = next(iter(self._waiting.items()))
-        write = writes.popleft()
-        if not writes:
-            del self._waiting[self._latest]
-        return write
+        return self._waiting.take()
 
     @contextmanager
     def _open(self, deadline: Deadline) -> Iterator[Connection]:
