@@ -6,5 +6,5 @@ from pathlib import Path
 
 @cache
 def browser_page() -> str:
-    """The page's HTML. It needs no network, and speaks MCP Apps to the window that holds it."""
+    """Return the page's HTML. It needs no network, and speaks MCP Apps to its parent window."""
     return Path(__file__).with_name("page.html").read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ _STDIN_MAX_BYTES = 100_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp call`."""
+    """Add the arguments of `ddb-mcp call`."""
     parser.usage = "%(prog)s [SETTING ...] [--all] TOOL [JSON | - | NAME=VALUE ...]"
     parser.epilog = _EXAMPLES
     parser.add_argument("tool", metavar="TOOL", help=", ".join(TOOLS))

@@ -47,7 +47,7 @@ class Command(NamedTuple):
 
     @property
     def settings(self) -> tuple[Setting, ...]:
-        """The settings that it takes, in the order of `SETTINGS`."""
+        """Return the settings that it accepts, in the order of `SETTINGS`."""
         fields = {"mode", *(name for kind in self.kinds for name in list_declared(kind))} - self.without
         return tuple(setting for setting in SETTINGS if setting.field in fields)
 

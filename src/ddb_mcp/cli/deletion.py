@@ -10,7 +10,7 @@ from ddb_mcp.service.transfer.purge import ItemCount
 
 
 async def confirm(arguments: argparse.Namespace, what: str, count: Callable[[], Awaitable[ItemCount]]) -> bool:
-    """Whether the user wants it: says `--yes`, or answers yes at the terminal.
+    """Return whether the user confirms a deletion, with `--yes` or at the terminal.
 
     Args:
         arguments: of the command, with `yes`.

@@ -32,7 +32,7 @@ _AWS_SECRET = re.compile("KEY|SECRET|TOKEN|PASSWORD")
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
-    """Examine the configuration and the store. Returns 1 where there is something to fix, else 0."""
+    """Check the configuration and the store. Return 1 if there is something to fix, else 0."""
     import anyio
 
     http = resolve_http(os.environ, arguments.flags)
@@ -111,7 +111,7 @@ class Steps:
 
 
 def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], None]) -> None:
-    """The settings that were given, and those that say where the data are."""
+    """Print the settings that are set, and those that locate the data."""
     say(f"\nSettings ({settings.mode} mode; settings not listed have their defaults)")
     for setting in SETTINGS:
         value, source = _value(setting, settings, http), settings.sources[setting.variable]
@@ -130,7 +130,7 @@ def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], 
 
 
 def _hide(settings: Settings) -> list[str]:
-    """The facts that doctor cannot know."""
+    """Return what doctor cannot check."""
     unseen = ["the environment that your MCP host gives the server, which may differ from this shell's"]
     if not settings.read_only:
         unseen.append("whether writing works, because doctor writes nothing")
@@ -140,7 +140,7 @@ def _hide(settings: Settings) -> list[str]:
 
 
 def _value(setting: Setting, settings: Settings, http: HttpSettings) -> Any:
-    """None where the setting does not count in this mode."""
+    """Return None if the setting does not apply in this mode."""
     return getattr(settings, setting.field, getattr(http, setting.field, None))
 
 
@@ -187,7 +187,7 @@ def _shown(setting: Setting, value: Any) -> str:
 
 
 def _text(name: str, value: str) -> str:
-    """The value of a variable; of a URL, without what may be secret in it: a user and password, a query, a fragment."""
+    """Return the value of a variable; for a URL, without user, password, query and fragment, which may be secret."""
     if not re.search("UR[IL]", name) and "://" not in value:
         return value
     parts = re.fullmatch(r"(\w*:?//)?([^?#]*)([?#]?)(.*)", value, re.DOTALL)

@@ -12,13 +12,13 @@ PORT = urlsplit(ENDPOINT).port or 0
 
 
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp endpoint`."""
+    """Add the arguments of `ddb-mcp endpoint`."""
     parser.add_argument("--port", type=int, default=PORT, help=f"port, default {PORT}; 0 for any free one")
     parser.add_argument("--all-keys", action="store_true", help="let the app use keys outside the prefix too")
 
 
 def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C. What the app's environment is to hold goes to stderr.
+    """Serve until Ctrl-C. Print the app's environment to stderr.
 
     Raises:
         Misconfigured: the port cannot be listened on.

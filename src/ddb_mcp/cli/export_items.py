@@ -20,7 +20,7 @@ _WHERE = ("pk", "pk_prefix", "sk_prefix", "sk_from", "sk_to", "filter")
 
 
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp export`."""
+    """Add the arguments of `ddb-mcp export`."""
     parser.usage = "%(prog)s [SETTING ...] [WHERE ...] [FILE]"
     parser.epilog = "example:\n  ddb-mcp export --pk-prefix 'deploy#abc123#user#' users.jsonl.gz"
     parser.add_argument(

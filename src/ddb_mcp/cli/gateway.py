@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from ddb_mcp.stores.base import Store
 
 _Action = Callable[["Registry", GatewaySettings, argparse.Namespace], Awaitable[int | None]]
-"""What a command does with the registry. It returns its exit code, None for 0."""
+"""Runs a command on the registry. Returns its exit code, None for 0."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp gateway`. Each command is a function `run(settings, arguments) -> exit code`.
+    """Add the arguments of `ddb-mcp gateway`. Each command is a function `run(settings, arguments) -> exit code`.
 
     Args:
         flags: the settings' own flags, which every command takes.
@@ -264,7 +264,7 @@ async def _remove(registry: "Registry", settings: GatewaySettings, arguments: ar
 
 
 async def _owned(store: "Store", tenant: "Tenant") -> ItemCount:
-    """How many items a removal would delete: none where the deployment was never added."""
+    """Return how many items a removal would delete: 0 if the deployment was never added."""
     return ItemCount(0, exact=True) if tenant.state == "adding" else await count_items(store, tenant.prefix)
 
 

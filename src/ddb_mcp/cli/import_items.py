@@ -29,7 +29,7 @@ example:
 
 
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp import`."""
+    """Add the arguments of `ddb-mcp import`."""
     parser.usage = "%(prog)s [SETTING ...] [--from-prefix PREFIX] [--create-only] [--dry-run] [FILE]"
     parser.epilog = _EXAMPLE
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="gzip or plain; stdin if omitted or -")

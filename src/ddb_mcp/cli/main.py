@@ -76,7 +76,7 @@ def _run(command: Command, arguments: argparse.Namespace) -> int:
 
 
 def parse_arguments(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
-    """The command and its arguments. Settings may stand anywhere on the line. Ends the process for a wrong line."""
+    """Parse the command line, with settings anywhere in it. Exits with 2 if it is wrong."""
     command, rest = _split(list(words))
     parser = make_parser(command)
     if command.name == "call" and {"-h", "--help"} & set(rest) and (tools := [word for word in rest if word in TOOLS]):
@@ -94,7 +94,7 @@ def parse_arguments(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
 
 
 def make_parser(command: Command) -> argparse.ArgumentParser:
-    """The parser of a command's settings and arguments."""
+    """Return the parser for a command's settings and arguments."""
     module = importlib.import_module(f"ddb_mcp.cli.{command.module or command.name}")
     flags = _setting_flags(command.settings)
     parser = argparse.ArgumentParser(
@@ -143,7 +143,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _unknown(flag: str, command: Command) -> str:
-    """The name of an unknown flag, and what may have been meant by it."""
+    """Describe an unknown flag, with the flag that was probably meant."""
     for setting in SETTINGS:
         if setting.secret and flag == setting.word:
             return f"{flag}; secrets are variables only: set {setting.variable}"

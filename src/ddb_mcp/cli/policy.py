@@ -8,7 +8,7 @@ from ddb_mcp.core.errors import Misconfigured
 
 
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp policy`."""
+    """Add the arguments of `ddb-mcp policy`."""
     parser.add_argument("--app", action="store_true", help="the policy for the role of the app, not of this server")
 
 

@@ -76,7 +76,7 @@ class Progress:
 
 @contextmanager
 def report_progress(done_as: str, total: int | None = None) -> Iterator[Progress]:
-    """Shows progress, see `Progress`. Where the work fails or Ctrl-C ends it, says once how much is done."""
+    """Shows progress, see `Progress`. If the work fails or is interrupted, reports once how much is done."""
 
     def left(why: str) -> str:
         done = (

@@ -10,7 +10,7 @@ from ddb_mcp.config.settings import ModeSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp purge`."""
+    """Add the arguments of `ddb-mcp purge`."""
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
-    """The arguments of `ddb-mcp` itself, the list of the commands, and how settings are given."""
+    """Add the arguments of `ddb-mcp` itself, the list of commands, and a note on settings."""
     parser.usage = "%(prog)s [SETTING ...] [--http HOST:PORT | COMMAND ...]"
     parser.add_argument("--http", metavar="HOST:PORT", help="serve MCP over Streamable HTTP at this address instead")
     tls_arguments(parser, "with --http: ")
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
 
 
 def tls_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
-    """The arguments of whatever listens beyond this machine."""
+    """Add the arguments of servers that other machines can reach."""
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help=f"{when}PEM certificate chain")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help=f"{when}PEM key of the certificate")
     proxy = f"{when}a proxy before this process terminates TLS"
@@ -41,7 +41,7 @@ def tls_arguments(parser: argparse.ArgumentParser, when: str = "") -> None:
 
 
 def listening(host: str, port: int, arguments: argparse.Namespace) -> "Listening":
-    """Where to listen, with what `tls_arguments` added."""
+    """Return the listen address, with the arguments that `tls_arguments` added."""
     from ddb_mcp.web.listening import Listening
 
     return Listening(host, port, arguments.tls_cert, arguments.tls_key, arguments.behind_tls_proxy)

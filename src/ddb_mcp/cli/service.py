@@ -73,7 +73,7 @@ def derive_cursor_key(settings: ModeSettings) -> bytes | None:
 
 @asynccontextmanager
 async def own_store(settings: ModeSettings) -> AsyncIterator[tuple["Store", Prefix]]:
-    """The store, and the prefix of the settings; in platform mode, the prefix that the platform reports."""
+    """Open the store. Yield it with the prefix from the settings or, in platform mode, from the platform."""
     from ddb_mcp.stores import make_store
 
     store = make_store(settings)

@@ -82,7 +82,7 @@ class TokenBucket:
         self._level -= amount
 
     def is_full(self, share: float) -> bool:
-        """Whether at least this share of the burst was there when it was last looked at."""
+        """Return whether at least this share of the burst was left at the last check."""
         return self._level >= share * self._burst
 
 

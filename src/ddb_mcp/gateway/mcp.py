@@ -46,7 +46,7 @@ class _TenantCaller:
 
 
 def make_application() -> StreamableHttp:
-    """The MCP server of all deployments. The scope of each request is one of `make_scope`."""
+    """Return the MCP application for all deployments. The scope of each request comes from `make_scope`."""
 
     @asynccontextmanager
     async def nothing(server: Server[Any]) -> AsyncIterator[None]:
@@ -67,7 +67,7 @@ async def _note_refusal(ctx: ServerRequestContext[Any, Any], call_next: CallNext
 
 
 def make_scope(request: TenantRequest, scope: Scope) -> Scope:
-    """The scope of a tenant's request, with whose it is."""
+    """Return the scope of a tenant's request, with the tenant in it."""
     return {**scope, _CALLER: _TenantCaller(request)}
 
 

@@ -76,7 +76,7 @@ def count_if_inherited() -> None:
 
 
 def forget_process(pid: int) -> None:
-    """Leave out the requests in flight of a process that has ended."""
+    """Drop the requests in flight of a process that has exited."""
     if _DIRECTORY in os.environ:
         from prometheus_client.multiprocess import mark_process_dead
 
@@ -89,7 +89,7 @@ def in_flight() -> "AbstractContextManager[Any]":
 
 
 def count_request(entry: dict[str, Any], seconds: float) -> None:
-    """Count a request that has ended, by its line in the access log."""
+    """Count a finished request, by its entry in the access log."""
     if _metrics:
         _metrics.seconds.labels(entry["interface"] or "", entry["tool"] or "", entry["error"] or "ok").observe(seconds)
 

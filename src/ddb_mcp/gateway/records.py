@@ -58,7 +58,7 @@ def _expect_members(members: Record) -> WriteCondition:
 
 
 async def iter_records(listing: Callable[[Read], Awaitable[StorePage]], read: Read) -> AsyncIterator[Record]:
-    """The records of all pages of a store's `query` or `scan`."""
+    """Yield the records on all pages of a store's `query` or `scan`."""
     while True:
         page = await listing(read)
         for item in page.items:

@@ -105,7 +105,7 @@ class Registry:
         return await write_record(self.store, facts)
 
     async def exists(self) -> bool:
-        """Whether there is a registry: its table, and its secret in it."""
+        """Return whether the registry exists: its table, and the secret in it."""
         return await self._read_facts() is not None
 
     async def get_keys(self) -> RegistryKeys:

@@ -114,7 +114,7 @@ class TenantRequest:
 
     @property
     def read_only(self) -> bool:
-        """Whether it may not write."""
+        """Return whether writes are disabled."""
         return self.is_limited or self.access.read_only
 
     @asynccontextmanager

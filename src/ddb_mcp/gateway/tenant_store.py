@@ -100,7 +100,7 @@ class TenantStore(Store):
         return page._replace(capacity=None)
 
     async def close(self) -> None:
-        """The store is not this tenant's to close."""
+        """Do nothing: the tenants share the store."""
 
     async def _hide_details(self, answer: Awaitable[_T]) -> _T:
         try:
@@ -109,7 +109,7 @@ class TenantStore(Store):
             raise hide_operator_details(error, self._tenant.name) from error
 
     def _describe_for_tenant(self, deployment: Deployment) -> Deployment:
-        """The deployment as a tenant may see it: no warnings about the operator's permissions."""
+        """Return the deployment as a tenant may see it, without warnings about the operator's permissions."""
         functions = [dict(function) for function in deployment.details.get("lambdaFunctions", ())]
         for function in functions:
             if detail := function.pop("detail", None):
@@ -127,7 +127,7 @@ class TenantStore(Store):
 
 
 def hide_operator_details(error: errors.DdbMcpError, whose: str) -> errors.DdbMcpError:
-    """The error as a tenant may see it. The operator's log has the whole error.
+    """Return the error as a tenant may see it, and log the full error for the operator.
 
     An error that the tenant's own arguments have caused is returned unchanged.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from ddb_mcp.web.client_faults import ClientFaults
 
-# Where there are too many connections, a connection that has waited this long for a head is closed for a new one.
+# If there are too many connections, one that has waited this long for a head is closed for a new one.
 IDLE_SECONDS = 0.1
 
 

@@ -42,7 +42,7 @@ class BodyRejected(Exception):
 
 
 class ClientGone(Exception):
-    """The client left before its request was whole. Applications let this pass: nobody waits for an answer."""
+    """The client disconnected before its request was complete. Applications let this pass; nobody awaits a response."""
 
 
 class RequestContext:

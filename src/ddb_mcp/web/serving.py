@@ -219,7 +219,7 @@ def _prepare_process() -> None:
     # The event loop, and a thread that comes back from SQLite, wait so long for the interpreter, several times a
     # request. Twice the puts a second of Python's own 5 ms, with 16 clients of the endpoint.
     sys.setswitchinterval(0.0005)
-    # What is there by now stays. Each full collection would walk over it, and all requests would wait for 20 ms.
+    # Freeze what is loaded by now: each full collection would walk over it, and all requests would wait for 20 ms.
     gc.collect()
     gc.freeze()
 
