@@ -202,6 +202,10 @@ class Read(NamedTuple):
         return pk.startswith(self.pk_prefix or "") and not (self.pk_is_longer and pk == self.pk_prefix)
 
 
+async def _no_position(at: int) -> Position | None:
+    return None
+
+
 class StorePage(NamedTuple):
     """The result of one `Read`.
 
@@ -220,11 +224,20 @@ class StorePage(NamedTuple):
     items: list[Item]
     next: Position | None
     scanned: int
-    after: Callable[[int], Awaitable[Position | None]]
+    after: Callable[[int], Awaitable[Position | None]] = _no_position
     capacity: float | None = None
     complete: bool = True
     full: bool = False
     spent: bool = False
+
+
+def make_after(positions: Sequence[Position]) -> Callable[[int], Awaitable[Position]]:
+    """Return `StorePage.after` of a page whose items have these positions."""
+
+    async def after(at: int) -> Position:
+        return positions[at]
+
+    return after
 
 
 class SelectionWrite(NamedTuple):

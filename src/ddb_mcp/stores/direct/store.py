@@ -35,6 +35,7 @@ from ddb_mcp.stores.base import (
     Written,
     cut_values,
     is_visible_in,
+    make_after,
 )
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
@@ -312,14 +313,10 @@ class DirectStore(Store):
         following = None if last is None else get_query_position(last, index)
         if index is not None and following is not None and len(items) < answer["ScannedCount"] // 2:
             following.append(min(PAGE_ITEMS, 4 * limit))  # mostly other deployments' items: the next page is larger
-
-        async def after(at: int) -> Position:
-            return positions[at]
-
         if len(items) > read.limit:
             following = positions[read.limit - 1]
         shown = [select_attributes(item, read.attributes) for item in items[: read.limit]]
-        return StorePage(shown, following, answer["ScannedCount"], after, get_capacity(answer))
+        return StorePage(shown, following, answer["ScannedCount"], make_after(positions), get_capacity(answer))
 
     async def _send_query(self, read: Read, limit: int) -> Response:
         try:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange, matches
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument
-from ddb_mcp.core.indexes import Index, IndexKey
+from ddb_mcp.core.indexes import Index, IndexKey, list_key_conflicts
 from ddb_mcp.core.items import Item, measure_item, select_attributes
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
@@ -18,7 +17,6 @@ from ddb_mcp.stores.base import (
     FEATURES,
     Deleted,
     Deployment,
-    Position,
     Progress,
     Read,
     Store,
@@ -26,6 +24,7 @@ from ddb_mcp.stores.base import (
     WriteCondition,
     Written,
     is_visible_in,
+    make_after,
 )
 from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, get_range_end
 
@@ -67,12 +66,7 @@ class LocalStore(LocalTable, Store):
         if self._declared:
             await self.create_indexes(self._declared)
         deployment = await self._deployment(provisioned=True)
-        known = {index.name: index for index in deployment.indexes or ()}
-        warnings = [
-            f"The index {index.name} is there with other keys than DDB_MCP_INDEXES says; it was left as it is."
-            for index in self._declared
-            if known[index.name].keys != index.keys
-        ]
+        warnings = list_key_conflicts(self._declared, deployment.indexes or ())
         return deployment._replace(created=created, details={"warnings": warnings} if warnings else {})
 
     async def info(self) -> Deployment:
@@ -197,14 +191,7 @@ def _fill_page(read: Read, documents: Documents) -> StorePage:
             positions.append(last)
     else:
         last = None
-    return StorePage(items, last, scanned, _make_after(positions))
-
-
-def _make_after(positions: list[list[str]]) -> Callable[[int], Awaitable[Position]]:
-    async def after(at: int) -> Position:
-        return positions[at]
-
-    return after
+    return StorePage(items, last, scanned, make_after(positions))
 
 
 def _get_position(item: Item, index: Index | None) -> list[str]:
