@@ -1,10 +1,13 @@
-# Every target sets up what it needs: .venv from pyproject.toml at the versions of locks/, .engines for the test engines.
+# Every target installs what it needs: .venv from pyproject.toml at the versions in locks/, .engines for the test engines.
 PYTHON ?= python3
 VENV ?= .venv
 LOCK ?= locks/python.txt
 BIN := $(VENV)/bin
-# Each test file stays in one process, so that its engines and its order are its own. Files begin in the order of
-# tests/conftest.py, which also adds two workers.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The first pip with --group; Python 3.11 creates environments with an older one.
+PIP_WITH_GROUPS := pip>=25.1,<27
+# --dist=loadfile runs each file in one process, so that its tests share engines and keep their order. tests/conftest.py
+# orders the files and adds two workers.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .PHONY: demo lint test suite test-engines test-lowest test-newest conformance coverage bench engines lock bundle screenshots clean
@@ -13,7 +16,8 @@ $(VENV)/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	@echo "Installing into $(VENV); this takes about a minute."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) -e '.[dev]'
+	@$(PIP_INSTALL) '$(PIP_WITH_GROUPS)'
+	@$(PIP_INSTALL) --constraint $(LOCK) --group dev -e .
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -38,7 +42,7 @@ test: lint suite
 suite: engines
 	$(PYTEST) --ignore=tests/conformance -m 'not extended'
 
-# What takes long and seldom fails alone (the marker `extended`): further engines, packages, load.
+# Slow tests that rarely fail alone (the marker `extended`): more engines, packaging, load.
 test-engines: engines
 	$(PYTEST) --ignore=tests/conformance -m extended
 
@@ -49,7 +53,7 @@ conformance: engines
 coverage: engines
 	$(PYTEST) --ignore=tests/conformance --cov=ddb_mcp --cov-report=term-missing:skip-covered
 
-# The lowest and the newest versions that pyproject.toml admits, each in an environment of its own.
+# The suite with the lowest and the newest versions that pyproject.toml allows, each in its own environment.
 .venv-lowest.txt: pyproject.toml
 	@.venv/bin/python -m tests.support.locks --lowest > $@
 
@@ -66,11 +70,11 @@ lock: engines
 bench: engines
 	@$(BIN)/python -m benchmarks
 
-# What hosts install: a plugin's folder and an MCPB file, in dist/.
+# Creates what hosts install, in dist/: a plugin's folder and an MCPB file.
 bundle: $(VENV)/.installed
 	@$(BIN)/python -m bundle
 
-# The README's pictures, of the page in a real Chromium.
+# Renews the README's pictures with a real Chromium.
 screenshots: engines
 	@$(BIN)/python -m tests.browser.screenshots
 

@@ -1,8 +1,8 @@
-"""Makes the packages that hosts take: `make bundle` runs it.
+"""Create the packages that hosts install: `make bundle` runs it.
 
 `dist/plugin` is a plugin's folder (Agent Plugins and Claude Code), with the skill where both look for it and its
-includes resolved. `dist/ddb-mcp-VERSION.mcpb` is a bundle for desktop hosts (MCPB). Both carry the sources, and can be
-installed without any package index that has them.
+includes resolved. `dist/ddb-mcp-VERSION.mcpb` is a bundle for desktop hosts (MCPB). Both contain the sources, so they
+can be installed before the package is on an index.
 """
 
 import shutil
@@ -16,12 +16,12 @@ from ddb_mcp.server import skill
 PROJECT = Path(__file__).resolve().parent
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "skill", "src")
 PLUGIN = ("plugin.json", "mcp.json", ".claude-plugin")
-# Zip files begin in 1980. The same sources make the same bundle, byte by byte.
+# The earliest date of a zip file, so that the same sources always give the same bytes.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def main(dist: Path = PROJECT / "dist") -> list[Path]:
-    """Make both in `dist`, in place of older ones. Returns their paths."""
+    """Create both in `dist`, replacing older ones. Return their paths."""
     dist.mkdir(exist_ok=True)
     made = [make_plugin(dist / "plugin"), make_mcpb(dist / f"ddb-mcp-{__version__}.mcpb")]
     sys.stdout.writelines(f"{path}\n" for path in made)
@@ -29,7 +29,7 @@ def main(dist: Path = PROJECT / "dist") -> list[Path]:
 
 
 def make_plugin(folder: Path) -> Path:
-    """The plugin's folder. Returns its path."""
+    """Create the plugin's folder. Return its path."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name in (*SOURCES, *PLUGIN):
@@ -42,7 +42,7 @@ def make_plugin(folder: Path) -> Path:
 
 
 def make_mcpb(path: Path) -> Path:
-    """The bundle, a zip file. Returns its path."""
+    """Create the bundle, a zip file. Return its path."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name in ("manifest.json", *SOURCES):
             for file in _files(PROJECT / name):
@@ -60,7 +60,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _files(source: Path) -> list[Path]:
-    """The file, or the folder's files in order, without what Python leaves there."""
+    """Return the file, or the folder's files in order, without Python's caches."""
     if source.is_file():
         return [source]
     return sorted(file for file in source.rglob("*") if file.is_file() and "__pycache__" not in file.parts)

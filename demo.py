@@ -1,6 +1,6 @@
-"""The main job in a minute: a real MCP client starts the server over stdio and walks through all seven tools.
+"""Start the server over stdio with a real MCP client, and call all seven tools.
 
-`make demo` runs it. What is printed after an arrow is what an agent sees.
+`make demo` runs it. Each line after an arrow is what an agent sees.
 """
 
 import io
@@ -62,7 +62,7 @@ async def main() -> None:
 async def walk(agent: Walk) -> None:
     user = f"{PREFIX}#user#7"
 
-    title("1. provision: the table is there, and the agent learns its prefix")
+    title("1. provision: create the table, and tell the agent its prefix")
     await agent.call("provision")
 
     title("2. put: a user, an order, a session that expires, and some posts in one call")
@@ -76,33 +76,33 @@ async def walk(agent: Walk) -> None:
     ]
     await agent.call("put", items=posts)
 
-    title("3. get: exact values, big numbers and sets included")
+    title("3. get: exact values, including big numbers")
     await agent.call("get", pk=user, sk="ORDER#2026-11-01")
 
     title("4. query: one page, then the next by its cursor")
     page = await agent.call("query", pk=user, sk_prefix="POST#", limit=4, attributes=["title"])
     await agent.call("query", pk=user, sk_prefix="POST#", limit=4, attributes=["title"], cursor=page["cursor"])
 
-    title("   query: a filter, and why it found nothing")
+    title("   query: a filter, then one that matches nothing and the reason")
     await agent.call("query", pk=user, filter={"likes": {"ge": 18}})
     await agent.call("query", pk=user, filter={"likes": {"ge": "18"}})
 
-    title("5. scan: what there is")
+    title("5. scan: an overview of all items")
     await agent.call("scan", view="summary")
 
     await guards(agent, user)
 
-    title("7. delete returns what it deleted; info changes nothing")
+    title("7. delete returns the deleted item; info changes nothing")
     await agent.call("delete", pk=user, sk="POST#2026-11-01")
     await agent.call("info")
 
 
 async def guards(agent: Walk, user: str) -> None:
-    title("6. put with merge and expect: change one attribute, if nobody was faster")
+    title("6. put with merge and expect: change one attribute unless somebody else has changed it")
     await agent.call("put", item={"pk": user, "sk": "PROFILE", "balance": 20}, merge=True, expect={"balance": 12.5})
     await agent.call("put", item={"pk": user, "sk": "PROFILE", "balance": 30}, merge=True, expect={"balance": 12.5})
 
-    title("   Another deployment's key is refused, whatever the tool")
+    title("   Every tool refuses another deployment's key")
     await agent.call("get", pk="deploy#other#user#7", sk="PROFILE")
     await agent.call("put", item={"pk": "user#7", "sk": "PROFILE"})
 
@@ -114,5 +114,5 @@ if __name__ == "__main__":
         anyio.run(main)
     except* KeyboardInterrupt:
         sys.exit(130)
-    except* BrokenPipeError:  # `make demo | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
+    except* BrokenPipeError:  # `make demo | head`: the reader is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's exit

@@ -118,11 +118,15 @@ def store(path: Path, items: Sequence[PlainItem]) -> None:
         assert not result["failed"], result["failed"][:3]
 
 
-def call(path: Path, tool: str, **arguments: Any) -> dict[str, Any]:
-    """What somebody else does to the file meanwhile: one call of a tool, by a service of its own."""
+def call(path: Path, tool: str, *, indexes: str = "", **arguments: Any) -> dict[str, Any]:
+    """What somebody else does to the file meanwhile: one call of a tool, by a service of its own.
+
+    Args:
+        indexes: DDB_MCP_INDEXES of that service.
+    """
 
     async def run() -> dict[str, Any]:
-        service = make_service(resolve_settings(environment(path), {}))
+        service = make_service(resolve_settings({**environment(path), "DDB_MCP_INDEXES": indexes}, {}))
         try:
             return await service.run_operation(tool, arguments, max_bytes=4_000_000)
         finally:

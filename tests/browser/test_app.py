@@ -39,6 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     file = tmp_path_factory.mktemp("app") / "items.sqlite3"
     large = {**data.key("evil#large", "D"), "long": "ab" * 30_000, "short": "s", "a.b": {"c": "deep " * 10_000}}
     data.store(file, [*data.shop(), *data.many(120), large])
+    data.call(file, "provision", indexes="byLevel=level,number:N")
     with Wire(DDB_MCP, data.environment(file)) as wire:
         _shake_hands(wire, APPS)
         yield wire
@@ -151,6 +152,21 @@ def test_the_page_shows_what_the_agent_has_read_and_reads_nothing_of_itself(host
     page.rows.first.click()
     expect(page.find("#item .facts")).to_contain_text("4 attributes")
     assert [call["name"] for call in page.calls] == ["info", "query", "get"]
+
+
+def test_a_query_of_an_index_goes_on_in_the_index(hosted: Any, server: Wire) -> None:
+    called = {"index": "byLevel", "pk": LOG, "sk_from": "3", "limit": 5}
+    stored = {"level": LOG, "number": 1}
+    for at in range(9):
+        server.call("put", item={**data.key(f"note#{at}", "NOTE"), **stored, "number": 9 - at})
+    page = hosted("query", called)
+    expect(page.rows).to_have_count(5)
+    assert page.column("pk") == [f"note#{at}" for at in (6, 5, 4, 3, 2)]
+    expect(page.labelled("Table or index")).to_have_value("byLevel")
+    expect(page.labelled("from, inclusive")).to_have_value("3")
+    page.button("Next ›").click()
+    expect(page.rows).to_have_count(2)
+    assert page.calls[-1]["arguments"] | {"cursor": ""} == {**called, "cursor": ""}
 
 
 def test_a_filter_that_the_form_has_no_rows_for_is_kept(hosted: Any) -> None:

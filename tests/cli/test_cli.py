@@ -88,7 +88,7 @@ def test_version(run: Run) -> None:
         (["doctor", "now"], "now"),
         (["provision"], "ddb-mcp call provision"),
         (["qurey"], "'query'"),
-        (["call", "--http-hosts", "a", "info"], "does not go with call"),
+        (["call", "--http-hosts", "a", "info"], "does not apply to call"),
         (["--dynamodb-prefx", "deploy#a", "call", "info"], "--dynamodb-prefix"),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_secret_as_a_flag_is_refused_with_its_variable_and_not_shown(run: Run,
         ({"DYNAMODB_PREFX": "deploy#a"}, "DYNAMODB_PREFIX"),
         ({"DDB-MCP-READONLY": "1"}, "DDB_MCP_READ_ONLY"),
         ({"API_URL": "http://x.example", "AUTH_TOKEN": ""}, "AUTH_TOKEN is empty"),
-        ({"DDB_MCP_LOCAL_PATH": "items.db"}, "not a full path"),
+        ({"DDB_MCP_LOCAL_PATH": "items.db"}, "relative path"),
         ({"DDB_MCP_AUTH_TOKEN": SECRET}, "DDB_MCP_API_URL"),
     ],
 )

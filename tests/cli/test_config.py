@@ -454,33 +454,34 @@ UNEXPANDED = [
     ("DDB_MCP_LOCAL_PATH", "$HOME/items.sqlite3", "'$HOME'"),
     ("DDB_MCP_AUTH_TOKEN", "${API_TOKEN}", "'${API_TOKEN}'"),
     ("DDB_MCP_AUTH_TOKEN", "$API_TOKEN", "'$API_TOKEN'"),
-    ("DDB_MCP_HTTP_TOKEN", "{{vault.TOKEN}}", "'{{vault.TOKEN}}'"),
+    ("DDB_MCP_HTTP_TOKEN", "{{secrets.TOKEN}}", "a name"),
     ("DDB_MCP_API_URL", "https://$PLATFORM/v1", "'$PLATFORM'"),
     ("DDB_MCP_READ_ONLY", "${user_config.read_only}", "'${user_config.read_only}'"),
+    ("DDB_MCP_AUTH_COMMAND", "$HOME/bin/login --json", "'$HOME/bin/login'"),
     ("DDB_MCP_LAMBDA_FUNCTIONS", "api,${WORKER}", "'${WORKER}'"),
 ]
 QUOTED = [
-    ("DYNAMODB_PREFIX", "'deploy#abc123'", "Remove the quotes"),
-    ("DYNAMODB_TABLE", '"app-data"', "Remove the quotes"),
-    ("DDB_MCP_MODE", "“local”", "Remove the quotes"),
-    ("DDB_MCP_LOCAL_PATH", "'/data/items.sqlite3'", "Remove the quotes"),
+    ("DYNAMODB_PREFIX", "'deploy#abc123'", "Write: deploy#abc123"),
+    ("DYNAMODB_TABLE", '"app-data"', "Write: app-data"),
+    ("DDB_MCP_MODE", "“local”", "Write: local"),
+    ("DDB_MCP_LOCAL_PATH", "'/data/items.sqlite3'", "Write: /data/items.sqlite3"),
     ("DDB_MCP_AUTH_TOKEN", '"secret-token"', "Remove the quotes"),
-    ("DDB_MCP_READ_ONLY", '"true', "Remove the quotes"),
+    ("DDB_MCP_READ_ONLY", '"true', "Write: true"),
 ]
 SPACED = [
-    ("DYNAMODB_PREFIX", "deploy#abc123 ", "white space"),
-    ("DYNAMODB_TABLE", "\tapp-data", "white space"),
-    ("DDB_MCP_MODE", " local", "white space"),
-    ("DDB_MCP_LOCAL_PATH", "\ufeff/data/items.sqlite3", "white space"),
-    ("DDB_MCP_AUTH_TOKEN", "secret-token\n", "white space"),
-    ("DDB_MCP_AUTH_COMMAND", "print-token ", "white space"),
+    ("DYNAMODB_PREFIX", "deploy#abc123 ", "Write: deploy#abc123"),
+    ("DYNAMODB_TABLE", "\tapp-data", "Write: app-data"),
+    ("DDB_MCP_MODE", " local", "Write: local"),
+    ("DDB_MCP_LOCAL_PATH", "\ufeff/data/items.sqlite3", "Write: /data/items.sqlite3"),
+    ("DDB_MCP_AUTH_TOKEN", "secret-token\n", "Remove the white space"),
+    ("DDB_MCP_AUTH_COMMAND", "print-token ", "Remove the white space"),
     ("DYNAMODB_TABLE", "  ", "blank"),
 ]
 WINDOWS_LINE_ENDS = [
-    ("DYNAMODB_PREFIX", "deploy#abc123\r", "Windows line endings"),
-    ("DDB_MCP_READ_ONLY", "true\r\n", "Windows line endings"),
-    ("DDB_MCP_AUTH_TOKEN", "secret-token\r", "Windows line endings"),
-    ("DDB_MCP_AUTH_COMMAND", "print-token\r", "Windows line endings"),
+    ("DYNAMODB_PREFIX", "deploy#abc123\r", "Write: deploy#abc123"),
+    ("DDB_MCP_READ_ONLY", "true\r\n", "Write: true"),
+    ("DDB_MCP_AUTH_TOKEN", "secret-token\r", "LF line endings"),
+    ("DDB_MCP_AUTH_COMMAND", "print-token\r", "LF line endings"),
 ]
 CONTROL_CHARACTERS = [
     ("DYNAMODB_PREFIX", "deploy#abc\x1b123", "'\\x1b'"),
@@ -489,24 +490,29 @@ CONTROL_CHARACTERS = [
     ("DDB_MCP_HTTP_HOSTS", "a.example,\x00b.example", "'\\x00'"),
 ]
 COMMENTS = [
-    ("DDB_MCP_READ_ONLY", "true # for now", "Remove the comment"),
-    ("DYNAMODB_PREFIX", "deploy#abc123 # mine", "Remove the comment"),
-    ("DDB_MCP_MODE", "local #", "Remove the comment"),
+    ("DDB_MCP_READ_ONLY", "true # for now", "Write: true"),
+    ("DYNAMODB_PREFIX", "deploy#abc123 # mine", "Write: deploy#abc123"),
+    ("DDB_MCP_MODE", "local #", "Write: local"),
 ]
 PATHS_THAT_ARE_NONE = [
     ("DDB_MCP_LOCAL_PATH", "items.sqlite3", f"Write the full path, for example {Path.cwd() / 'items.sqlite3'}"),
-    ("DDB_MCP_LOCAL_PATH", "./data/items.sqlite3", "not a full path"),
-    ("DDB_MCP_LOCAL_PATH", "../items.sqlite3", "not a full path"),
-    ("DDB_MCP_LOCAL_PATH", ":memory:", "not a full path"),
-    ("DDB_MCP_AUTH_FILE", "auth.json", "not a full path"),
-    ("DDB_MCP_LOCAL_PATH", "C:\\data\\items.sqlite3", "not a full path"),
-    ("DDB_MCP_LOCAL_PATH", "c:/data/items.sqlite3", "not a full path"),
-    ("DDB_MCP_LOCAL_PATH", "\\\\server\\share\\items.sqlite3", "not a full path"),
-    ("DDB_MCP_AUTH_FILE", "~\\auth.json", "Write the full path"),
-    ("DDB_MCP_LOCAL_PATH", "file:///data/items.sqlite3", "not a full path"),
-    ("DDB_MCP_LOCAL_PATH", "file:/data/items.sqlite3", "not a full path"),
-    ("DDB_MCP_LOCAL_PATH", "sqlite:///data/items.sqlite3", "not a full path"),
-    ("DDB_MCP_AUTH_FILE", "https://platform.example/auth.json", "not a full path"),
+    ("DDB_MCP_LOCAL_PATH", "./data/items.sqlite3", "relative path"),
+    ("DDB_MCP_LOCAL_PATH", "../items.sqlite3", "relative path"),
+    ("DDB_MCP_LOCAL_PATH", ":memory:", "relative path"),
+    ("DDB_MCP_AUTH_FILE", "auth.json", "relative path"),
+    ("DDB_MCP_LOCAL_PATH", "C:\\data\\items.sqlite3", "another operating system"),
+    ("DDB_MCP_LOCAL_PATH", "c:/data/items.sqlite3", "another operating system"),
+    ("DDB_MCP_LOCAL_PATH", "\\\\server\\share\\items.sqlite3", "another operating system"),
+    ("DDB_MCP_AUTH_FILE", "~\\auth.json", "another operating system"),
+    ("DDB_MCP_LOCAL_PATH", "file:///data/items.sqlite3", "Write: /data/items.sqlite3"),
+    ("DDB_MCP_LOCAL_PATH", "file:/data/items.sqlite3", "Write: /data/items.sqlite3"),
+    ("DDB_MCP_LOCAL_PATH", "sqlite:///data/items.sqlite3", "is a URL"),
+    ("DDB_MCP_AUTH_FILE", "https://platform.example/auth.json", "is a URL"),
+]
+ADDRESSES_WITH_THE_APIS_PATH = [
+    ("DDB_MCP_API_URL", "https://api.example/api/data/dynamodb", "Write: https://api.example"),
+    ("DDB_MCP_API_URL", "https://api.example/v1/api/data/dynamodb/", "Write: https://api.example/v1"),
+    ("DDB_MCP_API_URL", "https://api.example/api/data/dynamodb/info", "Write: https://api.example"),
 ]
 KINDS = {
     "unexpanded": UNEXPANDED,
@@ -516,6 +522,7 @@ KINDS = {
     "control characters": CONTROL_CHARACTERS,
     "comment kept": COMMENTS,
     "no path of this system": PATHS_THAT_ARE_NONE,
+    "address with the API's path": ADDRESSES_WITH_THE_APIS_PATH,
 }
 
 
@@ -538,6 +545,27 @@ def test_a_value_that_a_loader_has_left_is_refused_with_what_to_write(name: str,
 def test_the_platforms_own_names_are_named(home: Path) -> None:
     assert refused({**PAIR, "AUTH_TOKEN": "'pair-token'"}).message.startswith("AUTH_TOKEN has quotes")
     assert refused({**PAIR, "API_URL": "${URL}"}).message.startswith("API_URL holds '${URL}'")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_REGION", "${REGION}", "'${REGION}'"),
+        ("AWS_DEFAULT_REGION", "us-east-1 ", "Write: us-east-1"),
+        ("AWS_PROFILE", "'work'", "Write: work"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000\r", "Windows line endings"),
+        ("AWS_SECRET_ACCESS_KEY", '"secret-key"', "Remove the quotes"),
+        ("AWS_CONFIG_FILE", "$HOME/.aws/config", "'$HOME'"),
+    ],
+)
+def test_awss_own_variables_are_checked_where_they_are_read(name: str, value: str, said: str) -> None:
+    error = refused({**DIRECT, name: value})
+    assert error.message.startswith(f"{name} ")
+    assert said in f"{error.message} {error.next}"
+    assert "secret-key" not in error.message + error.next
+    assert resolve_settings({name: value}).mode == "local"
+    with pytest.raises(Misconfigured, match=name):
+        resolve_gateway({"DYNAMODB_TABLE": "table", name: value})
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_ctrl_c_while_it_deletes_says_once_what_is_done_and_what_is_left(
         go_on.set()
     assert (process.returncode, out) == (130, "")
     assert said.startswith("Interrupted: ")
-    assert "deleted, the others are left. Run it again to go on." in said
+    assert "deleted; the rest is unchanged. Run it again to continue." in said
     assert said.count("\n") == 1
 
 
@@ -215,5 +215,5 @@ def test_a_failure_while_it_deletes_says_once_what_is_done_and_what_is_left(
     assert (ended.returncode, ended.stdout) == (2, "")
     done, why = ended.stderr.splitlines()
     assert done.startswith("Failed: ")
-    assert "the others are left" in done
+    assert "the rest is unchanged" in done
     assert why.startswith("ddb-mcp: ")

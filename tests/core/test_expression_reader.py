@@ -42,7 +42,7 @@ def make_reader(
     parameter: str, text: str, names: dict[str, str] | None = None, values: dict[str, Any] | None = None
 ) -> ExpressionReader:
     placeholders = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
-    return ExpressionReader({parameter: text, **placeholders})
+    return ExpressionReader({parameter: text, **placeholders}, parameter)
 
 
 def parse_condition(text: str) -> ConditionNode:

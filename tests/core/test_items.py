@@ -546,6 +546,7 @@ def capacity(ministack: Engine) -> Callable[[AttributeValue], float]:
     return put
 
 
+@pytest.mark.extended
 @given(attribute_values.filter(lambda typed: measure_item({"": typed}) < 60))
 @examples(40)
 def test_an_engine_measures_alike(capacity: Callable[[AttributeValue], float], typed: AttributeValue) -> None:

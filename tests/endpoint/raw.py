@@ -25,7 +25,7 @@ def ask(
     method: str = "POST",
     path: str = "/",
 ) -> tuple[int, dict[str, Any]]:
-    """The status and the body of the answer.
+    """The status and the body of the answer, None if it is empty.
 
     Args:
         body: bytes as they are, anything else as JSON.
@@ -46,7 +46,7 @@ def ask(
     assert response.headers["x-amz-crc32"] == str(zlib.crc32(answer))
     assert len(response.headers["x-amzn-requestid"]) == 52
     assert "Content-Encoding" not in response.headers
-    return response.status, json.loads(answer)
+    return response.status, json.loads(answer or b"null")
 
 
 def fails(engine: Engine, kind: str, operation: str, body: Any, **how: Any) -> str:

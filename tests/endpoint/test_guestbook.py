@@ -102,7 +102,9 @@ const TableName = process.env.DYNAMODB_TABLE, pk = process.env.DYNAMODB_PREFIX +
         client: Any = engine.client()
         keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
         attributes = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
-        client.create_table(TableName="app", KeySchema=keys, AttributeDefinitions=attributes)
+        client.create_table(
+            TableName="app", KeySchema=keys, AttributeDefinitions=attributes, BillingMode="PAY_PER_REQUEST"
+        )
         given = make_local_environment("app", "deploy#app1", engine.endpoint)
         command = [str(NODE), "-e", script]
         env = environment(NODE_PATH=str(NODE_MODULES), **given)

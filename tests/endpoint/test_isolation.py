@@ -155,7 +155,9 @@ def test_a_read_only_endpoint_writes_nothing(tmp_path: Path, engine: Engine) -> 
         client: Any = writing.client()
         keys = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
         attributes = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
-        client.create_table(TableName="items", KeySchema=keys, AttributeDefinitions=attributes)
+        client.create_table(
+            TableName="items", KeySchema=keys, AttributeDefinitions=attributes, BillingMode="PAY_PER_REQUEST"
+        )
     with serving(tmp_path / "items.sqlite3", "--read-only", DYNAMODB_TABLE="items") as reading:
         client = reading.client()
         for operation, given in calls(key("3")).items():

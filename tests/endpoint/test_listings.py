@@ -110,7 +110,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("query", {"KeyConditionExpression": "pk = :v AND sk <> :v"}, "Invalid operator used"),
     ("query", {"KeyConditionExpression": "pk = :v AND NOT sk = :v"}, "Invalid operator used"),
     ("query", {"KeyConditionExpression": "pk = :v AND contains(sk, :v)"}, "Invalid operator used"),
-    ("query", {"KeyConditionExpression": "pk = :v AND size(sk) = :v"}, "Invalid condition"),
+    ("query", {"KeyConditionExpression": "pk = :v AND size(sk) = :v"}, "cannot contain nested operations"),
     ("query", {"KeyConditionExpression": "pk = :v AND sk > pk"}, "Invalid condition"),
     ("query", {"KeyConditionExpression": "pk = :v", "FilterExpression": "sk = :v"}, "Primary key attribute: sk"),
     ("query", {"KeyConditionExpression": "pk = :v", "ExclusiveStartKey": key()}, "outside query boundaries"),

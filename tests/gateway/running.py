@@ -50,7 +50,7 @@ class RunningGateway:
         return self._tokens[prefix]
 
     def read_only_token(self, prefix: str) -> str:
-        """One more token of that deployment, which cannot write."""
+        """One more token of that deployment, read-only."""
         self.token(prefix)
         name = f"tenant-{list(self._tokens).index(prefix)}"
         return self.registry(lambda registry: registry.add_token(name, read_only=True))

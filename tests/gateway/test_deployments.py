@@ -187,7 +187,7 @@ def test_an_interrupted_removal_goes_on(operator: Operator) -> None:
         removal.send_signal(signal.SIGINT)
         said = removal.communicate(timeout=300)[1]
         other.execute("ROLLBACK")
-    assert said == "Interrupted: 0 items deleted, the others are left. Run it again to go on.\n"
+    assert said == "Interrupted: 0 items deleted; the rest is unchanged. Run it again to continue.\n"
     assert removal.returncode == 130
     assert len(items_of(operator)) == 12
     for arguments in (["rotate", "alpha"], ["add", "alpha"], ["add", "x", "--prefix", "deploy#alpha"]):

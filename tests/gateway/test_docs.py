@@ -108,18 +108,18 @@ def test_the_table_of_budgets_is_the_one_in_force() -> None:
 
     requests, items = tenants.TENANT_REQUESTS_PER_SECOND, tenants.TENANT_ITEMS_PER_SECOND
     for told in (
-        f"{thousands(requests)} a second, {thousands(requests * budgets.BURST_SECONDS)} at once",
-        f"{thousands(items)} a second, {thousands(items * budgets.BURST_SECONDS)} at once after",
+        f"{thousands(requests)} a second, bursts of {thousands(requests * budgets.BURST_SECONDS)};",
+        f"{thousands(items)} a second, bursts of {thousands(items * budgets.BURST_SECONDS)};",
         f"{thousands(budgets.TENANT_OTHERS_PER_SECOND)} a second",
-        f"{budgets.TENANT_BYTES_PER_SECOND // 10**6} MB a second, {budgets.TENANT_BYTES_BURST // 10**6} MB at once",
-        f"{budgets.TENANT_BYTES_IN_FLIGHT // 10**6} MB of bodies",
-        f"{serving.CONNECTIONS_MAX * OWNER_SHARE:.0f} requests, bodies and answers included: a quarter of a process's "
-        f"{serving.CONNECTIONS_MAX} connections; {budgets.TENANT_CALLS_AT_ONCE} are worked on",
+        f"{budgets.TENANT_BYTES_PER_SECOND // 10**6} MB a second, bursts of {budgets.TENANT_BYTES_BURST // 10**6} MB",
+        f"{budgets.TENANT_BYTES_IN_FLIGHT // 10**6} MB of request bodies",
+        f"{serving.CONNECTIONS_MAX * OWNER_SHARE:.0f}, including those that are sending or receiving: a quarter of a "
+        f"process's {serving.CONNECTIONS_MAX} connections. {budgets.TENANT_CALLS_AT_ONCE} are processed at once",
         f"a body of {request_context.BODY_MAX_BYTES // 10**6} MB, "
-        f"an answer of {tenant_requests.GATEWAY_ANSWER_MAX_BYTES // 10**6} MB "
+        f"a response of {tenant_requests.GATEWAY_ANSWER_MAX_BYTES // 10**6} MB "
         f"(a page of {app.GATEWAY_PAGE_BYTES // 10**6} MB), "
         f"{thousands(tenant_store.GATEWAY_READ_BUDGET)} items read, {tenant_requests.REQUEST_SECONDS} s",
         f"waits {removal.REMOVAL_SECONDS:.0f} s",
-        f"at most {registry.TOKENS_MAX} a deployment",
+        f"up to {registry.TOKENS_MAX} a deployment",
     ):
         assert told in TEXT, told

@@ -104,8 +104,8 @@ def test_metrics(tmp_path: Path, processes: int) -> None:
         labels = 'interface="api",outcome="{}",tool="get"'
         wait_until(lambda: sum("mcp" in name for name in read_metrics(port)) > 2)
         metrics = read_metrics(port)
-        assert metrics["ddb_mcp_requests_total{" + labels.format("ok") + "}"] == statuses.count(200)
-        assert metrics["ddb_mcp_requests_total{" + labels.format("throttled") + "}"] == statuses.count(429)
+        assert metrics["ddb_mcp_request_seconds_count{" + labels.format("ok") + "}"] == statuses.count(200)
+        assert metrics["ddb_mcp_request_seconds_count{" + labels.format("throttled") + "}"] == statuses.count(429)
         assert metrics["ddb_mcp_request_seconds_count{" + labels.format("ok") + "}"] == statuses.count(200)
         assert sum(value for name, value in metrics.items() if name.startswith("ddb_mcp_refusals")) >= statuses.count(
             429
@@ -249,7 +249,7 @@ def test_a_read_only_operator_makes_read_only_tokens(tmp_path: Path) -> None:
     operator = Operator(tmp_path)
     operator.deployments("add", "alpha")
     done = operator.run("gateway", "tokens", "add", "alpha", DDB_MCP_READ_ONLY="1")
-    assert "cannot write" in done.stderr
+    assert "read-only" in done.stderr
     with operator.serve() as gateway:
         assert post(gateway.url, "put", {"item": KEY}, token=done.stdout.strip()).document["error"] == "read_only"
 

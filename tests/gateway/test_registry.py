@@ -123,7 +123,7 @@ def test_a_deployment_has_at_most_so_many_tokens(run: Run, monkeypatch: pytest.M
     async def act(registry: Registry) -> None:
         tokens = [await registry.add("alpha", Prefix("deploy#alpha"))]
         tokens += [await registry.add_token("alpha", read_only=False) for _ in range(2)]
-        with pytest.raises(InvalidArgument, match="most"):
+        with pytest.raises(InvalidArgument, match="maximum"):
             await registry.add_token("alpha", read_only=False)
         assert all([await registry.authenticate(token) for token in tokens])
 

@@ -41,8 +41,12 @@ BLOCKS = [
     for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 ]
 BIN = Path(sys.executable).parent
+GIT = "git+https://github.com/ddb-mcp/ddb-mcp"
+# The command that works as long as the package is on no index.
+UVX = ("uvx", "--from", GIT, "ddb-mcp")
 
 Config = dict[str, Any]
+PROJECT_TABLE: Config = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def _blocks(language: str) -> list[str]:
@@ -97,7 +101,7 @@ def test_every_host_is_covered() -> None:
         "README.md: mcpServers",
         "README.md: servers",
         "README.md: toml",
-        "claude mcp add ddb-mcp -- uvx ddb-mcp",
+        f"claude mcp add ddb-mcp -- {' '.join(UVX)}",
         # https://cursor.com/docs/mcp/install-links has cursor:, to which GitHub shows no links; this page leads there
         "https://cursor.com/en/install-mcp",
         # https://code.visualstudio.com/api/extension-guides/ai/mcp: GitHub shows no link to the vscode: scheme itself
@@ -112,12 +116,11 @@ def test_what_a_host_is_told_starts_the_server(name: str, tmp_path: Path) -> Non
     assert config.get("type", "stdio") == "stdio"
     command, args = config["command"], config.get("args", [])
     if command == "uvx":
-        # uvx would take the package from PyPI. Its name and its program's are the project's here, so the program that
-        # uvx would start is the one in this environment.
-        project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        assert args[0] == project["name"]
-        assert args[0] in project["scripts"]
-        command, *args = args
+        # uvx would install the package from git or from PyPI. The program that it would start is the one in this
+        # environment, whose name is that of the project.
+        assert tuple(args[:3]) == UVX[1:] or (name.startswith("docs/") and args[0] == PROJECT_TABLE["name"])
+        command, *args = args[args.index("ddb-mcp") :]
+        assert command in PROJECT_TABLE["scripts"]
     assert command == "ddb-mcp"
     if given := config.get("env"):
         # What these settings lead to is not on this machine: they must be complete, and of their mode.
@@ -155,16 +158,15 @@ def test_the_shell_commands_run(tmp_path: Path) -> None:
 
 
 # test_packaging.py installs from a git address on this machine.
-FROM_A_GIT_ADDRESS = (
-    "uvx --from git+https://github.com/ddb-mcp/ddb-mcp ddb-mcp --version",
-    "pip install git+https://github.com/ddb-mcp/ddb-mcp",
-)
+FROM_A_GIT_ADDRESS = (f"{' '.join(UVX)} --version", f"pip install {GIT}")
 
 
 def test_the_git_address_is_the_projects_own() -> None:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert all(project["urls"]["Source"] in line for line in FROM_A_GIT_ADDRESS)
-    assert len(README.splitlines()) < 200
+    assert f"git+{PROJECT_TABLE['urls']['Source']}" == GIT
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 180
 
 
 @pytest.mark.parametrize("page", TEXTS)
@@ -172,6 +174,27 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", TEXTS[page]):
         if not link.startswith(("http://", "https://")):
             assert (PROJECT / page).parent.joinpath(link).exists(), link
+
+
+# The pages that describe the code, and the folders that their paths begin in.
+ABOUT_CODE = ["docs/architecture.md", "docs/testing.md", "docs/releasing.md", "CONTRIBUTING.md", "SECURITY.md"]
+SOURCE = PROJECT / "src" / "ddb_mcp"
+
+
+@pytest.mark.parametrize("page", ABOUT_CODE)
+def test_the_code_that_a_page_names_exists(page: str) -> None:
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    files = set(re.findall(r"(?<![\w/.])[\w.-]+(?:/[\w.-]+)*\.(?:py|json|toml|yml|md|lark)\b(?!\))", text))
+    files |= set(re.findall(r"`((?:[\w.-]+/)+)`", text))
+    modules = {path.name for path in SOURCE.rglob("*")}  # a page may name these without their folder
+    missing = {name for name in files if not any((folder / name).exists() for folder in (SOURCE, PROJECT))}
+    assert {name for name in missing if name.rstrip("/") not in modules} <= {"dist/", ".venv/", ".engines/"}
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for path in [*SOURCE.rglob("*.py"), *PROJECT.glob("tests/**/*.py")]
+    )
+    names = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+|[A-Z]{4,})\b[^`]*`", text))
+    defined = {name for name in names if re.search(rf"^\s*(class |def )?{name}\b[^\n]*[:=]", code, re.MULTILINE)}
+    assert names - defined - {"FUZZ"} == set()
 
 
 def test_your_own_platform_runs_and_serves_an_agents_machine(tmp_path: Path) -> None:

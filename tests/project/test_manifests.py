@@ -21,6 +21,7 @@ from typing import Any
 
 import bundle
 import pytest
+import release
 
 from ddb_mcp import __version__
 from ddb_mcp.config.settings import SETTINGS
@@ -80,9 +81,8 @@ def test_names_versions_and_descriptions_agree_everywhere() -> None:
         manifest, ("server.json", "plugin.json", ".claude-plugin/plugin.json", "manifest.json")
     )
     market = manifest(".claude-plugin/marketplace.json")
-    [listed], [package] = market["plugins"], server["packages"]
-    for place in (server, package, plugin, claude, mcpb, market["metadata"], listed):
-        assert place["version"] == __version__
+    [listed] = market["plugins"]
+    assert set(release.versions().values()) == {__version__}
     assert [place["name"] for place in (plugin, claude, mcpb, market, listed)] == [NAME] * 5
     assert len({place["description"] for place in (server, plugin, claude, mcpb, market["metadata"], listed)}) == 1
     assert {place["license"] for place in (plugin, claude, mcpb)} == {project["license"]}
@@ -147,6 +147,9 @@ def test_the_desktop_bundle() -> None:
     assert server["type"] == "uv"
     assert (PROJECT / server["entry_point"]).is_file()
     assert server["mcp_config"]["args"] == ["run", "--directory", "${__dirname}", NAME]
+    # `uv run` installs the group `dev` unless told otherwise.
+    uv = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]
+    assert uv["default-groups"] == []
     assert [tool["name"] for tool in given["tools"]] == TOOLS
     assert all(tool.keys() == {"name", "description"} for tool in given["tools"])
     asked = given["user_config"]

@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from email.parser import Parser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
@@ -16,6 +17,9 @@ from packaging.requirements import Requirement
 from ddb_mcp import __version__
 from ddb_mcp.server import skill
 from tests.support.hosts import TOOLS, visit
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 pytestmark = pytest.mark.extended
 PROJECT = Path(__file__).resolve().parents[2]
@@ -113,12 +117,24 @@ def test_neither_tells_where_it_was_built(wheel: Path, sdist: Path, source: Path
     assert not [name for name, data in contents.items() for place in places if place in data]
 
 
-def test_every_dependency_has_an_upper_bound(wheel: Path) -> None:
+def _metadata(wheel: Path) -> Message:
     (metadata,) = (data for name, data in _files(wheel).items() if name.endswith("/METADATA"))
-    requirements = [Requirement(text) for text in Parser().parsestr(metadata.decode()).get_all("Requires-Dist", [])]
+    return Parser().parsestr(metadata.decode())
+
+
+def test_every_dependency_has_an_upper_bound(wheel: Path) -> None:
+    requirements = [Requirement(text) for text in _metadata(wheel).get_all("Requires-Dist", [])]
     assert len(requirements) > 5
     unbounded = [r.name for r in requirements if not {s.operator for s in r.specifier} & {"<", "<=", "==", "~="}]
     assert not unbounded
+
+
+def test_development_dependencies_are_not_published(wheel: Path) -> None:
+    metadata = _metadata(wheel)
+    names = {Requirement(text).name for text in metadata.get_all("Requires-Dist", [])}
+    assert "pydantic" in names
+    assert "pytest" not in names
+    assert metadata.get_all("Provides-Extra") is None
 
 
 def test_the_installed_command_tells_its_version(installed: Path) -> None:

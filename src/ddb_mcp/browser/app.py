@@ -74,7 +74,7 @@ class BrowserHost:
     async def _answer(self, request: Request) -> Response:
         secret, _, place = request.url.path.removeprefix("/").partition("/")
         if find_foreign_header(request.scope, is_loopback, self._port):
-            return PlainTextResponse("This server is for this machine and its own page alone.", 403)
+            return PlainTextResponse("This server only serves its own page on this machine.", 403)
         if not hmac.compare_digest(secret.encode(errors="replace"), self._secret):
             return PlainTextResponse("Not found", 404)
         RequestContext.of(request.scope).admit()
@@ -83,7 +83,7 @@ class BrowserHost:
         if request.method != "POST" or place != "call":
             return PlainTextResponse("Not found", 404)
         if not request.headers.get("origin"):
-            return PlainTextResponse("Calls are for this server's own page.", 403)
+            return PlainTextResponse("Only this server's own page may call tools.", 403)
         try:
             context = RequestContext.of(request.scope)
             body = await context.read_body()

@@ -12,7 +12,7 @@ from ddb_mcp.config.settings import ModeSettings
 def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParser) -> None:
     """The arguments of `ddb-mcp browse`."""
     parser.add_argument("--port", type=int, default=0, help="port, default any free one")
-    parser.add_argument("--no-open", action="store_true", help="print the address, and open no web browser")
+    parser.add_argument("--no-open", action="store_true", help="print the address without opening a web browser")
     parser.add_argument("--write", action="store_true", help="let the page edit, create and delete items")
 
 

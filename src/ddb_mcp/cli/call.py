@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
 The tools: provision, info, get, put, delete, query, scan. `ddb-mcp call TOOL --help` lists the parameters of one.
-An argument is NAME=VALUE, where VALUE is text or JSON, as its type demands; or one JSON object has them all. Numbers
-keep every digit. A cursor continues a listing in a later call.
+An argument is NAME=VALUE, where VALUE is text or JSON, depending on its type, or one JSON object contains them all.
+Numbers keep every digit. A cursor continues a listing in a later call.
 
 examples:
   ddb-mcp call scan view=summary
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
         "words",
         nargs="*",
         metavar="ARGUMENT",
-        help="JSON, or - to read JSON from stdin, or NAME=VALUE; both together too",
+        help="JSON, or - to read JSON from stdin, or NAME=VALUE, or both",
     )
-    parser.add_argument("--all", action="store_true", help="of query and scan: follow the pages to the end")
+    parser.add_argument("--all", action="store_true", help="for query and scan: follow cursors to the end")
 
 
 def describe_tool(name: str) -> str:
@@ -106,7 +106,7 @@ def _arguments(words: list[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if equals and name.replace("_", "").isalpha():
             if name in tool_arguments:
-                raise InvalidArgument(f"{name} is given twice.")
+                raise InvalidArgument(f"{name} appears twice.")
             tool_arguments[name] = value  # the service reads JSON in it, where the argument is no text
         elif at == 0:
             if word == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it

@@ -65,7 +65,7 @@ _LIST = (
     Command(
         "browse", "look through the data in a web browser on this machine", without=frozenset({"max_result_bytes"})
     ),
-    Command("doctor", "show the configuration, try the store, and say what to fix", SERVE.kinds, frozenset()),
+    Command("doctor", "show the configuration, test the store, and print what to fix", SERVE.kinds, frozenset()),
     Command(
         "policy",
         "print the least-privilege IAM policy for the table and prefix",
@@ -78,8 +78,8 @@ _LIST = (
         (LocalSettings,),
         resolve=resolve_local,
     ),
-    Command("export", "write the deployment's items to a file or stdout, a line an item", module="export_items"),
-    Command("import", "store the items of an export, from a file or stdin", module="import_items"),
+    Command("export", "write the deployment's items to a file or stdout, one item per line", module="export_items"),
+    Command("import", "store items from an export, from a file or stdin", module="import_items"),
     Command("skill", "print the skill for agents", (), frozenset({"mode"})),
     Command("purge", "delete everything under the configured prefix"),
     Command(

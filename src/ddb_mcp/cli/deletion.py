@@ -26,8 +26,8 @@ async def confirm(arguments: argparse.Namespace, what: str, count: Callable[[], 
     number = await count()
     if not sys.stdin.isatty():
         raise InvalidArgument(
-            f"This would delete {what}: {number}. Nothing was deleted: stdin is no terminal, so nobody can be asked.",
-            next="Give --yes to delete them.",
+            f"This would delete {what}: {number}. Nothing was deleted: stdin is not a terminal, so nobody can confirm.",
+            next="Pass --yes to delete them.",
         )
     # The event loop takes Ctrl-C for a wish to end later; at a prompt it ends at once.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -75,7 +75,7 @@ async def run_checks(settings: Settings, http: HttpSettings, service: DataServic
         endpoint = await find_endpoint(settings.local_path, settings.prefix)
         say(f"  {'endpoint for the app':<26} {endpoint.state}")
         steps.fixes += [*endpoint.warnings, *list_access_warnings(settings.local_path)]  # in read-only mode too
-    say(f"\nNot seen: {'; '.join(_hide(settings))}.")
+    say(f"\nNot checked: {'; '.join(_hide(settings))}.")
     return not steps.list_fixes()
 
 
@@ -112,7 +112,7 @@ class Steps:
 
 def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], None]) -> None:
     """The settings that were given, and those that say where the data are."""
-    say(f"\nSettings ({settings.mode} mode; what is not listed has its default)")
+    say(f"\nSettings ({settings.mode} mode; settings not listed have their defaults)")
     for setting in SETTINGS:
         value, source = _value(setting, settings, http), settings.sources[setting.variable]
         if source == "default" and (value is None or setting.field not in _WHERE):
@@ -131,9 +131,9 @@ def _list_settings(settings: Settings, http: HttpSettings, say: Callable[[str], 
 
 def _hide(settings: Settings) -> list[str]:
     """The facts that doctor cannot know."""
-    unseen = ["the environment that your MCP host gives the server, which may be another than this shell's"]
+    unseen = ["the environment that your MCP host gives the server, which may differ from this shell's"]
     if not settings.read_only:
-        unseen.append("whether writing works, for doctor writes nothing")
+        unseen.append("whether writing works, because doctor writes nothing")
     if settings.mode == "direct":
         unseen.append("whether the app's own role may use the table")
     return unseen
@@ -146,7 +146,7 @@ def _value(setting: Setting, settings: Settings, http: HttpSettings) -> Any:
 
 def list_set_variables(environment: Mapping[str, str], flags: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Print the settings that were given and where, for when they make no configuration. Prints no secret."""
-    say(f"ddb-mcp {__version__}\n\nSettings that were given")
+    say(f"ddb-mcp {__version__}\n\nSettings")
     for setting in SETTINGS:
         for values, source in ((flags, "flag"), (environment, "environment")):
             if value := values.get(setting.variable):

@@ -34,7 +34,7 @@ def run(settings: LocalSettings, arguments: argparse.Namespace) -> int:
     endpoint = Endpoint(Tables(settings.table, settings.local_path), access)
     print(f"ddb-mcp: listening on {address}, over {settings.local_path}. Ctrl-C ends it.", file=sys.stderr)
     if not settings.local_path.exists():
-        print(f"The table {settings.table} is not there yet; make it: ddb-mcp call provision", file=sys.stderr)
+        print(f"The table {settings.table} does not exist yet; create it with: ddb-mcp call provision", file=sys.stderr)
     print("The app's environment:", file=sys.stderr)
     for name, value in make_local_environment(settings.table, settings.prefix.text, address).items():
         print(f"  {name}={value!r}", file=sys.stderr)

@@ -24,18 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
     parser.usage = "%(prog)s [SETTING ...] [WHERE ...] [FILE]"
     parser.epilog = "example:\n  ddb-mcp export --pk-prefix 'deploy#abc123#user#' users.jsonl.gz"
     parser.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="packed where it ends in .gz; stdout without one, or -"
+        "file", nargs="?", type=Path, metavar="FILE", help="compressed if its name ends in .gz; stdout if omitted or -"
     )
     parser.add_argument(
         "--prefix", dest="other_prefix", metavar="PREFIX", help="in local mode: the items under this prefix"
     )
-    where = parser.add_argument_group("which items (all without one)")
-    where.add_argument("--pk", metavar="KEY", help="those of one partition key")
-    where.add_argument("--pk-prefix", metavar="TEXT", help="those whose partition key begins so")
-    where.add_argument("--sk-prefix", metavar="TEXT", help="those whose sort key begins so")
-    where.add_argument("--sk-from", metavar="KEY", help="those from this sort key on")
-    where.add_argument("--sk-to", metavar="KEY", help="those up to this sort key, itself included")
-    where.add_argument("--filter", metavar="JSON", help="those that the filter holds for, as in query and scan")
+    where = parser.add_argument_group("which items (all by default)")
+    where.add_argument("--pk", metavar="KEY", help="with this partition key")
+    where.add_argument("--pk-prefix", metavar="TEXT", help="whose partition key begins with this")
+    where.add_argument("--sk-prefix", metavar="TEXT", help="whose sort key begins with this")
+    where.add_argument("--sk-from", metavar="KEY", help="from this sort key on")
+    where.add_argument("--sk-to", metavar="KEY", help="up to this sort key, inclusive")
+    where.add_argument("--filter", metavar="JSON", help="that match this filter, as in query and scan")
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:

@@ -40,7 +40,7 @@ def write_whole_file(path: Path, *, replaces: bool = False) -> Iterator[IO[bytes
         raise _taken(path)
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise InvalidArgument(f"There is no folder {folder}.", next="Make it, or give another name.")
+        raise InvalidArgument(f"There is no directory {folder}.", next="Create it, or choose another name.")
     with name_errors(path):
         descriptor, part = tempfile.mkstemp(dir=folder, prefix=_PART)  # of mode 0600
         try:
@@ -66,4 +66,4 @@ def _reserve(path: Path) -> None:
 
 
 def _taken(path: Path) -> InvalidArgument:
-    return InvalidArgument(f"{path} already exists.", next="Give another name, or remove it.")
+    return InvalidArgument(f"{path} already exists.", next="Choose another name, or remove it.")

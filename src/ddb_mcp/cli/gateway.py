@@ -37,17 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
         flags: the settings' own flags, which every command takes.
     """
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _action(commands, flags, "init", _init, "make the registry of deployments", named=False)
+    _action(commands, flags, "init", _init, "create the registry of deployments", named=False)
     serving = commands.add_parser("serve", help="serve the HTTP API and MCP", parents=[flags], allow_abbrev=False)
     tls_arguments(serving)
     serving.add_argument("--processes", type=_positive, default=1, metavar="N", help="processes on the port, default 1")
     serving.add_argument(
-        "--drain-seconds", type=float, default=5, metavar="S", help="serve so long after SIGTERM, default 5"
+        "--drain-seconds", type=float, default=5, metavar="S", help="seconds to go on serving after SIGTERM, default 5"
     )
     serving.add_argument("--metrics-port", type=int, metavar="N", help="serve metrics for Prometheus on this port")
-    serving.add_argument("--metrics-host", default="127.0.0.1", metavar="HOST", help="and address, default 127.0.0.1")
+    serving.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="HOST", help="the address of that port, default 127.0.0.1"
+    )
     serving.set_defaults(run=_serve)
-    checking = _action(commands, flags, "check", _check, "try what a gateway needs, and write nothing", named=False)
+    checking = _action(
+        commands, flags, "check", _check, "check everything a gateway needs, without writing", named=False
+    )
     for parser in (serving, checking):
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default 127.0.0.1")
         parser.add_argument("--port", type=int, default=8787, help="port, default 8787; 0 for any free one")
@@ -60,30 +64,34 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
 def _configure_deployments(actions: Any, flags: argparse.ArgumentParser) -> None:
     text = "register a deployment and print its token, once"
     adding = _action(actions, flags, "add", _add, text, makes_token=True)
-    adding.add_argument("--prefix", dest="own_prefix", help="what it owns, default deploy#NAME")
+    adding.add_argument("--prefix", dest="own_prefix", help="its prefix, default deploy#NAME")
     updating = _action(actions, flags, "update", _update, "change its rates or functions; tokens and data stay")
     for parser in (adding, updating):
-        parser.add_argument("--requests-per-second", type=_positive, metavar="N", help="its requests, default 500")
-        parser.add_argument("--items-per-second", type=_positive, metavar="N", help="items it may read, default 20000")
+        parser.add_argument(
+            "--requests-per-second", type=_positive, metavar="N", help="requests per second, default 500"
+        )
+        parser.add_argument(
+            "--items-per-second", type=_positive, metavar="N", help="items read per second, default 20000"
+        )
         parser.add_argument(
             "--lambda-functions",
             dest="own_functions",
             metavar="A,B",
-            help="functions that its provision gives DYNAMODB_TABLE and DYNAMODB_PREFIX",
+            help="functions on which its provision sets DYNAMODB_TABLE and DYNAMODB_PREFIX",
         )
     _action(actions, flags, "list", _list, "list the deployments", named=False)
-    _action(actions, flags, "show", _show, "one deployment and its tokens, as JSON")
-    text = "end all its tokens at once and give it a new one"
+    _action(actions, flags, "show", _show, "print a deployment and its tokens as JSON")
+    text = "revoke all its tokens and print a new one"
     _action(actions, flags, "rotate", _rotate, text, makes_token=True)
-    removing = _action(actions, flags, "remove", _remove, "end its tokens and delete its data; can be run again")
+    removing = _action(actions, flags, "remove", _remove, "revoke its tokens and delete its data; safe to repeat")
     removing.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _configure_tokens(actions: Any, flags: argparse.ArgumentParser) -> None:
-    text = "give a deployment one more token and print it, once; with --read-only, it cannot write"
+    text = "add a token to a deployment and print it, once; with --read-only, it cannot write"
     _action(actions, flags, "add", _add_token, text, makes_token=True)
-    _action(actions, flags, "list", _list_tokens, "list a deployment's tokens by their ids")
-    revoking = _action(actions, flags, "revoke", _revoke_token, "end one token at once")
+    _action(actions, flags, "list", _list_tokens, "list the ids of a deployment's tokens")
+    revoking = _action(actions, flags, "revoke", _revoke_token, "revoke a token")
     revoking.add_argument("token_id", metavar="TOKEN_ID", help="as tokens list shows it")
 
 
@@ -109,7 +117,7 @@ def _action(
     if named:
         added.add_argument("name", metavar="NAME", help="the deployment")
     if makes_token:
-        token_help = "write the token to FILE, readable by its owner alone"
+        token_help = "write the token to FILE, readable only by its owner"
         added.add_argument("--out", type=Path, metavar="FILE", help=token_help)
     added.set_defaults(run=partial(_with_registry, act=act))
     return added
@@ -117,7 +125,7 @@ def _action(
 
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError("it takes a whole number from 1")
+        raise argparse.ArgumentTypeError("it must be a whole number from 1")
     return int(text)
 
 
@@ -143,7 +151,7 @@ async def _init(registry: "Registry", settings: GatewaySettings, arguments: argp
 
     made, where = await registry.create_if_missing(print_progress), make_registry_settings(settings)
     place = where.table if isinstance(where, DirectStorage) else where.local_path
-    print(f"The registry {place} was made." if made else f"The registry {place} was there already.")
+    print(f"The registry {place} was made." if made else f"The registry {place} exists already.")
 
 
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
@@ -151,7 +159,7 @@ def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
 
     if not re.fullmatch(r"[\w.:%-]*", arguments.host):
         raise Misconfigured(
-            f"--host {arguments.host!r} is not a host name or an address.", next="Give one, such as 127.0.0.1 or ::1."
+            f"--host {arguments.host!r} is not a host name or an address.", next="Use one such as 127.0.0.1 or ::1."
         )
     _with_registry(settings, arguments, _ready)
     metrics_at = None if arguments.metrics_port is None else (arguments.metrics_host, arguments.metrics_port)
@@ -176,7 +184,7 @@ async def _add(registry: "Registry", settings: GatewaySettings, arguments: argpa
     try:
         prefix = Prefix(arguments.own_prefix or f"deploy#{arguments.name}")
     except Misconfigured as wrong:
-        raise Misconfigured(wrong.message, next=f"Give another --prefix. {PREFIX_ADVICE}") from None
+        raise Misconfigured(wrong.message, next=f"Choose another --prefix. {PREFIX_ADVICE}") from None
     await registry.create_if_missing(print_progress)
     about = f"{arguments.name} owns the keys that start with {prefix.joined}"
     await _hand_out(lambda: registry.add(arguments.name, prefix, **given), about, arguments)
@@ -189,7 +197,7 @@ def _read_changes(settings: GatewaySettings, arguments: argparse.Namespace) -> d
     if arguments.own_functions is not None:
         given["functions"] = parse_words("--lambda-functions", arguments.own_functions)
         if given["functions"] and settings.mode == "local":
-            raise InvalidArgument("Lambda functions cannot reach a local file.", next="Leave --lambda-functions out.")
+            raise InvalidArgument("Lambda functions cannot reach a local file.", next="Omit --lambda-functions.")
     return given
 
 
@@ -198,7 +206,7 @@ async def _update(registry: "Registry", settings: GatewaySettings, arguments: ar
     if not given:
         raise InvalidArgument(
             "There is nothing to change.",
-            next="Give --requests-per-second, --items-per-second or --lambda-functions.",
+            next="Pass --requests-per-second, --items-per-second or --lambda-functions.",
         )
     await registry.update(arguments.name, **given)
     await _show(registry, settings, arguments)
@@ -233,7 +241,7 @@ async def _show(registry: "Registry", settings: GatewaySettings, arguments: argp
 
 
 async def _rotate(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
-    about = "All tokens before it have ended"
+    about = "All earlier tokens are revoked"
     await _hand_out(lambda: registry.rotate(arguments.name), about, arguments, replaces=True)
 
 
@@ -262,7 +270,7 @@ async def _owned(store: "Store", tenant: "Tenant") -> ItemCount:
 
 async def _add_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     read_only = settings.read_only
-    about = f"One more token of {arguments.name}" + (", which cannot write" if read_only else "")
+    about = f"A new token of {arguments.name}" + (", read-only" if read_only else "")
     await _hand_out(lambda: registry.add_token(arguments.name, read_only=read_only), about, arguments)
 
 
@@ -273,7 +281,7 @@ async def _list_tokens(registry: "Registry", settings: GatewaySettings, argument
 
 async def _revoke_token(registry: "Registry", settings: GatewaySettings, arguments: argparse.Namespace) -> None:
     await registry.revoke_token(arguments.name, arguments.token_id)
-    print(f"The token {arguments.token_id} of {arguments.name} has ended")
+    print(f"The token {arguments.token_id} of {arguments.name} is revoked")
 
 
 _STATES = {"adding": "added", "removing": "removed"}

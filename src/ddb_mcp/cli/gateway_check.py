@@ -34,7 +34,7 @@ async def check_gateway(registry: "Registry", settings: GatewaySettings, argumen
     steps, store = Steps(print), make_store(settings)
     try:
         await _check_table(steps, "data", store, "The first provision of a tenant creates it.", not settings.read_only)
-        await _check_table(steps, "registry", registry.store, "Make it with: ddb-mcp gateway init", True)
+        await _check_table(steps, "registry", registry.store, "Create it with: ddb-mcp gateway init", True)
         await steps.run_step("registry: secret", registry.check)
         for tenant in await steps.run_step("registry: deployments", registry.list) or ():
             if tenant.functions:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 2**16
 _EXAMPLE = """\
-FILE has an item a line: {"Item": {"pk": {"S": "deploy#abc123#user#7"}, …}}, as export and AWS write them, or the item
-in plain JSON. It can be a JSON array of items too, or the output of `aws dynamodb scan`. Nothing is stored unless all
-are items of this deployment. Of items with one key, the last counts. Items that are there already are replaced. An
+FILE has one item per line: {"Item": {"pk": {"S": "deploy#abc123#user#7"}, …}}, as export and AWS write them, or plain
+JSON. It can also be a JSON array of items, or the output of `aws dynamodb scan`. Nothing is stored unless all items
+belong to this deployment. If several items have the same key, the last one wins. Existing items are replaced. An
 import that was interrupted can be run again.
 
 example:
@@ -32,14 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
     """The arguments of `ddb-mcp import`."""
     parser.usage = "%(prog)s [SETTING ...] [--from-prefix PREFIX] [--create-only] [--dry-run] [FILE]"
     parser.epilog = _EXAMPLE
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="gzip or plain; stdin if omitted or -")
     parser.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="packed by gzip or not; stdin without one, or -"
+        "--from-prefix", metavar="PREFIX", help="the prefix in the file, replaced by this deployment's, in pk only"
     )
-    parser.add_argument(
-        "--from-prefix", metavar="PREFIX", help="the prefix in the file, replaced in pk alone by the own one"
-    )
-    parser.add_argument("--create-only", action="store_true", help="leave items alone that are there already")
-    parser.add_argument("--dry-run", action="store_true", help="check the items and count them; store nothing")
+    parser.add_argument("--create-only", action="store_true", help="keep existing items")
+    parser.add_argument("--dry-run", action="store_true", help="check and count the items without storing them")
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
@@ -47,7 +45,7 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     import anyio
 
     if not arguments.dry_run:
-        require_writing(settings, "import writes", "Unset DDB_MCP_READ_ONLY, or give --dry-run.")
+        require_writing(settings, "import writes", "Unset DDB_MCP_READ_ONLY, or pass --dry-run.")
     with _input(arguments.file) as file:
         return anyio.run(_import, settings, arguments, file)
 
@@ -62,7 +60,7 @@ async def _import(settings: ModeSettings, arguments: argparse.Namespace, file: "
         if arguments.dry_run:
             print(f"{format_count(count)} would be imported")
             return 0
-        done_as = "imported or there already" if arguments.create_only else "imported"
+        done_as = "imported or already there" if arguments.create_only else "imported"
         with report_progress(done_as, count) as progress:
             await importer.write_items(file, progress.advance)
     there = f", {format_count(importer.existing)} there already" if arguments.create_only else ""

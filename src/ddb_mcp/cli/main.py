@@ -149,7 +149,7 @@ def _unknown(flag: str, command: Command) -> str:
             return f"{flag}; secrets are variables only: set {setting.variable}"
     flags = [setting.flag for setting in command.settings if setting.flag]
     if flag in (*(setting.flag for setting in SETTINGS), *SERVING_FLAGS, "--version"):
-        return f"{flag}: it does not go with {command.name or 'serving'}"
+        return f"{flag}: it does not apply to {command.name or 'serving'}"
     near = difflib.get_close_matches(flag, [*flags, *SERVING_FLAGS, "--version", "--help"], 1)
     return f"{flag}; did you mean {near[0]}?" if near else flag
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _LINE_EACH = 500
 
-MAYBE_MORE = "This platform does not say whether there is more than it showed."
+MAYBE_MORE = "This platform does not say whether there is more."
 """Follows the end of work on all items of a platform without pages."""
 
 
@@ -84,7 +84,7 @@ def report_progress(done_as: str, total: int | None = None) -> Iterator[Progress
             if total is None
             else f"{progress.done} of {format_count(total)} {done_as}"
         )
-        return f"{why}: {done}, the others are left. Run it again to go on.\n"
+        return f"{why}: {done}; the rest is unchanged. Run it again to continue.\n"
 
     def interrupted(*_: object) -> NoReturn:
         from ddb_mcp.core.process import leave

@@ -1,6 +1,7 @@
 """Decides the mode, and makes the settings of that mode."""
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -31,6 +32,12 @@ from ddb_mcp.config.settings import (
 from ddb_mcp.core.errors import Misconfigured
 
 _S = TypeVar("_S", bound=Settings | HttpSettings)
+
+_AWS = re.compile(
+    "AWS_(?:PROFILE|REGION|DEFAULT_REGION|ENDPOINT_URL(?:_[A-Z]+)?"
+    "|(?P<path>CONFIG_FILE|SHARED_CREDENTIALS_FILE)"
+    "|(?P<secret>ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN))"
+)
 
 _OR_LOCAL = ", or DDB_MCP_MODE=local to use the local file."
 # Variables of a platform's own machines, with common names: they count only if both are set.
@@ -192,7 +199,9 @@ class _RawSettings(NamedTuple):
         self.warnings.append(f"{name} is ignored, because {other} is not set; together they select platform mode.")
 
     def make(self, kind: type[_S]) -> _S:
-        """Return the settings of one class. Raises Misconfigured if a required one is missing."""
+        """Return the settings of one class. Raises Misconfigured if a required one is missing; see `_check_aws` too."""
+        if issubclass(kind, DirectStorage):
+            _check_aws(self.given)
         declared = list_declared(kind)
         for member in fields(kind):
             if member.default is member.default_factory is MISSING and member.name not in self.values:
@@ -201,6 +210,13 @@ class _RawSettings(NamedTuple):
         if issubclass(kind, Settings):
             own |= {"sources": self.sources, "warnings": tuple(self.warnings)}
         return kind(**own)
+
+
+def _check_aws(given: Mapping[str, str]) -> None:
+    """Raise Misconfigured if a loader has damaged one of AWS's own variables, which boto3 reads."""
+    for name, value in given.items():
+        if found := _AWS.fullmatch(name):
+            check_loaded(name, value, "secret" if found["secret"] else "path" if found["path"] else "plain")
 
 
 def _make_platform_settings(configured: _RawSettings) -> PlatformSettings:

@@ -3,6 +3,7 @@
 import difflib
 import ipaddress
 import os
+import platform
 import re
 import shlex
 from collections.abc import Callable
@@ -97,8 +98,17 @@ def parse_index_definitions(name: str, value: str) -> tuple[Index, ...]:
         raise Misconfigured(f"{name} is not a list of indexes: {error}.", next=f"An example is: {example}") from None
 
 
-def parse_file_path(name: str, value: str) -> Path:
+def parse_path(name: str, value: str) -> Path:
     """Return a whole path on this system; `~` is the home directory. It need not exist."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", value):
+        meant = re.sub(r"^\w+:(//(localhost)?(?=/))?", "", value)
+        advice = (
+            f"Write: {meant}" if meant.startswith("/") and value.startswith("file:") else "Write the path of a file."
+        )
+        raise Misconfigured(f"{name} is a URL, {shorten(value, 200)!r}, and must be a path.", next=advice)
+    if _is_foreign_path(value):
+        advice = f"Write a path as {platform.system()} has them, such as {Path.home() / 'data.sqlite3'}."
+        raise Misconfigured(f"{_describe(name, value)}, which is a path for another operating system.", next=advice)
     try:
         parsed = Path(value).expanduser()
     except RuntimeError:
@@ -107,10 +117,28 @@ def parse_file_path(name: str, value: str) -> Path:
         ) from None
     if not parsed.is_absolute():
         raise Misconfigured(
-            f"{_describe(name, value)}, which is not a full path on this system.",
+            f"{_describe(name, value)}, a relative path, which names a different file in each working directory.",
             next=f"Write the full path, for example {os.path.abspath(parsed)}.",
         )
     return parsed
+
+
+def _is_foreign_path(value: str) -> bool:
+    if os.name == "nt":
+        return value.startswith("/")
+    return bool(re.match(r"[A-Za-z]:[\\/]|\\\\|~\\", value)) or ("\\" in value and "/" not in value)
+
+
+def parse_address(name: str, value: str) -> str:
+    """Return the address of a platform: the part before the API's own path."""
+    if not is_http_url(value):  # which may hold a password
+        raise Misconfigured(f"{name} is not an http:// or https:// URL.", next=f"Correct {name}.")
+    if match := re.search("/api/data/dynamodb(/.*)?$", value):
+        raise Misconfigured(
+            f"{name} ends with the API's own path, {match[0]!r}, which ddb-mcp adds.",
+            next=f"Write: {value[: match.start()]}",
+        )
+    return value
 
 
 def is_http_url(text: str) -> bool:
@@ -126,7 +154,7 @@ def is_http_url(text: str) -> bool:
         return False
 
 
-@lru_cache(64)  # an HTTP interface asks at each request
+@lru_cache(64)  # a face asks at each request
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address means this machine and nothing else."""
     if host.lower() == "localhost":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import CapacityLimiter
 
 from ddb_mcp.config.values import is_loopback
-from ddb_mcp.core.errors import DdbMcpError, Internal
+from ddb_mcp.core.errors import DdbMcpError, Internal, InvalidArgument
 from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writes
 from ddb_mcp.endpoint.bodies import encode_answer, parse_body
 from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, translate_error
@@ -38,9 +38,8 @@ DYNAMODB_BODY_MAX_BYTES = 16 * 2**20
 logger = logging.getLogger(__name__)
 
 _TARGET = "DynamoDB_20120810."
-# Each returns the answer's body. It raises EndpointError or DdbMcpError.
 # Shapes and errors are those of https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html
-_OPERATIONS: dict[str, Callable[[EndpointRequest], Awaitable[dict[str, Any]]]] = {
+_OPERATIONS: dict[str, Callable[[EndpointRequest], Awaitable[dict[str, Any] | None]]] = {
     "GetItem": reads.get_item,
     "Query": reads.query,
     "Scan": reads.scan,
@@ -68,11 +67,11 @@ _READS = frozenset({"GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItem
 
 
 class Endpoint:
-    """The application.
+    """The ASGI application.
 
     Args:
-        tables: what it serves. They are closed at its end.
-        access: what callers may do.
+        tables: the tables to serve. Closed on shutdown.
+        access: the rights of all callers.
     """
 
     def __init__(self, tables: Tables, access: EndpointAccess) -> None:
@@ -84,7 +83,7 @@ class Endpoint:
         if scope["type"] == "lifespan":
             await run_lifespan(receive, send, self._tables.close)
             return
-        # Connections take turns with conversions and writes, as deployments do elsewhere.
+        # Conversions and writes are scheduled fairly between connections.
         current_account.set(current_account.get()._replace(owner=str(scope["client"])))
         try:
             status, answer = 200, await self._answer(scope)
@@ -95,7 +94,7 @@ class Endpoint:
             status, answer = failure.status, failure.body()
         await _send(send, status, answer)
 
-    async def _answer(self, scope: Scope) -> dict[str, Any]:
+    async def _answer(self, scope: Scope) -> dict[str, Any] | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         _check_origin(scope)
         if (scope["method"], scope["path"]) == ("GET", "/ddb-mcp"):
@@ -106,27 +105,31 @@ class Endpoint:
         operation = _parse_operation(headers)
         body = await RequestContext.of(scope).read_body(max_bytes=DYNAMODB_BODY_MAX_BYTES)
         RequestContext.of(scope).admit()  # not before, or slow bodies would keep all connections
-        # The objects of a large request take 20 times its bytes, so there is one at a time.
+        # A large request takes 20 times its size in memory, so only one is handled at a time.
         async with self._large if is_large(body) else nullcontext():
-            request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
-            if operation not in _READS:
-                RequestContext.of(scope).outlive_client()
-            call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
             try:
+                request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
+                if operation not in _READS:
+                    RequestContext.of(scope).outlive_client()
+                call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
                 return await _OPERATIONS[operation](call)
-            except KeySchemaError:
-                await call.find_tables()
+            except (EndpointError, InvalidArgument) as error:
+                # AWS reports a value of the wrong type before any other fault, and a missing table before a wrong key.
+                if translate_error(error).kind == "ValidationException":
+                    await convert(lambda: shapes.check_types(operation, parse_body(body)), body)
+                if isinstance(error, KeySchemaError):
+                    await call.find_tables()
                 raise
 
 
 def _check_origin(scope: Scope) -> None:
-    """Refuse what a web page could send. Raises EndpointError."""
+    """Raise EndpointError if a web page could have sent the request."""
     match find_foreign_header(scope, is_loopback):
         case ("Host", host):
-            message = f"This endpoint is for programs of this machine, and Host is {host[:80]!r}."
+            message = f"This endpoint accepts only requests for this machine, not for the Host {host[:80]!r}."
             raise EndpointError("AccessDeniedException", message, 403)
     if any(name == b"origin" for name, _ in scope["headers"]):
-        raise EndpointError("AccessDeniedException", "This endpoint is not for web pages.", 403)
+        raise EndpointError("AccessDeniedException", "This endpoint does not accept requests from web pages.", 403)
 
 
 def _make_failure(error: Exception) -> EndpointError:
@@ -140,27 +143,27 @@ def _make_failure(error: Exception) -> EndpointError:
 
 
 def _parse_operation(headers: dict[str, str]) -> str:
-    """Return the operation that a request's headers name. Raises EndpointError."""
+    """Return the operation named by a request's headers. Raises EndpointError."""
     target = headers.get("x-amz-target", "")
     operation = target.removeprefix(_TARGET)
     if operation == target:
-        raise EndpointError("UnknownOperationException", f"{target[:80]!r} in X-Amz-Target is no operation of DynamoDB")
+        raise EndpointError("UnknownOperationException", f"{target[:80]!r} in X-Amz-Target is not a DynamoDB operation")
     authorization = headers.get("authorization", "")
     if not authorization:
         raise EndpointError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
     if not authorization.startswith("AWS4-HMAC-SHA256 ") or "Credential=" not in authorization:
-        raise EndpointError("IncompleteSignatureException", "The Authorization header is no signature of version 4.")
+        raise EndpointError("IncompleteSignatureException", "The Authorization header is not a version 4 signature.")
     if operation not in _OPERATIONS:
         raise EndpointError(
             "UnknownOperationException",
-            f"The endpoint of ddb-mcp does not have {operation[:80]!r}; it has {', '.join(sorted(_OPERATIONS))}.",
+            f"The ddb-mcp endpoint does not support {operation[:80]!r}; it supports {', '.join(sorted(_OPERATIONS))}.",
         )
     return operation
 
 
-async def _send(send: Send, status: int, answer: dict[str, Any]) -> None:
-    body = await convert(partial(encode_answer, answer), answer)
-    identifier = f"{random.getrandbits(208):052X}"  # names the request, and is no secret
+async def _send(send: Send, status: int, answer: dict[str, Any] | None) -> None:
+    body = b"" if answer is None else await convert(partial(encode_answer, answer), answer)
+    identifier = f"{random.getrandbits(208):052X}"  # identifies the request, not secret
     headers = [
         (b"content-type", b"application/x-amz-json-1.0"),
         (b"content-length", str(len(body)).encode()),

@@ -1,7 +1,6 @@
-"""BatchGetItem and BatchWriteItem: up to 100 or 25 items at once, each for itself, so that one is in memory."""
+"""BatchGetItem and BatchWriteItem: up to 100 or 25 items, handled one at a time to save memory."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from anyio import create_task_group
@@ -12,9 +11,16 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.errors import make_validation_error, require_valid
+from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.reads import read_and_encode
-from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, count_write_units, read_only_projection
-from ddb_mcp.endpoint.values import check_index_keys, read_item, read_key
+from ddb_mcp.endpoint.requests import (
+    EndpointRequest,
+    Paths,
+    count_read_units,
+    count_write_units,
+    read_only_projection,
+)
+from ddb_mcp.endpoint.values import SEVERAL_TYPES, check_index_keys, check_size, read_item, read_values, to_key
 from ddb_mcp.stores.local.file import Locked
 from ddb_mcp.stores.local.table import Changes, LocalTable, Stored
 from ddb_mcp.stores.workers import convert
@@ -28,15 +34,13 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     count = sum(len(request["Keys"]) for request in requests.values())
     require_valid(count <= BATCH_GET_MAX, "Too many items requested for the BatchGetItem call")
-    keys_of = {alias: [read_key(key) for key in request["Keys"]] for alias, request in requests.items()}
+    gets = await convert(lambda: {alias: _read_gets(request) for alias, request in requests.items()}, requests)
     responses: dict[str, list[Encoded]] = {}
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
     left = BATCH_GET_MAX_BYTES
-    for alias, keys in keys_of.items():
+    for alias, (keys, paths) in gets.items():
         request = requests[alias]
-        _refuse_duplicates(keys)
-        paths = await convert(partial(read_only_projection, request), request)
         name, table = await call.find_table(alias, keys)
         consistent = bool(request.get("ConsistentRead"))
         responses[name], units[name], late = [], 0.0, []
@@ -54,6 +58,14 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
     return {**answer, **call.consumed_by_tables(units)}
 
 
+def _read_gets(request: dict[str, Any]) -> tuple[list[Key], Paths]:
+    """Parse the keys and the projection for one table. Raises EndpointError or InvalidArgument."""
+    paths = read_only_projection(ExpressionReader(request, "ProjectionExpression"))
+    keys = [to_key(read_values(key), exact=True) for key in request["Keys"]]
+    _refuse_duplicates(keys)
+    return keys, paths
+
+
 async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     count = sum(map(len, requests.values()))
@@ -62,8 +74,8 @@ async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     tables = {}
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
-        _refuse_duplicates(keys)
         tables[alias] = name, table = await call.find_table(alias, keys, writes=True)
+        _refuse_duplicates(keys)
         indexes = await table.get_indexes()
         for _, item in pairs:
             check_index_keys(indexes, item or {})
@@ -77,16 +89,16 @@ async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
             late = [request for request, (key, _) in zip(requests[alias], pairs, strict=True) if key in failures]
             unprocessed[alias] = late
     if sum(map(len, unprocessed.values())) == count:
-        raise next(iter(failures.values()))  # nothing was done at all
+        raise next(iter(failures.values()))  # no write succeeded
     return {"UnprocessedItems": unprocessed, **call.consumed_by_tables(units)}
 
 
 async def _write_each(
     call: EndpointRequest, table: LocalTable, pairs: list[tuple[Key, Item | None]]
 ) -> tuple[dict[Key, DdbMcpError], float]:
-    """Do the writes, each for itself, so that one stored item at a time is in memory. They share transactions.
+    """Execute the writes one by one, so that only one stored item is in memory. They share transactions.
 
-    Returns the writes that found no time, and the capacity units of the others. Raises DdbMcpError for other failures.
+    Return the writes that timed out and the capacity units of the others. Raises DdbMcpError for other failures.
     """
     failures: dict[Key, DdbMcpError] = {}
     units: list[float] = []
@@ -110,18 +122,17 @@ async def _write_each(
 
 
 def _writes(requests: list[dict[str, Any]]) -> Iterator[tuple[Key, Item | None]]:
-    """Yield each request's key and what is to be stored under it."""
+    """Yield the key and the new item of each request, None to delete it."""
     for request in requests:
         match request.get("PutRequest"), request.get("DeleteRequest"):
             case {"Item": attributes}, None:
                 item = read_item(attributes)
-                yield Key.of(item), item
+                check_size(item)
+                yield to_key(item), item
             case None, {"Key": attributes}:
-                yield read_key(attributes), None
+                yield to_key(read_values(attributes), exact=True), None
             case _:
-                raise make_validation_error(
-                    "Each write of the BatchWriteItem call must have one PutRequest or one DeleteRequest"
-                )
+                raise make_validation_error(SEVERAL_TYPES)  # AWS's message
 
 
 def _refuse_duplicates(keys: list[Key]) -> None:

@@ -1,4 +1,4 @@
-"""JSON of requests and answers, within a bound on the memory that their objects take."""
+"""Parse and encode JSON bodies in bounded memory."""
 
 import json
 from typing import Any, NamedTuple
@@ -7,23 +7,23 @@ from ddb_mcp.core.text import exceeds_members
 from ddb_mcp.endpoint.errors import make_serialization_error, make_validation_error
 from ddb_mcp.stores.local.table import MEMBERS_MAX
 
-# Objects and lists of an answer whose members can be `Encoded`.
+# How deep in a response `Encoded` parts can be.
 _ENVELOPE_DEPTH = 4
 
 
 class Encoded(NamedTuple):
-    """JSON text as a part of an answer. Items are encoded where they are read: as objects they take far more memory."""
+    """Part of a response as JSON text. Items are encoded as soon as they are read: objects take far more memory."""
 
     text: str
 
 
 def encode(value: Any) -> Encoded:
-    """Return the JSON of a part of an answer."""
+    """Encode a part of a response."""
     return Encoded(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def encode_answer(answer: dict[str, Any]) -> bytes:
-    """Return an answer's body. Reads bound its items, to 16 MB and the one that went beyond it."""
+    """Encode a response. Reads bound its items to 16 MB and one item more."""
     return _text(answer, _ENVELOPE_DEPTH).encode()
 
 
@@ -38,21 +38,21 @@ def _text(value: Any, depth: int) -> str:
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a request's body. Raises EndpointError."""
+    """Parse the JSON object in a request body. Raises EndpointError."""
     try:
         text = body.decode()
-        # As for stored items: an item of 400 KB has 410,000 members at most.
+        # The limit for stored items too: an item of 400 KB has at most 410,000 members.
         if exceeds_members(text, MEMBERS_MAX):
             raise make_validation_error(
-                f"The endpoint of ddb-mcp takes at most {MEMBERS_MAX} members in one request; send several."
+                f"The ddb-mcp endpoint accepts at most {MEMBERS_MAX} members in a request; split the request."
             )
         request = json.loads(text or "{}", parse_constant=_refuse_constant)
         if "\\u" in text:
-            json.dumps(request, ensure_ascii=False).encode()  # half a character has no UTF-8
+            json.dumps(request, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
     except UnicodeEncodeError:
-        raise make_serialization_error("The body has half a surrogate pair, which is no character") from None
+        raise make_serialization_error("The body contains a lone surrogate") from None
     except (ValueError, RecursionError):
-        raise make_serialization_error("The body is no JSON in UTF-8") from None
+        raise make_serialization_error("The body is not JSON in UTF-8") from None
     if not isinstance(request, dict):
         raise make_serialization_error("Unexpected value type in payload")
     return request

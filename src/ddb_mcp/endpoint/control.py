@@ -1,7 +1,7 @@
-"""Operations on tables: create, describe, list, delete, time to live and tags."""
+"""Operations on tables, time to live and tags."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -9,12 +9,11 @@ from uuid import UUID
 from ddb_mcp.endpoint import indexes
 from ddb_mcp.endpoint.errors import EndpointError, require_valid
 from ddb_mcp.endpoint.requests import EndpointRequest
-from ddb_mcp.endpoint.tables import make_access_denied, make_arn, parse_table_name
-from ddb_mcp.endpoint.values import TABLE
+from ddb_mcp.endpoint.tables import is_arn, make_access_denied, make_arn, parse_table_name
+from ddb_mcp.endpoint.values import INVALID, TABLE
 from ddb_mcp.stores.local.table import LocalTable
 
 _TTL = "ttl"
-_WHAT = "A table of the endpoint of ddb-mcp has the string keys pk (HASH) and sk (RANGE)"
 _UNSUPPORTED = (
     "VectorIndexes",
     "VectorIndexUpdates",
@@ -33,13 +32,10 @@ async def create_table(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
     name = parse_table_name(request["TableName"])
     call.check_access(call.operation, name, (), writes=True)
+    mode = request.get("BillingMode") or "PROVISIONED"
+    _check_billing(mode, request, "ReadCapacityUnits and WriteCapacityUnits must both")
     _refuse_unsupported(request)
-    has_keys = request.get("KeySchema") == indexes.describe_keys(TABLE)
-    require_valid(has_keys, f"{_WHAT}, and KeySchema says otherwise.")
-    types = indexes.read_attribute_types(request)
-    has_types = types.get("pk") == types.get("sk") == "S"
-    require_valid(has_types, f"{_WHAT}, and AttributeDefinitions says otherwise.")
-    defined = indexes.read_indexes(request, types)
+    defined = indexes.read_definition(request)
     tags = _encode_tags(_read_tags(request.get("Tags") or []))
     table = await call.tables.make(name)
     if table is None:
@@ -49,20 +45,31 @@ async def create_table(call: EndpointRequest) -> dict[str, Any]:
     return {"TableDescription": await _description(name, table)}
 
 
+def _check_billing(mode: str | None, request: dict[str, Any], demand: str) -> None:
+    has_units = request.get("ProvisionedThroughput") is not None
+    require_valid(
+        mode != indexes.ON_DEMAND or not has_units,
+        f"{INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is {mode}",
+    )
+    require_valid(mode != "PROVISIONED" or has_units, f"{INVALID}{demand} be specified when BillingMode is {mode}")
+
+
 def _refuse_unsupported(request: dict[str, Any]) -> None:
     for unknown in _UNSUPPORTED:
-        require_valid(not request.get(unknown), f"{_WHAT}, indexes, and nothing else; take {unknown} out.")
-    has_streams = (request.get("StreamSpecification") or {}).get("StreamEnabled")
-    require_valid(not has_streams, "The endpoint of ddb-mcp has no streams; take StreamSpecification out.")
+        require_valid(not request.get(unknown), f"The ddb-mcp endpoint does not support {unknown}; remove it.")
+    stream = request.get("StreamSpecification") or {}
+    has_stream = bool(stream.get("StreamEnabled"))
+    require_valid(not has_stream, "The ddb-mcp endpoint does not support streams; remove StreamSpecification.")
+    disabled = "Table is being created with a stream disabled, UpdateViewType should not be specified"
+    require_valid(not stream.get("StreamViewType"), INVALID + disabled)
 
 
 async def update_table(call: EndpointRequest) -> dict[str, Any]:
-    """Create or delete one global index. Throughput, billing, encryption and class are accepted, and change nothing."""
+    """Create or delete one global index. Throughput, billing, encryption and table class are accepted and ignored."""
     request = call.request
+    changes = _read_changes(request)
     _refuse_unsupported(request)
     name, table = await call.find_table(request["TableName"], writes=True)
-    updates = request.get("GlobalSecondaryIndexUpdates") or []
-    changes = [(kind, action) for update in updates for kind, action in update.items() if action and kind != "Update"]
     if len(changes) > 1:
         raise EndpointError(
             "LimitExceededException",
@@ -78,6 +85,27 @@ async def update_table(call: EndpointRequest) -> dict[str, Any]:
     return {"TableDescription": await _description(name, table)}
 
 
+def _read_changes(request: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the indexes to create or delete. Raises EndpointError, also if the request changes nothing."""
+    require_valid(
+        any(value != [] for name, value in request.items() if name not in ("TableName", "AttributeDefinitions")),
+        "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
+        "SSESpecification or ReplicaUpdates is required",
+    )
+    _check_billing(request.get("BillingMode"), request, "ProvisionedThroughput must")
+    kinds = ("Update", "Create", "Delete")
+    updates = request.get("GlobalSecondaryIndexUpdates") or []
+    changes = [(kind, update[kind]) for update in updates for kind in kinds if update.get(kind)]
+    null = ", ".join(f"GlobalSecondaryIndexUpdate.{kind}" for kind in kinds)
+    require_valid(len(changes) >= len(updates), f"{INVALID}One of {null} must not be null")
+    names = [action["IndexName"] for _, action in changes]
+    for name in names:
+        is_single = names.count(name) == 1
+        message = f"Only one global secondary index update per index is allowed simultaneously. Index: {name}"
+        require_valid(is_single, INVALID + message)
+    return [change for change in changes if change[0] != "Update"]
+
+
 async def describe_table(call: EndpointRequest) -> dict[str, Any]:
     return {"Table": await _description(*await call.find_table(call.request["TableName"]))}
 
@@ -85,7 +113,9 @@ async def describe_table(call: EndpointRequest) -> dict[str, Any]:
 async def delete_table(call: EndpointRequest) -> dict[str, Any]:
     name, table = await call.find_table(call.request["TableName"], writes=True)
     if call.access.prefix is not None:
-        raise make_access_denied(call.operation, name, "Others' items may be in it; --all-keys lifts this.")
+        raise make_access_denied(
+            call.operation, name, "It may hold items of other deployments; --all-keys lifts this restriction."
+        )
     description = {**await _description(name, table), "TableStatus": "DELETING"}
     await table.remove()
     return {"TableDescription": description}
@@ -110,7 +140,7 @@ async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     attribute, enabled = (call.request["TimeToLiveSpecification"][member] for member in ("AttributeName", "Enabled"))
     _, table = await call.find_table(call.request["TableName"], writes=True)
     is_known = attribute == _TTL
-    require_valid(is_known, f"The endpoint of ddb-mcp expires items by the attribute {_TTL} and no other.")
+    require_valid(is_known, f"In the ddb-mcp endpoint, items can only expire by the attribute {_TTL}.")
 
     def turn(noted: dict[str, str]) -> dict[str, str]:
         is_change = enabled == (noted.get("ttl") == "off")
@@ -121,25 +151,40 @@ async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     return {"TimeToLiveSpecification": {"Enabled": enabled, "AttributeName": _TTL}}
 
 
-async def tag_resource(call: EndpointRequest) -> dict[str, Any]:
-    return await _change_tags(call, lambda tags: tags | _read_tags(call.request["Tags"]))
+async def tag_resource(call: EndpointRequest) -> None:
+    """Add or overwrite tags."""
+    new = _read_tags(call.request["Tags"])
+    await _change_tags(call, "Tag", new, lambda tags: tags | new)
 
 
-async def untag_resource(call: EndpointRequest) -> dict[str, Any]:
+async def untag_resource(call: EndpointRequest) -> None:
+    """Remove tags."""
     removed = set(call.request["TagKeys"])
-    return await _change_tags(call, lambda tags: {name: tags[name] for name in tags if name not in removed})
+    await _change_tags(
+        call, "Tag Key", removed, lambda tags: {name: tags[name] for name in tags if name not in removed}
+    )
 
 
-async def _change_tags(call: EndpointRequest, change: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, Any]:
-    _, table = await call.find_table(call.request["ResourceArn"], writes=True)
+async def _change_tags(
+    call: EndpointRequest, what: str, given: Collection[str], change: Callable[[dict[str, str]], dict[str, str]]
+) -> None:
+    arn = _read_arn(call)
+    require_valid(bool(given), f"Atleast one {what} needs to be provided as Input.")
+    _, table = await call.find_table(arn, writes=True)
     await table.note(lambda noted: {**noted, "tags": _encode_tags(change(json.loads(noted.get("tags", "{}"))))})
-    return {}
 
 
 async def list_tags_of_resource(call: EndpointRequest) -> dict[str, Any]:
-    _, table = await call.find_table(call.request["ResourceArn"])
+    """Return a table's tags."""
+    _, table = await call.find_table(_read_arn(call))
     tags = json.loads((await table.about()).get("tags", "{}"))
     return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def _read_arn(call: EndpointRequest) -> str:
+    arn: str = call.request["ResourceArn"]
+    require_valid(is_arn(arn), f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    return arn
 
 
 async def describe_endpoints(call: EndpointRequest) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""DynamoDB's errors, as SDKs know them: a type, a status and a message.
+"""DynamoDB's errors: a type, a status and a message.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 """
@@ -9,20 +9,20 @@ from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Timeout, Unavailab
 from ddb_mcp.stores.local.file import Locked
 
 _SERVICE = "com.amazonaws.dynamodb.v20120810"
-# Errors of the layer that all services of AWS share have other namespaces.
+# Errors common to all AWS services have other namespaces.
 _SHARED = ("Serialization", "UnknownOperation", "AccessDenied", "MissingAuthenticationToken", "IncompleteSignature")
 _NAMESPACES = {f"{kind}Exception": "com.amazon.coral.service" for kind in (*_SHARED, "RequestEntityTooLarge")}
 _NAMESPACES["ValidationException"] = "com.amazon.coral.validate"
 
 
 class EndpointError(Exception):
-    """A request that is answered with an error.
+    """An error response.
 
     Args:
-        kind: the type, such as `ValidationException`.
-        message: what is wrong.
-        status: of the answer.
-        members: what the answer has besides type and message.
+        kind: the error type, such as `ValidationException`.
+        message: the error message.
+        status: the HTTP status.
+        members: further members of the body.
     """
 
     def __init__(self, kind: str, message: str, status: int = 400, **members: Any) -> None:
@@ -33,41 +33,45 @@ class EndpointError(Exception):
         self.members = members
 
     def body(self) -> dict[str, Any]:
-        """The answer's body."""
+        """Return the response body."""
         namespace = _NAMESPACES.get(self.kind, _SERVICE)
         return {"__type": f"{namespace}#{self.kind}", "message": self.message, **self.members}
 
 
 class KeySchemaError(EndpointError):
-    """A key that does not fit the table's. If there is no table, clients hear that instead."""
+    """A key does not match the table's schema. A missing table is reported instead."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("ValidationException", message)
+    def __init__(self, message: str, kind: str = "ValidationException", **members: Any) -> None:
+        super().__init__(kind, message, **members)
+
+
+class KeyValueError(KeySchemaError):
+    """A key value is empty or too long. It fails a transaction at once; other wrong keys cancel it."""
 
 
 def make_validation_error(message: str) -> EndpointError:
-    """The error of a request whose values are wrong."""
+    """Return the error for invalid values."""
     return EndpointError("ValidationException", message)
 
 
 def require_valid(fits: bool, message: str) -> None:
-    """Raise EndpointError with this message unless a request fits."""
+    """Raise EndpointError with this message unless the condition holds."""
     if not fits:
         raise make_validation_error(message)
 
 
 def make_serialization_error(message: str) -> EndpointError:
-    """The error of a body that is not JSON of the right types."""
+    """Return the error for a body that is not JSON or has values of the wrong type."""
     return EndpointError("SerializationException", message)
 
 
 def translate_error(error: EndpointError | DdbMcpError) -> EndpointError:
-    """Return an error as SDKs know it. Errors of the store and of expressions are DdbMcpErrors."""
+    """Map errors of the store and of expressions to DynamoDB's."""
     if isinstance(error, EndpointError):
         return error
     if isinstance(error, InvalidArgument):
         return make_validation_error(error.message)
-    if isinstance(error, Locked | Timeout):  # nothing was done; SDKs call again by themselves
+    if isinstance(error, Locked | Timeout):  # nothing was written, and SDKs retry
         return EndpointError("ThrottlingException", error.message)
     status = 503 if isinstance(error, Unavailable) else 500
     return EndpointError("InternalServerError", f"{error.message} {error.next}", status)

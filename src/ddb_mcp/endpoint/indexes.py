@@ -11,22 +11,45 @@ from ddb_mcp.endpoint.tables import make_arn
 from ddb_mcp.endpoint.values import INVALID, TABLE
 
 NO_THROUGHPUT = {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
-# Attributes that all indexes of a table project besides keys.
+ON_DEMAND = "PAY_PER_REQUEST"
+_KINDS = ("LocalSecondaryIndexes", "GlobalSecondaryIndexes")
+# The limit on projected non-key attributes of all indexes of a table.
 _PROJECTED_MAX = 100
+_UNITS = f"ProvisionedThroughput should not be specified for index: {{}} when BillingMode is {ON_DEMAND}"
 _UNDEFINED = "Some index key attributes are not defined in AttributeDefinitions. Keys: [{}], AttributeDefinitions: [{}]"
-_SEVERAL = "The endpoint of ddb-mcp does not support indexes with several partition or sort key attributes, such as {}."
+_SEVERAL = "The ddb-mcp endpoint does not support indexes with several partition or sort key attributes, such as {}."
 _OTHER_PARTITION = (
     "Index KeySchema does not have the same leading hash key as table KeySchema for index: {}. index hash key: {}, "
     "table hash key: pk"
 )
 
 
-def read_indexes(request: Mapping[str, Any], types: Mapping[str, KeyType]) -> list[Index]:
-    """Return the indexes that a CreateTable defines. Raises EndpointError."""
+def read_definition(request: Mapping[str, Any]) -> list[Index]:
+    """Check the definition of a new table and return its indexes. Raises EndpointError."""
+    types = read_attribute_types(request)
+    schema = request["KeySchema"]
+    require_valid(len(schema) <= len(types), "Invalid KeySchema: Some index key attribute have no definition")
+    keys = _read_keys(schema, types)
+    has_indexes = any(request.get(kind) is not None for kind in _KINDS)
+    require_valid(
+        has_indexes or len(keys) == len(types),
+        f"{INVALID}Number of attributes in KeySchema does not exactly match number of attributes defined in "
+        "AttributeDefinitions",
+    )
+    require_valid(
+        len(keys) == 2 or not request.get("LocalSecondaryIndexes"),
+        f"{INVALID}Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
+    )
+    require_valid(
+        keys == TABLE.keys, "Tables of the ddb-mcp endpoint must have the string keys pk (HASH) and sk (RANGE)."
+    )
     indexes = []
-    for kind in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
+    for kind in _KINDS:
         require_valid(request.get(kind) != [], f"{INVALID}List of {kind} is empty")
-        indexes += [read_index(entry, types, local=kind.startswith("Local")) for entry in request.get(kind) or ()]
+        for entry in request.get(kind) or ():
+            has_units = entry.get("ProvisionedThroughput") is not None and request.get("BillingMode") == ON_DEMAND
+            require_valid(not has_units, INVALID + _UNITS.format(entry["IndexName"]))
+            indexes.append(read_index(entry, types, local=kind.startswith("Local")))
     used = dict.fromkeys(key.name for index in (TABLE, *indexes) for key in index.keys)
     defined = f"AttributeDefinitions: [{', '.join(types)}], keys used: [{', '.join(used)}]"
     require_valid(types.keys() <= used.keys(), f"{INVALID}Some AttributeDefinitions are not used. {defined}")
@@ -35,25 +58,34 @@ def read_indexes(request: Mapping[str, Any], types: Mapping[str, KeyType]) -> li
 
 
 def read_attribute_types(request: Mapping[str, Any]) -> dict[str, KeyType]:
-    """Return the types of the attributes that a request defines."""
-    definitions = request.get("AttributeDefinitions") or ()
-    return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
+    """Parse AttributeDefinitions. Raises EndpointError."""
+    types: dict[str, KeyType] = {}
+    for definition in request.get("AttributeDefinitions") or ():
+        name = definition["AttributeName"]
+        require_valid(name not in types, f"{INVALID}Duplicate attribute in AttributeDefinitions: {name}")
+        types[name] = definition["AttributeType"]
+    return types
+
+
+def _read_keys(schema: Sequence[Mapping[str, Any]], types: Mapping[str, KeyType]) -> tuple[IndexKey, ...]:
+    names, kinds = ([element[member] for element in schema] for member in ("AttributeName", "KeyType"))
+    require_valid(types.keys() >= set(names), INVALID + _UNDEFINED.format(", ".join(names), ", ".join(types)))
+    is_distinct = names[1:] != names[:1]
+    require_valid(is_distinct, "Both the Hash Key and the Range Key element in the KeySchema have the same name")
+    for at, kind in enumerate(("HASH", "RANGE")):
+        message = f"Invalid KeySchema: The {('first', 'second')[at]} KeySchemaElement is not a {kind} key type"
+        require_valid(kinds[at : at + 1] in ([], [kind]), message)
+    return tuple(IndexKey(name, types[name]) for name in names)
 
 
 def read_index(entry: Mapping[str, Any], types: Mapping[str, KeyType], *, local: bool) -> Index:
-    """Return the index that a request defines. Raises EndpointError."""
-    name = entry["IndexName"]
-    keys, kinds = ([element[member] for element in entry["KeySchema"]] for member in ("AttributeName", "KeyType"))
-    require_valid(kinds[0] == "HASH", "Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
-    require_valid(kinds[1:] in ([], ["RANGE"]), _SEVERAL.format(name))
-    require_valid(types.keys() >= set(keys), INVALID + _UNDEFINED.format(", ".join(keys), ", ".join(types)))
-    require_valid(
-        keys[1:] != keys[:1], "Both the Hash Key and the Range Key element in the KeySchema have the same name"
-    )
+    """Parse the definition of an index. Raises EndpointError."""
+    name, schema = entry["IndexName"], entry["KeySchema"]
+    require_valid([element["KeyType"] for element in schema][1:] in ([], ["RANGE"]), _SEVERAL.format(name))
+    pk, *sks = _read_keys(schema, types)
     if local:
-        require_valid(len(keys) == 2, f"{INVALID}Index KeySchema does not have a range key for index: {name}")
-        require_valid(keys[0] == "pk", INVALID + _OTHER_PARTITION.format(name, keys[0]))
-    pk, *sks = (IndexKey(key, types[key]) for key in keys)
+        require_valid(len(sks) == 1, f"{INVALID}Index KeySchema does not have a range key for index: {name}")
+        require_valid(pk.name == "pk", INVALID + _OTHER_PARTITION.format(name, pk.name))
     return Index(name, pk, sks[0] if sks else None, _read_projection(entry["Projection"]), local)
 
 
@@ -67,7 +99,7 @@ def _read_projection(projection: Mapping[str, Any]) -> Any:
 
 
 def check_indexes(indexes: Sequence[Index]) -> None:
-    """Raise EndpointError if a table cannot have all of these indexes."""
+    """Raise EndpointError if a table cannot have these indexes together."""
     types: dict[str, str] = {}
     for key in chain.from_iterable(index.keys for index in (TABLE, *indexes)):
         known = types.setdefault(key.name, key.type)
@@ -91,14 +123,14 @@ def check_indexes(indexes: Sequence[Index]) -> None:
 
 
 def check_new_index(index: Index, known: Sequence[Index]) -> None:
-    """Raise EndpointError if a table with the known indexes cannot have one more."""
+    """Raise EndpointError if a table with the known indexes cannot have this one too."""
     is_new = index.name not in {each.name for each in known}
     require_valid(is_new, "Attempting to create an index which already exists")
     check_indexes([*known, index])
 
 
 def check_deletion(name: str, known: Sequence[Index]) -> None:
-    """Raise EndpointError if no UpdateTable can delete the index with this name."""
+    """Raise EndpointError if the index does not exist or is a local one, which cannot be deleted."""
     local = next((index.local for index in known if index.name == name), None)
     if local is None:
         raise EndpointError("ResourceNotFoundException", f"Requested resource not found: Index: {name} not found")

@@ -1,15 +1,13 @@
-"""Key conditions of queries: one partition key, and a range of sort keys. Loops are over an expression's operators."""
+"""Key conditions of queries: a partition key and a range of sort keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.expressions import COMPARATOR_SIGNS
 from ddb_mcp.core.indexes import Index, IndexKey
-from ddb_mcp.endpoint.errors import KeySchemaError, require_valid
+from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error, require_valid
 from ddb_mcp.endpoint.expressions import nodes
 from ddb_mcp.endpoint.expressions.checks import OPERATOR_NAMES
-from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.values import INVALID, check_key_text
 from ddb_mcp.stores.local.table import get_range_end
 
@@ -22,13 +20,13 @@ _MIRRORED = {"eq": "eq", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 @dataclass(frozen=True)
 class KeyCondition:
-    """A key condition, and its test of each attribute."""
+    """A key condition and its test for each attribute."""
 
     condition: nodes.ConditionNode
     tests: Mapping[str, nodes.FunctionTest]
 
     def resolve(self, index: Index) -> tuple[str, Bounds]:
-        """Return the partition key and the range of a query of the index, or of `TABLE`. Raises EndpointError."""
+        """Return the partition key and the sort key range for an index or `TABLE`. Raises EndpointError."""
         partition = self.tests.get(index.pk.name)
         missed = index.pk if partition is None else index.sk if self._names_others(index) else None
         if missed:
@@ -43,36 +41,52 @@ class KeyCondition:
         return not self.tests.keys() <= {key.name for key in index.keys}
 
 
-def read_key_condition(reader: ExpressionReader) -> KeyCondition:
-    """Return the key condition of a query. Raises EndpointError or InvalidArgument."""
-    whole = reader.read_condition(_PARAMETER)
-    assert whole is not None
+def parse_key_condition(condition: nodes.ConditionNode) -> KeyCondition:
+    """Convert a condition to a key condition. Raises EndpointError."""
     tests: dict[str, nodes.FunctionTest] = {}
-    for part in whole.parts if isinstance(whole, nodes.Combination) and whole.word == "AND" else (whole,):
+    parts: tuple[nodes.ConditionNode, ...] = (condition,)
+    if isinstance(condition, nodes.Combination) and condition.word == "AND":
+        parts = condition.parts
+    for part in parts:
         name, test = _parse_test(part)
         require_valid(name not in tests, "KeyConditionExpressions must only contain one condition per key")
         tests[name] = test
-    return KeyCondition(whole, tests)
+    require_valid(len(tests) <= 2, "Conditions can be of length 1 or 2 only")
+    return KeyCondition(condition, tests)
 
 
 def _parse_test(part: nodes.ConditionNode) -> tuple[str, nodes.FunctionTest]:
+    """Return the tested attribute, and the test with the attribute as its first operand."""
     if not isinstance(part, nodes.FunctionTest) or part.operator not in (*_MIRRORED, "between", "begins_with"):
-        raise InvalidArgument(f"Invalid operator used in {_PARAMETER}: {_get_name(part)}")
-    if part.operator in _MIRRORED and isinstance(part.operands[0], nodes.Literal):
-        part = nodes.FunctionTest(_MIRRORED[part.operator], part.operands[::-1])
-    at = part.operands[0]
-    if not isinstance(at, nodes.PathOperand) or not all(
-        isinstance(operand, nodes.Literal) for operand in part.operands[1:]
-    ):
-        raise InvalidArgument(f"Invalid condition in {_PARAMETER}: a key is compared with a value, and nothing else")
-    if len(at.path) != 1:
-        raise InvalidArgument(f"Invalid condition in {_PARAMETER}: it is on a nested attribute")
-    return str(at.path[0]), part
+        raise make_validation_error(f"Invalid operator used in {_PARAMETER}: {_get_name(part)}")
+    first, *others = part.operands
+    needs_path = "operator must have the key attribute as its first operand"
+    has_path = part.operator in _MIRRORED or isinstance(first, nodes.PathOperand)
+    require_valid(has_path, f"Invalid condition in {_PARAMETER}: {_get_name(part)} {needs_path}")
+    found: nodes.PathOperand | None = None
+    for operand in part.operands:
+        require_valid(
+            not isinstance(operand, nodes.SizeOperand), "KeyConditionExpressions cannot contain nested operations"
+        )
+        if isinstance(operand, nodes.PathOperand):
+            require_valid(
+                found is None, f"Invalid condition in {_PARAMETER}: Multiple attribute names used in one condition"
+            )
+            is_top = len(operand.path) == 1
+            require_valid(is_top, "KeyConditionExpressions cannot have conditions on nested attributes")
+            found = operand
+    if found is None:
+        raise make_validation_error(f"Invalid condition in {_PARAMETER}: No key attribute specified")
+    if found is not first:
+        part = nodes.FunctionTest(_MIRRORED[part.operator], (*others, first))
+    return str(found.path[0]), part
 
 
 def _get_name(part: nodes.ConditionNode) -> str:
     if isinstance(part, nodes.FunctionTest):
         return OPERATOR_NAMES.get(part.operator, part.operator)
+    if isinstance(part, nodes.Not) and isinstance(part.part, nodes.FunctionTest) and part.part.operator == "exists":
+        return "attribute_not_exists"
     return part.word if isinstance(part, nodes.Combination) else "NOT"
 
 

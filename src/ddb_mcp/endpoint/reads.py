@@ -1,6 +1,6 @@
 """GetItem, Query and Scan."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,12 +12,12 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path
 from ddb_mcp.core.text import count_marks
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import KeySchemaError, make_validation_error, require_valid
+from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, make_validation_error, require_valid
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
-from ddb_mcp.endpoint.key_conditions import read_key_condition
-from ddb_mcp.endpoint.requests import EndpointRequest, count_read_units, encode_projected, read_only_projection
-from ddb_mcp.endpoint.values import INVALID, KEYS, TABLE, check_key_text, encode_item, read_key, read_value
+from ddb_mcp.endpoint.key_conditions import KeyCondition, parse_key_condition
+from ddb_mcp.endpoint.requests import EndpointRequest, Paths, count_read_units, encode_projected, read_get
+from ddb_mcp.endpoint.values import INVALID, KEYS, MISMATCH, TABLE, check_key_text, encode_item, read_values
 from ddb_mcp.stores.local.statements import get_segment
 from ddb_mcp.stores.local.table import Documents, LocalTable, Rows
 from ddb_mcp.stores.workers import convert
@@ -30,16 +30,15 @@ _INVALID_START = "The provided starting key is invalid"
 
 
 async def get_item(call: EndpointRequest) -> dict[str, Any]:
-    paths = await convert(partial(read_only_projection, call.request), call.request)
-    key = read_key(call.request["Key"])
+    key, paths = await convert(partial(read_get, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [key])
     size, item = await read_and_encode(table, key, paths)
     answer = {} if item is None else {"Item": item}
     return {**answer, **_consumed(call, name, TABLE, lambda: size)}
 
 
-async def read_and_encode(table: LocalTable, key: Key, paths: Iterable[Path] | None) -> tuple[int, Encoded | None]:
-    """Read one item: return its size, and what the client gets of it, encoded."""
+async def read_and_encode(table: LocalTable, key: Key, paths: Paths) -> tuple[int, Encoded | None]:
+    """Read an item. Return its size and its encoded projection."""
 
     def take(documents: Documents) -> tuple[int, Encoded | None]:
         for document in documents:
@@ -61,11 +60,11 @@ def _consumed(call: EndpointRequest, table: str, index: Index, size: Callable[[]
 
 @dataclass
 class _PageBuilder:
-    """The rows that one request reads, before the filter. Ends at `limit` items, 1 MB or `_PAGE_MEMBERS_MAX` members.
+    """Builds a page, before the filter: at most `limit` items, 1 MB and `_PAGE_MEMBERS_MAX` members.
 
     Attributes:
-        keys: the attributes of `last`.
-        projected: the attributes that the filter and the client may see; None for all.
+        keys: the key attributes in `last`.
+        projected: the attributes visible to the filter and the client; None for all.
     """
 
     filter: ConditionNode | None
@@ -83,7 +82,7 @@ class _PageBuilder:
     last: Item | None = None
 
     def fill(self, documents: Documents) -> None:
-        """Take items until the page is full; `last` is then where the next page goes on."""
+        """Add items until the page is full. Then `last` is where the next page starts."""
         self.items, self.matched, self.scanned, self.size, self.last = [], 0, 0, 0, None
         self.unmeasured, size_at_most, members = [], 0, 0
         for document in documents:
@@ -92,7 +91,7 @@ class _PageBuilder:
             members += count_marks(document)
             self.unmeasured.append(item)
             size_at_most += len(document) if document.isascii() else 4 * len(document)
-            # An item's size is less than that of its text, and takes longer to find.
+            # The size of an item is less than the length of its text, but takes longer to compute.
             if size_at_most >= DYNAMODB_PAGE_BYTES:
                 size_at_most = self.measured()
             if self.filter is None or self.filter.holds(item, StepCounter(documents.check)):
@@ -104,7 +103,7 @@ class _PageBuilder:
                 return
 
     def measured(self) -> int:
-        """The size of all items that were read."""
+        """Return the size of all items read."""
         self.size += sum(map(measure_item, self.unmeasured))
         self.unmeasured = []
         return self.size
@@ -120,45 +119,57 @@ class _PageBuilder:
 
 async def query(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
-    require_valid(
-        "KeyConditionExpression" in request,
-        "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
-    )
-    reader = await convert(partial(ExpressionReader, request), request)
-    keys = read_key_condition(reader)
-    page = _page(request, reader)
+    start, keys, page = await convert(partial(_read_query, request), request)
     name, table, index = await _find_index(call)
+    start = _check_start(start, index)
     pk, bounds = keys.resolve(index)
+    # Only a string can have the prefix. The error names the index, as in IAM.
+    partition = Key(pk if index.pk.type == "S" else "", "")
+    resource = name if index is TABLE else f"{name}/index/{index.name}"
+    call.check_access(call.operation, resource, [partition], writes=False)
+    if start is not None:
+        is_inside = index.pk.get_text(start) == pk
+        require_valid(is_inside, "The provided starting key is outside query boundaries based on provided conditions")
+        matches = keys.condition.holds(start, StepCounter())
+        require_valid(matches, "The provided starting key does not match the range key predicate")
     for key in index.keys:
         require_valid(
             key.name not in page.filter_names,
             f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {key.name}",
         )
     _limit_to_projection(page, call, index)
-    # Only a string can start with the prefix. An error names the index as IAM would.
-    partition = Key(pk if index.pk.type == "S" else "", "")
-    resource = name if index is TABLE else f"{name}/index/{index.name}"
-    call.check_access(call.operation, resource, [partition], writes=False)
-    start = _read_start(request, index)
-    if start is not None:
-        is_inside = index.pk.get_text(start) == pk
-        require_valid(is_inside, "The provided starting key is outside query boundaries based on provided conditions")
-        matches = keys.condition.holds(start, StepCounter())
-        require_valid(matches, "The provided starting key does not match the range key predicate")
     descending = request.get("ScanIndexForward") is False
     rows = _make_rows(index, start)._replace(pk=pk, bounds=bounds, descending=descending)
     return await _listing(call, name, table, rows, page)
 
 
+def _read_query(request: Mapping[str, Any]) -> tuple[Item | None, KeyCondition, _PageBuilder]:
+    """Parse the start, the key condition and the page of a query. Raises EndpointError or InvalidArgument."""
+    reader = ExpressionReader(request, "FilterExpression", "KeyConditionExpression", "ProjectionExpression")
+    start = _read_start(request)
+    condition = reader.read_condition("KeyConditionExpression")
+    if condition is None:
+        raise make_validation_error(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
+        )
+    page = _read_page(request, reader)
+    return start, parse_key_condition(condition), page
+
+
 async def scan(call: EndpointRequest) -> dict[str, Any]:
-    page = _page(call.request, await convert(partial(ExpressionReader, call.request), call.request))
-    segment = _segment(call.request)
+    start, segment, page = await convert(partial(_read_scan, call.request), call.request)
     name, table, index = await _find_index(call)
+    start = _check_start(start, index)
     _limit_to_projection(page, call, index)
-    start = _read_start(call.request, index)
     if start is not None and get_segment(start["pk"]["S"].encode(), segment[1]) != segment[0]:
         raise make_validation_error(f"{_INVALID_START}: it is not in the provided Segment of TotalSegments")
     return await _listing(call, name, table, _make_rows(index, start)._replace(segment=segment), page)
+
+
+def _read_scan(request: Mapping[str, Any]) -> tuple[Item | None, tuple[int, int], _PageBuilder]:
+    """Parse the start, the segment and the page of a scan. Raises EndpointError or InvalidArgument."""
+    reader = ExpressionReader(request, "FilterExpression", "ProjectionExpression")
+    return _read_start(request), _read_segment(request), _read_page(request, reader)
 
 
 async def _listing(
@@ -169,7 +180,7 @@ async def _listing(
     return await convert(lambda: {**page.answer(), **_consumed(call, name, index, page.measured)}, page.unmeasured)
 
 
-def _page(request: dict[str, Any], reader: ExpressionReader) -> _PageBuilder:
+def _read_page(request: Mapping[str, Any], reader: ExpressionReader) -> _PageBuilder:
     filter_, names = reader.read_condition("FilterExpression"), reader.named
     paths = reader.read_projection()
     reader.check_all_used()
@@ -186,7 +197,7 @@ def _page(request: dict[str, Any], reader: ExpressionReader) -> _PageBuilder:
 
 
 async def _find_index(call: EndpointRequest) -> tuple[str, LocalTable, Index]:
-    """Return the name and the table of a request, and its index, `TABLE` if it has none. Raises EndpointError."""
+    """Return the table's name, the table and the index, `TABLE` without IndexName. Raises EndpointError."""
     name, table = await call.find_table(call.request["TableName"])
     wanted = call.request.get("IndexName")
     if wanted is None:
@@ -200,9 +211,9 @@ async def _find_index(call: EndpointRequest) -> tuple[str, LocalTable, Index]:
 
 
 def _limit_to_projection(page: _PageBuilder, call: EndpointRequest, index: Index) -> None:
-    """Let a page show what the index projects. Raises EndpointError if more is requested than the index can give.
+    """Limit a page to the attributes that an index projects. Raises EndpointError if the request needs others.
 
-    A local index gives other attributes too, which DynamoDB fetches from the table.
+    On a local index, other attributes are fetched from the table.
     """
     page.keys = tuple(dict.fromkeys((*KEYS, *(key.name for key in index.keys))))
     if (projected := index.projected) is None:
@@ -226,25 +237,30 @@ def _limit_to_projection(page: _PageBuilder, call: EndpointRequest, index: Index
     page.projected = None if wants_all or absent else projected
 
 
-def _read_start(request: dict[str, Any], index: Index) -> Item | None:
-    """Return the keys after which the page begins, None for the first page. Raises EndpointError."""
+def _read_start(request: Mapping[str, Any]) -> Item | None:
+    """Parse ExclusiveStartKey. Return None if absent. Raises EndpointError."""
     given = request.get("ExclusiveStartKey")
-    if given is None:
+    try:
+        return None if given is None else read_values(given)
+    except EndpointError as error:
+        raise make_validation_error(f"{_INVALID_START}: {error.message}") from None
+
+
+def _check_start(start: Item | None, index: Index) -> Item | None:
+    """Return the start if it is a key of the index or `TABLE`. Raises EndpointError."""
+    if start is None:
         return None
-    mismatch = KeySchemaError(f"{_INVALID_START}: The provided key element does not match the schema")
-    if given.keys() != {*KEYS, *(key.name for key in index.keys)}:
-        raise mismatch
-    start: Item = read_key({name: given[name] for name in KEYS}).attributes
-    for key in index.keys:
-        start[key.name] = value = read_value(given[key.name])
-        if key.type not in value:
-            raise mismatch
-        check_key_text(index, key, value[key.type])
+    if start.keys() != {*KEYS, *(key.name for key in index.keys)}:
+        raise KeySchemaError(_INVALID_START)
+    for key in (*TABLE.keys, *index.keys):
+        if key.type not in start[key.name]:
+            raise KeySchemaError(f"{_INVALID_START}: {MISMATCH}")
+        check_key_text(index if key in index.keys else TABLE, key, start[key.name][key.type])
     return start
 
 
 def _make_rows(index: Index, start: Item | None) -> Rows:
-    """Return the rows of an index, or of `TABLE`, after these keys."""
+    """Return the rows of an index or `TABLE` after the start."""
     rows = Rows(secondary_index=None if index is TABLE else index)
     if start is None:
         return rows
@@ -252,15 +268,13 @@ def _make_rows(index: Index, start: Item | None) -> Rows:
     return rows._replace(after=Key.of(start), after_partition=partition, after_sort_key=sort_key)
 
 
-def _segment(request: dict[str, Any]) -> tuple[int, int]:
+def _read_segment(request: Mapping[str, Any]) -> tuple[int, int]:
     segment, total = request.get("Segment"), request.get("TotalSegments")
-    if segment is None and total is None:
-        return 0, 1
+    absent = "parameter is required but was not present in the request when"
+    require_valid(segment is None or total is not None, f"The TotalSegments {absent} Segment parameter is present")
+    require_valid(segment is not None or total is None, f"The Segment {absent} parameter TotalSegments is present")
     if segment is None or total is None:
-        absent, other = ("Segment", "TotalSegments") if segment is None else ("TotalSegments", "Segment")
-        raise make_validation_error(
-            f"The {absent} parameter is required but was not present in the request when {other} parameter is present"
-        )
+        return 0, 1
     require_valid(
         segment < total,
         "The Segment parameter is zero-based and must be less than parameter TotalSegments: "

@@ -1,4 +1,4 @@
-"""One request to the endpoint, and the functions that all operations share."""
+"""A request to the endpoint, and functions shared by all operations."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -11,20 +11,23 @@ from ddb_mcp.core.paths import Path, project
 from ddb_mcp.endpoint.bodies import Encoded
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.tables import Tables, make_access_denied
-from ddb_mcp.endpoint.values import encode_item
+from ddb_mcp.endpoint.values import encode_item, read_values, to_key
 from ddb_mcp.stores.local.table import LocalTable
 
 _READ_UNIT = 4096
 _WRITE_UNIT = 1024
 
+Paths = tuple[Path, ...] | None
+"""The document paths of a projection, None for all attributes."""
+
 
 @dataclass(frozen=True)
 class EndpointAccess:
-    """The rights of an endpoint's callers.
+    """The rights of all callers.
 
     Attributes:
-        prefix: whose items they may name; None for all.
-        read_only: they may write nothing.
+        prefix: the prefix that partition keys must have; None allows all keys.
+        read_only: whether writes are refused.
     """
 
     prefix: Prefix | None = None
@@ -33,12 +36,12 @@ class EndpointAccess:
 
 @dataclass(frozen=True)
 class EndpointRequest:
-    """One request.
+    """A request.
 
     Attributes:
-        operation: its name.
-        request: the body, of the shape that DynamoDB's model has for it.
-        host: under which the client knows this endpoint.
+        operation: the name of the operation.
+        request: the parsed body, which conforms to DynamoDB's model.
+        host: the Host header.
     """
 
     tables: Tables
@@ -53,7 +56,7 @@ class EndpointRequest:
         """Return a table's name and the table.
 
         Raises:
-            EndpointError: it does not exist, or the caller may not name these keys in it, or may not write.
+            EndpointError: it does not exist, or access is denied.
         """
         name, table = await self.tables.find(name_or_arn)
         self.check_access(self.operation, name, keys, writes=writes)
@@ -67,7 +70,7 @@ class EndpointRequest:
             await self.tables.find(name)
 
     def check_access(self, operation: str, table: str, keys: Iterable[Key], *, writes: bool) -> None:
-        """Raise EndpointError if the caller may not carry out an operation on items with these keys."""
+        """Raise EndpointError if the caller may not access these keys, or not write."""
         if writes and self.access.read_only:
             raise make_access_denied(operation, table, "This endpoint is read-only.")
         prefix = self.access.prefix
@@ -75,21 +78,21 @@ class EndpointRequest:
             raise make_access_denied(
                 operation,
                 table,
-                f"The partition key must start with '{prefix.joined}', this deployment's prefix, as the policy that "
-                "ddb-mcp prints demands it on AWS; --all-keys lifts this.",
+                f"The partition key must start with '{prefix.joined}', this deployment's prefix. The policy that "
+                "ddb-mcp prints enforces the same on AWS; --all-keys lifts this restriction.",
             )
 
     def units(self, count: Callable[[], float]) -> float:
-        """Return the capacity units if the request asks for them, else 0: to measure items takes long."""
+        """Return the capacity units if requested, else 0, since measuring items takes long."""
         return float(count()) if self.request.get("ReturnConsumedCapacity", "NONE") != "NONE" else 0.0
 
     def consumed(self, table: str, count: Callable[[], float]) -> dict[str, Any]:
-        """Return the `ConsumedCapacity` member, if the request asks for it: capacity units of one table."""
+        """Return `ConsumedCapacity` for one table, if requested."""
         members = self.consumed_by_tables({table: self.units(count)})
         return {name: capacity for name, (capacity,) in members.items()}
 
     def consumed_by_tables(self, units: Mapping[str, float], kind: str = "CapacityUnits") -> dict[str, Any]:
-        """Return the member for several tables. Transactions name the units once more, by their `kind`."""
+        """Return `ConsumedCapacity` for several tables. Transactions repeat the units by their `kind`."""
         detail = self.request.get("ReturnConsumedCapacity", "NONE")
         if detail == "NONE":
             return {}
@@ -99,23 +102,30 @@ class EndpointRequest:
 
 
 def count_read_units(size: int, *, consistent: bool) -> float:
-    """The capacity units of a read of so many bytes."""
+    """Return the capacity units of a read."""
     return max(1, math.ceil(size / _READ_UNIT)) * (1 if consistent else 0.5)
 
 
 def count_write_units(*items: Item | None) -> float:
-    """The capacity units of a write of one of these items over the other."""
+    """Return the capacity units of a write that replaces one of the items with the other."""
     return max(1, math.ceil(max(measure_item(item or {}) for item in items) / _WRITE_UNIT))
 
 
-def read_only_projection(request: Mapping[str, Any]) -> tuple[Path, ...] | None:
-    """Return the paths of the projection of a request that has no other expression, None if it has none."""
-    reader = ExpressionReader(request)
+def read_get(request: Mapping[str, Any]) -> tuple[Key, Paths]:
+    """Parse the key and the projection of a get. Raises EndpointError or InvalidArgument."""
+    reader = ExpressionReader(request, "ProjectionExpression")
+    values = read_values(request["Key"])
+    paths = read_only_projection(reader)
+    return to_key(values, exact=True), paths
+
+
+def read_only_projection(reader: ExpressionReader) -> Paths:
+    """Parse the projection of a request that has no other expression."""
     paths = reader.read_projection()
     reader.check_all_used()
     return paths
 
 
-def encode_projected(item: Item, paths: Iterable[Path] | None) -> Encoded:
-    """Return the part of an item that the client gets."""
+def encode_projected(item: Item, paths: Paths) -> Encoded:
+    """Encode the projection of an item."""
     return encode_item(item if paths is None else project(item, paths, keys=False))

@@ -1,4 +1,4 @@
-"""The tables: the configured table is the local mode's file, every other table is a file beside it."""
+"""Tables as files: the configured table is the local mode's file, and other tables are files next to it."""
 
 import os
 import re
@@ -13,25 +13,25 @@ from ddb_mcp.stores.local.table import LocalTable
 REGION = "local"
 ACCOUNT = "000000000000"
 _SUFFIX = ".sqlite3"
-# SQLite's own files beside a file: https://sqlite.org/tempfiles.html
+# Suffixes of SQLite's files for a database: https://sqlite.org/tempfiles.html
 _BESIDE = ("", "-wal", "-shm", "-journal")
-# File systems take no longer name, and SQLite no longer path.
+# The longest file name of common file systems, and the longest path of SQLite.
 _NAME_MAX = 255
 _PATH_MAX = 512
-# Tables that keep their connections, each of which has three files open.
+# The number of tables kept open, with three files each.
 _OPEN_MAX = 32
 _ARN = re.compile(r"arn:aws[a-z-]*:dynamodb:[^:]*:[^:]*:table/(.+)")
 
 
 class Tables:
-    """The tables in a folder. Only tables that exist are remembered, and only the last `_OPEN_MAX` of them.
+    """The tables in a directory. Keeps the last `_OPEN_MAX` tables open.
 
     Args:
-        name: of the configured table.
-        path: its file.
+        name: the name of the configured table.
+        path: the file of the configured table.
 
     Attributes:
-        location: the two, for those who ask what this endpoint serves.
+        location: name and path, as reported to clients.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -53,7 +53,7 @@ class Tables:
             raise EndpointError(
                 "ResourceNotFoundException",
                 f"Requested resource not found: Table: {name} not found. The endpoint's own table is {self._name}; "
-                "`ddb-mcp call provision` makes it, and CreateTable makes others.",
+                "`ddb-mcp call provision` creates it, and CreateTable creates others.",
             )
         return name, table
 
@@ -66,7 +66,7 @@ class Tables:
             status = path.stat()
         except OSError:
             return None
-        # A look into the file takes a thread, so it is done once for each file.
+        # Checking the file needs a worker thread, so it is done once per file.
         inode = (status.st_dev, status.st_ino)
         if (known != inode or not status.st_size) and not (path.is_file() and await _is_ours(table)):
             return None
@@ -77,22 +77,22 @@ class Tables:
         return table
 
     async def make(self, name: str) -> LocalTable | None:
-        """Create a table. Return None if there is one with this name.
+        """Create a table. Return None if it exists.
 
         Raises:
-            EndpointError: this endpoint cannot have a table with this name.
+            EndpointError: the name cannot be used.
         """
         if problem := self._problem(name):
-            raise make_validation_error(f"The endpoint of ddb-mcp cannot create the table {name[:80]}: {problem}.")
+            raise make_validation_error(f"The ddb-mcp endpoint cannot create the table {name[:80]}: {problem}.")
         table = LocalTable(self._path_of(name))
         if await _is_ours(table) is None:
             raise make_validation_error(
-                f"The endpoint of ddb-mcp cannot create the table {name[:80]}: another program's file has its name."
+                f"The ddb-mcp endpoint cannot create the table {name[:80]}: another program's file has this name."
             )
         return table if await table.create() else None
 
     async def names(self, after: str, most: int) -> list[str]:
-        """Return the first names of tables that come after a text, in order. No other files are opened."""
+        """Return the first table names after a text, in order. Opens only the files of these tables."""
         files = {path.name.removesuffix(_SUFFIX) for path in self._path.parent.glob(f"*{_SUFFIX}")}
         names = sorted(filter(is_table_name, files | {self._name}))
         found: list[str] = []
@@ -112,22 +112,22 @@ class Tables:
         return name != self._name and not self._reserved.isdisjoint(_files(self._path_of(name)))
 
     def _problem(self, name: str) -> str | None:
-        """Return why no file can be made for a table with this name, before anything is made."""
+        """Return why a table with this name cannot have a file; None if it can."""
         if self._is_reserved(name):
-            return "its file is the configured table's, or the registry's of a gateway over this file"
+            return "its file would be that of the configured table or of a gateway's registry"
         longest = os.fsencode(self._path_of(name).absolute()) + _BESIDE[-1].encode()
         if len(os.path.basename(longest)) > _NAME_MAX or len(longest) > _PATH_MAX:
-            return "the name of its file would be too long for this file system"
+            return "its file name would be too long for this file system"
         return None
 
 
 def _files(path: Path) -> frozenset[str]:
-    """Return the names of a file and SQLite's files beside it, as file systems compare them that ignore case."""
+    """Return the names of a file and of SQLite's files next to it, in lower case."""
     return frozenset((path.name + ending).casefold() for ending in _BESIDE)
 
 
 async def _is_ours(table: LocalTable) -> bool | None:
-    """Return whether the table's file exists, None if it is another program's or a registry of deployments."""
+    """Return whether the table's file exists; None if it belongs to another program or is a registry."""
     try:
         return await table.exists()
     except Misconfigured:
@@ -135,14 +135,22 @@ async def _is_ours(table: LocalTable) -> bool | None:
 
 
 def is_table_name(text: str) -> bool:
-    """Whether a text follows DynamoDB's rules for names of tables."""
+    """Return whether a text is a valid table name."""
     return re.fullmatch("[a-zA-Z0-9_.-]{3,255}", text) is not None
 
 
+def is_arn(text: str) -> bool:
+    """Return whether a text is a table's ARN."""
+    return _ARN.fullmatch(text) is not None
+
+
 def parse_table_name(name_or_arn: str) -> str:
-    """Return the name of a table. Raises EndpointError."""
+    """Return the table's name. Raises EndpointError."""
     arn = _ARN.fullmatch(name_or_arn)
     name = arn[1] if arn else name_or_arn
+    if len(name) < 3:
+        problem = f"Value '{name}' at 'tableName' failed to satisfy constraint: Member must have length"
+        raise make_validation_error(f"1 validation error detected: {problem} greater than or equal to 3")
     if not is_table_name(name):
         raise make_validation_error(
             "Invalid table/index name.  Table/index names must be between 3 and 255 characters long, and may contain "
@@ -152,12 +160,12 @@ def parse_table_name(name_or_arn: str) -> str:
 
 
 def make_arn(name: str) -> str:
-    """Return a table's ARN, of an account and a region that nobody has."""
+    """Return a table's ARN, in a fictitious account and region."""
     return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
 
 
 def make_access_denied(operation: str, name: str, why: str) -> EndpointError:
-    """Return the error of an operation that IAM would deny, with the reason, which IAM would not give."""
+    """Return IAM's error for a denied operation, followed by the reason."""
     return EndpointError(
         "AccessDeniedException",
         f"User: arn:aws:iam::{ACCOUNT}:user/local is not authorized to perform: dynamodb:{operation} on resource: "

@@ -1,29 +1,35 @@
-"""TransactGetItems and TransactWriteItems: all as of one moment, all or nothing. One table each: a table is a file.
+"""TransactGetItems and TransactWriteItems, each on one table, since a table is a file.
 
-DynamoDB's model allows 100 items, and `LocalTable` bounds what it loads of them.
+DynamoDB's model allows 100 items, and `LocalTable` limits how much it loads of them.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.errors import DdbMcpError, InvalidArgument
 from ddb_mcp.core.items import Item, measure_item
 from ddb_mcp.core.keys import Key
-from ddb_mcp.core.paths import Path
 from ddb_mcp.endpoint.bodies import Encoded, encode
-from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, make_validation_error, require_valid, translate_error
+from ddb_mcp.endpoint.errors import (
+    EndpointError,
+    KeySchemaError,
+    KeyValueError,
+    make_validation_error,
+    require_valid,
+    translate_error,
+)
 from ddb_mcp.endpoint.requests import (
     EndpointRequest,
+    Paths,
     count_read_units,
     count_write_units,
     encode_projected,
-    read_only_projection,
+    read_get,
 )
 from ddb_mcp.endpoint.tables import parse_table_name
-from ddb_mcp.endpoint.values import read_key
 from ddb_mcp.endpoint.writes import WriteRequest, read_condition_check, read_delete, read_put, read_update
 from ddb_mcp.stores.local.table import Changes, Decide, LocalTable, Stored, TokenReused
 from ddb_mcp.stores.workers import convert
@@ -38,22 +44,21 @@ _READERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], WriteRequest]]] = {
     "Update": ("UpdateItem", read_update),
 }
 _NONE = {"Code": "None"}
+_T = TypeVar("_T")
 
 
 async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
-    paths = await convert(lambda: [read_only_projection(get) for get in gets], gets)
-    keys = [read_key(get["Key"]) for get in gets]
+    read = await convert(lambda: _read_each((read_get, get) for get in gets), gets)
+    keys, paths = [key for key, _ in read], [each for _, each in read]
     name, table = await _find_table(call, gets, keys)
     call.check_access("GetItem", name, keys, writes=False)
     answers, units = await table.items(keys, partial(_make_answers, call, paths))
     return {"Responses": answers, **call.consumed_by_tables({name: units}, "ReadCapacityUnits")}
 
 
-def _make_answers(
-    call: EndpointRequest, paths: list[tuple[Path, ...] | None], stored: Stored
-) -> tuple[list[dict[str, Encoded]], float]:
-    """Return the answer of each get, and the capacity of all. Raises EndpointError if all items are too long."""
+def _make_answers(call: EndpointRequest, paths: list[Paths], stored: Stored) -> tuple[list[dict[str, Encoded]], float]:
+    """Return the response to each get and the capacity units of all. Raises EndpointError if they are too large."""
     _check_size(stored.values())
     parts = [encode_projected(item or {}, path) for item, path in zip(stored.values(), paths, strict=True)]
     answers = [{} if part == encode({}) else {"Item": part} for part in parts]
@@ -62,18 +67,18 @@ def _make_answers(
 
 def _check_size(items: Iterable[Item | None]) -> None:
     size = sum(measure_item(item or {}) for item in items)
-    require_valid(size <= TRANSACT_MAX_BYTES, "Aggregated size of the items in the transaction exceeds 4 MB")
+    require_valid(size <= TRANSACT_MAX_BYTES, "Transaction payload size cannot exceed 4 MB")
 
 
 def _units_of_reads(stored: Stored) -> float:
-    """Return the capacity units of reads in a transaction, which cost twice as much as alone."""
+    """Return the capacity units of transactional reads, which cost twice as much."""
     return sum(2 * count_read_units(measure_item(item or {}), consistent=True) for item in stored.values())
 
 
 async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
     actions = [_get_action(entry) for entry in call.request["TransactItems"]]
     requests = [request for _, request in actions]
-    writes = await convert(lambda: [_READERS[kind][1](request) for kind, request in actions], requests)
+    writes = await convert(lambda: _read_each((_READERS[kind][1], request) for kind, request in actions), requests)
     keys = [write.key for write in writes]
     name, table = await _find_table(call, requests, keys)
     for (kind, _), key in zip(actions, keys, strict=True):
@@ -85,7 +90,7 @@ async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
         return changes, call.units(lambda: sum(2 * count_write_units(stored[key], changes.get(key)) for key in keys))
 
     units, kind = await _write_once(call, table, keys, decide), "WriteCapacityUnits"
-    if units is None:  # done before: what it costs to see so
+    if units is None:  # repeated: AWS charges reads
         units, kind = await table.items(keys, _units_of_reads), "ReadCapacityUnits"
     return call.consumed_by_tables({name: units}, kind)
 
@@ -101,39 +106,60 @@ def _get_action(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return actions[0]
 
 
-def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
-    """Return the changes of all writes. Raises EndpointError, with a reason for each, if one cannot be done."""
-    changes: dict[Key, Item | None] = {}
+def _try_each(
+    steps: Iterable[Callable[[], _T]], failures: tuple[type[EndpointError | DdbMcpError], ...], *, first: bool = False
+) -> list[_T]:
+    """Run the steps of a transaction and return their results.
+
+    Args:
+        steps: one per item.
+        failures: the errors that cancel the transaction, with one reason per item.
+        first: whether only the first error becomes a reason.
+    """
+    results: list[_T] = []
     reasons: list[dict[str, Any]] = []
-    for write in writes:
-        stored.check()
+    for step in steps:
         try:
-            changes |= write.changes(stored)
+            results.append(step())
             reasons.append(_NONE)
-        except KeySchemaError:  # an empty key of an index
+        except KeyValueError:
             raise
-        except (InvalidArgument, EndpointError) as error:
+        except failures as error:
             failure = translate_error(error)
             code = "ValidationError" if failure.kind == "ValidationException" else "ConditionalCheckFailed"
-            reasons.append({"Code": code, "Message": failure.message, **failure.members})
-    if all(reason is _NONE for reason in reasons):
-        return changes
+            is_shown = len(results) == len(reasons) or not first
+            reasons.append({"Code": code, "Message": failure.message, **failure.members} if is_shown else _NONE)
+    if len(results) == len(reasons):
+        return results
     codes = ", ".join(reason["Code"] for reason in reasons)
-    raise EndpointError(
-        "TransactionCanceledException",
-        f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
-        CancellationReasons=reasons,
-    )
+    message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
+    raise KeySchemaError(message, "TransactionCanceledException", CancellationReasons=reasons)
+
+
+def _read_each(parts: Iterable[tuple[Callable[[Mapping[str, Any]], _T], Mapping[str, Any]]]) -> list[_T]:
+    """Parse each part of a transaction. Raises EndpointError or InvalidArgument."""
+    return _try_each([partial(read, request) for read, request in parts], (KeySchemaError,), first=True)
+
+
+def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
+    """Return the changes of all writes. Raises EndpointError if one fails."""
+
+    def change(write: WriteRequest) -> Changes:
+        stored.check()
+        return write.changes(stored)
+
+    changes = _try_each([partial(change, write) for write in writes], (InvalidArgument, EndpointError))
+    return {key: item for each in changes for key, item in each.items()}
 
 
 async def _write_once(
     call: EndpointRequest, table: LocalTable, keys: Sequence[Key], decide: Decide[float]
 ) -> float | None:
-    """Do the writes and return their capacity units; None if the request's token says that they were done before."""
+    """Execute the writes and return their capacity units; None if the token shows that they are done already."""
     token = call.request.get("ClientRequestToken")
     if token is None:
         return await table.change(keys, decide)
-    # The digest leaves out what only changes the answer, such as ReturnConsumedCapacity.
+    # The digest ignores parameters that only affect the response, such as ReturnConsumedCapacity.
     writes = {"TransactItems": call.request["TransactItems"]}
     digest = await convert(lambda: hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest(), writes)
     try:
@@ -149,14 +175,14 @@ async def _write_once(
 async def _find_table(
     call: EndpointRequest, requests: Iterable[Mapping[str, Any]], keys: Iterable[Key]
 ) -> tuple[str, LocalTable]:
-    """Return the one table of a transaction. Raises EndpointError if there are several, or one key comes twice."""
+    """Return the table of a transaction. Raises EndpointError if there are several, or an item comes twice."""
     names = [parse_table_name(request["TableName"]) for request in requests]
     is_distinct = len(set(zip(names, keys, strict=True))) == len(names)
     require_valid(is_distinct, "Transaction request cannot include multiple operations on one item")
     name, *others = sorted(set(names))
     require_valid(
         not others,
-        "The endpoint of ddb-mcp has a file for each table, and a transaction is on one of them: "
-        f"{', '.join([name, *others[:4]])} are several.",
+        "In the ddb-mcp endpoint every table is a file, so a transaction is limited to one table, not "
+        f"{', '.join([name, *others[:4]])}.",
     )
     return await call.find_table(name)

@@ -1,4 +1,4 @@
-"""Attribute values, items and keys as requests carry them. Errors use DynamoDB's words."""
+"""Parse attribute values, items and keys, with DynamoDB's error messages."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -22,16 +22,17 @@ from ddb_mcp.core.items import (
 )
 from ddb_mcp.core.keys import Key
 from ddb_mcp.endpoint.bodies import Encoded, encode
-from ddb_mcp.endpoint.errors import KeySchemaError, make_serialization_error, make_validation_error
+from ddb_mcp.endpoint.errors import KeySchemaError, KeyValueError, make_serialization_error, make_validation_error
 
 KEYS = ("pk", "sk")
-# The keys of every table, as those of an index without a name.
+# The keys of every table, as an index.
 TABLE = Index("", IndexKey("pk"), IndexKey("sk"))
 _NOT_VALID = "One or more parameter values are not valid. "
 _INDEX_KEY = "a secondary index key"
 INVALID = "One or more parameter values were invalid: "
-_MISMATCH = "The provided key element does not match the schema"
-_SUPPLIED = "Supplied AttributeValue {}, must contain exactly one of the supported datatypes"
+MISMATCH = "The provided key element does not match the schema"
+_NO_TYPE = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
+SEVERAL_TYPES = _NO_TYPE.replace("is empty", "has more than one datatypes set")
 _EMPTY_SETS = {"SS": "An string set  may", "NS": "An number set  may", "BS": "Binary sets should"}
 _EMPTY_KEY = "The AttributeValue for a key attribute cannot contain an empty {} value."
 _PK_TOO_LONG = "Size of hashkey has exceeded the maximum size limit of2048 bytes"
@@ -39,20 +40,20 @@ _SK_TOO_LONG = "Aggregated size of all range keys has exceeded the size limit of
 
 
 def read_value(value: Any, depth: int = 0) -> AttributeValue:
-    """Return an attribute value in canonical form. The body's limit on members bounds the work.
+    """Parse an attribute value into its canonical form.
 
     Args:
-        value: as JSON has it.
-        depth: how many lists and maps are round it.
+        value: the parsed JSON.
+        depth: the number of lists and maps around it.
 
     Raises:
-        EndpointError: DynamoDB would refuse it.
+        EndpointError: the value is invalid.
     """
     if not isinstance(value, dict):
         raise make_serialization_error("Unexpected value type in payload")
     present = [kind for kind, content in value.items() if content is not None and kind in TYPES]
     if len(present) != 1:
-        raise make_validation_error(_SUPPLIED.format("has more than one datatypes set" if present else "is empty"))
+        raise make_validation_error(SEVERAL_TYPES if present else _NO_TYPE)
     if depth >= limits.MAX_DEPTH:
         raise make_validation_error("Nesting Levels have exceeded supported limits")
     kind = present[0]
@@ -71,7 +72,7 @@ def read_value(value: Any, depth: int = 0) -> AttributeValue:
         case "L", list():
             return {"L": [read_value(value, depth + 1) for value in content]}
         case "B", str():
-            return {"B": _read_binary(content)}
+            return {"B": read_binary(content)}
         case (("SS" | "NS" | "BS"), list()) if all(isinstance(member, str) for member in content):
             return {kind: _read_set(kind, content)}
     raise make_serialization_error(f"Unexpected value type in payload for {kind}")
@@ -85,6 +86,8 @@ def _read_number(text: str) -> str:
 
 
 def _find_number_problem(text: str) -> str:
+    if not text:
+        return "The parameter cannot be converted to a numeric value"
     start = text[: limits.NUMBER_MAX_CHARACTERS]
     if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,9})?", start):
         return f"The parameter cannot be converted to a numeric value: {start[:80]}"
@@ -95,7 +98,8 @@ def _find_number_problem(text: str) -> str:
     return "Number {}. Attempting to store a number with magnitude {} than supported range".format(*problem)
 
 
-def _read_binary(text: str) -> str:
+def read_binary(text: str) -> str:
+    """Parse Base64 into its canonical form. Raises EndpointError."""
     try:
         found: str = from_dynamodb_json({"B": text}, "B")["B"]
     except InvalidArgument:
@@ -106,72 +110,83 @@ def _read_binary(text: str) -> str:
 def _read_set(kind: str, content: list[str]) -> list[str]:
     if not content:
         raise make_validation_error(f"{INVALID}{_EMPTY_SETS[kind]} not be empty")
-    if len(content) > limits.ITEM_MAX_BYTES:  # a member has one byte at least, but for one that is empty
+    if len(content) > limits.ITEM_MAX_BYTES:  # all members but one have at least one byte
         raise make_validation_error("Item size has exceeded the maximum allowed size")
     read = _MEMBERS[kind]
     members = [read(member) for member in content]
     if len(set(members)) < len(members):
+        if kind == "NS":
+            raise make_validation_error("Input collection contains duplicates")
         shown = ", ".join(member[:40] for member in content[:20])
-        raise make_validation_error(f"{INVALID}Input collection [{shown}] contains duplicates.")
+        where = "of type BS" if kind == "BS" else ""
+        raise make_validation_error(f"{INVALID}Input collection [{shown}]{where} contains duplicates.")
     return members
 
 
-_MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS": _read_binary}
+_MEMBERS: dict[str, Callable[[str], str]] = {"SS": str, "NS": _read_number, "BS": read_binary}
 
 
 def check_name(name: str) -> None:
-    """Raise EndpointError if an attribute cannot have this name."""
+    """Raise EndpointError if this is not a valid attribute name."""
     if not 0 < len(name.encode()) <= limits.NAME_MAX_BYTES:
         raise make_validation_error(f"{INVALID}An attribute name must have 1 to {limits.NAME_MAX_BYTES} bytes")
 
 
+def read_values(attributes: Mapping[str, Any]) -> Item:
+    """Parse the attributes of a key or an item. Raises EndpointError."""
+    return {name: read_value(value) for name, value in attributes.items()}
+
+
 def read_item(attributes: Mapping[str, Any]) -> Item:
-    """A whole item: its values, its key and its size. Raises EndpointError."""
+    """Parse an item, without checking its key and size. Raises EndpointError."""
     for name in attributes:
         check_name(name)
-    item = {name: read_value(value) for name, value in attributes.items()}
+    return read_values(attributes)
+
+
+def check_size(item: Item) -> None:
+    """Raise EndpointError if an item is too large."""
+    if measure_item(item) > limits.ITEM_MAX_BYTES:
+        raise make_validation_error("Item size has exceeded the maximum allowed size")
+
+
+def get_item_key(item: Item) -> Key:
+    """Return the key of an item to put. Raises EndpointError."""
     for key in TABLE.keys:
         if key.name not in item:
             raise KeySchemaError(f"{INVALID}Missing the key {key.name} in the item")
         if "S" not in item[key.name]:
             kind = get_type(item[key.name])
             raise KeySchemaError(f"{INVALID}Type mismatch for key {key.name} expected: S actual: {kind}")
-        check_key_text(TABLE, key, item[key.name]["S"])
-    if measure_item(item) > limits.ITEM_MAX_BYTES:
-        raise make_validation_error("Item size has exceeded the maximum allowed size")
-    return item
+    return to_key(item)
 
 
-def read_key(attributes: Mapping[str, Any]) -> Key:
-    """The key of one item. Raises EndpointError."""
-    if attributes.keys() != set(KEYS):
-        raise KeySchemaError(_MISMATCH)
-    texts = []
+def to_key(values: Item, *, exact: bool = False) -> Key:
+    """Convert key attributes to a key. Raises EndpointError, if `exact` also for other attributes."""
+    if not values.keys() >= set(KEYS) or (exact and len(values) > len(KEYS)):
+        raise KeySchemaError(MISMATCH)
     for key in TABLE.keys:
-        given = attributes[key.name]
-        kinds = [kind for kind in given if given[kind] is not None] if isinstance(given, dict) else []
-        if kinds and "S" not in kinds:  # not read, however long
-            raise KeySchemaError(_MISMATCH)
-        texts.append(read_value(given)["S"])
-        check_key_text(TABLE, key, texts[-1])
-    return Key(*texts)
+        if "S" not in values[key.name]:
+            raise KeySchemaError(MISMATCH)
+        check_key_text(TABLE, key, values[key.name]["S"])
+    return Key.of(values)
 
 
 def check_key_text(index: Index, key: IndexKey, text: str) -> None:
-    """Raise EndpointError if DynamoDB could not hold this content of a key of the index, or of `TABLE`."""
+    """Raise EndpointError if a key value of an index or `TABLE` is empty or too long."""
     if not text:
-        raise KeySchemaError(f"{_NOT_VALID}{_EMPTY_KEY.format(TYPE_NAMES[key.type])} Key: {key.name}")
+        raise KeyValueError(f"{_NOT_VALID}{_EMPTY_KEY.format(TYPE_NAMES[key.type])} Key: {key.name}")
     is_partition = key is index.pk
     if measure_value({key.type: text}) > (limits.PK_MAX_BYTES if is_partition else limits.SK_MAX_BYTES):
-        raise KeySchemaError(INVALID + (_PK_TOO_LONG if is_partition else _SK_TOO_LONG))
+        raise KeyValueError(INVALID + (_PK_TOO_LONG if is_partition else _SK_TOO_LONG))
 
 
 def check_index_keys(indexes: Iterable[Index], item: Item, updated: Collection[str | int] | None = None) -> None:
-    """Raise EndpointError if an attribute cannot be the key of an index.
+    """Raise EndpointError if an attribute is not a valid index key.
 
     Args:
-        indexes: the table's.
-        updated: the attributes that an UpdateItem changes; None for a whole item that is put.
+        indexes: the indexes of the table.
+        updated: the attributes changed by UpdateItem; None for PutItem.
     """
     for index in indexes:
         for key in index.keys:
@@ -186,17 +201,15 @@ def check_index_keys(indexes: Iterable[Index], item: Item, updated: Collection[s
             empty = _EMPTY_KEY.format(TYPE_NAMES[key.type])
             if not value[key.type] and updated is None:
                 where = f"IndexName: {index.name}, IndexKey: {key.name}"
-                raise KeySchemaError(
-                    f"{_NOT_VALID}A value specified for {_INDEX_KEY} is not supported. {empty} {where}"
-                )
+                raise KeyValueError(f"{_NOT_VALID}A value specified for {_INDEX_KEY} is not supported. {empty} {where}")
             if not value[key.type]:
                 what = f"The update expression attempted to update {_INDEX_KEY} to a value that is not supported."
-                raise KeySchemaError(f"{_NOT_VALID}{what} {empty}")
+                raise KeyValueError(f"{_NOT_VALID}{what} {empty}")
             check_key_text(index, key, value[key.type])
 
 
 def encode_item(item: Item) -> Encoded:
-    """Return an item as DynamoDB answers it: numbers without exponents."""
+    """Encode an item as DynamoDB does, with numbers without exponents."""
     whole = encode(item)
     if "E+" not in whole.text and "E-" not in whole.text:
         return whole

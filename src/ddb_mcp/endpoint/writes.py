@@ -1,4 +1,4 @@
-"""PutItem, UpdateItem, DeleteItem and the ConditionCheck of a transaction, each as a `WriteRequest`."""
+"""PutItem, UpdateItem, DeleteItem and ConditionCheck."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,25 +10,35 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.paths import Path, project
 from ddb_mcp.endpoint.bodies import Encoded
-from ddb_mcp.endpoint.errors import EndpointError, require_valid
+from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, require_valid
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode
 from ddb_mcp.endpoint.expressions.parser import ExpressionReader
 from ddb_mcp.endpoint.requests import EndpointRequest, count_write_units
-from ddb_mcp.endpoint.values import INVALID, KEYS, check_index_keys, encode_item, read_item, read_key
+from ddb_mcp.endpoint.values import (
+    INVALID,
+    KEYS,
+    check_index_keys,
+    check_size,
+    encode_item,
+    get_item_key,
+    read_item,
+    read_values,
+    to_key,
+)
 from ddb_mcp.stores.local.table import Changes, Stored
 from ddb_mcp.stores.workers import convert
 
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """One write to the item with a key.
+    """A write to one item.
 
     Attributes:
         request: its parameters.
-        condition: must hold for the stored item.
-        change: makes the new item of the stored item; None if nothing is to change.
-        paths: what an UpdateItem changes.
-        item: what a PutItem stores.
+        condition: the condition on the stored item.
+        change: returns the new item for the stored one; None to change nothing.
+        paths: the paths changed by UpdateItem.
+        item: the item stored by PutItem.
     """
 
     request: Mapping[str, Any]
@@ -39,7 +49,7 @@ class WriteRequest:
     item: Item | None = None
 
     def changes(self, stored: Stored) -> Changes:
-        """Return the new item. Raises EndpointError, also if the condition does not hold, or InvalidArgument."""
+        """Return the new item. Raises EndpointError or InvalidArgument, also if the condition does not hold."""
         if self.item is not None:
             check_index_keys(stored.indexes, self.item)
         old = stored[self.key]
@@ -55,55 +65,64 @@ class WriteRequest:
         return {self.key: new}
 
 
+# The parsers check in the same order as AWS. They raise EndpointError or InvalidArgument.
+
+
 def read_put(request: Mapping[str, Any]) -> WriteRequest:
-    """Return the write that a PutItem describes. Raises EndpointError or InvalidArgument, as the other functions do."""
-    reader = ExpressionReader(request)
+    """Parse a PutItem."""
+    reader = ExpressionReader(request, "ConditionExpression")
     item = read_item(request["Item"])
-    return WriteRequest(request, Key.of(item), _read_condition(reader), lambda old: item, item=item)
+    _check_return_values(request)
+    check_size(item)
+    condition = _read_condition(reader)
+    return WriteRequest(request, get_item_key(item), condition, lambda old: item, item=item)
 
 
-def read_delete(request: Mapping[str, Any]) -> WriteRequest:
-    return _read_by_key(request, lambda old: None)
+def _read_by_key(change: Callable[[Item | None], Item | None] | None, request: Mapping[str, Any]) -> WriteRequest:
+    reader = ExpressionReader(request, "ConditionExpression")
+    values = read_values(request["Key"])
+    _check_return_values(request)
+    condition = _read_condition(reader)
+    return WriteRequest(request, to_key(values, exact=True), condition, change)
 
 
-def read_condition_check(request: Mapping[str, Any]) -> WriteRequest:
-    return _read_by_key(request, None)
-
-
-def _read_by_key(request: Mapping[str, Any], change: Callable[[Item | None], None] | None) -> WriteRequest:
-    # DynamoDB finds fault with the expressions first, and with the key after them.
-    condition = _read_condition(ExpressionReader(request))
-    return WriteRequest(request, read_key(request["Key"]), condition, change)
+read_delete = partial(_read_by_key, lambda old: None)
+read_condition_check = partial(_read_by_key, None)
 
 
 def read_update(request: Mapping[str, Any]) -> WriteRequest:
-    reader = ExpressionReader(request)
+    """Parse an UpdateItem."""
+    reader = ExpressionReader(request, "UpdateExpression", "ConditionExpression")
+    values = read_values(request["Key"])
     update, condition = reader.read_update(), _read_condition(reader)
-    key = read_key(request["Key"])
+    key = to_key(values, exact=True)
     for path in update.paths:
-        fits = path[0] not in KEYS
-        require_valid(fits, f"{INVALID}Cannot update attribute {path[0]}. This attribute is part of the key")
+        if path[0] in KEYS:
+            raise KeySchemaError(f"{INVALID}Cannot update attribute {path[0]}. This attribute is part of the key")
 
     def change(old: Item | None) -> Item | None:
         new = update.apply(key.attributes if old is None else old)
         only_removes = old is None and bool(update.paths) and new == key.attributes
-        return None if only_removes else new  # which creates nothing
+        return None if only_removes else new  # REMOVE alone does not create an item
 
     return WriteRequest(request, key, condition, change, update.paths)
 
 
+def _check_return_values(request: Mapping[str, Any]) -> None:
+    fits = request.get("ReturnValues", "NONE") in ("NONE", "ALL_OLD")
+    require_valid(fits, "ReturnValues can only be ALL_OLD or NONE")
+
+
 def _read_condition(reader: ExpressionReader) -> ConditionNode | None:
-    """Return the condition of a write, which is the last expression to be read: every placeholder must be used then."""
+    """Parse the condition, the last expression of a write, and check that all placeholders are used."""
     condition = reader.read_condition("ConditionExpression")
     reader.check_all_used()
     return condition
 
 
 async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: EndpointRequest) -> dict[str, Any]:
-    """Do the one write that a request describes, and answer it."""
+    """Execute a write and return the response."""
     returned = call.request.get("ReturnValues", "NONE")
-    fits = call.operation == "UpdateItem" or returned in ("NONE", "ALL_OLD")
-    require_valid(fits, "ReturnValues can only be ALL_OLD or NONE")
     write = await convert(partial(read, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [write.key], writes=True)
 
@@ -118,7 +137,7 @@ async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: En
 
 
 def _make_returned(values: str, paths: Iterable[Path], item: Item | None) -> dict[str, Encoded]:
-    """Return the `Attributes` of the answer that `ReturnValues` asks for."""
+    """Return the `Attributes` requested by `ReturnValues`."""
     if values == "NONE" or not item:
         return {}
     if values.startswith("UPDATED"):

@@ -50,7 +50,9 @@ class BudgetSpent(Throttled):
     def __init__(self, what: str, wait: float) -> None:
         self.budget = what
         self.wait = max(1, math.ceil(wait))
-        super().__init__(f"This deployment has had its {what} for now.", next=f"Wait {self.wait} s, then call again.")
+        super().__init__(
+            f"This deployment has used up its {what} for now.", next=f"Wait {self.wait} s, then call again."
+        )
 
 
 class TokenBucket:

@@ -23,8 +23,7 @@ class _Metrics:
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram
 
-        self.requests = Counter("ddb_mcp_requests", "Requests by interface, tool and outcome.", _LABELS)
-        self.seconds = Histogram("ddb_mcp_request_seconds", "Durations of requests.", _LABELS)
+        self.seconds = Histogram("ddb_mcp_request_seconds", "Requests and their durations.", _LABELS)
         self.refusals = Counter("ddb_mcp_refusals", "Requests refused by a budget of their tenant.", ("budget",))
         self.in_flight = Gauge("ddb_mcp_requests_in_flight", "Requests being served.", multiprocess_mode="livesum")
         self.errors = Counter("ddb_mcp_backend_errors", "Errors of the registry and the storage.", ("backend", "code"))
@@ -92,9 +91,7 @@ def in_flight() -> "AbstractContextManager[Any]":
 def count_request(entry: dict[str, Any], seconds: float) -> None:
     """Count a request that has ended, by its line in the access log."""
     if _metrics:
-        labels = entry["interface"] or "", entry["tool"] or "", entry["error"] or "ok"
-        _metrics.requests.labels(*labels).inc()
-        _metrics.seconds.labels(*labels).observe(seconds)
+        _metrics.seconds.labels(entry["interface"] or "", entry["tool"] or "", entry["error"] or "ok").observe(seconds)
 
 
 def count_refusal(budget: str) -> None:

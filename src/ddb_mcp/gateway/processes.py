@@ -46,7 +46,7 @@ class ProcessPool:
             wait([process.sentinel for process in running], timeout=WATCH_SECONDS)
             for at, process in enumerate(running):
                 if not process.is_alive() and not self._ending.is_set():
-                    logger.warning("A process ended with %s; another takes its place", process.exitcode)
+                    logger.warning("A process ended with %s; starting another", process.exitcode)
                     metrics.forget_process(process.pid or 0)
                     time.sleep(WATCH_SECONDS)  # a process that cannot start is not started in a busy loop
                     running[at] = self._start()

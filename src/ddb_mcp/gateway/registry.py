@@ -122,7 +122,7 @@ class Registry:
     async def _read_keys(self) -> RegistryKeys:
         facts, now = await self._read_facts(), time.monotonic()
         if facts is None:
-            raise Misconfigured("There is no registry.", next="Make it with: ddb-mcp gateway init")
+            raise Misconfigured("There is no registry.", next="Create it with: ddb-mcp gateway init")
         if facts.get("version") != _VERSION:
             raise Misconfigured(
                 f"The registry is of version {facts.get('version')}, and this ddb-mcp reads version {_VERSION}.",
@@ -165,7 +165,7 @@ class Registry:
         """
         if not re.fullmatch(NAME, name):
             raise InvalidArgument(
-                f"{name!r} is no name for a deployment.", next="Use up to 63 letters, digits, `.`, `_` or `-`."
+                f"{name!r} is not a valid deployment name.", next="Use up to 63 letters, digits, `.`, `_` or `-`."
             )
         key = (await self.get_keys()).tokens
         parts = generate_token(name)
@@ -179,7 +179,7 @@ class Registry:
             if await self._tenants.write(replace(tenant, state="active"), claim=tenant.claim, state="adding"):
                 return format_token(parts, key)
             raise InvalidArgument(
-                f"The deployment {name} was removed while it was added, or an overlapping one was added meanwhile."
+                f"The deployment {name} was removed, or an overlapping one was added, while it was being added."
             )
         except InvalidArgument:
             await self._tenants.delete(tenant)
@@ -219,8 +219,8 @@ class Registry:
             older = {} if replaces else tenant.tokens
             if len(older) >= TOKENS_MAX:
                 raise InvalidArgument(
-                    f"The deployment {name} has {TOKENS_MAX} tokens, which is the most.",
-                    next="Revoke those that nobody uses.",
+                    f"The deployment {name} has {TOKENS_MAX} tokens, the maximum.",
+                    next="Revoke unused ones.",
                 )
             return replace(
                 tenant, tokens={**older, parts.id: self._make_token(parts, read_only=read_only)}, closed=None
@@ -260,7 +260,7 @@ class Registry:
     async def delete(self, tenant: Tenant) -> None:
         """Remove a deployment, after its data are deleted."""
         if not await self._tenants.delete(tenant):
-            raise Unavailable(f"The deployment {tenant.name} was changed meanwhile.", next="Run it again.")
+            raise Unavailable(f"The deployment {tenant.name} has changed meanwhile.", next="Run it again.")
         # Last, so that no other deployment takes the prefix before the data are deleted.
         await self._claims.release(tenant)
 
@@ -285,7 +285,7 @@ class Registry:
             changed = replace(change(tenant), revision=tenant.revision + 1)
             if await self._tenants.write(changed, revision=tenant.revision, claim=tenant.claim):
                 return changed
-        raise Unavailable(f"The deployment {name} was changed by others all the time.", next="Run it again.")
+        raise Unavailable(f"The deployment {name} kept changing.", next="Run it again.")
 
     async def _read_facts(self) -> Record | None:
         try:
@@ -297,7 +297,7 @@ class Registry:
         return Token(parts.hash, read_only, int(self._clock()))
 
 
-_STATES = {"adding": "still being added, or was left over when that was interrupted", "removing": "being removed"}
+_STATES = {"adding": "still being added, or left over from an interrupted add", "removing": "being removed"}
 
 
 def _make_state_error(tenant: Tenant) -> InvalidArgument:

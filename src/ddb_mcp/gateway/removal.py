@@ -15,7 +15,7 @@ from ddb_mcp.stores.direct.session import AWS_CONNECT_SECONDS, AWS_READ_SECONDS
 from ddb_mcp.stores.local.deadline import LOCK_SECONDS
 
 # A store's attempt may outlast its request: an attempt at AWS, at the lock of a local file, or one that waits for a
-# program that gives credentials. REMOVAL_SECONDS after a deployment's last token has ended, no request of it can write
+# program that gives credentials. REMOVAL_SECONDS after a deployment's last token is revoked, no request of it can write
 # any more, and `remove` deletes the data.
 ATTEMPT_SECONDS = max(AWS_CONNECT_SECONDS + AWS_READ_SECONDS, LOCK_SECONDS, AWS_STUCK_SECONDS)
 REMOVAL_SECONDS = REQUEST_SECONDS + ATTEMPT_SECONDS
@@ -64,5 +64,5 @@ async def _wait_for_requests(tenant: Tenant, progress: Progress, clock: Callable
     assert tenant.closed is not None
     passed = max(0.0, clock() - tenant.closed)  # another machine's clock may have been ahead of this one
     if (left := REMOVAL_SECONDS - passed) > 0:
-        await progress(f"Waiting {left:.0f} s for requests that may be under way")
+        await progress(f"Waiting {left:.0f} s for requests that may still be running")
         await sleep(left)

@@ -65,7 +65,7 @@ class Admission:
         """
         token = parse_bearer_token(authorization)
         if token is None:
-            raise Unauthenticated("The token must come once, as Authorization: Bearer …", next=_CURRENT)
+            raise Unauthenticated("Send the token once, as Authorization: Bearer …", next=_CURRENT)
         deadline = time.monotonic() + REQUEST_SECONDS  # before its deployment's record is read
         access = await self.authenticate(token)
         context.facts |= {"tenant": access.tenant.name, "token_id": access.token_id}
@@ -84,7 +84,7 @@ class Admission:
         except (DdbMcpError, TimeoutError) as error:
             raise hide_registry_error(error) from error
         if access is None:
-            raise Unauthenticated("The token is not one that opens a deployment.", next=_CURRENT)
+            raise Unauthenticated("The token is not valid.", next=_CURRENT)
         return access
 
 
@@ -173,5 +173,5 @@ class TenantRequest:
 def _make_deadline_error(operation: str) -> DdbMcpError:
     late = f"{operation} took longer than {REQUEST_SECONDS} s"
     if operation in ("put", "delete"):
-        return OutcomeUnknown(f"The outcome is unknown: {late}, and what it was to write may have been written.")
+        return OutcomeUnknown(f"The outcome is unknown: {late}, and the write may have been done.")
     return Timeout(f"{late}.")

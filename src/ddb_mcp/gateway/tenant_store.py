@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _LOCAL_STORAGE = (
-    "The data are behind this platform's HTTP API only, out of the AWS SDK's reach: app code uses the same API, with a "
-    "token from its environment."
+    "The data is available only through this platform's HTTP API, not through the AWS SDK: app code uses the same API, "
+    "with a token from its environment."
 )
-_OPERATORS = "Call again in a minute. If it stays, tell whoever runs the platform: its log says what is wrong."
+_OPERATORS = "Call again in a minute. If the problem persists, tell the platform's operator: its log has the cause."
 
 
 class TenantStore(Store):
@@ -164,8 +164,8 @@ def _format_error(error: errors.DdbMcpError) -> str:
 _OPERATOR_ERRORS = (errors.Unauthenticated, errors.Forbidden, errors.Misconfigured, errors.Internal)
 # Passing errors, in words that show nothing of the operator's.
 _PASSING_ERRORS: dict[type[errors.DdbMcpError], str] = {
-    errors.Throttled: "The platform's storage has as much to do as it can bear; nothing was written.",
-    errors.Unavailable: "The platform's storage is busy or out of reach; nothing was written.",
+    errors.Throttled: "The platform's storage is overloaded; nothing was written.",
+    errors.Unavailable: "The platform's storage is busy or unreachable; nothing was written.",
     errors.Timeout: "The platform's storage did not answer in time; nothing was written.",
     errors.OutcomeUnknown: "The outcome of the write is unknown: it may have been done, or may still be done.",
 }

@@ -45,7 +45,7 @@ def write_instructions(
             f"{name}={shlex.quote(value)}" for name, value in make_local_environment(table, prefix, address).items()
         )
         app = (
-            "The data are in an SQLite file on this machine. The app reaches the same items with the AWS SDK while "
+            "The data is in an SQLite file on this machine. The app reaches the same items with the AWS SDK while "
             f"`ddb-mcp endpoint`, started with this server's settings, serves them at {address}. "
             f"The app's environment: {variables}"
         )

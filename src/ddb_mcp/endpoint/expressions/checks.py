@@ -1,4 +1,4 @@
-"""What DynamoDB refuses of the parts of an expression, in its own words."""
+"""Checks of the parts of an expression, with DynamoDB's error messages."""
 
 from typing import Any
 
@@ -10,12 +10,17 @@ from ddb_mcp.core.paths import Path, find_overlap
 from ddb_mcp.core.text import quote_start
 from ddb_mcp.endpoint.expressions.nodes import ConditionNode, FunctionTest, Literal, PathOperand, SizeOperand
 
-# The operators of `FunctionTest` by DynamoDB's signs.
+# Operators of `FunctionTest` by their sign.
 COMPARATORS = {sign: operator for operator, sign in COMPARATOR_SIGNS.items()}
-# How DynamoDB's messages name an operator of `FunctionTest`, if not by the operator itself.
-OPERATOR_NAMES = COMPARATOR_SIGNS | {"between": "BETWEEN", "in": "IN", "type": "attribute_type"}
+# Names of operators in messages, where they differ.
+OPERATOR_NAMES = COMPARATOR_SIGNS | {
+    "between": "BETWEEN",
+    "in": "IN",
+    "type": "attribute_type",
+    "exists": "attribute_exists",
+}
 _OPERANDS = (PathOperand, Literal, SizeOperand)
-# How many operands each function takes.
+# The number of operands of each function.
 FUNCTIONS = {
     "attribute_exists": 1,
     "attribute_not_exists": 1,
@@ -24,7 +29,7 @@ FUNCTIONS = {
     "contains": 2,
     "size": 1,
 }
-# What a literal may be, by what it is given to.
+# The types of literals that an operator or function accepts.
 _LITERAL_TYPES = OPERAND_TYPES | {
     "type": frozenset({"S"}),
     "size": TYPES - {"N", "BOOL", "NULL"},
@@ -35,27 +40,27 @@ _LITERAL_TYPES = OPERAND_TYPES | {
 
 
 def format_path(path: Path) -> str:
-    """A path as DynamoDB's messages write it: `[a, b, [0]]`."""
+    """Format a path as in DynamoDB's messages: `[a, b, [0]]`."""
     return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else quote_start(step) for step in path) + "]"
 
 
 def require_condition(part: Any) -> ConditionNode:
-    """Return a part of an expression that is a condition. Raises InvalidArgument if it is an operand."""
+    """Return the part as a condition. Raises InvalidArgument if it is an operand."""
     if isinstance(part, SizeOperand):
         raise _make_misuse_error("size")
     if isinstance(part, _OPERANDS):
-        raise InvalidArgument("Syntax error; a path or a value stands where a condition is expected")
+        raise InvalidArgument("Syntax error; expected a condition, found a path or a value")
     condition: ConditionNode = part
     return condition
 
 
 def require_operand(part: Any) -> None:
-    """Raise InvalidArgument if a part of an expression is a condition and not an operand."""
+    """Raise InvalidArgument if the part is a condition rather than an operand."""
     if isinstance(part, _OPERANDS):
         return
     if isinstance(part, FunctionTest) and (name := OPERATOR_NAMES.get(part.operator, part.operator)) in FUNCTIONS:
         raise _make_misuse_error(name)
-    raise InvalidArgument("Syntax error; a condition stands where a path or a value is expected")
+    raise InvalidArgument("Syntax error; expected a path or a value, found a condition")
 
 
 def _make_misuse_error(function: str) -> InvalidArgument:
@@ -63,7 +68,7 @@ def _make_misuse_error(function: str) -> InvalidArgument:
 
 
 def check_operand_count(name: str, operands: Any, expected: int) -> None:
-    """Raise InvalidArgument if a function has another number of operands than it takes."""
+    """Raise InvalidArgument if a function has the wrong number of operands."""
     if len(operands) != expected:
         raise InvalidArgument(
             "Incorrect number of operands for operator or function; "
@@ -72,7 +77,7 @@ def check_operand_count(name: str, operands: Any, expected: int) -> None:
 
 
 def check_operand_type(operator: str, operand: Any) -> None:
-    """Raise InvalidArgument if a literal has a type that the operator or function does not take."""
+    """Raise InvalidArgument if the operator or function does not accept the literal's type."""
     kind = get_type(operand.value) if isinstance(operand, Literal) else "a document path"
     allowed = _LITERAL_TYPES.get(operator, TYPES)
     if kind not in allowed and (isinstance(operand, Literal) or operator == "type"):
@@ -83,7 +88,7 @@ def check_operand_type(operator: str, operand: Any) -> None:
 
 
 def check_type_name(operand: Any) -> None:
-    """Raise InvalidArgument if the second operand of `attribute_type` is no literal with a type's name."""
+    """Raise InvalidArgument unless the second operand of `attribute_type` is a literal type name."""
     check_operand_type("type", operand)
     name = operand.value["S"]
     if name not in TYPES:
@@ -93,7 +98,7 @@ def check_type_name(operand: Any) -> None:
 
 
 def check_bounds(low: AttributeValue, high: AttributeValue) -> None:
-    """Raise InvalidArgument if the bounds of a BETWEEN have different types, or are in the wrong order."""
+    """Raise InvalidArgument if the bounds of a BETWEEN differ in type or are in the wrong order."""
     bounds = f"lower bound operand: {_format_value(low)}, upper bound operand: {_format_value(high)}"
     if get_type(low) != get_type(high):
         raise InvalidArgument(f"The BETWEEN operator requires same data type for lower and upper bounds; {bounds}")
@@ -109,7 +114,7 @@ def _format_value(value: AttributeValue) -> str:
 
 
 def check_no_overlap(paths: list[Path] | tuple[Path, ...]) -> None:
-    """Raise InvalidArgument if two of the paths touch one another, or take one value for a map and a list."""
+    """Raise InvalidArgument if two paths overlap, or use one value both as a map and as a list."""
     pair = find_overlap(paths)
     if pair is None:
         return

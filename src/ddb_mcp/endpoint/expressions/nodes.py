@@ -1,6 +1,5 @@
-"""DynamoDB's expressions as data, and their effect on an item.
+"""Parsed expressions: conditions that hold for an item or not, and updates that make a new item.
 
-Conditions hold for an item or not. Updates make a new item. Semantics:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html
 """
 
@@ -36,7 +35,7 @@ class OperandNode(Protocol):
 
 
 class ConditionNode(Protocol):
-    """A condition on an item. `steps` counts the steps, and ends a comparison that takes too long."""
+    """A condition on an item. `steps` limits the work of comparisons."""
 
     def holds(self, item: Item, steps: StepCounter) -> bool: ...
 
@@ -53,7 +52,7 @@ class PathOperand:
 
 @dataclass(frozen=True)
 class Literal:
-    """A value of the request."""
+    """A value from the request."""
 
     value: AttributeValue
 
@@ -63,7 +62,7 @@ class Literal:
 
 @dataclass(frozen=True)
 class SizeOperand:
-    """`size(…)`: bytes of a string or binary, members of everything else that has some."""
+    """`size(…)`: the bytes of a string or binary, or the number of members."""
 
     operand: OperandNode
 
@@ -77,7 +76,7 @@ class SizeOperand:
 
 @dataclass(frozen=True)
 class FunctionTest:
-    """An operator of `conditions.compare` between operands, or `exists`."""
+    """`exists`, or an operator of `conditions.compare`, applied to operands."""
 
     operator: str
     operands: tuple[OperandNode, ...]
@@ -96,7 +95,7 @@ class FunctionTest:
 
 @dataclass(frozen=True)
 class Combination:
-    """Parts joined by a word, AND or OR."""
+    """Conditions joined by AND or OR."""
 
     word: str
     parts: tuple[ConditionNode, ...]
@@ -107,7 +106,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class Not:
-    """A negated part."""
+    """A negated condition."""
 
     part: ConditionNode
 
@@ -117,14 +116,14 @@ class Not:
 
 @dataclass(frozen=True)
 class Computed:
-    """An operand of an update that is computed, such as `a + b` or `if_not_exists(a, b)`."""
+    """A computed operand of an update, such as `a + b` or `if_not_exists(a, b)`."""
 
     of: Source
 
 
 @dataclass(frozen=True)
 class ListAppend:
-    """`list_append(a, b)`; an operand that is such a call itself gives its own operands."""
+    """`list_append(a, b)`, with nested calls flattened."""
 
     operands: tuple[OperandNode, ...]
 
@@ -135,7 +134,7 @@ class ListAppend:
             if "L" not in value:
                 raise InvalidArgument(_WRONG_TYPE)
             entries += value["L"]
-            if len(entries) > limits.ITEM_MAX_BYTES:  # an entry has one byte at least
+            if len(entries) > limits.ITEM_MAX_BYTES:  # an entry has at least one byte
                 raise InvalidArgument(_TOO_LARGE)
         return {"L": entries}
 
@@ -149,14 +148,14 @@ def calculate(sign: str, left: OperandNode, right: OperandNode, item: Item) -> A
 
 
 def add(path: Path, value: AttributeValue, item: Item) -> AttributeValue:
-    """Return the sum of the number at a path and another, or the union of two sets."""
+    """Add a value to the number or set at a path."""
     _check_size(measure_value(value))
     stored = _get_same_type(path, value, item)
     return unite(stored, value) if stored else value
 
 
 def subtract(path: Path, value: AttributeValue, item: Item) -> AttributeValue | None:
-    """Return the set at a path without the members of another, None if it has no others."""
+    """Remove members from the set at a path. Return None if none are left."""
     stored = _get_same_type(path, value, item)
     rest = subtract_members(stored, value) if stored else None
     return {get_type(value): rest} if rest else None
@@ -170,7 +169,7 @@ def _get_same_type(path: Path, value: AttributeValue, item: Item) -> AttributeVa
 
 
 def require_value(operand: OperandNode, item: Item) -> AttributeValue:
-    """Return the value of an operand that cannot be absent."""
+    """Return the value of an operand. Raises InvalidArgument if there is none."""
     value = operand.of(item)
     if value is None:
         raise InvalidArgument(_NO_ATTRIBUTE)
@@ -179,26 +178,24 @@ def require_value(operand: OperandNode, item: Item) -> AttributeValue:
 
 @dataclass(frozen=True)
 class UpdateExpression:
-    """The changes of an update expression: paths, no two of which touch one another, and the sources of their values.
+    """The changes of an update expression: paths that do not overlap, and the sources of their new values.
 
-    A source without a value removes what is at its path.
+    A source that returns None removes the value at its path.
     """
 
     changes: tuple[tuple[Path, Source], ...] = ()
 
     @property
     def paths(self) -> list[Path]:
-        """All that it changes."""
+        """The changed paths."""
         return [path for path, _ in self.changes]
 
     def apply(self, item: Item) -> Item:
-        """Return the item after the update. All operands are what they were before it.
-
-        It shares what has not changed with the item before.
+        """Return the updated item. All operands are read from the old item, and unchanged values are shared with it.
 
         Raises:
-            InvalidArgument: an operand is missing or has the wrong type, there is no place for a value, or the item is
-                larger than DynamoDB allows. Values are measured one by one, and no further one is built after that.
+            InvalidArgument: an operand is missing or has the wrong type, a path leads nowhere, or the item gets too
+                large. Values are measured as they are built, so no more are built after that.
         """
         values: list[tuple[Path, AttributeValue | None]] = []
         size = 0
@@ -208,7 +205,7 @@ class UpdateExpression:
                 _check_size(size := size + measure_value(value))
         new: Item = dict(item)
         copied: set[int] = set()
-        # Positions beyond a list's end append in their order.
+        # Positions beyond the end of a list append in their order.
         for path, value in sorted(values, key=_get_positions):
             if value is not None:
                 if len(path) > 1:
@@ -239,7 +236,7 @@ def _get_positions(entry: tuple[Path, Any]) -> tuple[int, ...]:
 
 
 def _get_container(item: Item, path: Path) -> Any:
-    """Return the map or list that the last step of a path is in. Raises InvalidArgument if there is none."""
+    """Return the map or list that contains the end of a path. Raises InvalidArgument if there is none."""
     parent: AttributeValue | None = {"M": item} if len(path) == 1 else get_value(item, path[:-1])
     inner = (parent or {}).get("M" if isinstance(path[-1], str) else "L")
     if inner is None:
@@ -248,7 +245,7 @@ def _get_container(item: Item, path: Path) -> Any:
 
 
 def _set_value(item: Item, path: Path, value: AttributeValue, copied: set[int]) -> None:
-    """Set the value at a path. Maps and lists round it are copied first, unless they are in `copied`."""
+    """Set the value at a path. Copy the maps and lists around it first, unless they are in `copied`."""
     _get_container(item, path)
     parent: Any = item
     for step, following in pairwise(path):

@@ -1,10 +1,10 @@
-"""Reads DynamoDB's expression texts. Errors use DynamoDB's own words, as SDKs expect them."""
+"""Parse DynamoDB's expressions, with DynamoDB's error messages."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache, partial
+from collections.abc import Mapping
+from functools import cache, cached_property, lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
@@ -15,24 +15,25 @@ from ddb_mcp.core.errors import InvalidArgument
 from ddb_mcp.core.items import TYPE_NAMES, AttributeValue
 from ddb_mcp.core.paths import Path, get_value
 from ddb_mcp.core.text import quote_start
-from ddb_mcp.endpoint.errors import EndpointError, make_validation_error
+from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, make_validation_error, require_valid
 from ddb_mcp.endpoint.expressions import checks, nodes
-from ddb_mcp.endpoint.values import check_name, read_value
+from ddb_mcp.endpoint.values import KEYS, check_name, read_value
 
 if TYPE_CHECKING:
     from lark import Lark, Tree
 
-# The last one has no values.
-EXPRESSIONS = [f"{kind}Expression" for kind in ("Update", "Condition", "Filter", "KeyCondition", "Projection")]
-# The unused placeholders that an error names.
+_PROJECTION = "ProjectionExpression"
+# How many unused placeholders an error lists.
 _UNUSED_NAMED = 20
 _SETS = ("SS", "NS", "BS")
+# How AWS's lexer splits an expression.
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[#:][A-Za-z0-9_]+|[0-9]+|<>|<=|>=|\S")
 _OPERATORS = frozenset({"either", "both", "negated", "compared", "between", "among", "call", "arithmetic"})
 
 
 @cache
 def load_reserved_words() -> frozenset[str]:
-    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html"""
+    """Load https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html."""
     return frozenset(File(__file__).with_name("reserved_words.txt").read_text("ascii").split())
 
 
@@ -46,13 +47,14 @@ def _make_parser() -> Lark:
 
 @lru_cache(maxsize=128)  # a tree can take 500 KB
 def _parse_tree(start: str, text: str) -> Tree[Any]:
-    """The tree of a text. Applications send few different texts, again and again."""
+    """Parse a text into a tree. Cached, since applications repeat the same few texts."""
     from lark import UnexpectedInput
 
     try:
         tree = _make_parser().parse(text, start)
     except UnexpectedInput as error:
-        raise _make_syntax_error(text, error) from None
+        at_end = getattr(getattr(error, "token", None), "type", "") == "$END"
+        raise _make_syntax_error(text, len(text) if at_end else error.pos_in_stream or 0) from None
     operators = 0
     for node in tree.iter_subtrees():
         operators += node.data in _OPERATORS
@@ -65,93 +67,117 @@ def _parse_tree(start: str, text: str) -> Tree[Any]:
     return tree
 
 
-def _make_syntax_error(text: str, error: Any) -> InvalidArgument:
-    at, token = error.pos_in_stream, getattr(error, "token", None)
-    if token is not None and token.type == "$END":
-        return InvalidArgument(f'Syntax error; token: "<EOF>", near: "{text[-20:]}"')
-    return InvalidArgument(
-        f'Syntax error; token: "{(token or text[at])[:40]}", near: "{text[max(0, at - 10) : at + 10]}"'
-    )
+def _make_syntax_error(text: str, at: int) -> InvalidArgument:
+    """Return the error for a position. AWS shows the token there, and its neighbours as `near`."""
+    tokens = list(_TOKEN.finditer(text))
+    index = sum(token.end() <= at for token in tokens)
+    token = tokens[index][0] if index < len(tokens) else "<EOF>"
+    near = tokens[max(index - 1, 0) : index + 2]
+    return InvalidArgument(f'Syntax error; token: "{token}", near: "{text[near[0].start() : near[-1].end()]}"')
 
 
 class ExpressionReader:
-    """Reads the expressions of one request, and notes which placeholders they use.
+    """Parses the expressions of a request and tracks their placeholders.
 
-    The methods `on_RULE` take the results of a rule's parts.
+    The methods `on_RULE` receive the results of the rule's parts.
+
+    Args:
+        request: the request, or the part of it with the expressions.
+        expressions: the parameters that may hold an expression.
 
     Attributes:
-        named: the top-level attributes that the expression read last names.
+        named: the top-level attributes in the last expression.
 
     Raises (the other methods too):
-        EndpointError, InvalidArgument: DynamoDB would refuse it.
+        EndpointError, InvalidArgument: an expression or a placeholder is invalid.
     """
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
+    def __init__(self, request: Mapping[str, Any], *expressions: str) -> None:
         self._request = request
-        self._names: dict[str, str] = self._get_placeholders("Names", "#", EXPRESSIONS)
-        values = self._get_placeholders("Values", ":", EXPRESSIONS[:-1])
-        for name in self._names.values():
-            check_name(name)
-        self._values = {name: _read_placeholder(name, value) for name, value in values.items()}
         self._used: set[str] = set()
+        self._nested_key: str | int | None = None
         self.named: list[str | int] = []
+        with_values = [name for name in expressions if name != _PROJECTION]
+        absent = f"{' and '.join(with_values)} {'are' if len(with_values) > 1 else 'is'} null"
+        for kind, names, why in (("Names", expressions, ""), ("Values", with_values, f": {absent}")):
+            is_defined = request.get(f"ExpressionAttribute{kind}") is not None
+            is_usable = any(request.get(name) is not None for name in names)
+            what = f"ExpressionAttribute{kind} can only be specified when using expressions{why}"
+            require_valid(is_usable or not is_defined, what)
 
-    def _get_placeholders(self, kind: str, sign: str, expressions: Iterable[str]) -> dict[str, Any]:
+    @cached_property
+    def _placeholders(self) -> tuple[dict[str, str], dict[str, AttributeValue]]:
+        """The names and values that the request defines."""
+        names = self._get_placeholders("Names", "#")
+        for name in names.values():
+            check_name(name)
+        values = self._get_placeholders("Values", ":")
+        return names, {name: _read_placeholder(name, value) for name, value in values.items()}
+
+    def _get_placeholders(self, kind: str, sign: str) -> dict[str, Any]:
         members: dict[str, Any] | None = self._request.get(f"ExpressionAttribute{kind}")
-        if members is None:
-            return {}
-        if all(self._request.get(name) is None for name in expressions):
-            raise make_validation_error(f"ExpressionAttribute{kind} can only be specified when using expressions")
-        if not members:
-            raise make_validation_error(f"ExpressionAttribute{kind} must not be empty")
-        for name in members:
+        require_valid(members != {}, f"ExpressionAttribute{kind} must not be empty")
+        for name in members or ():
             if not re.fullmatch(f"{sign}[A-Za-z0-9_]+", name):
                 raise make_validation_error(
                     f'ExpressionAttribute{kind} contains invalid key: Syntax error; key: "{name[:80]}"'
                 )
-        return members
+        return members or {}
 
     def read_condition(self, parameter: str) -> nodes.ConditionNode | None:
-        """Return the condition, filter or key condition in a parameter, None if it is not there."""
+        """Parse the condition, filter or key condition in a parameter. Return None if absent."""
         condition: nodes.ConditionNode | None = self._read(parameter, "condition")
         return condition
 
     def read_projection(self) -> tuple[Path, ...] | None:
-        """Return the document paths of the projection, None if there is none."""
-        paths: tuple[Path, ...] | None = self._read("ProjectionExpression", "projection")
+        """Parse the paths of the projection. Return None if absent."""
+        paths: tuple[Path, ...] | None = self._read(_PROJECTION, "projection")
         return paths
 
     def read_update(self) -> nodes.UpdateExpression:
-        """Return the changes of the update expression, none if there is none."""
+        """Parse the update expression. Return an empty update if absent."""
         update: nodes.UpdateExpression | None = self._read("UpdateExpression", "update")
         return update or nodes.UpdateExpression()
 
     def check_all_used(self) -> None:
-        """Raise InvalidArgument if the request has placeholders that none of its expressions has used."""
-        for kind, defined in (("Names", self._names), ("Values", self._values)):
+        """Raise InvalidArgument if a placeholder is unused, EndpointError if a path leads into a key.
+
+        Call it once all expressions are parsed.
+        """
+        names, values = self._placeholders
+        for kind, defined in (("Names", [*names]), ("Values", [*values])):
             unused = (quote_start(name) for name in sorted(defined) if name not in self._used)
             if named := ", ".join(islice(unused, _UNUSED_NAMED)):
                 raise InvalidArgument(
                     f"Value provided in ExpressionAttribute{kind} unused in expressions: keys: {{{named}}}"
                 )
+        if self._nested_key is not None:
+            raise KeySchemaError(
+                "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
+                f"Key: {self._nested_key}"
+            )
 
     def _read(self, parameter: str, start: str) -> Any:
         text: str | None = self._request.get(parameter)
         self.named = []
         if text is None:
             return None
+        self._names, self._values = self._placeholders  # AWS checks placeholders before expressions
         size = len(text.encode())
         try:
             if size > limits.EXPRESSION_MAX_BYTES:
                 raise InvalidArgument(f"Expression size has exceeded the maximum allowed size; expression size: {size}")
             if not text.strip():
                 raise InvalidArgument("The expression can not be empty;")
-            return self._evaluate_tree(_parse_tree(start, text))
+            result = self._evaluate_tree(_parse_tree(start, text))
         except InvalidArgument as error:
             raise InvalidArgument(f"Invalid {parameter}: {error.message}") from None
+        if parameter == "KeyConditionExpression":  # key conditions report nested paths themselves
+            self._nested_key = None
+        return result
 
     def _evaluate_tree(self, tree: Tree[Any]) -> Any:
-        """Return the result for a tree, from its leaves up. No recursion: texts may nest deeper than Python does."""
+        """Evaluate a tree bottom-up. Not recursive, since expressions can nest deeper than Python's stack."""
         done: dict[int, Any] = {}
         for node in tree.iter_subtrees():
             children = [done.get(id(child), child) for child in node.children]
@@ -187,6 +213,8 @@ class ExpressionReader:
         if len(steps) > limits.MAX_DEPTH:
             raise InvalidArgument(f"The document path has too many nesting elements; nesting levels: {len(steps)}")
         self.named.append(steps[0])
+        if len(steps) > 1 and steps[0] in KEYS:
+            self._nested_key = steps[0]
         return nodes.PathOperand(steps)
 
     def on_projection(self, *paths: nodes.PathOperand) -> tuple[Path, ...]:
@@ -314,8 +342,6 @@ def _read_placeholder(name: str, value: Any) -> AttributeValue:
     try:
         return read_value(value)
     except EndpointError as failure:
-        if failure.kind != "ValidationException":
-            raise
         message = f"ExpressionAttributeValues contains invalid value: {failure.message} for key {quote_start(name)}"
         raise make_validation_error(message) from None
 
@@ -329,7 +355,7 @@ def _check_kind(section: str, value: AttributeValue, kinds: tuple[str, ...]) -> 
     return value
 
 
-def _combine(word: str, first: nodes.ConditionNode, last: nodes.ConditionNode) -> nodes.ConditionNode:
-    """Join two parts by AND or OR. The grammar nests a chain of them to the left."""
-    firsts = first.parts if isinstance(first, nodes.Combination) and first.word == word else (first,)
-    return nodes.Combination(word, (*firsts, last))
+def _combine(word: str, *parts: nodes.ConditionNode) -> nodes.ConditionNode:
+    """Join conditions by AND or OR. Flattens nested ones, including those in parentheses."""
+    flat = (part.parts if isinstance(part, nodes.Combination) and part.word == word else (part,) for part in parts)
+    return nodes.Combination(word, tuple(chain.from_iterable(flat)))
