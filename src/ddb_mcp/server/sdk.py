@@ -1,6 +1,6 @@
 """Workarounds for the MCP SDK (mcp 2.3), each with its reason and the condition under which it can be deleted.
 
-The streams in `lines.py` stand in for the SDK's own too, and say why.
+The streams in `stdio_streams.py` stand in for the SDK's own too, and say why.
 """
 
 from __future__ import annotations

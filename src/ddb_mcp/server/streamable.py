@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from ddb_mcp.server import messages, sdk
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 from ddb_mcp.web.request_context import BodyRejected, RequestContext
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _EVENTS = "text/event-stream"
 
 async def parse_in_worker(parser: Callable[[bytes], JSONRPCMessage], body: bytes) -> JSONRPCMessage:
     """Parse the body of a request, in the worker thread if it is long."""
-    return await convert(partial(parser, body), body)
+    return await offload(partial(parser, body), body)
 
 
 class StreamableHttp:

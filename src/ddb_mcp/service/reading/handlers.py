@@ -17,7 +17,7 @@ from ddb_mcp.service.reading.projections import Projection, parse_projection
 from ddb_mcp.service.results import ITEM_ENVELOPE_BYTES, GetResult, PageResult, PartResult
 from ddb_mcp.service.selection import parse_index_selection, parse_selection
 from ddb_mcp.stores.base import Read
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 
 # Bytes of a hint about parts that were left out.
 _LEFT_OUT_BYTES = 80
@@ -31,11 +31,11 @@ async def get(call: CallContext, arguments: GetArguments) -> GetResult:
         DdbMcpError: what the store raises.
     """
     key = call.prefix.check_key(arguments.pk, arguments.sk)
-    projection = await convert(partial(parse_projection, arguments.attributes, parts=True), arguments.attributes)
+    projection = await offload(partial(parse_projection, arguments.attributes, parts=True), arguments.attributes)
     item = call.drop_foreign(await call.store.get(key))
     if item is None:
         return {"found": False}
-    return await convert(partial(_show_found, item, projection, call.max_bytes), item)
+    return await offload(partial(_show_found, item, projection, call.max_bytes), item)
 
 
 def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> GetResult:
@@ -93,7 +93,7 @@ async def scan(call: CallContext, arguments: ScanArguments) -> PageResult:
 async def _list_items(
     call: CallContext, operation: str, arguments: QueryArguments | ScanArguments, read: Read
 ) -> PageResult:
-    projection = await convert(partial(parse_projection, arguments.attributes, parts=False), arguments.attributes)
+    projection = await offload(partial(parse_projection, arguments.attributes, parts=False), arguments.attributes)
     if arguments.view in ("keys", "count"):
         projection = Projection()
     index = read.secondary_index

@@ -30,7 +30,7 @@ from ddb_mcp.core.errors import (
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.session import AWS_READ_SECONDS, AwsSession, is_invalid_url
-from ddb_mcp.stores.retries import Outcome
+from ddb_mcp.stores.retries import RequestOutcome
 
 _SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
 _RENEW = {
@@ -110,7 +110,7 @@ def _get_error_code(failure: ClientError) -> str:
     return str(failure.response.get("Error", {}).get("Code", ""))
 
 
-def classify_outcome(failure: Exception, operation: str) -> Outcome:
+def classify_outcome(failure: Exception, operation: str) -> RequestOutcome:
     """Return the outcome of the request that failed. `operation` is AWS's name for it.
 
     DynamoDB says of its 5xx answers that the write may have been done; the request is over then:
@@ -120,13 +120,13 @@ def classify_outcome(failure: Exception, operation: str) -> Outcome:
     match failure:
         case ClientError():
             if failure.operation_name != operation or not _ErrorResponse.of(failure).is_server_fault:
-                return Outcome.NOT_DONE
-            return Outcome.LOST if _get_error_code(failure).isdigit() else Outcome.ENDED
+                return RequestOutcome.NOT_DONE
+            return RequestOutcome.LOST if _get_error_code(failure).isdigit() else RequestOutcome.ENDED
         case aws.SSLError() | aws.HTTPClientError():
-            return Outcome.LOST if _unsendable(failure) is None else Outcome.NOT_DONE
+            return RequestOutcome.LOST if _unsendable(failure) is None else RequestOutcome.NOT_DONE
         case aws.IncompleteReadError() | ResponseParserError():
-            return Outcome.LOST
-    return Outcome.NOT_DONE
+            return RequestOutcome.LOST
+    return RequestOutcome.NOT_DONE
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 _making = threading.Lock()
 
 
-class Locked(Unavailable):
+class FileLocked(Unavailable):
     """Another process holds the write lock. Nothing was written."""
 
 
@@ -204,7 +204,7 @@ class SqliteFile:
             case "INTERRUPT":
                 return timed_out()
             case "BUSY" | "LOCKED" | "PROTOCOL":
-                return Locked(f"{self.path} is locked by another process; nothing was written.")
+                return FileLocked(f"{self.path} is locked by another process; nothing was written.")
             case "FULL":
                 return self._disk_full()
             case "IOERR" if name.endswith("SHMSIZE"):  # no room for the shared index beside the log

@@ -161,7 +161,7 @@ def _get_expiry(item: Item) -> int | None:
     return int(exact)
 
 
-def load_about(connection: sqlite3.Connection) -> dict[str, str]:
+def load_facts(connection: sqlite3.Connection) -> dict[str, str]:
     """Return the facts that are noted about the table, by name. Raises sqlite3.DataError if they are damaged."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone():
         return {}  # a file of the first version that may not be written
@@ -180,7 +180,7 @@ def sweep(connection: sqlite3.Connection) -> bool:
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
     """
-    if load_about(connection).get("ttl") == "off":
+    if load_facts(connection).get("ttl") == "off":
         return True
     now = int(time.time())
     expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"
