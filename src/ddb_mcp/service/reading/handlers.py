@@ -73,21 +73,18 @@ async def query(call: CallContext, arguments: QueryArguments) -> PageResult:
     if arguments.index is not None:
         read = await parse_index_selection(call, arguments)
         return await _list_items(call, "query", arguments, read._replace(descending=bool(arguments.descending)))
-    where = Where.model_construct(
-        pk=arguments.pk,
-        sk_prefix=arguments.sk_prefix,
-        sk_from=arguments.sk_from,
-        sk_to=arguments.sk_to,
-        filter=arguments.filter,
-    )
-    read = parse_selection(where, call.prefix)
+    read = parse_selection(_make_where(arguments), call.prefix)
     return await _list_items(call, "query", arguments, read._replace(descending=bool(arguments.descending)))
 
 
 async def scan(call: CallContext, arguments: ScanArguments) -> PageResult:
     """Items of all partition keys of the deployment. Raises as `query` does."""
-    where = Where.model_construct(pk_prefix=arguments.pk_prefix, filter=arguments.filter)
-    return await _list_items(call, "scan", arguments, parse_selection(where, call.prefix))
+    return await _list_items(call, "scan", arguments, parse_selection(_make_where(arguments), call.prefix))
+
+
+def _make_where(arguments: QueryArguments | ScanArguments) -> Where:
+    """Return the arguments that select items."""
+    return Where.model_construct(**{name: getattr(arguments, name, None) for name in Where.model_fields})
 
 
 async def _list_items(
