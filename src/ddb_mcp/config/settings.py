@@ -192,7 +192,7 @@ class PlatformSettings(Settings):
     """A platform's HTTP API. Empty: the address comes with the token, or the token comes from a command or file.
 
     Attributes:
-        auth_file: the file may not exist where there is a token or a command.
+        auth_file: need not exist if there is a token or a command.
     """
 
     mode: ClassVar[Mode] = "platform"

@@ -21,7 +21,7 @@ _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false"
 
 
 def parse_text(name: str, value: str) -> str:
-    """Any text."""
+    """Return any text as it is."""
     return value
 
 
@@ -35,7 +35,7 @@ def parse_command(name: str, value: str) -> str:
 
 
 def parse_switch(name: str, value: str) -> bool:
-    """True or False, in one of four spellings each."""
+    """Return True or False, each of which has four spellings."""
     if value.lower() not in _SWITCH:
         _refuse(name, value, ["true", "false"])
     return _SWITCH[value.lower()]

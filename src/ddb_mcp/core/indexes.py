@@ -67,7 +67,7 @@ class Index:
 
     @property
     def keys(self) -> tuple[IndexKey, ...]:
-        """Its key attributes: one or two."""
+        """Return its key attributes, one or two."""
         return (self.pk,) if self.sk is None else (self.pk, self.sk)
 
     @property
@@ -110,7 +110,7 @@ class Index:
 
     @classmethod
     def from_json(cls, shown: Mapping[str, Any]) -> Self:
-        """Return the index that `to_json` showed. Raises KeyError, TypeError or ValueError if it is none."""
+        """Return the index that `to_json` showed. Raises KeyError, TypeError or ValueError for another form."""
         types = shown.get("types", {})
         projection = shown["projection"]
         if not isinstance(projection, str):

@@ -51,7 +51,7 @@ class StreamableHttp:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Requests can be served while this is open."""
+        """Serve requests while this is open."""
         _let_calls_finish()
         async with self._events.run(), self._documents.run():
             yield
@@ -93,7 +93,7 @@ class StreamableHttp:
 
 
 def _let_calls_finish() -> None:
-    """sse-starlette ends every answer under way when uvicorn begins to end; `serving` gives them time."""
+    """Keep sse-starlette from ending every response as uvicorn begins to shut down; `serving` gives them time."""
     with contextlib.suppress(ImportError, AttributeError):  # then they end at once
         from sse_starlette.sse import AppStatus
 

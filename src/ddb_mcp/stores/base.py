@@ -25,7 +25,7 @@ Position = Any
 INDEXES_KEPT_SECONDS = 60
 
 Progress = Callable[[str], Awaitable[None]]
-"""Reports to the caller, if it asked for reports, what is being done."""
+"""Reports progress to a caller that has requested it."""
 
 
 class Deployment(NamedTuple):
@@ -373,5 +373,5 @@ class Store(ABC):
         """Close connections and files. No call may be under way."""
 
     def for_deployment(self, prefix: Prefix, functions: tuple[str, ...]) -> "Store":
-        """This store for `provision` and `info` of another deployment, whose Lambda functions these are."""
+        """Return this store for `provision` and `info` of another deployment with these Lambda functions."""
         return self

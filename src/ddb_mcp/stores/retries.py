@@ -43,7 +43,7 @@ class AttemptFailed(Exception):
         error: what the caller of the operation gets if no further attempt is made.
         outcome: what is known of the request.
         retry: whether a further attempt may succeed.
-        wait: seconds that the other side asks to wait before it.
+        wait: seconds that the server asks to wait before it.
     """
 
     def __init__(self, error: DdbMcpError, outcome: RequestOutcome, *, retry: bool, wait: float | None = None) -> None:
@@ -170,7 +170,7 @@ async def _resolve_lost_write(write: LostAnswerPolicy, worst: RequestOutcome, er
 
 
 def _compute_wait(failed: AttemptFailed, pace: RetryPolicy, number: int) -> float:
-    """Return the seconds before the next attempt: what the other side asks for, else a back-off with full jitter.
+    """Return the seconds before the next attempt: what the server asks for, else a back-off with full jitter.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """

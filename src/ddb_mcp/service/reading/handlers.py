@@ -24,7 +24,7 @@ _LEFT_OUT_BYTES = 80
 
 
 async def get(call: CallContext, arguments: GetArguments) -> GetResult:
-    """Return one item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read.
+    """Return one item by its key. All of it is read: DynamoDB charges for a part as for the whole.
 
     Raises:
         InvalidArgument, PrefixViolation: an argument is wrong.
@@ -64,7 +64,7 @@ def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> Ge
 
 
 async def query(call: CallContext, arguments: QueryArguments) -> PageResult:
-    """Items of one partition key of the table or of an index, in sort-key order.
+    """List items of one partition key of the table or of an index, in sort-key order.
 
     Raises:
         InvalidArgument, PrefixViolation, InvalidCursor: an argument is wrong.
@@ -78,7 +78,7 @@ async def query(call: CallContext, arguments: QueryArguments) -> PageResult:
 
 
 async def scan(call: CallContext, arguments: ScanArguments) -> PageResult:
-    """Items of all partition keys of the deployment. Raises as `query` does."""
+    """List items of all partition keys of the deployment. Raises as `query` does."""
     return await _list_items(call, "scan", arguments, parse_selection(_make_where(arguments), call.prefix))
 
 

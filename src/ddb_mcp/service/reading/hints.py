@@ -136,7 +136,7 @@ def _iter_names(parents: Iterable[AttributeValue]) -> Iterator[str]:
 
 
 def explain_no_sort_key(prefix: str, keys: Sequence[str]) -> str:
-    """Return the beginnings of the sort keys of a partition, where none was in the range that was asked for.
+    """Return the beginnings of the sort keys of a partition, of which none is in the requested range.
 
     Args:
         prefix: the query's `sk_prefix`, empty if it has none.

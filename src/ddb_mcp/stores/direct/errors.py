@@ -173,7 +173,7 @@ _NO_URL = _Rule(
 
 
 class _ErrorResponse(NamedTuple):
-    """An error answer. `operation` is another than the one asked for where the credentials needed it (AssumeRole)."""
+    """An error response. `operation` is AssumeRole, not the requested operation, if the role was refused."""
 
     code: str
     status: int
@@ -242,7 +242,7 @@ def _map_not_found(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpErr
 
 
 def _map_invalid_request(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
-    """DynamoDB has one code for every request it finds invalid; what is wrong is in the message alone."""
+    """Map a code that DynamoDB has for every invalid request. Only the message says what is wrong."""
     for pattern, rule in _INVALID_REQUESTS:
         if found := re.search(pattern, refusal.message, re.I):
             return rule(refusal, request, found)

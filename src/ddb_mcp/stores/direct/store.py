@@ -220,7 +220,7 @@ class DirectStore(Store):
 
         Args:
             write: the item of a put, the update, or None for a delete.
-            old_wanted: whether the item that was there before is asked for.
+            old_wanted: whether the response must include the item before the write.
         """
 
         only_removes = isinstance(write, Update) and write.only_removes
@@ -295,7 +295,7 @@ class DirectStore(Store):
     async def query(self, read: Read) -> StorePage:
         await self._check_schema()
         index, sent = read.secondary_index, read
-        # One more than wanted: a page that holds the rest then shows that nothing follows.
+        # One more than needed: a page that holds the rest then shows that nothing follows.
         limit = PAGE_ITEMS if read.filter else count_items_needed(read) + 1
         if index is not None:
             if index.projected:  # DynamoDB refuses names of other attributes, in a filter too
@@ -359,7 +359,7 @@ class DirectStore(Store):
     async def _request(self, operation: str, **options: Any) -> Response:
         try:
             return await self._aws.request("dynamodb", operation, TableName=self._table, **options)
-        except (NotProvisioned, Misconfigured):  # there may be another table of that name when it is asked for again
+        except (NotProvisioned, Misconfigured):  # a later request may meet another table of that name
             self._schema_is_known = False
             self._indexes.forget()
             raise

@@ -143,7 +143,7 @@ class SqliteFile:
         return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
 
     def warnings(self) -> list[str]:
-        """Warnings about a file that can be used: it cannot be written, or other users can open it."""
+        """Return warnings about a usable file: it cannot be written, or other users can open it."""
         if not os.path.exists(self.path):
             writable = os.access(next(folder for folder in self.path.parents if os.path.exists(folder)), os.W_OK)
         else:

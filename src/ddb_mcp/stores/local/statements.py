@@ -130,7 +130,7 @@ def drop_index(connection: sqlite3.Connection, name: str) -> None:
 
 
 def encode_key(key: Key) -> tuple[bytes, bytes]:
-    """UTF-8, so that SQLite's order is DynamoDB's."""
+    """Encode a key in UTF-8, so that SQLite's order is DynamoDB's."""
     return key.pk.encode(), key.sk.encode()
 
 
@@ -162,7 +162,7 @@ def _get_expiry(item: Item) -> int | None:
 
 
 def load_facts(connection: sqlite3.Connection) -> dict[str, str]:
-    """Return the facts that are noted about the table, by name. Raises sqlite3.DataError if they are damaged."""
+    """Return the facts about the table, by name. Raises sqlite3.DataError if they are damaged."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone():
         return {}  # a file of the first version that may not be written
     facts: dict[str, str] = dict(connection.execute("SELECT name, value FROM about"))

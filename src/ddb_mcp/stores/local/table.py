@@ -243,7 +243,7 @@ class LocalTable:
         return await self._writes.write(partial(_change, keys, decide))
 
     async def change_once(self, token: str, request: bytes, keys: Sequence[Key], decide: Decide[_T]) -> _T | None:
-        """`change`, but at most once for a token within ten minutes. None if it was done before.
+        """Make a change as `change` does, at most once for a token within ten minutes. Return None if already made.
 
         Args:
             token: the caller's name for this change.
