@@ -4,7 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -142,11 +142,7 @@ def build_misconfigured_server(error: Misconfigured) -> Server[Any]:
         )
     )
 
-    @asynccontextmanager
-    async def lifespan(server: Server[Any]) -> AsyncIterator[None]:
-        yield
-
-    server = build_shared_server(lambda ctx: caller, lifespan, tools_scope="private", cached=False)
+    server = build_shared_server(lambda ctx: caller, lambda server: nullcontext(), tools_scope="private", cached=False)
     said = shorten(escape_controls(f"{error.message} {error.next}"), 1000)
     server.instructions = f"This server's settings are wrong, so every tool call fails: {said}\n{INSTRUCTIONS}"
     logger.error("%s %s", error.message, error.next)

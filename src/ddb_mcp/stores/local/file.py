@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
 from ddb_mcp.stores.local.deadline import LOCK_SLICE_SECONDS, Deadline, timed_out
@@ -283,15 +283,11 @@ def is_passing(error: sqlite3.Error) -> bool:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Hold the write lock over one read-check-write, against all processes."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+def transaction(connection: sqlite3.Connection, kind: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[None]:
+    """Run a transaction. IMMEDIATE holds the write lock against all processes; DEFERRED reads one state."""
+    connection.execute(f"BEGIN {kind}")
+    with connection:
         yield
-        connection.commit()
-    except BaseException:
-        connection.rollback()  # nothing is done where SQLite has rolled back already
-        raise
 
 
 def _use_log(connection: sqlite3.Connection) -> None:

@@ -6,7 +6,7 @@ items lie together.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -24,7 +24,7 @@ from ddb_mcp.core.text import count_marks
 from ddb_mcp.stores.local import statements
 from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline, NeedsWorker
-from ddb_mcp.stores.local.file import Connection, FileLocked, SqliteFile
+from ddb_mcp.stores.local.file import Connection, FileLocked, SqliteFile, transaction
 from ddb_mcp.stores.local.write_queue import WriteQueue
 from ddb_mcp.stores.workers import Meter, current_account, run_in_worker
 
@@ -207,7 +207,7 @@ class LocalTable:
                 return take(StoredItems(dict.fromkeys(keys), deadline.check))
             if len(keys) == 1:
                 return take(_load_all(connection, keys, deadline))
-            with _snapshot(connection):
+            with transaction(connection, "DEFERRED"):
                 return take(_load_all(connection, keys, deadline))
 
         return await self._read(items, brief=len(keys) == 1)
@@ -393,16 +393,6 @@ async def _in_thread(once: Callable[[Deadline], _T], *, long: bool = False) -> t
         return await run_sync(measured, abandon_on_cancel=True)
     finally:
         deadline.cancel()
-
-
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
-    """Reads that see one state of the file."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.rollback()
 
 
 def get_range_end(start: bytes) -> bytes:
