@@ -99,7 +99,7 @@ def operator(dynoxide: Engine, tmp_path: Path) -> Operator:
 
 def test_what_is_done_through_one_holds_in_all_four(operator: Operator) -> None:
     """The registry is made, a deployment added, its tokens changed, a cursor used, while four gateways serve."""
-    assert "was made" in operator.gateway("init")
+    assert "Created" in operator.gateway("init")
     assert "exists already" in operator.gateway("init")
     with contextlib.ExitStack() as stack:
         gateways = [stack.enter_context(operator.serve()) for _ in range(4)]

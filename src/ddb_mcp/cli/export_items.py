@@ -57,7 +57,7 @@ async def _export(settings: ModeSettings, arguments: argparse.Namespace) -> int:
         selected = parse_selection(Where.model_construct(**{**words, "filter": _filter(arguments.filter)}), own)
         with _output(arguments.file) as write, Progress("exported") as progress:
             complete = await export_items(store, own, selected, write, progress.advance)
-    where = f" to {arguments.file}" if arguments.file else ""
+    where = f" to {arguments.file}" if arguments.file not in (None, "-") else ""
     print(f"{format_count(progress.done)} exported{where}", file=sys.stderr)
     if not complete:
         print(MAYBE_MORE, file=sys.stderr)

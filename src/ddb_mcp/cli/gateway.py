@@ -151,7 +151,7 @@ async def _init(registry: "Registry", settings: GatewaySettings, arguments: argp
 
     made, where = await registry.create_if_missing(print_progress), make_registry_settings(settings)
     place = where.table if isinstance(where, DirectStorage) else where.local_path
-    print(f"The registry {place} was made." if made else f"The registry {place} exists already.")
+    print(f"Created the registry {place}." if made else f"The registry {place} exists already.")
 
 
 def _serve(settings: GatewaySettings, arguments: argparse.Namespace) -> int:

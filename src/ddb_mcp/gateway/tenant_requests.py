@@ -128,7 +128,7 @@ class TenantRequest:
             OutcomeUnknown, Timeout: its deadline is over.
         """
         with anyio.move_on_after(self.deadline - time.monotonic()):
-            async with self.budget.turn(listing=operation in ("query", "scan") or "where" in arguments):
+            async with self.budget.turn(listing=BY_NAME[operation].is_listing(arguments)):
                 if not BY_NAME[operation].ends_with_client(arguments):
                     self.context.outlive_client()
                 yield

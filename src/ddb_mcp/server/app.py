@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
+import anyio
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import ServerRequestContext
@@ -44,6 +45,9 @@ INSTRUCTIONS = (
 _Context = ServerRequestContext[Any, Any]
 _Lifespan = Callable[[Server[Any]], AbstractAsyncContextManager[None]]
 _CALLS = itertools.count()
+# Over HTTP, further queries, scans and `where` calls wait, so that a few clients cannot hold memory and the worker
+# thread for long. A tenant of a gateway has the same limit.
+HTTP_LISTINGS_AT_ONCE = 3
 _DAY_MS = 24 * 3600 * 1000
 _UNCHANGING: tuple[CacheableMethod, ...] = (
     "server/discover",
@@ -76,17 +80,25 @@ class _SingleDeployment(NamedTuple):
     """The one deployment that the settings name.
 
     Attributes:
+        listings: held by the calls over HTTP that read many items.
         scope: of the HTTP request that calls; None over stdio.
     """
 
     service: DataService
     read_only: bool
     max_bytes: int
+    listings: anyio.Semaphore
     scope: MutableMapping[str, Any] | None = None
 
     async def call(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        if self.scope is not None and not BY_NAME[operation].ends_with_client(arguments):
-            RequestContext.of(self.scope).outlive_client()
+        if self.scope is None:
+            return await self._run(operation, arguments, progress)
+        async with self.listings if BY_NAME[operation].is_listing(arguments) else nullcontext():
+            if not BY_NAME[operation].ends_with_client(arguments):
+                RequestContext.of(self.scope).outlive_client()
+            return await self._run(operation, arguments, progress)
+
+    async def _run(self, operation: str, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         if self.read_only and BY_NAME[operation].writes:
             raise ReadOnly(f"This server is read-only; {operation} is disabled.")
         # Calls take turns with writes and conversions, as deployments do in a gateway.
@@ -118,7 +130,8 @@ def build_server(service: DataService, settings: Settings) -> Server[Any]:
     Raises:
         Misconfigured: the skill is incomplete.
     """
-    caller = _SingleDeployment(service, settings.read_only, settings.max_result_bytes)
+    listings = anyio.Semaphore(HTTP_LISTINGS_AT_ONCE, fast_acquire=True)
+    caller = _SingleDeployment(service, settings.read_only, settings.max_result_bytes, listings)
 
     @asynccontextmanager
     async def lifespan(server: Server[Any]) -> AsyncIterator[None]:

@@ -46,6 +46,10 @@ class Operation(NamedTuple):
     destructive: bool = False
     idempotent: bool = True
 
+    def is_listing(self, arguments: Any) -> bool:
+        """Return whether a call with these arguments reads many items."""
+        return self.name in ("query", "scan") or (isinstance(arguments, dict) and "where" in arguments)
+
     def ends_with_client(self, arguments: Any) -> bool:
         """Return whether a call with these arguments ends when its client leaves.
 
