@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from ddb_mcp.browser.page import browser_page
-from ddb_mcp.server import apps
+from ddb_mcp.server import mcp_apps
 from tests.browser import data
 from tests.browser.visits import Visit
 from tests.protocol.wire import DDB_MCP, ENVELOPE, Wire
@@ -270,7 +270,7 @@ def test_only_hosts_that_show_pages_are_told_of_the_page(era: str, tmp_path: Pat
                 meta = {"_meta": {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": capabilities}}
             tools = wire.ask("tools/list", meta)["result"]["tools"]
             resources = wire.ask("resources/list", meta)["result"]["resources"]
-            [content] = wire.ask("resources/read", {"uri": apps.URI, **meta})["result"]["contents"]
+            [content] = wire.ask("resources/read", {"uri": mcp_apps.URI, **meta})["result"]["contents"]
             return tools, resources, content
 
     plain, plain_resources, _ = lists({})
@@ -289,7 +289,7 @@ def test_only_hosts_that_show_pages_are_told_of_the_page(era: str, tmp_path: Pat
 def test_the_names_are_those_of_the_sdk() -> None:
     from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 
-    assert (apps.EXTENSION_ID, apps.MIME_TYPE) == (EXTENSION_ID, APP_MIME_TYPE)
+    assert (mcp_apps.EXTENSION_ID, mcp_apps.MIME_TYPE) == (EXTENSION_ID, APP_MIME_TYPE)
 
 
 def test_the_page_is_small_and_needs_nothing_from_elsewhere() -> None:

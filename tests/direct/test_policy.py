@@ -16,7 +16,7 @@ from ddb_mcp.config.settings import DirectSettings
 from ddb_mcp.core.errors import Misconfigured
 from ddb_mcp.core.keys import Prefix
 from ddb_mcp.stores.direct import session
-from ddb_mcp.stores.direct.policy import build_app_policy, build_policy, escape_policy_text
+from ddb_mcp.stores.direct.policy import build_policy, escape_policy_text
 from tests.support.strategies import examples
 
 
@@ -73,7 +73,7 @@ def test_items_by_leading_keys_and_the_rest_apart() -> None:
 
 
 def test_the_app_may_use_its_own_items_and_the_indexes() -> None:
-    document = build_app_policy(settings(), region="eu-west-1", account="1")
+    document = build_policy(settings(), app=True, region="eu-west-1", account="1")
     table = "arn:aws:dynamodb:eu-west-1:1:table/app-data"
     items = by_sid(document)["OwnItems"]
     assert items["Resource"] == [table, f"{table}/index/*"]

@@ -166,7 +166,7 @@ def test_items_expire_where_time_to_live_is_enabled(tmp_path: Path) -> None:
     async def stored(ttl: str) -> bool:
         table = LocalTable(tmp_path / f"{ttl}.sqlite3")
         await table.create()
-        await table.note(lambda noted: {**noted, "ttl": ttl})
+        await table.update_facts(lambda noted: {**noted, "ttl": ttl})
         item = {**key(), "ttl": {"N": "1700000000"}}
         await table.change([], lambda stored: ({Key.of(item): item}, None))
         table._writes._swept = -1e9  # the next write sweeps
@@ -212,7 +212,7 @@ def test_damaged_facts_about_a_table_name_its_file(tmp_path: Path, damage: str) 
         await table.create()
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute(f"INSERT OR REPLACE INTO about VALUES ({damage})")
-        for call in (table.about(), table.note(lambda noted: noted)):
+        for call in (table.load_facts(), table.update_facts(lambda noted: noted)):
             with pytest.raises(Misconfigured, match="damaged") as caught:
                 await call
             assert str(path) in caught.value.message

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ddb_mcp.stores.local.table import Changes, Stored
+    from ddb_mcp.stores.local.table import Changes, StoredItems
 
 ONE, TWO = Key(pk("a"), "1"), Key(pk("b"), "2")
 
@@ -33,14 +33,14 @@ def item(key: Key, n: int) -> dict[str, Any]:
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}, "n": {"N": str(n)}}
 
 
-def count_up(stored: Stored) -> tuple[Changes, int]:
+def count_up(stored: StoredItems) -> tuple[Changes, int]:
     """Add one to both items."""
     n = int((stored[ONE] or {"n": {"N": "0"}})["n"]["N"])
     assert (stored[ONE] is None) == (stored[TWO] is None)
     return {ONE: item(ONE, n + 1), TWO: item(TWO, n + 1)}, n
 
 
-def change(data: Data, decide: Callable[[Stored], tuple[Changes, Any]]) -> Any:
+def change(data: Data, decide: Callable[[StoredItems], tuple[Changes, Any]]) -> Any:
     return anyio.run(partial(data.store.change, [ONE, TWO], decide))
 
 
@@ -62,7 +62,7 @@ def test_it_reads_decides_and_writes(data: Data) -> None:
 def test_what_is_raised_leaves_everything_as_it_was(data: Data) -> None:
     change(data, count_up)
 
-    def refuse(stored: Stored) -> tuple[Changes, None]:
+    def refuse(stored: StoredItems) -> tuple[Changes, None]:
         raise InvalidArgument("no")
 
     with pytest.raises(InvalidArgument):
@@ -96,7 +96,7 @@ def test_a_token_does_its_change_once(data: Data, file: Path, open_data: Callabl
 
 
 def test_a_change_that_was_refused_does_not_use_up_its_token(data: Data) -> None:
-    def refuse(stored: Stored) -> tuple[Changes, int]:
+    def refuse(stored: StoredItems) -> tuple[Changes, int]:
         raise InvalidArgument("no")
 
     with pytest.raises(InvalidArgument):

@@ -17,7 +17,7 @@ from ddb_mcp.stores.base import NO_CONDITION, Read, WriteCondition
 from ddb_mcp.stores.local import deadline, store
 from ddb_mcp.stores.local import file as file_module
 from ddb_mcp.stores.local.statements import get_segment
-from ddb_mcp.stores.local.table import Changes, Documents, Rows, Stored
+from ddb_mcp.stores.local.table import Changes, Documents, Rows, StoredItems
 from tests.local.data import Data, pk
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def test_what_reads_for_the_app_is_ended_too(data: Data) -> None:
     cancelled(lambda: data.store.read(Rows(), take), begun)
     assert is_idle(data)
 
-    def decide(stored: Stored) -> tuple[Changes, None]:
+    def decide(stored: StoredItems) -> tuple[Changes, None]:
         begun.set()
         while True:
             stored.check()

@@ -48,7 +48,7 @@ def test_no_expiry_is_predicted_while_ttl_is_off(tmp_path: Path) -> None:
     service = DataService(store, Prefix("deploy#me"))
 
     async def warnings() -> list[tuple[bool, str | None]]:
-        await store.note(lambda noted: {**noted, "ttl": "off"})
+        await store.update_facts(lambda noted: {**noted, "ttl": "off"})
         found = []
         for operation in ("info", "provision", "info"):
             described = await service.run_operation(operation, {})

@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ddb_mcp.stores.local.table import Changes, Stored
+    from ddb_mcp.stores.local.table import Changes, StoredItems
 
 COUNTER = Key(pk("a"), "counter")
 
 
-def put(sk: str, stored: Stored) -> tuple[Changes, str]:
+def put(sk: str, stored: StoredItems) -> tuple[Changes, str]:
     return {Key(pk("a"), sk): {"pk": {"S": pk("a")}, "sk": {"S": sk}}}, sk
 
 
-def count(stored: Stored) -> tuple[Changes, int]:
+def count(stored: StoredItems) -> tuple[Changes, int]:
     n = int((stored[COUNTER] or {"n": {"N": "0"}})["n"]["N"]) + 1
     return {COUNTER: {"pk": {"S": COUNTER.pk}, "sk": {"S": COUNTER.sk}, "n": {"N": str(n)}}}, n
 
 
-def refuse(stored: Stored) -> tuple[Changes, str]:
+def refuse(stored: StoredItems) -> tuple[Changes, str]:
     raise InvalidArgument("no")
 
 
-def put_half(stored: Stored) -> tuple[Changes, str]:
+def put_half(stored: StoredItems) -> tuple[Changes, str]:
     """A change whose second item cannot be stored."""
     changes, done = put("half", stored)
     return {**changes, Key(pk("a"), "\ud800"): None}, done

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ddb_mcp.stores.local.table import Changes, Stored
+    from ddb_mcp.stores.local.table import Changes, StoredItems
 
 COMMIT = "commit"
 
@@ -53,7 +53,7 @@ def write_all(data: Data, file: Path, steps: list[str], owners: list[str]) -> No
     data.call("provision")
 
     async def write(at: int, owner: str) -> None:
-        def decide(stored: Stored) -> tuple[Changes, None]:
+        def decide(stored: StoredItems) -> tuple[Changes, None]:
             steps.append(owner)
             return {Key(pk(owner), str(at)): {"pk": {"S": pk(owner)}, "sk": {"S": str(at)}}}, None
 
@@ -101,7 +101,7 @@ def test_a_write_that_joins_while_others_are_made_has_the_next_turn(data: Data, 
                 current_account.set(Account(owner, lambda seconds: None))
                 await data.store.change([], decide)
 
-            def hostile(at: int, stored: Stored) -> tuple[Changes, None]:
+            def hostile(at: int, stored: StoredItems) -> tuple[Changes, None]:
                 steps.append("hostile")
                 if at == 5:  # in the thread of writes
                     anyio_loop.call_soon_threadsafe(partial(group.start_soon, write, "other", other))
@@ -109,7 +109,7 @@ def test_a_write_that_joins_while_others_are_made_has_the_next_turn(data: Data, 
                         stored.check()
                 return {}, None
 
-            def other(stored: Stored) -> tuple[Changes, None]:
+            def other(stored: StoredItems) -> tuple[Changes, None]:
                 steps.append("other")
                 return {}, None
 
@@ -161,7 +161,7 @@ def test_a_read_that_is_interrupted_keeps_its_connection(
         hasty.setattr(limits, "READ_SECONDS", -1)
         with pytest.raises(Timeout):
             anyio.run(data.store.read, Rows(segment=(1 - get_segment(pk("a").encode(), 2), 2)), list)
-    assert anyio.run(data.store.extent)[0] == 1000
+    assert anyio.run(data.store.measure)[0] == 1000
     assert len(opened) == before
 
 

@@ -27,7 +27,7 @@ from ddb_mcp.service.reading import summary as summary_module
 from ddb_mcp.service.reading.projections import parse_projection
 from ddb_mcp.service.reading.summary import Summary
 from ddb_mcp.service.service import DataService
-from ddb_mcp.service.writing import dropped, warnings
+from ddb_mcp.service.writing import dropped_values, warnings
 from ddb_mcp.service.writing import handlers as writing
 from ddb_mcp.stores.base import Read, StorePage, WriteCondition
 from ddb_mcp.stores.local.store import LocalStore
@@ -248,8 +248,8 @@ def deep(value: Any) -> Any:
 
 async def test_what_was_dropped_is_written_out_as_far_as_it_fits(counted: Callable[[Any, str], list[Any]]) -> None:
     path = ("n" * 100,) * 29
-    texts = counted(dropped, "format_path")
-    shown, warned = dropped.show_dropped({(*path, str(at)): {"NULL": True} for at in range(10_000)}, 32_000)
+    texts = counted(dropped_values, "format_path")
+    shown, warned = dropped_values.show_dropped({(*path, str(at)): {"NULL": True} for at in range(10_000)}, 32_000)
     assert count_bytes(shown) <= 32_000
     assert "are too long to show" in warned[0]
     assert sum(map(len, texts)) < 100_000

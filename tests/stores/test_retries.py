@@ -13,14 +13,14 @@ from ddb_mcp.stores.retries import (
     AttemptFailed,
     Completed,
     LostAnswerPolicy,
-    Outcome,
     ReadBackResult,
+    RequestOutcome,
     RetryPolicy,
     run_with_retries,
 )
 
 PACE = RetryPolicy(attempts=4, seconds=60, first_wait=0, longest_wait=0)
-NOT_DONE, ENDED, LOST = Outcome
+NOT_DONE, ENDED, LOST = RequestOutcome
 
 
 class Server:
@@ -54,12 +54,12 @@ class Server:
         return anyio.run(run)
 
 
-def failed(outcome: Outcome, error: DdbMcpError | None = None, **more: Any) -> AttemptFailed:
+def failed(outcome: RequestOutcome, error: DdbMcpError | None = None, **more: Any) -> AttemptFailed:
     return AttemptFailed(error or Unavailable("down"), outcome, **({"retry": True} | more))
 
 
-@pytest.mark.parametrize("outcome", Outcome)
-def test_a_read_is_repeated_whatever_became_of_it(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", RequestOutcome)
+def test_a_read_is_repeated_whatever_became_of_it(outcome: RequestOutcome) -> None:
     server = Server(*[failed(outcome) for _ in range(3)])
     assert server.complete() == Completed("answer", repeated=outcome is not NOT_DONE)
     server = Server(*[failed(outcome) for _ in range(4)])
@@ -96,7 +96,7 @@ def test_a_write_that_was_surely_not_done_is_repeated_without_a_look(repeat: boo
     ids=str,
 )
 def test_one_look_settles_a_lost_write_or_nothing_does(
-    outcome: Outcome, seen: ReadBackResult | DdbMcpError, asked: int, expected: Completed[str] | None
+    outcome: RequestOutcome, seen: ReadBackResult | DdbMcpError, asked: int, expected: Completed[str] | None
 ) -> None:
     server = Server(failed(outcome), seen=[seen])
     if expected is None:

@@ -15,7 +15,7 @@ import pytest
 
 from ddb_mcp.core import limits
 from ddb_mcp.stores import workers
-from ddb_mcp.stores.workers import Account, convert, convert_in_steps, current_account, is_large, run_in_worker
+from ddb_mcp.stores.workers import Account, current_account, is_large, offload, run_in_steps, run_in_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def test_what_is_large(value: Any, large: bool) -> None:
     assert is_large(value) is large
 
     async def thread() -> threading.Thread:
-        return await convert(threading.current_thread, value)
+        return await offload(threading.current_thread, value)
 
     assert (anyio.run(thread) is not threading.current_thread()) is large
 
@@ -180,7 +180,7 @@ async def test_a_long_conversion_in_steps_lets_others_have_their_turn(monkeypatc
             yield
 
     async with anyio.create_task_group() as group:
-        group.start_soon(convert_in_steps, steps(), bytes(limits.LOOP_BYTES))
+        group.start_soon(run_in_steps, steps(), bytes(limits.LOOP_BYTES))
         await waiting(group, begun, "quiet")
     assert sorted(begun.owners) == ["quiet", *["steps"] * 4]
     assert begun.owners.index("quiet") <= 1
@@ -199,7 +199,7 @@ async def test_steps_that_have_begun_are_all_done() -> None:
 
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
-                group.start_soon(convert_in_steps, steps(), bytes(limits.LOOP_BYTES))
+                group.start_soon(run_in_steps, steps(), bytes(limits.LOOP_BYTES))
                 while not done:
                     await anyio.lowlevel.checkpoint()
                 scope.cancel()

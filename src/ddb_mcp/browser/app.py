@@ -16,7 +16,7 @@ from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.text import encode_json
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.service.results import add_notice
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 from ddb_mcp.web.request_context import BodyRejected, RequestContext
 from ddb_mcp.web.requests import find_foreign_header, parse_json_object
 from ddb_mcp.web.serving import run_lifespan
@@ -94,13 +94,13 @@ class BrowserHost:
 
     async def _call(self, body: bytes) -> Response:
         try:
-            request = await convert(partial(parse_json_object, body), body)
+            request = await offload(partial(parse_json_object, body), body)
             name = request.get("name")
             if not isinstance(name, str) or name not in BY_NAME:
                 return PlainTextResponse("Unknown tool", 400)
             answer = await self._service.run_operation(name, request.get("arguments"), max_bytes=BROWSER_RESULT_BYTES)
             result: dict[str, Any] = {"content": [], "structuredContent": add_notice(answer)}
-            content = await convert(partial(_encode, result), answer)
+            content = await offload(partial(_encode, result), answer)
         except DdbMcpError as error:
             text = encode_json({"error": error.to_json()})
             content = _encode({"content": [{"type": "text", "text": text}], "isError": True})

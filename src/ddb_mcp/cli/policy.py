@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     """Print the policy as JSON. Raises Misconfigured in another mode than direct."""
-    from ddb_mcp.stores.direct.policy import build_app_policy, build_policy
+    from ddb_mcp.stores.direct.policy import build_policy
     from ddb_mcp.stores.direct.session import locate_table
 
     if not isinstance(settings, DirectSettings):
@@ -22,6 +22,6 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
             f"A policy is for a table in AWS, and the mode is {settings.mode}.",
             next="Set DYNAMODB_TABLE and DYNAMODB_PREFIX for direct mode.",
         )
-    build = build_app_policy if arguments.app else build_policy
-    print(json.dumps(build(settings, **locate_table(settings.role_arn)), indent=2))
+    policy = build_policy(settings, app=arguments.app, **locate_table(settings.role_arn))
+    print(json.dumps(policy, indent=2))
     return 0

@@ -61,7 +61,7 @@ class Setting(NamedTuple):
         if self.secret:
             return "secret"
         return (
-            "path" if self.parse is values.parse_path else "command" if self.parse is values.parse_command else "plain"
+            "path" if self.parse is values.parse_file else "command" if self.parse is values.parse_command else "plain"
         )
 
     @property
@@ -168,7 +168,7 @@ class LocalStorage(Settings):
     mode: ClassVar[Mode] = "local"
     table: Table = LOCAL_TABLE
     local_path: Annotated[
-        Path, Setting("DDB_MCP_LOCAL_PATH", values.parse_path, "the SQLite file", "in the user's data directory")
+        Path, Setting("DDB_MCP_LOCAL_PATH", values.parse_file, "the SQLite file", "in the user's data directory")
     ]
     indexes: Indexes = ()
     registry: bool = False
@@ -218,7 +218,7 @@ class PlatformSettings(Settings):
         Path,
         Setting(
             "DDB_MCP_AUTH_FILE",
-            values.parse_path,
+            values.parse_file,
             "JSON file with sandbox.token and sandbox.relay_url",
             DEFAULT_AUTH_FILE,
         ),

@@ -21,7 +21,7 @@ _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false"
 
 
 def parse_text(name: str, value: str) -> str:
-    """Any text."""
+    """Return any text as it is."""
     return value
 
 
@@ -35,7 +35,7 @@ def parse_command(name: str, value: str) -> str:
 
 
 def parse_switch(name: str, value: str) -> bool:
-    """True or False, in one of four spellings each."""
+    """Return True or False, each of which has four spellings."""
     if value.lower() not in _SWITCH:
         _refuse(name, value, ["true", "false"])
     return _SWITCH[value.lower()]
@@ -98,7 +98,7 @@ def parse_index_definitions(name: str, value: str) -> tuple[Index, ...]:
         raise Misconfigured(f"{name} is not a list of indexes: {error}.", next=f"An example is: {example}") from None
 
 
-def parse_path(name: str, value: str) -> Path:
+def parse_file(name: str, value: str) -> Path:
     """Return a whole path on this system; `~` is the home directory. It need not exist."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", value):
         meant = re.sub(r"^\w+:(//(localhost)?(?=/))?", "", value)
@@ -154,7 +154,7 @@ def is_http_url(text: str) -> bool:
         return False
 
 
-@lru_cache(64)  # a face asks at each request
+@lru_cache(64)  # an HTTP interface asks at each request
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address means this machine and nothing else."""
     if host.lower() == "localhost":

@@ -43,8 +43,7 @@ class DdbMcpError(Exception):
         self.quoted = quoted
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error as in the contract: `{"code", "message", "next", "retryable"}`, `quoted` where there is
-        something to quote, and the code's own members."""
+        """Return `code`, `message`, `next`, `retryable`, `quoted` if it is set, and the code's own members."""
         said = {"code": self.code, "message": self.message, "next": self.next, "retryable": self.retryable}
         return said if self.quoted is None else {**said, "quoted": self.quoted}
 

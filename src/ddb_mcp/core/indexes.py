@@ -7,7 +7,7 @@ projection. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Sec
 import base64
 import binascii
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Self, cast
@@ -67,7 +67,7 @@ class Index:
 
     @property
     def keys(self) -> tuple[IndexKey, ...]:
-        """Its key attributes: one or two."""
+        """Return its key attributes, one or two."""
         return (self.pk,) if self.sk is None else (self.pk, self.sk)
 
     @property
@@ -110,7 +110,7 @@ class Index:
 
     @classmethod
     def from_json(cls, shown: Mapping[str, Any]) -> Self:
-        """Return the index that `to_json` showed. Raises KeyError, TypeError or ValueError if it is none."""
+        """Return the index that `to_json` showed. Raises KeyError, TypeError or ValueError for another form."""
         types = shown.get("types", {})
         projection = shown["projection"]
         if not isinstance(projection, str):
@@ -118,6 +118,16 @@ class Index:
         sk = IndexKey(shown["sk"], types.get(shown["sk"], "S")) if "sk" in shown else None
         pk = IndexKey(shown["pk"], types.get(shown["pk"], "S"))
         return cls(str(shown["name"]), pk, sk, projection, local=bool(shown.get("local")))
+
+
+def list_key_conflicts(declared: Iterable[Index], known: Iterable[Index]) -> list[str]:
+    """Return a warning for each declared index of which the table has one with other keys."""
+    keys = {index.name: index.keys for index in known}
+    return [
+        f"The index {index.name} has other keys than DDB_MCP_INDEXES says; it was left as it is."
+        for index in declared
+        if keys.get(index.name, index.keys) != index.keys
+    ]
 
 
 @dataclass(frozen=True)

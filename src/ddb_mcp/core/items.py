@@ -48,7 +48,7 @@ def parse_item(value: Any, where: str = "item") -> Item:
     """Parse an item as a tool takes it: a JSON object, one in a JSON string, or DynamoDB JSON (`pk` is `{"S": …}`).
 
     Raises:
-        InvalidArgument: it is none of these, a member is duplicated, or DynamoDB could not hold a value in it. Keys are
+        InvalidArgument: it has another form, a duplicate member, or a value that DynamoDB cannot store. Keys are
             not checked here beyond being strings, see `keys`.
     """
     if isinstance(value, str):

@@ -41,7 +41,7 @@ class Key(NamedTuple):
 
 
 def check_text(parameter: str, text: str, max_bytes: int) -> str:
-    """`text` itself, if DynamoDB could hold it as a key of at most `max_bytes` bytes of UTF-8.
+    """Return `text`, if DynamoDB can store it as a key of at most `max_bytes` bytes of UTF-8.
 
     Raises:
         InvalidArgument: it is empty, too long, or holds a lone surrogate.
@@ -58,7 +58,7 @@ def check_text(parameter: str, text: str, max_bytes: int) -> str:
 
 
 def check_sk(sk: str, parameter: str = "sk") -> str:
-    """`sk` itself, if it is a valid sort key. Raises InvalidArgument."""
+    """Return `sk`, if it is a valid sort key. Raises InvalidArgument."""
     return check_text(parameter, sk, limits.SK_MAX_BYTES)
 
 
@@ -112,7 +112,7 @@ class Prefix:
         return len(pk) > len(self.joined) and pk.startswith(self.joined)
 
     def check_pk(self, pk: str, parameter: str = "pk") -> str:
-        """`pk` itself, if it is a valid partition key of this deployment.
+        """Return `pk`, if it is a valid partition key of this deployment.
 
         Raises:
             InvalidArgument: DynamoDB could not hold it.
@@ -124,7 +124,7 @@ class Prefix:
         return pk
 
     def check_key(self, pk: str, sk: str, where: str = "") -> Key:
-        """Return the key, if this deployment owns it and DynamoDB could hold it. Raises as `check` and `check_sk` do.
+        """Return the key, if this deployment owns it and DynamoDB could hold it. Raises as `check_pk` and `check_sk`.
 
         Args:
             where: what comes before `pk` and `sk` in messages, for example `items[3].`.
@@ -134,7 +134,7 @@ class Prefix:
     def check_pk_prefix(self, pk_prefix: str | None) -> str:
         """Return the beginning of a scan's partition keys: `pk_prefix`, or the joined prefix without it.
 
-        Raises InvalidArgument or PrefixViolation as `check` does; the joined prefix alone is allowed here.
+        Raises InvalidArgument or PrefixViolation as `check_pk`; the joined prefix alone is allowed here.
         """
         if pk_prefix is None or pk_prefix == self.joined:
             return self.joined
@@ -167,5 +167,5 @@ def _split_segments(text: str) -> list[str]:
 
 
 def _fold_lookalikes(text: str) -> str:
-    """Look-alikes made equal, only ever to withhold a suggestion."""
+    """Make look-alikes equal. Used only to withhold a suggestion."""
     return unicodedata.normalize("NFKC", text).casefold()

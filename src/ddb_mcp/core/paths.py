@@ -147,7 +147,7 @@ def project(item: Item, paths: Iterable[Path], *, keys: bool = True) -> Item:
 
 
 def make_projector(paths: Iterable[Path], *, keys: bool = True) -> Callable[[Item], Item]:
-    """`pick` for many items by the same paths."""
+    """Return a function that projects items by the same paths, see `project`."""
     tree = _build_tree([("pk",), ("sk",), *paths] if keys else paths)
 
     def project(item: Item) -> Item:

@@ -86,7 +86,7 @@ def exceeds_members(text: str, most: int) -> bool:
 
 
 def _count_marks_outside_strings(text: str) -> int:
-    """In pieces, between which other threads get the interpreter."""
+    """Count in pieces, between which other threads get the interpreter."""
     text = text.replace("\\\\", "").replace('\\"', "")
     count = inside = 0
     for at in range(0, len(text), limits.LOOP_BYTES):

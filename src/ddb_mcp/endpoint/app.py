@@ -20,7 +20,7 @@ from ddb_mcp.endpoint import batches, control, reads, shapes, transactions, writ
 from ddb_mcp.endpoint.bodies import encode_answer, parse_body
 from ddb_mcp.endpoint.errors import EndpointError, KeySchemaError, translate_error
 from ddb_mcp.endpoint.requests import EndpointAccess, EndpointRequest
-from ddb_mcp.stores.workers import convert, current_account, is_large, release_frames
+from ddb_mcp.stores.workers import current_account, is_large, offload, release_frames
 from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
 from ddb_mcp.web.requests import find_foreign_header
 from ddb_mcp.web.serving import run_lifespan
@@ -108,7 +108,7 @@ class Endpoint:
         # A large request takes 20 times its size in memory, so only one is handled at a time.
         async with self._large if is_large(body) else nullcontext():
             try:
-                request = await convert(lambda: shapes.check_request(operation, parse_body(body)), body)
+                request = await offload(lambda: shapes.check_request(operation, parse_body(body)), body)
                 if operation not in _READS:
                     RequestContext.of(scope).outlive_client()
                 call = EndpointRequest(self._tables, self._access, operation, request, headers["host"])
@@ -116,7 +116,7 @@ class Endpoint:
             except (EndpointError, InvalidArgument) as error:
                 # AWS reports a value of the wrong type before any other fault, and a missing table before a wrong key.
                 if translate_error(error).kind == "ValidationException":
-                    await convert(lambda: shapes.check_types(operation, parse_body(body)), body)
+                    await offload(lambda: shapes.check_types(operation, parse_body(body)), body)
                 if isinstance(error, KeySchemaError):
                     await call.find_tables()
                 raise
@@ -162,7 +162,7 @@ def _parse_operation(headers: dict[str, str]) -> str:
 
 
 async def _send(send: Send, status: int, answer: dict[str, Any] | None) -> None:
-    body = b"" if answer is None else await convert(partial(encode_answer, answer), answer)
+    body = b"" if answer is None else await offload(partial(encode_answer, answer), answer)
     identifier = f"{random.getrandbits(208):052X}"  # identifies the request, not secret
     headers = [
         (b"content-type", b"application/x-amz-json-1.0"),

@@ -21,9 +21,9 @@ from ddb_mcp.endpoint.requests import (
     read_only_projection,
 )
 from ddb_mcp.endpoint.values import SEVERAL_TYPES, check_index_keys, check_size, read_item, read_values, to_key
-from ddb_mcp.stores.local.file import Locked
-from ddb_mcp.stores.local.table import Changes, LocalTable, Stored
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.local.file import FileLocked
+from ddb_mcp.stores.local.table import Changes, LocalTable, StoredItems
+from ddb_mcp.stores.workers import offload
 
 BATCH_GET_MAX_BYTES = 16 * 2**20
 BATCH_GET_MAX = 100
@@ -34,7 +34,7 @@ async def batch_get_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     count = sum(len(request["Keys"]) for request in requests.values())
     require_valid(count <= BATCH_GET_MAX, "Too many items requested for the BatchGetItem call")
-    gets = await convert(lambda: {alias: _read_gets(request) for alias, request in requests.items()}, requests)
+    gets = await offload(lambda: {alias: _read_gets(request) for alias, request in requests.items()}, requests)
     responses: dict[str, list[Encoded]] = {}
     unprocessed: dict[str, Any] = {}
     units: dict[str, float] = {}
@@ -70,7 +70,7 @@ async def batch_write_item(call: EndpointRequest) -> dict[str, Any]:
     requests = call.request["RequestItems"]
     count = sum(map(len, requests.values()))
     require_valid(count <= BATCH_WRITE_MAX, "Too many items requested for the BatchWriteItem call")
-    writes = await convert(lambda: {alias: list(_writes(entries)) for alias, entries in requests.items()}, requests)
+    writes = await offload(lambda: {alias: list(_writes(entries)) for alias, entries in requests.items()}, requests)
     tables = {}
     for alias, pairs in writes.items():
         keys = [key for key, _ in pairs]
@@ -104,7 +104,7 @@ async def _write_each(
     units: list[float] = []
 
     async def write(key: Key, item: Item | None) -> None:
-        def decide(stored: Stored) -> tuple[Changes, float]:
+        def decide(stored: StoredItems) -> tuple[Changes, float]:
             return {key: item}, call.units(lambda: count_write_units(stored[key], item))
 
         try:
@@ -116,7 +116,7 @@ async def _write_each(
         for key, item in pairs:
             group.start_soon(write, key, item)
     for failure in failures.values():
-        if not isinstance(failure, Locked | Timeout):
+        if not isinstance(failure, FileLocked | Timeout):
             raise failure
     return failures, sum(units)
 

@@ -40,7 +40,7 @@ async def create_table(call: EndpointRequest) -> dict[str, Any]:
     table = await call.tables.make(name)
     if table is None:
         raise EndpointError("ResourceInUseException", f"Table already exists: {name}")
-    await table.note(lambda noted: {**noted, "ttl": "off", "tags": tags})
+    await table.update_facts(lambda noted: {**noted, "ttl": "off", "tags": tags})
     await table.create_indexes(defined)
     return {"TableDescription": await _description(name, table)}
 
@@ -131,7 +131,7 @@ async def list_tables(call: EndpointRequest) -> dict[str, Any]:
 
 async def describe_time_to_live(call: EndpointRequest) -> dict[str, Any]:
     _, table = await call.find_table(call.request["TableName"])
-    is_off = (await table.about()).get("ttl") == "off"
+    is_off = (await table.load_facts()).get("ttl") == "off"
     status = {"TimeToLiveStatus": "DISABLED"} if is_off else {"TimeToLiveStatus": "ENABLED", "AttributeName": _TTL}
     return {"TimeToLiveDescription": status}
 
@@ -147,7 +147,7 @@ async def update_time_to_live(call: EndpointRequest) -> dict[str, Any]:
         require_valid(is_change, f"TimeToLive is already {'enabled' if enabled else 'disabled'}")
         return {**noted, "ttl": "on" if enabled else "off"}
 
-    await table.note(turn)
+    await table.update_facts(turn)
     return {"TimeToLiveSpecification": {"Enabled": enabled, "AttributeName": _TTL}}
 
 
@@ -171,13 +171,13 @@ async def _change_tags(
     arn = _read_arn(call)
     require_valid(bool(given), f"Atleast one {what} needs to be provided as Input.")
     _, table = await call.find_table(arn, writes=True)
-    await table.note(lambda noted: {**noted, "tags": _encode_tags(change(json.loads(noted.get("tags", "{}"))))})
+    await table.update_facts(lambda noted: {**noted, "tags": _encode_tags(change(json.loads(noted.get("tags", "{}"))))})
 
 
 async def list_tags_of_resource(call: EndpointRequest) -> dict[str, Any]:
     """Return a table's tags."""
     _, table = await call.find_table(_read_arn(call))
-    tags = json.loads((await table.about()).get("tags", "{}"))
+    tags = json.loads((await table.load_facts()).get("tags", "{}"))
     return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
@@ -201,9 +201,9 @@ def _encode_tags(tags: dict[str, str]) -> str:
 
 
 async def _description(name: str, table: LocalTable) -> dict[str, Any]:
-    noted = await table.about()
+    noted = await table.load_facts()
     known = await table.get_indexes()
-    items, size, counts = await table.extent()
+    items, size, counts = await table.measure()
     return {
         "AttributeDefinitions": indexes.describe_attributes(known),
         "TableName": name,

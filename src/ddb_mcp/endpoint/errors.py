@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Err
 from typing import Any
 
 from ddb_mcp.core.errors import DdbMcpError, InvalidArgument, Timeout, Unavailable
-from ddb_mcp.stores.local.file import Locked
+from ddb_mcp.stores.local.file import FileLocked
 
 _SERVICE = "com.amazonaws.dynamodb.v20120810"
 # Errors common to all AWS services have other namespaces.
@@ -71,7 +71,7 @@ def translate_error(error: EndpointError | DdbMcpError) -> EndpointError:
         return error
     if isinstance(error, InvalidArgument):
         return make_validation_error(error.message)
-    if isinstance(error, Locked | Timeout):  # nothing was written, and SDKs retry
+    if isinstance(error, FileLocked | Timeout):  # nothing was written, and SDKs retry
         return EndpointError("ThrottlingException", error.message)
     status = 503 if isinstance(error, Unavailable) else 500
     return EndpointError("InternalServerError", f"{error.message} {error.next}", status)

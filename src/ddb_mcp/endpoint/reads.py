@@ -20,7 +20,7 @@ from ddb_mcp.endpoint.requests import EndpointRequest, Paths, count_read_units, 
 from ddb_mcp.endpoint.values import INVALID, KEYS, MISMATCH, TABLE, check_key_text, encode_item, read_values
 from ddb_mcp.stores.local.statements import get_segment
 from ddb_mcp.stores.local.table import Documents, LocalTable, Rows
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 
 DYNAMODB_PAGE_BYTES = 2**20
 # Not a limit of DynamoDB's. A page holds the worker thread while it is read, so others wait for all of it.
@@ -30,7 +30,7 @@ _INVALID_START = "The provided starting key is invalid"
 
 
 async def get_item(call: EndpointRequest) -> dict[str, Any]:
-    key, paths = await convert(partial(read_get, call.request), call.request)
+    key, paths = await offload(partial(read_get, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [key])
     size, item = await read_and_encode(table, key, paths)
     answer = {} if item is None else {"Item": item}
@@ -119,7 +119,7 @@ class _PageBuilder:
 
 async def query(call: EndpointRequest) -> dict[str, Any]:
     request = call.request
-    start, keys, page = await convert(partial(_read_query, request), request)
+    start, keys, page = await offload(partial(_read_query, request), request)
     name, table, index = await _find_index(call)
     start = _check_start(start, index)
     pk, bounds = keys.resolve(index)
@@ -157,7 +157,7 @@ def _read_query(request: Mapping[str, Any]) -> tuple[Item | None, KeyCondition, 
 
 
 async def scan(call: EndpointRequest) -> dict[str, Any]:
-    start, segment, page = await convert(partial(_read_scan, call.request), call.request)
+    start, segment, page = await offload(partial(_read_scan, call.request), call.request)
     name, table, index = await _find_index(call)
     start = _check_start(start, index)
     _limit_to_projection(page, call, index)
@@ -177,7 +177,7 @@ async def _listing(
 ) -> dict[str, Any]:
     await table.read(rows, page.fill)
     index = rows.secondary_index or TABLE
-    return await convert(lambda: {**page.answer(), **_consumed(call, name, index, page.measured)}, page.unmeasured)
+    return await offload(lambda: {**page.answer(), **_consumed(call, name, index, page.measured)}, page.unmeasured)
 
 
 def _read_page(request: Mapping[str, Any], reader: ExpressionReader) -> _PageBuilder:

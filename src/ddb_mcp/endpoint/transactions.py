@@ -31,8 +31,8 @@ from ddb_mcp.endpoint.requests import (
 )
 from ddb_mcp.endpoint.tables import parse_table_name
 from ddb_mcp.endpoint.writes import WriteRequest, read_condition_check, read_delete, read_put, read_update
-from ddb_mcp.stores.local.table import Changes, Decide, LocalTable, Stored, TokenReused
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.local.table import Changes, Decide, LocalTable, StoredItems, TokenReused
+from ddb_mcp.stores.workers import offload
 
 TRANSACT_MAX_BYTES = 4 * 2**20
 
@@ -49,7 +49,7 @@ _T = TypeVar("_T")
 
 async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
     gets = [entry["Get"] for entry in call.request["TransactItems"]]
-    read = await convert(lambda: _read_each((read_get, get) for get in gets), gets)
+    read = await offload(lambda: _read_each((read_get, get) for get in gets), gets)
     keys, paths = [key for key, _ in read], [each for _, each in read]
     name, table = await _find_table(call, gets, keys)
     call.check_access("GetItem", name, keys, writes=False)
@@ -57,7 +57,9 @@ async def transact_get_items(call: EndpointRequest) -> dict[str, Any]:
     return {"Responses": answers, **call.consumed_by_tables({name: units}, "ReadCapacityUnits")}
 
 
-def _make_answers(call: EndpointRequest, paths: list[Paths], stored: Stored) -> tuple[list[dict[str, Encoded]], float]:
+def _make_answers(
+    call: EndpointRequest, paths: list[Paths], stored: StoredItems
+) -> tuple[list[dict[str, Encoded]], float]:
     """Return the response to each get and the capacity units of all. Raises EndpointError if they are too large."""
     _check_size(stored.values())
     parts = [encode_projected(item or {}, path) for item, path in zip(stored.values(), paths, strict=True)]
@@ -70,7 +72,7 @@ def _check_size(items: Iterable[Item | None]) -> None:
     require_valid(size <= TRANSACT_MAX_BYTES, "Transaction payload size cannot exceed 4 MB")
 
 
-def _units_of_reads(stored: Stored) -> float:
+def _units_of_reads(stored: StoredItems) -> float:
     """Return the capacity units of transactional reads, which cost twice as much."""
     return sum(2 * count_read_units(measure_item(item or {}), consistent=True) for item in stored.values())
 
@@ -78,13 +80,13 @@ def _units_of_reads(stored: Stored) -> float:
 async def transact_write_items(call: EndpointRequest) -> dict[str, Any]:
     actions = [_get_action(entry) for entry in call.request["TransactItems"]]
     requests = [request for _, request in actions]
-    writes = await convert(lambda: _read_each((_READERS[kind][1], request) for kind, request in actions), requests)
+    writes = await offload(lambda: _read_each((_READERS[kind][1], request) for kind, request in actions), requests)
     keys = [write.key for write in writes]
     name, table = await _find_table(call, requests, keys)
     for (kind, _), key in zip(actions, keys, strict=True):
         call.check_access(_READERS[kind][0], name, [key], writes=True)
 
-    def decide(stored: Stored) -> tuple[Changes, float]:
+    def decide(stored: StoredItems) -> tuple[Changes, float]:
         changes = _make_changes(writes, stored)
         _check_size(changes.values())
         return changes, call.units(lambda: sum(2 * count_write_units(stored[key], changes.get(key)) for key in keys))
@@ -141,7 +143,7 @@ def _read_each(parts: Iterable[tuple[Callable[[Mapping[str, Any]], _T], Mapping[
     return _try_each([partial(read, request) for read, request in parts], (KeySchemaError,), first=True)
 
 
-def _make_changes(writes: Sequence[WriteRequest], stored: Stored) -> dict[Key, Item | None]:
+def _make_changes(writes: Sequence[WriteRequest], stored: StoredItems) -> dict[Key, Item | None]:
     """Return the changes of all writes. Raises EndpointError if one fails."""
 
     def change(write: WriteRequest) -> Changes:
@@ -161,7 +163,7 @@ async def _write_once(
         return await table.change(keys, decide)
     # The digest ignores parameters that only affect the response, such as ReturnConsumedCapacity.
     writes = {"TransactItems": call.request["TransactItems"]}
-    digest = await convert(lambda: hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest(), writes)
+    digest = await offload(lambda: hashlib.sha256(json.dumps(writes, sort_keys=True).encode()).digest(), writes)
     try:
         return await table.change_once(token, digest, keys, decide)
     except TokenReused:

@@ -25,8 +25,8 @@ from ddb_mcp.endpoint.values import (
     read_values,
     to_key,
 )
-from ddb_mcp.stores.local.table import Changes, Stored
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.local.table import Changes, StoredItems
+from ddb_mcp.stores.workers import offload
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class WriteRequest:
     paths: Iterable[Path] = ()
     item: Item | None = None
 
-    def changes(self, stored: Stored) -> Changes:
+    def changes(self, stored: StoredItems) -> Changes:
         """Return the new item. Raises EndpointError or InvalidArgument, also if the condition does not hold."""
         if self.item is not None:
             check_index_keys(stored.indexes, self.item)
@@ -123,10 +123,10 @@ def _read_condition(reader: ExpressionReader) -> ConditionNode | None:
 async def write_item(read: Callable[[Mapping[str, Any]], WriteRequest], call: EndpointRequest) -> dict[str, Any]:
     """Execute a write and return the response."""
     returned = call.request.get("ReturnValues", "NONE")
-    write = await convert(partial(read, call.request), call.request)
+    write = await offload(partial(read, call.request), call.request)
     name, table = await call.find_table(call.request["TableName"], [write.key], writes=True)
 
-    def decide(stored: Stored) -> tuple[Changes, dict[str, Any]]:
+    def decide(stored: StoredItems) -> tuple[Changes, dict[str, Any]]:
         old = stored[write.key]
         changes = write.changes(stored)
         new = changes[write.key]

@@ -24,7 +24,7 @@ from ddb_mcp.gateway.responses import charge_sent_bytes, encode_body, error_resp
 from ddb_mcp.gateway.tenant_requests import GATEWAY_ANSWER_MAX_BYTES, Admission, TenantRequest
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import FEATURES, Store
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 from ddb_mcp.web import request_context
 from ddb_mcp.web.request_context import BodyRejected, ClientGone, RequestContext
 from ddb_mcp.web.requests import asks_read_only, parse_json_object
@@ -159,7 +159,7 @@ async def _run_operation(scope: Scope, request: TenantRequest, operation: str) -
         answer = await request.run_operation(operation, body, max_bytes=max_bytes, read_limit=read_limit)
         if operation == "provision":
             answer["features"] = sorted(FEATURES)
-        return Response(await convert(partial(encode_body, answer), answer), media_type="application/json")
+        return Response(await offload(partial(encode_body, answer), answer), media_type="application/json")
 
 
 async def _error_response(failure: Exception, context: RequestContext) -> Response:
@@ -171,7 +171,7 @@ async def _error_response(failure: Exception, context: RequestContext) -> Respon
     if not isinstance(error, DdbMcpError):
         error = Internal.log(logger, error, str(context.facts.get("tool")))
     note_error(context, error)
-    return await convert(partial(error_response, error, status), getattr(error, "item", None))
+    return await offload(partial(error_response, error, status), getattr(error, "item", None))
 
 
 def _take_limit(most: int, body: dict[str, Any], name: str) -> int:

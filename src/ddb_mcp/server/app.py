@@ -20,7 +20,7 @@ from ddb_mcp.config.settings import Settings
 from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, ReadOnly
 from ddb_mcp.core.text import escape_controls, quote_start, shorten
-from ddb_mcp.server import apps, skill
+from ddb_mcp.server import mcp_apps, skill
 from ddb_mcp.server.content import MARK_BYTES, MCP_RESULT_BYTES, count_text_bytes, make_error, make_result
 from ddb_mcp.server.resources import SkillPages
 from ddb_mcp.server.skills_extension import add_skill
@@ -29,7 +29,7 @@ from ddb_mcp.service import instructions
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.service.service import DataService
 from ddb_mcp.stores.base import Progress
-from ddb_mcp.stores.workers import convert, current_account
+from ddb_mcp.stores.workers import current_account, offload
 from ddb_mcp.web.request_context import RequestContext
 from ddb_mcp.web.requests import asks_read_only
 
@@ -155,11 +155,7 @@ def build_misconfigured_server(error: Misconfigured) -> Server[Any]:
         )
     )
 
-    @asynccontextmanager
-    async def lifespan(server: Server[Any]) -> AsyncIterator[None]:
-        yield
-
-    server = build_shared_server(lambda ctx: caller, lifespan, tools_scope="private", cached=False)
+    server = build_shared_server(lambda ctx: caller, lambda server: nullcontext(), tools_scope="private", cached=False)
     said = shorten(escape_controls(f"{error.message} {error.next}"), 1000)
     server.instructions = f"This server's settings are wrong, so every tool call fails: {said}\n{INSTRUCTIONS}"
     logger.error("%s %s", error.message, error.next)
@@ -207,7 +203,7 @@ def build_shared_server(
         on_get_prompt=pages.get_prompt,
     )
     add_skill(server, instructions.URI, loaded)
-    server.extensions[apps.EXTENSION_ID] = {}
+    server.extensions[mcp_apps.EXTENSION_ID] = {}
     return server
 
 
@@ -219,7 +215,7 @@ class _ToolCalls:
 
     async def list_tools(self, ctx: _Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         read_only = self._caller_of(ctx).read_only
-        if not apps.is_supported_by(ctx):
+        if not mcp_apps.is_supported_by(ctx):
             return types.ListToolsResult(tools=list_tools(read_only=read_only))
         return types.ListToolsResult(tools=list_tools(read_only=read_only, with_app=True), cache_scope="private")
 
@@ -239,10 +235,10 @@ class _ToolCalls:
             if caller.max_bytes <= limits.LOOP_BYTES and "instructions" not in result:  # a platform's may be longer
                 shown = make_result(result, caller.max_bytes)
             else:
-                shown = await convert(partial(make_result, result, caller.max_bytes), result)
+                shown = await offload(partial(make_result, result, caller.max_bytes), result)
             outcome = f"{_count_items(result)} items"
         except DdbMcpError as error:
-            shown = await convert(partial(make_error, error, caller.max_bytes), getattr(error, "item", None))
+            shown = await offload(partial(make_error, error, caller.max_bytes), getattr(error, "item", None))
             outcome = error.code
         milliseconds = (time.monotonic() - started) * 1000
         logger.info("%s: %.0f ms, %s, %d bytes", params.name, milliseconds, outcome, count_text_bytes(shown))

@@ -40,7 +40,7 @@ HEALTH_PATH = "/health"
 def serve_http(
     build: Callable[[], Server[Any]], listening: Listening, token: str | None = None, names: Iterable[str] = ()
 ) -> None:
-    """Serves what `build` returns at the path `/mcp` until SIGINT or SIGTERM. Call it from the main thread.
+    """Serve what `build` returns at the path `/mcp` until SIGINT or SIGTERM. Call it from the main thread.
 
     Only requests whose `Host` (and `Origin`, if they have one) names this machine are served, so that no web page can
     reach the server by rebinding its own name to this address. With `token`, a request needs it as its bearer token.

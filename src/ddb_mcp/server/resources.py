@@ -7,7 +7,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from ddb_mcp.core.text import quote_start
-from ddb_mcp.server import apps
+from ddb_mcp.server import mcp_apps
 from ddb_mcp.server.skill import Skill
 from ddb_mcp.service.instructions import URI
 
@@ -27,16 +27,16 @@ class SkillPages:
         resource = types.Resource(
             uri=URI, name=self._name, description=self._description, mime_type="text/markdown", size=self._skill.size
         )
-        if not apps.is_supported_by(ctx):
+        if not mcp_apps.is_supported_by(ctx):
             return types.ListResourcesResult(resources=[resource])
-        return types.ListResourcesResult(resources=[resource, apps.describe_page()], cache_scope="private")
+        return types.ListResourcesResult(resources=[resource, mcp_apps.describe_page()], cache_scope="private")
 
     async def list_templates(self, ctx: _Context, params: _ListParams) -> types.ListResourceTemplatesResult:
         return types.ListResourceTemplatesResult(resource_templates=[])  # hosts ask every server that has resources
 
     async def read_resource(self, ctx: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        if str(params.uri) == apps.URI:
-            return types.ReadResourceResult(contents=[apps.read_page()])
+        if str(params.uri) == mcp_apps.URI:
+            return types.ReadResourceResult(contents=[mcp_apps.read_page()])
         if str(params.uri) != URI:
             raise MCPError(
                 types.INVALID_PARAMS,

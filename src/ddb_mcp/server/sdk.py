@@ -1,6 +1,6 @@
 """Workarounds for the MCP SDK (mcp 2.3), each with its reason and the condition under which it can be deleted.
 
-The streams in `lines.py` stand in for the SDK's own too, and say why.
+The streams in `stdio_streams.py` stand in for the SDK's own too, and say why.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def fast_import() -> Iterator[None]:
-    """While this is open, what imports the SDK takes less time: work is put off to its first use, and nothing replaced.
+    """Make imports of the SDK faster while this is open: work is deferred to its first use, and nothing is replaced.
 
     - pydantic builds the validators of the SDK's 600 models and of the unions over them. Here it builds each on first
       use, which is on the event loop's thread. Goes when the SDK's models say `defer_build` themselves.
@@ -49,7 +49,7 @@ def fast_import() -> Iterator[None]:
 
 @contextmanager
 def _defer_unions() -> Iterator[None]:
-    """pydantic has no public way to defer a `TypeAdapter` of models. A private way saves time, where it exists."""
+    """Defer `TypeAdapter`s of models too, for which pydantic has only a private way, where it exists."""
     from pydantic import TypeAdapter
 
     before = getattr(TypeAdapter, "_defer_build", None)

@@ -57,7 +57,7 @@ def _read(folder: Path, name: str) -> str:
 
 
 def _front_matter(text: str) -> dict[str, str]:
-    """Our own SKILL.md keeps to `name: plain text` on one line, the part of YAML that needs no parser."""
+    """Parse lines of `name: plain text`, the part of YAML that our SKILL.md uses and that needs no parser."""
     header = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
     if not header:
         raise Misconfigured("SKILL.md does not begin with front matter.", next="Install ddb-mcp again.")

@@ -25,7 +25,7 @@ Hosts start it by themselves. To try it by hand: ddb-mcp call info. All commands
 
 
 def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
-    """Serves what `build` returns on stdin and stdout until stdin ends, then leaves the process with exit code 0.
+    """Serve what `build` returns on stdin and stdout until stdin ends, then leaves the process with exit code 0.
 
     Call it from the main thread. `build` runs once stdout is safe and imports of the SDK are quick, so it should do
     such imports itself. At the end of stdin, requests in flight are answered first. SIGINT and SIGTERM end the process
@@ -55,7 +55,7 @@ def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
 
 
 def _claim_standard_streams() -> tuple[BinaryIO, int]:
-    """Keeps stdin and stdout for the protocol; whatever else reads or prints gets nothing, and stderr."""
+    """Keep stdin and stdout for the protocol. Other readers get an empty stream, and other output goes to stderr."""
     sys.stdout.flush()
     for descriptor in (0, 1):  # whoever shares them may have set them otherwise
         os.set_blocking(descriptor, True)

@@ -50,7 +50,7 @@ _SERVER_ENDED = ErrorData(
 
 
 async def serve_lines(server: Server[Any], stdin: BinaryIO, stdout: int) -> None:
-    """Serves one client until stdin ends, and what is then in flight is answered."""
+    """Serve one client until stdin ends and the requests in flight are answered."""
     answers = _ResponseWriter(stdout)
     await server.run(_RequestReader(stdin, answers), answers, server.create_initialization_options())
 

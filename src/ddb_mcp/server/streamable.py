@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from ddb_mcp.server import messages, sdk
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 from ddb_mcp.web.request_context import BodyRejected, RequestContext
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _EVENTS = "text/event-stream"
 
 async def parse_in_worker(parser: Callable[[bytes], JSONRPCMessage], body: bytes) -> JSONRPCMessage:
     """Parse the body of a request, in the worker thread if it is long."""
-    return await convert(partial(parser, body), body)
+    return await offload(partial(parser, body), body)
 
 
 class StreamableHttp:
@@ -51,7 +51,7 @@ class StreamableHttp:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Requests can be served while this is open."""
+        """Serve requests while this is open."""
         _let_calls_finish()
         async with self._events.run(), self._documents.run():
             yield
@@ -93,7 +93,7 @@ class StreamableHttp:
 
 
 def _let_calls_finish() -> None:
-    """sse-starlette ends every answer under way when uvicorn begins to end; `serving` gives them time."""
+    """Keep sse-starlette from ending every response as uvicorn begins to shut down; `serving` gives them time."""
     with contextlib.suppress(ImportError, AttributeError):  # then they end at once
         from sse_starlette.sse import AppStatus
 

@@ -6,7 +6,7 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 from pydantic import TypeAdapter
 
-from ddb_mcp.server import apps
+from ddb_mcp.server import mcp_apps
 from ddb_mcp.service.arguments import InputSchema
 from ddb_mcp.service.operations import OPERATIONS, Operation
 
@@ -20,7 +20,7 @@ def list_tools(*, read_only: bool, with_app: bool = False) -> list[Tool]:
         with_app: name the page that shows their results, for a client that shows pages.
     """
     chosen = [operation for operation in OPERATIONS if not (read_only and operation.writes)]
-    return [_make_tool(operation, with_app and operation.name in apps.TOOLS) for operation in chosen]
+    return [_make_tool(operation, with_app and operation.name in mcp_apps.TOOLS) for operation in chosen]
 
 
 def _make_tool(operation: Operation, with_app: bool) -> Tool:
@@ -38,7 +38,7 @@ def _make_tool(operation: Operation, with_app: bool) -> Tool:
             idempotent_hint=operation.idempotent,
             open_world_hint=False,
         ),
-        _meta=apps.TOOL_META if with_app else None,
+        _meta=mcp_apps.TOOL_META if with_app else None,
     )
 
 

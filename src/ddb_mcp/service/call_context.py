@@ -14,7 +14,7 @@ from ddb_mcp.service.app_endpoint import AppEndpoint
 from ddb_mcp.service.cursors import CursorSealer
 from ddb_mcp.service.outlines import show_item
 from ddb_mcp.stores.base import Deployment, Progress, Store
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 
 logger = logging.getLogger(__name__)
 
@@ -78,5 +78,5 @@ async def show_failed_condition(call: CallContext, failed: ConditionFailed, max_
     if item is None:
         return failed
     room = max_bytes - count_bytes({"error": failed.to_json()}) - len(',"item":')
-    plain, _ = await convert(partial(show_item, item, room), item)
+    plain, _ = await offload(partial(show_item, item, room), item)
     return ConditionFailed(failed.message, item=plain, next=failed.next)

@@ -56,7 +56,7 @@ def prepare(
     never_empty: Collection[str],
     where: str = "",
 ) -> dict[str, Any]:
-    """Return the arguments for `model`: bounded, without those that count as omitted, each of the kind that is wanted.
+    """Return the arguments for `model`: bounded, of the right types, and without those that count as omitted.
 
     Args:
         model: the tool's arguments, or a parameter that is an object.
@@ -136,7 +136,7 @@ def check_bounds(value: Any, name: str, where: str) -> None:
 
 @cache
 def _parameters_of(model: type[BaseModel]) -> dict[str, tuple[Any, type[BaseModel] | None, bool]]:
-    """For each parameter the type that it wants (`dict` for a model), the model, and whether it is required."""
+    """Return for each parameter its type (`dict` for a model), the model, and whether it is required."""
     result = {}
     for name, field in model.model_fields.items():
         kind = _plain_type(field.annotation)

@@ -12,7 +12,7 @@ from ddb_mcp.service.call_context import CallContext, FindEndpoint, show_failed_
 from ddb_mcp.service.cursors import CursorSealer
 from ddb_mcp.service.operations import BY_NAME
 from ddb_mcp.stores.base import Deployment, Progress, Store
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 
 # Writes of one call with `where`.
 WHERE_MAX = 1000
@@ -91,7 +91,7 @@ class DataService:
             DdbMcpError: one of its subclasses, each a code of the contract.
         """
         called = BY_NAME[operation]
-        checked = await convert(partial(called.arguments.parse, arguments), arguments)
+        checked = await offload(partial(called.arguments.parse, arguments), arguments)
         call = self._call._replace(progress=progress, max_bytes=max_bytes or self._call.max_bytes)
         if call.read_only and called.writes:
             raise ReadOnly(f"This server is read-only; {operation} is disabled.")

@@ -25,7 +25,7 @@ Position = Any
 INDEXES_KEPT_SECONDS = 60
 
 Progress = Callable[[str], Awaitable[None]]
-"""Reports to the caller, if it asked for reports, what is being done."""
+"""Reports progress to a caller that has requested it."""
 
 
 class Deployment(NamedTuple):
@@ -202,6 +202,10 @@ class Read(NamedTuple):
         return pk.startswith(self.pk_prefix or "") and not (self.pk_is_longer and pk == self.pk_prefix)
 
 
+async def _no_position(at: int) -> Position | None:
+    return None
+
+
 class StorePage(NamedTuple):
     """The result of one `Read`.
 
@@ -220,11 +224,20 @@ class StorePage(NamedTuple):
     items: list[Item]
     next: Position | None
     scanned: int
-    after: Callable[[int], Awaitable[Position | None]]
+    after: Callable[[int], Awaitable[Position | None]] = _no_position
     capacity: float | None = None
     complete: bool = True
     full: bool = False
     spent: bool = False
+
+
+def make_after(positions: Sequence[Position]) -> Callable[[int], Awaitable[Position]]:
+    """Return `StorePage.after` of a page whose items have these positions."""
+
+    async def after(at: int) -> Position:
+        return positions[at]
+
+    return after
 
 
 class SelectionWrite(NamedTuple):
@@ -360,5 +373,5 @@ class Store(ABC):
         """Close connections and files. No call may be under way."""
 
     def for_deployment(self, prefix: Prefix, functions: tuple[str, ...]) -> "Store":
-        """This store for `provision` and `info` of another deployment, whose Lambda functions these are."""
+        """Return this store for `provision` and `info` of another deployment with these Lambda functions."""
         return self

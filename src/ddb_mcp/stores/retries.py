@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-class Outcome(IntEnum):
+class RequestOutcome(IntEnum):
     """The state of the request after a failed attempt, from the best to the worst.
 
     NOT_DONE: it was certainly not carried out.
@@ -43,10 +43,10 @@ class AttemptFailed(Exception):
         error: what the caller of the operation gets if no further attempt is made.
         outcome: what is known of the request.
         retry: whether a further attempt may succeed.
-        wait: seconds that the other side asks to wait before it.
+        wait: seconds that the server asks to wait before it.
     """
 
-    def __init__(self, error: DdbMcpError, outcome: Outcome, *, retry: bool, wait: float | None = None) -> None:
+    def __init__(self, error: DdbMcpError, outcome: RequestOutcome, *, retry: bool, wait: float | None = None) -> None:
         super().__init__(error.message)
         self.error = error
         self.outcome = outcome
@@ -118,10 +118,10 @@ async def run_with_retries(
         DdbMcpError: the error of the last attempt.
     """
     started = anyio.current_time()
-    worst, renewed = Outcome.NOT_DONE, False
+    worst, renewed = RequestOutcome.NOT_DONE, False
     for number in itertools.count(1):
         try:
-            return Completed(await attempt(), repeated=worst is not Outcome.NOT_DONE)
+            return Completed(await attempt(), repeated=worst is not RequestOutcome.NOT_DONE)
         except AttemptFailed as caught:
             failed = caught
         worst = max(worst, failed.outcome)
@@ -135,10 +135,10 @@ async def run_with_retries(
         wait = _compute_wait(failed, pace, number)
         late = anyio.current_time() + wait - started > pace.seconds
         last = late or not failed.retry or number >= pace.attempts
-        if write is not None and worst is not Outcome.NOT_DONE and (last or not write.repeat):
+        if write is not None and worst is not RequestOutcome.NOT_DONE and (last or not write.repeat):
             if await _resolve_lost_write(write, worst, failed.error):
                 return Completed(None, repeated=True)
-            worst = Outcome.NOT_DONE
+            worst = RequestOutcome.NOT_DONE
         if last:
             raise failed.error from failed.__cause__
         logger.info("%s; attempt %d follows after %.2f s", failed.error.code, number + 1, wait)
@@ -156,7 +156,7 @@ def make_outcome_unknown(error: DdbMcpError) -> OutcomeUnknown:
     )
 
 
-async def _resolve_lost_write(write: LostAnswerPolicy, worst: Outcome, error: DdbMcpError) -> bool:
+async def _resolve_lost_write(write: LostAnswerPolicy, worst: RequestOutcome, error: DdbMcpError) -> bool:
     """Return whether one read shows that a write was done. Raises OutcomeUnknown if the read does not decide it."""
     if write.read_back is None or isinstance(error, OutcomeUnknown):
         raise make_outcome_unknown(error)
@@ -164,13 +164,13 @@ async def _resolve_lost_write(write: LostAnswerPolicy, worst: Outcome, error: Dd
         verdict = await write.read_back()
     except DdbMcpError as unread:
         raise make_outcome_unknown(error) from unread
-    if verdict == "undecided" or (verdict == "not done" and worst is Outcome.LOST):
+    if verdict == "undecided" or (verdict == "not done" and worst is RequestOutcome.LOST):
         raise make_outcome_unknown(error)
     return verdict == "done"
 
 
 def _compute_wait(failed: AttemptFailed, pace: RetryPolicy, number: int) -> float:
-    """Return the seconds before the next attempt: what the other side asks for, else a back-off with full jitter.
+    """Return the seconds before the next attempt: what the server asks for, else a back-off with full jitter.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """

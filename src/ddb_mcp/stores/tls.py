@@ -1,7 +1,7 @@
 """Faults of TLS in the text of a failed connection, for the clients of AWS and of platforms alike."""
 
 _PLAIN = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
-"""The words of OpenSSL where the other side answers a TLS handshake with plain text."""
+"""OpenSSL's words for a server that answers a TLS handshake with plain text."""
 
 
 def is_untrusted_certificate(failure: object) -> bool:

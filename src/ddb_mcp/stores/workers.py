@@ -140,19 +140,19 @@ class FairLock:
 _LOCK: RunVar[FairLock] = RunVar("ddb_mcp.worker_lock")
 
 
-async def run_in_worker(convert: Callable[[], _T], *, abandon: bool = False) -> _T:
+async def run_in_worker(work: Callable[[], _T], *, abandon: bool = False) -> _T:
     """Run a conversion in the worker thread when it is its owner's turn, and charge it to the current account.
 
     Args:
-        convert: the conversion. It does not run if the caller is cancelled before it begins.
-        abandon: return at once if the caller is cancelled meanwhile. `convert` must then end by itself, soon.
+        work: the conversion. It does not run if the caller is cancelled before it begins.
+        abandon: return at once if the caller is cancelled meanwhile. `work` must then end by itself, soon.
     """
     meter = Meter()
 
     def measured() -> _T:
         try:
             with meter.measure():
-                return convert()
+                return work()
         except BaseException as error:
             release_frames(error)
             raise
@@ -186,12 +186,12 @@ def _get_lock() -> FairLock:
         return lock
 
 
-async def convert(function: Callable[[], _T], *values: Any) -> _T:
-    """Run a conversion of values: in the worker if they are large, else here, since a thread costs more than that."""
+async def offload(function: Callable[[], _T], *values: Any) -> _T:
+    """Run a conversion of these values: in the worker if they are large, else here, since a thread costs more."""
     return await run_in_worker(function) if is_large(*values) else function()
 
 
-async def convert_in_steps(steps: Iterator[object], *values: Any) -> None:
+async def run_in_steps(steps: Iterator[object], *values: Any) -> None:
     """Run the steps of a conversion of values. If the values are large, others have their turn between the steps.
 
     A conversion that has begun is run to its end, even if the caller is cancelled.

@@ -213,7 +213,7 @@ def _duplicate_listener(listener: socket.socket) -> list[socket.socket]:
 
 
 def _prepare_process() -> None:
-    """Settings of a process that only serves."""
+    """Apply the settings of a process that only serves."""
     # uvicorn raises the signal again when it is done; Python's own handler would wait for worker threads.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # The event loop, and a thread that comes back from SQLite, wait so long for the interpreter, several times a

@@ -17,25 +17,25 @@ from ddb_mcp.service.reading.projections import Projection, parse_projection
 from ddb_mcp.service.results import ITEM_ENVELOPE_BYTES, GetResult, PageResult, PartResult
 from ddb_mcp.service.selection import parse_index_selection, parse_selection
 from ddb_mcp.stores.base import Read
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 
 # Bytes of a hint about parts that were left out.
 _LEFT_OUT_BYTES = 80
 
 
 async def get(call: CallContext, arguments: GetArguments) -> GetResult:
-    """Return one item by its key. DynamoDB charges for all of it whatever is asked for, so all of it is read.
+    """Return one item by its key. All of it is read: DynamoDB charges for a part as for the whole.
 
     Raises:
         InvalidArgument, PrefixViolation: an argument is wrong.
         DdbMcpError: what the store raises.
     """
     key = call.prefix.check_key(arguments.pk, arguments.sk)
-    projection = await convert(partial(parse_projection, arguments.attributes, parts=True), arguments.attributes)
+    projection = await offload(partial(parse_projection, arguments.attributes, parts=True), arguments.attributes)
     item = call.drop_foreign(await call.store.get(key))
     if item is None:
         return {"found": False}
-    return await convert(partial(_show_found, item, projection, call.max_bytes), item)
+    return await offload(partial(_show_found, item, projection, call.max_bytes), item)
 
 
 def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> GetResult:
@@ -64,7 +64,7 @@ def _show_found(item: Item, projection: Projection | None, max_bytes: int) -> Ge
 
 
 async def query(call: CallContext, arguments: QueryArguments) -> PageResult:
-    """Items of one partition key of the table or of an index, in sort-key order.
+    """List items of one partition key of the table or of an index, in sort-key order.
 
     Raises:
         InvalidArgument, PrefixViolation, InvalidCursor: an argument is wrong.
@@ -73,27 +73,24 @@ async def query(call: CallContext, arguments: QueryArguments) -> PageResult:
     if arguments.index is not None:
         read = await parse_index_selection(call, arguments)
         return await _list_items(call, "query", arguments, read._replace(descending=bool(arguments.descending)))
-    where = Where.model_construct(
-        pk=arguments.pk,
-        sk_prefix=arguments.sk_prefix,
-        sk_from=arguments.sk_from,
-        sk_to=arguments.sk_to,
-        filter=arguments.filter,
-    )
-    read = parse_selection(where, call.prefix)
+    read = parse_selection(_make_where(arguments), call.prefix)
     return await _list_items(call, "query", arguments, read._replace(descending=bool(arguments.descending)))
 
 
 async def scan(call: CallContext, arguments: ScanArguments) -> PageResult:
-    """Items of all partition keys of the deployment. Raises as `query` does."""
-    where = Where.model_construct(pk_prefix=arguments.pk_prefix, filter=arguments.filter)
-    return await _list_items(call, "scan", arguments, parse_selection(where, call.prefix))
+    """List items of all partition keys of the deployment. Raises as `query` does."""
+    return await _list_items(call, "scan", arguments, parse_selection(_make_where(arguments), call.prefix))
+
+
+def _make_where(arguments: QueryArguments | ScanArguments) -> Where:
+    """Return the arguments that select items."""
+    return Where.model_construct(**{name: getattr(arguments, name, None) for name in Where.model_fields})
 
 
 async def _list_items(
     call: CallContext, operation: str, arguments: QueryArguments | ScanArguments, read: Read
 ) -> PageResult:
-    projection = await convert(partial(parse_projection, arguments.attributes, parts=False), arguments.attributes)
+    projection = await offload(partial(parse_projection, arguments.attributes, parts=False), arguments.attributes)
     if arguments.view in ("keys", "count"):
         projection = Projection()
     index = read.secondary_index

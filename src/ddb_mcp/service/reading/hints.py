@@ -39,11 +39,13 @@ def _explain_comparison(clause: Comparison, items: Sequence[Item]) -> str | None
         return f"none of {len(items)} items examined has `{name}`{_suggest_path(clause.path, items)}"
     operand_types = {get_type(value) for value in clause.values}
     operands = " or ".join(sorted(_name_type(kind) for kind in operand_types))
-    if clause.operator == "contains":
-        return _explain_contains(name, values, operand_types, operands)
-    kinds = Counter(map(get_type, values))
+    contains = clause.operator == "contains"
+    kinds = Counter(kind for value in values for kind in (_list_inner_types(value) if contains else {get_type(value)}))
     if operand_types & kinds.keys():
         return None
+    if contains:
+        members = " and ".join(sorted(map(_name_type, kinds))) or "nothing"
+        return f"`{name}` contains {members}, and the filter looks for {operands}."
     kind, count = kinds.most_common(1)[0]
     return f"`{name}` is {_name_type(kind)} in {count} items, and the filter compares it with {operands}."
 
@@ -53,20 +55,8 @@ def _name_type(kind: str) -> str:
     return TYPE_NAMES[kind] if kind in ("B", "NULL") else f"a {TYPE_NAMES[kind]}"
 
 
-def _explain_contains(
-    name: str, values: Sequence[AttributeValue], operand_types: set[str], operands: str
-) -> str | None:
-    if operand_types & {"L", "SS", "NS", "BS"}:
-        return f"`{name}`: contains matches one member, and the filter has a whole list or set."
-    inside = {kind for value in values for kind in _list_inner_types(value)}
-    if operand_types & inside:
-        return None
-    holds = " and ".join(sorted(_name_type(kind) for kind in inside)) or "nothing"
-    kind = _name_type(get_type(values[0]))
-    return f"`{name}` is {kind} that can contain {holds}, and the filter looks for {operands}."
-
-
 def _list_inner_types(value: AttributeValue) -> set[str]:
+    """Return the types of what `contains` can find in a value."""
     ((kind, content),) = value.items()
     if kind == "L":
         return set(map(get_type, content))
@@ -146,7 +136,7 @@ def _iter_names(parents: Iterable[AttributeValue]) -> Iterator[str]:
 
 
 def explain_no_sort_key(prefix: str, keys: Sequence[str]) -> str:
-    """Return the beginnings of the sort keys of a partition, where none was in the range that was asked for.
+    """Return the beginnings of the sort keys of a partition, of which none is in the requested range.
 
     Args:
         prefix: the query's `sk_prefix`, empty if it has none.

@@ -25,7 +25,7 @@ from ddb_mcp.service.reading.summary import Summary
 from ddb_mcp.service.results import PageResult, Stopped
 from ddb_mcp.service.selection import is_requested
 from ddb_mcp.stores.base import Position, Progress, Read, StorePage
-from ddb_mcp.stores.workers import convert, convert_in_steps, run_in_worker
+from ddb_mcp.stores.workers import offload, run_in_steps, run_in_worker
 
 # A store page whose items are only counted.
 # In Python's objects, a page of small numbers takes thirty times as much.
@@ -182,7 +182,7 @@ class PageReader:
                     return
                 yield
 
-        await convert_in_steps(take(), page.items)
+        await run_in_steps(take(), page.items)
         if taken < len(page.items):
             self._stop_at(await page.after(taken - 1) if taken else self._position)
         return taken == len(page.items)
@@ -220,7 +220,7 @@ class PageReader:
         limit = min(len(self._entries), HINT_ITEMS)
         items = await self._sample(self._read._replace(attributes=None, limit=limit)) or [self._entries.first]
         missing = self._projection._replace(paths=tuple(self._entries.missing))
-        return await convert(partial(explain_missing, missing, items), items)
+        return await offload(partial(explain_missing, missing, items), items)
 
     async def _explain_empty_page(self) -> str | None:
         keys, every = self._read.range, self._read._replace(filter=(), limit=HINT_ITEMS)
@@ -234,7 +234,7 @@ class PageReader:
             return explain_no_sort_key(keys.prefix or "", [text for item in items if (text := sort_key.get_text(item))])
         if self._read.filter:
             items = await self._sample(every._replace(attributes=None))
-            return await convert(partial(explain_no_match, self._read.filter, items), items)
+            return await offload(partial(explain_no_match, self._read.filter, items), items)
         return None
 
     async def _sample(self, read: Read) -> list[Item]:

@@ -52,7 +52,7 @@ def parse_projection(attributes: Sequence[str] | None, *, parts: bool) -> Projec
 
     Args:
         attributes: document paths, and parts such as `body[0:20000]`.
-        parts: whether parts may be asked for.
+        parts: whether parts are allowed.
 
     Raises:
         InvalidArgument: an entry is neither, or is a part where the tool gives none.

@@ -109,11 +109,7 @@ async def _read_page(store: Store, prefix: Prefix, position: Position | None) ->
     try:
         return await store.scan(read)
     except NotProvisioned:
-        return StorePage([], None, 0, after=_nowhere)
-
-
-async def _nowhere(at: int) -> Position:
-    return None
+        return StorePage([], None, 0)
 
 
 def _list_own_keys(page: StorePage, prefix: Prefix) -> list[Key]:

@@ -20,12 +20,12 @@ from ddb_mcp.service.call_context import CallContext, show_failed_condition
 from ddb_mcp.service.concurrency import run_concurrently
 from ddb_mcp.service.outlines import OUTLINE_DELETED, show_item
 from ddb_mcp.service.results import ITEM_ENVELOPE_BYTES, DeleteResult, Failure, PutResult
-from ddb_mcp.service.writing import dropped
 from ddb_mcp.service.writing import where as selected
+from ddb_mcp.service.writing.dropped_values import show_dropped
 from ddb_mcp.service.writing.inputs import make_update, parse_changes, parse_expect, parse_own_item
 from ddb_mcp.service.writing.warnings import list_absent_warnings, list_write_warnings
 from ddb_mcp.stores.base import WriteCondition, Written
-from ddb_mcp.stores.workers import convert, convert_in_steps
+from ddb_mcp.stores.workers import offload, run_in_steps
 
 WARNINGS_MAX = 10
 
@@ -59,7 +59,7 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
         raise InvalidArgument("create_only cannot be combined with expect, merge, remove or add.")
     condition = WriteCondition(bool(arguments.create_only), parse_expect(arguments.expect))
     names = arguments.remove, arguments.add
-    change = await convert(partial(parse_changes, *names), *names) if merges else None
+    change = await offload(partial(parse_changes, *names), *names) if merges else None
     rules = await call.get_index_rules()
     rules.check_additions(change.add if change else {})
 
@@ -68,7 +68,7 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
         return await _put_batch(call, await _parse_write(call, values, change, rules), condition)
     (write,) = await _parse_write(call, {"item": arguments.item}, change, rules)
     written = await _write(call, write, condition)
-    return await convert(partial(_make_put_result, call, write, written), _get_item(write), *written.dropped.values())
+    return await offload(partial(_make_put_result, call, write, written), _get_item(write), *written.dropped.values())
 
 
 async def _parse_write(
@@ -84,7 +84,7 @@ async def _parse_write(
             writes.append(make_update(item, change, where) if change else item)
             yield
 
-    await convert_in_steps(check(), values, change and [len(values) * [*map(str, change.remove)]])
+    await run_in_steps(check(), values, change and [len(values) * [*map(str, change.remove)]])
     return writes
 
 
@@ -106,7 +106,7 @@ async def _put_batch(call: CallContext, writes: list[Item | Update], condition: 
             warnings.extend(f"items[{at}]: {text}" for text in texts)
             yield
 
-    await convert_in_steps(warn(), [*map(_get_item, writes)])
+    await run_in_steps(warn(), [*map(_get_item, writes)])
     result: PutResult = {"written": len(written)}
     if warnings:
         result["warnings"] = _fit_warnings(warnings, call.max_bytes - limits.ENVELOPE_BYTES - count_bytes(failed))
@@ -163,7 +163,7 @@ async def _delete_one(call: CallContext, key: Key, condition: WriteCondition) ->
         result["deleted"] = outcome.deleted
     if (item := call.drop_foreign(outcome.item)) is not None:
         room = call.max_bytes - ITEM_ENVELOPE_BYTES
-        plain, outlined = await convert(partial(show_item, item, room, OUTLINE_DELETED), item)
+        plain, outlined = await offload(partial(show_item, item, room, OUTLINE_DELETED), item)
         if outlined:
             result["outlined"] = True
         result["item"] = plain
@@ -238,7 +238,7 @@ def _make_put_result(call: CallContext, write: Item | Update, written: Written) 
             warnings.append("The new values of add are too long to show. They are stored.")
         room -= count_bytes(values["updated"])
     if written.dropped:
-        values["dropped"], more = dropped.show_dropped(written.dropped, room)
+        values["dropped"], more = show_dropped(written.dropped, room)
         warnings += more
     if warnings:
         result["warnings"] = warnings

@@ -15,7 +15,7 @@ from ddb_mcp.core.items import Item
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
 from ddb_mcp.stores.base import Store, WriteCondition, is_visible_in
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 
 # Attributes of an item that one condition can compare, and the key's two. Each takes an operator and an AND, and
 # ITEM_EXISTS is an operator too.
@@ -33,7 +33,7 @@ async def copy_item(store: Store, copy: Item) -> None:
         await store.put(copy, WriteCondition(create_only=True), room=0)
     except (ConditionFailed, OutcomeUnknown):
         stored = await store.get(Key.of(copy))
-        if not await convert(partial(is_visible_in, copy, stored), stored):
+        if not await offload(partial(is_visible_in, copy, stored), stored):
             raise
 
 

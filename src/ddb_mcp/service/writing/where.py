@@ -28,7 +28,7 @@ from ddb_mcp.service.writing.inputs import make_update, parse_changes
 from ddb_mcp.service.writing.moves import copy_item, move_item
 from ddb_mcp.service.writing.warnings import list_write_warnings
 from ddb_mcp.stores.base import Read, SelectionResult, SelectionWrite, StorePage, WriteCondition
-from ddb_mcp.stores.workers import convert
+from ddb_mcp.stores.workers import offload
 
 # A `where` reports progress after this many items.
 WHERE_PROGRESS_ITEMS = 100
@@ -54,7 +54,7 @@ async def put(call: CallContext, arguments: PutArguments) -> PutResult:
     elif arguments.move_to is not None:
         selection = selection._replace(move_to=_parse_target(call, arguments, "move_to"))
     else:
-        change = await convert(partial(_parse_change, arguments), arguments.item)
+        change = await offload(partial(_parse_change, arguments), arguments.item)
         rules = await call.get_index_rules()
         rules.check_item(change.item, "item")
         rules.check_additions(change.add)
@@ -138,7 +138,7 @@ async def _write_selected(
     bound: list[Any] = [operation, call.prefix.joined, read.pk, read.pk_prefix, read.range, clauses, selection.copy_to]
     bound += [selection.move_to, change and [change.item, change.remove, dict(change.add)], selection.dry_run]
     if cursor is not None:
-        position = await convert(partial(call.seal.open, cursor, bound), change and change.item)
+        position = await offload(partial(call.seal.open, cursor, bound), change and change.item)
         read = read._replace(position=position)
     selection = selection._replace(read=read._replace(limit=call.max_writes))
     selected = await call.store.write_selected(selection, call.progress)
@@ -148,14 +148,14 @@ async def _write_selected(
     if not selected.complete and selected.next is not None:
         lengths = SCAN_CURSOR_LENGTHS if read.pk is None and call.store.positions_may_be_foreign else ()
         seal = partial(call.seal.seal, selected.next, bound, lengths)
-        result["cursor"] = await convert(seal, change and change.item)
+        result["cursor"] = await offload(seal, change and change.item)
     if not selection.dry_run:
         result["written" if operation == "put" else "deletedCount"] = selected.written
         result["failedCount"] = selected.failures
     warnings = []
     if change and selected.written:
         warn = partial(list_write_warnings, change, ttl_is_off=call.ttl_is_off)
-        warnings = await convert(warn, change.item)
+        warnings = await offload(warn, change.item)
     if selected.stopped is not None:
         stopped = selected.stopped
         texts = ("The call stopped early.", stopped.message, stopped.quoted, stopped.next)
@@ -177,7 +177,7 @@ async def _show_sample(sample: list[Item], room: int) -> list[PlainItem]:
     shown: list[PlainItem] = []
     for item in sample:
         share = room // (len(sample) - len(shown)) - len(",")
-        shown.append((await convert(partial(show_item, item, share), item))[0])
+        shown.append((await offload(partial(show_item, item, share), item))[0])
         room -= count_bytes(shown[-1]) + len(",")
     return shown
 
@@ -318,7 +318,7 @@ class _SelectionWriter:
         return True
 
     async def _copy(self, item: Item, copy: Item) -> None:
-        if await convert(partial(measure_item, copy), copy) > limits.ITEM_MAX_BYTES:
+        if await offload(partial(measure_item, copy), copy) > limits.ITEM_MAX_BYTES:
             raise InvalidArgument(f"The copy would have more than {limits.ITEM_MAX_BYTES} bytes.")
         (await self._call.get_index_rules()).check_item(copy, "the copy")
         store = self._call.store

@@ -18,7 +18,7 @@ from ddb_mcp.stores.retries import (
     BACKOFF_MAX_SECONDS,
     AttemptFailed,
     LostAnswerPolicy,
-    Outcome,
+    RequestOutcome,
     RetryPolicy,
     make_outcome_unknown,
     run_with_retries,
@@ -134,7 +134,7 @@ class AwsClients:
         if code in expected:
             return ExpectedError(code, failure.response)  # type: ignore[attr-defined]
         error = errors.to_error(failure, request)
-        outcome = errors.classify_outcome(failure, request.operation) if sent else Outcome.NOT_DONE
+        outcome = errors.classify_outcome(failure, request.operation) if sent else RequestOutcome.NOT_DONE
         return AttemptFailed(error, outcome, retry=error.retryable)
 
     def close(self) -> None:

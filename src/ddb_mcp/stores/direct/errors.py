@@ -30,7 +30,7 @@ from ddb_mcp.core.errors import (
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.session import AWS_READ_SECONDS, AwsSession, is_invalid_url
-from ddb_mcp.stores.retries import Outcome
+from ddb_mcp.stores.retries import RequestOutcome
 
 _SERVICES = {"dynamodb": "DynamoDB", "lambda": "Lambda"}
 _RENEW = {
@@ -110,7 +110,7 @@ def _get_error_code(failure: ClientError) -> str:
     return str(failure.response.get("Error", {}).get("Code", ""))
 
 
-def classify_outcome(failure: Exception, operation: str) -> Outcome:
+def classify_outcome(failure: Exception, operation: str) -> RequestOutcome:
     """Return the outcome of the request that failed. `operation` is AWS's name for it.
 
     DynamoDB says of its 5xx answers that the write may have been done; the request is over then:
@@ -120,13 +120,13 @@ def classify_outcome(failure: Exception, operation: str) -> Outcome:
     match failure:
         case ClientError():
             if failure.operation_name != operation or not _ErrorResponse.of(failure).is_server_fault:
-                return Outcome.NOT_DONE
-            return Outcome.LOST if _get_error_code(failure).isdigit() else Outcome.ENDED
+                return RequestOutcome.NOT_DONE
+            return RequestOutcome.LOST if _get_error_code(failure).isdigit() else RequestOutcome.ENDED
         case aws.SSLError() | aws.HTTPClientError():
-            return Outcome.LOST if _unsendable(failure) is None else Outcome.NOT_DONE
+            return RequestOutcome.LOST if _unsendable(failure) is None else RequestOutcome.NOT_DONE
         case aws.IncompleteReadError() | ResponseParserError():
-            return Outcome.LOST
-    return Outcome.NOT_DONE
+            return RequestOutcome.LOST
+    return RequestOutcome.NOT_DONE
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ _NO_URL = _Rule(
 
 
 class _ErrorResponse(NamedTuple):
-    """An error answer. `operation` is another than the one asked for where the credentials needed it (AssumeRole)."""
+    """An error response. `operation` is AssumeRole, not the requested operation, if the role was refused."""
 
     code: str
     status: int
@@ -242,7 +242,7 @@ def _map_not_found(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpErr
 
 
 def _map_invalid_request(refusal: _ErrorResponse, request: FailedRequest) -> DdbMcpError:
-    """DynamoDB has one code for every request it finds invalid; what is wrong is in the message alone."""
+    """Map a code that DynamoDB has for every invalid request. Only the message says what is wrong."""
     for pattern, rule in _INVALID_REQUESTS:
         if found := re.search(pattern, refusal.message, re.I):
             return rule(refusal, request, found)

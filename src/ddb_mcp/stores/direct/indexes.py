@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from ddb_mcp.core.errors import DdbMcpError, Forbidden, InvalidArgument, Unavailable, Unsupported
-from ddb_mcp.core.indexes import Index, IndexKey
+from ddb_mcp.core.indexes import Index, IndexKey, list_key_conflicts
 from ddb_mcp.stores.base import INDEXES_KEPT_SECONDS
 from ddb_mcp.stores.direct.aws import AwsClients, Response
 
@@ -86,11 +86,7 @@ class TableIndexes:
             if index.name not in known:
                 command = _format_update_command(self._table, index, table.get("ProvisionedThroughput", {}))
                 warnings.append(f"The table lacks the index {index.name}. One at a time, this adds it: {command}")
-            elif known[index.name].keys != index.keys:
-                warnings.append(
-                    f"The index {index.name} is there with other keys than DDB_MCP_INDEXES says; it was left as it is."
-                )
-        return warnings
+        return warnings + list_key_conflicts(declared, known.values())
 
 
 def _parse_indexes(table: Response) -> tuple[Index, ...]:

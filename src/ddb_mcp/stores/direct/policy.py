@@ -14,62 +14,42 @@ _APP_WRITE = ["BatchWriteItem", "ConditionCheckItem"]
 
 
 def build_policy(
-    settings: DirectSettings, *, partition: str = "aws", region: str = "*", account: str = "*"
+    settings: DirectSettings, *, app: bool = False, partition: str = "aws", region: str = "*", account: str = "*"
 ) -> dict[str, Any]:
     """Return the policy for a table and prefix, one statement for each thing that a deployment may be denied.
 
     Args:
         settings: `table`, `prefix`, `lambda_functions` and `read_only` count.
+        app: for the role of the deployment's app, which the endpoint enforces on this machine, not for this server's.
         partition: `aws`, or for example `aws-cn`.
         region: of the table and the functions; `*` for any.
         account: its account's id; `*` for any.
     """
     table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
-    own = [table, f"{table}/index/*"]
+    resources = [table, f"{table}/index/*"]
+    actions = _READ + (_APP_READ if app else [])
+    if not settings.read_only:
+        actions += _WRITE + (_APP_WRITE if app else [])
+    own_key = escape_policy_text(settings.prefix.joined) + ("?*" if app else "*")  # as here, the prefix alone is no key
     statements = [
-        _make_items_statement(settings, _READ if settings.read_only else _READ + _WRITE, own, "*"),
-        _make_statement("ScanWholeTable", "dynamodb", ["Scan"], table),
+        {
+            **_make_statement("OwnItems", "dynamodb", actions, resources),
+            # ForAllValues holds for a request without keys too; Null demands that it has some.
+            "Condition": {
+                "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [own_key]},
+                "Null": {"dynamodb:LeadingKeys": "false"},
+            },
+        },
+        _make_statement("ScanWholeTable", "dynamodb", ["Scan"], resources if app else table),
         _make_statement("TableState", "dynamodb", ["DescribeTable", "DescribeTimeToLive"], table),
     ]
-    if not settings.read_only:
+    if not app and not settings.read_only:
         statements.append(_make_statement("Provision", "dynamodb", _SET_UP, table))
-    if settings.lambda_functions:
+    if not app and settings.lambda_functions:
         functions = [_make_function_arn(name, partition, region, account) for name in settings.lambda_functions]
         actions = ["GetFunctionConfiguration"] + ([] if settings.read_only else ["UpdateFunctionConfiguration"])
         statements.append(_make_statement("Functions", "lambda", actions, functions))
     return {"Version": "2012-10-17", "Statement": statements}
-
-
-def build_app_policy(
-    settings: DirectSettings, *, partition: str = "aws", region: str = "*", account: str = "*"
-) -> dict[str, Any]:
-    """Return the policy for the role of the deployment's app, which the endpoint enforces on this machine.
-
-    Args: as of `build_policy`.
-    """
-    table = f"arn:{partition}:dynamodb:{region}:{account}:table/{settings.table}"
-    resources = [table, f"{table}/index/*"]
-    actions = _READ + _APP_READ + ([] if settings.read_only else _WRITE + _APP_WRITE)
-    statements = [
-        _make_items_statement(settings, actions, resources, "?*"),  # as here, the prefix alone is no key
-        _make_statement("ScanWholeTable", "dynamodb", ["Scan"], resources),
-        _make_statement("TableState", "dynamodb", ["DescribeTable", "DescribeTimeToLive"], table),
-    ]
-    return {"Version": "2012-10-17", "Statement": statements}
-
-
-def _make_items_statement(
-    settings: DirectSettings, actions: list[str], resource: str | list[str], rest: str
-) -> dict[str, Any]:
-    """Return the statement for operations on items. Each partition key must be the prefix and a match of `rest`."""
-    return {
-        **_make_statement("OwnItems", "dynamodb", actions, resource),
-        # ForAllValues holds for a request without keys too; Null demands that it has some.
-        "Condition": {
-            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": [escape_policy_text(settings.prefix.joined) + rest]},
-            "Null": {"dynamodb:LeadingKeys": "false"},
-        },
-    }
 
 
 def escape_policy_text(text: str) -> str:

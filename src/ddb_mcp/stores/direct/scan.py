@@ -7,7 +7,6 @@ from typing import NamedTuple
 import anyio
 
 from ddb_mcp.core import limits
-from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.core.items import Item, select_attributes
 from ddb_mcp.core.keys import Key
 from ddb_mcp.stores.base import Position, Read
@@ -144,21 +143,17 @@ def plan_wave(at: ScanPosition, read: Read) -> tuple[list[int], int]:
 
 
 async def gather(calls: list[Callable[[], Awaitable[Response]]]) -> list[Response]:
-    """Return the answers of concurrent calls, in order; the first failure ends the others and is raised as it is."""
+    """Return the responses to concurrent calls, in order. The first failure cancels the others and is raised itself."""
     answers: dict[int, Response] = {}
-    failure: DdbMcpError | None = None
 
     async def one(at: int) -> None:
-        nonlocal failure
-        try:
-            answers[at] = await calls[at]()
-        except DdbMcpError as error:
-            failure = failure or error
-            group.cancel_scope.cancel()
+        answers[at] = await calls[at]()
 
-    async with anyio.create_task_group() as group:
-        for at in range(len(calls)):
-            group.start_soon(one, at)
-    if failure:
-        raise failure
+    try:
+        async with anyio.create_task_group() as group:
+            for at in range(len(calls)):
+                group.start_soon(one, at)
+    except ExceptionGroup as failures:
+        failure = failures.exceptions[0]
+        raise failure from failure.__cause__
     return [answers[at] for at in range(len(calls))]

@@ -35,6 +35,7 @@ from ddb_mcp.stores.base import (
     Written,
     cut_values,
     is_visible_in,
+    make_after,
 )
 from ddb_mcp.stores.direct import codes
 from ddb_mcp.stores.direct.aws import AwsClients, ExpectedError, Response
@@ -219,7 +220,7 @@ class DirectStore(Store):
 
         Args:
             write: the item of a put, the update, or None for a delete.
-            old_wanted: whether the item that was there before is asked for.
+            old_wanted: whether the response must include the item before the write.
         """
 
         only_removes = isinstance(write, Update) and write.only_removes
@@ -294,7 +295,7 @@ class DirectStore(Store):
     async def query(self, read: Read) -> StorePage:
         await self._check_schema()
         index, sent = read.secondary_index, read
-        # One more than wanted: a page that holds the rest then shows that nothing follows.
+        # One more than needed: a page that holds the rest then shows that nothing follows.
         limit = PAGE_ITEMS if read.filter else count_items_needed(read) + 1
         if index is not None:
             if index.projected:  # DynamoDB refuses names of other attributes, in a filter too
@@ -312,14 +313,10 @@ class DirectStore(Store):
         following = None if last is None else get_query_position(last, index)
         if index is not None and following is not None and len(items) < answer["ScannedCount"] // 2:
             following.append(min(PAGE_ITEMS, 4 * limit))  # mostly other deployments' items: the next page is larger
-
-        async def after(at: int) -> Position:
-            return positions[at]
-
         if len(items) > read.limit:
             following = positions[read.limit - 1]
         shown = [select_attributes(item, read.attributes) for item in items[: read.limit]]
-        return StorePage(shown, following, answer["ScannedCount"], after, get_capacity(answer))
+        return StorePage(shown, following, answer["ScannedCount"], make_after(positions), get_capacity(answer))
 
     async def _send_query(self, read: Read, limit: int) -> Response:
         try:
@@ -362,7 +359,7 @@ class DirectStore(Store):
     async def _request(self, operation: str, **options: Any) -> Response:
         try:
             return await self._aws.request("dynamodb", operation, TableName=self._table, **options)
-        except (NotProvisioned, Misconfigured):  # there may be another table of that name when it is asked for again
+        except (NotProvisioned, Misconfigured):  # a later request may meet another table of that name
             self._schema_is_known = False
             self._indexes.forget()
             raise

@@ -29,7 +29,7 @@ class ConnectionPool:
         None if there is no file and none is to be created.
 
         Raises:
-            Locked: another process holds a lock; everything is to be done again if there is time.
+            FileLocked: another process holds a lock; everything is to be done again if there is time.
             DdbMcpError: what is wrong with the file.
         """
         is_sound = True

@@ -22,8 +22,8 @@ _CONTENT = {"S": str, "N": str, "B": str, "BOOL": bool, "NULL": bool, "M": dict}
 )
 
 
-class LongItem(Exception):
-    """An operation met a long item, and is to be done again in the worker of conversions. No caller sees it."""
+class NeedsWorker(Exception):
+    """An operation met a long item, and is to be repeated in the worker of conversions. No caller sees it."""
 
 
 class Deadline:
@@ -76,15 +76,15 @@ class Deadline:
         return length > limits.LOOP_BYTES and not self._long
 
     def check_length(self, length: int) -> None:
-        """Raise LongItem if JSON of this length is too long for this operation."""
+        """Raise NeedsWorker if JSON of this length is too long for this operation."""
         if self.is_long(length):
-            raise LongItem
+            raise NeedsWorker
 
     def read_item(self, document: str) -> Item:
         """Return a stored item from its JSON.
 
         Raises:
-            LongItem: it is too long for this operation.
+            NeedsWorker: it is too long for this operation.
             sqlite3.DataError: the JSON is damaged.
         """
         self.check_length(len(document))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ddb_mcp.core.errors import DdbMcpError, Misconfigured, Unavailable
 from ddb_mcp.stores.local.deadline import LOCK_SLICE_SECONDS, Deadline, timed_out
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 _making = threading.Lock()
 
 
-class Locked(Unavailable):
+class FileLocked(Unavailable):
     """Another process holds the write lock. Nothing was written."""
 
 
@@ -143,7 +143,7 @@ class SqliteFile:
         return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
 
     def warnings(self) -> list[str]:
-        """Warnings about a file that can be used: it cannot be written, or other users can open it."""
+        """Return warnings about a usable file: it cannot be written, or other users can open it."""
         if not os.path.exists(self.path):
             writable = os.access(next(folder for folder in self.path.parents if os.path.exists(folder)), os.W_OK)
         else:
@@ -204,7 +204,7 @@ class SqliteFile:
             case "INTERRUPT":
                 return timed_out()
             case "BUSY" | "LOCKED" | "PROTOCOL":
-                return Locked(f"{self.path} is locked by another process; nothing was written.")
+                return FileLocked(f"{self.path} is locked by another process; nothing was written.")
             case "FULL":
                 return self._disk_full()
             case "IOERR" if name.endswith("SHMSIZE"):  # no room for the shared index beside the log
@@ -283,15 +283,11 @@ def is_passing(error: sqlite3.Error) -> bool:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Hold the write lock over one read-check-write, against all processes."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+def transaction(connection: sqlite3.Connection, kind: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[None]:
+    """Run a transaction. IMMEDIATE holds the write lock against all processes; DEFERRED reads one state."""
+    connection.execute(f"BEGIN {kind}")
+    with connection:
         yield
-        connection.commit()
-    except BaseException:
-        connection.rollback()  # nothing is done where SQLite has rolled back already
-        raise
 
 
 def _use_log(connection: sqlite3.Connection) -> None:

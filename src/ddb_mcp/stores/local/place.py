@@ -47,7 +47,7 @@ def _find_mount(path: str) -> tuple[str, str]:
 
 
 def _read_mounts() -> Iterator[tuple[str, str]]:
-    """Each mount point with the kind of its file system: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
+    """Yield each mount point with the kind of its file system: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
     try:
         lines = os.fsdecode(_MOUNTS.read_bytes()).split("\n")
     except OSError:  # not Linux

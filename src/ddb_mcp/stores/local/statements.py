@@ -130,7 +130,7 @@ def drop_index(connection: sqlite3.Connection, name: str) -> None:
 
 
 def encode_key(key: Key) -> tuple[bytes, bytes]:
-    """UTF-8, so that SQLite's order is DynamoDB's."""
+    """Encode a key in UTF-8, so that SQLite's order is DynamoDB's."""
     return key.pk.encode(), key.sk.encode()
 
 
@@ -161,8 +161,8 @@ def _get_expiry(item: Item) -> int | None:
     return int(exact)
 
 
-def load_about(connection: sqlite3.Connection) -> dict[str, str]:
-    """Return the facts that are noted about the table, by name. Raises sqlite3.DataError if they are damaged."""
+def load_facts(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the facts about the table, by name. Raises sqlite3.DataError if they are damaged."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").fetchone():
         return {}  # a file of the first version that may not be written
     facts: dict[str, str] = dict(connection.execute("SELECT name, value FROM about"))
@@ -180,7 +180,7 @@ def sweep(connection: sqlite3.Connection) -> bool:
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html
     """
-    if load_about(connection).get("ttl") == "off":
+    if load_facts(connection).get("ttl") == "off":
         return True
     now = int(time.time())
     expired = "SELECT pk, sk FROM items WHERE expires BETWEEN ? AND ? LIMIT ?"

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from ddb_mcp.core import limits
 from ddb_mcp.core.conditions import KeyRange, matches
 from ddb_mcp.core.errors import ConditionFailed, InvalidArgument
-from ddb_mcp.core.indexes import Index, IndexKey
+from ddb_mcp.core.indexes import Index, IndexKey, list_key_conflicts
 from ddb_mcp.core.items import Item, measure_item, select_attributes
 from ddb_mcp.core.keys import Key
 from ddb_mcp.core.updates import Update
@@ -18,7 +17,6 @@ from ddb_mcp.stores.base import (
     FEATURES,
     Deleted,
     Deployment,
-    Position,
     Progress,
     Read,
     Store,
@@ -26,8 +24,9 @@ from ddb_mcp.stores.base import (
     WriteCondition,
     Written,
     is_visible_in,
+    make_after,
 )
-from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, Stored, get_range_end
+from ddb_mcp.stores.local.table import Changes, Documents, LocalTable, Rows, StoredItems, get_range_end
 
 SQLITE_PAGE_ROWS = 10_000
 # A page ends after this time, so that a listing can report its position, and that others have their turn between pages
@@ -62,22 +61,17 @@ class LocalStore(LocalTable, Store):
 
     async def provision(self, progress: Progress) -> Deployment:
         created = await self.create()
-        if (await self.about()).get("ttl") == "off":  # the app's CreateTable leaves it off, as DynamoDB does
-            await self.note(lambda noted: {**noted, "ttl": "on"})
+        if (await self.load_facts()).get("ttl") == "off":  # the app's CreateTable leaves it off, as DynamoDB does
+            await self.update_facts(lambda noted: {**noted, "ttl": "on"})
         if self._declared:
             await self.create_indexes(self._declared)
         deployment = await self._deployment(provisioned=True)
-        known = {index.name: index for index in deployment.indexes or ()}
-        warnings = [
-            f"The index {index.name} is there with other keys than DDB_MCP_INDEXES says; it was left as it is."
-            for index in self._declared
-            if known[index.name].keys != index.keys
-        ]
+        warnings = list_key_conflicts(self._declared, deployment.indexes or ())
         return deployment._replace(created=created, details={"warnings": warnings} if warnings else {})
 
     async def info(self) -> Deployment:
         details: dict[str, Any] = {"warnings": warnings} if (warnings := await self.warnings()) else {}
-        if (await self.about()).get("ttl") == "off":
+        if (await self.load_facts()).get("ttl") == "off":
             details["ttl"] = "disabled"
         deployment = await self._deployment(provisioned=await self.exists())
         return deployment._replace(details=details)
@@ -97,7 +91,7 @@ class LocalStore(LocalTable, Store):
     async def put(self, item: Item, condition: WriteCondition, *, room: int | None = None) -> Written:
         key = Key.of(item)
 
-        def put(stored: Stored) -> tuple[Changes, Written]:
+        def put(stored: StoredItems) -> tuple[Changes, Written]:
             condition.check(stored[key], stored.check, room=room)
             return {key: item}, Written.from_replacement(stored[key], item).limit(room)
 
@@ -106,7 +100,7 @@ class LocalStore(LocalTable, Store):
     async def merge(self, update: Update, condition: WriteCondition, *, room: int | None = None) -> Written:
         key = Key.of(update.item)
 
-        def merge(stored: Stored) -> tuple[Changes, Written]:
+        def merge(stored: StoredItems) -> tuple[Changes, Written]:
             old = stored[key]
             condition.check(old, stored.check, room=room)
             new = update.apply(old)
@@ -118,7 +112,7 @@ class LocalStore(LocalTable, Store):
         return await self.change([key], merge)
 
     async def delete(self, key: Key, condition: WriteCondition, *, room: int | None = None) -> Deleted:
-        def delete(stored: Stored) -> tuple[Changes, Deleted]:
+        def delete(stored: StoredItems) -> tuple[Changes, Deleted]:
             condition.check(stored[key], stored.check, room=room)
             return {key: None}, Deleted(stored[key] is not None, stored[key]).limit(room)
 
@@ -127,7 +121,7 @@ class LocalStore(LocalTable, Store):
     async def move(self, item: Item, copy: Item) -> bool:
         source, target = Key.of(item), Key.of(copy)
 
-        def move(stored: Stored) -> tuple[Changes, bool]:
+        def move(stored: StoredItems) -> tuple[Changes, bool]:
             if not is_visible_in(item, stored[source]):
                 state = "is gone" if stored[source] is None else "has changed"
                 raise ConditionFailed(
@@ -197,14 +191,7 @@ def _fill_page(read: Read, documents: Documents) -> StorePage:
             positions.append(last)
     else:
         last = None
-    return StorePage(items, last, scanned, _make_after(positions))
-
-
-def _make_after(positions: list[list[str]]) -> Callable[[int], Awaitable[Position]]:
-    async def after(at: int) -> Position:
-        return positions[at]
-
-    return after
+    return StorePage(items, last, scanned, make_after(positions))
 
 
 def _get_position(item: Item, index: Index | None) -> list[str]:

@@ -6,7 +6,7 @@ items lie together.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -23,8 +23,8 @@ from ddb_mcp.core.keys import Key
 from ddb_mcp.core.text import count_marks
 from ddb_mcp.stores.local import statements
 from ddb_mcp.stores.local.connections import ConnectionPool
-from ddb_mcp.stores.local.deadline import Deadline, LongItem
-from ddb_mcp.stores.local.file import Connection, Locked, SqliteFile
+from ddb_mcp.stores.local.deadline import Deadline, NeedsWorker
+from ddb_mcp.stores.local.file import Connection, FileLocked, SqliteFile, transaction
 from ddb_mcp.stores.local.write_queue import WriteQueue
 from ddb_mcp.stores.workers import Meter, current_account, run_in_worker
 
@@ -47,7 +47,7 @@ _APPLICATION_ID = 0x64646D63
 _REGISTRY_ID = 0x64646D67
 
 
-class Stored(dict[Key, Item | None]):
+class StoredItems(dict[Key, Item | None]):
     """The stored items of some keys. Long work on them calls `check`, which raises where the call is over.
 
     Attributes:
@@ -76,7 +76,7 @@ class Documents(Iterator[str]):
 
 
 Changes = Mapping[Key, Item | None]
-Decide = Callable[[Stored], tuple[Changes, _T]]
+Decide = Callable[[StoredItems], tuple[Changes, _T]]
 
 
 class TokenReused(InvalidArgument):
@@ -196,7 +196,7 @@ class LocalTable:
         """See `SqliteFile.warnings`."""
         return await run_sync(self._file.warnings)
 
-    async def items(self, keys: Sequence[Key], take: Callable[[Stored], _T]) -> _T:
+    async def items(self, keys: Sequence[Key], take: Callable[[StoredItems], _T]) -> _T:
         """Call `take` with the stored item of each key, None if there is none. All are read at the same moment.
 
         Large items are in memory for one call at a time, if `take` returns none of them.
@@ -204,10 +204,10 @@ class LocalTable:
 
         def items(connection: Connection | None, deadline: Deadline) -> _T:
             if connection is None:
-                return take(Stored(dict.fromkeys(keys), deadline.check))
+                return take(StoredItems(dict.fromkeys(keys), deadline.check))
             if len(keys) == 1:
                 return take(_load_all(connection, keys, deadline))
-            with _snapshot(connection):
+            with transaction(connection, "DEFERRED"):
                 return take(_load_all(connection, keys, deadline))
 
         return await self._read(items, brief=len(keys) == 1)
@@ -243,7 +243,7 @@ class LocalTable:
         return await self._writes.write(partial(_change, keys, decide))
 
     async def change_once(self, token: str, request: bytes, keys: Sequence[Key], decide: Decide[_T]) -> _T | None:
-        """`change`, but at most once for a token within ten minutes. None if it was done before.
+        """Make a change as `change` does, at most once for a token within ten minutes. Return None if already made.
 
         Args:
             token: the caller's name for this change.
@@ -267,20 +267,20 @@ class LocalTable:
 
         return await self._writes.write(change)
 
-    async def about(self) -> dict[str, str]:
-        """Return the facts that are noted about the table, by name."""
+    async def load_facts(self) -> dict[str, str]:
+        """Return the facts about the table that `update_facts` has stored, by name."""
 
-        return await self._read(lambda connection, _: statements.load_about(connection) if connection else {})
+        return await self._read(lambda connection, _: statements.load_facts(connection) if connection else {})
 
-    async def note(self, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    async def update_facts(self, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """Change the facts about the table in one transaction. `change` takes the facts and returns the new ones."""
 
-        def note(connection: Connection, deadline: Deadline) -> None:
-            noted = change(statements.load_about(connection))
+        def update(connection: Connection, deadline: Deadline) -> None:
+            facts = change(statements.load_facts(connection))
             connection.execute("DELETE FROM about")
-            connection.executemany("INSERT INTO about VALUES (?, ?)", noted.items())
+            connection.executemany("INSERT INTO about VALUES (?, ?)", facts.items())
 
-        await self._writes.write(note)
+        await self._writes.write(update)
 
     async def get_indexes(self, *, required: bool = False) -> tuple[Index, ...]:
         """Return the table's secondary indexes in the order of their names."""
@@ -313,10 +313,10 @@ class LocalTable:
         """Drop a secondary index. Nothing happens if there is none with this name."""
         await self._writes.write(lambda connection, _: statements.drop_index(connection, name))
 
-    async def extent(self) -> tuple[int, int, dict[str, int]]:
+    async def measure(self) -> tuple[int, int, dict[str, int]]:
         """Return the number of items, the bytes of the file, and the number of items in each secondary index."""
 
-        def extent(connection: Connection | None, deadline: Deadline) -> tuple[int, int, dict[str, int]]:
+        def measure(connection: Connection | None, deadline: Deadline) -> tuple[int, int, dict[str, int]]:
             if connection is None:
                 return 0, 0, {}
             (count,) = connection.execute("SELECT count(*) FROM items").fetchone()
@@ -324,7 +324,7 @@ class LocalTable:
             indexes = statements.load_indexes(connection)
             return count, size, {index.name: statements.count_items(connection, index) for index in indexes}
 
-        return await self._read(extent)
+        return await self._read(measure)
 
     async def remove(self) -> None:
         """Remove the file with all that is in it. Other processes that have it open find it gone."""
@@ -357,7 +357,7 @@ class LocalTable:
         if brief and self._connections.idle:
             read: tuple[_T] | None = None
             began = time.thread_time()
-            with suppress(LongItem, Locked, Timeout):
+            with suppress(NeedsWorker, FileLocked, Timeout):
                 read = (once(Deadline(BRIEF_SECONDS)),)
             current_account.get().charge(time.thread_time() - began)
             await (
@@ -378,9 +378,9 @@ async def _in_thread(once: Callable[[Deadline], _T], *, long: bool = False) -> t
         while True:
             try:
                 return (once(deadline),)
-            except LongItem:
+            except NeedsWorker:
                 return None
-            except Locked as locked:
+            except FileLocked as locked:
                 deadline.wait_after(locked)
 
     def measured() -> tuple[_T] | None:
@@ -395,25 +395,15 @@ async def _in_thread(once: Callable[[Deadline], _T], *, long: bool = False) -> t
         deadline.cancel()
 
 
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
-    """Reads that see one state of the file."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.rollback()
-
-
 def get_range_end(start: bytes) -> bytes:
     """Return the first byte string after all that start with `start`; empty if there is none, which UTF-8 never has."""
     start = start.rstrip(b"\xff")
     return start[:-1] + bytes([start[-1] + 1]) if start else b""
 
 
-def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -> Stored:
+def _load_all(connection: Connection, keys: Sequence[Key], deadline: Deadline) -> StoredItems:
     """Return the stored items. Raises InvalidArgument if several are too much for memory together."""
-    found, members, length = Stored({}, deadline.check), 0, 0
+    found, members, length = StoredItems({}, deadline.check), 0, 0
     for key in keys:
         deadline.check()
         document = statements.load_document(connection, key)

@@ -14,7 +14,7 @@ from ddb_mcp.core import limits
 from ddb_mcp.core.errors import DdbMcpError
 from ddb_mcp.stores.local.connections import ConnectionPool
 from ddb_mcp.stores.local.deadline import Deadline
-from ddb_mcp.stores.local.file import Connection, Locked, transaction
+from ddb_mcp.stores.local.file import Connection, FileLocked, transaction
 from ddb_mcp.stores.local.statements import sweep
 from ddb_mcp.stores.workers import RoundRobin, current_account, pause_after, release_frames
 
@@ -99,7 +99,7 @@ class PendingWrite(Generic[_T]):
 
     def fail(self, error: BaseException) -> None:
         """Tell the caller that nothing was written. After a lock, wait a moment instead if there is time for it."""
-        if isinstance(error, Locked):
+        if isinstance(error, FileLocked):
             try:
                 self.deadline.wait_after(error)
                 return

@@ -19,11 +19,11 @@ from ddb_mcp.stores.base import FEATURES, Deployment
 
 logger = logging.getLogger(__name__)
 
-# What AWS and its engines call tables and regions. A sentence is none.
+# A name of a table or region. A sentence does not match.
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,255}")
 # Members of an answer that say nothing of an item. The AWS SDK's own result for an absent item has only `$metadata`.
 _ABOUT_ANSWER = frozenset({"$metadata", "success", "message"})
-# Names of indexes and attributes. A sentence is none.
+# A name of an index or attribute. A sentence does not match.
 _WORD = re.compile(r"\S{1,255}")
 _CONTINUATIONS = ("cursor", "nextToken", "next_token", "lastKey", "LastEvaluatedKey", "hasMore")
 
@@ -179,7 +179,7 @@ def _from_untyped(value: Any, where: str, depth: int = 0) -> AttributeValue:
 
 
 def parse_attributes(members: Mapping[str, Any], *, typed: bool) -> Item:
-    """Attribute values from JSON. `typed`: typed values count. Raises Unavailable for what DynamoDB cannot hold."""
+    """Convert JSON to attribute values, typed ones too if `typed`. Raises Unavailable if DynamoDB cannot store one."""
     try:
         return convert_attributes(members, from_json if typed else _from_untyped, "item")
     except InvalidArgument:  # its message names attributes, and here they are not the caller's own

@@ -18,7 +18,7 @@ from ddb_mcp.stores.retries import (
     AttemptFailed,
     Completed,
     LostAnswerPolicy,
-    Outcome,
+    RequestOutcome,
     RetryPolicy,
     run_with_retries,
 )
@@ -98,7 +98,7 @@ class PlatformApi:
                 response, body = await self._post(f"{credentials.url}{PATH}/{operation}", content, credentials)
         except TimeoutError:
             error = Timeout(f"The platform did not answer within {seconds:.3g} s.")
-            raise AttemptFailed(error, Outcome.LOST, retry=True) from None
+            raise AttemptFailed(error, RequestOutcome.LOST, retry=True) from None
         except (httpx.HTTPError, httpx.InvalidURL) as failure:
             raise make_connection_failure(failure, credentials) from None
         logger.debug("%s: status %s in %.0f ms", operation, response.status_code, (time.monotonic() - started) * 1000)
@@ -141,5 +141,5 @@ class PlatformApi:
                     "The certificates or the proxy for https:// cannot be used.",
                     next="Correct SSL_CERT_FILE, SSL_CERT_DIR, HTTPS_PROXY, ALL_PROXY or NO_PROXY, or unset them.",
                 )
-                raise AttemptFailed(error, Outcome.NOT_DONE, retry=False) from None
+                raise AttemptFailed(error, RequestOutcome.NOT_DONE, retry=False) from None
         return self._clients[tls]

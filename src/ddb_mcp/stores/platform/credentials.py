@@ -51,7 +51,7 @@ class Credentials:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: what a redirect must not leave."""
+        """Return scheme, host and port."""
         return get_origin(self.url)
 
 

@@ -29,7 +29,7 @@ from ddb_mcp.core.text import quote_start
 from ddb_mcp.stores import tls
 from ddb_mcp.stores.platform.answers import Answer
 from ddb_mcp.stores.platform.credentials import Credentials
-from ddb_mcp.stores.retries import AttemptFailed, Outcome
+from ddb_mcp.stores.retries import AttemptFailed, RequestOutcome
 
 if TYPE_CHECKING:
     import httpx
@@ -105,8 +105,8 @@ def make_connection_failure(failure: Exception, credentials: Credentials) -> Att
         error = _make_connect_error(credentials)
     else:
         error = Unavailable(f"The connection to {where} broke ({type(failure).__name__}).", next=tls.BROKEN_NEXT)
-        return AttemptFailed(error, Outcome.LOST, retry=True)
-    return AttemptFailed(error, Outcome.NOT_DONE, retry=error.retryable)
+        return AttemptFailed(error, RequestOutcome.LOST, retry=True)
+    return AttemptFailed(error, RequestOutcome.NOT_DONE, retry=error.retryable)
 
 
 def _make_connect_error(credentials: Credentials) -> DdbMcpError:
@@ -205,15 +205,15 @@ def parse_answer(
     )
 
 
-def _classify_outcome(refusal: ErrorAnswer, error: DdbMcpError, *, refused: bool, ours: bool) -> Outcome:
+def _classify_outcome(refusal: ErrorAnswer, error: DdbMcpError, *, refused: bool, ours: bool) -> RequestOutcome:
     """Return the outcome of the refused request. Our own gateway reports an unknown outcome with a code of its own."""
     if 300 <= refusal.status < 500 or (ours and refusal.code in _OWN_CODES and not isinstance(error, OutcomeUnknown)):
-        return Outcome.NOT_DONE
+        return RequestOutcome.NOT_DONE
     if refusal.is_good and not refused:  # a page, or half an answer
-        return Outcome.LOST
+        return RequestOutcome.LOST
     # A platform that says with a good status that it failed is taken at its word, but for a time-out.
     unsure = Timeout if refused and refusal.is_good else Unavailable | Timeout | OutcomeUnknown
-    return Outcome.LOST if isinstance(error, unsure) else Outcome.NOT_DONE
+    return RequestOutcome.LOST if isinstance(error, unsure) else RequestOutcome.NOT_DONE
 
 
 def _parse_document(response: "httpx.Response", body: bytes) -> tuple[Any, str]:

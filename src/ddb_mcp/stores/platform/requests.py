@@ -125,7 +125,7 @@ def item_text(item: Item, features: frozenset[str], where: str) -> str:
 
 
 def _untyped(value: AttributeValue, where: str) -> Any:
-    """Plain JSON for a platform that understands no typed values. Raises Unsupported where only those are exact."""
+    """Return plain JSON for a platform without typed values. Raises Unsupported if only a typed value is exact."""
     ((kind, content),) = value.items()
     if kind == "L":
         return [_untyped(entry, f"{where}[{at}]") for at, entry in enumerate(content)]

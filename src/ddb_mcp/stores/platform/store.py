@@ -357,14 +357,10 @@ class PlatformStore(Store):
         if end is None:
             end = operation == "query" and _is_short(items, limit)
 
-        async def after(at: int) -> None:
-            return None
-
         return StorePage(
             items=[select_attributes(item, read.attributes) for item in matching[: read.limit]],
             next=None,
             scanned=len(items),
-            after=after,
             complete=end and len(matching) <= read.limit,
         )
 
