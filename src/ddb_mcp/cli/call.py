@@ -63,7 +63,7 @@ def describe_tool(name: str) -> str:
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
-    """Call the tool. Returns 1 where it fails, else 0. Raises InvalidArgument for a wrong line."""
+    """Call the tool. Return 1 if it fails, else 0. Raises InvalidArgument for a wrong line."""
     import anyio
 
     tool = arguments.tool
@@ -107,7 +107,7 @@ def _arguments(words: list[str]) -> dict[str, Any]:
         if equals and name.replace("_", "").isalpha():
             if name in tool_arguments:
                 raise InvalidArgument(f"{name} appears twice.")
-            tool_arguments[name] = value  # the service reads JSON in it, where the argument is no text
+            tool_arguments[name] = value  # the service parses JSON in it, unless the argument is text
         elif at == 0:
             if word == "-":  # UTF-8 whatever the locale; Windows' shells put a byte order mark before it
                 word = _read_stdin().decode("utf-8-sig", errors="surrogateescape")

@@ -25,7 +25,7 @@ _SERVING = frozenset({"max_result_bytes", "read_budget"})
 class Command(NamedTuple):
     """One command. Its module is imported when the command is used, so that each pays for its own imports.
 
-    The module has `run(settings, arguments)`, which returns the exit code, and where the command has arguments of its
+    The module has `run(settings, arguments)`, which returns the exit code, and if the command has arguments of its
     own `add_arguments(parser, flags)`, which adds them (`flags` is the parser of its settings, for commands that have
     commands of their own) and may name another function by `parser.set_defaults(run=…)`.
 
@@ -34,7 +34,7 @@ class Command(NamedTuple):
         without: fields of theirs that it has no use for.
         resolve: makes the settings from the environment and the flags.
         nested: it has commands of its own.
-        module: its module in `cli`, where that has another name.
+        module: its module in `cli`, if that has another name.
     """
 
     name: str

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
-    """Export. Returns 1 where a platform may have more items than it showed, else 0. Raises DdbMcpError."""
+    """Export. Return 1 if a platform may have more items than it showed, else 0. Raises DdbMcpError."""
     import anyio
 
     return anyio.run(_export, settings, arguments)

@@ -29,7 +29,7 @@ class Progress:
 
     Args:
         done_as: what happens to an item, for example `deleted`.
-        total: how many there will be, where it is known.
+        total: how many there will be, if known.
     """
 
     def __init__(self, done_as: str, total: int | None = None) -> None:

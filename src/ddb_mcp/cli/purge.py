@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
 
 
 def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
-    """Purge. Returns 1 where the user says no, else 0. Raises ReadOnly, InvalidArgument, and what the store raises."""
+    """Purge. Return 1 if the user declines, else 0. Raises ReadOnly, InvalidArgument, and what the store raises."""
     import anyio
 
     require_writing(settings, "purge deletes")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def require_writing(
     settings: Settings, what: str, next: str = "Unset DDB_MCP_READ_ONLY, and omit --read-only."
 ) -> None:
-    """Raise ReadOnly where the settings allow no writing. `what`: what writes, such as `purge deletes`."""
+    """Raise ReadOnly if the settings disable writes. `what`: what writes, such as `purge deletes`."""
     if settings.read_only:
         raise ReadOnly(f"{what}, and this configuration is read-only.", next=next)
 

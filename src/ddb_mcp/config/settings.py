@@ -211,7 +211,7 @@ class PlatformSettings(Settings):
             "DDB_MCP_AUTH_COMMAND",
             values.parse_command,
             "command that prints a token, or JSON with token and URL",
-            f"{DEFAULT_AUTH_COMMAND} where it exists",
+            f"{DEFAULT_AUTH_COMMAND} if it exists",
         ),
     ] = field(default="", repr=False)
     auth_file: Annotated[

@@ -44,7 +44,7 @@ ALL_SORT_KEYS = KeyRange()
 
 
 CheckDeadline = Callable[[], None]
-"""Called while values are compared. Raises where the comparison must end, for example because its time is over."""
+"""Called while values are compared. Raises if the comparison must end, for example because its time is over."""
 
 
 class StepCounter:

@@ -126,7 +126,7 @@ def from_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
     """Convert plain JSON to the attribute value that it stands for.
 
     Args:
-        value: as `json.loads` gives it, or with Decimals for numbers where the text was at hand (`parse_json`).
+        value: as `json.loads` gives it, or with Decimals for numbers if the text is available (`parse_json`).
         where: how an error names the value.
         depth: how many lists and maps are round it.
 
@@ -244,7 +244,7 @@ def map_values(value: AttributeValue, kind: str, convert: Callable[[str], Any]) 
 
 
 def canonicalize_number(number: str | int | Decimal, where: str = "number") -> str:
-    """Return a number as canonical text: no superfluous zeros, plain digits where they are short, else `1.5E+40`.
+    """Return a number as canonical text: no superfluous zeros, plain digits if they are short, else `1.5E+40`.
 
     Raises:
         InvalidArgument: not a number, more than 38 significant digits, or outside ±1E-130 … ±9.99E+125.

@@ -23,7 +23,7 @@ _STEP = re.compile(r"(?:`((?:[^`]|``)*+)`|([^`.\[\]]+))((?:\[(?:0|[1-9][0-9]{0,4
 _PART = re.compile(r"\[([0-9]{0,9}):([0-9]{0,9})\]\Z")
 _GRAMMAR = "Separate names with dots, write list positions as [n], and put any other name in backticks: `a.b`.c[0]."
 
-# Paths as a tree: names and positions, each with what follows it; None where the whole value is meant.
+# Paths as a tree: names and positions, each with what follows it; None for the whole value.
 _Tree = dict[str | int, Any]
 
 

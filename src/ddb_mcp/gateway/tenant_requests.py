@@ -22,7 +22,7 @@ from ddb_mcp.web.request_context import RequestContext
 from ddb_mcp.web.requests import parse_bearer_token
 
 # Gateway: one request. It ends this long after its head has come, whatever it waits for: `BODY_SECONDS` for its body,
-# then a batch with the attempts of its last entry. A token's record is read again where it was read longer ago than
+# then a batch with the attempts of its last entry. A token's record is read again if it was read longer ago than
 # `RECORD_SECONDS`, because a body or a turn came late.
 REQUEST_SECONDS = limits.HOST_SECONDS
 RECORD_SECONDS = 0.5

@@ -27,7 +27,7 @@ _ERROR_BYTES = 250
 
 
 def make_result(result: dict[str, Any], max_bytes: int = MCP_RESULT_BYTES) -> CallToolResult:
-    """Return a tool's result. The text is one line of JSON, fenced where it carries what somebody stored.
+    """Return a tool's result. The text is one line of JSON, fenced if it has stored values.
 
     Args:
         max_bytes: bytes of the text. Operations keep items within it; other members are shortened here to fit.

@@ -49,7 +49,7 @@ def fast_import() -> Iterator[None]:
 
 @contextmanager
 def _defer_unions() -> Iterator[None]:
-    """Defer `TypeAdapter`s of models too, for which pydantic has only a private way, where it exists."""
+    """Defer `TypeAdapter`s of models too, for which pydantic has only a private way, if it exists."""
     from pydantic import TypeAdapter
 
     before = getattr(TypeAdapter, "_defer_build", None)

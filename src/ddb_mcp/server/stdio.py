@@ -29,7 +29,7 @@ def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
 
     Call it from the main thread. `build` runs once stdout is safe and imports of the SDK are quick, so it should do
     such imports itself. At the end of stdin, requests in flight are answered first. SIGINT and SIGTERM end the process
-    at once: a store writes atomically, so that a call is lost only where its success was not reported.
+    at once: a store writes atomically, so that a call is lost only if its success was not reported.
 
     Raises:
         Whatever `build` raises.

@@ -64,7 +64,7 @@ class CallContext(NamedTuple):
         return self.get_prefix()
 
     def drop_foreign(self, item: Item | None) -> Item | None:
-        """Return the item; None, and a line in the log, where a store returned another deployment's item."""
+        """Return the item; None, and a line in the log, if a store returned another deployment's item."""
         if item is None or self.prefix.owns(item["pk"]["S"]):
             return item
         logger.error("The store returned an item of another deployment; it was left out.")

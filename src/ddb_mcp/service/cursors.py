@@ -78,7 +78,7 @@ _END = b"\xff"
 
 
 def _split_keys(position: Position, texts: list[bytes]) -> Any:
-    """Return the position with empty strings, and add its strings to `texts`, where no character is escaped."""
+    """Return the position with empty strings, and add its strings to `texts`, if no character is escaped."""
     if isinstance(position, str):
         texts.append(position.encode(errors="surrogatepass"))
         return ""

@@ -63,7 +63,7 @@ def _describe_table(call: CallContext, deployment: Deployment) -> dict[str, Any]
 
 
 async def _describe_access(call: CallContext, deployment: Deployment) -> dict[str, Any]:
-    """Return the instructions and the store's own details, with a warning where the prefix has one segment only."""
+    """Return the instructions and the store's own details, with a warning if the prefix has only one segment."""
     details = dict(deployment.details)
     warnings = list(details.pop("warnings", ()))
     address = ENDPOINT

@@ -32,7 +32,7 @@ def write_instructions(
     """Return the facts about this deployment that an agent needs before its first call, with the real names.
 
     Args:
-        app: how app code reaches the items, where it is not as the mode says.
+        app: how app code reaches the items, if not as the mode says.
         address: of the endpoint, in local mode.
 
     Raises:

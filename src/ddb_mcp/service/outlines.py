@@ -130,7 +130,7 @@ def _outline_value(path: Path, value: AttributeValue) -> dict[str, Any]:
 def show_item(
     item: Item, room: int, next: str = OUTLINE_NEXT, paths: Iterable[Path] | None = None
 ) -> tuple[PlainItem, bool]:
-    """Return the item as plain JSON, or its outline where that is too long, and whether it is an outline.
+    """Return the item as plain JSON, or its outline if that is too long, and whether it is an outline.
 
     Args:
         item: the whole item.

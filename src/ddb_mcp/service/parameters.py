@@ -66,7 +66,7 @@ def prepare(
         where: what comes before a parameter's name in errors, for example `where.`.
 
     Raises:
-        InvalidArgument: an unknown name, too many entries, or nothing where something is needed.
+        InvalidArgument: an unknown name, too many entries, or nothing for a required one.
     """
     for name in arguments:
         if name not in model.model_fields:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def parse_selection(where: Where, own: Prefix, named: str = "") -> Read:
-    """Return the query, where there is a partition key, or else the scan.
+    """Return the query if there is a partition key, else the scan.
 
     Args:
         own: the deployment's prefix.

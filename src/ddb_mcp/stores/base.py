@@ -211,10 +211,10 @@ class StorePage(NamedTuple):
 
     Attributes:
         items: matching items, in sort-key order for a query. May be empty although there are more.
-        next: where to go on after all of `items`; None at the real end, or where the store cannot go on.
+        next: where to go on after all of `items`; None at the real end, or if the store cannot continue.
         scanned: stored items read for it.
         after: gives the position after `items[n]`, so that a page can be left in its middle; None if the store cannot
-            go on from there. Raises DdbMcpError where the store has to be asked. It does not hold the items.
+            go on from there. Raises DdbMcpError if the store has to be read for it. It does not hold the items.
         capacity: capacity units it cost, if the store reports them.
         complete: False if `next` is None but more items may follow (a platform without pages).
         full: the next item is known not to fit into what was left of `max_bytes`.
@@ -348,7 +348,7 @@ class Store(ABC):
     async def write_selected(self, selection: SelectionWrite, progress: Progress) -> SelectionResult | None:
         """Write to every item of a selection. None if the store leaves this to the service, which writes one by one.
 
-        Raises OutcomeUnknown where an answer was lost; its message says how many items were written before.
+        Raises OutcomeUnknown if a response was lost; its message says how many items were written before.
         """
         return None
 

@@ -32,7 +32,7 @@ def find_foreign_header(scope: Scope, is_own: Callable[[str], bool], port: int |
     Args:
         scope: the request's.
         is_own: whether a host name or address, in lower case and an IPv6 address in brackets, means this server.
-        port: of this server, where it must be named too.
+        port: of this server, if it must be named too.
     """
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     host, origin = headers.get(b"host", ""), headers.get(b"origin")
@@ -74,7 +74,7 @@ def asks_read_only(scope: Scope) -> bool:
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a request's body, `{}` where the body is empty. Numbers are ints and Decimals.
+    """Return the JSON object in a request's body, `{}` if the body is empty. Numbers are ints and Decimals.
 
     Raises:
         InvalidArgument: the body is anything else, or has more than `BODY_MEMBERS_MAX` members.

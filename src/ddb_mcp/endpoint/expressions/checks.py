@@ -12,7 +12,7 @@ from ddb_mcp.endpoint.expressions.nodes import ConditionNode, FunctionTest, Lite
 
 # Operators of `FunctionTest` by their sign.
 COMPARATORS = {sign: operator for operator, sign in COMPARATOR_SIGNS.items()}
-# Names of operators in messages, where they differ.
+# Names of operators in messages, if they differ.
 OPERATOR_NAMES = COMPARATOR_SIGNS | {
     "between": "BETWEEN",
     "in": "IN",

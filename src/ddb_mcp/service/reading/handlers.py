@@ -68,7 +68,7 @@ async def query(call: CallContext, arguments: QueryArguments) -> PageResult:
 
     Raises:
         InvalidArgument, PrefixViolation, InvalidCursor: an argument is wrong.
-        DdbMcpError: what the store raises, and Timeout where it gave nothing in time.
+        DdbMcpError: what the store raises, and Timeout if it returned nothing in time.
     """
     if arguments.index is not None:
         read = await parse_index_selection(call, arguments)

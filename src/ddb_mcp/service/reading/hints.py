@@ -105,7 +105,7 @@ def _suggest_path(path: Path, items: Sequence[Item]) -> str:
 
 
 def _find_near_path(path: Path, depth: int, parents: Iterable[AttributeValue]) -> str | None:
-    """Return the path with the name at `depth` put right, or that name alone where the rest leads nowhere."""
+    """Return the path with the name at `depth` put right, or that name alone if the rest leads nowhere."""
     names = list(dict.fromkeys(_iter_names(parents)))
     rest = ".".join(str(step) for step in path[depth:])
     if rest in names:

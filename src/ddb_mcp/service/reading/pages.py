@@ -32,7 +32,7 @@ from ddb_mcp.stores.workers import offload, run_in_steps, run_in_worker
 AGGREGATE_BYTES = 1_000_000
 HINT_SECONDS = 3
 HINT_ITEMS = 100
-# 1/HINT_SHARE of the read budget is left for a hint, even where a listing has spent the whole budget.
+# 1/HINT_SHARE of the read budget is left for a hint, even if a listing has spent the whole budget.
 HINT_SHARE = 20
 HINT_READS = 1000
 HINT_READ_BYTES = 1_000_000
@@ -209,7 +209,7 @@ class PageReader:
         self._position, self._entries_before = position, len(self._entries)
 
     async def _find_hint(self) -> str | None:
-        """Return why the first page is empty or has nothing at a path, where one small read shows it."""
+        """Return why the first page is empty or has nothing at a path, if one small read shows it."""
         if self._read.position is not None:
             return None
         if not self._count and not self._entries:

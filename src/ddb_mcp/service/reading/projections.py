@@ -55,7 +55,7 @@ def parse_projection(attributes: Sequence[str] | None, *, parts: bool) -> Projec
         parts: whether parts are allowed.
 
     Raises:
-        InvalidArgument: an entry is neither, or is a part where the tool gives none.
+        InvalidArgument: an entry is neither, or is a part, which the tool does not return.
     """
     if attributes is None:
         return None

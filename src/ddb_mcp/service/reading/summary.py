@@ -42,7 +42,7 @@ _FOLDED = [
 
 
 def classify_key(text: str) -> str:
-    """Return the kind of a key: its first segment, or `<number>`, `<time>` or `<id>` where it begins with one."""
+    """Return the kind of a key: its first segment, or `<number>`, `<time>` or `<id>` if it begins with one."""
     for pattern, stands_for in _FOLDED:
         if pattern.match(text):
             return stands_for
@@ -186,7 +186,7 @@ class _Room:
         return self._left < len('{"a":{"S":1}}')
 
     def take(self, members: object, more: int = 0) -> bool:
-        """Take what an object's members and `more` bytes need, where there is room for them."""
+        """Take what an object's members and `more` bytes need, if there is room for them."""
         needed = count_bytes(members) + more  # of its braces one is for the comma
         if needed > self._left:
             return False

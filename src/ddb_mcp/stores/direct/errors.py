@@ -330,7 +330,7 @@ _BY_STATUS: dict[int, Callable[[_ErrorResponse, FailedRequest], DdbMcpError]] = 
 
 
 def _unsendable(failure: BotoCoreError) -> Misconfigured | None:
-    """Return the error where the settings kept the request from being sent; None if it may have been sent."""
+    """Return the error if the settings kept the request from being sent; None if it may have been sent."""
     error = failure.kwargs.get("error")
     text = f"{failure} {error}"
     if tls.is_untrusted_certificate(text):

@@ -36,7 +36,7 @@ class TableSetup:
     """One table in an account.
 
     Attributes:
-        own: the deployment's prefix, None for a gateway; a key under it is read where the table may not be described.
+        own: the deployment's prefix, None for a gateway; a key under it is read if the table may not be described.
         indexes: takes what the table's description says of its indexes.
         declared: indexes to create with the table.
         description: the table's, by the last DescribeTable; None if it may not be described.

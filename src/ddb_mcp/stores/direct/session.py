@@ -61,7 +61,7 @@ class AwsSession(botocore.session.Session):
 
     Attributes:
         source: the session whose credentials a person renews.
-        method: where those come from, in botocore's word. Empty where there were none yet.
+        method: where those come from, in botocore's word. Empty if there were none yet.
     """
 
     def __init__(self) -> None:

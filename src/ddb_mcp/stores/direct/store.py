@@ -213,10 +213,10 @@ class DirectStore(Store):
     ) -> tuple[bool, Item | None]:
         """Write one item. Returns True with the item that was there before, or False if that is not known.
 
-        Where the answer was lost, the stored item decides whether a write without a condition was done, unless it is an
+        If the response was lost, the stored item decides whether a write without a condition was done, unless it is an
         update that twice is not as good as once. The item does not decide a conditional write, for example of a lock:
         it may be another client's work, and this write's item may have been replaced since. So a conditional write is
-        repeated only where its condition still holds.
+        repeated only if its condition still holds.
 
         Args:
             write: the item of a put, the update, or None for a delete.

@@ -48,7 +48,7 @@ _REGISTRY_ID = 0x64646D67
 
 
 class StoredItems(dict[Key, Item | None]):
-    """The stored items of some keys. Long work on them calls `check`, which raises where the call is over.
+    """The stored items of some keys. Long work on them calls `check`, which raises once the call is over.
 
     Attributes:
         indexes: the table's secondary indexes, if the items are to be changed.

@@ -1,4 +1,4 @@
-"""The platform's HTTP API: one request and its answer, repeated where that is safe."""
+"""The platform's HTTP API: one request and its answer, repeated if that is safe."""
 
 import json
 import logging

@@ -54,7 +54,7 @@ _BY_STATUS: dict[int, type[DdbMcpError]] = {
     429: Throttled,
     504: Timeout,
 }
-# What a server answers where the API is not: no such path, or no POST there.
+# Statuses of a server that is not the API: no such path, or no POST there.
 _NO_SUCH_PATH = (404, 405)
 # Platforms' words for our errors: looked for in the error's code and, for a status below 500, in its message.
 _NOT_PROVISIONED = re.compile(

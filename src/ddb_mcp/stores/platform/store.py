@@ -1,4 +1,4 @@
-"""Items behind a platform's HTTP API, as documented and, where its `info` lists our extensions, with those.
+"""Items behind a platform's HTTP API, as documented and, if its `info` lists our extensions, with those.
 
 `requests` makes the bodies, `api` sends them, and `answers` reads the answers.
 """
