@@ -33,6 +33,10 @@ def document(value: str) -> str:
     return f"UPDATE items SET document = {text}"
 
 
+def nested(depth: int) -> dict[str, Any]:
+    return {"L": [nested(depth - 1)]} if depth else {"NULL": True}
+
+
 # What is done to the file, and which calls meet it.
 READS = {"get", "query", "scan"}
 ITEM = READS | {"put", "delete"}
@@ -49,7 +53,16 @@ DAMAGE: dict[str, tuple[str, set[str]]] = {
     "two types": (document(json.dumps({**KEYS, "n": {"N": "1", "S": "1"}})), ITEM),
     "an unknown type": (document(json.dumps({**KEYS, "n": {"X": "1"}})), ITEM),
     "a number that is no text": (document(json.dumps({**KEYS, "n": {"N": 5}})), ITEM),
+    "a number that is none": (document(json.dumps({**KEYS, "n": {"N": "abc"}})), ITEM),
+    "a number beyond all bounds": (document(json.dumps({**KEYS, "n": {"N": "1E+99999"}})), ITEM),
+    "not a number": (document(json.dumps({**KEYS, "n": {"N": "NaN"}})), ITEM),
+    "no base64": (document(json.dumps({**KEYS, "n": {"B": "A"}})), ITEM),
+    "no attribute value in a list": (document(json.dumps({**KEYS, "n": {"L": [5]}})), ITEM),
+    "an unknown type in a map": (document(json.dumps({**KEYS, "n": {"M": {"a": {"X": 1}}}})), ITEM),
+    "a set of anything": (document(json.dumps({**KEYS, "n": {"SS": [5]}})), ITEM),
+    "a set of no numbers": (document(json.dumps({**KEYS, "n": {"NS": ["1", "x"]}})), ITEM),
     "a set that is none": (document(json.dumps({**KEYS, "n": {"NS": "12"}})), ITEM),
+    "a value 300 deep": (document(json.dumps({**KEYS, "n": nested(300)})), ITEM),
     "no UTF-8": (document("CAST(x'7b22ff' AS TEXT)"), ITEM),
     "bytes": (document("CAST(x'ff' AS BLOB)"), ITEM),
     "no table": ("DROP TABLE items", ITEM),

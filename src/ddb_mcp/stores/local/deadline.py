@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import sqlite3
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ddb_mcp.core import limits
@@ -20,6 +22,8 @@ LOCK_HELD_SECONDS = 2
 _CONTENT = {"S": str, "N": str, "B": str, "BOOL": bool, "NULL": bool, "M": dict} | dict.fromkeys(
     ("L", "SS", "NS", "BS"), list
 )
+_NUMBER = re.compile(r"[+-]?[0-9]{1,200}(\.[0-9]{1,200})?([eE][+-]?[0-9]{1,3})?")
+_BINARY = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
 class NeedsWorker(Exception):
@@ -90,17 +94,39 @@ class Deadline:
         self.check_length(len(document))
         try:
             item: Item = json.loads(document)
-            if item["pk"].keys() == item["sk"].keys() == {"S"} and all(map(_is_value, item.values())):
+            if item["pk"].keys() == item["sk"].keys() == {"S"} and _are_values(item.values(), 0):
                 return item
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
         raise sqlite3.DataError("a stored item is damaged")
 
 
-def _is_value(value: dict[str, Any]) -> bool:
-    """Return whether this looks like an attribute value. Values within it are not looked at, which would take long."""
-    ((kind, content),) = value.items()
-    return isinstance(content, _CONTENT[kind])
+def _are_values(values: Iterable[dict[str, Any]], depth: int) -> bool:
+    """Return whether these are attribute values, nested this deep in lists and maps."""
+    for value in values:
+        ((kind, content),) = value.items()
+        if not isinstance(content, _CONTENT[kind]) or (kind in _WITHIN and not _WITHIN[kind](content, depth)):
+            return False
+    return depth <= limits.MAX_DEPTH
+
+
+def _is_number(text: str, depth: int = 0) -> bool:
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _is_binary(text: str, depth: int = 0) -> bool:
+    return len(text) % 4 == 0 and _BINARY.fullmatch(text) is not None
+
+
+_WITHIN: dict[str, Callable[[Any, int], bool]] = {
+    "N": _is_number,
+    "B": _is_binary,
+    "L": lambda content, depth: _are_values(content, depth + 1),
+    "M": lambda content, depth: _are_values(content.values(), depth + 1),
+    "SS": lambda content, depth: all(isinstance(member, str) for member in content),
+    "NS": lambda content, depth: all(map(_is_number, content)),
+    "BS": lambda content, depth: all(map(_is_binary, content)),
+}
 
 
 def timed_out() -> Timeout:
