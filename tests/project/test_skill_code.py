@@ -77,6 +77,20 @@ def request(method: str, path: str, body: object = None, **query: str) -> dict[s
     return event
 
 
+def renamed_ada(own: str, user: str) -> list[dict[str, Any]]:
+    """The stored items of a user who was added as Ada and renamed once."""
+    return [
+        {"pk": {"S": f"{own}email#ada@example.com"}, "sk": {"S": "CLAIM"}, "user": {"S": user}},
+        {
+            "pk": {"S": f"{own}user#{user}"},
+            "sk": {"S": "PROFILE"},
+            "email": {"S": "ada@example.com"},
+            "name": {"S": "Ada L."},
+            "version": {"N": "2"},
+        },
+    ]
+
+
 def exported(shell: dict[str, str]) -> dict[str, str]:
     """The environment of `shell` after the skill's block for an engine on localhost."""
     lines = run_bash(f"{LOCAL_ENVIRONMENT.code}\nenv -0", shell).split("\0")
@@ -122,14 +136,7 @@ def test_handler_writes_items_of_its_deployment(
     stored = dynoxide.client().scan(TableName=app["DYNAMODB_TABLE"])["Items"]
     assert sorted(stored, key=lambda item: (item["pk"]["S"], item["sk"]["S"])) == sorted(
         [
-            {"pk": {"S": f"{own}email#ada@example.com"}, "sk": {"S": "CLAIM"}, "user": {"S": user}},
-            {
-                "pk": {"S": f"{own}user#{user}"},
-                "sk": {"S": "PROFILE"},
-                "email": {"S": "ada@example.com"},
-                "name": {"S": "Ada L."},
-                "version": {"N": "2"},
-            },
+            *renamed_ada(own, user),
             {"pk": {"S": f"{own}user#{user}"}, "sk": {"S": json.loads(post["body"])["sk"]}, "title": {"S": "Hello"}},
         ],
         key=lambda item: (item["pk"]["S"], item["sk"]["S"]),
@@ -243,16 +250,7 @@ def test_python_writes_items_of_its_deployment(
         {"error": ["ConditionalCheckFailedException"]},
     ]
     stored = dynoxide.client().scan(TableName=app["DYNAMODB_TABLE"])["Items"]
-    assert sorted(stored, key=lambda item: item["sk"]["S"]) == [
-        {"pk": {"S": f"{own}email#ada@example.com"}, "sk": {"S": "CLAIM"}, "user": {"S": user}},
-        {
-            "pk": {"S": f"{own}user#{user}"},
-            "sk": {"S": "PROFILE"},
-            "email": {"S": "ada@example.com"},
-            "name": {"S": "Ada L."},
-            "version": {"N": "2"},
-        },
-    ]
+    assert sorted(stored, key=lambda item: item["sk"]["S"]) == renamed_ada(own, user)
     assert all(Prefix(prefix).owns(item["pk"]["S"]) for item in stored)
 
 
