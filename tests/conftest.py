@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 # Folders whose files take long. They begin first, so that no long file is left at the end, while other workers idle.
-LONG = ("contract", "cli", "gateway", "direct", "protocol", "browser", "stdio", "project")
+LONG = ("endpoint", "contract", "cli", "gateway", "direct", "protocol", "browser", "stdio", "project")
 
 
 def pytest_configure(config: pytest.Config) -> None:
