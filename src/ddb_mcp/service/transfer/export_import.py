@@ -3,7 +3,6 @@
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
@@ -18,7 +17,7 @@ from ddb_mcp.core.text import encode_json, exceeds_members, shorten
 from ddb_mcp.service.concurrency import run_until_failure
 from ddb_mcp.service.parameters import BATCH_MAX, MEMBERS_MAX
 from ddb_mcp.service.reading.pages import AGGREGATE_BYTES
-from ddb_mcp.service.transfer.sources import ItemSource
+from ddb_mcp.service.transfer.sources import ItemSource, KeyIndex
 from ddb_mcp.stores.base import Read, Store, WriteCondition
 
 # An import waits so long for a store that asks to send less.
@@ -81,7 +80,7 @@ class Importer:
         self._own = own
         self._source = source
         self._condition = WriteCondition(create_only=create_only)
-        self._last: dict[bytes, int] = {}  # the last place of each key, by its hash, which takes less memory
+        self._keys = KeyIndex()
         self.written = 0
         self.existing = 0
 
@@ -98,7 +97,7 @@ class Importer:
             count, size = count + 1, size + len(text)
             try:
                 batch.append(self._parse_item(text))
-                self._last[_hash_key(Key.of(batch[-1]))] = count
+                self._keys.add(Key.of(batch[-1]), count)
             except (InvalidArgument, PrefixViolation) as error:
                 refused += 1
                 foreign = foreign or isinstance(error, PrefixViolation)
@@ -117,7 +116,7 @@ class Importer:
             problem = f"{refused} of {whole} {file.unit}s of {file.name} cannot be imported; nothing was stored."
             raise InvalidArgument(" ".join([problem, *shown]), next=advice)
         await self._store.check_batch(batch, self._condition)
-        return len(self._last)
+        return self._keys.count()
 
     async def write_items(self, file: ItemSource, advance: Callable[[int], None]) -> None:
         """Store the items of a file that was checked.
@@ -131,7 +130,7 @@ class Importer:
         batch, size = list[Item](), 0
         for number, (_, text) in enumerate(file.texts(), 1):
             item = self._parse_item(text)
-            if self._last.get(_hash_key(Key.of(item))) != number:
+            if not self._keys.is_last(Key.of(item), number):
                 continue
             if len(batch) == BATCH_MAX or size > _BATCH_CHARACTERS:
                 await self._put(batch, advance)
@@ -198,7 +197,3 @@ class Importer:
                 if anyio.current_time() > deadline:
                     raise
                 await anyio.sleep(1)
-
-
-def _hash_key(key: Key) -> bytes:
-    return hashlib.blake2b("\0".join([str(len(key.pk)), *key]).encode(errors="surrogatepass"), digest_size=16).digest()

@@ -1,14 +1,20 @@
 """What `import` reads: a line an item, a JSON array, or the output of `aws dynamodb scan`."""
 
+import errno
 import gzip
+import hashlib
 import json
 import re
+import sqlite3
+import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import IO
 
 from ddb_mcp.core.errors import InvalidArgument
+from ddb_mcp.core.keys import Key
 
 # One item: six characters for each byte at most, and binary values in base64.
 TEXT_MAX_BYTES = 8_000_000
@@ -140,3 +146,37 @@ def make_unreadable_error(name: str, error: OSError) -> InvalidArgument:
     """Return the error for a file or stream that cannot be read."""
     problem = (error.strerror or str(error) or "system error").lower()
     return InvalidArgument(f"{name} cannot be read: {problem}.", next="Correct the name, or choose another file.")
+
+
+class KeyIndex:
+    """The last place of each key in a file. Takes little memory: SQLite moves what is much to a temporary file."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("")
+        self._database.execute("CREATE TABLE last (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID")
+
+    def add(self, key: Key, number: int) -> None:
+        """Note that a key is at this place. Raises OSError if the temporary file cannot be written."""
+        with _name_temporary_file():
+            self._database.execute("INSERT OR REPLACE INTO last VALUES (?, ?)", (_digest(key), number))
+
+    def is_last(self, key: Key, number: int) -> bool:
+        """Return whether this is the last place of the key."""
+        query = "SELECT 1 FROM last WHERE key = ? AND number = ?"
+        return self._database.execute(query, (_digest(key), number)).fetchone() is not None
+
+    def count(self) -> int:
+        """Return the number of different keys."""
+        return int(self._database.execute("SELECT count(*) FROM last").fetchone()[0])
+
+
+def _digest(key: Key) -> bytes:
+    return hashlib.blake2b("\0".join([str(len(key.pk)), *key]).encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+@contextmanager
+def _name_temporary_file() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OSError(errno.ENOSPC, str(error), tempfile.gettempdir()) from None
