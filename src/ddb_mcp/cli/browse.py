@@ -20,7 +20,7 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C. Its address, and nothing else, goes to stdout.
 
     Raises:
-        ReadOnly: `--write` is given, and the configuration is read-only.
+        ReadOnly: `--write` with a read-only configuration.
         Misconfigured: the port cannot be listened on.
     """
     if arguments.write:
@@ -47,7 +47,7 @@ def run(settings: ModeSettings, arguments: argparse.Namespace) -> int:
 
 
 def _open(address: str) -> None:
-    """Open the address in a web browser with a window of its own. One that takes over the terminal is not wanted."""
+    """Open the address in a graphical web browser, not in one that takes over the terminal."""
     import webbrowser
 
     try:

@@ -126,7 +126,7 @@ def _read_stdin() -> bytes:
 
 
 async def _pages(service: "DataService", tool: str, tool_arguments: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """One result of all pages. A summary's pages cannot be joined: each covers a stretch and is a result of its own."""
+    """Join all pages into one result. The pages of a summary cannot be joined: each covers its own range."""
     page = await service.run_operation(tool, tool_arguments)
     whole = page
     while page.get("cursor"):
@@ -138,7 +138,7 @@ async def _pages(service: "DataService", tool: str, tool_arguments: dict[str, An
 
 
 def _join(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Two pages of items as one. The second says how the listing stands."""
+    """Join two pages of items. The second one's state of the listing applies."""
     offset = len(first["items"])
     joined = {**second, "items": first["items"] + second["items"]}
     for name in ("count", "scanned", "capacity"):

@@ -33,7 +33,7 @@ class Command(NamedTuple):
         kinds: the classes of the settings that it takes.
         without: fields of theirs that it has no use for.
         resolve: makes the settings from the environment and the flags.
-        nested: it has commands of its own.
+        nested: it has subcommands.
         module: its module in `cli`, if that has another name.
     """
 

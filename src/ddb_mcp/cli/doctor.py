@@ -145,7 +145,7 @@ def _value(setting: Setting, settings: Settings, http: HttpSettings) -> Any:
 
 
 def list_set_variables(environment: Mapping[str, str], flags: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Print the settings that were given and where, for when they make no configuration. Prints no secret."""
+    """Print the settings and their sources if they are invalid. Prints no secret."""
     say(f"ddb-mcp {__version__}\n\nSettings")
     for setting in SETTINGS:
         for values, source in ((flags, "flag"), (environment, "environment")):

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser, flags: argparse.ArgumentParse
     tls_arguments(serving)
     serving.add_argument("--processes", type=_positive, default=1, metavar="N", help="processes on the port, default 1")
     serving.add_argument(
-        "--drain-seconds", type=float, default=5, metavar="S", help="seconds to go on serving after SIGTERM, default 5"
+        "--drain-seconds", type=float, default=5, metavar="S", help="seconds to keep serving after SIGTERM, default 5"
     )
     serving.add_argument("--metrics-port", type=int, metavar="N", help="serve metrics for Prometheus on this port")
     serving.add_argument(
@@ -191,7 +191,7 @@ async def _add(registry: "Registry", settings: GatewaySettings, arguments: argpa
 
 
 def _read_changes(settings: GatewaySettings, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the rates and functions that are given."""
+    """Return the rates and functions in the arguments."""
     names = ("requests_per_second", "items_per_second")
     given: dict[str, Any] = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if arguments.own_functions is not None:
@@ -302,7 +302,7 @@ def _date(seconds: int) -> str:
 async def _hand_out(
     make: Callable[[], Awaitable[str]], about: str, arguments: argparse.Namespace, *, replaces: bool = False
 ) -> None:
-    """Make a token and show it: alone on stdout, so that a script can keep it, or in a file of its owner alone.
+    """Make a token and show it: alone on stdout, so that a script can store it, or in a private file.
 
     Args:
         replaces: whether all older tokens have ended, so that the file may be replaced. No token is shown twice.

@@ -49,7 +49,7 @@ def resolve_settings(environment: Mapping[str, str] = os.environ, flags: Mapping
 
     Args:
         environment: variables.
-        flags: values by the name of the variable that the flag stands for.
+        flags: values by the name of the flag's variable.
 
     Raises:
         Misconfigured: an unknown variable or value, or a mode that is only half configured.
@@ -79,7 +79,7 @@ def resolve_local(environment: Mapping[str, str] = os.environ, flags: Mapping[st
 
 
 def resolve_gateway(environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] = {}) -> GatewaySettings:
-    """Return the settings of a gateway, which has no prefix of its own. See `resolve_settings`.
+    """Return the settings of a gateway, which has no prefix. See `resolve_settings`.
 
     Raises:
         Misconfigured: as `resolve_settings` does, and if a setting only makes sense for one prefix.
@@ -255,7 +255,7 @@ def _make_local_settings(configured: _RawSettings, kind: type[_S]) -> _S:
         from platformdirs import user_data_path
 
         try:
-            # Old versions of platformdirs leave a `~` that stands for no home; `expanduser` raises then.
+            # Old versions of platformdirs leave a `~` without a home; `expanduser` raises then.
             folder = user_data_path("ddb-mcp", appauthor=False).expanduser()
         except RuntimeError:
             raise Misconfigured("This user has no data directory.", next="Set DDB_MCP_LOCAL_PATH to a file.") from None

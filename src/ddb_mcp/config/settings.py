@@ -163,7 +163,7 @@ class DirectSettings(DirectStorage):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalStorage(Settings):
-    """An SQLite file on this machine. `registry`: it is a gateway's registry, which nobody takes for data."""
+    """An SQLite file on this machine. `registry`: it is a gateway's registry, which is never read as data."""
 
     mode: ClassVar[Mode] = "local"
     table: Table = LOCAL_TABLE

@@ -60,7 +60,7 @@ def parse_filter(conditions: Mapping[str, Any], parameter: str, *, keys_allowed:
             next="Compare with fewer or shorter values.",
         )
     expression = ExpressionBuilder()
-    # A scan of a shared table has a clause of its own before the filter's, and must still fit.
+    # A scan of a shared table adds its own clause before the filter's, and must still fit.
     own_clause = f"begins_with({expression.path('pk')},{expression.value({'S': ''})}) AND "
     size = len(own_clause + expression.condition(parsed))
     if size > limits.EXPRESSION_MAX_BYTES:

@@ -1,7 +1,7 @@
 """Plain JSON <-> DynamoDB attribute values, exact both ways, and DynamoDB's rules for what an item may be.
 
 An attribute value is held as DynamoDB JSON throughout: `{"S": "x"}`, `{"N": "12"}`, `{"B": "<base64>"}` and so on.
-Plain JSON stands for it wherever that is exact. A plain object with exactly one member that is named `N`, `B`, `SS`,
+Plain JSON represents it wherever that is exact. A plain object with exactly one member that is named `N`, `B`, `SS`,
 `NS`, `BS` or `M` is a typed value, in DynamoDB JSON; a stored map that looks like one is shown as `{"M": {…}}`.
 
 Rules: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -123,7 +123,7 @@ def convert_attributes(
 
 
 def from_json(value: Any, where: str, depth: int = 0) -> AttributeValue:
-    """Convert plain JSON to the attribute value that it stands for.
+    """Convert plain JSON to the attribute value that it represents.
 
     Args:
         value: as `json.loads` gives it, or with Decimals for numbers if the text is available (`parse_json`).

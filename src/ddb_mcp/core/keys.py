@@ -116,7 +116,7 @@ class Prefix:
 
         Raises:
             InvalidArgument: DynamoDB could not hold it.
-            PrefixViolation: it belongs to somebody else; `next` shows the corrected key if `pk` looks relative.
+            PrefixViolation: it is outside the prefix; `next` shows the corrected key if `pk` looks relative.
         """
         check_text(parameter, pk, limits.PK_MAX_BYTES)
         if not self.owns(pk):

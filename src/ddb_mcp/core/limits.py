@@ -1,4 +1,4 @@
-"""Limits that several packages share. A limit of one package stands in the module that enforces it.
+"""Limits that several packages share. A limit of one package is in the module that enforces it.
 
 Times are in seconds. Common hosts give up on a call after `HOST_SECONDS`, so everything that a call may wait for
 adds up to less: `tests/project/test_limits.py` has the sums.

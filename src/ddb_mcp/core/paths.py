@@ -140,8 +140,8 @@ def find_overlap(paths: Iterable[Path]) -> tuple[Path, Path] | None:
 def project(item: Item, paths: Iterable[Path], *, keys: bool = True) -> Item:
     """Return the item's projection by these paths, as DynamoDB makes it; with `pk` and `sk`, if `keys`.
 
-    Each value stands at its place in the item. Lists are closed up; of paths that overlap, the shorter wins; a map or
-    list of which nothing is left is left out.
+    Each value keeps its place in the item. Lists are closed up; of paths that overlap, the shorter wins; a map or
+    list of which nothing is left is omitted.
     """
     return make_projector(paths, keys=keys)(item)
 

@@ -68,7 +68,7 @@ def _count_content_bytes(text: str) -> int:
 
 
 def shorten(text: str, max_bytes: int) -> str:
-    """Return the text, or as much of its beginning as takes `max_bytes` bytes of JSON with a mark that it goes on."""
+    """Return the text, or as much of its beginning as takes `max_bytes` bytes of JSON with a mark that it continues."""
     if len(truncate(text, max_bytes)) == len(text):
         return text
     return truncate(text, max_bytes - len("…".encode())) + "…"
@@ -102,7 +102,7 @@ def count_marks(text: str) -> int:
 
 
 def quote_start(text: str, characters: int = QUOTED_CHARACTERS) -> str:
-    """Return the text, or its beginning with a mark that it goes on: errors quote nothing long."""
+    """Return the text, or its beginning with a mark that it continues: errors quote nothing long."""
     return text if len(text) <= characters else text[:characters] + "…"
 
 

@@ -25,7 +25,7 @@ class Update(NamedTuple):
     Attributes:
         item: the key, and the attributes that are set.
         remove: document paths that are removed; positions mean the item before.
-        add: by attribute, the number that is added or the set that is united with what is there.
+        add: by attribute, the number that is added or the set that is united with the stored one.
     """
 
     item: Item

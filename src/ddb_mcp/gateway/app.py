@@ -54,7 +54,7 @@ class Gateway:
         self._store = store
         self._admission = Admission(registry, store, read_only=read_only, processes=processes)
         self._mcp = mcp.make_application()
-        # Without cookies, a page of any origin can do no more than whoever gave it a token.
+        # Without cookies, a page of any origin can do only what its token allows.
         self._mcp_route = CORSMiddleware(self._handle_mcp, ["*"], ["POST"], ["*"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,7 +131,7 @@ class Gateway:
         await response(scope, receive, send)
 
     async def _handle_mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one message of an MCP client. Streams that nobody writes to are not opened."""
+        """Answer one message of an MCP client. Opens no stream that would stay silent."""
         context = RequestContext.of(scope)
         context.facts["interface"] = "mcp"
         if scope["method"] != "POST":

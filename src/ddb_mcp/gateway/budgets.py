@@ -56,7 +56,7 @@ class BudgetSpent(Throttled):
 
 
 class TokenBucket:
-    """A token bucket. More can be taken than is there; later requests wait until the debt is paid.
+    """A token bucket. It can go into debt; later requests wait until the debt is paid.
 
     Args:
         what: its name in a refusal.
@@ -78,7 +78,7 @@ class TokenBucket:
             raise BudgetSpent(self._what, (least - self._level) / self._per_second)
 
     def take(self, amount: float) -> None:
-        """Take `amount` out, whether it is there or not."""
+        """Take `amount`, even if that leaves a debt."""
         self._level -= amount
 
     def is_full(self, share: float) -> bool:

@@ -11,7 +11,7 @@ class CoalescedReads(Generic[_T]):
     """Reads that several requests share. A request that comes during a read waits for the next one.
 
     Args:
-        read: reads the value of a name. All who wait for it get its error. It goes on if they are cancelled.
+        read: reads the value of a name. All waiters get its error. It continues if they are cancelled.
     """
 
     def __init__(self, read: Callable[[str], Awaitable[_T]]) -> None:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class ProcessPool:
     """`count` processes that each call `work(*arguments)`.
 
-    They are started anew, not forked: a store may have threads. Each gets its own copy of the arguments; a socket is
+    They are spawned, not forked: a store may have threads. Each gets its own copy of the arguments; a socket is
     shared.
     """
 

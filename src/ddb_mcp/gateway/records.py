@@ -1,4 +1,4 @@
-"""The registry's items as plain JSON objects, whose `pk` and `sk` are strings like everybody's."""
+"""The registry's items as plain JSON objects, with the usual string keys `pk` and `sk`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager

@@ -23,7 +23,7 @@ from ddb_mcp.gateway.tokens import NAME, TokenParts, format_token, generate_toke
 from ddb_mcp.stores.base import Progress, Store
 
 TOKENS_MAX = 100
-# The registry's secret is read again after this time, so a registry that was made anew is noticed.
+# The registry's secret is read again after this time, so a new registry is noticed.
 KEYS_SECONDS = 30
 
 
@@ -277,7 +277,7 @@ class Registry:
         await self._change(name, checked)
 
     async def _change(self, name: str, change: Callable[[Tenant], Tenant]) -> Tenant:
-        """Write what `change` makes of a deployment. Start again if somebody else has changed it meanwhile."""
+        """Write what `change` makes of a deployment. Start again if it has changed meanwhile."""
         for _ in range(REGISTRY_ATTEMPTS):
             tenant = await self.get(name)
             if tenant.unknown:

@@ -36,7 +36,7 @@ async def remove_deployment(
 ) -> int:
     """End a deployment's tokens, wait until no request that they opened can write, delete its data, forget it.
 
-    Interrupted at any point, it goes on where it was when run again.
+    If interrupted, it continues where it stopped when run again.
 
     Args:
         store: where the data are.

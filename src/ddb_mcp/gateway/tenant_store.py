@@ -85,7 +85,7 @@ class TenantStore(Store):
 
     async def _read_among_others(self, fetch: Callable[[Read], Awaitable[StorePage]], read: Read) -> StorePage:
         """Read a page for which items of other tenants may be read. Its counts are of the tenant's own items."""
-        if not self._others_read:  # a call that has begun goes on to its end
+        if not self._others_read:  # a call that has begun runs to its end
             self._budget.others.check()
         left = max(1, GATEWAY_READ_BUDGET - self._others_read)
         page = await self._hide_details(fetch(read._replace(read_limit=left)))

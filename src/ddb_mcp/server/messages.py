@@ -212,7 +212,7 @@ def _correct_deviations(message: JSONRPCMessage) -> JSONRPCMessage:
 
 
 def _bounded(message: JSONRPCMessage, document: dict[str, Any]) -> JSONRPCMessage:
-    """Return the message. Raises NotAMessage if too much stands outside of the arguments of a call."""
+    """Return the message. Raises NotAMessage if too much is outside the arguments of a call."""
     params = document.get("params") or {}
     if has_arguments(message):
         if len(_get_call(message)["arguments"]) > _ARGUMENTS_MAX:

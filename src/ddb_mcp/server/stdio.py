@@ -57,7 +57,7 @@ def serve_stdio(build: Callable[[], Server[Any]]) -> NoReturn:
 def _claim_standard_streams() -> tuple[BinaryIO, int]:
     """Keep stdin and stdout for the protocol. Other readers get an empty stream, and other output goes to stderr."""
     sys.stdout.flush()
-    for descriptor in (0, 1):  # whoever shares them may have set them otherwise
+    for descriptor in (0, 1):  # another process that shares them may have changed them
         os.set_blocking(descriptor, True)
     stdin, stdout = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)

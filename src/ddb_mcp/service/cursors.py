@@ -1,4 +1,4 @@
-"""Cursors: positions of listings, sealed so that nobody can read, forge, or use them with another call."""
+"""Cursors: positions of listings, encrypted so that they cannot be read, forged, or used with another call."""
 
 import base64
 import hashlib

@@ -25,7 +25,7 @@ _MORE_BYTES = len(',"more":999999')
 
 
 def refuse_outline(item: Item, where: str) -> None:
-    """Raise InvalidArgument for an outline sent back as if it were the item: it would replace what it stands for."""
+    """Raise InvalidArgument for an outline sent back as if it were the item: it would replace the item."""
     if item.get("outline", {}).get("M", {}).get("next") in ({"S": OUTLINE_NEXT}, {"S": OUTLINE_DELETED}):
         raise InvalidArgument(
             f"{where} is the outline of an item, not the item itself.", next="Use merge to change single attributes."
@@ -47,9 +47,9 @@ def make_outline(
 
     Args:
         item: the whole item.
-        budget: bytes the outline may take; the key always stands.
+        budget: bytes the outline may take; the key is always shown.
         advice: the outline's member `next`.
-        paths: the paths that the call asked for, None for the whole item.
+        paths: the requested paths, None for the whole item.
         most: bytes the outline may take besides the key, however large the budget is.
     """
     if paths is None:
@@ -136,7 +136,7 @@ def show_item(
         item: the whole item.
         room: bytes of compact JSON.
         next: see `make_outline`.
-        paths: the paths that the call asked for, None for the whole item.
+        paths: the requested paths, None for the whole item.
     """
     fitted = fit_whole(item if paths is None else project(item, paths), room)
     return (make_outline(item, room, next, paths, most=room), True) if fitted is None else (fitted[0], False)

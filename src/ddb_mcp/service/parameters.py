@@ -1,7 +1,7 @@
 """The first pass over a tool's arguments: from what hosts and models send to what the models in `arguments` take.
 
 Hosts send objects, lists, numbers and booleans as JSON strings, whole numbers as floats, and something empty for what
-was not asked for. Counts and lengths are checked here, for every parameter, before anything is built from the values.
+was not requested. Counts and lengths are checked here, for every parameter, before anything is built from the values.
 """
 
 import difflib
@@ -153,7 +153,7 @@ def _plain_type(annotation: Any) -> Any:
 
 
 def _parse_if_text(value: Any, kind: Any, name: str, where: str) -> Any:
-    """Return the value, parsed if it is a JSON string of the wanted type, and as an integer if it is a whole float.
+    """Return the value, parsed if it is a JSON string of the expected type, and as an integer if it is a whole float.
 
     Members of an object or a list stay as they are. Raises InvalidArgument for broken JSON, or too much of it.
     """

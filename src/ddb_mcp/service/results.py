@@ -22,7 +22,7 @@ _STORED = (
 
 
 def has_stored_values(result: Mapping[str, Any]) -> bool:
-    """Return whether a result carries anything that somebody stored."""
+    """Return whether a result contains stored data."""
     return any(map(result.get, _STORED))
 
 

@@ -170,7 +170,7 @@ class Read(NamedTuple):
             partition key: items of other deployments are read, counted in `scanned` and left out, as in a scan.
         filter: clauses that items must satisfy; the store applies them.
         attributes: top-level names to return besides the table's key (and the index's); None for all.
-        position: where to go on, None for the beginning.
+        position: where to continue, None for the beginning.
         limit: the most items that come back.
         read_limit: the most stored items that are read, filtered or not; a store may overshoot by one round of pages.
         max_bytes: more bytes of the items' plain JSON are not needed: a hint for what is not worth fetching. The first
@@ -211,10 +211,10 @@ class StorePage(NamedTuple):
 
     Attributes:
         items: matching items, in sort-key order for a query. May be empty although there are more.
-        next: where to go on after all of `items`; None at the real end, or if the store cannot continue.
+        next: where to continue after all of `items`; None at the real end, or if the store cannot continue.
         scanned: stored items read for it.
         after: gives the position after `items[n]`, so that a page can be left in its middle; None if the store cannot
-            go on from there. Raises DdbMcpError if the store has to be read for it. It does not hold the items.
+            continue from there. Raises DdbMcpError if the store has to be read for it. It does not hold the items.
         capacity: capacity units it cost, if the store reports them.
         complete: False if `next` is None but more items may follow (a platform without pages).
         full: the next item is known not to fit into what was left of `max_bytes`.
@@ -244,7 +244,7 @@ class SelectionWrite(NamedTuple):
     """Items that one call writes to, and what it does to each of them.
 
     Attributes:
-        read: which items, and where to go on. Its `limit` is how many are written to at most.
+        read: which items, and where to continue. Its `limit` is how many are written to at most.
         change: sets, adds and removes in each; its `item` has no key. None for another kind of write.
         copy_to: the partition key under which each is stored too.
         move_to: the partition key to which each is moved. Without any of these, each is deleted.

@@ -69,7 +69,7 @@ class Meter:
             yield
         finally:
             self.seconds = time.thread_time() - began
-            with suppress(RuntimeError):  # the event loop is closed, and nobody counts
+            with suppress(RuntimeError):  # the event loop is closed
                 self._loop.call_soon_threadsafe(self._charge, self.seconds)
 
 

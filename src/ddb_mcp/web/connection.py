@@ -92,7 +92,7 @@ class HttpConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._held = bytearray()  # read, and not yet given to the parser
+        self._held = bytearray()  # read, but not yet parsed
         self._unsent: list[bytes] = []
         self._head = b""
         self._body = Body(0)
@@ -203,7 +203,7 @@ class HttpConnection(asyncio.Protocol):
         self._set_reading()
 
     def _take_head(self) -> None:
-        """Take the next head, if all of it is there, and wait for its turn."""
+        """Take the next head, if it is complete, and wait for its turn."""
         if self._held.startswith((b"\r", b"\n")):  # empty lines before a request are allowed
             self._held = self._held.lstrip(b"\r\n")
         length = find_head_end(self._held)
@@ -215,7 +215,7 @@ class HttpConnection(asyncio.Protocol):
         self.slots.queue(self)
 
     def start(self) -> None:
-        """Use this connection's turn: go on with the handshake, or give the parser the head that is there.
+        """Use this connection's turn: continue the handshake, or pass the head to the parser.
 
         The parser starts the application, or answers itself and closes.
         """
@@ -231,7 +231,7 @@ class HttpConnection(asyncio.Protocol):
                 self.slots.faults.note("request that is not HTTP")
 
     def _take_body(self) -> None:
-        """Give the parser what is there of the body."""
+        """Pass the part of the body that has arrived to the parser."""
         if taken := self._body.take(self._held):
             self._parser.data_received(taken)
         if self._body.has_more:

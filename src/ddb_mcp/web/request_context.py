@@ -76,7 +76,7 @@ class RequestContext:
 
     @staticmethod
     def of(scope: Scope) -> RequestContext:
-        """Return the context of a request, by the scope that the application was given."""
+        """Return the context of a request, by the scope that the application received."""
         context: RequestContext = scope[_CONTEXT]
         return context
 
@@ -94,7 +94,7 @@ class RequestContext:
         """Admit the caller, so that its connection keeps its slot. Return False if its owner has too many requests.
 
         Args:
-            owner: whose share of the server the request takes. None if nobody shares the server.
+            owner: whose share of the server the request takes. None if the server is not shared.
         """
         if not self.connection.slots.assign(self.connection, owner):
             return False

@@ -74,7 +74,7 @@ class HttpServer:
     Args:
         listener: from `listening.listen`; it is closed at the end.
         tls: speaks TLS on each connection.
-        grace_seconds: how long requests under way may go on after a signal, `GRACE_SECONDS` by default.
+        grace_seconds: how long running requests may continue after a signal, `GRACE_SECONDS` by default.
         drain_seconds: how long requests are still accepted after SIGTERM, with responses that close their connections.
             A proxy before several servers then loses no request if one is restarted.
         keep_seconds: how long an idle connection is kept, `connection_module.HEAD_SECONDS` if not given.

@@ -1,6 +1,6 @@
 """One query or scan: reads store pages on and on until the result is full, the data ends or the budget is spent.
 
-Whole items only, and the cursor goes on after the last item returned, so following cursors yields each exactly once.
+Whole items only, and the cursor continues after the last item returned, so following cursors yields each exactly once.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -100,7 +100,7 @@ class PageReader:
             if self._position == self._read.position and not self._entries:
                 raise Timeout(f"The read took longer than {limits.READ_SECONDS} s and returned nothing.")
             self._stopped = "timeout"
-        with anyio.move_on_after(HINT_SECONDS), suppress(DdbMcpError):  # the page stands without a hint
+        with anyio.move_on_after(HINT_SECONDS), suppress(DdbMcpError):  # the page is complete without a hint
             reason = await self._find_hint()
             self._hint = shorten(reason, HINT_BYTES) if reason else None
         while isinstance(page := await self._fit(), int):
@@ -112,7 +112,7 @@ class PageReader:
         return page
 
     async def _fit(self) -> PageResult | int:
-        """Make the page, in the worker if it is large: a summary has many groups, an outline stands for a long item."""
+        """Make the page, in the worker if it is large: a summary has many groups, an outline replaces a long item."""
         is_long = self._view == "summary" or self._entries.outlined or self._entries.bytes > limits.LOOP_BYTES
         return await run_in_worker(self._make_fitting_page) if is_long else self._make_fitting_page()
 

@@ -55,7 +55,7 @@ async def count_items(store: Store, prefix: Prefix) -> ItemCount:
 
 
 async def delete_all(store: Store, prefix: Prefix, advance: Advance) -> PurgeResult:
-    """Delete every item under `prefix` that is there when this begins.
+    """Delete every item under `prefix` that exists when this begins.
 
     It can be interrupted at any point and run again: deleted items stay deleted, and the rest is found again.
 
@@ -63,7 +63,7 @@ async def delete_all(store: Store, prefix: Prefix, advance: Advance) -> PurgeRes
         advance: called with the number of items just deleted.
 
     Raises:
-        Unavailable: the platform goes on showing items that were deleted.
+        Unavailable: the platform keeps showing items that were deleted.
         DdbMcpError: what the store raises.
     """
 
@@ -79,7 +79,7 @@ async def delete_all(store: Store, prefix: Prefix, advance: Advance) -> PurgeRes
             await run_until_failure(own, delete)
             number, digest, complete = number + len(own), digest + sum(map(hash, own)), page.complete
         deleted += number
-        # A store that cannot tell whether there is more is asked again, as long as it shows others than before. Their
+        # A store that cannot tell whether there is more is read again, as long as it shows new items. Their
         # number and the sum of their hashes tell; the keys themselves could fill the memory.
         if complete or not number:
             return PurgeResult(deleted, complete)

@@ -23,10 +23,10 @@ _ATTRIBUTES_MAX = (limits.OPERATORS_MAX - 1) // 2 + 2
 
 
 async def copy_item(store: Store, copy: Item) -> None:
-    """Store a copy unless another item is there. An equal item counts as stored.
+    """Store a copy unless a different item exists. An equal item counts as stored.
 
     Raises:
-        ConditionFailed: another item is there.
+        ConditionFailed: a different item exists.
         OutcomeUnknown: the answer was lost, and the copy is not there, or not yet.
     """
     try:
@@ -51,7 +51,7 @@ async def move_item(store: Store, source: Item, copy: Item) -> None:
             next="While nothing else writes to it, put it under the other pk and delete this one.",
         )
     await copy_item(store, copy)
-    # Once the source may be deleted, a cancelled call still goes on to the end of this item.
+    # Once the source may be deleted, a cancelled call still finishes this item.
     with anyio.CancelScope(shield=True):
         try:
             added = await _delete_unchanged(store, source)

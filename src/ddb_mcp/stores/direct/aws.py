@@ -39,7 +39,7 @@ Response = dict[str, Any]
 
 
 class ExpectedError(Exception):
-    """An error code that the caller of `AwsClients.request` asked to see, with AWS's message and the whole response."""
+    """An error code that the caller of `AwsClients.request` handles, with AWS's message and the whole response."""
 
     def __init__(self, code: str, response: Response) -> None:
         super().__init__(code)

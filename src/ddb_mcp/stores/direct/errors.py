@@ -368,7 +368,7 @@ def _map_unreachable(failure: BotoCoreError, request: FailedRequest) -> DdbMcpEr
     return Unavailable(f"{request.operation} cannot reach the endpoint.", next=request.check_endpoint)
 
 
-# The first kind that fits counts: a class stands before its base classes. By name, because older versions of botocore
+# The first match applies: a class is listed before its base classes. By name, because older versions of botocore
 # lack some of them.
 _KINDS: dict[str, Callable[[BotoCoreError, FailedRequest], DdbMcpError]] = {
     "ReadTimeoutError ConnectTimeoutError": _Rule(

@@ -41,7 +41,7 @@ class ScanPosition(NamedTuple):
 
 
 class ScanPage(NamedTuple):
-    """Items, and for each its segment and key, in the order of the segments; and where each segment goes on."""
+    """Items, each with its segment and key, in the order of the segments; and where each segment continues."""
 
     at: ScanPosition
     ends: Mapping[int, Key | None]
@@ -54,7 +54,7 @@ class ScanPage(NamedTuple):
         return self._position(dict(self.ends)) if self.ends else None
 
     def get_position_after(self, n: int) -> Position:
-        """Return the position after item `n`: its segment goes on there, later segments with items are read again."""
+        """Return the position after item `n`: its segment continues there, later segments with items are read again."""
         segment, key = self.entries[n]
         ends = dict(self.ends)
         for other, _ in self.entries[n + 1 :]:

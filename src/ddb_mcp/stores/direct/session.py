@@ -189,7 +189,7 @@ def _never_prompt(session: botocore.session.Session) -> None:
 
 
 class _FastLoader(Loader):
-    """Spares the look through the folders of all 400 services, twice a client, to see that one of them is there.
+    """Avoids searching the folders of all 400 services, twice per client, to check that one exists.
 
     The look takes a third of the time that making a client takes.
     """

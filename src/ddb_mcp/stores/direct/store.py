@@ -163,7 +163,7 @@ class DirectStore(Store):
                     raise
                 if not condition.is_satisfied_by(failed.item):
                     raise condition.make_error(failed.item) from None
-                sent, guard = update, condition  # something is there now
+                sent, guard = update, condition  # an item exists now
             except InvalidArgument:
                 if guard != condition or all(len(path) == 1 for path in update.remove):
                     raise
@@ -276,7 +276,7 @@ class DirectStore(Store):
         """Raise Misconfigured if the table has another key schema. Asks the table until the schema is known.
 
         A get names the whole key: such a table refuses it. A put would replace the item with the table's own key, which
-        nobody has checked; a query or a scan could show such items.
+        nothing has checked; a query or a scan could show such items.
         """
         if self._schema_is_known:
             return

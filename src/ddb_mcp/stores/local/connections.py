@@ -15,7 +15,7 @@ class ConnectionPool:
 
     Attributes:
         file: the file.
-        idle: open connections that nobody uses.
+        idle: open connections that are not in use.
     """
 
     def __init__(self, file: SqliteFile) -> None:
@@ -80,5 +80,5 @@ class ConnectionPool:
             connection.close()
 
     def close_idle(self) -> None:
-        """Close those that nobody uses."""
+        """Close the idle ones."""
         self._take(None)

@@ -73,7 +73,7 @@ def list_access_warnings(path: Path) -> list[str]:
         f"Any user of this machine may write in {folder} (mode {stat.S_IMODE(mode):04o}) and so replace {path} or its "
         f"log. Move the file, or run: chmod o-w {shlex.quote(str(folder))}"
         for folder, mode in folders.items()
-        # The sticky bit keeps others from renaming what is there, but not from adding a log to the file.
+        # The sticky bit keeps others from renaming files, but not from adding a log.
         if mode & stat.S_IWOTH and (folder == path.parent or not mode & stat.S_ISVTX)
     ]
     if mode & 0o066:

@@ -114,7 +114,7 @@ def load_indexes(connection: sqlite3.Connection) -> tuple[Index, ...]:
 
 
 def create_index(connection: sqlite3.Connection, index: Index) -> None:
-    """Create a secondary index over the items that are there and those to come."""
+    """Create a secondary index over existing and future items."""
     keys = ", ".join(map(format_index_key, index.keys))
     name = _quote_index_name(index.name)
     connection.execute(f"CREATE INDEX {name} ON items ({keys}, pk, sk) WHERE {format_presence(index)}")

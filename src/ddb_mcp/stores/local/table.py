@@ -293,16 +293,16 @@ class LocalTable:
     async def create_indexes(
         self, indexes: Iterable[Index], check: Callable[[Sequence[Index]], None] = lambda known: None
     ) -> None:
-        """Create secondary indexes, over the items that are there too, unless there are some with their names.
+        """Create secondary indexes, also over existing items, unless indexes of these names exist.
 
         Args:
-            check: takes the indexes that are there. An exception rolls the transaction back.
+            check: takes the existing indexes. An exception rolls the transaction back.
         """
 
         def create(connection: Connection, deadline: Deadline) -> None:
             known = statements.load_indexes(connection)
             check(known)
-            deadline.release_lock()  # readers go on, and writers wait: it takes seconds for 100,000 items
+            deadline.release_lock()  # readers continue, and writers wait: 100,000 items take seconds
             for index in indexes:
                 if index.name not in {each.name for each in known}:
                     statements.create_index(connection, index)
@@ -338,7 +338,7 @@ class LocalTable:
             await run_sync(remove)
 
     async def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         self._connections.close_idle()
 
     async def _read(

@@ -90,7 +90,7 @@ class PendingWrite(Generic[_T]):
     def finish(self) -> None:
         """Tell the caller that its change is on the disk, or that it failed, and charge for it."""
         self.is_done = True
-        with suppress(RuntimeError):  # its loop is closed, and nobody waits
+        with suppress(RuntimeError):  # its loop is closed
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:

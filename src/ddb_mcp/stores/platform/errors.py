@@ -206,7 +206,7 @@ def parse_answer(
 
 
 def _classify_outcome(refusal: ErrorAnswer, error: DdbMcpError, *, refused: bool, ours: bool) -> RequestOutcome:
-    """Return the outcome of the refused request. Our own gateway reports an unknown outcome with a code of its own."""
+    """Return the outcome of the refused request. Our own gateway has a code for an unknown outcome."""
     if 300 <= refusal.status < 500 or (ours and refusal.code in _OWN_CODES and not isinstance(error, OutcomeUnknown)):
         return RequestOutcome.NOT_DONE
     if refusal.is_good and not refused:  # a page, or half an answer

@@ -321,7 +321,7 @@ class PlatformStore(Store):
         """Return the cursor after the item `last`, number `at` of a page, from a page that ends there.
 
         Raises:
-            Unavailable: the page ends elsewhere now, because somebody has added or deleted items before its end.
+            Unavailable: the page ends elsewhere now, because another client has added or deleted items before its end.
         """
         shorter = {**body, "limit": at + 1, "max_bytes": PLATFORM_ANSWER_MAX_BYTES}
         document = _answer(await self._call(operation, shorter)).document
@@ -412,5 +412,5 @@ def _add_step(done: SelectionResult, facts: Mapping[str, Any], *, typed: bool) -
             done.failed.append((Key(entry["pk"], entry["sk"]), parse_gateway_error(entry.get("error"))))
     done.sample = [*done.sample, *parse_items(facts.get("sample") or [], typed=typed)][: limits.WHERE_SAMPLE]
     done.complete = facts["complete"]
-    # If an error ended this step early, the next step meets it again, or goes on.
+    # If an error ended this step early, the next step meets it again, or continues.
     done.next = cursor if is_valid_text(cursor) and not done.complete else None
