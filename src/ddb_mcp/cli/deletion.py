@@ -45,5 +45,5 @@ async def confirm(arguments: argparse.Namespace, what: str, count: Callable[[], 
 
 
 async def print_progress(message: str) -> None:
-    """A line for people, on stderr."""
+    """Print a progress message to stderr."""
     print(message, file=sys.stderr)

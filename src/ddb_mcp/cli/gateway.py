@@ -105,7 +105,7 @@ def _action(
     named: bool = True,
     makes_token: bool = False,
 ) -> argparse.ArgumentParser:
-    """A command that reads or changes the registry.
+    """Add a command that reads or changes the registry. Return its parser.
 
     Args:
         flags: the settings' own flags.

@@ -170,9 +170,9 @@ def _setting_flags(settings: Sequence[Setting]) -> argparse.ArgumentParser:
 
 
 def _open_missing_streams() -> None:
-    """A parent may have closed them; what is opened next must not take their place.
+    """Open the standard streams that the parent has closed, so that no other file takes their place.
 
-    A closed stdout cannot be written, so that no result is lost silently.
+    Writing to a closed stdout then fails, so that no result is lost silently.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:

@@ -175,7 +175,7 @@ async def _error_response(failure: Exception, context: RequestContext) -> Respon
 
 
 def _take_limit(most: int, body: dict[str, Any], name: str) -> int:
-    """A budget that the body may carry besides the operation's arguments, taken out of it. Raises InvalidArgument."""
+    """Remove an optional budget from the body and return it, at most `most`. Raises InvalidArgument."""
     budget = body.pop(name, most)
     if not isinstance(budget, int) or isinstance(budget, bool) or budget < 1:
         raise InvalidArgument(f"{name} must be a whole number from 1.")
