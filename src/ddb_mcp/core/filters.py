@@ -20,7 +20,7 @@ OR_MIN, OR_MAX = 2, 10
 
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "between", "in", "begins_with", "contains", "exists", "type")
 
-# What is written here for words of MongoDB's queries, without their `$`.
+# Replacements for operators of MongoDB's queries, without their `$`.
 _ALL_HOLD = "All conditions of a filter must hold: write them side by side, and several operators in one object."
 _MONGODB_WORDS = {
     "or": 'Write {"$or": [filter, filter]} at the top of the filter.',

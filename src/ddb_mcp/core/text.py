@@ -14,8 +14,8 @@ from ddb_mcp.core import limits
 QUOTED_CHARACTERS = 100
 
 
-# What steers a terminal or a reader unseen: controls, line breaks of every kind, marks that turn the direction of text,
-# and tags. JSON escapes the first 32 by itself.
+# Characters that steer a terminal or a reader unseen: controls, line breaks of every kind, marks that turn the
+# direction of text, and tags. JSON escapes the first 32 by itself.
 _STEERING_RANGES = (
     (0x00, 0x1F),
     (0x7F, 0x9F),

@@ -91,7 +91,7 @@ class PutArguments(Arguments):
 
     item: _ItemArgument | None = Field(
         None,
-        description="With string pk and sk; with where, only attributes to set. What plain JSON cannot carry is typed: "
+        description="With string pk and sk; with where, only attributes to set. Values beyond plain JSON are typed: "
         '{"SS":["a"]}, {"NS":["1"]}, {"B":"<base64>"}, {"N":"12345678901234567890"}.',
     )
     items: list[_ItemArgument] | None = Field(
@@ -168,7 +168,7 @@ class ScanArguments(_Listing):
     pk_prefix: str | None = Field(None, description="Full beginning of the pks, prefix included.")
 
 
-# What a parameter must be, by pydantic's name of the error.
+# Requirements for a parameter, by pydantic's name of the error.
 _EXPECTED = {
     "string_type": "a string",
     "int_type": "a whole number",

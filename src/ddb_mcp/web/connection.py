@@ -105,7 +105,7 @@ class HttpConnection(asyncio.Protocol):
         """Return whether nothing more can be sent."""
         return self.state is State.CLOSED
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
@@ -268,7 +268,7 @@ class HttpConnection(asyncio.Protocol):
             self._reads = reads
             (self._transport.resume_reading if reads else self._transport.pause_reading)()
 
-    # What a request context calls
+    # Called by a request context
 
     def begin(self, body: Body) -> bool:
         """Note that the application starts on a request with this body. Return False if the client has left."""

@@ -224,7 +224,7 @@ class PageReader:
 
     async def _explain_empty_page(self) -> str | None:
         keys, every = self._read.range, self._read._replace(filter=(), limit=HINT_ITEMS)
-        # Where items were read and a filter left them out, the sort keys are not the reason. Some engines, and a
+        # If items were read and a filter left them out, the sort keys are not the reason. Some engines, and a
         # platform without ranges, read more than the range.
         if keys != ALL_SORT_KEYS and not (self._scanned and self._read.filter):
             index = self._read.secondary_index

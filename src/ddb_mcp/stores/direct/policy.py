@@ -8,7 +8,7 @@ from ddb_mcp.config.settings import DirectSettings
 _READ = ["GetItem", "Query"]
 _WRITE = ["PutItem", "UpdateItem", "DeleteItem"]
 _SET_UP = ["CreateTable", "UpdateTimeToLive"]
-# What an app's SDK calls beyond that. AWS checks each action of a transaction by the operation of the same name.
+# Actions that only an app's SDK calls. AWS checks each action of a transaction by the operation of the same name.
 _APP_READ = ["BatchGetItem"]
 _APP_WRITE = ["BatchWriteItem", "ConditionCheckItem"]
 

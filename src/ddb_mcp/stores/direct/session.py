@@ -106,8 +106,8 @@ def prepare(made: _S) -> _S:
 def locate_table(role_arn: str | None) -> dict[str, str]:
     """Return what is known of the table's place without asking AWS: `partition`, `region` and `account`.
 
-    The account is that of the role, else of AWS_ACCOUNT_ID or `aws_account_id` in the AWS profile. What is not known
-    is left out.
+    The account is that of the role, else of AWS_ACCOUNT_ID or `aws_account_id` in the AWS profile. Unknown
+    parts are omitted.
     """
     unset_empty_variables()
     known: dict[str, str] = {}
