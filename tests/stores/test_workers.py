@@ -258,8 +258,14 @@ def test_a_caller_that_is_cancelled_leaves_at_once_where_it_may_and_still_pays()
 
     async def main() -> None:
         current_account.set(Account("a", spent.append))
-        with anyio.move_on_after(0.01) as scope:
-            await run_in_worker(lambda: goes_on.wait(30), abandon=True)
+        loop = asyncio.get_running_loop()
+        with anyio.CancelScope() as scope:
+
+            def wait() -> None:
+                loop.call_soon_threadsafe(scope.cancel)  # only what has begun is charged
+                goes_on.wait(30)
+
+            await run_in_worker(wait, abandon=True)
         assert scope.cancelled_caught
         assert not goes_on.is_set()
         assert await run_in_worker(lambda: "next") == "next"
